@@ -1,0 +1,191 @@
+-- Orders, what they hold, and the answers already given. All tables are new.
+
+create table customer (
+  user_id bigint constraint customer_pk primary key constraint customer_id_positive check (user_id > 0),
+  created_at timestamptz not null default clock_timestamp()
+);
+comment on table customer is 'People who ordered at least once; the id is the token''s.';
+
+-- One data key per customer: whoever destroys it has erased the person (requirements D-17).
+create table customer_key (
+  user_id bigint constraint customer_key_pk primary key constraint customer_key_customer_fk references customer on delete restrict,
+  ring_version integer not null constraint customer_key_ring_positive check (ring_version > 0),
+  wrapped_key bytea not null constraint customer_key_wrapped_length check (octet_length(wrapped_key) between 60 and 256),
+  created_at timestamptz not null default clock_timestamp()
+);
+comment on table customer_key is 'The customer''s data key, sealed by the pii keyring.';
+
+create table order_transition (
+  from_status text not null,
+  to_status text not null,
+  role text not null,
+  constraint order_transition_pk primary key (from_status, to_status, role)
+);
+comment on table order_transition is 'Legal moves by role; a test keeps it equal to TRANSITIONS in src/domain/order.ts.';
+insert into order_transition (from_status, to_status, role)
+values
+  ('pending', 'processing', 'system'),
+  ('pending', 'cancelled', 'customer'), ('pending', 'cancelled', 'admin'), ('pending', 'cancelled', 'system'),
+  ('processing', 'shipped', 'fulfilment'), ('processing', 'shipped', 'admin'),
+  ('processing', 'cancelled', 'customer'), ('processing', 'cancelled', 'admin'), ('processing', 'cancelled', 'system'),
+  ('shipped', 'delivered', 'fulfilment'), ('shipped', 'delivered', 'admin');
+
+create table orders (
+  order_id uuid constraint orders_pk primary key,
+  user_id bigint not null constraint orders_customer_fk references customer on delete restrict,
+  status text not null default 'pending'
+    constraint orders_status check (status in ('pending', 'processing', 'shipped', 'delivered', 'cancelled')),
+  payment_state text not null default 'awaiting'
+    constraint orders_payment_state check (payment_state in (
+      'awaiting', 'partial', 'confirming', 'paid', 'at_risk', 'reversed', 'expired', 'late_confirming',
+      'unresolved', 'cancelled', 'refunding', 'partially_refunded', 'refunded')),
+  payment_flags text[] not null default '{}'
+    constraint orders_payment_flags check (payment_flags <@ array[
+      'late', 'under', 'over', 'within_tolerance', 'wrong_asset', 'replaced', 'reorged', 'slow_confirm', 'manual']),
+  hold text not null default 'none' constraint orders_hold check (hold in ('none', 'fraud', 'payment', 'manual')),
+  cancel_reason text
+    constraint orders_cancel_reason check (cancel_reason in ('customer', 'admin', 'expired', 'underpaid', 'out_of_stock', 'fraud')),
+  currency text not null constraint orders_currency_fk references currency on delete restrict,
+  total numeric(14, 2) not null constraint orders_total_positive check (total > 0),
+  address_sealed bytea not null constraint orders_address_sealed_length check (octet_length(address_sealed) between 29 and 4096),
+  version bigint not null default 1 constraint orders_version_positive check (version > 0),
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  constraint orders_cancelled_has_reason check ((status = 'cancelled') = (cancel_reason is not null)),
+  constraint orders_time_order check (updated_at >= created_at)
+) with (fillfactor = 70);
+comment on table orders is 'One row per order. The delivery address is ciphertext under the customer''s data key.';
+create index orders_by_customer on orders (user_id, created_at desc, order_id desc);
+create index orders_to_ship on orders (created_at, order_id) where status = 'processing';
+
+-- The second fence behind db/order.ts: whoever writes, these stay true.
+create function guard_order_update() returns trigger language plpgsql as $$
+begin
+  if (new.order_id, new.user_id, new.currency, new.total, new.created_at)
+     is distinct from (old.order_id, old.user_id, old.currency, old.total, old.created_at) then
+    raise exception 'orders: id, customer, currency, total and creation time never change' using errcode = 'HF001';
+  end if;
+  if new.status <> old.status
+     and not exists (select from holdfast.order_transition t where t.from_status = old.status and t.to_status = new.status) then
+    raise exception 'orders: % to % is not a legal move', old.status, new.status using errcode = 'HF002';
+  end if;
+  new.version := old.version + 1;
+  new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  return new;
+end
+$$;
+create function guard_order_insert() returns trigger language plpgsql as $$
+begin
+  if new.status <> 'pending' or new.payment_state <> 'awaiting' or new.version <> 1 then
+    raise exception 'orders: an order begins pending, awaiting payment, at version 1' using errcode = 'HF003';
+  end if;
+  return new;
+end
+$$;
+create trigger orders_guard_update before update on orders for each row execute function guard_order_update();
+create trigger orders_guard_insert before insert on orders for each row execute function guard_order_insert();
+
+create table order_line (
+  order_id uuid not null constraint order_line_order_fk references orders on delete restrict,
+  line_no smallint not null constraint order_line_no_range check (line_no between 1 and 100),
+  product_id text not null constraint order_line_product_fk references product on delete restrict,
+  product_version bigint not null constraint order_line_product_version_positive check (product_version > 0),
+  name text not null constraint order_line_name_length check (char_length(name) between 1 and 200),
+  quantity integer not null constraint order_line_quantity_range check (quantity between 1 and 1000),
+  unit_price numeric(14, 2) not null constraint order_line_price_not_negative check (unit_price >= 0),
+  constraint order_line_pk primary key (order_id, line_no)
+);
+comment on table order_line is 'The frozen agreement: item, quantity and the catalogue''s price at the instant of acceptance.';
+
+-- The run that owns an order, and the last step it finished (requirements D-28). Apart from orders, so that
+-- an order's version moves only when something a reader can see has moved.
+create table order_run (
+  order_id uuid constraint order_run_pk primary key constraint order_run_order_fk references orders on delete restrict,
+  generation integer not null constraint order_run_generation_positive check (generation > 0),
+  step integer not null default 0 constraint order_run_step_not_negative check (step >= 0)
+) with (fillfactor = 70);
+comment on table order_run is 'The fence: writes of an older generation are refused, a finished step answers the present state.';
+
+create table invoice (
+  order_id uuid constraint invoice_pk primary key constraint invoice_order_fk references orders on delete restrict,
+  network text not null constraint invoice_network_length check (char_length(network) between 1 and 32),
+  asset text not null constraint invoice_asset_fk references currency on delete restrict,
+  address text not null constraint invoice_address_length check (char_length(address) between 1 and 128),
+  amount_due numeric(78, 0) not null constraint invoice_amount_positive check (amount_due > 0),
+  rate numeric(20, 2) not null constraint invoice_rate_positive check (rate > 0),
+  expires_at timestamptz not null,
+  grace interval not null constraint invoice_grace_range check (grace between interval '0' and interval '1 hour'),
+  confirm_within interval not null
+    constraint invoice_confirm_within_range check (confirm_within between interval '0' and interval '7 days'),
+  created_at timestamptz not null default clock_timestamp(),
+  constraint invoice_one_order_per_address unique (network, address),
+  constraint invoice_time_order check (expires_at > created_at)
+);
+comment on table invoice is 'What the buyer is asked to pay, where and until when. Immutable: no role may update it.';
+
+create table reservation (
+  order_id uuid not null constraint reservation_order_fk references orders on delete restrict,
+  product_id text not null constraint reservation_product_fk references product on delete restrict,
+  hold_no smallint not null default 1 constraint reservation_hold_no_positive check (hold_no > 0),
+  quantity bigint not null constraint reservation_quantity_range check (quantity between 1 and 100000),
+  state text not null default 'held'
+    constraint reservation_state check (state in ('held', 'committed', 'consumed', 'released', 'expired')),
+  expires_at timestamptz not null,
+  constraint reservation_pk primary key (order_id, product_id, hold_no)
+) with (fillfactor = 70);
+comment on table reservation is 'A hold on stock: held, committed (paid), consumed (shipped), released or expired. Ended rows stay as tombstones.';
+create index reservation_expiring on reservation (product_id, expires_at) where state = 'held';
+create index reservation_expiry on reservation (expires_at) where state = 'held';
+
+create table stock_movement (
+  movement_id bigint generated always as identity constraint stock_movement_pk primary key,
+  product_id text not null constraint stock_movement_product_fk references product on delete restrict,
+  order_id uuid constraint stock_movement_order_fk references orders on delete restrict, -- null: counted by a person
+  hold_no smallint constraint stock_movement_hold_no_positive check (hold_no > 0),
+  kind text not null constraint stock_movement_kind check (kind in ('reserve', 'release', 'expire', 'consume', 'adjust')),
+  on_hand_delta bigint not null constraint stock_movement_on_hand_range check (on_hand_delta between -1000000000000 and 1000000000000),
+  reserved_delta bigint not null constraint stock_movement_reserved_range check (reserved_delta between -1000000000000 and 1000000000000),
+  actor text not null constraint stock_movement_actor_length check (char_length(actor) between 1 and 80),
+  reason text constraint stock_movement_reason_length check (char_length(reason) between 1 and 200), -- null: the order says why
+  created_at timestamptz not null default clock_timestamp(),
+  constraint stock_movement_once unique (order_id, product_id, hold_no, kind),
+  constraint stock_movement_of_order check ((order_id is null) = (kind = 'adjust') and (order_id is null) = (hold_no is null))
+);
+comment on table stock_movement is 'Append-only ledger; its sums equal the counters of stock.';
+
+-- One row per answered attempt (requirements D-26). Accepted orders are rendered from their own immutable rows.
+create table idempotency (
+  actor text not null constraint idempotency_actor_length check (char_length(actor) between 1 and 80),
+  method text not null constraint idempotency_method_length check (char_length(method) between 1 and 80),
+  key uuid not null,
+  request_hash bytea not null constraint idempotency_hash_length check (octet_length(request_hash) = 32),
+  order_id uuid constraint idempotency_order_fk references orders on delete restrict deferrable initially deferred, -- null: no order came of it
+  response jsonb, -- null: rendered from the order's immutable rows
+  created_at timestamptz not null default clock_timestamp(),
+  constraint idempotency_pk primary key (actor, method, key),
+  constraint idempotency_has_answer check (order_id is not null or response is not null)
+);
+comment on table idempotency is 'The caller''s name for one attempt, what it asked (hash) and what it was told.';
+
+create function quote_due(total numeric, rate numeric, decimals smallint) returns numeric
+language sql immutable strict parallel safe as $$
+  -- Exact: both sides are scaled to integers, and div() truncates, so this rounds up to one base unit.
+  select div(total * 100 * power(10::numeric, decimals) + rate * 100 - 1, rate * 100)
+$$;
+comment on function quote_due is 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
+
+grant select on customer, orders, order_line, invoice, reservation, stock_movement, order_transition to app_api, app_worker, auditor;
+grant select, insert on idempotency to app_api, app_worker;
+grant update (response, order_id) on idempotency to app_api;
+grant delete on idempotency to app_api;
+grant select, insert on customer_key to app_api;
+grant insert on customer to app_api;
+grant insert (order_id, user_id, currency, total, address_sealed) on orders to app_api;
+grant update (address_sealed) on orders to app_api;
+grant update (status, payment_state, payment_flags, hold, cancel_reason) on orders to app_worker;
+grant insert on order_line, invoice, reservation to app_api;
+grant update (expires_at) on reservation to app_api;
+grant update (state) on reservation to app_worker;
+grant insert on stock_movement to app_api, app_worker;
+grant select, insert, update on order_run to app_worker;
+grant select on invoice, orders to watcher;

@@ -1,0 +1,78 @@
+// Every way a request or a step can fail, named once. Three readers: grpc/status.ts (code and details),
+// activities/failure.ts (retry or final) and proto error_reason.proto (public documentation).
+
+export type FailureKind =
+  | 'invalid'
+  | 'unauthenticated'
+  | 'denied'
+  | 'not_found'
+  | 'wrong_state'
+  | 'conflict'
+  | 'limited'
+  | 'deadline'
+  | 'unavailable'
+  | 'bug'
+
+/** Reason -> kind. Reasons are public and never renamed. */
+export const FAILURES = {
+  FIELD_INVALID: 'invalid',
+  IDEMPOTENCY_KEY_REUSED: 'invalid',
+  CREDENTIALS_INVALID: 'unauthenticated',
+  SIGNATURE_INVALID: 'unauthenticated',
+  PERMISSION_DENIED: 'denied',
+  NOT_FOUND: 'not_found',
+  OUT_OF_STOCK: 'wrong_state',
+  PRICE_CHANGED: 'wrong_state',
+  PRODUCT_UNKNOWN: 'wrong_state',
+  AMOUNT_OUT_OF_RANGE: 'wrong_state',
+  ORDER_STATUS: 'wrong_state',
+  ORDER_ON_HOLD: 'wrong_state',
+  STOCK_BELOW_RESERVED: 'wrong_state',
+  VERSION_MISMATCH: 'conflict',
+  IDEMPOTENCY_KEY_IN_PROGRESS: 'conflict',
+  STALE_RUN: 'conflict',
+  MESSAGE_TOO_LARGE: 'limited',
+  DEADLINE_EXCEEDED: 'deadline',
+  ADDRESS_POOL_EMPTY: 'unavailable',
+  START_BACKLOG_FULL: 'unavailable',
+  RATE_UNAVAILABLE: 'unavailable',
+  ENGINE_UNAVAILABLE: 'unavailable',
+  DATABASE_UNAVAILABLE: 'unavailable',
+  SHUTTING_DOWN: 'unavailable',
+  INTERNAL: 'bug',
+} as const satisfies Record<string, FailureKind>
+
+export type FailureReason = keyof typeof FAILURES
+
+/** One field that broke its rule; the rejected value is never repeated. */
+export type FieldViolation = { field: string; description: string }
+
+export type FailureDetail = {
+  /** Public facts: keys `[a-z][a-zA-Z0-9_]+`, no personal data. */
+  metadata?: Readonly<Record<string, string>>
+  violations?: readonly FieldViolation[]
+  retryAfterMs?: number
+  cause?: unknown
+}
+
+/** The only error whose text may reach a caller. Everything else becomes INTERNAL with an incident id. */
+export class DomainError extends Error {
+  override readonly name = 'DomainError'
+  readonly reason: FailureReason
+  readonly kind: FailureKind
+  readonly metadata: Readonly<Record<string, string>>
+  readonly violations: readonly FieldViolation[]
+  readonly retryAfterMs: number | undefined
+
+  constructor(reason: FailureReason, message: string, detail: FailureDetail = {}) {
+    super(message, { cause: detail.cause })
+    this.reason = reason
+    this.kind = FAILURES[reason]
+    this.metadata = detail.metadata ?? {}
+    this.violations = detail.violations ?? []
+    this.retryAfterMs = detail.retryAfterMs
+  }
+}
+
+/** Kinds that may pass if the same thing is tried again later; all others are final. */
+export const RETRYABLE_KINDS: ReadonlySet<FailureKind> = new Set(['limited', 'deadline', 'unavailable'])
