@@ -90,12 +90,19 @@ const WATCHER = z.object({
   HOLDFAST_METRICS_PORT: port.default(9470),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_API_ADDRESS: z.string().min(1).default('127.0.0.1:7070'),
-  HOLDFAST_SOURCE: z.string().regex(/^[a-z0-9-]{1,63}$/).default('watcher-1'),
+  HOLDFAST_SOURCE: z
+    .string()
+    .regex(/^[a-z0-9-]{1,63}$/)
+    .default('watcher-1'),
   HOLDFAST_SOURCE_SECRET_FILE: z.string().min(1),
   HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
   HOLDFAST_ETH_RPC_URL: z.url(),
   HOLDFAST_ETH_NETWORK: z.string().min(1).max(32).default('ethereum'),
-  HOLDFAST_ETH_CONFIRMATIONS: z.coerce.number().int().default(ASSET_POLICY.ETH.confirmations),
+  HOLDFAST_ETH_CONFIRMATIONS: z.coerce
+    .number()
+    .int()
+    .min(ASSET_POLICY.ETH.confirmations)
+    .default(ASSET_POLICY.ETH.confirmations),
   HOLDFAST_POLL_MS: durationMs.default(1_000),
   HOLDFAST_MAX_TIP_AGE_MS: durationMs.default(120_000),
 })
@@ -114,9 +121,6 @@ export function loadConfig<P extends ProcessName>(process_: P, env: NodeJS.Proce
     throw new ConfigError(`${process_} cannot start; set these variables:\n${lines.join('\n')}`)
   }
   refuseUnsafe(result.data.HOLDFAST_MODE, env)
-  if ('HOLDFAST_ETH_CONFIRMATIONS' in result.data && result.data.HOLDFAST_ETH_CONFIRMATIONS < ASSET_POLICY.ETH.confirmations) {
-    throw new ConfigError(`HOLDFAST_ETH_CONFIRMATIONS must be at least ${ASSET_POLICY.ETH.confirmations}`)
-  }
   return Object.freeze(result.data) as Config<P>
 }
 
@@ -153,7 +157,8 @@ export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint>
     const text = config[`HOLDFAST_${asset}_RATE`]
     if (text === undefined) continue
     const minor = parseFiat(text)
-    if (minor === undefined || minor === 0n) throw new ConfigError(`HOLDFAST_${asset}_RATE must be a positive price with at most two decimals`)
+    if (minor === undefined || minor === 0n)
+      throw new ConfigError(`HOLDFAST_${asset}_RATE must be a positive price with at most two decimals`)
     table.set(asset, minor)
   }
   return table
