@@ -1,0 +1,82 @@
+// Child processes of set-up, one at a time. A signal to set-up is passed on to the child that runs,
+// so that its end (and not ours) decides what happens next and nothing is left running.
+
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { createInterface } from 'node:readline';
+
+const FORWARDED = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
+const TAIL_LINES = 25;
+
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let current;
+/** @type {NodeJS.Signals | undefined} */
+let stoppedBy;
+
+for (const signal of FORWARDED) {
+  process.on(signal, () => {
+    stoppedBy = signal;
+    if (current) current.kill(signal);
+    else process.exit(exitCodeOf(null, signal));
+  });
+}
+
+/** Set-up was told to stop; the child it ran has ended. */
+export class Interrupted extends Error {
+  /** @param {NodeJS.Signals} signal */
+  constructor(signal) {
+    super(`stopped by ${signal}`);
+    this.exitCode = exitCodeOf(null, signal);
+  }
+}
+
+/** @param {number | null} code @param {NodeJS.Signals | null} signal @returns {number} as a shell reports it */
+export function exitCodeOf(code, signal) {
+  return code ?? 128 + (signal ? constants.signals[signal] : 0);
+}
+
+/**
+ * Runs a command to its end and collects what it prints.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ cwd: string, onLine?: (line: string) => void }} options `onLine` sees stderr as it comes
+ * @returns {Promise<{ code: number, stdout: string, tail: string }>} `tail`: the last lines of stderr
+ * @throws {Interrupted} when set-up was signalled meanwhile
+ */
+export async function collect(command, args, { cwd, onLine }) {
+  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  /** @type {string[]} */
+  const tail = [];
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    tail.push(line);
+    if (tail.length > TAIL_LINES) tail.shift();
+    onLine?.(line);
+  });
+  const code = await ended(child);
+  if (stoppedBy) throw new Interrupted(stoppedBy);
+  return { code, stdout, tail: tail.join('\n') };
+}
+
+/**
+ * Hands the terminal to a command and waits for its end.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ cwd: string, env: NodeJS.ProcessEnv }} options
+ * @returns {Promise<number>} its exit code, 128 + n after signal n
+ */
+export async function handOver(command, args, { cwd, env }) {
+  return ended(spawn(command, args, { cwd, env, stdio: 'inherit' }));
+}
+
+/** @param {import('node:child_process').ChildProcess} child @returns {Promise<number>} */
+function ended(child) {
+  current = child;
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(exitCodeOf(code, signal)));
+  }).finally(() => {
+    current = undefined;
+  });
+}
