@@ -2,51 +2,51 @@
 // whole process group gone when it is stopped. If this process dies instead, the guardian ends
 // the children.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, open, readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { guard, unguard } from './guardian.ts';
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, open, readFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { guard, unguard } from './guardian.ts'
 
-const PROBE_INTERVAL_MS = 50;
-const LOG_TAIL_LINES = 20;
+const PROBE_INTERVAL_MS = 50
+const LOG_TAIL_LINES = 20
 
 export type ChildOptions = {
   /** What messages call it, such as `temporal`. */
-  readonly name: string;
-  readonly command: string;
-  readonly args: readonly string[];
+  readonly name: string
+  readonly command: string
+  readonly args: readonly string[]
   /** All of its environment: nothing is inherited. */
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Readonly<Record<string, string>>
   /** Its output is appended here. */
-  readonly logFile: string;
+  readonly logFile: string
   /** Asked again and again until it says yes; an error counts as no. */
-  readonly isReady: (pid: number) => Promise<boolean>;
-  readonly readyWithinMs: number;
+  readonly isReady: (pid: number) => Promise<boolean>
+  readonly readyWithinMs: number
   /** From the polite signal to SIGKILL. */
-  readonly stopWithinMs: number;
-  readonly stopSignal?: NodeJS.Signals;
-  readonly cwd?: string;
+  readonly stopWithinMs: number
+  readonly stopSignal?: NodeJS.Signals
+  readonly cwd?: string
   /** The account it runs under, when that is not ours. */
-  readonly account?: Account | undefined;
-};
+  readonly account?: Account | undefined
+}
 
-export type Account = { readonly uid: number; readonly gid: number };
+export type Account = { readonly uid: number; readonly gid: number }
 
-export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
+export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
 export type Child = {
-  readonly name: string;
-  readonly pid: number;
-  readonly logFile: string;
+  readonly name: string
+  readonly pid: number
+  readonly logFile: string
   /** Settles when it has ended, for whatever reason; never rejects. */
-  readonly exited: Promise<Exit>;
+  readonly exited: Promise<Exit>
   /** Asks it to end, forces it after its bound, and resolves once its process group is gone. */
-  readonly stop: () => Promise<void>;
+  readonly stop: () => Promise<void>
   /** Ends it as a crash would: SIGKILL to the whole group. */
-  readonly kill9: () => Promise<void>;
-};
+  readonly kill9: () => Promise<void>
+}
 
 /** The child ended before it was ready, or was not ready in time; the message ends with its log. */
 export class StartError extends Error {}
@@ -56,9 +56,9 @@ export class StartError extends Error {}
  * @throws {StartError} with the end of its log; the child is gone by then
  */
 export async function spawnChild(options: ChildOptions): Promise<Child> {
-  await mkdir(dirname(options.logFile), { recursive: true });
-  const log = await open(options.logFile, 'a', 0o600);
-  const logStart = (await log.stat()).size;
+  await mkdir(dirname(options.logFile), { recursive: true })
+  const log = await open(options.logFile, 'a', 0o600)
+  const logStart = (await log.stat()).size
   const started = spawn(options.command, options.args, {
     env: options.env,
     cwd: options.cwd,
@@ -66,18 +66,18 @@ export async function spawnChild(options: ChildOptions): Promise<Child> {
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
     ...options.account,
-  });
-  await log.close();
+  })
+  await log.close()
   const exited = new Promise<Exit>((resolve) => {
-    started.once('exit', (code, signal) => resolve({ code, signal }));
-  });
-  const { pid } = started;
+    started.once('exit', (code, signal) => resolve({ code, signal }))
+  })
+  const { pid } = started
   if (pid === undefined) {
-    const [reason] = (await once(started, 'error')) as [Error];
-    throw new StartError(`${options.name} could not be started: ${reason.message}`);
+    const [reason] = (await once(started, 'error')) as [Error]
+    throw new StartError(`${options.name} could not be started: ${reason.message}`)
   }
-  guard(pid);
-  void exited.then(() => unguard(pid));
+  guard(pid)
+  void exited.then(() => unguard(pid))
   const child: Child = {
     name: options.name,
     pid,
@@ -85,49 +85,51 @@ export async function spawnChild(options: ChildOptions): Promise<Child> {
     exited,
     stop: () => end(pid, exited, options.stopSignal ?? 'SIGTERM', options.stopWithinMs),
     kill9: () => end(pid, exited, 'SIGKILL', options.stopWithinMs),
-  };
-  const failure = await waitUntilReady(child, options);
-  if (failure === undefined) return child;
-  await child.kill9();
-  throw new StartError(`${options.name} ${failure}. ${options.logFile} ends:\n${await tailOf(options.logFile, logStart)}`);
+  }
+  const failure = await waitUntilReady(child, options)
+  if (failure === undefined) return child
+  await child.kill9()
+  throw new StartError(
+    `${options.name} ${failure}. ${options.logFile} ends:\n${await tailOf(options.logFile, logStart)}`,
+  )
 }
 
 /** Resolves to what went wrong, or to undefined once the child is ready. */
 async function waitUntilReady(child: Child, options: ChildOptions): Promise<string | undefined> {
-  let exit: Exit | undefined;
-  void child.exited.then((result) => (exit = result));
-  const deadline = performance.now() + options.readyWithinMs;
+  let exit: Exit | undefined
+  void child.exited.then((result) => (exit = result))
+  const deadline = performance.now() + options.readyWithinMs
   while (performance.now() < deadline) {
-    if (exit !== undefined) return `ended before it was ready (${exit.signal ?? `exit ${exit.code}`})`;
-    if (await options.isReady(child.pid).catch(() => false)) return undefined;
-    await sleep(PROBE_INTERVAL_MS);
+    if (exit !== undefined) return `ended before it was ready (${exit.signal ?? `exit ${exit.code}`})`
+    if (await options.isReady(child.pid).catch(() => false)) return undefined
+    await sleep(PROBE_INTERVAL_MS)
   }
-  return `was not ready within ${options.readyWithinMs} ms`;
+  return `was not ready within ${options.readyWithinMs} ms`
 }
 
 async function end(pid: number, exited: Promise<Exit>, signal: NodeJS.Signals, withinMs: number): Promise<void> {
-  signalGroup(pid, signal);
-  const patience = new AbortController();
+  signalGroup(pid, signal)
+  const patience = new AbortController()
   const force = sleep(withinMs, undefined, { signal: patience.signal }).then(
     () => signalGroup(pid, 'SIGKILL'),
     () => undefined,
-  );
-  await exited;
-  patience.abort();
-  await force;
+  )
+  await exited
+  patience.abort()
+  await force
   // What the leader left in its group would otherwise outlive it.
-  signalGroup(pid, 'SIGKILL');
+  signalGroup(pid, 'SIGKILL')
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(-pid, signal);
+    process.kill(-pid, signal)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 
 async function tailOf(logFile: string, start: number): Promise<string> {
-  const text = (await readFile(logFile)).subarray(start).toString('utf8');
-  return text.trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n');
+  const text = (await readFile(logFile)).subarray(start).toString('utf8')
+  return text.trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n')
 }

@@ -2,32 +2,32 @@
 // crash): it reads their process ids from a pipe that the kernel closes with us.
 // The same file is both sides: imported it is our end, run by Node it is the guardian.
 
-import { spawn } from 'node:child_process';
-import type { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
-import type { Writable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import type { Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 
 /** Long enough for Postgres to end its sessions and write a checkpoint. */
-const PATIENCE_MS = 10_000;
-const PROBE_INTERVAL_MS = 100;
+const PATIENCE_MS = 10_000
+const PROBE_INTERVAL_MS = 100
 
-let guardian: Writable | undefined;
+let guardian: Writable | undefined
 
 /** Has the guardian end this process group should we die. */
 export function guard(pid: number): void {
-  tell(`+${pid}`);
+  tell(`+${pid}`)
 }
 
 /** The group has ended; its id may soon be another's. */
 export function unguard(pid: number): void {
-  tell(`-${pid}`);
+  tell(`-${pid}`)
 }
 
 function tell(line: string): void {
-  guardian ??= startGuardian();
-  guardian.write(`${line}\n`);
+  guardian ??= startGuardian()
+  guardian.write(`${line}\n`)
 }
 
 function startGuardian(): Writable {
@@ -37,44 +37,44 @@ function startGuardian(): Writable {
     cwd: '/',
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  child.unref();
-  child.stdin.on('error', () => undefined); // it was killed: its help is lost, nothing else
-  (child.stdin as Socket).unref();
-  return child.stdin;
+  })
+  child.unref()
+  child.stdin.on('error', () => undefined) // it was killed: its help is lost, nothing else
+  ;(child.stdin as Socket).unref()
+  return child.stdin
 }
 
 async function keepGuard(): Promise<void> {
-  const groups = new Set<number>();
+  const groups = new Set<number>()
   for await (const line of createInterface({ input: process.stdin })) {
-    const pid = Number(line.slice(1));
-    if (line.startsWith('+')) groups.add(pid);
-    else groups.delete(pid);
+    const pid = Number(line.slice(1))
+    if (line.startsWith('+')) groups.add(pid)
+    else groups.delete(pid)
   }
   // Newest first: what uses a server ends before the server.
-  for (const pid of [...groups].reverse()) await endGroup(pid);
+  for (const pid of [...groups].reverse()) await endGroup(pid)
 }
 
 async function endGroup(pid: number): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + PATIENCE_MS
   // SIGINT: to Postgres, SIGTERM would mean waiting for its clients.
   for (let alive = signal(pid, 'SIGINT'); alive && performance.now() < deadline; alive = signal(pid, 0)) {
-    await sleep(PROBE_INTERVAL_MS);
+    await sleep(PROBE_INTERVAL_MS)
   }
-  signal(pid, 'SIGKILL');
+  signal(pid, 'SIGKILL')
 }
 
 /** False when there is no such group any more. */
 function signal(pid: number, what: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-pid, what);
-    return true;
+    process.kill(-pid, what)
+    return true
   } catch {
-    return false;
+    return false
   }
 }
 
 if (import.meta.main) {
-  for (const ignored of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(ignored, () => undefined);
-  await keepGuard();
+  for (const ignored of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(ignored, () => undefined)
+  await keepGuard()
 }

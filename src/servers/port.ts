@@ -1,22 +1,22 @@
 // Which TCP ports the servers of one stack listen on.
 
-import { randomInt } from 'node:crypto';
-import { createServer } from 'node:net';
+import { randomInt } from 'node:crypto'
+import { createServer } from 'node:net'
 
 /**
  * Below the range that systems hand out for outgoing connections (from 32768 on Linux): in there, a
  * client that keeps calling a stopped server on this machine may be given the server's own port.
  */
-const FIRST_PORT = 15_000;
-const LAST_PORT = 32_000;
+const FIRST_PORT = 15_000
+const LAST_PORT = 32_000
 
 /** True when nothing listens on the port of the loopback address and we may. */
 export async function isPortFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)));
-  });
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => resolve(true)))
+  })
 }
 
 /**
@@ -24,21 +24,21 @@ export async function isPortFree(port: number): Promise<boolean> {
  * @returns `count` different ports, ascending except where the range wraps around
  */
 export async function freePorts(count: number): Promise<number[]> {
-  const start = randomInt(FIRST_PORT, LAST_PORT);
-  const size = LAST_PORT - FIRST_PORT;
-  const found: number[] = [];
+  const start = randomInt(FIRST_PORT, LAST_PORT)
+  const size = LAST_PORT - FIRST_PORT
+  const found: number[] = []
   for (let step = 0; step < size && found.length < count; step += 1) {
-    const port = FIRST_PORT + ((start - FIRST_PORT + step) % size);
-    if (await isPortFree(port)) found.push(port);
+    const port = FIRST_PORT + ((start - FIRST_PORT + step) % size)
+    if (await isPortFree(port)) found.push(port)
   }
-  if (found.length < count) throw new Error(`only ${found.length} of ${count} ports are free`);
-  return found;
+  if (found.length < count) throw new Error(`only ${found.length} of ${count} ports are free`)
+  return found
 }
 
 /** @throws {Error} that says what wants the port and what to do */
 export async function assertPortFree(port: number, wantedBy: string): Promise<void> {
-  if (await isPortFree(port)) return;
+  if (await isPortFree(port)) return
   throw new Error(
     `port ${port} is in use, and ${wantedBy} wants it: stop what listens there or choose others with --port-base`,
-  );
+  )
 }

@@ -1,45 +1,45 @@
 // A real Postgres of one's own on the loopback address, as durable as a production one (fsync on):
 // what is measured and killed here must behave as it would there.
 
-import { execFile } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
-import { access, chown, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { findServerAccount, privateDir, removePrivateDir } from './account.ts';
-import { findPostgres } from './binary.ts';
-import type { Account, Child } from './child.ts';
-import { StartError, spawnChild } from './child.ts';
-import { assertPortFree } from './port.ts';
+import { execFile } from 'node:child_process'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { access, chown, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { findServerAccount, privateDir, removePrivateDir } from './account.ts'
+import { findPostgres } from './binary.ts'
+import type { Account, Child } from './child.ts'
+import { StartError, spawnChild } from './child.ts'
+import { assertPortFree } from './port.ts'
 
-const run = promisify(execFile);
+const run = promisify(execFile)
 
-const ADMIN = 'holdfast_admin';
-const DIR_NAME = 'postgres';
-const PASSWORD_BYTES = 24;
+const ADMIN = 'holdfast_admin'
+const DIR_NAME = 'postgres'
+const PASSWORD_BYTES = 24
 
 /** Crash recovery included. */
-const READY_WITHIN_MS = 60_000;
-const STOP_WITHIN_MS = 20_000;
+const READY_WITHIN_MS = 60_000
+const STOP_WITHIN_MS = 20_000
 /** How long an earlier server on the same data may take to be gone. */
-const TAKE_OVER_WITHIN_MS = 15_000;
-const TAKE_OVER_INTERVAL_MS = 250;
+const TAKE_OVER_WITHIN_MS = 15_000
+const TAKE_OVER_INTERVAL_MS = 250
 
 export type PostgresOptions = {
-  readonly dataDir: string;
-  readonly port: number;
-  readonly maxConnections: number;
-};
+  readonly dataDir: string
+  readonly port: number
+  readonly maxConnections: number
+}
 
 export type Postgres = Child & {
-  readonly host: string;
-  readonly port: number;
+  readonly host: string
+  readonly port: number
   /** The superuser, for migrations, Temporal's schema and tests; processes connect as their own roles. */
-  readonly user: string;
-  readonly password: string;
-  readonly urlOf: (database: string) => string;
-};
+  readonly user: string
+  readonly password: string
+  readonly urlOf: (database: string) => string
+}
 
 /**
  * Starts Postgres on the data in `dataDir/postgres`, made on the first start. After a crash it
@@ -48,16 +48,20 @@ export type Postgres = Child & {
  * @throws {StartError} when it does not come up, with the end of its log
  */
 export async function startPostgres({ dataDir, port, maxConnections }: PostgresOptions): Promise<Postgres> {
-  await assertPortFree(port, 'Postgres');
-  const account = await findServerAccount();
-  const native = await findPostgres(account);
-  const home = await privateDir(dataDir, DIR_NAME, account);
-  const password = await ensureCluster(native, home, account);
+  await assertPortFree(port, 'Postgres')
+  const account = await findServerAccount()
+  const native = await findPostgres(account)
+  const home = await privateDir(dataDir, DIR_NAME, account)
+  const password = await ensureCluster(native, home, account)
   const start = async () =>
     spawnChild({
       name: 'postgres',
       command: join(native, 'bin', 'postgres'),
-      args: ['-D', join(home, 'data'), ...Object.entries(settingsOf(port, maxConnections)).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+      args: [
+        '-D',
+        join(home, 'data'),
+        ...Object.entries(settingsOf(port, maxConnections)).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ],
       env: { LC_ALL: 'C', TZ: 'UTC' },
       cwd: home,
       logFile: join(dataDir, 'log', 'postgres.log'),
@@ -66,15 +70,15 @@ export async function startPostgres({ dataDir, port, maxConnections }: PostgresO
       stopWithinMs: STOP_WITHIN_MS,
       stopSignal: 'SIGINT', // the fast shutdown: sessions are ended, not waited for
       account,
-    });
-  const child = await startOnceFree(start);
-  const urlOf = (database: string) => `postgresql://${ADMIN}:${password}@127.0.0.1:${port}/${database}`;
-  return { ...child, host: '127.0.0.1', port, user: ADMIN, password, urlOf };
+    })
+  const child = await startOnceFree(start)
+  const urlOf = (database: string) => `postgresql://${ADMIN}:${password}@127.0.0.1:${port}/${database}`
+  return { ...child, host: '127.0.0.1', port, user: ADMIN, password, urlOf }
 }
 
 /** Removes the data of a stopped Postgres. */
 export async function removePostgres(dataDir: string): Promise<void> {
-  await removePrivateDir(dataDir, DIR_NAME);
+  await removePrivateDir(dataDir, DIR_NAME)
 }
 
 function settingsOf(port: number, maxConnections: number): Record<string, string> {
@@ -91,37 +95,37 @@ function settingsOf(port: number, maxConnections: number): Record<string, string
     timezone: 'UTC',
     log_timezone: 'UTC',
     log_line_prefix: '%m [%p] %q%u@%d ',
-  };
+  }
 }
 
 /** Makes the cluster on the first start. @returns the superuser's password */
 async function ensureCluster(native: string, home: string, account: Account | undefined): Promise<string> {
-  const password = await ensurePassword(join(home, 'password'), account);
-  const data = join(home, 'data');
-  if (await exists(data)) return password;
+  const password = await ensurePassword(join(home, 'password'), account)
+  const data = join(home, 'data')
+  if (await exists(data)) return password
   for (const name of await readdir(home)) {
-    if (name.startsWith('data.')) await rm(join(home, name), { recursive: true }); // of a start cut short
+    if (name.startsWith('data.')) await rm(join(home, name), { recursive: true }) // of a start cut short
   }
   // Made beside its place and renamed whole: a start cut short leaves no half-made cluster.
-  const draft = `${data}.${randomUUID()}`;
-  const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
+  const draft = `${data}.${randomUUID()}`
+  const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
   await run(
     join(native, 'bin', 'initdb'),
     ['-D', draft, '-U', ADMIN, `--pwfile=${join(home, 'password')}`, '--auth=scram-sha-256', ...locale],
     { env: { LC_ALL: 'C', TZ: 'UTC' }, cwd: home, ...account },
-  );
-  await rename(draft, data);
-  return password;
+  )
+  await rename(draft, data)
+  return password
 }
 
 async function ensurePassword(file: string, account: Account | undefined): Promise<string> {
   if (!(await exists(file))) {
-    const draft = `${file}.${randomUUID()}`;
-    await writeFile(draft, randomBytes(PASSWORD_BYTES).toString('hex'), { mode: 0o600 });
-    if (account !== undefined) await chown(draft, account.uid, account.gid);
-    await rename(draft, file);
+    const draft = `${file}.${randomUUID()}`
+    await writeFile(draft, randomBytes(PASSWORD_BYTES).toString('hex'), { mode: 0o600 })
+    if (account !== undefined) await chown(draft, account.uid, account.gid)
+    await rename(draft, file)
   }
-  return readFile(file, 'utf8');
+  return readFile(file, 'utf8')
 }
 
 /**
@@ -129,27 +133,27 @@ async function ensurePassword(file: string, account: Account | undefined): Promi
  * and lock file stand: Postgres then refuses to start, and is right to.
  */
 async function startOnceFree(start: () => Promise<Child>): Promise<Child> {
-  const deadline = performance.now() + TAKE_OVER_WITHIN_MS;
+  const deadline = performance.now() + TAKE_OVER_WITHIN_MS
   for (;;) {
     try {
-      return await start();
+      return await start()
     } catch (error) {
-      const isHeld = error instanceof StartError && /postmaster\.pid|shared memory block/.test(error.message);
-      if (!isHeld || performance.now() > deadline) throw error;
-      await sleep(TAKE_OVER_INTERVAL_MS);
+      const isHeld = error instanceof StartError && /postmaster\.pid|shared memory block/.test(error.message)
+      if (!isHeld || performance.now() > deadline) throw error
+      await sleep(TAKE_OVER_INTERVAL_MS)
     }
   }
 }
 
 /** The status that Postgres itself keeps in its lock file, where its pg_ctl looks for it too. */
 async function isAccepting(home: string, pid: number): Promise<boolean> {
-  const lines = (await readFile(join(home, 'data', 'postmaster.pid'), 'utf8')).split('\n');
-  return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
+  const lines = (await readFile(join(home, 'data', 'postmaster.pid'), 'utf8')).split('\n')
+  return Number(lines[0]) === pid && lines[7]?.trim() === 'ready'
 }
 
 async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,
-  );
+  )
 }

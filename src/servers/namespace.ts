@@ -1,0 +1,77 @@
+// What a Temporal server must know before Holdfast's workers can run on it: two namespaces, and the
+// search attributes by which operators find orders. Safe to repeat, on any server.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { status } from '@grpc/grpc-js'
+import { Connection, isGrpcServiceError } from '@temporalio/client'
+import { msToTs } from '@temporalio/common/lib/time.js'
+import proto from '@temporalio/proto'
+
+const { IndexedValueType } = proto.temporal.api.enums.v1
+
+const HOUR_MS = 3_600_000
+const PREPARE_WITHIN_MS = 60_000
+const RETRY_INTERVAL_MS = 100
+
+/** Orders' histories outlive any dispute about a payment; what runs in the background is gone in a day. */
+export const NAMESPACE_RETENTION_HOURS = { holdfast: 30 * 24, 'holdfast-background': 24 } as const
+
+/** Never encrypted and shown to operators: nothing in them may name a person. */
+export const SEARCH_ATTRIBUTES = {
+  Asset: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+  PaymentDeadline: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+  OrderStatus: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+  NeedsOperator: IndexedValueType.INDEXED_VALUE_TYPE_BOOL,
+} as const
+
+/**
+ * Makes the namespaces and search attributes that are missing; resolves once they can be used.
+ * @param address host:port of a Temporal server that may still be starting
+ * @throws {Error} the server's last answer, when it has not agreed within a minute
+ */
+export async function prepareNamespaces(address: string): Promise<void> {
+  const connection = await Connection.connect({ address })
+  try {
+    for (const [namespace, hours] of Object.entries(NAMESPACE_RETENTION_HOURS)) {
+      await untilAgreed(() => ensureNamespace(connection, namespace, hours))
+      await untilAgreed(() => ensureSearchAttributes(connection, namespace))
+    }
+  } finally {
+    await connection.close()
+  }
+}
+
+async function ensureNamespace(connection: Connection, namespace: string, retentionHours: number): Promise<void> {
+  const workflowExecutionRetentionPeriod = msToTs(retentionHours * HOUR_MS)
+  try {
+    await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod })
+  } catch (error) {
+    if (!isGrpcServiceError(error) || error.code !== status.ALREADY_EXISTS) throw error
+  }
+}
+
+async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<void> {
+  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
+  const missing = Object.entries(SEARCH_ATTRIBUTES).filter(([name]) => !(name in customAttributes))
+  if (missing.length > 0) {
+    await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(missing) })
+  }
+  // The front keeps a copy that is up to 2 s old, and refuses to start a workflow with a name it does not know yet.
+  const query = Object.keys(SEARCH_ATTRIBUTES)
+    .map((name) => `${name} IS NULL`)
+    .join(' AND ')
+  await connection.workflowService.countWorkflowExecutions({ namespace, query })
+}
+
+/** A server that has just started, or has just learnt a name, may refuse for a moment. */
+async function untilAgreed(step: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + PREPARE_WITHIN_MS
+  for (;;) {
+    try {
+      return await step()
+    } catch (error) {
+      if (performance.now() > deadline) throw error
+      await sleep(RETRY_INTERVAL_MS)
+    }
+  }
+}

@@ -1,0 +1,136 @@
+// The real Temporal server with the schema it needs, on a Postgres that is already there. Several run
+// side by side on one machine: every port it opens is given.
+
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { Connection } from '@temporalio/client'
+import { spawnChild, type Child } from './child.ts'
+import { prepareNamespaces } from './namespace.ts'
+import { assertPortFree } from './port.ts'
+
+const run = promisify(execFile)
+
+const HOST = '127.0.0.1'
+const PLUGIN = 'postgres12_pgx'
+const DATABASE = 'temporal'
+const VISIBILITY_DATABASE = 'temporal_visibility'
+/** Fixed for the life of the database. */
+const HISTORY_SHARDS = 4
+const DYNAMIC_CONFIG = fileURLToPath(new URL('../../ops/temporal/dynamic-config.yaml', import.meta.url))
+
+/** Per service and store; the server has four services. */
+const SQL_MAX_CONNS = 20
+const SQL_VISIBILITY_MAX_CONNS = 10
+const SERVICES = 4
+/** For the superuser, psql, tests that look on. */
+const SPARE_CONNECTIONS = 20
+
+const READY_WITHIN_MS = 60_000
+const STOP_WITHIN_MS = 10_000
+const CONNECT_WITHIN_MS = 1_000
+
+/** In the order in which `ports` fills them. */
+const PORT_VARIABLES = [
+  'FRONTEND_GRPC_PORT',
+  'FRONTEND_HTTP_PORT',
+  'FRONTEND_MEMBERSHIP_PORT',
+  'HISTORY_GRPC_PORT',
+  'HISTORY_MEMBERSHIP_PORT',
+  'MATCHING_GRPC_PORT',
+  'MATCHING_MEMBERSHIP_PORT',
+  'WORKER_GRPC_PORT',
+  'WORKER_MEMBERSHIP_PORT',
+] as const
+
+/** How many ports a server needs; the first is the one that clients call. */
+export const TEMPORAL_PORTS = PORT_VARIABLES.length
+
+export type TemporalOptions = {
+  readonly serverBinary: string
+  readonly sqlToolBinary: string
+  /** A superuser, or one who may create databases. */
+  readonly postgres: { readonly host: string; readonly port: number; readonly user: string; readonly password: string }
+  /** TEMPORAL_PORTS free ports. */
+  readonly ports: readonly number[]
+  /** Its log goes to `log/` in there. */
+  readonly dataDir: string
+}
+
+export type Temporal = Child & { readonly address: string }
+
+/** What `max_connections` of a Postgres must be that serves Temporal and `applicationPools` connections of ours. */
+export function maxConnectionsFor(applicationPools: number): number {
+  return SERVICES * (SQL_MAX_CONNS + SQL_VISIBILITY_MAX_CONNS) + applicationPools + SPARE_CONNECTIONS
+}
+
+/**
+ * Starts the server and resolves once it serves, with its namespaces and search attributes in place. On a database
+ * that has the schema already, setting it up changes nothing; one that was cut short is finished.
+ * @throws {StartError} when it does not come up; {Error} when a port is taken or the schema cannot be set up
+ */
+export async function startTemporal(options: TemporalOptions): Promise<Temporal> {
+  const { ports, postgres, dataDir } = options
+  if (ports.length !== TEMPORAL_PORTS) throw new Error(`Temporal needs ${TEMPORAL_PORTS} ports, not ${ports.length}`)
+  await Promise.all(ports.map((port) => assertPortFree(port, 'Temporal')))
+  await Promise.all([
+    setUpSchema(options, DATABASE, 'postgresql/v12/temporal'),
+    setUpSchema(options, VISIBILITY_DATABASE, 'postgresql/v12/visibility'),
+  ])
+  const address = `${HOST}:${ports[0]}`
+  const child = await spawnChild({
+    name: 'temporal',
+    command: options.serverBinary,
+    args: ['--allow-no-auth', 'start'],
+    env: {
+      LOG_LEVEL: 'warn',
+      DB: PLUGIN,
+      POSTGRES_SEEDS: postgres.host,
+      DB_PORT: String(postgres.port),
+      POSTGRES_USER: postgres.user,
+      POSTGRES_PWD: postgres.password,
+      DBNAME: DATABASE,
+      VISIBILITY_DBNAME: VISIBILITY_DATABASE,
+      SQL_MAX_CONNS: String(SQL_MAX_CONNS),
+      SQL_VIS_MAX_CONNS: String(SQL_VISIBILITY_MAX_CONNS),
+      NUM_HISTORY_SHARDS: String(HISTORY_SHARDS),
+      BIND_ON_IP: HOST,
+      TEMPORAL_BROADCAST_ADDRESS: HOST,
+      DYNAMIC_CONFIG_FILE_PATH: DYNAMIC_CONFIG,
+      ...Object.fromEntries(PORT_VARIABLES.map((variable, index) => [variable, String(ports[index])])),
+    },
+    logFile: join(dataDir, 'log', 'temporal.log'),
+    isReady: () => isServing(address),
+    readyWithinMs: READY_WITHIN_MS,
+    stopWithinMs: STOP_WITHIN_MS,
+  })
+  try {
+    await prepareNamespaces(address)
+  } catch (error) {
+    await child.stop()
+    throw error
+  }
+  return { ...child, address }
+}
+
+/** Every step repeats harmlessly: the tool skips what exists, and versions that were applied before. */
+async function setUpSchema(options: TemporalOptions, database: string, schemaName: string): Promise<void> {
+  const { host, port, user, password } = options.postgres
+  const env = {
+    SQL_PLUGIN: PLUGIN,
+    SQL_HOST: host,
+    SQL_PORT: String(port),
+    SQL_USER: user,
+    SQL_PASSWORD: password,
+    SQL_DATABASE: database,
+  }
+  const steps = [['create'], ['setup-schema', '-v', '0.0'], ['update-schema', '--schema-name', schemaName]]
+  for (const args of steps) await run(options.sqlToolBinary, args, { env })
+}
+
+async function isServing(address: string): Promise<boolean> {
+  const connection = await Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS })
+  await connection.close()
+  return true
+}
