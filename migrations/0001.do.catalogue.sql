@@ -2,6 +2,7 @@
 -- can arise later. All tables are new: nothing is locked or rewritten.
 
 grant usage on schema holdfast to app_api, app_worker, app_keys, watcher, audit_sealer, auditor, analytics;
+grant select on schema_version to app_api, app_worker, app_keys, watcher, auditor;
 
 create table currency (
   currency text constraint currency_pk primary key,

@@ -1,0 +1,46 @@
+// Applies migrations/ to a database: forward only, checksummed, in one transaction, one runner at a time.
+
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import Postgrator from 'postgrator'
+
+const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url))
+/** Any number, the same for every runner: two runners wait for each other. */
+const ADVISORY_LOCK = 7_043_211
+
+export type MigrateResult = { version: number; applied: readonly string[] }
+
+/**
+ * Brings the database behind `url` to the newest version. The role in `url` must be able to create roles or find
+ * them made. Throws when a migration that was applied has since been edited.
+ */
+export async function migrate(url: string): Promise<MigrateResult> {
+  const client = new pg.Client({ connectionString: url, application_name: 'holdfast-migrate' })
+  await client.connect()
+  try {
+    await client.query('begin')
+    await client.query('select pg_advisory_xact_lock($1)', [ADVISORY_LOCK])
+    await client.query(await readFile(`${MIGRATIONS_DIR}role.sql`, 'utf8'))
+    await client.query('set local role holdfast_owner')
+    await client.query('set local search_path = holdfast, pg_catalog')
+    const runner = new Postgrator({
+      migrationPattern: `${MIGRATIONS_DIR}*.do.*.sql`,
+      driver: 'pg',
+      schemaTable: 'holdfast.schema_version',
+      execQuery: (query) => client.query(query),
+    })
+    const applied = await runner.migrate()
+    const version = await runner.getDatabaseVersion()
+    await client.query('commit')
+    return { version, applied: applied.map((migration) => `${migration.version} ${migration.name}`) }
+  } finally {
+    await client.end()
+  }
+}
+
+/** The newest version among the files: what a database must be at for this build to serve. */
+export async function newestMigration(): Promise<number> {
+  const runner = new Postgrator({ migrationPattern: `${MIGRATIONS_DIR}*.do.*.sql`, driver: 'pg', execQuery: async () => ({ rows: [] }) })
+  return runner.getMaxVersion()
+}
