@@ -1,0 +1,84 @@
+// A local Ethereum chain. Its accounts and keys are anvil's published development ones: it carries no
+// value, and nothing outside this machine reaches it.
+
+import { mkdir } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { spawnChild, type Child } from './child.ts'
+import { assertPortFree } from './port.ts'
+
+const HOST = '127.0.0.1'
+const READY_WITHIN_MS = 20_000
+const STOP_WITHIN_MS = 10_000
+const CALL_WITHIN_MS = 1_000
+/** What a kill -9 may cost of the chain; stopped in order, it loses nothing. */
+const STATE_INTERVAL_S = 5
+
+export const ANVIL_CHAIN_ID = 31_337
+
+export type AnvilOptions = {
+  readonly port: number
+  /** The chain is kept in there and found again; its log goes to `log/`. */
+  readonly dataDir: string
+  /** When blocks come: with each transaction, at an interval in seconds, or only when asked for (`evm_mine`). */
+  readonly mining: 'automatic' | 'manual' | { readonly everySeconds: number }
+}
+
+export type Anvil = Child & { readonly url: string; readonly chainId: number }
+
+/**
+ * Starts the chain from where it was left.
+ * @throws {StartError} when it does not come up; {Error} when the port is taken or npm has no anvil for this platform
+ */
+export async function startAnvil({ port, dataDir, mining }: AnvilOptions): Promise<Anvil> {
+  await assertPortFree(port, 'anvil')
+  const home = join(dataDir, 'anvil')
+  await mkdir(home, { recursive: true })
+  const url = `http://${HOST}:${port}`
+  const child = await spawnChild({
+    name: 'anvil',
+    command: findAnvil(),
+    args: [
+      ...['--host', HOST, '--port', String(port), '--chain-id', String(ANVIL_CHAIN_ID), '--quiet'],
+      // Finalized two blocks behind the tip, not 64: a watcher that asks for `finalized` gets an answer here too.
+      ...['--slots-in-an-epoch', '1'],
+      ...['--state', join(home, 'state.json'), '--state-interval', String(STATE_INTERVAL_S)],
+      ...miningArgs(mining),
+    ],
+    env: { HOME: home },
+    logFile: join(dataDir, 'log', 'anvil.log'),
+    isReady: () => isAnswering(url),
+    readyWithinMs: READY_WITHIN_MS,
+    stopWithinMs: STOP_WITHIN_MS,
+    stopSignal: 'SIGINT', // the signal on which it writes its state
+  })
+  return { ...child, url, chainId: ANVIL_CHAIN_ID }
+}
+
+function miningArgs(mining: AnvilOptions['mining']): string[] {
+  if (mining === 'automatic') return []
+  if (mining === 'manual') return ['--no-mining']
+  return ['--block-time', String(mining.everySeconds)]
+}
+
+/** npm's wrapper script would be a second process to keep an eye on; the binary itself is in a package per platform. */
+function findAnvil(): string {
+  const arch = process.arch === 'x64' ? 'amd64' : process.arch
+  const name = `@foundry-rs/anvil-${process.platform}-${arch}`
+  try {
+    return createRequire(import.meta.url).resolve(`${name}/bin/anvil`)
+  } catch (cause) {
+    throw new Error(`there is no ${name}: npm carries no anvil for this platform`, { cause })
+  }
+}
+
+async function isAnswering(url: string): Promise<boolean> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'eth_chainId', params: [] }),
+    signal: AbortSignal.timeout(CALL_WITHIN_MS),
+  })
+  const { result } = (await response.json()) as { result?: string }
+  return Number(result) === ANVIL_CHAIN_ID
+}
