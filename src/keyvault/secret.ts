@@ -1,0 +1,49 @@
+// Secrets as they come from files: long enough, written one way only, and never a development value in production.
+// Messages name the secret and never show it.
+
+import { z } from 'zod'
+
+/** Below this an HMAC or a derived key is weaker than the cipher behind it. */
+const MIN_SECRET_BYTES = 32
+/** What main/dev.ts makes begins with these bytes, so that a copied data directory cannot go live. */
+const DEVELOPMENT_MARK = 'development-'
+
+export type RunMode = 'production' | 'development'
+
+/** Thrown at start only: the process must not run with the secrets it was given. */
+export class SecretError extends Error {
+  override readonly name = 'SecretError'
+}
+
+/** Decodes one base64 secret of at least 32 bytes. Throws SecretError. */
+export function parseSecret(name: string, text: string, mode: RunMode): Buffer {
+  const secret = Buffer.from(text, 'base64')
+  if (secret.toString('base64') !== text) throw new SecretError(`${name} is not plain base64`)
+  if (secret.length < MIN_SECRET_BYTES) throw new SecretError(`${name} has fewer than ${MIN_SECRET_BYTES} bytes`)
+  if (mode === 'production' && secret.subarray(0, DEVELOPMENT_MARK.length).equals(Buffer.from(DEVELOPMENT_MARK)))
+    throw new SecretError(`${name} is a development value: give production its own`)
+  return secret
+}
+
+/** Reads a JSON file of secrets. Throws SecretError naming the file's parts, never what they hold. */
+export function parseSecretFile<Schema extends z.ZodType>(
+  name: string,
+  json: string,
+  schema: Schema,
+): z.output<Schema> {
+  const result = schema.safeParse(parseJson(name, json))
+  if (result.success) return result.data
+  const places = result.error.issues.map((issue) => [name, ...issue.path].join('.'))
+  throw new SecretError(`wrong or missing: ${[...new Set(places)].join(', ')}`)
+}
+
+function parseJson(name: string, json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    // Without the cause: a parser's message quotes what it read.
+    throw new SecretError(`${name} is not JSON`)
+  }
+}
+
+export const hasDuplicates = (values: readonly unknown[]): boolean => new Set(values).size < values.length
