@@ -17,6 +17,7 @@ const ACCOUNT_NAMES = ['postgres', 'nobody']
 const SHELTER = '/var/lib/holdfast'
 
 const GROUP_SEARCH_MODE = 0o010
+const OTHERS_SEARCH_MODE = 0o001
 
 /** The account for Postgres, or undefined when we are not root and it simply runs as us. */
 export async function findServerAccount(): Promise<Account | undefined> {
@@ -87,6 +88,7 @@ export async function removePrivateDir(parent: string, name: string): Promise<vo
 async function letThrough(dir: string, account: Account): Promise<boolean> {
   if (await canReach(dir, account)) return true
   const { mode } = await stat(dir)
+  if ((mode & OTHERS_SEARCH_MODE) !== 0) return false
   await chown(dir, 0, account.gid)
   await chmod(dir, (mode & 0o7777) | GROUP_SEARCH_MODE)
   return canReach(dir, account)

@@ -51,17 +51,16 @@ async function keepGuard(): Promise<void> {
     if (line.startsWith('+')) groups.add(pid)
     else groups.delete(pid)
   }
-  // Newest first: what uses a server ends before the server.
-  for (const pid of [...groups].reverse()) await endGroup(pid)
-}
-
-async function endGroup(pid: number): Promise<void> {
+  // Newest first: what uses a server hears of it before the server does.
+  const left = [...groups].reverse()
   const deadline = performance.now() + PATIENCE_MS
   // SIGINT: to Postgres, SIGTERM would mean waiting for its clients.
-  for (let alive = signal(pid, 'SIGINT'); alive && performance.now() < deadline; alive = signal(pid, 0)) {
+  let alive = left.filter((pid) => signal(pid, 'SIGINT'))
+  while (alive.length > 0 && performance.now() < deadline) {
     await sleep(PROBE_INTERVAL_MS)
+    alive = alive.filter((pid) => signal(pid, 0))
   }
-  signal(pid, 'SIGKILL')
+  for (const pid of alive) signal(pid, 'SIGKILL')
 }
 
 /** False when there is no such group any more. */

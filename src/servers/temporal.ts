@@ -5,7 +5,8 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { Connection } from '@temporalio/client'
+import { status } from '@grpc/grpc-js'
+import { Connection, isGrpcServiceError } from '@temporalio/client'
 import { spawnChild, type Child } from './child.ts'
 import { prepareNamespaces } from './namespace.ts'
 import { assertPortFree } from './port.ts'
@@ -27,9 +28,14 @@ const SERVICES = 4
 /** For the superuser, psql, tests that look on. */
 const SPARE_CONNECTIONS = 20
 
-const READY_WITHIN_MS = 60_000
+/** A start takes seconds; but on other ports than before a crash, the dead services are waited for, close to a minute. */
+const READY_WITHIN_MS = 120_000
 const STOP_WITHIN_MS = 10_000
-const CONNECT_WITHIN_MS = 1_000
+const CALL_WITHIN_MS = 5_000
+
+const SYSTEM_NAMESPACE = 'temporal-system'
+/** Workflow ids asked for, enough to fall into every shard. */
+const SHARD_PROBES = 16
 
 /** In the order in which `ports` fills them. */
 const PORT_VARIABLES = [
@@ -52,7 +58,7 @@ export type TemporalOptions = {
   readonly sqlToolBinary: string
   /** A superuser, or one who may create databases. */
   readonly postgres: { readonly host: string; readonly port: number; readonly user: string; readonly password: string }
-  /** TEMPORAL_PORTS free ports. */
+  /** TEMPORAL_PORTS free ports; on a database that served before, rather the same again (see READY_WITHIN_MS). */
   readonly ports: readonly number[]
   /** Its log goes to `log/` in there. */
   readonly dataDir: string
@@ -129,8 +135,29 @@ async function setUpSchema(options: TemporalOptions, database: string, schemaNam
   for (const args of steps) await run(options.sqlToolBinary, args, { env })
 }
 
+/**
+ * The front answers before its services have found each other, and after a crash the ring of services still holds
+ * dead ones for a moment. So the question is one that history and matching must answer.
+ */
 async function isServing(address: string): Promise<boolean> {
-  const connection = await Connection.connect({ address, connectTimeout: CONNECT_WITHIN_MS })
-  await connection.close()
-  return true
+  const connection = await Connection.connect({ address, connectTimeout: CALL_WITHIN_MS })
+  try {
+    return await connection.withDeadline(Date.now() + CALL_WITHIN_MS, async () => {
+      const { workflowService } = connection
+      await workflowService.describeTaskQueue({ namespace: SYSTEM_NAMESPACE, taskQueue: { name: 'probe' } })
+      const probes = Array.from({ length: SHARD_PROBES }, (_, index) =>
+        workflowService
+          .describeWorkflowExecution({ namespace: SYSTEM_NAMESPACE, execution: { workflowId: `probe:${index}` } })
+          .catch(unlessNotFound),
+      )
+      await Promise.all(probes)
+      return true
+    })
+  } finally {
+    await connection.close()
+  }
+}
+
+function unlessNotFound(error: unknown): void {
+  if (!isGrpcServiceError(error) || error.code !== status.NOT_FOUND) throw error
 }
