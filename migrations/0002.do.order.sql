@@ -48,6 +48,9 @@ create table orders (
   currency text not null constraint orders_currency_fk references currency on delete restrict,
   total numeric(14, 2) not null constraint orders_total_positive check (total > 0),
   address_sealed bytea not null constraint orders_address_sealed_length check (octet_length(address_sealed) between 29 and 4096),
+  -- The fence (requirements D-28): the run that owns the order, and the last step it finished.
+  generation integer not null default 0 constraint orders_generation_not_negative check (generation >= 0),
+  step integer not null default 0 constraint orders_step_not_negative check (step >= 0),
   version bigint not null default 1 constraint orders_version_positive check (version > 0),
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -69,14 +72,21 @@ begin
      and not exists (select from holdfast.order_transition t where t.from_status = old.status and t.to_status = new.status) then
     raise exception 'orders: % to % is not a legal move', old.status, new.status using errcode = 'HF002';
   end if;
-  new.version := old.version + 1;
-  new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  -- The fence is not news to a reader: it moves neither version nor time.
+  if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
+     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason, old.address_sealed) then
+    new.version := old.version + 1;
+    new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  else
+    new.version := old.version;
+    new.updated_at := old.updated_at;
+  end if;
   return new;
 end
 $$;
 create function guard_order_insert() returns trigger language plpgsql as $$
 begin
-  if new.status <> 'pending' or new.payment_state <> 'awaiting' or new.version <> 1 then
+  if new.status <> 'pending' or new.payment_state <> 'awaiting' or new.version <> 1 or new.generation <> 0 then
     raise exception 'orders: an order begins pending, awaiting payment, at version 1' using errcode = 'HF003';
   end if;
   return new;
@@ -96,15 +106,6 @@ create table order_line (
   constraint order_line_pk primary key (order_id, line_no)
 );
 comment on table order_line is 'The frozen agreement: item, quantity and the catalogue''s price at the instant of acceptance.';
-
--- The run that owns an order, and the last step it finished (requirements D-28). Apart from orders, so that
--- an order's version moves only when something a reader can see has moved.
-create table order_run (
-  order_id uuid constraint order_run_pk primary key constraint order_run_order_fk references orders on delete restrict,
-  generation integer not null constraint order_run_generation_positive check (generation > 0),
-  step integer not null default 0 constraint order_run_step_not_negative check (step >= 0)
-) with (fillfactor = 70);
-comment on table order_run is 'The fence: writes of an older generation are refused, a finished step answers the present state.';
 
 create table invoice (
   order_id uuid constraint invoice_pk primary key constraint invoice_order_fk references orders on delete restrict,
@@ -182,10 +183,9 @@ grant select, insert on customer_key to app_api;
 grant insert on customer to app_api;
 grant insert (order_id, user_id, currency, total, address_sealed) on orders to app_api;
 grant update (address_sealed) on orders to app_api;
-grant update (status, payment_state, payment_flags, hold, cancel_reason) on orders to app_worker;
+grant update (status, payment_state, payment_flags, hold, cancel_reason, generation, step) on orders to app_worker;
 grant insert on order_line, invoice, reservation to app_api;
 grant update (expires_at) on reservation to app_api;
 grant update (state) on reservation to app_worker;
 grant insert on stock_movement to app_api, app_worker;
-grant select, insert, update on order_run to app_worker;
 grant select on invoice, orders to watcher;

@@ -32,7 +32,9 @@ create index order_wake_due on order_wake (next_at) where dead_reason is null;
 create function want_wake(p_order_ids uuid[]) returns void language sql as $$
   insert into order_wake (order_id) select id from unnest(p_order_ids) as id order by id
   on conflict (order_id) do update
-    set wanted_seq = order_wake.wanted_seq + 1, next_at = clock_timestamp(), attempts = 0, dead_reason = null
+    -- A signal already on its way will find this reason too: an assessment takes all there is and removes the row.
+    set wanted_seq = order_wake.wanted_seq + 1, dead_reason = null,
+        next_at = case when order_wake.dead_reason is null then order_wake.next_at else clock_timestamp() end
 $$;
 comment on function want_wake is 'Asks that these orders'' workflows look again; called inside the transaction that gives them a reason to.';
 

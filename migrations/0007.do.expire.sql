@@ -10,9 +10,13 @@ begin
     status = 'cancelled',
     cancel_reason = p_reason,
     payment_state = case
-      when payment_state in ('awaiting', 'partial') and p_reason in ('expired', 'underpaid') then 'expired'
-      when payment_state in ('awaiting', 'partial') then 'cancelled'
-      else 'unresolved' end
+      when exists (select from payment p where p.order_id = orders.order_id and p.state = 'final') then 'unresolved'
+      when exists (select from payment p where p.order_id = orders.order_id and p.state = 'seen') then 'late_confirming'
+      when p_reason = 'expired' then 'expired'
+      else 'cancelled' end,
+    payment_flags = case
+      when p_reason = 'expired' and payment_state = 'partial' and not payment_flags @> '{under}'
+      then payment_flags || '{under}'::text[] else payment_flags end
   where order_id = any (p_order_ids);
 
   perform 1 from stock
@@ -82,7 +86,6 @@ begin
 
   if cardinality(v_due) > 0 then
     perform end_orders(v_due, 'expired', 'expired', 'system');
-    perform want_wake(v_due);
   end if;
 
   return query

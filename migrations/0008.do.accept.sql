@@ -131,10 +131,10 @@ begin
     select coalesce(array_agg(i), '{}') into v_accepted from unnest(v_fresh) as i where not v_refused ? i::text;
 
     if cardinality(v_accepted) > 0 then
-      insert into orders (order_id, user_id, currency, total, address_sealed, created_at, updated_at)
+      insert into orders (order_id, user_id, currency, total, address_sealed)
       select o.order_id, o.user_id, o.currency,
         (select sum(l.q * p.unit_price) from jsonb_to_recordset(o.lines) l (p text, q bigint) join product p on p.product_id = l.p),
-        decode(o.sealed, 'base64'), v_now, v_now
+        decode(o.sealed, 'base64')
       from jsonb_to_recordset(p_orders) o (i int, order_id uuid, user_id bigint, currency text, sealed text, lines jsonb)
       where o.i = any (v_accepted);
 

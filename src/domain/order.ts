@@ -1,6 +1,8 @@
 // An order's states. Only functions of db/order.ts that hold the order's row lock apply a transition;
 // the database's own table `order_transition` is the second fence. Picture: docs/order-states.md.
 
+import type { PaymentState } from './payment.ts'
+
 export const ORDER_STATUSES = ['pending', 'processing', 'shipped', 'delivered', 'cancelled'] as const
 /**
  * pending: holds stock, waits for payment; the system moves it on (paid, expired), or its owner cancels.
@@ -38,6 +40,21 @@ export type OrderHold = (typeof HOLDS)[number]
 
 export const RESERVATION_STATES = ['held', 'committed', 'consumed', 'released', 'expired'] as const
 export type ReservationState = (typeof RESERVATION_STATES)[number]
+
+/** The whole truth about an order as its workflow sees it; every step answers with it, never with a change. */
+export type OrderState = {
+  status: OrderStatus
+  paymentState: PaymentState
+  hold: OrderHold
+  cancelReason: CancelReason | null
+  /** `none`: the order never held stock. */
+  reservation: ReservationState | 'none'
+  version: number
+  /** On the database's clock, until the quote and its grace are over; 0 when they are. */
+  expiresInMs: number
+  /** Reports wait in the inbox. */
+  hasUnassessed: boolean
+}
 
 export const COMMANDS = ['cancel', 'ship', 'deliver'] as const
 /** What people ask of an order. Each ends in one guarded transaction. */

@@ -1,0 +1,327 @@
+// The steps of an order's life. Each is one transaction that takes the order's row lock first, checks the run's
+// fence, changes status, holds and stock together, and answers with the order's whole state. Status moves nowhere else.
+
+import { DomainError, type FailureReason } from '../domain/failure.ts'
+import {
+  COMMAND_TARGET,
+  mayMove,
+  type ActorRole,
+  type CancelReason,
+  type Command,
+  type OrderHold,
+  type OrderState,
+  type OrderStatus,
+  type ReservationState,
+} from '../domain/order.ts'
+import type { PaymentState } from '../domain/payment.ts'
+import { statement, type Database, type Tx } from './pool.ts'
+
+/** Who writes: the run (generation) and the step it has counted to. */
+export type Fence = { orderId: string; generation: number; step: number }
+
+/** What a person or service asked, as the front checked it. */
+export type CommandInput = {
+  actor: string
+  role: ActorRole
+  method: string
+  /** Idempotency key, a UUID. */
+  key: string
+  /** Hex SHA-256 of the canonical request. */
+  requestHash: string
+  /** Refuse unless the order is at this version. */
+  expectedVersion?: number
+}
+
+/** A refusal is an answer, not an error: it carries the state that caused it. */
+export type CommandResult =
+  | { ok: true; state: OrderState }
+  | { ok: false; reason: FailureReason; message: string; state: OrderState }
+
+export type LockedOrder = {
+  status: OrderStatus
+  payment_state: PaymentState
+  hold: OrderHold
+  version: bigint
+  generation: number
+  step: number
+}
+
+// Race: two runs, or a run and a slow attempt of its own step. The row lock makes the fence exact.
+const LOCK = statement(
+  'order_lock',
+  `select status, payment_state, hold, version, generation, step from orders where order_id = $1 for update`,
+)
+
+const STATE = statement(
+  'order_state',
+  `select o.status, o.payment_state, o.hold, o.cancel_reason, o.version,
+     coalesce((select r.state from reservation r where r.order_id = o.order_id order by r.hold_no desc limit 1), 'none') as reservation,
+     greatest(0, ceil(extract(epoch from i.expires_at + i.grace - clock_timestamp()) * 1000))::int as expires_in_ms,
+     exists (select from payment_report p where p.order_id = o.order_id and not p.is_assessed) as has_unassessed
+   from orders o join invoice i on i.order_id = o.order_id where o.order_id = $1`,
+)
+
+const FINISH_STEP = statement('order_finish_step', 'update orders set generation = $2, step = $3 where order_id = $1')
+
+type StateRow = {
+  status: OrderStatus
+  payment_state: PaymentState
+  hold: OrderHold
+  cancel_reason: CancelReason | null
+  version: bigint
+  reservation: ReservationState | 'none'
+  expires_in_ms: number
+  has_unassessed: boolean
+}
+
+/** @throws {DomainError} NOT_FOUND */
+export async function lockOrder(tx: Tx, orderId: string): Promise<LockedOrder> {
+  const [order] = await tx.run<LockedOrder>(LOCK, [orderId])
+  if (order === undefined) throw new DomainError('NOT_FOUND', 'No such order.')
+  return order
+}
+
+/** @throws {DomainError} NOT_FOUND */
+export async function getOrderState(tx: Pick<Tx, 'run'>, orderId: string): Promise<OrderState> {
+  const [row] = await tx.run<StateRow>(STATE, [orderId])
+  if (row === undefined) throw new DomainError('NOT_FOUND', 'No such order.')
+  return {
+    status: row.status,
+    paymentState: row.payment_state,
+    hold: row.hold,
+    cancelReason: row.cancel_reason,
+    reservation: row.reservation,
+    version: Number(row.version),
+    expiresInMs: row.expires_in_ms,
+    hasUnassessed: row.has_unassessed,
+  }
+}
+
+/**
+ * One step of a run: locks the order, refuses a run that a later one has replaced, and does nothing when this
+ * step is already done. `work` says whether it recorded the step itself, in a statement it needed anyway.
+ * @throws {DomainError} STALE_RUN, NOT_FOUND
+ */
+export async function inStep<Result>(
+  database: Pick<Database, 'transaction'>,
+  fence: Fence,
+  work: (tx: Tx, order: LockedOrder) => Promise<Result | undefined>,
+): Promise<{ state: OrderState; result: Result | undefined }> {
+  return database.transaction(async (tx) => {
+    const order = await lockOrder(tx, fence.orderId)
+    if (order.generation > fence.generation) throw new DomainError('STALE_RUN', 'A later run owns this order.')
+    const isDone = order.generation === fence.generation && order.step >= fence.step
+    const result = isDone ? undefined : await work(tx, order)
+    if (!isDone) await tx.run(FINISH_STEP, [fence.orderId, fence.generation, fence.step])
+    return { state: await getOrderState(tx, fence.orderId), result }
+  })
+}
+
+// Only for an order that never held any: every product, or nothing. The guard sees the newest rows, since they are
+// locked in product order by the statement before.
+const LOCK_STOCK_OF_LINES = statement(
+  'order_lock_stock_of_lines',
+  `select from stock where product_id in (select product_id from order_line where order_id = $1)
+   order by product_id for no key update`,
+)
+const TAKE_STOCK = statement(
+  'order_take_stock',
+  `with wanted as (
+     select l.product_id, sum(l.quantity)::bigint as quantity from order_line l where l.order_id = $1 group by 1
+   ), fits as (
+     select bool_and(s.on_hand - s.reserved >= w.quantity) as yes from wanted w join stock s using (product_id)
+   ), held as (
+     insert into reservation (order_id, product_id, quantity, expires_at)
+     select $1, w.product_id, w.quantity, i.expires_at + i.grace
+     from wanted w, invoice i, fits where i.order_id = $1 and fits.yes returning product_id, hold_no, quantity
+   ), moved as (
+     insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+     select product_id, $1, hold_no, 'reserve', 0, quantity, 'system' from held
+   )
+   update stock s set reserved = s.reserved + h.quantity, version = s.version + 1
+   from held h where s.product_id = h.product_id`,
+)
+
+/**
+ * Takes the generation for a run and says how the order stands. It confirms the hold taken with the order; it takes
+ * stock for an order that never held any, and never again for one that did.
+ */
+export async function reserveStock(database: Database, fence: Fence): Promise<OrderState> {
+  const { state } = await inStep(database, fence, async (tx, order) => {
+    if (order.status !== 'pending') return undefined
+    const before = await getOrderState(tx, fence.orderId)
+    if (before.reservation !== 'none') return undefined
+    await tx.run(LOCK_STOCK_OF_LINES, [fence.orderId])
+    await tx.run(TAKE_STOCK, [fence.orderId])
+    return undefined
+  })
+  return state
+}
+
+const EXPIRE = statement('order_expire', 'select outcome, wait_ms::int from expire_orders(array[$1::uuid], false)')
+
+/** Asks for expiry by the one rule (expire_orders in migrations). The state says what came of it. */
+export async function expireOrder(database: Database, fence: Fence): Promise<OrderState> {
+  const { state } = await inStep(database, fence, async (tx) => void (await tx.run(EXPIRE, [fence.orderId])))
+  return state
+}
+
+const END = statement('order_end', `select end_orders(array[$1::uuid], $2, 'released', $3)`)
+
+/** Undo of reserveStock: an order that still holds stock ends as out of stock; one that holds none is left alone. */
+export async function releaseStock(database: Database, fence: Fence): Promise<OrderState> {
+  const { state } = await inStep(database, fence, async (tx, order) => {
+    if (order.status === 'pending' || order.status === 'processing') await tx.run(END, [fence.orderId, 'out_of_stock', 'system'])
+    return undefined
+  })
+  return state
+}
+
+// Shipping takes the units off the shelf. Order row locked before, stock rows by product, then all in one statement.
+const LOCK_STOCK_OF_HOLDS = statement(
+  'order_lock_stock_of_holds',
+  `select from stock where product_id in (select product_id from reservation where order_id = $1 and state = 'committed')
+   order by product_id for no key update`,
+)
+const CONSUME = statement(
+  'order_consume',
+  `with consumed as (
+     update reservation set state = 'consumed' where order_id = $1 and state = 'committed'
+     returning product_id, hold_no, quantity
+   ), moved as (
+     insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+     select product_id, $1, hold_no, 'consume', -quantity, -quantity, $2 from consumed
+   )
+   update stock s set on_hand = s.on_hand - c.quantity, reserved = s.reserved - c.quantity, version = s.version + 1
+   from (select product_id, sum(quantity) as quantity from consumed group by 1) c where s.product_id = c.product_id`,
+)
+const MOVE = statement(
+  'order_move',
+  `with moved as (update orders set status = $2 where order_id = $1 returning version)
+   insert into notification (order_id, order_version, channel, status) select $1, version, 'log', $2 from moved`,
+)
+const RETIRE_KEY = statement(
+  'order_retire_key',
+  `insert into key_retire (order_id, network, address)
+   select order_id, network, address from invoice where order_id = $1 on conflict do nothing`,
+)
+// Payments that could still change: a final state is no end to them (design rule 15).
+const REARM_WAKE = statement(
+  'order_rearm_wake',
+  `select want_wake(array[$1::uuid]) where exists (select from payment_report where order_id = $1 and not is_assessed)`,
+)
+
+type Effect = (tx: Tx, orderId: string, input: CommandInput) => Promise<void>
+
+const EFFECTS: Readonly<Record<Command, Effect>> = {
+  cancel: async (tx, orderId, input) => {
+    await tx.run(END, [orderId, input.role === 'admin' ? 'admin' : 'customer', input.actor])
+    await tx.run(REARM_WAKE, [orderId])
+  },
+  ship: async (tx, orderId, input) => {
+    await tx.run(MOVE, [orderId, 'shipped'])
+    await tx.run(LOCK_STOCK_OF_HOLDS, [orderId])
+    await tx.run(CONSUME, [orderId, input.actor])
+  },
+  deliver: async (tx, orderId) => {
+    await tx.run(MOVE, [orderId, 'delivered'])
+    await tx.run(RETIRE_KEY, [orderId])
+    await tx.run(REARM_WAKE, [orderId])
+  },
+}
+
+const FIND_ANSWER = statement(
+  'order_find_answer',
+  `select request_hash, response from idempotency where actor = $1 and method = $2 and key = $3`,
+)
+const SAVE_ANSWER = statement(
+  'order_save_answer',
+  `insert into idempotency (actor, method, key, request_hash, order_id, response) values ($1, $2, $3, $4, $5, $6)`,
+)
+
+/**
+ * Runs what a person asked, once per key. Only what succeeded is bound to the key: a refusal tells how things stood.
+ * @throws {DomainError} STALE_RUN, NOT_FOUND
+ */
+export async function runCommand(
+  database: Database,
+  fence: Fence,
+  command: Command,
+  input: CommandInput,
+): Promise<CommandResult> {
+  const { state, result } = await inStep(database, fence, async (tx, order) => {
+    const hash = Buffer.from(input.requestHash, 'hex')
+    const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [input.actor, input.method, input.key])
+    if (answer !== undefined) return answer.request_hash.equals(hash) ? undefined : keyReused
+    const refusal = refusalOf(command, input, order)
+    if (refusal !== undefined) return refusal
+    await EFFECTS[command](tx, fence.orderId, input)
+    const { status, version } = await getOrderState(tx, fence.orderId)
+    await tx.run(SAVE_ANSWER, [input.actor, input.method, input.key, hash, fence.orderId, JSON.stringify({ status, version })])
+    return undefined
+  })
+  return result === undefined ? { ok: true, state } : { ok: false, ...result, state }
+}
+
+type Refusal = { reason: FailureReason; message: string }
+
+const keyReused: Refusal = { reason: 'IDEMPOTENCY_KEY_REUSED', message: 'This idempotency key was used for another request.' }
+
+/** Why an order in this state does not do what is asked, if so. Pure. */
+export function refusalOf(
+  command: Command,
+  input: Pick<CommandInput, 'role' | 'expectedVersion'>,
+  order: Pick<LockedOrder, 'status' | 'payment_state' | 'hold' | 'version'>,
+): Refusal | undefined {
+  if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
+    return { reason: 'VERSION_MISMATCH', message: 'The order has changed since it was read.' }
+  }
+  if (!mayMove(order.status, COMMAND_TARGET[command], input.role)) {
+    return { reason: 'ORDER_STATUS', message: `An order that is ${order.status} cannot do this.` }
+  }
+  if (command === 'ship' && (order.hold !== 'none' || order.payment_state !== 'paid')) {
+    return { reason: 'ORDER_ON_HOLD', message: 'The order is on hold or its payment is not settled.' }
+  }
+  return undefined
+}
+
+const CHANGE_ADDRESS = statement('order_change_address', 'update orders set address_sealed = $2 where order_id = $1 returning version')
+
+/**
+ * Replaces the sealed delivery address of an order that has not shipped, once per key. The workflow has no part in
+ * it: what it never sees cannot reach a history.
+ * @throws {DomainError} NOT_FOUND, ORDER_STATUS, VERSION_MISMATCH, IDEMPOTENCY_KEY_REUSED
+ */
+export async function changeAddress(
+  database: Database,
+  orderId: string,
+  addressSealed: Buffer,
+  input: CommandInput,
+): Promise<OrderState> {
+  return database.transaction(async (tx) => {
+    const order = await lockOrder(tx, orderId)
+    const hash = Buffer.from(input.requestHash, 'hex')
+    const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [input.actor, input.method, input.key])
+    if (answer !== undefined) {
+      if (!answer.request_hash.equals(hash)) throw new DomainError(keyReused.reason, keyReused.message)
+      return getOrderState(tx, orderId)
+    }
+    if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
+      throw new DomainError('VERSION_MISMATCH', 'The order has changed since it was read.')
+    }
+    if (order.status !== 'pending' && order.status !== 'processing') {
+      throw new DomainError('ORDER_STATUS', `The address of an order that is ${order.status} cannot change.`, { metadata: { status: order.status } })
+    }
+    await tx.run(CHANGE_ADDRESS, [orderId, addressSealed])
+    const state = await getOrderState(tx, orderId)
+    await tx.run(SAVE_ANSWER, [
+      input.actor,
+      input.method,
+      input.key,
+      hash,
+      orderId,
+      JSON.stringify({ status: state.status, version: state.version }),
+    ])
+    return state
+  })
+}

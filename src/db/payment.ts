@@ -1,0 +1,235 @@
+// Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
+// assessPayments is the only writer of payments and payment_state.
+
+import { assess, RECOMPUTED_FLAGS, type Asset, type PaymentFlag, type PaymentState, type TransferState } from '../domain/payment.ts'
+import { isTerminal, type OrderHold, type OrderState, type OrderStatus } from '../domain/order.ts'
+import { getOrderState, inStep, lockOrder, type Fence } from './order.ts'
+import { statement, type Database, type Tx } from './pool.ts'
+
+/** One fact about one output, in the watcher's canonical form. */
+export type Observation = {
+  /** Hex SHA-256 of network, tx, output, state, block hash and seq. */
+  reportId: string
+  network: string
+  asset: Asset
+  txId: string
+  outputIndex: number
+  /** Counted by the watcher per output; the highest is the present view. */
+  seq: number
+  state: TransferState
+  address: string
+  amount: bigint
+  blockHeight: bigint | undefined
+  blockHash: string | undefined
+  firstSeenAt: Date
+}
+
+// Race closed with expiry and assessment: both take the same order lock, in the same order of ids.
+const LOCK_ORDERS_OF_ADDRESSES = statement(
+  'report_lock_orders',
+  `select o.order_id from orders o
+   where o.order_id in (
+     select i.order_id from invoice i
+     join unnest($1::text[], $2::text[]) as a (network, address) on a.network = i.network and a.address = i.address)
+   order by o.order_id for no key update`,
+)
+
+const INSERT_REPORTS = statement(
+  'report_insert',
+  `insert into payment_report (source, report_id, network, asset, tx_id, output_index, seq, state, address, amount,
+     block_height, block_hash, first_seen_at, order_id)
+   select $1, r.report_id, r.network, r.asset, r.tx_id, r.output_index, r.seq, r.state, r.address, r.amount,
+     r.block_height, r.block_hash, r.first_seen_at, i.order_id
+   from jsonb_to_recordset($2::jsonb) r (report_id text, network text, asset text, tx_id text, output_index int, seq int,
+     state text, address text, amount numeric, block_height bigint, block_hash text, first_seen_at timestamptz)
+   left join invoice i on i.network = r.network and i.address = r.address
+   on conflict do nothing
+   returning order_id`,
+)
+
+// Enough was seen in time: the hold lasts until the transfers had time to become final.
+const EXTEND_HOLDS = statement(
+  'report_extend_holds',
+  `with present as (
+     select distinct on (p.order_id, p.network, p.tx_id, p.output_index) p.order_id, p.amount, p.state, p.asset, p.first_seen_at
+     from payment_report p where p.order_id = any ($1)
+     order by p.order_id, p.network, p.tx_id, p.output_index, (p.state = 'final') desc, p.seq desc
+   ), enough as (
+     select i.order_id, i.confirm_within from present p join invoice i on i.order_id = p.order_id
+     where p.state in ('seen', 'final') and p.asset = i.asset and p.first_seen_at <= i.expires_at + i.grace
+     group by i.order_id having sum(p.amount) * 1000 >= i.amount_due * 999
+   )
+   update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + e.confirm_within)
+   from enough e where r.order_id = e.order_id and r.state = 'held'`,
+)
+
+const WAKE = statement(
+  'report_wake',
+  `with urgent as (update workflow_start set urgency = 0 where order_id = any ($1))
+   select want_wake($1)`,
+)
+
+/**
+ * Takes a verified report into the inbox, extends holds that were paid in time and asks the workflows to look again:
+ * one transaction. Facts already known change nothing.
+ * @returns how many facts were new
+ */
+export async function recordReport(
+  database: Pick<Database, 'transaction'>,
+  source: string,
+  observations: readonly Observation[],
+  deadline?: number,
+): Promise<number> {
+  return database.transaction(
+    async (tx) => {
+      const networks = observations.map((fact) => fact.network)
+      const addresses = observations.map((fact) => fact.address)
+      await tx.run(LOCK_ORDERS_OF_ADDRESSES, [networks, addresses])
+      const fresh = await tx.run<{ order_id: string | null }>(INSERT_REPORTS, [source, JSON.stringify(observations.map(rowOf))])
+      const orderIds = [...new Set(fresh.flatMap((row) => row.order_id ?? []))].sort()
+      if (orderIds.length > 0) {
+        await tx.run(EXTEND_HOLDS, [orderIds])
+        await tx.run(WAKE, [orderIds])
+      }
+      return fresh.length
+    },
+    deadline === undefined ? {} : { deadline },
+  )
+}
+
+const rowOf = (fact: Observation) => ({
+  report_id: fact.reportId,
+  network: fact.network,
+  asset: fact.asset,
+  tx_id: fact.txId,
+  output_index: fact.outputIndex,
+  seq: fact.seq,
+  state: fact.state,
+  address: fact.address,
+  amount: fact.amount.toString(),
+  block_height: fact.blockHeight?.toString() ?? null,
+  block_hash: fact.blockHash ?? null,
+  first_seen_at: fact.firstSeenAt.toISOString(),
+})
+
+type FactRow = {
+  network: string
+  tx_id: string
+  output_index: number
+  amount: string
+  state: TransferState
+  first_seen_at: Date
+  is_in_time: boolean
+  is_right_asset: boolean
+  amount_due: string
+  asset: Asset
+  flags: PaymentFlag[]
+}
+
+// The present view of each output: final if any source has it final, else the newest of what was said.
+const PRESENT_VIEW = statement(
+  'assess_present_view',
+  `with latest as (
+     select distinct on (p.source, p.network, p.tx_id, p.output_index) p.*
+     from payment_report p where p.order_id = $1
+     order by p.source, p.network, p.tx_id, p.output_index, p.seq desc
+   )
+   select distinct on (l.network, l.tx_id, l.output_index)
+     l.network, l.tx_id, l.output_index, l.amount, l.state, l.first_seen_at,
+     l.first_seen_at <= i.expires_at + i.grace as is_in_time,
+     l.asset = i.asset and l.network = i.network as is_right_asset,
+     i.amount_due, i.asset, o.payment_flags as flags
+   from latest l join invoice i on i.order_id = l.order_id join orders o on o.order_id = l.order_id
+   order by l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc`,
+)
+
+// Everything an assessment changes, in one statement; the order's row is locked. Parts that do not apply match no row.
+const APPLY = statement(
+  'assess_apply',
+  `with credited as (
+     insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
+     select f.network, f.tx_id, f.output_index, $1, f.asset, f.amount, f.state, f.is_in_time, f.first_seen_at
+     from jsonb_to_recordset($2::jsonb) f (network text, tx_id text, output_index int, asset text, amount numeric,
+       state text, is_in_time boolean, first_seen_at timestamptz)
+     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
+     where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
+   ), moved as (
+     update orders set payment_state = $3, payment_flags = $4, status = $5, hold = $6
+     where order_id = $1 and (payment_state, payment_flags, status, hold) is distinct from ($3, $4::text[], $5, $6)
+     returning order_id, version, status
+   ), noticed as (
+     insert into notification (order_id, order_version, channel, status)
+     select order_id, version, 'log', status from moved where $7
+   ), committed as (
+     update reservation set state = 'committed' where order_id = $1 and state = 'held' and $5 = 'processing'
+   ), owed as (
+     insert into refund_due (order_id, asset, amount) select $1, $8, $9::numeric
+     where $9::numeric > 0 or exists (select from refund_due where order_id = $1)
+     on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
+   ), settled as (
+     update payment_report set is_assessed = true where order_id = $1 and not is_assessed
+   )
+   delete from order_wake where order_id = $1`,
+)
+
+/**
+ * Reads the whole inbox of an order and brings payments and status in line: confirming, paid (and so to processing
+ * with its holds committed), at risk, or late money of a closed order.
+ * @throws {DomainError} STALE_RUN, NOT_FOUND
+ */
+export async function assessPayments(database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> {
+  const { state } = await inStep(database, fence, async (tx, order) => {
+    if (!isTerminal(order.status)) await assessLocked(tx, fence.orderId, order)
+    return undefined
+  })
+  return state
+}
+
+/** The same for an order that has ended, on behalf of its aftercare; an open order is its own workflow's. */
+export async function assessLatePayments(database: Pick<Database, 'transaction'>, orderId: string): Promise<OrderState> {
+  return database.transaction(async (tx) => {
+    const order = await lockOrder(tx, orderId)
+    if (isTerminal(order.status)) await assessLocked(tx, orderId, order)
+    return getOrderState(tx, orderId)
+  })
+}
+
+async function assessLocked(
+  tx: Tx,
+  orderId: string,
+  order: { status: OrderStatus; payment_state: PaymentState; hold: OrderHold },
+): Promise<void> {
+  const facts = await tx.run<FactRow>(PRESENT_VIEW, [orderId])
+  const [first] = facts
+  if (first === undefined) return
+  const counted = facts.filter((fact) => fact.is_right_asset)
+  const result = assess({
+    status: order.status,
+    paymentState: order.payment_state,
+    due: BigInt(first.amount_due),
+    transfers: counted.map((fact) => ({ amount: BigInt(fact.amount), state: fact.state, isInTime: fact.is_in_time })),
+  })
+  const flags = new Set(first.flags.filter((flag) => !RECOMPUTED_FLAGS.includes(flag)))
+  for (const flag of result.flags) flags.add(flag)
+  if (counted.length < facts.length) flags.add('wrong_asset')
+  const status = order.status === 'pending' && result.paymentState === 'paid' ? 'processing' : order.status
+  const payments = counted.map(({ amount_due: _, flags: __, is_right_asset: ___, ...payment }) => payment)
+  await tx.run(APPLY, [
+    orderId,
+    JSON.stringify(payments),
+    result.paymentState,
+    [...flags].sort(),
+    status,
+    holdOf(order.hold, status, result.paymentState),
+    status !== order.status,
+    first.asset,
+    result.refundDue.toString(),
+  ])
+}
+
+/** Money that may go away again stops shipping; money that came back lets it go on. Other holds are people's. */
+function holdOf(hold: OrderHold, status: OrderStatus, paymentState: PaymentState): OrderHold {
+  if (status !== 'processing') return hold
+  if (paymentState === 'at_risk' && hold === 'none') return 'payment'
+  return paymentState === 'paid' && hold === 'payment' ? 'none' : hold
+}

@@ -1,0 +1,213 @@
+// What must still be told to Temporal and to others. A claim is a lease, committed before the call goes out; only
+// the holder of a lease may settle its row (design rules 12 to 14).
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { Asset } from '../domain/payment.ts'
+import type { OrderStatus } from '../domain/order.ts'
+import { statement, type Database } from './pool.ts'
+
+/** Longer than any call a relay makes; after it another process takes the row over. */
+const LEASE = "interval '15 seconds'"
+/** A signal may be lost on the way or its workflow task fail; the row stays until an assessment has seen it. */
+const RESEND_AFTER = "interval '30 seconds'"
+
+export type StartRow = { orderId: string; generation: number; asset: Asset; attempts: number; expiresAt: Date }
+
+// Three classes, most urgent first: someone waits; the quote still runs; the quote is over (a part of the batch, so
+// that a backlog of dead orders cannot keep live ones from starting). SKIP LOCKED: relays never wait for each other.
+const CLAIM_STARTS = statement(
+  'relay_claim_starts',
+  `with due as (
+     select order_id, urgency, quote_ends_at from workflow_start
+     where dead_reason is null and next_at <= clock_timestamp()
+       and (claimed_until is null or claimed_until < clock_timestamp())
+   ), live as (
+     select order_id from workflow_start where order_id in (
+       select order_id from due where urgency = 0 or quote_ends_at > clock_timestamp() order by urgency, quote_ends_at limit $2)
+     for update skip locked
+   ), over as (
+     select order_id from workflow_start where order_id in (
+       select order_id from due where urgency = 1 and quote_ends_at <= clock_timestamp() order by quote_ends_at limit $3)
+     for update skip locked
+   )
+   update workflow_start s
+   set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = s.attempts + 1
+   from (select order_id from live union all select order_id from over) c, invoice i
+   where s.order_id = c.order_id and i.order_id = s.order_id
+   returning s.order_id as "orderId", s.generation, i.asset, s.attempts, i.expires_at + i.grace as "expiresAt"`,
+)
+
+/** A fifth of a batch at most goes to orders whose quote is over (design rule 13). */
+const OVER_SHARE = 5
+
+export const claimStarts = (database: Pick<Database, 'run'>, holder: string, limit: number): Promise<StartRow[]> =>
+  database.run<StartRow>(CLAIM_STARTS, [holder, limit, Math.max(1, Math.floor(limit / OVER_SHARE))])
+
+const DELETE_STARTS = statement(
+  'relay_delete_starts',
+  'delete from workflow_start where order_id = any ($2) and claimed_by = $1',
+)
+export const deleteStarts = async (database: Pick<Database, 'run'>, holder: string, orderIds: readonly string[]): Promise<void> =>
+  void (await database.run(DELETE_STARTS, [holder, orderIds]))
+
+const DEFER_START = statement(
+  'relay_defer_start',
+  `update workflow_start set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + make_interval(secs => $3), dead_reason = $4
+   where order_id = $2 and claimed_by = $1`,
+)
+/** @param deadReason set to stop trying until a person looks */
+export const deferStart = async (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  orderId: string,
+  delayMs: number,
+  deadReason: string | null,
+): Promise<void> => void (await database.run(DEFER_START, [holder, orderId, delayMs / 1_000, deadReason]))
+
+export type WakeRow = {
+  orderId: string
+  wantedSeq: bigint
+  attempts: number
+  status: OrderStatus
+  asset: Asset
+  expiresAt: Date
+  /** Set while the order's workflow is still to be started: then the signal starts it. */
+  startGeneration: number | null
+}
+
+const CLAIM_WAKES = statement(
+  'relay_claim_wakes',
+  `with due as (
+     select order_id from order_wake
+     where dead_reason is null and next_at <= clock_timestamp() and (claimed_until is null or claimed_until < clock_timestamp())
+     order by next_at limit $2 for update skip locked
+   ), claimed as (
+     update order_wake w
+     set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = w.attempts + 1
+     from due where w.order_id = due.order_id
+     returning w.order_id, w.wanted_seq, w.attempts
+   )
+   select c.order_id as "orderId", c.wanted_seq as "wantedSeq", c.attempts, o.status, i.asset,
+     i.expires_at + i.grace as "expiresAt", s.generation as "startGeneration"
+   from claimed c join orders o using (order_id) join invoice i using (order_id) left join workflow_start s using (order_id)`,
+)
+export const claimWakes = (database: Pick<Database, 'run'>, holder: string, limit: number): Promise<WakeRow[]> =>
+  database.run<WakeRow>(CLAIM_WAKES, [holder, limit])
+
+// The row stays: it goes when an assessment has seen it. If none does, the signal is sent again.
+const WAKES_SENT = statement(
+  'relay_wakes_sent',
+  `update order_wake set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + ${RESEND_AFTER}
+   where order_id = any ($2) and claimed_by = $1`,
+)
+export const wakesSent = async (database: Pick<Database, 'run'>, holder: string, orderIds: readonly string[]): Promise<void> =>
+  void (await database.run(WAKES_SENT, [holder, orderIds]))
+
+const DEFER_WAKE = statement(
+  'relay_defer_wake',
+  `update order_wake set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + make_interval(secs => $3), dead_reason = $4
+   where order_id = $2 and claimed_by = $1`,
+)
+export const deferWake = async (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  orderId: string,
+  delayMs: number,
+  deadReason: string | null,
+): Promise<void> => void (await database.run(DEFER_WAKE, [holder, orderId, delayMs / 1_000, deadReason]))
+
+export type NotificationRow = {
+  notificationId: bigint
+  orderId: string
+  orderVersion: bigint
+  channel: string
+  status: OrderStatus
+  attempts: number
+}
+
+// In order per order and channel: only the oldest undelivered row may be claimed.
+const CLAIM_NOTIFICATIONS = statement(
+  'relay_claim_notifications',
+  `with due as (
+     select n.notification_id from notification n
+     where n.delivered_at is null and n.next_at <= clock_timestamp()
+       and (n.claimed_until is null or n.claimed_until < clock_timestamp())
+       and not exists (
+         select from notification e where e.order_id = n.order_id and e.channel = n.channel
+           and e.delivered_at is null and e.notification_id < n.notification_id)
+     order by n.next_at limit $2 for update of n skip locked
+   )
+   update notification n
+   set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = n.attempts + 1
+   from due where n.notification_id = due.notification_id
+   returning n.notification_id as "notificationId", n.order_id as "orderId", n.order_version as "orderVersion",
+     n.channel, n.status, n.attempts`,
+)
+export const claimNotifications = (database: Pick<Database, 'run'>, holder: string, limit: number): Promise<NotificationRow[]> =>
+  database.run<NotificationRow>(CLAIM_NOTIFICATIONS, [holder, limit])
+
+const NOTIFICATIONS_DELIVERED = statement(
+  'relay_notifications_delivered',
+  `update notification set delivered_at = clock_timestamp(), claimed_by = null, claimed_until = null
+   where notification_id = any ($2) and claimed_by = $1`,
+)
+export const notificationsDelivered = async (database: Pick<Database, 'run'>, holder: string, ids: readonly bigint[]): Promise<void> =>
+  void (await database.run(NOTIFICATIONS_DELIVERED, [holder, ids.map(String)]))
+
+const SWEEP = statement(
+  'duty_hold_sweep',
+  `select count(*) filter (where outcome = 'ended') as ended from expire_orders(array(
+     select distinct r.order_id from reservation r where r.state = 'held' and r.expires_at <= clock_timestamp() limit $1), true)`,
+)
+/** Expires what is due, by the one rule. @returns how many orders ended */
+export async function sweepHolds(database: Pick<Database, 'run'>, limit: number): Promise<number> {
+  const [row] = await database.run<{ ended: bigint }>(SWEEP, [limit])
+  return Number(row?.ended ?? 0n)
+}
+
+const HOLD_DUTY = statement(
+  'duty_hold',
+  `update duty set holder = $2, held_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp()
+   where duty = $1 and (holder = $2 or held_until is null or held_until < clock_timestamp()) returning duty`,
+)
+/** Takes or keeps the lease of a duty; false while another process has it. */
+export async function holdDuty(database: Pick<Database, 'run'>, duty: string, holder: string, leaseMs: number): Promise<boolean> {
+  const rows = await database.run(HOLD_DUTY, [duty, holder, leaseMs / 1_000])
+  return rows.length > 0
+}
+
+const DUTY_DONE = statement(
+  'duty_done',
+  `update duty set succeeded_at = case when $3 then clock_timestamp() else succeeded_at end,
+     failures = case when $3 then 0 else failures + 1 end, items = items + $4
+   where duty = $1 and holder = $2`,
+)
+export const dutyDone = async (
+  database: Pick<Database, 'run'>,
+  duty: string,
+  holder: string,
+  isSuccess: boolean,
+  items: number,
+): Promise<void> => void (await database.run(DUTY_DONE, [duty, holder, isSuccess, items]))
+
+const BACKLOG = z.object({
+  starts: z.bigint(),
+  oldestStartS: z.number(),
+  deadStarts: z.bigint(),
+  wakes: z.bigint(),
+  deadWakes: z.bigint(),
+  notifications: z.bigint(),
+})
+export type Backlog = z.output<typeof BACKLOG>
+
+/** What waits to be told, and for how long: for metrics and for the cap on new orders. */
+export const findBacklog = (database: Pick<Database, 'sql'>): Promise<Backlog> =>
+  database.sql.one(sql.type(BACKLOG)`
+    select
+      (select count(*) from workflow_start) as starts,
+      (select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 from workflow_start) as "oldestStartS",
+      (select count(*) from workflow_start where dead_reason is not null) as "deadStarts",
+      (select count(*) from order_wake) as wakes,
+      (select count(*) from order_wake where dead_reason is not null) as "deadWakes",
+      (select count(*) from notification where delivered_at is null) as notifications`)
