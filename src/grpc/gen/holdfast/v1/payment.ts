@@ -134,8 +134,8 @@ export interface PaymentReport {
 /** PaymentObservation is the state of one output, or token transfer, at one moment. */
 export interface PaymentObservation {
   /**
-   * report_id names this fact: SHA-256, in lower-case hexadecimal, over network, tx_id, output_index, state,
-   * block_hash and seq joined by "\n".
+   * report_id names this fact: SHA-256, in lower-case hexadecimal, over network, tx_id, output_index, state (its name
+   * without the prefix, in lower case), block_hash (empty where absent) and seq, joined by line feeds.
    */
   reportId: string;
   /** asset is the coin: BTC, LTC, ETH or SOL. */
