@@ -1,5 +1,5 @@
 // `npm test`: every stage of tests on one set of servers, and one last line `N passed, N failed, N skipped`.
-// npm test -- [PATH...] [--stage NAME] [--full] [--seed N]
+// npm test -- [PATH...] [--stage NAME] [--full] [--seed N] [--check: what CI looks at besides, first]
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
+import { runChecks } from './support/check.ts'
 import { startTestServers } from './support/servers.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -32,7 +33,12 @@ type JestResult = Record<
 
 const { values: options, positionals: paths } = parseArgs({
   allowPositionals: true,
-  options: { stage: { type: 'string' }, full: { type: 'boolean', default: false }, seed: { type: 'string' } },
+  options: {
+    stage: { type: 'string' },
+    full: { type: 'boolean', default: false },
+    seed: { type: 'string' },
+    check: { type: 'boolean', default: false },
+  },
 })
 const stages = STAGES.filter(({ name }) => options.stage === undefined || options.stage === name)
 if (stages.length === 0) throw new Error(`--stage is one of ${STAGES.map(({ name }) => name).join(', ')}`)
@@ -53,6 +59,7 @@ const add = (tally: Tally): void => {
 let stopServers: (() => Promise<void>) | undefined
 const temporaryDir = await mkdtemp(join(tmpdir(), 'holdfast-run-'))
 try {
+  if (options.check) add(await runChecks(ROOT))
   for (const stage of stages) {
     if (isInterrupted || !(await hasTests(stage))) continue
     if (stage.name !== 'unit') stopServers ??= await startTestServers()

@@ -23,7 +23,8 @@ export async function until<T>(
     } catch (error) {
       cause = error
     }
-    if (performance.now() >= deadline) throw new Error(`not so within ${withinMs} ms: ${condition.toString()}`, { cause })
+    if (performance.now() >= deadline)
+      throw new Error(`not so within ${withinMs} ms: ${condition.toString()}`, { cause })
     await sleep(INTERVAL_MS)
   }
 }

@@ -1,0 +1,59 @@
+// What CI looks at besides the tests: `npm run check` runs these first. Each counts as one test.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+
+type Step = { name: string; commands: readonly (readonly string[])[] }
+
+/** @param scratch a folder for what a step generates to compare */
+const stepsOf = (scratch: string): readonly Step[] => [
+  {
+    name: 'generated code is current (npm run generate)',
+    commands: [
+      ['buf', 'generate', '--output', scratch],
+      ['diff', '--recursive', `${scratch}/src/grpc/gen`, 'src/grpc/gen'],
+      ['buf', 'build', 'proto', '--as-file-descriptor-set', '--output', `${scratch}/holdfast.binpb`],
+      ['cmp', `${scratch}/holdfast.binpb`, 'proto/holdfast.binpb'],
+    ],
+  },
+  { name: 'format (npm run format)', commands: [['prettier', '--check', '.']] },
+  { name: 'lint', commands: [['oxlint', '--type-aware', '--deny-warnings']] },
+  { name: 'types', commands: [['tsc', '--noEmit']] },
+  {
+    name: 'proto style and compatibility',
+    commands: [
+      ['buf', 'lint'],
+      ['buf', 'breaking', 'proto', '--against', 'proto/baseline.binpb'],
+    ],
+  },
+]
+
+/** Runs every step, shows the output of those that fail, and returns how many passed and failed. */
+export async function runChecks(root: string): Promise<{ passed: number; failed: number; skipped: number }> {
+  const scratch = await mkdtemp(join(tmpdir(), 'holdfast-check-'))
+  const tally = { passed: 0, failed: 0, skipped: 0 }
+  try {
+    for (const { name, commands } of stepsOf(scratch)) {
+      const problem = await firstProblem(commands, root)
+      tally[problem === undefined ? 'passed' : 'failed'] += 1
+      console.error(problem === undefined ? `  ✓ ${name}` : `  ✕ ${name}\n${problem}`)
+    }
+  } finally {
+    await rm(scratch, { recursive: true })
+  }
+  return tally
+}
+
+/** The output of the first command that does not end well. */
+async function firstProblem(commands: Step['commands'], cwd: string): Promise<string | undefined> {
+  for (const [command = '', ...args] of commands) {
+    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+    if (code !== 0) return `${[command, ...args].join(' ')} (exit ${code})\n${out}${err}`
+  }
+  return undefined
+}
