@@ -1,0 +1,101 @@
+import { describe, expect, it } from '@jest/globals'
+import type { CustomerKey } from '../db/key.ts'
+import { createPiiVault } from './pii.ts'
+import { loadRing, type Ring } from './ring.ts'
+import { SealError } from './seal.ts'
+
+const ORDER = '6f7c1c1e-52f0-8a31-9a55-0d6c3f1f4b11'
+const OTHER_ORDER = '6f7c1c1e-52f0-8a31-9a55-0d6c3f1f4b12'
+const ADDRESS = 'Zoë Ångström, 1 High Street, 東京'
+
+const ringOf = (primary: number): Ring =>
+  loadRing(
+    'pii ring',
+    JSON.stringify({
+      primary,
+      versions: [1, 2].map((version) => ({ version, secret: Buffer.alloc(32, version).toString('base64') })),
+    }),
+    'production',
+  )
+
+/** Keys as the database would hold them. */
+function storeOf() {
+  const rows = new Map<bigint, CustomerKey>()
+  const vaultOf = (ring = ringOf(2)) =>
+    createPiiVault({
+      ring,
+      findCustomerKey: async (userId) => rows.get(userId),
+      insertCustomerKey: async (userId, key) => {
+        if (rows.has(userId)) return false
+        rows.set(userId, key)
+        return true
+      },
+    })
+  return { rows, vaultOf }
+}
+
+describe('a PII vault', () => {
+  it('opens what it sealed, also in another process', async () => {
+    const { vaultOf } = storeOf()
+    const sealed = await vaultOf().seal(7n, ORDER, ADDRESS)
+    await expect(vaultOf().open(7n, ORDER, sealed)).resolves.toBe(ADDRESS)
+  })
+
+  it('stores nothing of the text, and never the same bytes twice', async () => {
+    const vault = storeOf().vaultOf()
+    const [one, other] = await Promise.all([vault.seal(7n, ORDER, ADDRESS), vault.seal(7n, ORDER, ADDRESS)])
+    expect(one).toHaveLength(Buffer.byteLength(ADDRESS) + 29)
+    expect(one.includes('High Street')).toBe(false)
+    expect(one.equals(other)).toBe(false)
+  })
+
+  it('gives each customer a key of their own, once, even when their first orders race', async () => {
+    const { rows, vaultOf } = storeOf()
+    const vaults = [vaultOf(), vaultOf()]
+    const sealed = await Promise.all(vaults.map((vault) => vault.seal(7n, ORDER, ADDRESS)))
+    await vaults[0]!.seal(8n, ORDER, ADDRESS)
+    expect([...rows.keys()]).toEqual([7n, 8n])
+    expect(rows.get(7n)?.wrappedKey).toHaveLength(93)
+    for (const value of sealed) await expect(vaultOf().open(7n, ORDER, value)).resolves.toBe(ADDRESS)
+  })
+
+  it('opens under an older version of the ring, and seals new customers under the primary one', async () => {
+    const { rows, vaultOf } = storeOf()
+    const sealed = await vaultOf(ringOf(1)).seal(7n, ORDER, ADDRESS)
+    const rotated = vaultOf(ringOf(2))
+    await expect(rotated.open(7n, ORDER, sealed)).resolves.toBe(ADDRESS)
+    await rotated.seal(8n, ORDER, ADDRESS)
+    expect([...rows.values()].map((key) => key.ringVersion)).toEqual([1, 2])
+  })
+
+  it('refuses a text of another order or customer, and a changed one', async () => {
+    const vault = storeOf().vaultOf()
+    const sealed = await vault.seal(7n, ORDER, ADDRESS)
+    await vault.seal(8n, ORDER, ADDRESS)
+    await expect(vault.open(7n, OTHER_ORDER, sealed)).rejects.toThrow(SealError)
+    await expect(vault.open(8n, ORDER, sealed)).rejects.toThrow(SealError)
+    for (let index = 0; index < sealed.length; index += 1) {
+      const changed = Buffer.from(sealed)
+      changed.writeUInt8(changed.readUInt8(index) ^ 1, index)
+      await expect(vault.open(7n, ORDER, changed)).rejects.toThrow(SealError)
+    }
+  })
+
+  it("refuses a key moved to another customer's row or another version", async () => {
+    const { rows, vaultOf } = storeOf()
+    const sealed = await vaultOf().seal(7n, ORDER, ADDRESS)
+    const key = rows.get(7n)!
+    rows.set(8n, key)
+    await expect(vaultOf().open(8n, ORDER, sealed)).rejects.toThrow(SealError)
+    rows.set(7n, { ...key, ringVersion: 1 })
+    await expect(vaultOf().open(7n, ORDER, sealed)).rejects.toThrow(SealError)
+  })
+
+  it('cannot open once the key is destroyed, and makes none in order to open', async () => {
+    const { rows, vaultOf } = storeOf()
+    const sealed = await vaultOf().seal(7n, ORDER, ADDRESS)
+    rows.clear()
+    await expect(vaultOf().open(7n, ORDER, sealed)).rejects.toThrow('the customer has no data key')
+    expect(rows.size).toBe(0)
+  })
+})

@@ -1,0 +1,110 @@
+// Personal data at rest: each customer has a data key of their own, wrapped by the `pii` ring, so that destroying the
+// key erases the person (requirements D-17). A sealed text opens for its own customer and order only.
+
+import { randomBytes } from 'node:crypto'
+import type { CustomerKey } from '../db/key.ts'
+import { createExpiringCache } from './cache.ts'
+import { expandKey } from './derive.ts'
+import type { Ring } from './ring.ts'
+import { contextOf, KEY_BYTES, open, packSealed, seal, SealError, unpackSealed } from './seal.ts'
+
+const FORMAT = 1
+const SALT_BYTES = 32
+/** With the cache's sweep of five seconds no opened key is held longer than a minute. */
+const KEY_LIFE_MS = 55_000
+const OPEN_KEYS = 10_000
+
+export type PiiVault = {
+  /** Version byte, nonce, tag, ciphertext: the text's UTF-8 bytes and 29 more. Makes the customer's key if there is none. */
+  seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
+  /** Throws SealError when the value was changed, moved to another order, or its customer's key is gone. */
+  open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
+}
+
+export type PiiVaultOptions = {
+  ring: Ring
+  findCustomerKey: (userId: bigint) => Promise<CustomerKey | undefined>
+  /** Also makes the customer's row; false when a key stands already. */
+  insertCustomerKey: (userId: bigint, key: CustomerKey) => Promise<boolean>
+}
+
+export function createPiiVault({ ring, findCustomerKey, insertCustomerKey }: PiiVaultOptions): PiiVault {
+  const openKeys = createExpiringCache<Buffer>({
+    capacity: OPEN_KEYS,
+    now: () => performance.now(),
+    onEvict: (key) => void key.fill(0),
+  })
+
+  // The key is used in the turn that finds it, since a later one may find it evicted and zero.
+  async function withKey<T>(userId: bigint, load: () => Promise<Buffer>, use: (key: Buffer) => T): Promise<T> {
+    const name = userId.toString()
+    const known = openKeys.find(name)
+    if (known !== undefined) return use(known)
+    const key = await load()
+    openKeys.put(name, key, performance.now() + KEY_LIFE_MS)
+    return use(key)
+  }
+
+  const loadKey = async (userId: bigint): Promise<Buffer> => {
+    const found = await findCustomerKey(userId)
+    if (found === undefined) throw new SealError('the customer has no data key')
+    return unwrapKey(ring, userId, found)
+  }
+
+  const loadOrMakeKey = async (userId: bigint): Promise<Buffer> => {
+    const found = await findCustomerKey(userId)
+    if (found !== undefined) return unwrapKey(ring, userId, found)
+    const key = randomBytes(KEY_BYTES)
+    if (await insertCustomerKey(userId, wrapKey(ring, userId, key))) return key
+    // Another call made the customer's key in between: theirs stands.
+    key.fill(0)
+    return loadKey(userId)
+  }
+
+  return {
+    seal: (userId, orderId, text) =>
+      withKey(
+        userId,
+        () => loadOrMakeKey(userId),
+        (key) =>
+          Buffer.concat([Buffer.of(FORMAT), packSealed(seal(key, Buffer.from(text), textContext(userId, orderId)))]),
+      ),
+    open: async (userId, orderId, sealed) => {
+      if (sealed[0] !== FORMAT) throw new SealError('unknown format')
+      return withKey(
+        userId,
+        () => loadKey(userId),
+        (key) => open(key, unpackSealed(sealed.subarray(1)), textContext(userId, orderId)).toString(),
+      )
+    },
+  }
+}
+
+const textContext = (userId: bigint, orderId: string): Buffer =>
+  contextOf(['holdfast pii', FORMAT, 'order text', userId, orderId])
+
+const keyContext = (userId: bigint, ringVersion: number): Buffer =>
+  contextOf(['holdfast pii', FORMAT, 'customer key', userId, ringVersion])
+
+/** Version byte, salt, nonce, tag, ciphertext. */
+function wrapKey(ring: Ring, userId: bigint, key: Buffer): CustomerKey {
+  const ringVersion = ring.primary
+  const context = keyContext(userId, ringVersion)
+  const salt = randomBytes(SALT_BYTES)
+  const wrapping = expandKey(ring.secretOf(ringVersion), salt, context)
+  const wrappedKey = Buffer.concat([Buffer.of(FORMAT), salt, packSealed(seal(wrapping, key, context))])
+  wrapping.fill(0)
+  return { ringVersion, wrappedKey }
+}
+
+function unwrapKey(ring: Ring, userId: bigint, { ringVersion, wrappedKey }: CustomerKey): Buffer {
+  if (wrappedKey[0] !== FORMAT) throw new SealError('unknown format')
+  const context = keyContext(userId, ringVersion)
+  const salt = wrappedKey.subarray(1, 1 + SALT_BYTES)
+  const wrapping = expandKey(ring.secretOf(ringVersion), salt, context)
+  try {
+    return open(wrapping, unpackSealed(wrappedKey.subarray(1 + SALT_BYTES)), context)
+  } finally {
+    wrapping.fill(0)
+  }
+}
