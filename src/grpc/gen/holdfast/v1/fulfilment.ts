@@ -16,7 +16,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
-import { OrderLine, OrderState } from "./common.ts";
+import { OrderLine, OrderStatus, orderStatusFromJSON, orderStatusToJSON } from "./common.ts";
 
 export const protobufPackage = "holdfast.v1";
 
@@ -32,10 +32,14 @@ export interface MarkShippedRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** MarkShippedResponse is the order after the change. */
+/** MarkShippedResponse is how the order stood right after the change; a replay is byte-equal. */
 export interface MarkShippedResponse {
-  /** state is the shipped order's. */
-  state: OrderState | undefined;
+  /** order_id names the order. */
+  orderId: string;
+  /** status is the order's. */
+  status: OrderStatus;
+  /** version is the order's, for the next `expected_version`. */
+  version: bigint;
 }
 
 /** MarkDeliveredRequest names the order that arrived. */
@@ -48,10 +52,14 @@ export interface MarkDeliveredRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** MarkDeliveredResponse is the order after the change. */
+/** MarkDeliveredResponse is how the order stood right after the change; a replay is byte-equal. */
 export interface MarkDeliveredResponse {
-  /** state is the delivered order's. */
-  state: OrderState | undefined;
+  /** order_id names the order. */
+  orderId: string;
+  /** status is the order's. */
+  status: OrderStatus;
+  /** version is the order's, for the next `expected_version`. */
+  version: bigint;
 }
 
 /** ListOrdersToShipRequest asks for a page of work. */
@@ -207,13 +215,22 @@ export const MarkShippedRequest: MessageFns<MarkShippedRequest> = {
 };
 
 function createBaseMarkShippedResponse(): MarkShippedResponse {
-  return { state: undefined };
+  return { orderId: "", status: 0, version: 0n };
 }
 
 export const MarkShippedResponse: MessageFns<MarkShippedResponse> = {
   encode(message: MarkShippedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.state !== undefined) {
-      OrderState.encode(message.state, writer.uint32(10).fork()).join();
+    if (message.orderId !== "") {
+      writer.uint32(10).string(message.orderId);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asIntN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type int64 too large");
+      }
+      writer.uint32(24).int64(message.version);
     }
     return writer;
   },
@@ -236,7 +253,23 @@ export const MarkShippedResponse: MessageFns<MarkShippedResponse> = {
               break;
             }
 
-            message.state = OrderState.decode(reader, reader.uint32());
+            message.orderId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = reader.int64() as bigint;
             continue;
           }
         }
@@ -252,13 +285,27 @@ export const MarkShippedResponse: MessageFns<MarkShippedResponse> = {
   },
 
   fromJSON(object: any): MarkShippedResponse {
-    return { state: isSet(object.state) ? OrderState.fromJSON(object.state) : undefined };
+    return {
+      orderId: isSet(object.orderId)
+        ? globalThis.String(object.orderId)
+        : isSet(object.order_id)
+        ? globalThis.String(object.order_id)
+        : "",
+      status: isSet(object.status) ? orderStatusFromJSON(object.status) : 0,
+      version: isSet(object.version) ? BigInt(object.version) : 0n,
+    };
   },
 
   toJSON(message: MarkShippedResponse): unknown {
     const obj: any = {};
-    if (message.state !== undefined) {
-      obj.state = OrderState.toJSON(message.state);
+    if (message.orderId !== "") {
+      obj.orderId = message.orderId;
+    }
+    if (message.status !== 0) {
+      obj.status = orderStatusToJSON(message.status);
+    }
+    if (message.version !== 0n) {
+      obj.version = message.version.toString();
     }
     return obj;
   },
@@ -268,9 +315,9 @@ export const MarkShippedResponse: MessageFns<MarkShippedResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<MarkShippedResponse>, I>>(object: I): MarkShippedResponse {
     const message = createBaseMarkShippedResponse();
-    message.state = (object.state !== undefined && object.state !== null)
-      ? OrderState.fromPartial(object.state)
-      : undefined;
+    message.orderId = object.orderId ?? "";
+    message.status = object.status ?? 0;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
     return message;
   },
 };
@@ -394,13 +441,22 @@ export const MarkDeliveredRequest: MessageFns<MarkDeliveredRequest> = {
 };
 
 function createBaseMarkDeliveredResponse(): MarkDeliveredResponse {
-  return { state: undefined };
+  return { orderId: "", status: 0, version: 0n };
 }
 
 export const MarkDeliveredResponse: MessageFns<MarkDeliveredResponse> = {
   encode(message: MarkDeliveredResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.state !== undefined) {
-      OrderState.encode(message.state, writer.uint32(10).fork()).join();
+    if (message.orderId !== "") {
+      writer.uint32(10).string(message.orderId);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asIntN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type int64 too large");
+      }
+      writer.uint32(24).int64(message.version);
     }
     return writer;
   },
@@ -423,7 +479,23 @@ export const MarkDeliveredResponse: MessageFns<MarkDeliveredResponse> = {
               break;
             }
 
-            message.state = OrderState.decode(reader, reader.uint32());
+            message.orderId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = reader.int64() as bigint;
             continue;
           }
         }
@@ -439,13 +511,27 @@ export const MarkDeliveredResponse: MessageFns<MarkDeliveredResponse> = {
   },
 
   fromJSON(object: any): MarkDeliveredResponse {
-    return { state: isSet(object.state) ? OrderState.fromJSON(object.state) : undefined };
+    return {
+      orderId: isSet(object.orderId)
+        ? globalThis.String(object.orderId)
+        : isSet(object.order_id)
+        ? globalThis.String(object.order_id)
+        : "",
+      status: isSet(object.status) ? orderStatusFromJSON(object.status) : 0,
+      version: isSet(object.version) ? BigInt(object.version) : 0n,
+    };
   },
 
   toJSON(message: MarkDeliveredResponse): unknown {
     const obj: any = {};
-    if (message.state !== undefined) {
-      obj.state = OrderState.toJSON(message.state);
+    if (message.orderId !== "") {
+      obj.orderId = message.orderId;
+    }
+    if (message.status !== 0) {
+      obj.status = orderStatusToJSON(message.status);
+    }
+    if (message.version !== 0n) {
+      obj.version = message.version.toString();
     }
     return obj;
   },
@@ -455,9 +541,9 @@ export const MarkDeliveredResponse: MessageFns<MarkDeliveredResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<MarkDeliveredResponse>, I>>(object: I): MarkDeliveredResponse {
     const message = createBaseMarkDeliveredResponse();
-    message.state = (object.state !== undefined && object.state !== null)
-      ? OrderState.fromPartial(object.state)
-      : undefined;
+    message.orderId = object.orderId ?? "";
+    message.status = object.status ?? 0;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
     return message;
   },
 };

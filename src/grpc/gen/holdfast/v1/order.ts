@@ -194,10 +194,14 @@ export interface CancelOrderRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** CancelOrderResponse is the order after the cancellation. */
+/** CancelOrderResponse is how the order stood right after the cancellation; a replay is byte-equal. */
 export interface CancelOrderResponse {
-  /** state is the cancelled order's. */
-  state: OrderState | undefined;
+  /** order_id names the order. */
+  orderId: string;
+  /** status is the order's. */
+  status: OrderStatus;
+  /** version is the order's, for the next `expected_version`. */
+  version: bigint;
 }
 
 /** UpdateShippingAddressRequest asks for another delivery address. */
@@ -212,10 +216,14 @@ export interface UpdateShippingAddressRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** UpdateShippingAddressResponse is the order after the change. */
+/** UpdateShippingAddressResponse is how the order stood right after the change; a replay is byte-equal. */
 export interface UpdateShippingAddressResponse {
-  /** state is the order's, with its new version. */
-  state: OrderState | undefined;
+  /** order_id names the order. */
+  orderId: string;
+  /** status is the order's. */
+  status: OrderStatus;
+  /** version is the order's, for the next `expected_version`. */
+  version: bigint;
 }
 
 /** WatchOrderRequest names an order to follow. */
@@ -1650,13 +1658,22 @@ export const CancelOrderRequest: MessageFns<CancelOrderRequest> = {
 };
 
 function createBaseCancelOrderResponse(): CancelOrderResponse {
-  return { state: undefined };
+  return { orderId: "", status: 0, version: 0n };
 }
 
 export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
   encode(message: CancelOrderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.state !== undefined) {
-      OrderState.encode(message.state, writer.uint32(10).fork()).join();
+    if (message.orderId !== "") {
+      writer.uint32(10).string(message.orderId);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asIntN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type int64 too large");
+      }
+      writer.uint32(24).int64(message.version);
     }
     return writer;
   },
@@ -1679,7 +1696,23 @@ export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
               break;
             }
 
-            message.state = OrderState.decode(reader, reader.uint32());
+            message.orderId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = reader.int64() as bigint;
             continue;
           }
         }
@@ -1695,13 +1728,27 @@ export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
   },
 
   fromJSON(object: any): CancelOrderResponse {
-    return { state: isSet(object.state) ? OrderState.fromJSON(object.state) : undefined };
+    return {
+      orderId: isSet(object.orderId)
+        ? globalThis.String(object.orderId)
+        : isSet(object.order_id)
+        ? globalThis.String(object.order_id)
+        : "",
+      status: isSet(object.status) ? orderStatusFromJSON(object.status) : 0,
+      version: isSet(object.version) ? BigInt(object.version) : 0n,
+    };
   },
 
   toJSON(message: CancelOrderResponse): unknown {
     const obj: any = {};
-    if (message.state !== undefined) {
-      obj.state = OrderState.toJSON(message.state);
+    if (message.orderId !== "") {
+      obj.orderId = message.orderId;
+    }
+    if (message.status !== 0) {
+      obj.status = orderStatusToJSON(message.status);
+    }
+    if (message.version !== 0n) {
+      obj.version = message.version.toString();
     }
     return obj;
   },
@@ -1711,9 +1758,9 @@ export const CancelOrderResponse: MessageFns<CancelOrderResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<CancelOrderResponse>, I>>(object: I): CancelOrderResponse {
     const message = createBaseCancelOrderResponse();
-    message.state = (object.state !== undefined && object.state !== null)
-      ? OrderState.fromPartial(object.state)
-      : undefined;
+    message.orderId = object.orderId ?? "";
+    message.status = object.status ?? 0;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
     return message;
   },
 };
@@ -1857,13 +1904,22 @@ export const UpdateShippingAddressRequest: MessageFns<UpdateShippingAddressReque
 };
 
 function createBaseUpdateShippingAddressResponse(): UpdateShippingAddressResponse {
-  return { state: undefined };
+  return { orderId: "", status: 0, version: 0n };
 }
 
 export const UpdateShippingAddressResponse: MessageFns<UpdateShippingAddressResponse> = {
   encode(message: UpdateShippingAddressResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.state !== undefined) {
-      OrderState.encode(message.state, writer.uint32(10).fork()).join();
+    if (message.orderId !== "") {
+      writer.uint32(10).string(message.orderId);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asIntN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type int64 too large");
+      }
+      writer.uint32(24).int64(message.version);
     }
     return writer;
   },
@@ -1886,7 +1942,23 @@ export const UpdateShippingAddressResponse: MessageFns<UpdateShippingAddressResp
               break;
             }
 
-            message.state = OrderState.decode(reader, reader.uint32());
+            message.orderId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = reader.int64() as bigint;
             continue;
           }
         }
@@ -1902,13 +1974,27 @@ export const UpdateShippingAddressResponse: MessageFns<UpdateShippingAddressResp
   },
 
   fromJSON(object: any): UpdateShippingAddressResponse {
-    return { state: isSet(object.state) ? OrderState.fromJSON(object.state) : undefined };
+    return {
+      orderId: isSet(object.orderId)
+        ? globalThis.String(object.orderId)
+        : isSet(object.order_id)
+        ? globalThis.String(object.order_id)
+        : "",
+      status: isSet(object.status) ? orderStatusFromJSON(object.status) : 0,
+      version: isSet(object.version) ? BigInt(object.version) : 0n,
+    };
   },
 
   toJSON(message: UpdateShippingAddressResponse): unknown {
     const obj: any = {};
-    if (message.state !== undefined) {
-      obj.state = OrderState.toJSON(message.state);
+    if (message.orderId !== "") {
+      obj.orderId = message.orderId;
+    }
+    if (message.status !== 0) {
+      obj.status = orderStatusToJSON(message.status);
+    }
+    if (message.version !== 0n) {
+      obj.version = message.version.toString();
     }
     return obj;
   },
@@ -1920,9 +2006,9 @@ export const UpdateShippingAddressResponse: MessageFns<UpdateShippingAddressResp
     object: I,
   ): UpdateShippingAddressResponse {
     const message = createBaseUpdateShippingAddressResponse();
-    message.state = (object.state !== undefined && object.state !== null)
-      ? OrderState.fromPartial(object.state)
-      : undefined;
+    message.orderId = object.orderId ?? "";
+    message.status = object.status ?? 0;
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
     return message;
   },
 };
