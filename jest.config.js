@@ -1,5 +1,5 @@
 // Four projects, by suffix and by folder; test/run.ts runs them in this order. A unit test touches nothing outside
-// its process; the others find Postgres and Temporal running (test/support/setup.ts).
+// its process; the others find Postgres and Temporal running (test/support/setup.mjs).
 
 const common = {
   roots: ['<rootDir>/src', '<rootDir>/test', '<rootDir>/tools', '<rootDir>/bench'],
@@ -14,8 +14,8 @@ const withServers = (displayName, testMatch) => ({
   ...common,
   displayName,
   testMatch,
-  globalSetup: '<rootDir>/test/support/setup.ts',
-  globalTeardown: '<rootDir>/test/support/teardown.ts',
+  globalSetup: '<rootDir>/test/support/setup.mjs',
+  globalTeardown: '<rootDir>/test/support/teardown.mjs',
 })
 
 export default {

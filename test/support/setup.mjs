@@ -1,0 +1,8 @@
+// Jest's globalSetup of the projects that need servers: starts them unless test/run.ts has.
+// Plain JavaScript: jest would translate a .ts file here by a way that knows no top-level await.
+
+import { areServersRunning, startTestServers } from './servers.ts'
+
+export default async function setup() {
+  if (!areServersRunning()) globalThis.stopTestServers = await startTestServers()
+}
