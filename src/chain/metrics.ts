@@ -1,0 +1,26 @@
+// What operators see of the watchers, by network.
+
+import { Counter, Gauge, type Registry } from '../telemetry.ts'
+
+export type ChainMetrics = ReturnType<typeof createChainMetrics>
+
+export function createChainMetrics(registry: Registry) {
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name: `holdfast_chain_${name}`, help, labelNames: ['network'], registers: [registry] })
+  const counter = <Label extends string>(name: string, help: string, ...labels: Label[]) =>
+    new Counter({ name: `holdfast_chain_${name}`, help, labelNames: ['network', ...labels], registers: [registry] })
+  return {
+    tipHeight: gauge('tip_height', 'Height of the newest block the node told of.'),
+    scannedHeight: gauge('scanned_height', 'Height of the last block whose effects are stored.'),
+    lagBlocks: gauge('lag_blocks', 'Blocks between the tip and the last scanned one.'),
+    tipAge: gauge('tip_age_seconds', "The tip's age by its own time: a node that stands still shows here."),
+    caughtUpAt: gauge('caught_up_timestamp_seconds', 'When everything the chain held was last scanned and delivered; expiries wait for it.'),
+    outboxDepth: gauge('outbox_depth', 'Reports that wait to be delivered.'),
+    refusedDepth: gauge('outbox_refused', 'Waiting reports that were refused again and again: a person must look.'),
+    isHalted: gauge('halted', '1 while a reorganisation too deep to follow holds everything up.'),
+    reorgs: counter('reorgs_total', 'Reorganisations followed.'),
+    lostBlocks: counter('lost_blocks_total', 'Scanned blocks that left the chain.'),
+    failures: counter('failures_total', 'Looks at the chain that failed.'),
+    reports: counter('reports_total', 'Messages sent, by outcome: taken, refused, deferred.', 'outcome'),
+  }
+}

@@ -1,0 +1,63 @@
+// A chain in memory that does what it is told: the port's second implementation. The same seed gives the same hashes.
+
+import { createHash } from 'node:crypto'
+import type { Block, ChainClient, ChainTransfer } from '../../src/chain/client.ts'
+
+const BLOCK_TIME_MS = 12_000
+const GENESIS_MS = Date.UTC(2026, 0, 1)
+
+export type SimulatedChain = {
+  client: ChainClient
+  /** The newest block is the last; the first has height 0. */
+  blocks: () => readonly Block[]
+  /** Mines one block of these transfers. */
+  mine: (transfers?: readonly ChainTransfer[]) => Block
+  /** Drops the newest blocks and returns them. Mining then makes another branch: no hash comes twice. */
+  drop: (count: number) => readonly Block[]
+  /** A transfer with an id of its own. */
+  transferTo: (address: string, amount: bigint) => ChainTransfer
+}
+
+export type SimulatedChainOptions = {
+  network: string
+  seed: string
+  /** When a block is mined by its own time; as a rule every 12 s from a fixed day on. */
+  minedAt?: (height: number) => Date
+}
+
+export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainOptions): SimulatedChain {
+  let made = 0
+  const nextHash = (): string => {
+    made += 1
+    return `0x${createHash('sha256').update(`${seed}/${network}/${made}`).digest('hex')}`
+  }
+  const timeOf = minedAt ?? ((height) => new Date(GENESIS_MS + height * BLOCK_TIME_MS))
+  const branch: Block[] = []
+  const mine = (transfers: readonly ChainTransfer[] = []): Block => {
+    const height = branch.length
+    const parentHash = branch.at(-1)?.hash ?? `0x${'0'.repeat(64)}`
+    const block: Block = { height, hash: nextHash(), parentHash, minedAt: timeOf(height), transfers: [...transfers] }
+    branch.push(block)
+    return block
+  }
+  mine()
+  return {
+    client: {
+      network,
+      getTip: async () => {
+        const last = branch.at(-1)
+        if (last === undefined) throw new Error('a chain has at least its first block')
+        return last
+      },
+      findHash: async (height) => branch[height]?.hash,
+      findBlock: async (height) => branch[height],
+    },
+    blocks: () => branch,
+    mine,
+    drop: (count) => {
+      if (count >= branch.length) throw new Error('the first block stays')
+      return branch.splice(branch.length - count)
+    },
+    transferTo: (address, amount) => ({ asset: 'ETH', txId: nextHash(), outputIndex: 0, address, amount }),
+  }
+}
