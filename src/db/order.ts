@@ -1,11 +1,9 @@
 // The steps of an order's life. Each is one transaction that takes the order's row lock first, checks the run's
 // fence, changes status, holds and stock together, and answers with the order's whole state. Status moves nowhere else.
 
-import { DomainError, type FailureReason } from '../domain/failure.ts'
+import { KEY_REUSED, refusalOf, type CommandInput, type CommandResult, type Fence } from '../domain/command.ts'
+import { DomainError } from '../domain/failure.ts'
 import {
-  COMMAND_TARGET,
-  mayMove,
-  type ActorRole,
   type CancelReason,
   type Command,
   type OrderHold,
@@ -15,27 +13,6 @@ import {
 } from '../domain/order.ts'
 import type { PaymentState } from '../domain/payment.ts'
 import { statement, type Database, type Tx } from './pool.ts'
-
-/** Who writes: the run (generation) and the step it has counted to. */
-export type Fence = { orderId: string; generation: number; step: number }
-
-/** What a person or service asked, as the front checked it. */
-export type CommandInput = {
-  actor: string
-  role: ActorRole
-  method: string
-  /** Idempotency key, a UUID. */
-  key: string
-  /** Hex SHA-256 of the canonical request. */
-  requestHash: string
-  /** Refuse unless the order is at this version. */
-  expectedVersion?: number
-}
-
-/** A refusal is an answer, not an error: it carries the state that caused it. */
-export type CommandResult =
-  | { ok: true; state: OrderState }
-  | { ok: false; reason: FailureReason; message: string; state: OrderState }
 
 export type LockedOrder = {
   status: OrderStatus
@@ -171,7 +148,8 @@ const END = statement('order_end', `select end_orders(array[$1::uuid], $2, 'rele
 /** Undo of reserveStock: an order that still holds stock ends as out of stock; one that holds none is left alone. */
 export async function releaseStock(database: Database, fence: Fence): Promise<OrderState> {
   const { state } = await inStep(database, fence, async (tx, order) => {
-    if (order.status === 'pending' || order.status === 'processing') await tx.run(END, [fence.orderId, 'out_of_stock', 'system'])
+    if (order.status === 'pending' || order.status === 'processing')
+      await tx.run(END, [fence.orderId, 'out_of_stock', 'system'])
     return undefined
   })
   return state
@@ -252,40 +230,32 @@ export async function runCommand(
   const { state, result } = await inStep(database, fence, async (tx, order) => {
     const hash = Buffer.from(input.requestHash, 'hex')
     const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [input.actor, input.method, input.key])
-    if (answer !== undefined) return answer.request_hash.equals(hash) ? undefined : keyReused
-    const refusal = refusalOf(command, input, order)
+    if (answer !== undefined) return answer.request_hash.equals(hash) ? undefined : KEY_REUSED
+    const refusal = refusalOf(command, input, {
+      ...order,
+      paymentState: order.payment_state,
+      version: Number(order.version),
+    })
     if (refusal !== undefined) return refusal
     await EFFECTS[command](tx, fence.orderId, input)
     const { status, version } = await getOrderState(tx, fence.orderId)
-    await tx.run(SAVE_ANSWER, [input.actor, input.method, input.key, hash, fence.orderId, JSON.stringify({ status, version })])
+    await tx.run(SAVE_ANSWER, [
+      input.actor,
+      input.method,
+      input.key,
+      hash,
+      fence.orderId,
+      JSON.stringify({ status, version }),
+    ])
     return undefined
   })
   return result === undefined ? { ok: true, state } : { ok: false, ...result, state }
 }
 
-type Refusal = { reason: FailureReason; message: string }
-
-const keyReused: Refusal = { reason: 'IDEMPOTENCY_KEY_REUSED', message: 'This idempotency key was used for another request.' }
-
-/** Why an order in this state does not do what is asked, if so. Pure. */
-export function refusalOf(
-  command: Command,
-  input: Pick<CommandInput, 'role' | 'expectedVersion'>,
-  order: Pick<LockedOrder, 'status' | 'payment_state' | 'hold' | 'version'>,
-): Refusal | undefined {
-  if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
-    return { reason: 'VERSION_MISMATCH', message: 'The order has changed since it was read.' }
-  }
-  if (!mayMove(order.status, COMMAND_TARGET[command], input.role)) {
-    return { reason: 'ORDER_STATUS', message: `An order that is ${order.status} cannot do this.` }
-  }
-  if (command === 'ship' && (order.hold !== 'none' || order.payment_state !== 'paid')) {
-    return { reason: 'ORDER_ON_HOLD', message: 'The order is on hold or its payment is not settled.' }
-  }
-  return undefined
-}
-
-const CHANGE_ADDRESS = statement('order_change_address', 'update orders set address_sealed = $2 where order_id = $1 returning version')
+const CHANGE_ADDRESS = statement(
+  'order_change_address',
+  'update orders set address_sealed = $2 where order_id = $1 returning version',
+)
 
 /**
  * Replaces the sealed delivery address of an order that has not shipped, once per key. The workflow has no part in
@@ -303,14 +273,16 @@ export async function changeAddress(
     const hash = Buffer.from(input.requestHash, 'hex')
     const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [input.actor, input.method, input.key])
     if (answer !== undefined) {
-      if (!answer.request_hash.equals(hash)) throw new DomainError(keyReused.reason, keyReused.message)
+      if (!answer.request_hash.equals(hash)) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
       return getOrderState(tx, orderId)
     }
     if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
       throw new DomainError('VERSION_MISMATCH', 'The order has changed since it was read.')
     }
     if (order.status !== 'pending' && order.status !== 'processing') {
-      throw new DomainError('ORDER_STATUS', `The address of an order that is ${order.status} cannot change.`, { metadata: { status: order.status } })
+      throw new DomainError('ORDER_STATUS', `The address of an order that is ${order.status} cannot change.`, {
+        metadata: { status: order.status },
+      })
     }
     await tx.run(CHANGE_ADDRESS, [orderId, addressSealed])
     const state = await getOrderState(tx, orderId)

@@ -1,9 +1,17 @@
 // Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
 // assessPayments is the only writer of payments and payment_state.
 
-import { assess, RECOMPUTED_FLAGS, type Asset, type PaymentFlag, type PaymentState, type TransferState } from '../domain/payment.ts'
+import {
+  assess,
+  RECOMPUTED_FLAGS,
+  type Asset,
+  type PaymentFlag,
+  type PaymentState,
+  type TransferState,
+} from '../domain/payment.ts'
 import { isTerminal, type OrderHold, type OrderState, type OrderStatus } from '../domain/order.ts'
-import { getOrderState, inStep, lockOrder, type Fence } from './order.ts'
+import type { Fence } from '../domain/command.ts'
+import { getOrderState, inStep, lockOrder } from './order.ts'
 import { statement, type Database, type Tx } from './pool.ts'
 
 /** One fact about one output, in the watcher's canonical form. */
@@ -85,7 +93,10 @@ export async function recordReport(
       const networks = observations.map((fact) => fact.network)
       const addresses = observations.map((fact) => fact.address)
       await tx.run(LOCK_ORDERS_OF_ADDRESSES, [networks, addresses])
-      const fresh = await tx.run<{ order_id: string | null }>(INSERT_REPORTS, [source, JSON.stringify(observations.map(rowOf))])
+      const fresh = await tx.run<{ order_id: string | null }>(INSERT_REPORTS, [
+        source,
+        JSON.stringify(observations.map(rowOf)),
+      ])
       const orderIds = [...new Set(fresh.flatMap((row) => row.order_id ?? []))].sort()
       if (orderIds.length > 0) {
         await tx.run(EXTEND_HOLDS, [orderIds])
@@ -186,7 +197,10 @@ export async function assessPayments(database: Pick<Database, 'transaction'>, fe
 }
 
 /** The same for an order that has ended, on behalf of its aftercare; an open order is its own workflow's. */
-export async function assessLatePayments(database: Pick<Database, 'transaction'>, orderId: string): Promise<OrderState> {
+export async function assessLatePayments(
+  database: Pick<Database, 'transaction'>,
+  orderId: string,
+): Promise<OrderState> {
   return database.transaction(async (tx) => {
     const order = await lockOrder(tx, orderId)
     if (isTerminal(order.status)) await assessLocked(tx, orderId, order)

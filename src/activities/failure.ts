@@ -1,0 +1,22 @@
+// From an error to what Temporal does about it: try again, or give up.
+
+import { ApplicationFailure } from '@temporalio/activity'
+import { databaseFailure, sqlStateOf } from '../db/pool.ts'
+import { DomainError, RETRYABLE_KINDS } from '../domain/failure.ts'
+
+/**
+ * A reason of a final kind ends the step; an outage, or an error nobody foresaw, is tried again (a bug then delays
+ * an order until it is mended, and never destroys it). Only reason, kind and SQLSTATE go into the history: a
+ * library's text may quote a row.
+ */
+export function failureOf(error: unknown): ApplicationFailure {
+  const known = databaseFailure(error)
+  if (known instanceof DomainError) {
+    return ApplicationFailure.create({
+      type: known.reason,
+      message: known.message,
+      nonRetryable: !RETRYABLE_KINDS.has(known.kind) && known.kind !== 'bug',
+    })
+  }
+  return ApplicationFailure.create({ type: 'INTERNAL', message: `unexpected failure ${sqlStateOf(error) ?? ''}`.trim() })
+}

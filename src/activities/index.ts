@@ -1,0 +1,53 @@
+// The steps of the workflows as activities: one transaction each, safe to repeat, fenced. The steps themselves are in
+// db/order.ts and db/payment.ts; here each gets its failure translated and the log line an operator looks for.
+
+import { activityInfo, log } from '@temporalio/activity'
+import { expireOrder, releaseStock, reserveStock, runCommand } from '../db/order.ts'
+import { assessLatePayments, assessPayments } from '../db/payment.ts'
+import { isDatabaseDown, type Database } from '../db/pool.ts'
+import type { CommandInput, CommandResult, Fence } from '../domain/command.ts'
+import { DomainError } from '../domain/failure.ts'
+import type { Command, OrderState } from '../domain/order.ts'
+import { failureOf } from './failure.ts'
+
+/** While the database is known to be down, an attempt inside a workflow task would only hold the task up. */
+const SKIP_LOCAL_FOR_MS = 1_000
+
+export type Activities = {
+  reserveStock: (fence: Fence) => Promise<OrderState>
+  assessPayments: (fence: Fence) => Promise<OrderState>
+  expireOrder: (fence: Fence) => Promise<OrderState>
+  runCommand: (fence: Fence, command: Command, input: CommandInput) => Promise<CommandResult>
+  releaseStock: (fence: Fence) => Promise<OrderState>
+  assessLatePayments: (orderId: string) => Promise<OrderState>
+}
+
+export function createActivities(deps: { database: Database }): Activities {
+  const { database } = deps
+  let downUntil = 0
+
+  const guarded =
+    <Args extends readonly unknown[], Result>(name: string, act: (...args: Args) => Promise<Result>) =>
+    async (...args: Args): Promise<Result> => {
+      try {
+        if (activityInfo().isLocal && Date.now() < downUntil) {
+          throw new DomainError('DATABASE_UNAVAILABLE', 'The database was down a moment ago.')
+        }
+        return await act(...args)
+      } catch (error) {
+        if (isDatabaseDown(error)) downUntil = Date.now() + SKIP_LOCAL_FOR_MS
+        const failure = failureOf(error)
+        log.warn('step failed', { step: name, reason: failure.type, isFinal: failure.nonRetryable })
+        throw failure
+      }
+    }
+
+  return {
+    reserveStock: guarded('reserveStock', (fence) => reserveStock(database, fence)),
+    assessPayments: guarded('assessPayments', (fence) => assessPayments(database, fence)),
+    expireOrder: guarded('expireOrder', (fence) => expireOrder(database, fence)),
+    runCommand: guarded('runCommand', (fence, command, input) => runCommand(database, fence, command, input)),
+    releaseStock: guarded('releaseStock', (fence) => releaseStock(database, fence)),
+    assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
+  }
+}

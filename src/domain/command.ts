@@ -1,0 +1,49 @@
+// Commands: what people ask of an order, and why it may refuse.
+
+import type { FailureReason } from './failure.ts'
+import { COMMAND_TARGET, mayMove, type ActorRole, type Command, type OrderState } from './order.ts'
+
+/** Who writes: the run (generation) and the step it has counted to. */
+export type Fence = { orderId: string; generation: number; step: number }
+
+/** What a person or service asked, as the front checked it. */
+export type CommandInput = {
+  actor: string
+  role: ActorRole
+  method: string
+  /** Idempotency key, a UUID. */
+  key: string
+  /** Hex SHA-256 of the canonical request. */
+  requestHash: string
+  /** Refuse unless the order is at this version. */
+  expectedVersion?: number
+}
+
+/** A refusal is an answer, not an error: it carries the state that caused it. */
+export type CommandResult =
+  { ok: true; state: OrderState } | { ok: false; reason: FailureReason; message: string; state: OrderState }
+
+export type Refusal = { reason: FailureReason; message: string }
+
+export const KEY_REUSED: Refusal = {
+  reason: 'IDEMPOTENCY_KEY_REUSED',
+  message: 'This idempotency key was used for another request.',
+}
+
+/** Why an order in this state does not do what is asked, if so. */
+export function refusalOf(
+  command: Command,
+  input: Pick<CommandInput, 'role' | 'expectedVersion'>,
+  order: Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'>,
+): Refusal | undefined {
+  if (input.expectedVersion !== undefined && input.expectedVersion !== order.version) {
+    return { reason: 'VERSION_MISMATCH', message: 'The order has changed since it was read.' }
+  }
+  if (!mayMove(order.status, COMMAND_TARGET[command], input.role)) {
+    return { reason: 'ORDER_STATUS', message: `An order that is ${order.status} cannot do this.` }
+  }
+  if (command === 'ship' && (order.hold !== 'none' || order.paymentState !== 'paid')) {
+    return { reason: 'ORDER_ON_HOLD', message: 'The order is on hold or its payment is not settled.' }
+  }
+  return undefined
+}

@@ -1,0 +1,47 @@
+// Duties that must survive Temporal: run by whichever process holds the duty's lease in the database.
+
+import { dutyDone, holdDuty, sweepHolds } from '../db/relay.ts'
+import type { Database } from '../db/pool.ts'
+import type { Logger } from '../telemetry.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Relay, RelayMetrics } from './loop.ts'
+
+const SWEEP_EVERY_MS = 500
+/** Another process takes over a dead holder's duty after this. */
+const LEASE_MS = 5_000
+const SWEEP_LIMIT = 200
+
+/** Gives back stock whose hold has run out, on time, whatever Temporal does. */
+export function startHoldSweeper(deps: { database: Database; holder: string; logger: Logger; metrics: RelayMetrics }): Relay {
+  const stopping = new AbortController()
+  const { database, holder, metrics } = deps
+
+  async function sweep(): Promise<void> {
+    if (!(await holdDuty(database, 'hold_sweep', holder, LEASE_MS))) return
+    try {
+      const ended = await sweepHolds(database, SWEEP_LIMIT)
+      await dutyDone(database, 'hold_sweep', holder, true, ended)
+      metrics.passed.inc({ relay: 'hold_sweep' }, ended)
+      metrics.lastSuccess.set({ relay: 'hold_sweep' }, Date.now() / 1_000)
+    } catch (error) {
+      metrics.failed.inc({ relay: 'hold_sweep' })
+      await dutyDone(database, 'hold_sweep', holder, false, 0)
+      throw error
+    }
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await sweep().catch((error: unknown) => deps.logger.warn({ duty: 'hold_sweep', err: error }, 'duty failed'))
+      await delay(SWEEP_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
+    }
+  }
+
+  const running = run()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await running
+    },
+  }
+}

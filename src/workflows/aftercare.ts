@@ -1,0 +1,17 @@
+// Money and reorganisations after an order has ended. Begun by signal-with-start for as long as there is something to
+// look at; the order itself stays as it ended.
+
+import { condition, setHandler } from '@temporalio/workflow'
+import { orderChanged, type AftercareInput } from './message.ts'
+import { step } from './policy.ts'
+
+export async function aftercare(input: AftercareInput): Promise<void> {
+  let isChanged = true
+  setHandler(orderChanged, () => void (isChanged = true), { description: 'Look at the inbox again' })
+  while (isChanged) {
+    isChanged = false
+    await step('assessLatePayments', input.orderId)
+    // Signals that came in the same task are seen before the workflow may close.
+    await condition(() => true)
+  }
+}

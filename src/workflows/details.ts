@@ -1,0 +1,42 @@
+// What an operator reads on a workflow's page in Temporal's UI: how things stand, what is awaited, what can be done.
+
+import type { OrderState } from '../domain/order.ts'
+import { orderWorkflowId } from './message.ts'
+
+const WAITING_FOR: Readonly<Record<OrderState['status'], string>> = {
+  pending: 'payment',
+  processing: 'shipping, by fulfilment',
+  shipped: 'delivery, as reported by fulfilment',
+  delivered: 'nothing: the order is complete',
+  cancelled: 'nothing: the order has ended',
+}
+
+/** Markdown; no personal data. @param parked the undo step that waits for a person, if one does */
+export function detailsOf(orderId: string, state: OrderState | undefined, parked: string | undefined): string {
+  const lines = state === undefined ? [] : tableOf(state)
+  if (parked !== undefined) {
+    lines.push(
+      '',
+      `**Undo step \`${parked}\` is parked.** Mend its cause, then retry it; or do its work by hand and skip it:`,
+      ...['retryCompensation', 'skipCompensation'].map(
+        (name) =>
+          `\`temporal workflow update execute --workflow-id ${orderWorkflowId(orderId)} --name ${name} --input '{"operator":"you","reason":"why"}'\``,
+      ),
+    )
+  }
+  return lines.join('\n')
+}
+
+function tableOf(state: OrderState): string[] {
+  const deadline = state.status === 'pending' ? new Date(Date.now() + state.expiresInMs).toISOString() : '–'
+  return [
+    '| | |',
+    '| --- | --- |',
+    `| status | ${state.status}${state.cancelReason === null ? '' : ` (${state.cancelReason})`} |`,
+    `| payment | ${state.paymentState} |`,
+    `| stock | ${state.reservation} |`,
+    `| hold on shipping | ${state.hold} |`,
+    `| waits for | ${WAITING_FOR[state.status]} |`,
+    `| until | ${deadline} |`,
+  ]
+}

@@ -1,0 +1,38 @@
+// What an order's workflow can be told, and under which names. The only workflow file that other rooms import.
+
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common'
+import { defineSignal, defineUpdate } from '@temporalio/workflow'
+import type { CommandInput, CommandResult } from '../domain/command.ts'
+import type { CancelReason, OrderStatus } from '../domain/order.ts'
+
+export const ORDER_TASK_QUEUE = 'orders'
+
+export const orderWorkflowId = (orderId: string): string => `order:${orderId}`
+export const aftercareWorkflowId = (orderId: string): string => `aftercare:${orderId}`
+
+export type OrderInput = {
+  orderId: string
+  /** Which run of this order: 1, and one more for each deliberate restart. */
+  generation: number
+}
+export type OrderOutcome = { status: OrderStatus; cancelReason: CancelReason | null }
+
+export type AftercareInput = { orderId: string }
+
+/** «Look again.» No content and no authority: a forged one does nothing. */
+export const orderChanged = defineSignal('orderChanged')
+
+export const cancelUpdate = defineUpdate<CommandResult, [CommandInput]>('cancel')
+export const shipUpdate = defineUpdate<CommandResult, [CommandInput]>('ship')
+export const deliverUpdate = defineUpdate<CommandResult, [CommandInput]>('deliver')
+
+/** For operators, while a compensation is parked. `reason` is kept in the history: no personal data. */
+export type OperatorDecision = { operator: string; reason: string }
+export const retryCompensationUpdate = defineUpdate<void, [OperatorDecision]>('retryCompensation')
+export const skipCompensationUpdate = defineUpdate<void, [OperatorDecision]>('skipCompensation')
+
+// Search attributes are never encrypted: nothing here may name a person.
+export const ASSET_ATTRIBUTE = defineSearchAttributeKey('Asset', SearchAttributeType.KEYWORD)
+export const DEADLINE_ATTRIBUTE = defineSearchAttributeKey('PaymentDeadline', SearchAttributeType.DATETIME)
+export const STATUS_ATTRIBUTE = defineSearchAttributeKey('OrderStatus', SearchAttributeType.KEYWORD)
+export const OPERATOR_ATTRIBUTE = defineSearchAttributeKey('NeedsOperator', SearchAttributeType.BOOL)

@@ -1,0 +1,59 @@
+// Every timeout and retry of the workflows, and the one way they call activities.
+
+import { ActivityCancellationType, ApplicationFailure, proxyActivities, proxyLocalActivities } from '@temporalio/workflow'
+import type { Activities } from '../activities/index.ts'
+
+/** Above the wait for a connection (1 s) plus the database's transaction timeout (5 s); below the 8 s after which a
+ * workflow task must heartbeat. */
+const STEP_TIMEOUT_MS = 6_500
+const RETRY_FROM_MS = 200
+/** A minute: an outage of hours ends within a minute of its cure, and costs few attempts meanwhile. */
+const RETRY_TO_MS = 60_000
+
+/** An unpaid order asks for its expiry up to a fifth of its window late, so that many do not ask at once. */
+export const EXPIRY_JITTER_SHARE = 0.2
+/** Asking again while something else must happen first, such as the watcher catching up. */
+export const EXPIRY_RETRY_FROM_MS = 1_000
+export const EXPIRY_RETRY_TO_MS = 600_000
+export const EXPIRY_RETRY_FACTOR = 2
+
+const common = {
+  startToCloseTimeout: STEP_TIMEOUT_MS,
+  // Unset means TRY_CANCEL: a cancelled step could still commit after the workflow had gone on.
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+} as const
+
+const local = proxyLocalActivities<Activities>({ ...common, retry: { maximumAttempts: 1 } })
+const ordinary = proxyActivities<Activities>({
+  ...common,
+  retry: { initialInterval: RETRY_FROM_MS, backoffCoefficient: 2, maximumInterval: RETRY_TO_MS },
+})
+
+/**
+ * Runs one activity: one attempt inside the workflow task, which costs no event of its own, then the same function
+ * as an ordinary activity, retried for ever. Both are the same step to the database.
+ * @throws {ActivityFailure} only for a reason that is final
+ */
+export async function step<Name extends keyof Activities>(
+  name: Name,
+  ...args: Parameters<Activities[Name]>
+): Promise<Awaited<ReturnType<Activities[Name]>>> {
+  type Call = (...args: Parameters<Activities[Name]>) => Promise<Awaited<ReturnType<Activities[Name]>>>
+  try {
+    return await (local[name] as Call)(...args)
+  } catch (error) {
+    if (isFinal(error)) throw error
+    return await (ordinary[name] as Call)(...args)
+  }
+}
+
+/** The failure an activity gave up with: its own error, one level below what the SDK throws. */
+const failureOf = (error: unknown): ApplicationFailure | undefined => {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof ApplicationFailure ? cause : undefined
+}
+
+export const isFinal = (error: unknown): boolean => failureOf(error)?.nonRetryable === true
+
+/** The domain's reason behind an activity's failure, if it gave one. */
+export const reasonOf = (error: unknown): string | undefined => failureOf(error)?.type ?? undefined
