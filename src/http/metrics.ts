@@ -31,7 +31,11 @@ export type MetricsListenerOptions = {
 
 type Answer = { status: number; type: string; body: string }
 
-const text = (status: number, body: string): Answer => ({ status, type: 'text/plain; charset=utf-8', body: `${body}\n` })
+const text = (status: number, body: string): Answer => ({
+  status,
+  type: 'text/plain; charset=utf-8',
+  body: `${body}\n`,
+})
 
 /** Serves GET /metrics, /healthz (alive) and /readyz (200 when ready, else 503) until stopped. */
 export async function startMetricsListener(options: MetricsListenerOptions): Promise<MetricsListener> {
@@ -60,7 +64,11 @@ export async function startMetricsListener(options: MetricsListenerOptions): Pro
   }
 }
 
-async function handle(options: MetricsListenerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(
+  options: MetricsListenerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const { status, type, body } = await answer(options, request).catch(() => text(500, 'failed'))
   response.writeHead(status, { ...HEADERS, 'content-type': type })
   response.end(request.method === 'HEAD' ? undefined : body)

@@ -106,9 +106,9 @@ export interface ReportPaymentsRequest {
   /** report is a serialised PaymentReport of at most 1024 bytes, exactly as it was signed. */
   report: Buffer;
   /**
-   * signatures are 1-4 lower-case hexadecimal HMACs over `id`, ".", `timestamp_s` in decimal, "." and `report`. The
-   * hash is the one configured for the source (SHA-256 or SHA-512); one that matches an active secret is enough, so
-   * that secrets can be rotated.
+   * signatures are 1-4 of `v1,` and the base64 HMAC over `id`, ".", `timestamp_s` in decimal, "." and `report`. The hash
+   * is the one configured for the source (SHA-256 or SHA-512); one that matches an active secret is enough, so that
+   * secrets can be rotated.
    */
   signatures: string[];
 }

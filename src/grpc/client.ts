@@ -1,0 +1,216 @@
+// The way out to the generated code: how the CLI, the watcher and programs elsewhere call Holdfast. Calls are promises,
+// retried on UNAVAILABLE (safe: every mutating request carries an idempotency key), and fail with DomainError.
+
+import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
+import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
+import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
+import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
+import { OrderServiceService } from './gen/holdfast/v1/order.ts'
+import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { StockServiceService } from './gen/holdfast/v1/stock.ts'
+import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
+import { HealthService } from './gen/grpc/health/v1/health.ts'
+import { readDetails, type Detail } from './detail.ts'
+import { packReport, type ObservedTransfer } from './report.ts'
+
+export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
+export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1/order.ts'
+export type { Product } from './gen/holdfast/v1/catalog.ts'
+export type { ProductStock } from './gen/holdfast/v1/stock.ts'
+export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './word.ts'
+export type { ObservedTransfer } from './report.ts'
+
+const DEFAULT_DEADLINE_MS = 10_000
+const RECONNECT_FROM_MS = 100
+
+/** Four tries in about half a second: a restarting server is back or has given way to another by then. */
+const SERVICE_CONFIG = JSON.stringify({
+  loadBalancingConfig: [{ round_robin: {} }],
+  methodConfig: [
+    {
+      name: [{}],
+      retryPolicy: {
+        maxAttempts: 4,
+        initialBackoff: '0.05s',
+        maxBackoff: '1s',
+        backoffMultiplier: 3,
+        retryableStatusCodes: ['UNAVAILABLE'],
+      },
+    },
+  ],
+})
+
+/** The call failed on its way: no answer of Holdfast's is behind it. */
+export class TransportError extends Error {
+  override readonly name = 'TransportError'
+  /** gRPC's name, such as UNAVAILABLE or CANCELLED. */
+  readonly code: string
+
+  constructor(code: string, message: string, cause: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+export type ClientOptions = {
+  /** host:port. */
+  address: string
+  /** Asked for each call, since tokens live for minutes. */
+  token: () => string | Promise<string>
+}
+
+export type CallOptions = { deadlineMs?: number; signal?: AbortSignal }
+
+type Method = {
+  path: string
+  responseStream: boolean
+  requestSerialize: (value: never) => Buffer
+  requestDeserialize: (bytes: Buffer) => unknown
+  responseDeserialize: (bytes: Buffer) => unknown
+}
+type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>
+type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>
+
+/** Fields left out have proto's default. */
+type Call<M extends Method> = (
+  request: Partial<RequestOf<M>>,
+  options?: CallOptions,
+) => M['responseStream'] extends true ? AsyncIterable<ResponseOf<M>> : Promise<ResponseOf<M>>
+export type Calls<Service extends Record<string, Method>> = { [Name in keyof Service]: Call<Service[Name]> }
+
+export type HoldfastClient = ReturnType<typeof createClient>
+
+/** For the public port. Nothing is connected until the first call. */
+export function createClient(options: ClientOptions) {
+  const channel = openChannel(options)
+  return {
+    order: callsOf(channel, OrderServiceService),
+    fulfilment: callsOf(channel, FulfilmentServiceService),
+    payment: callsOf(channel, PaymentServiceService),
+    stock: callsOf(channel, StockServiceService),
+    catalog: callsOf(channel, CatalogServiceService),
+    health: callsOf(channel, HealthService),
+    close: () => channel.client.close(),
+  }
+}
+
+/** For the admin port. */
+export function createAdminClient(options: ClientOptions) {
+  const channel = openChannel(options)
+  return {
+    stock: callsOf(channel, StockAdminServiceService),
+    catalog: callsOf(channel, CatalogAdminServiceService),
+    health: callsOf(channel, HealthService),
+    close: () => channel.client.close(),
+  }
+}
+
+type Channel = { client: Client; token: ClientOptions['token'] }
+
+const openChannel = ({ address, token }: ClientOptions): Channel => ({
+  client: new Client(address, credentials.createInsecure(), {
+    'grpc.service_config': SERVICE_CONFIG,
+    'grpc.enable_http_proxy': 0,
+    'grpc.initial_reconnect_backoff_ms': RECONNECT_FROM_MS,
+  }),
+  token,
+})
+
+const callsOf = <Service extends Record<string, Method>>(channel: Channel, service: Service): Calls<Service> =>
+  Object.fromEntries(
+    Object.entries(service).map(([name, method]) => [
+      name,
+      (request: object, options: CallOptions = {}) =>
+        method.responseStream
+          ? readStream(channel, method, request, options)
+          : callOnce(channel, method, request, options),
+    ]),
+  ) as Calls<Service>
+
+async function callOnce(channel: Channel, method: Method, request: object, options: CallOptions): Promise<unknown> {
+  const metadata = await metadataOf(channel)
+  const deadline = Date.now() + (options.deadlineMs ?? DEFAULT_DEADLINE_MS)
+  return new Promise((resolve, reject) => {
+    const call = channel.client.makeUnaryRequest(
+      method.path,
+      serializerOf(method),
+      method.responseDeserialize,
+      request,
+      metadata,
+      { deadline },
+      (error, response) => (error === null ? resolve(response) : reject(errorOf(error))),
+    )
+    options.signal?.addEventListener('abort', () => call.cancel(), { once: true })
+  })
+}
+
+async function* readStream(
+  channel: Channel,
+  method: Method,
+  request: object,
+  options: CallOptions,
+): AsyncGenerator<unknown> {
+  const metadata = await metadataOf(channel)
+  const deadline = options.deadlineMs === undefined ? {} : { deadline: Date.now() + options.deadlineMs }
+  const call = channel.client.makeServerStreamRequest(
+    method.path,
+    serializerOf(method),
+    method.responseDeserialize,
+    request,
+    metadata,
+    deadline,
+  )
+  const cancel = (): void => call.cancel()
+  options.signal?.addEventListener('abort', cancel, { once: true })
+  try {
+    for await (const message of call) yield message
+  } catch (error) {
+    throw errorOf(error as ServiceError)
+  } finally {
+    options.signal?.removeEventListener('abort', cancel)
+    call.cancel()
+  }
+}
+
+/** Decoding nothing gives a message of defaults; without them ts-proto would write the word "undefined". */
+const serializerOf =
+  (method: Method) =>
+  (request: object): Buffer =>
+    method.requestSerialize({ ...(method.requestDeserialize(Buffer.alloc(0)) as object), ...request } as never)
+
+async function metadataOf(channel: Channel): Promise<Metadata> {
+  const metadata = new Metadata()
+  const token = await channel.token()
+  if (token !== '') metadata.set('authorization', `Bearer ${token}`)
+  return metadata
+}
+
+/** DomainError where Holdfast answered with a reason we know, else TransportError. */
+function errorOf(error: ServiceError): DomainError | TransportError {
+  const detail: Detail = readDetails(error.metadata)
+  const reason = Object.keys(FAILURES).find((known): known is FailureReason => known === detail.reason)
+  if (reason === undefined) return new TransportError(status[error.code], error.details, error)
+  return new DomainError(reason, error.details, { ...detail, cause: error })
+}
+
+export type ReporterOptions = {
+  client: Pick<HoldfastClient, 'payment'>
+  source: string
+  network: string
+  /** The request's signatures: one per secret the source signs with now. */
+  sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
+}
+
+/**
+ * Gives a function that reports the first transfers, as many as fit one request, and returns how many those were.
+ * It resolves once they are stored; sending a transfer again is harmless.
+ */
+export const createReporter =
+  ({ client, source, network, sign }: ReporterOptions) =>
+  async (transfers: readonly ObservedTransfer[]): Promise<number> => {
+    const { report, count } = packReport(source, network, transfers)
+    const request = { id: crypto.randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
+    await client.payment.reportPayments({ ...request, signatures: sign(request) })
+    return count
+  }

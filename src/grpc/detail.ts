@@ -1,0 +1,91 @@
+// google.rpc error details: how they are packed into a status and read back.
+
+import type { Metadata } from '@grpc/grpc-js'
+import type { FieldViolation } from '../domain/failure.ts'
+import { BadRequest, ErrorInfo, PreconditionFailure, RequestInfo, RetryInfo } from './gen/google/rpc/error_details.ts'
+import { Status } from './gen/google/rpc/status.ts'
+
+/** The `domain` of every ErrorInfo. */
+export const ERROR_DOMAIN = 'holdfast.v1'
+export const DETAILS_KEY = 'grpc-status-details-bin'
+const TYPE_PREFIX = 'type.googleapis.com/google.rpc.'
+const MS_PER_S = 1_000
+const NANOS_PER_MS = 1_000_000
+
+export type Detail = {
+  reason: string
+  metadata: Readonly<Record<string, string>>
+  violations: readonly FieldViolation[]
+  retryAfterMs?: number
+}
+
+export type DetailToPack = Detail & {
+  requestId: string
+  /** Violations of fields (BadRequest), or of what must hold first (PreconditionFailure). */
+  violationKind: 'field' | 'precondition'
+}
+
+type Packable = { encode: (message: never) => { finish: () => Uint8Array } }
+
+const pack = <Type extends Packable>(name: string, type: Type, message: Parameters<Type['encode']>[0]) => ({
+  typeUrl: `${TYPE_PREFIX}${name}`,
+  value: Buffer.from(type.encode(message).finish()),
+})
+
+/** The bytes of google.rpc.Status, with each kind of detail at most once. */
+export function packDetails(code: number, message: string, detail: DetailToPack): Buffer {
+  const { reason, metadata, violations, retryAfterMs } = detail
+  const details = [
+    pack('ErrorInfo', ErrorInfo, { reason, domain: ERROR_DOMAIN, metadata }),
+    pack('RequestInfo', RequestInfo, { requestId: detail.requestId, servingData: '' }),
+  ]
+  if (retryAfterMs !== undefined) {
+    const seconds = BigInt(Math.floor(retryAfterMs / MS_PER_S))
+    details.push(
+      pack('RetryInfo', RetryInfo, { retryDelay: { seconds, nanos: (retryAfterMs % MS_PER_S) * NANOS_PER_MS } }),
+    )
+  }
+  if (violations.length > 0 && detail.violationKind === 'field') {
+    details.push(
+      pack('BadRequest', BadRequest, {
+        fieldViolations: violations.map(({ field, description }) => ({
+          field,
+          description,
+          reason,
+          localizedMessage: undefined,
+        })),
+      }),
+    )
+  }
+  if (detail.violationKind === 'precondition') {
+    details.push(
+      pack('PreconditionFailure', PreconditionFailure, {
+        violations: violations.map(({ field, description }) => ({ type: reason, subject: field, description })),
+      }),
+    )
+  }
+  return Buffer.from(Status.encode({ code, message, details }).finish())
+}
+
+/** Reads what packDetails wrote; a status without our details has an empty reason. */
+export function readDetails(metadata: Metadata): Detail {
+  const [bytes] = metadata.get(DETAILS_KEY)
+  const found = new Map(
+    Buffer.isBuffer(bytes) ? Status.decode(bytes).details.map(({ typeUrl, value }) => [typeUrl, value]) : [],
+  )
+  const read = <Message>(name: string, type: { decode: (bytes: Uint8Array) => Message }): Message | undefined => {
+    const value = found.get(`${TYPE_PREFIX}${name}`)
+    return value === undefined ? undefined : type.decode(value)
+  }
+  const info = read('ErrorInfo', ErrorInfo)
+  const delay = read('RetryInfo', RetryInfo)?.retryDelay
+  const preconditions = read('PreconditionFailure', PreconditionFailure)?.violations ?? []
+  return {
+    reason: info?.domain === ERROR_DOMAIN ? info.reason : '',
+    metadata: info?.metadata ?? {},
+    violations:
+      read('BadRequest', BadRequest)?.fieldViolations ??
+      preconditions.map(({ subject, description }) => ({ field: subject, description })),
+    ...(delay !== undefined && { retryAfterMs: Number(delay.seconds) * MS_PER_S + delay.nanos / NANOS_PER_MS }),
+  }
+}

@@ -1,0 +1,31 @@
+// The domain's words and their numbers on the wire. A word without a number, or the other way round, does not compile.
+
+import { CANCEL_REASONS, HOLDS, ORDER_STATUSES } from '../domain/order.ts'
+import { PAYMENT_FLAGS, PAYMENT_STATES, TRANSFER_STATES } from '../domain/payment.ts'
+import * as common from './gen/holdfast/v1/common.ts'
+import { TransferState } from './gen/holdfast/v1/payment.ts'
+
+export type Codec<Word extends string, Code extends number> = {
+  codeOf: (word: Word) => Code
+  /** Undefined for the unspecified value and for numbers of a newer proto. */
+  wordOf: (code: number) => Word | undefined
+}
+
+type Key<Prefix extends string, Word extends string> = `${Prefix}_${Uppercase<Word>}`
+
+function codec<Prefix extends string, Word extends string, Numbers extends Readonly<Record<Key<Prefix, Word>, number>>>(
+  prefix: Prefix,
+  words: readonly Word[],
+  numbers: Numbers,
+): Codec<Word, Numbers[Key<Prefix, Word>]> {
+  const codeOf = (word: Word) => numbers[`${prefix}_${word.toUpperCase() as Uppercase<Word>}`]
+  const wordsByCode = new Map<number, Word>(words.map((word) => [codeOf(word), word]))
+  return { codeOf, wordOf: (code) => wordsByCode.get(code) }
+}
+
+export const orderStatus = codec('ORDER_STATUS', ORDER_STATUSES, common.OrderStatus)
+export const paymentState = codec('PAYMENT_STATE', PAYMENT_STATES, common.PaymentState)
+export const paymentFlag = codec('PAYMENT_FLAG', PAYMENT_FLAGS, common.PaymentFlag)
+export const orderHold = codec('ORDER_HOLD', HOLDS, common.OrderHold)
+export const cancelReason = codec('CANCEL_REASON', CANCEL_REASONS, common.CancelReason)
+export const transferState = codec('TRANSFER_STATE', TRANSFER_STATES, TransferState)
