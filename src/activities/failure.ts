@@ -18,5 +18,8 @@ export function failureOf(error: unknown): ApplicationFailure {
       nonRetryable: !RETRYABLE_KINDS.has(known.kind) && known.kind !== 'bug',
     })
   }
-  return ApplicationFailure.create({ type: 'INTERNAL', message: `unexpected failure ${sqlStateOf(error) ?? ''}`.trim() })
+  return ApplicationFailure.create({
+    type: 'INTERNAL',
+    message: `unexpected failure ${sqlStateOf(error) ?? ''}`.trim(),
+  })
 }

@@ -130,7 +130,9 @@ export function createAcceptor(deps: {
   function enqueue(order: ProposedOrder): Promise<AcceptVerdict> {
     if (queue.length >= MAX_QUEUED) {
       deps.giveBack(order.network, order.address)
-      throw new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', { retryAfterMs: RETRY_HINT_MS })
+      throw new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', {
+        retryAfterMs: RETRY_HINT_MS,
+      })
     }
     return new Promise((resolve, reject) => {
       queue.push({ order, resolve, reject })
@@ -188,7 +190,10 @@ export function createAcceptor(deps: {
     const products = new Set(short.flatMap((row) => row.detail?.shortages?.map((shortage) => shortage.p) ?? []))
     await deps.database.run(RECLAIM, [[...products]])
     const again = new Set(short.map((row) => row.ordinal))
-    const retried = await ask(orders.filter((order) => again.has(order.i)), true)
+    const retried = await ask(
+      orders.filter((order) => again.has(order.i)),
+      true,
+    )
     return [...rows.filter((row) => !again.has(row.ordinal)), ...retried]
   }
 
@@ -270,7 +275,12 @@ const orderOf = (row: VerdictRow): AcceptedOrder => ({
   orderId: row.order_id,
   currency: row.currency,
   totalMinor: minorOf(row.total),
-  lines: row.lines.map(({ p, name, q, price }) => ({ productId: p, name, quantity: q, unitPriceMinor: minorOf(price) })),
+  lines: row.lines.map(({ p, name, q, price }) => ({
+    productId: p,
+    name,
+    quantity: q,
+    unitPriceMinor: minorOf(price),
+  })),
   network: row.network,
   asset: row.asset,
   address: row.address,

@@ -141,7 +141,7 @@ const reportChanges = sql.fragment`
   select network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at from changed`
 
 /**
- * One indexed look for all of a block's recipients. An output that was lost and is mined again keeps its earliest
+ * One indexed look for all of a block's recipients: ours is every address a customer was ever shown. An output that was lost and is mined again keeps its earliest
  * sighting; the block's own time counts where it is earlier than ours, in the customer's favour.
  */
 async function sightOutputs(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
@@ -154,7 +154,7 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
         least(clock_timestamp(), ${sql.timestamp(block.minedAt)})
       from jsonb_to_recordset(${sql.jsonb(transfers)})
         as t ("txId" text, "outputIndex" integer, asset text, address text, amount numeric)
-      where exists (select from address_pool p where p.network = ${network} and p.address = t.address)
+      where exists (select from invoice i where i.network = ${network} and i.address = t.address)
       on conflict on constraint chain_output_pk do update
         set state = 'seen', seq = o.seq + 1, block_height = excluded.block_height, block_hash = excluded.block_hash,
           first_seen_at = least(o.first_seen_at, excluded.first_seen_at)

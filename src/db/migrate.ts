@@ -41,6 +41,10 @@ export async function migrate(url: string): Promise<MigrateResult> {
 
 /** The newest version among the files: what a database must be at for this build to serve. */
 export async function newestMigration(): Promise<number> {
-  const runner = new Postgrator({ migrationPattern: `${MIGRATIONS_DIR}*.do.*.sql`, driver: 'pg', execQuery: async () => ({ rows: [] }) })
+  const runner = new Postgrator({
+    migrationPattern: `${MIGRATIONS_DIR}*.do.*.sql`,
+    driver: 'pg',
+    execQuery: async () => ({ rows: [] }),
+  })
   return runner.getMaxVersion()
 }

@@ -48,8 +48,11 @@ const DELETE_STARTS = statement(
   'relay_delete_starts',
   'delete from workflow_start where order_id = any ($2) and claimed_by = $1',
 )
-export const deleteStarts = async (database: Pick<Database, 'run'>, holder: string, orderIds: readonly string[]): Promise<void> =>
-  void (await database.run(DELETE_STARTS, [holder, orderIds]))
+export const deleteStarts = async (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  orderIds: readonly string[],
+): Promise<void> => void (await database.run(DELETE_STARTS, [holder, orderIds]))
 
 const DEFER_START = statement(
   'relay_defer_start',
@@ -101,8 +104,11 @@ const WAKES_SENT = statement(
   `update order_wake set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + ${RESEND_AFTER}
    where order_id = any ($2) and claimed_by = $1`,
 )
-export const wakesSent = async (database: Pick<Database, 'run'>, holder: string, orderIds: readonly string[]): Promise<void> =>
-  void (await database.run(WAKES_SENT, [holder, orderIds]))
+export const wakesSent = async (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  orderIds: readonly string[],
+): Promise<void> => void (await database.run(WAKES_SENT, [holder, orderIds]))
 
 const DEFER_WAKE = statement(
   'relay_defer_wake',
@@ -144,16 +150,22 @@ const CLAIM_NOTIFICATIONS = statement(
    returning n.notification_id as "notificationId", n.order_id as "orderId", n.order_version as "orderVersion",
      n.channel, n.status, n.attempts`,
 )
-export const claimNotifications = (database: Pick<Database, 'run'>, holder: string, limit: number): Promise<NotificationRow[]> =>
-  database.run<NotificationRow>(CLAIM_NOTIFICATIONS, [holder, limit])
+export const claimNotifications = (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  limit: number,
+): Promise<NotificationRow[]> => database.run<NotificationRow>(CLAIM_NOTIFICATIONS, [holder, limit])
 
 const NOTIFICATIONS_DELIVERED = statement(
   'relay_notifications_delivered',
   `update notification set delivered_at = clock_timestamp(), claimed_by = null, claimed_until = null
    where notification_id = any ($2) and claimed_by = $1`,
 )
-export const notificationsDelivered = async (database: Pick<Database, 'run'>, holder: string, ids: readonly bigint[]): Promise<void> =>
-  void (await database.run(NOTIFICATIONS_DELIVERED, [holder, ids.map(String)]))
+export const notificationsDelivered = async (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  ids: readonly bigint[],
+): Promise<void> => void (await database.run(NOTIFICATIONS_DELIVERED, [holder, ids.map(String)]))
 
 const SWEEP = statement(
   'duty_hold_sweep',
@@ -172,7 +184,12 @@ const HOLD_DUTY = statement(
    where duty = $1 and (holder = $2 or held_until is null or held_until < clock_timestamp()) returning duty`,
 )
 /** Takes or keeps the lease of a duty; false while another process has it. */
-export async function holdDuty(database: Pick<Database, 'run'>, duty: string, holder: string, leaseMs: number): Promise<boolean> {
+export async function holdDuty(
+  database: Pick<Database, 'run'>,
+  duty: string,
+  holder: string,
+  leaseMs: number,
+): Promise<boolean> {
   const rows = await database.run(HOLD_DUTY, [duty, holder, leaseMs / 1_000])
   return rows.length > 0
 }

@@ -12,7 +12,12 @@ const LEASE_MS = 5_000
 const SWEEP_LIMIT = 200
 
 /** Gives back stock whose hold has run out, on time, whatever Temporal does. */
-export function startHoldSweeper(deps: { database: Database; holder: string; logger: Logger; metrics: RelayMetrics }): Relay {
+export function startHoldSweeper(deps: {
+  database: Database
+  holder: string
+  logger: Logger
+  metrics: RelayMetrics
+}): Relay {
   const stopping = new AbortController()
   const { database, holder, metrics } = deps
 

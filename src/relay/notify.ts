@@ -8,7 +8,12 @@ import { startLoop, type Relay, type RelayMetrics } from './loop.ts'
 
 const BATCH = 256
 
-export function startNotifier(deps: { database: Database; holder: string; logger: Logger; metrics: RelayMetrics }): Relay {
+export function startNotifier(deps: {
+  database: Database
+  holder: string
+  logger: Logger
+  metrics: RelayMetrics
+}): Relay {
   return startLoop({
     name: 'notify',
     logger: deps.logger,
@@ -18,11 +23,22 @@ export function startNotifier(deps: { database: Database; holder: string; logger
       for (const row of rows) {
         const { notificationId, orderId, orderVersion, status } = row
         deps.logger.info(
-          { event: 'order_status', notificationId: String(notificationId), orderId, orderVersion: String(orderVersion), status },
+          {
+            event: 'order_status',
+            notificationId: String(notificationId),
+            orderId,
+            orderVersion: String(orderVersion),
+            status,
+          },
           'order status changed',
         )
       }
-      if (rows.length > 0) await notificationsDelivered(deps.database, deps.holder, rows.map((row) => row.notificationId))
+      if (rows.length > 0)
+        await notificationsDelivered(
+          deps.database,
+          deps.holder,
+          rows.map((row) => row.notificationId),
+        )
       deps.metrics.passed.inc({ relay: 'notify' }, rows.length)
       return { claimed: rows.length, limit: BATCH }
     },

@@ -4,7 +4,13 @@
 import { WorkflowNotFoundError } from '@temporalio/client'
 import { claimWakes, deferWake, wakesSent, type WakeRow } from '../db/relay.ts'
 import { isTerminal } from '../domain/order.ts'
-import { aftercareWorkflowId, ORDER_TASK_QUEUE, orderChanged, orderWorkflowId, type AftercareInput } from '../workflows/message.ts'
+import {
+  aftercareWorkflowId,
+  ORDER_TASK_QUEUE,
+  orderChanged,
+  orderWorkflowId,
+  type AftercareInput,
+} from '../workflows/message.ts'
 import { forEachBounded, retryDelayMs, startLoop, type Relay } from './loop.ts'
 import { startOptionsOf, type StartDeps } from './start.ts'
 
@@ -38,10 +44,17 @@ async function wakeOne(deps: StartDeps, row: WakeRow): Promise<boolean> {
   } catch (error) {
     const isLost = error instanceof WorkflowNotFoundError && row.attempts >= MAX_MISSING
     deps.metrics.failed.inc({ relay: 'wake' })
-    deps.logger[isLost ? 'error' : 'warn']({ relay: 'wake', orderId: row.orderId, err: error, isLost }, 'workflow not woken')
+    deps.logger[isLost ? 'error' : 'warn'](
+      { relay: 'wake', orderId: row.orderId, err: error, isLost },
+      'workflow not woken',
+    )
     const deadReason = isLost ? 'no workflow runs for this open order' : null
-    await deferWake(deps.database, deps.holder, row.orderId, retryDelayMs(row.attempts), deadReason).catch((failure: unknown) =>
-      deps.logger.warn({ relay: 'wake', orderId: row.orderId, err: failure }, 'wake could not be settled; its lease will run out'),
+    await deferWake(deps.database, deps.holder, row.orderId, retryDelayMs(row.attempts), deadReason).catch(
+      (failure: unknown) =>
+        deps.logger.warn(
+          { relay: 'wake', orderId: row.orderId, err: failure },
+          'wake could not be settled; its lease will run out',
+        ),
     )
     return false
   }
@@ -60,6 +73,9 @@ async function send({ client }: StartDeps, row: WakeRow): Promise<void> {
   } else if (row.startGeneration === null) {
     await client.workflow.getHandle(orderWorkflowId(row.orderId)).signal(orderChanged)
   } else {
-    await client.workflow.signalWithStart('order', { ...startOptionsOf({ ...row, generation: row.startGeneration }), signal: orderChanged })
+    await client.workflow.signalWithStart('order', {
+      ...startOptionsOf({ ...row, generation: row.startGeneration }),
+      signal: orderChanged,
+    })
   }
 }

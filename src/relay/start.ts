@@ -2,6 +2,7 @@
 // Invariant: a row goes only when its workflow runs, or when its order needs none.
 
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client'
+import { TypedSearchAttributes } from '@temporalio/common'
 import { claimStarts, deferStart, deleteStarts, type StartRow } from '../db/relay.ts'
 import { getOrderState } from '../db/order.ts'
 import type { Database } from '../db/pool.ts'
@@ -37,11 +38,11 @@ export function startOptionsOf(row: Pick<StartRow, 'orderId' | 'generation' | 'a
     taskQueue: ORDER_TASK_QUEUE,
     args: [input] as [OrderInput],
     staticSummary: `Order ${row.orderId}, to be paid in ${row.asset}`,
-    typedSearchAttributes: [
+    typedSearchAttributes: new TypedSearchAttributes([
       { key: ASSET_ATTRIBUTE, value: row.asset },
       { key: DEADLINE_ATTRIBUTE, value: row.expiresAt },
       { key: STATUS_ATTRIBUTE, value: 'pending' },
-    ],
+    ]),
     workflowIdReusePolicy: row.generation === 1 ? 'REJECT_DUPLICATE' : 'ALLOW_DUPLICATE_FAILED_ONLY',
   } as const
 }
@@ -74,7 +75,10 @@ async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
       if (error instanceof WorkflowExecutionAlreadyStartedError) return await settleAlreadyStarted(deps, row)
       await postpone(deps, row, error, null)
     } catch (failure) {
-      deps.logger.warn({ relay: 'start', orderId: row.orderId, err: failure }, 'start could not be settled; its lease will run out')
+      deps.logger.warn(
+        { relay: 'start', orderId: row.orderId, err: failure },
+        'start could not be settled; its lease will run out',
+      )
     }
     return false
   }
@@ -96,6 +100,9 @@ async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boo
 
 async function postpone(deps: StartDeps, row: StartRow, error: unknown, deadReason: string | null): Promise<void> {
   deps.metrics.failed.inc({ relay: 'start' })
-  deps.logger[deadReason === null ? 'warn' : 'error']({ relay: 'start', orderId: row.orderId, err: error, deadReason }, 'workflow not started')
+  deps.logger[deadReason === null ? 'warn' : 'error'](
+    { relay: 'start', orderId: row.orderId, err: error, deadReason },
+    'workflow not started',
+  )
   await deferStart(deps.database, deps.holder, row.orderId, retryDelayMs(row.attempts), deadReason)
 }

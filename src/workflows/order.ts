@@ -26,7 +26,15 @@ import {
   type OrderInput,
   type OrderOutcome,
 } from './message.ts'
-import { EXPIRY_JITTER_SHARE, EXPIRY_RETRY_FACTOR, EXPIRY_RETRY_FROM_MS, EXPIRY_RETRY_TO_MS, isFinal, reasonOf, step } from './policy.ts'
+import {
+  EXPIRY_JITTER_SHARE,
+  EXPIRY_RETRY_FACTOR,
+  EXPIRY_RETRY_FROM_MS,
+  EXPIRY_RETRY_TO_MS,
+  isFinal,
+  reasonOf,
+  step,
+} from './policy.ts'
 
 export async function order(input: OrderInput): Promise<OrderOutcome> {
   const run = createRun(input)
@@ -87,7 +95,12 @@ function createRun(input: OrderInput) {
     if (state === undefined || isChanged || commands.length > 0) return
     const refusal = refusalOf(command, asked, state)
     if (refusal === undefined) return
-    throw ApplicationFailure.create({ type: refusal.reason, message: refusal.message, nonRetryable: true, details: [state] })
+    throw ApplicationFailure.create({
+      type: refusal.reason,
+      message: refusal.message,
+      nonRetryable: true,
+      details: [state],
+    })
   }
 
   async function learn(next: Promise<OrderState>): Promise<OrderState> {
@@ -184,13 +197,20 @@ function createRun(input: OrderInput) {
       timer?.cancel()
       for (let late = commands.shift(); late !== undefined; late = commands.shift()) await runCommand(late)
       await condition(allHandlersFinished)
-      if (state === undefined || !isTerminal(state.status)) throw ApplicationFailure.nonRetryable('closed while open', 'INTERNAL')
+      if (state === undefined || !isTerminal(state.status))
+        throw ApplicationFailure.nonRetryable('closed while open', 'INTERNAL')
       return { status: state.status, cancelReason: state.cancelReason }
     },
 
     cancelAsAdmin(): void {
       log.warn('cancellation was asked for in Temporal: treated as an admin cancelling')
-      const asked = { actor: 'operator:temporal', role: 'admin', method: 'CancelOrder', key: uuid4(), requestHash: '0'.repeat(64) } as const
+      const asked = {
+        actor: 'operator:temporal',
+        role: 'admin',
+        method: 'CancelOrder',
+        key: uuid4(),
+        requestHash: '0'.repeat(64),
+      } as const
       void enqueue('cancel', asked).then((result) => {
         if (!result.ok) log.warn('cancellation asked for in Temporal was refused', { reason: result.reason })
       })

@@ -1,6 +1,11 @@
 // Every timeout and retry of the workflows, and the one way they call activities.
 
-import { ActivityCancellationType, ApplicationFailure, proxyActivities, proxyLocalActivities } from '@temporalio/workflow'
+import {
+  ActivityCancellationType,
+  ApplicationFailure,
+  proxyActivities,
+  proxyLocalActivities,
+} from '@temporalio/workflow'
 import type { Activities } from '../activities/index.ts'
 
 /** Above the wait for a connection (1 s) plus the database's transaction timeout (5 s); below the 8 s after which a
