@@ -1,0 +1,233 @@
+// Rules of the house that the linter cannot say, or says badly. CONTRIBUTING.md gives their reasons.
+
+import { describe, expect, test } from '@jest/globals'
+import { FAILURES } from '../src/domain/failure.ts'
+import { EVENTS, ORDER_STATUSES, OUTCOMES, TRANSITIONS } from '../src/domain/order.ts'
+import { findSources, importsOf, readSource } from './support/source.ts'
+
+/** Code of src as it runs: without tests, the suite that every chain adapter must pass, and what is generated. */
+const SOURCES = findSources('src/**/*.ts').filter((path) => !/\.test\.ts$|\/contract\.ts$|\/gen\//.test(path))
+const roomOf = (path: string): string => path.split('/')[1] ?? ''
+
+const ANY_NODE = 'node:'
+/**
+ * Who may import whom. A word allows that room, file or package and what is below it; `type` before it allows only
+ * `import type`. Every room may also import itself. Nobody imports main; main and the tests import anything.
+ */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  'config.ts': ['domain', 'zod', ANY_NODE],
+  'telemetry.ts': ['pino', 'prom-client'],
+  domain: [],
+  workflows: ['domain', 'type activities', '@temporalio/workflow', '@temporalio/common'],
+  activities: [
+    'domain',
+    'db',
+    'keyvault',
+    'type chain/client',
+    'telemetry',
+    '@temporalio/activity',
+    '@temporalio/common',
+    ANY_NODE,
+  ],
+  grpc: [
+    ...['domain', 'db', 'keyvault', 'telemetry', 'workflows/message'],
+    ...[
+      '@grpc/grpc-js',
+      '@bufbuild/protobuf',
+      'grpc-health-check',
+      'zod',
+      '@temporalio/client',
+      '@temporalio/common',
+      ANY_NODE,
+    ],
+  ],
+  relay: ['domain', 'db', 'telemetry', 'workflows/message', '@temporalio/client', '@temporalio/common', ANY_NODE],
+  db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
+  chain: ['domain', 'db/chain', 'db/payment', 'type db/pool', 'telemetry', 'viem', 'zod', ANY_NODE],
+  http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
+  keyvault: ['domain', 'db/key', 'type db/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],
+  servers: ['@temporalio/client', '@temporalio/common', '@temporalio/proto', '@grpc/grpc-js', ANY_NODE],
+}
+
+function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
+  if (target === room || target.startsWith(`${room}/`)) return true
+  return (MAY_IMPORT[room] ?? []).some((word) => {
+    const name = word.replace(/^type /, '')
+    const isCovered = name === ANY_NODE ? target.startsWith(name) : target === name || target.startsWith(`${name}/`)
+    return isCovered && (isTypeOnly || name === word)
+  })
+}
+
+describe('rooms', () => {
+  test('each room is in the import table', () => {
+    const rooms = new Set(SOURCES.map(roomOf))
+    rooms.delete('main')
+    expect([...rooms].filter((room) => !(room in MAY_IMPORT))).toEqual([])
+  })
+
+  test('no room imports what the table does not allow it', () => {
+    const broken = SOURCES.filter((path) => roomOf(path) !== 'main').flatMap((path) =>
+      importsOf(path)
+        .filter(({ target, isTypeOnly }) => !isAllowed(roomOf(path), target, isTypeOnly))
+        .map(({ target, isTypeOnly }) => `${path} imports ${isTypeOnly ? 'type ' : ''}${target}`),
+    )
+    expect(broken).toEqual([])
+  })
+
+  test('only main/dev.ts, of all that runs in production, can start servers', () => {
+    const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('servers/')))
+    expect(importers.filter((path) => roomOf(path) !== 'servers' && path !== 'src/main/dev.ts')).toEqual([])
+  })
+
+  test('generated code is imported only inside grpc', () => {
+    const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('grpc/gen/')))
+    expect(importers.filter((path) => roomOf(path) !== 'grpc')).toEqual([])
+  })
+})
+
+/** Lines of code that match, as `path: line`, comments left out. */
+const linesMatching = (paths: readonly string[], pattern: RegExp): string[] =>
+  paths.flatMap((path) =>
+    readSource(path)
+      .replace(/\/\*[\s\S]*?\*\//g, '')
+      .split('\n')
+      .filter((line) => pattern.test(line.replace(/(^|\s)\/\/.*$/, '')))
+      .map((line) => `${path}: ${line.trim()}`),
+  )
+
+describe('source', () => {
+  test('the environment is read in config.ts alone', () => {
+    expect(linesMatching(SOURCES, /process\.env/).filter((line) => !line.startsWith('src/config.ts:'))).toEqual([])
+  })
+
+  test('domain knows no clock and no randomness', () => {
+    const domain = SOURCES.filter((path) => roomOf(path) === 'domain')
+    expect(linesMatching(domain, /\bDate\b|\bperformance\b|\bcrypto\b|Math\.random|setTimeout|process\./)).toEqual([])
+  })
+
+  test('no amount of money is a number', () => {
+    const money = /\b(amount|price|units|due|\w+(Amount|Price|Total|Units|Minor|Due))\??: number\b/
+    expect(linesMatching(SOURCES, money)).toEqual([])
+  })
+
+  test('activities are called through policy.ts alone', () => {
+    const calls = linesMatching(SOURCES, /\bproxy(Local)?Activities\b/)
+    expect(calls.filter((line) => !line.startsWith('src/workflows/policy.ts:'))).toEqual([])
+  })
+
+  test('validators of updates are synchronous, since the SDK does not wait for them', () => {
+    const workflows = SOURCES.filter((path) => roomOf(path) === 'workflows')
+    expect(linesMatching(workflows, /validator: *async|async \w*[vV]alidat/)).toEqual([])
+  })
+
+  test('a lint rule is switched off only for a reason given beside it', () => {
+    const paths = findSources('{src,test,bench,tools}/**/*.{ts,mjs}').filter((path) => !path.includes('/gen/'))
+    const disabled = paths.flatMap((path) =>
+      readSource(path)
+        .split('\n')
+        .filter((line) => /(ox|es)lint-disable[- ]/.test(line)),
+    )
+    expect(disabled.filter((line) => !/ -- \S/.test(line))).toEqual([])
+  })
+})
+
+describe('statements', () => {
+  const files = SOURCES.filter((path) => path.startsWith('src/db/') && path !== 'src/db/pool.ts')
+
+  test('constant statements stand only in the files that decision 3 lists', () => {
+    const page = readSource('docs/decisions/0003-two-doors-to-postgres.md')
+    const listed = [...page.matchAll(/^\| (src\/db\/\w+\.ts) \|/gm)].map(([, path]) => path)
+    expect(files.filter((path) => readSource(path).includes('statement('))).toEqual(listed)
+  })
+
+  test('every constant statement is made when its module is loaded, before there is any input', () => {
+    expect(
+      linesMatching(files, /\bstatement\(/).filter((line) => !/: (export )?const [A-Z_]+ = statement\(/.test(line)),
+    ).toEqual([])
+  })
+
+  test('no two constant statements share a name', () => {
+    const names = files.flatMap((path) =>
+      [...readSource(path).matchAll(/\bstatement\(\s*'(\w+)'/g)].map(([, name]) => name),
+    )
+    expect(names).toEqual([...new Set(names)])
+  })
+
+  test('no query of slonik is built from a string', () => {
+    expect(linesMatching(SOURCES, /\bsql\.unsafe\b|\braw\(/)).toEqual([])
+  })
+})
+
+describe('documents', () => {
+  test('docs/order-states.md shows the moves of TRANSITIONS', () => {
+    const drawn = [...readSource('docs/order-states.md').matchAll(/^ *(\w+) --> (\w+): (.+)$/gm)].map(
+      ([, from, to, roles]) => `${from} ${to} ${roles}`,
+    )
+    expect(drawn).toEqual(TRANSITIONS.map(({ from, to, roles }) => `${from} ${to} ${roles.join(', ')}`))
+  })
+
+  test('docs/order-states.md shows what every event does in every status', () => {
+    const rows = readSource('docs/order-states.md')
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .map((line) =>
+        line
+          .split('|')
+          .slice(1, -1)
+          .map((cell) => cell.trim()),
+      )
+    const shown = rows.filter(([status]) => ORDER_STATUSES.some((known) => known === status))
+    expect(rows[0]).toEqual(['status', ...EVENTS])
+    expect(shown).toEqual(ORDER_STATUSES.map((status) => [status, ...EVENTS.map((event) => OUTCOMES[status][event])]))
+  })
+
+  test('the reasons of failure.ts are those that error_reason.proto documents, in the same order', () => {
+    const names = [...readSource('proto/holdfast/v1/error_reason.proto').matchAll(/^ {2}ERROR_REASON_(\w+) = (\d+);/gm)]
+    expect(names.map(([, name]) => name)).toEqual(['UNSPECIFIED', ...Object.keys(FAILURES)])
+  })
+
+  test('what is visible and new is written in the changelog', () => {
+    expect(readSource('CHANGELOG.md')).toMatch(/^## \[Unreleased\]\n\n### \w+\n\n- \S/m)
+  })
+})
+
+describe('repository', () => {
+  const texts = findSources(
+    '{src,test,bench,tools,proto,migrations,docs,ops}/**/*.{ts,mjs,mod,proto,sql,md,yaml,yml,json,sh}',
+    '*.{md,js,json,yaml,yml}',
+    '.ci/run',
+    'Dockerfile',
+  ).filter((path) => !/\/gen\/|\/google\/|histories\/|house\.test\.ts$/.test(path))
+
+  test.each([
+    ['work that was put off', /\b(TODO|FIXME|XXX|HACK)\b/],
+    ['a path of one machine', /(^|[\s'"`(=:])\/(work|home|root|Users)\//],
+    ['the host of a registry', /registry\.npmjs|proxy\.golang|pypi\.org|deb\.debian/],
+    ['a focused or switched-off test', /\b(test|it|describe)\.(only|todo)\(/],
+  ])('no file holds %s', (_what, pattern) => {
+    expect(texts.filter((path) => pattern.test(readSource(path)))).toEqual([])
+  })
+
+  const lock = JSON.parse(readSource('package-lock.json')) as {
+    packages: Record<string, { version: string; integrity?: string; hasInstallScript?: boolean; link?: boolean }>
+  }
+  const manifest = JSON.parse(readSource('package.json')) as Record<
+    'dependencies' | 'devDependencies',
+    Record<string, string>
+  >
+
+  test('every dependency is pinned to one version', () => {
+    const ranges = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
+    expect(ranges.filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([])
+  })
+
+  test('every locked package has an integrity hash', () => {
+    const loose = Object.entries(lock.packages).filter(([path, found]) => path !== '' && found.integrity === undefined)
+    expect(loose.map(([path]) => path)).toEqual([])
+  })
+
+  test('all packages of Temporal have the same version', () => {
+    const versions = Object.entries(lock.packages).filter(([path]) => /^node_modules\/@temporalio\//.test(path))
+    expect(new Set(versions.map(([, { version }]) => version)).size).toBe(1)
+  })
+})

@@ -1,0 +1,37 @@
+// The repository as text, for tests that hold the house's own rules.
+
+import { globSync, readFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+const NOT_OURS = /(^|\/)(node_modules|dist|\.data|\.git)(\/|$)/
+
+/** Text of a file of the repository, by its path from the root. */
+export const readSource = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
+
+/** Paths from the root, with forward slashes, sorted. */
+export const findSources = (...patterns: string[]): string[] =>
+  globSync(patterns, { cwd: ROOT, exclude: (path) => NOT_OURS.test(path) }).toSorted()
+
+export type Import = {
+  /** A path below src without its extension (`db/order`), or a package or Node built-in by its specifier. */
+  target: string
+  isTypeOnly: boolean
+}
+
+const IMPORT = /^(?:import|export)\s+(type\s)?(?:[\w*{][^'";]*?\sfrom\s+)?'([^']+)'|\bimport\(\s*'([^']+)'/gm
+
+/** What a file of src imports. Type-only means `import type`: an import of inline types still loads the module. */
+export function importsOf(path: string): Import[] {
+  return [...readSource(path).matchAll(IMPORT)].map(([, type, specifier, dynamic]) => {
+    const target = specifier ?? dynamic ?? ''
+    return {
+      target: target.startsWith('.')
+        ? posix.relative('src', posix.join(posix.dirname(path), target)).replace(/\.ts$/, '')
+        : target,
+      isTypeOnly: type !== undefined,
+    }
+  })
+}

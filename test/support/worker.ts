@@ -1,0 +1,103 @@
+// A worker in the test's own process, on a namespace of its own, with the relays that feed it.
+
+import { randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { Client } from '@temporalio/client'
+import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker'
+import { createActivities, type Activities } from '../../src/activities/index.ts'
+import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { startHoldSweeper } from '../../src/relay/duty.ts'
+import type { RelayMetrics } from '../../src/relay/loop.ts'
+import { startNotifier } from '../../src/relay/notify.ts'
+import { startWaker } from '../../src/relay/signal.ts'
+import { startStarter } from '../../src/relay/start.ts'
+import { prepareNamespaces } from '../../src/servers/namespace.ts'
+import { Counter, createLogger, Gauge, Registry } from '../../src/telemetry.ts'
+import { ORDER_TASK_QUEUE } from '../../src/workflows/message.ts'
+import type { TestDatabase } from './database.ts'
+import { testServers } from './servers.ts'
+
+export type TestWorker = {
+  database: Database
+  client: Client
+  namespace: string
+  /** Starts a worker, with some steps replaced. One at a time. */
+  run: (replace?: (real: Activities) => Partial<Activities>) => Promise<void>
+  /** Ends the worker as a deployment would; the relays go on. */
+  halt: () => Promise<void>
+  stop: () => Promise<void>
+}
+
+const WORKFLOWS = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url))
+const DAY_HOURS = 24
+let bundle: ReturnType<typeof bundleWorkflowCode> | undefined
+
+/** The workflow code as production bundles it; made once per process. */
+export const workflowBundle = (): ReturnType<typeof bundleWorkflowCode> =>
+  (bundle ??= bundleWorkflowCode({ workflowsPath: WORKFLOWS, logger: new DefaultLogger('WARN') }))
+
+/** @param options.relays which relays run; all by default */
+export async function createTestWorker(
+  test: TestDatabase,
+  options: { maxCachedWorkflows?: number; relays?: readonly ('start' | 'wake' | 'notify' | 'sweep')[] } = {},
+): Promise<TestWorker> {
+  quietRuntime()
+  const namespace = `test-${randomBytes(6).toString('hex')}`
+  await prepareNamespaces(testServers().temporalAddress, { [namespace]: DAY_HOURS })
+  const connection = await NativeConnection.connect({ address: testServers().temporalAddress })
+  const client = new Client({ connection, namespace })
+  const database = await openDatabase({ url: test.urlOf('app_worker'), poolSize: 8, applicationName: 'test-worker' })
+  const logger = createLogger({ process: 'test', level: 'silent' })
+  const deps = { database, client, holder: namespace, logger, metrics: createMetrics() }
+  const starters = { start: startStarter, wake: startWaker, notify: startNotifier, sweep: startHoldSweeper }
+  const relays = (options.relays ?? (['start', 'wake', 'notify', 'sweep'] as const)).map((name) => starters[name](deps))
+  let worker: Worker | undefined
+  let running: Promise<void> | undefined
+
+  const halt = async (): Promise<void> => {
+    worker?.shutdown()
+    await running
+    worker = undefined
+    running = undefined
+  }
+  return {
+    database,
+    client,
+    namespace,
+    run: async (replace) => {
+      const real = createActivities({ database })
+      worker = await Worker.create({
+        connection,
+        namespace,
+        taskQueue: ORDER_TASK_QUEUE,
+        workflowBundle: await workflowBundle(),
+        activities: { ...real, ...replace?.(real) },
+        ...(options.maxCachedWorkflows !== undefined && { maxCachedWorkflows: options.maxCachedWorkflows }),
+      })
+      running = worker.run()
+    },
+    halt,
+    stop: async () => {
+      await Promise.all(relays.map((relay) => relay.stop()))
+      await halt()
+      await connection.close()
+      await database.close()
+    },
+  }
+}
+
+let isQuiet = false
+function quietRuntime(): void {
+  if (isQuiet) return
+  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
+  isQuiet = true
+}
+
+function createMetrics(): RelayMetrics {
+  const registers = [new Registry()]
+  return {
+    passed: new Counter({ name: 'passed', help: 'passed', labelNames: ['relay'], registers }),
+    failed: new Counter({ name: 'failed', help: 'failed', labelNames: ['relay'], registers }),
+    lastSuccess: new Gauge({ name: 'last_success', help: 'last success', labelNames: ['relay'], registers }),
+  }
+}
