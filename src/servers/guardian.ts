@@ -52,7 +52,7 @@ async function keepGuard(): Promise<void> {
     else groups.delete(pid)
   }
   // Newest first: what uses a server hears of it before the server does.
-  const left = [...groups].reverse()
+  const left = [...groups].toReversed()
   const deadline = performance.now() + PATIENCE_MS
   // SIGINT: to Postgres, SIGTERM would mean waiting for its clients.
   let alive = left.filter((pid) => signal(pid, 'SIGINT'))

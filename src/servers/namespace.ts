@@ -27,12 +27,16 @@ export const SEARCH_ATTRIBUTES = {
 /**
  * Makes the namespaces and search attributes that are missing; resolves once they can be used.
  * @param address host:port of a Temporal server that may still be starting
+ * @param namespaces retention in hours by name
  * @throws {Error} the server's last answer, when it has not agreed within a minute
  */
-export async function prepareNamespaces(address: string): Promise<void> {
+export async function prepareNamespaces(
+  address: string,
+  namespaces: Readonly<Record<string, number>> = NAMESPACE_RETENTION_HOURS,
+): Promise<void> {
   const connection = await Connection.connect({ address })
   try {
-    for (const [namespace, hours] of Object.entries(NAMESPACE_RETENTION_HOURS)) {
+    for (const [namespace, hours] of Object.entries(namespaces)) {
       await untilAgreed(() => ensureNamespace(connection, namespace, hours))
       await untilAgreed(() => ensureSearchAttributes(connection, namespace))
     }

@@ -1,38 +1,30 @@
 // Child processes of set-up, one at a time. A signal to set-up is passed on to the child that runs,
 // so that its end (and not ours) decides what happens next and nothing is left running.
 
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
-import { createInterface } from 'node:readline';
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import { createInterface } from 'node:readline'
 
-const FORWARDED = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
-const TAIL_LINES = 25;
+const FORWARDED = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])
+const TAIL_LINES = 25
 
-/** @type {import('node:child_process').ChildProcess | undefined} */
-let current;
+const NOT_FOUND = 127
+
 /** @type {NodeJS.Signals | undefined} */
-let stoppedBy;
-
-for (const signal of FORWARDED) {
-  process.on(signal, () => {
-    stoppedBy = signal;
-    if (current) current.kill(signal);
-    else process.exit(exitCodeOf(null, signal));
-  });
-}
+let stoppedBy
 
 /** Set-up was told to stop; the child it ran has ended. */
 export class Interrupted extends Error {
   /** @param {NodeJS.Signals} signal */
   constructor(signal) {
-    super(`stopped by ${signal}`);
-    this.exitCode = exitCodeOf(null, signal);
+    super(`stopped by ${signal}`)
+    this.exitCode = exitCodeOf(null, signal)
   }
 }
 
 /** @param {number | null} code @param {NodeJS.Signals | null} signal @returns {number} as a shell reports it */
 export function exitCodeOf(code, signal) {
-  return code ?? 128 + (signal ? constants.signals[signal] : 0);
+  return code ?? 128 + (signal ? constants.signals[signal] : 0)
 }
 
 /**
@@ -40,43 +32,54 @@ export function exitCodeOf(code, signal) {
  * @param {string} command
  * @param {string[]} args
  * @param {{ cwd: string, onLine?: (line: string) => void }} options `onLine` sees stderr as it comes
- * @returns {Promise<{ code: number, stdout: string, tail: string }>} `tail`: the last lines of stderr
+ * @returns {Promise<{ code: number, stdout: string, tail: string }>} `tail`: the last lines of stderr; the code is
+ * 127 where there is no such command
  * @throws {Interrupted} when set-up was signalled meanwhile
  */
 export async function collect(command, args, { cwd, onLine }) {
-  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   /** @type {string[]} */
-  const tail = [];
-  let stdout = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
+  const tail = []
+  let stdout = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text))
   createInterface({ input: child.stderr }).on('line', (line) => {
-    tail.push(line);
-    if (tail.length > TAIL_LINES) tail.shift();
-    onLine?.(line);
-  });
-  const code = await ended(child);
-  if (stoppedBy) throw new Interrupted(stoppedBy);
-  return { code, stdout, tail: tail.join('\n') };
+    tail.push(line)
+    if (tail.length > TAIL_LINES) tail.shift()
+    onLine?.(line)
+  })
+  const code = await ended(child).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+    tail.push(`there is no \`${command}\` on PATH`)
+    return NOT_FOUND
+  })
+  if (stoppedBy) throw new Interrupted(stoppedBy)
+  return { code, stdout, tail: tail.join('\n') }
 }
 
 /**
  * Hands the terminal to a command and waits for its end.
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd: string, env: NodeJS.ProcessEnv }} options
+ * @param {NodeJS.ProcessEnv} env
  * @returns {Promise<number>} its exit code, 128 + n after signal n
  */
-export async function handOver(command, args, { cwd, env }) {
-  return ended(spawn(command, args, { cwd, env, stdio: 'inherit' }));
+export async function handOver(command, args, env) {
+  return ended(spawn(command, args, { env, stdio: 'inherit' }))
 }
 
 /** @param {import('node:child_process').ChildProcess} child @returns {Promise<number>} */
-function ended(child) {
-  current = child;
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve(exitCodeOf(code, signal)));
-  }).finally(() => {
-    current = undefined;
-  });
+async function ended(child) {
+  const forward = (/** @type {NodeJS.Signals} */ signal) => {
+    stoppedBy = signal
+    child.kill(signal)
+  }
+  for (const signal of FORWARDED) process.on(signal, forward)
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => resolve(exitCodeOf(code, signal)))
+    })
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward)
+  }
 }

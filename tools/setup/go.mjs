@@ -1,17 +1,18 @@
 // Builds commands of a Go tools module into the per-user cache. A build happens beside its place
 // and is renamed into it whole, so a half-built binary is never found, however the build ends.
 
-import { createHash, randomUUID } from 'node:crypto';
-import { access, readFile, readdir, rename, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { collect } from './child.mjs';
-import { withLock } from './lock.mjs';
-import { CACHE, PLATFORM, ROOT, requireRoom } from './place.mjs';
-import { SetupError, say, withProgress } from './report.mjs';
+import { createHash, randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { readFile, readdir, rename, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { collect } from './child.mjs'
+import { withLock } from './lock.mjs'
+import { CACHE, PLATFORM, ROOT, isAllowed, requireRoom } from './place.mjs'
+import { SetupError, say, withProgress } from './report.mjs'
 
 /** Binaries, Go's own build cache and the modules' sources, measured with a margin. */
-const BUILD_ROOM_MIB = 6_000;
-const BUILDING = '.building-';
+const BUILD_ROOM_MIB = 6_000
+const BUILDING = '.building-'
 
 /**
  * @typedef {{ name: string, module: string, command: string, about: string }} GoTool
@@ -25,41 +26,38 @@ const BUILDING = '.building-';
  * @returns {string} the version of the module the command belongs to, without its `v`
  */
 export function versionOf(goMod, command) {
-  const required = [...goMod.matchAll(/^(?:require)?\s+([\w./~-]+) v(\S+)/gm)];
-  const owners = required.filter(([, path]) => command.startsWith(`${path}/`));
-  const nearest = owners.sort(([, a], [, b]) => b.length - a.length)[0];
-  if (!nearest) throw new Error(`go.mod requires no module that has ${command}`);
-  return nearest[2];
+  const required = [...goMod.matchAll(/^(?:require)?\s+([\w./~-]+) v(\S+)/gm)]
+  const owners = required.filter(([, path]) => command.startsWith(`${path}/`))
+  const nearest = owners.toSorted(([, a], [, b]) => b.length - a.length)[0]
+  if (!nearest) throw new Error(`go.mod requires no module that has ${command}`)
+  return nearest[2]
 }
 
 /** @param {string} goMod @returns {string} the oldest Go that builds it, such as `1.26.4` */
 export function goVersionOf(goMod) {
-  const found = /^go (\S+)$/m.exec(goMod);
-  if (!found) throw new Error('go.mod names no Go version');
-  return found[1];
+  const found = /^go (\S+)$/m.exec(goMod)
+  if (!found) throw new Error('go.mod names no Go version')
+  return found[1]
 }
 
 /** @param {string} version @param {string} minimum both dotted numbers @returns {boolean} */
 export function isAtLeast(version, minimum) {
-  const [have, need] = [version, minimum].map((text) => text.split('.').map((part) => Number.parseInt(part, 10) || 0));
+  const [have, need] = [version, minimum].map((text) => text.split('.').map((part) => Number.parseInt(part, 10) || 0))
   for (let i = 0; i < need.length; i += 1) {
-    if ((have[i] ?? 0) !== need[i]) return (have[i] ?? 0) > need[i];
+    if ((have[i] ?? 0) !== need[i]) return (have[i] ?? 0) > need[i]
   }
-  return true;
+  return true
 }
 
 /** @param {GoTool} tool @returns {Promise<string>} where its binary is, or will be */
 export async function cachedPathOf(tool) {
-  const dir = join(ROOT, 'tools', tool.module);
-  const [goMod, goSum] = await Promise.all([readFile(join(dir, 'go.mod'), 'utf8'), readFile(join(dir, 'go.sum'), 'utf8')]);
-  const pins = createHash('sha256').update(goMod).update(goSum).digest('hex').slice(0, 12);
-  const suffix = process.platform === 'win32' ? '.exe' : '';
-  return join(CACHE, `${tool.name}-${versionOf(goMod, tool.command)}-${PLATFORM}-${pins}${suffix}`);
-}
-
-/** @param {string} path @returns {Promise<boolean>} */
-export async function exists(path) {
-  return access(path).then(() => true, () => false);
+  const dir = join(ROOT, 'tools', tool.module)
+  const [goMod, goSum] = await Promise.all([
+    readFile(join(dir, 'go.mod'), 'utf8'),
+    readFile(join(dir, 'go.sum'), 'utf8'),
+  ])
+  const pins = createHash('sha256').update(goMod).update(goSum).digest('hex').slice(0, 12)
+  return join(CACHE, `${tool.name}-${versionOf(goMod, tool.command)}-${PLATFORM}-${pins}`)
 }
 
 /**
@@ -69,73 +67,69 @@ export async function exists(path) {
  * @returns {Promise<string>} the binary's path
  */
 export async function build(tool, alternatives) {
-  const target = await cachedPathOf(tool);
+  const target = await cachedPathOf(tool)
   await requireRoom(CACHE, BUILD_ROOM_MIB, {
     purpose: `building ${tool.name}`,
     remedy: 'point XDG_CACHE_HOME (and GOPATH, GOCACHE) at another disk',
-  });
+  })
   await withLock(
     `${target}.lock`,
     async () => {
-      if (await exists(target)) return;
-      await removeLeftovers(target);
-      const dir = join(ROOT, 'tools', tool.module);
-      await requireGo(dir, alternatives);
-      const draft = `${target}${BUILDING}${randomUUID()}`;
+      if (await isAllowed(target, constants.X_OK)) return
+      await removeLeftovers(target)
+      const dir = join(ROOT, 'tools', tool.module)
+      await requireGo(dir, alternatives)
+      const draft = `${target}${BUILDING}${randomUUID()}`
       try {
-        await compile(tool, dir, draft);
-        await rename(draft, target);
+        await compile(tool, dir, draft)
+        await rename(draft, target)
       } finally {
-        await rm(draft, { force: true });
+        await rm(draft, { force: true })
       }
     },
     (pid) => say(`process ${pid} is building ${tool.name}; waiting for it`),
-  );
-  return target;
+  )
+  return target
 }
 
 /** What a killed build left; under the lock nobody else is writing such a file. @param {string} target */
 async function removeLeftovers(target) {
-  const names = await readdir(CACHE);
-  const left = names.filter((name) => name.startsWith(`${basename(target)}${BUILDING}`));
-  await Promise.all(left.map((name) => rm(join(CACHE, name), { force: true })));
+  const names = await readdir(CACHE)
+  const left = names.filter((name) => name.startsWith(`${basename(target)}${BUILDING}`))
+  await Promise.all(left.map((name) => rm(join(CACHE, name), { force: true })))
 }
 
 /** @param {string} dir @param {string} alternatives */
 async function requireGo(dir, alternatives) {
-  const needed = goVersionOf(await readFile(join(dir, 'go.mod'), 'utf8'));
+  const needed = goVersionOf(await readFile(join(dir, 'go.mod'), 'utf8'))
   // Asked in the module's folder: there, Go 1.21 and newer fetch the toolchain that go.mod names.
-  const asked = await collect('go', ['env', 'GOVERSION'], { cwd: dir }).catch((error) => {
-    if (error.code !== 'ENOENT') throw error;
-    return undefined;
-  });
-  if (!asked) throw new SetupError(`there is no \`go\` on PATH, and Go ${needed} or newer is needed.\n${alternatives}`);
-  const found = asked.stdout.trim().replace(/^go/, '');
-  if (asked.code !== 0 || !isAtLeast(found, needed)) {
-    const reason = asked.code === 0 ? `this is Go ${found}` : asked.tail;
-    throw new SetupError(`Go ${needed} or newer is needed (${reason}).\n${alternatives}`);
-  }
+  const { code, stdout, tail } = await collect('go', ['env', 'GOVERSION'], { cwd: dir })
+  const found = stdout.trim().replace(/^go/, '')
+  if (code === 0 && isAtLeast(found, needed)) return
+  throw new SetupError(
+    `Go ${needed} or newer is needed: ${code === 0 ? `this is Go ${found}` : tail}.\n${alternatives}`,
+  )
 }
 
 /** @param {GoTool} tool @param {string} dir @param {string} output */
 async function compile(tool, dir, output) {
-  let fetched = 0;
-  let compiled = 0;
-  const args = ['build', '-v', '-mod=readonly', '-trimpath', '-ldflags=-s -w', '-o', output, tool.command];
+  let fetched = 0
+  let compiled = 0
+  const args = ['build', '-v', '-mod=readonly', '-trimpath', '-ldflags=-s -w', '-o', output, tool.command]
   const { code, tail } = await withProgress(`building ${basename(output).split(BUILDING)[0]}, ${tool.about}`, (note) =>
     collect('go', args, {
       cwd: dir,
       onLine: (line) => {
-        if (line.startsWith('go: downloading')) fetched += 1;
-        else compiled += 1;
-        note(`${fetched} modules fetched, ${compiled} packages compiled`);
+        if (line.startsWith('go: downloading')) fetched += 1
+        else compiled += 1
+        note(`${fetched} modules fetched, ${compiled} packages compiled`)
       },
     }),
-  );
+  )
   if (code !== 0) {
     throw new SetupError(
       `go build of ${tool.command} failed (exit ${code}):\n${tail}\n` +
         'What was compiled is kept by Go: run the same command again to continue.',
-    );
+    )
   }
 }

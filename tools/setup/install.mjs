@@ -2,22 +2,22 @@
 // same as package-lock.json. npm writes that record last, so an install that was cut short is seen
 // as one, and an `npm install` done by hand needs no second one here.
 
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { collect } from './child.mjs';
-import { exists } from './go.mjs';
-import { withLock } from './lock.mjs';
-import { ROOT, requireRoom } from './place.mjs';
-import { SetupError, say, withProgress } from './report.mjs';
+import { constants } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { collect } from './child.mjs'
+import { withLock } from './lock.mjs'
+import { ROOT, isAllowed, requireRoom } from './place.mjs'
+import { SetupError, say, withProgress } from './report.mjs'
 
 /** The packages take 0.9 GiB, npm's cache as much again at worst. */
-const INSTALL_ROOM_MIB = 2_000;
+const INSTALL_ROOM_MIB = 2_000
 
 /** The Node that everything behind set-up runs on, whatever Node the machine has. */
-export const PINNED_NODE = join(ROOT, 'node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
+export const PINNED_NODE = join(ROOT, 'node_modules', 'node', 'bin', 'node')
 
 /**
- * @typedef {Record<string, { version?: string, integrity?: string, optional?: boolean, peer?: boolean }>} Packages
+ * @typedef {Record<string, { version?: string, integrity?: string, optional?: boolean, devOptional?: boolean }>} Packages
  */
 
 /**
@@ -27,52 +27,58 @@ export const PINNED_NODE = join(ROOT, 'node_modules', 'node', 'bin', process.pla
  */
 export function isSameInstall(wanted, installed) {
   const isSame = ([path, found]) =>
-    found.version === wanted[path]?.version && found.integrity === wanted[path]?.integrity;
+    found.version === wanted[path]?.version && found.integrity === wanted[path]?.integrity
   // Optional packages are for one platform each: those of others are wanted but never there.
-  const isThere = ([path, { optional }]) => path === '' || optional || path in installed;
-  return Object.entries(installed).every(isSame) && Object.entries(wanted).every(isThere);
+  const isThere = ([path, entry]) => path === '' || entry.optional || entry.devOptional || path in installed
+  return Object.entries(installed).every(isSame) && Object.entries(wanted).every(isThere)
 }
 
 /** Installs the npm packages and the pinned Node unless both are current. */
 export async function ensureInstalled() {
-  if (await isInstalled()) return;
+  if ((await arePackagesCurrent()) && (await hasPinnedNode())) return
   await requireRoom(ROOT, INSTALL_ROOM_MIB, {
     purpose: 'installing the npm packages',
     remedy: 'clone the repository to another place',
-  });
-  await withLock(
-    join(ROOT, '.data', 'install.lock'),
-    async () => {
-      if (await isInstalled()) return;
-      // Packages' own scripts stay off; the one that is wanted puts the pinned Node in place.
-      await npm('installing the npm packages', ['ci', '--ignore-scripts']);
-      await npm('installing the pinned Node', ['rebuild', 'node']);
-      if (!(await isInstalled())) {
-        throw new SetupError('npm ended well, yet node_modules does not match package-lock.json. Run `npm ci` to see why.');
-      }
-    },
-    (pid) => say(`process ${pid} is installing the npm packages; waiting for it`),
-  );
+  })
+  await withLock(join(ROOT, '.data', 'install.lock'), install, (pid) =>
+    say(`process ${pid} is installing the npm packages; waiting for it`),
+  )
 }
 
-/** @returns {Promise<boolean>} */
-async function isInstalled() {
+async function install() {
+  if (!(await arePackagesCurrent())) {
+    // Packages' own scripts stay off. What a user's settings leave out elsewhere is needed here.
+    await npm('installing the npm packages', ['ci', '--ignore-scripts', '--include=dev', '--include=optional'])
+  }
+  if (!(await hasPinnedNode())) await npm('installing the pinned Node', ['rebuild', 'node'])
+  if ((await arePackagesCurrent()) && (await hasPinnedNode())) return
+  throw new SetupError(
+    'npm ended well, yet node_modules does not match package-lock.json: remove node_modules and try again',
+  )
+}
+
+/** The package's script links the binary into place in one step: it is there whole or not at all. */
+async function hasPinnedNode() {
+  return isAllowed(PINNED_NODE, constants.X_OK)
+}
+
+async function arePackagesCurrent() {
   const [wanted, installed] = await Promise.all(
-    ['package-lock.json', 'node_modules/.package-lock.json'].map((path) => readFile(join(ROOT, path), 'utf8').catch(() => '')),
-  );
-  if (!wanted || !installed || !(await exists(PINNED_NODE))) return false;
-  return isSameInstall(JSON.parse(wanted).packages, JSON.parse(installed).packages);
+    ['package-lock.json', 'node_modules/.package-lock.json'].map((path) =>
+      readFile(join(ROOT, path), 'utf8').catch(() => ''),
+    ),
+  )
+  if (!wanted || !installed) return false
+  return isSameInstall(JSON.parse(wanted).packages, JSON.parse(installed).packages)
 }
 
 /** @param {string} label @param {string[]} args */
 async function npm(label, args) {
-  const { code, tail } = await withProgress(label, () =>
-    collect(process.platform === 'win32' ? 'npm.cmd' : 'npm', [...args, '--no-audit', '--no-fund'], { cwd: ROOT }),
-  );
+  const { code, tail } = await withProgress(label, () => collect('npm', args, { cwd: ROOT }))
   if (code !== 0) {
     throw new SetupError(
       `npm ${args.join(' ')} failed (exit ${code}):\n${tail}\n` +
         'If the network is to blame, run the same command again: it starts over cleanly.',
-    );
+    )
   }
 }

@@ -1,13 +1,13 @@
 // What each command needs and what runs it. `node tools/setup.mjs COMMAND [ARG...]`
 
-import { delimiter, join } from 'node:path';
-import { Interrupted, handOver } from './child.mjs';
-import { PINNED_NODE, ensureInstalled } from './install.mjs';
-import { ROOT } from './place.mjs';
-import { SetupError, say } from './report.mjs';
-import { ensureTool, ensureTools } from './tool.mjs';
+import { delimiter, join } from 'node:path'
+import { Interrupted, handOver } from './child.mjs'
+import { PINNED_NODE, ensureInstalled } from './install.mjs'
+import { ROOT } from './place.mjs'
+import { SetupError, say } from './report.mjs'
+import { ensureTool, ensureTools } from './tool.mjs'
 
-const SERVERS = ['temporal-server', 'temporal-sql-tool'];
+const SERVERS = ['temporal-server', 'temporal-sql-tool']
 
 /** @type {Record<string, { entry: string[], servers?: boolean, tools?: string[] }>} */
 const COMMANDS = {
@@ -18,11 +18,11 @@ const COMMANDS = {
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['src/main/migrate.ts', 'schema'] },
   cli: { entry: ['src/main/cli.ts'] },
-};
+}
 
 const USAGE = `usage: node tools/setup.mjs COMMAND [ARG...]
   ${Object.keys(COMMANDS).join(', ')}: install, obtain the servers it needs, run it
-  tool NAME: obtain one program of tools/ and print its path`;
+  tool NAME: obtain one program of tools/ and print its path`
 
 /**
  * @param {string[]} argv command and its arguments
@@ -31,29 +31,30 @@ const USAGE = `usage: node tools/setup.mjs COMMAND [ARG...]
 export async function main([name, ...args]) {
   try {
     if (name === 'tool' && args[0]) {
-      console.log(await ensureTool(args[0]));
-      return 0;
+      console.log(await ensureTool(args[0]))
+      return 0
     }
-    const command = COMMANDS[name ?? ''];
+    const command = COMMANDS[name ?? '']
     if (!command) {
-      console.error(USAGE);
-      return 2;
+      console.error(USAGE)
+      return 2
     }
-    await ensureInstalled();
-    return await handOver(PINNED_NODE, [...command.entry, ...args], { cwd: ROOT, env: await environmentOf(command) });
+    await ensureInstalled()
+    const [file, ...first] = command.entry
+    return await handOver(PINNED_NODE, [join(ROOT, file), ...first, ...args], await environmentOf(command))
   } catch (error) {
-    if (error instanceof Interrupted) return error.exitCode;
-    if (!(error instanceof SetupError)) throw error;
-    say(error.message);
-    return 1;
+    if (error instanceof Interrupted) return error.exitCode
+    if (!(error instanceof SetupError)) throw error
+    say(error.message)
+    return 1
   }
 }
 
 /** @param {{ servers?: boolean, tools?: string[] }} command @returns {Promise<NodeJS.ProcessEnv>} */
 async function environmentOf({ servers = false, tools = [] }) {
-  const address = process.env['TEMPORAL_ADDRESS'];
-  if (servers && address) say(`temporal-server: ${address} (TEMPORAL_ADDRESS)`);
-  const variables = await ensureTools([...(servers && !address ? SERVERS : []), ...tools]);
-  const bin = join(ROOT, 'node_modules', '.bin');
-  return { ...process.env, ...variables, PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}` };
+  const address = process.env['TEMPORAL_ADDRESS']
+  if (servers && address) say(`temporal-server: ${address} (TEMPORAL_ADDRESS)`)
+  const variables = await ensureTools([...(servers && !address ? SERVERS : []), ...tools])
+  const bin = join(ROOT, 'node_modules', '.bin')
+  return { ...process.env, ...variables, PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}` }
 }
