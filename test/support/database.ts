@@ -21,17 +21,25 @@ export type TestDatabase = {
 const types = new pg.TypeOverrides()
 types.setTypeParser(pg.types.builtins.INT8, BigInt)
 
-/** Use it in `beforeAll`, and `drop` in `afterAll`. Takes about a tenth of a second. */
+/** A migrated database. Use it in `beforeAll`, and `drop` in `afterAll`. Takes about a tenth of a second. */
 export async function createTestDatabase(): Promise<TestDatabase> {
-  const { postgres, passwords, template } = testServers()
+  const database = await createDatabase(testServers().template)
+  // What belongs to the database and not to its content is never copied: rights to connect, roles' search paths.
+  await migrate(database.url)
+  return database
+}
+
+/** One with nothing in it, for tests of the migrations themselves. */
+export const createEmptyDatabase = (): Promise<TestDatabase> => createDatabase('template0')
+
+async function createDatabase(template: string): Promise<TestDatabase> {
+  const { postgres, passwords } = testServers()
   const name = `test_${randomBytes(6).toString('hex')}`
   const urlFor = (user: string, password: string, database: string): string =>
     `postgresql://${user}:${password}@${postgres.host}:${postgres.port}/${database}`
   const adminUrl = urlFor(postgres.user, postgres.password, 'postgres')
   const url = urlFor(postgres.user, postgres.password, name)
   await runOnce(adminUrl, `create database ${name} template ${template}`)
-  // What belongs to the database and not to its content is never copied: rights to connect, roles' search paths.
-  await migrate(url)
   const pool = new pg.Pool({ connectionString: url, max: 2, types, options: '-c search_path=holdfast,pg_catalog' })
   // Tests end sessions and whole servers; the pool makes new ones on next use.
   pool.on('error', () => undefined)
@@ -40,7 +48,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     url,
     urlOf: (role) => urlFor(role, passwords[role], name),
     query: async <Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) =>
-      (await pool.query<Row>(text, [...values])).rows,
+      (await pool.query<Row>(text, values.length === 0 ? undefined : [...values])).rows,
     drop: async () => {
       await pool.end()
       await runOnce(adminUrl, `drop database ${name} with (force)`)

@@ -1,0 +1,2741 @@
+--
+-- PostgreSQL database dump
+--
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: holdfast; Type: SCHEMA; Schema: -; Owner: holdfast_owner
+--
+
+CREATE SCHEMA holdfast;
+
+ALTER SCHEMA holdfast OWNER TO holdfast_owner;
+
+--
+-- Name: accept_orders(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) RETURNS TABLE(ordinal integer, verdict text, detail jsonb, order_id uuid, currency text, total numeric, lines jsonb, network text, asset text, address text, amount_due numeric, rate numeric, expires_at timestamp with time zone, created_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  v_fresh int[];
+  v_refused jsonb := '{}';
+  v_wanted jsonb;
+  v_accepted int[];
+  v_count int;
+begin
+  -- A concurrent call with the same key waits here for the first one's commit, then finds its row.
+  with fresh as (
+    insert into idempotency (actor, method, key, request_hash, order_id)
+    select 'user:' || o.user_id, 'CreateOrder', o.key, decode(o.hash, 'hex'), o.order_id
+    from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text, order_id uuid)
+    order by o.user_id, o.key
+    on conflict do nothing
+    returning order_id
+  )
+  select coalesce(array_agg(o.i), '{}') into v_fresh
+  from jsonb_to_recordset(p_orders) o (i int, order_id uuid) join fresh f on f.order_id = o.order_id;
+
+  if cardinality(v_fresh) > 0 then
+    insert into customer (user_id)
+    select distinct o.user_id from jsonb_to_recordset(p_orders) o (i int, user_id bigint)
+    where o.i = any (v_fresh) and not exists (select from customer c where c.user_id = o.user_id)
+    order by 1
+    on conflict do nothing;
+
+    -- One row per order and product, quantities summed.
+    select coalesce(jsonb_agg(jsonb_build_object('i', w.i, 'p', w.p, 'q', w.q)), '[]') into v_wanted
+    from (
+      select o.i, l.p, sum(l.q) as q
+      from jsonb_to_recordset(p_orders) o (i int, lines jsonb), jsonb_to_recordset(o.lines) l (p text, q bigint)
+      where o.i = any (v_fresh) group by 1, 2
+    ) w;
+
+    perform 1 from stock
+    where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
+    order by product_id
+    for no key update;
+    v_now := clock_timestamp();
+
+    -- Unknown products, changed prices, sums out of range.
+    select coalesce(jsonb_object_agg(c.i, c.refusal), '{}') into v_refused
+    from (
+      select o.i, case
+        when count(*) filter (where p.product_id is null or s.product_id is null) > 0 then jsonb_build_object(
+          'verdict', 'PRODUCT_UNKNOWN',
+          'products', jsonb_agg(distinct l.p) filter (where p.product_id is null or s.product_id is null))
+        when count(*) filter (where p.unit_price <> l.price) > 0 then jsonb_build_object(
+          'verdict', 'PRICE_CHANGED',
+          'prices', jsonb_agg(distinct jsonb_build_object('p', l.p, 'price', p.unit_price::text)) filter (where p.unit_price <> l.price))
+        when sum(l.q * p.unit_price) not between 0.01 and 999999999999.99 then jsonb_build_object('verdict', 'AMOUNT_OUT_OF_RANGE')
+        end as refusal
+      from jsonb_to_recordset(p_orders) o (i int, currency text, lines jsonb)
+      cross join jsonb_to_recordset(o.lines) l (p text, q bigint, price numeric)
+      left join product p on p.product_id = l.p and p.is_active and p.currency = o.currency
+      left join stock s on s.product_id = l.p
+      where o.i = any (v_fresh)
+      group by o.i
+    ) c where c.refusal is not null;
+
+    -- Fast path: everything fits in sum, which is what any serial order would decide too.
+    if exists (
+      select from (
+        select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
+        from jsonb_array_elements(v_wanted) w where not v_refused ? (w ->> 'i') group by 1
+      ) t left join stock s on s.product_id = t.p
+      where s.product_id is null or s.on_hand - s.reserved < t.q
+    ) then
+      v_refused := v_refused || decide_in_order(
+        (select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(v_wanted) w where not v_refused ? (w ->> 'i')),
+        p_is_last_try);
+    end if;
+
+    select coalesce(array_agg(i), '{}') into v_accepted from unnest(v_fresh) as i where not v_refused ? i::text;
+
+    if cardinality(v_accepted) > 0 then
+      insert into orders (order_id, user_id, currency, total, address_sealed)
+      select o.order_id, o.user_id, o.currency,
+        (select sum(l.q * p.unit_price) from jsonb_to_recordset(o.lines) l (p text, q bigint) join product p on p.product_id = l.p),
+        decode(o.sealed, 'base64')
+      from jsonb_to_recordset(p_orders) o (i int, order_id uuid, user_id bigint, currency text, sealed text, lines jsonb)
+      where o.i = any (v_accepted);
+
+      insert into order_line (order_id, line_no, product_id, product_version, name, quantity, unit_price)
+      select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
+      from jsonb_to_recordset(p_orders) o (i int, order_id uuid, lines jsonb)
+      cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int) join product p on p.product_id = l.p
+      where o.i = any (v_accepted);
+
+      insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+      select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
+        v_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
+        make_interval(secs => o.confirm_ms / 1000.0), v_now
+      from jsonb_to_recordset(p_orders)
+        o (i int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
+      join orders t on t.order_id = o.order_id
+      where o.i = any (v_accepted);
+
+      with held as (
+        insert into reservation (order_id, product_id, quantity, expires_at)
+        select o.order_id, w ->> 'p', (w ->> 'q')::bigint, v_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
+        from jsonb_array_elements(v_wanted) w
+        join jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint, grace_ms bigint) on o.i = (w ->> 'i')::int
+        where o.i = any (v_accepted)
+        returning order_id, product_id, hold_no, quantity
+      )
+      insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+      select product_id, order_id, hold_no, 'reserve', 0, quantity, 'system' from held;
+
+      insert into workflow_start (order_id, quote_ends_at)
+      select o.order_id, v_now + make_interval(secs => o.window_ms / 1000.0)
+      from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint) where o.i = any (v_accepted);
+
+      insert into notification (order_id, order_version, channel, status)
+      select o.order_id, 1, 'log', 'pending' from jsonb_to_recordset(p_orders) o (i int, order_id uuid) where o.i = any (v_accepted);
+
+      -- The hot rows last. The guard holds by the decision above and by the CHECK; the count proves it.
+      with taken as (
+        select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
+        from jsonb_array_elements(v_wanted) w where (w ->> 'i')::int = any (v_accepted) group by 1
+      )
+      update stock s set reserved = s.reserved + t.q, version = s.version + 1
+      from taken t where s.product_id = t.p and s.on_hand - s.reserved >= t.q;
+      get diagnostics v_count = row_count;
+      if v_count <> (select count(distinct w ->> 'p') from jsonb_array_elements(v_wanted) w where (w ->> 'i')::int = any (v_accepted)) then
+        raise exception 'accept_orders: stock changed under its lock' using errcode = 'HF010';
+      end if;
+    end if;
+
+    -- A refusal is this key's answer for good; a reclaim is no answer yet.
+    update idempotency k set order_id = null, response = v_refused -> o.i::text
+    from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
+    where v_refused -> o.i::text ->> 'verdict' <> 'reclaim'
+      and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+    delete from idempotency k using jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
+    where v_refused -> o.i::text ->> 'verdict' = 'reclaim'
+      and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+  end if;
+
+  -- Answers come from immutable columns, so a replay is equal to the byte.
+  return query
+  select o.i,
+    case when k.key is null then 'reclaim'
+         when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
+         when k.order_id is null then k.response ->> 'verdict'
+         when o.i = any (v_fresh) then 'accepted' else 'replayed' end,
+    case when k.key is null then v_refused -> o.i::text else k.response end,
+    t.order_id, t.currency, t.total,
+    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+     from order_line l where l.order_id = t.order_id),
+    v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
+  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
+  left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
+  left join orders t on t.order_id = k.order_id
+  left join invoice v on v.order_id = k.order_id;
+end
+$$;
+
+ALTER FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION accept_orders(p_orders jsonb, p_is_last_try boolean); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) IS 'Accepts or refuses a batch of orders in one transaction; one row per order with its verdict.';
+
+--
+-- Name: decide_in_order(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+  v_left jsonb := '{}';
+  v_refused jsonb := '{}';
+  v_order record;
+  v_short jsonb;
+begin
+  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}') into v_left
+  from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
+
+  for v_order in
+    select (w ->> 'i')::int as ordinal, jsonb_object_agg(w ->> 'p', (w ->> 'q')::bigint) as wants
+    from jsonb_array_elements(p_wanted) w group by 1 order by 1
+  loop
+    select jsonb_agg(jsonb_build_object('p', k.key, 'wanted', k.value::bigint, 'available', coalesce((v_left ->> k.key)::bigint, 0)) order by k.key)
+    into v_short
+    from jsonb_each_text(v_order.wants) k
+    where k.value::bigint > coalesce((v_left ->> k.key)::bigint, 0);
+
+    if v_short is null then
+      select v_left || jsonb_object_agg(k.key, (v_left ->> k.key)::bigint - k.value::bigint) into v_left
+      from jsonb_each_text(v_order.wants) k;
+    elsif not p_is_last_try and exists (
+      select from reservation r
+      where r.product_id in (select s ->> 'p' from jsonb_array_elements(v_short) s)
+        and r.state = 'held' and r.expires_at <= clock_timestamp()
+    ) then
+      -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
+      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
+    else
+      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
+    end if;
+  end loop;
+  return v_refused;
+end
+$$;
+
+ALTER FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION decide_in_order(p_wanted jsonb, p_is_last_try boolean); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'The slow path of accept_orders: who gets what is left, in arrival order.';
+
+--
+-- Name: end_orders(uuid[], text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update orders set
+    status = 'cancelled',
+    cancel_reason = p_reason,
+    payment_state = case
+      when exists (select from payment p where p.order_id = orders.order_id and p.state = 'final') then 'unresolved'
+      when exists (select from payment p where p.order_id = orders.order_id and p.state = 'seen') then 'late_confirming'
+      when p_reason = 'expired' then 'expired'
+      else 'cancelled' end,
+    payment_flags = case
+      when p_reason = 'expired' and payment_state = 'partial' and not payment_flags @> '{under}'
+      then payment_flags || '{under}'::text[] else payment_flags end
+  where order_id = any (p_order_ids);
+
+  perform 1 from stock
+  where product_id in (
+    select product_id from reservation where order_id = any (p_order_ids) and state in ('held', 'committed'))
+  order by product_id
+  for no key update;
+
+  -- Compare-and-set on the hold: stock moves only for rows that this very statement ended.
+  with ended as (
+    update reservation set state = p_end_state
+    where order_id = any (p_order_ids) and state in ('held', 'committed')
+    returning order_id, product_id, hold_no, quantity
+  ), moved as (
+    insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+    select product_id, order_id, hold_no, case p_end_state when 'expired' then 'expire' else 'release' end, 0, -quantity, p_actor
+    from ended
+  )
+  update stock s set reserved = s.reserved - e.quantity, version = s.version + 1
+  from (select product_id, sum(quantity) as quantity from ended group by product_id) e
+  where s.product_id = e.product_id;
+
+  insert into refund_due (order_id, asset, amount)
+  select p.order_id, p.asset, sum(p.amount) from payment p
+  where p.order_id = any (p_order_ids) and p.state = 'final' group by p.order_id, p.asset
+  on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp();
+
+  insert into notification (order_id, order_version, channel, status)
+  select order_id, version, 'log', status from orders where order_id = any (p_order_ids);
+
+  insert into key_retire (order_id, network, address)
+  select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
+end
+$$;
+
+ALTER FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders, whose rows the caller has locked, with all that follows in the same transaction.';
+
+--
+-- Name: expire_orders(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
+--
+
+CREATE FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) RETURNS TABLE(order_id uuid, outcome text, wait_ms bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_locked uuid[];
+  v_due uuid[];
+begin
+  if p_skip_locked then
+    select coalesce(array_agg(l.order_id), '{}') into v_locked
+    from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update skip locked) l;
+  else
+    select coalesce(array_agg(l.order_id), '{}') into v_locked
+    from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update) l;
+  end if;
+
+  select coalesce(array_agg(o.order_id), '{}') into v_due
+  from orders o
+  join invoice i on i.order_id = o.order_id
+  left join chain_status c on c.network = i.network
+  where o.order_id = any (v_locked)
+    and o.status = 'pending'
+    and o.payment_state in ('awaiting', 'partial')
+    and i.expires_at + i.grace <= clock_timestamp()
+    and c.caught_up_at > i.expires_at + i.grace
+    and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed);
+
+  if cardinality(v_due) > 0 then
+    perform end_orders(v_due, 'expired', 'expired', 'system');
+  end if;
+
+  return query
+  select o.order_id,
+    case when o.status = 'cancelled' then 'ended'
+         when o.status <> 'pending' or o.payment_state in ('confirming', 'paid') then 'paid'
+         else 'wait' end,
+    greatest(0, ceil(extract(epoch from i.expires_at + i.grace - clock_timestamp()) * 1000))::bigint
+  from orders o join invoice i on i.order_id = o.order_id
+  where o.order_id = any (v_locked);
+end
+$$;
+
+ALTER FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) OWNER TO app_worker;
+
+--
+-- Name: FUNCTION expire_orders(p_order_ids uuid[], p_skip_locked boolean); Type: COMMENT; Schema: holdfast; Owner: app_worker
+--
+
+COMMENT ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) IS 'The one expiry. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
+
+--
+-- Name: guard_address_lease(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_address_lease() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if old.leased_at is not null then
+    raise exception 'address_pool: an address is leased once' using errcode = 'HF005';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_address_lease() OWNER TO holdfast_owner;
+
+--
+-- Name: guard_order_insert(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_order_insert() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if new.status <> 'pending' or new.payment_state <> 'awaiting' or new.version <> 1 or new.generation <> 0 then
+    raise exception 'orders: an order begins pending, awaiting payment, at version 1' using errcode = 'HF003';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_order_insert() OWNER TO holdfast_owner;
+
+--
+-- Name: guard_order_update(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_order_update() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if (new.order_id, new.user_id, new.currency, new.total, new.created_at)
+     is distinct from (old.order_id, old.user_id, old.currency, old.total, old.created_at) then
+    raise exception 'orders: id, customer, currency, total and creation time never change' using errcode = 'HF001';
+  end if;
+  if new.status <> old.status
+     and not exists (select from holdfast.order_transition t where t.from_status = old.status and t.to_status = new.status) then
+    raise exception 'orders: % to % is not a legal move', old.status, new.status using errcode = 'HF002';
+  end if;
+  -- The fence is not news to a reader: it moves neither version nor time.
+  if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
+     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason, old.address_sealed) then
+    new.version := old.version + 1;
+    new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  else
+    new.version := old.version;
+    new.updated_at := old.updated_at;
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_order_update() OWNER TO holdfast_owner;
+
+--
+-- Name: move_version(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.move_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  new.version := old.version + 1;
+  new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.move_version() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION move_version(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.move_version() IS 'version and updated_at are the database''s own: one step per update, and time never goes back.';
+
+--
+-- Name: quote_due(numeric, numeric, smallint); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) RETURNS numeric
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  -- Exact: both sides are scaled to integers, and div() truncates, so this rounds up to one base unit.
+  select div(total * 100 * power(10::numeric, decimals) + rate * 100 - 1, rate * 100)
+$$;
+
+ALTER FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
+
+--
+-- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.want_wake(p_order_ids uuid[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+  insert into order_wake (order_id) select id from unnest(p_order_ids) as id order by id
+  on conflict (order_id) do update
+    -- A signal already on its way will find this reason too: an assessment takes all there is and removes the row.
+    set wanted_seq = order_wake.wanted_seq + 1, dead_reason = null,
+        next_at = case when order_wake.dead_reason is null then order_wake.next_at else clock_timestamp() end
+$$;
+
+ALTER FUNCTION holdfast.want_wake(p_order_ids uuid[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) IS 'Asks that these orders'' workflows look again; called inside the transaction that gives them a reason to.';
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: address_pool; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.address_pool (
+    network text NOT NULL,
+    address text NOT NULL,
+    asset text NOT NULL,
+    key_id uuid NOT NULL,
+    pool_no bigint NOT NULL,
+    leased_by text,
+    leased_at timestamp with time zone,
+    CONSTRAINT address_pool_lease_whole CHECK (((leased_by IS NULL) = (leased_at IS NULL))),
+    CONSTRAINT address_pool_leased_by_length CHECK (((char_length(leased_by) >= 1) AND (char_length(leased_by) <= 80)))
+);
+
+ALTER TABLE holdfast.address_pool OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE address_pool; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.address_pool IS 'Addresses made ahead. A lease is for ever: an address that a process took and lost may have been shown to somebody.';
+
+--
+-- Name: address_pool_pool_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.address_pool ALTER COLUMN pool_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.address_pool_pool_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: chain_block; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_block (
+    network text NOT NULL,
+    height bigint NOT NULL,
+    hash text NOT NULL,
+    CONSTRAINT chain_block_hash_length CHECK (((char_length(hash) >= 1) AND (char_length(hash) <= 128))),
+    CONSTRAINT chain_block_height_not_negative CHECK ((height >= 0))
+);
+
+ALTER TABLE holdfast.chain_block OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_block; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_block IS 'The newest blocks of the branch that was scanned: where a reorganisation finds the last common one.';
+
+--
+-- Name: chain_output; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_output (
+    network text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    asset text NOT NULL,
+    address text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    state text NOT NULL,
+    seq integer NOT NULL,
+    block_height bigint NOT NULL,
+    block_hash text NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT chain_output_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT chain_output_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT chain_output_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
+    CONSTRAINT chain_output_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT chain_output_index_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT chain_output_seq_positive CHECK ((seq > 0)),
+    CONSTRAINT chain_output_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'reorged'::text, 'dropped'::text]))),
+    CONSTRAINT chain_output_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88)))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.chain_output OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_output; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_output IS 'Transfers to our addresses. seq counts the states of one output; the block is the last it was in, also after it was lost.';
+
+--
+-- Name: chain_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_report (
+    report_no bigint NOT NULL,
+    network text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    seq integer NOT NULL,
+    state text NOT NULL,
+    block_height bigint NOT NULL,
+    block_hash text NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    refusals integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT chain_report_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
+    CONSTRAINT chain_report_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT chain_report_refusals_not_negative CHECK ((refusals >= 0)),
+    CONSTRAINT chain_report_seq_positive CHECK ((seq > 0)),
+    CONSTRAINT chain_report_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'reorged'::text, 'dropped'::text])))
+);
+
+ALTER TABLE holdfast.chain_report OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_report; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_report IS 'The watcher''s outbox, written with the effect it tells of; a row goes once its report was answered.';
+
+--
+-- Name: chain_report_report_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_report ALTER COLUMN report_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.chain_report_report_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: chain_status; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_status (
+    network text NOT NULL,
+    start_height bigint NOT NULL,
+    scanned_height bigint NOT NULL,
+    settled_height bigint NOT NULL,
+    rewind_to bigint,
+    tip_height bigint NOT NULL,
+    tip_asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    caught_up_at timestamp with time zone,
+    CONSTRAINT chain_status_height_order CHECK ((((start_height - 1) <= settled_height) AND (settled_height <= scanned_height))),
+    CONSTRAINT chain_status_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT chain_status_rewind_range CHECK ((rewind_to >= (start_height - 1))),
+    CONSTRAINT chain_status_start_not_negative CHECK ((start_height >= 0)),
+    CONSTRAINT chain_status_time_order CHECK ((caught_up_at <= tip_asked_at)),
+    CONSTRAINT chain_status_tip_not_negative CHECK ((tip_height >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE holdfast.chain_status OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_status IS 'One row per network. caught_up_at: what the chain held at that instant is scanned and delivered.';
+
+--
+-- Name: currency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.currency (
+    currency text NOT NULL,
+    kind text NOT NULL,
+    decimals smallint NOT NULL,
+    CONSTRAINT currency_decimals CHECK (((decimals >= 0) AND (decimals <= 18))),
+    CONSTRAINT currency_kind CHECK ((kind = ANY (ARRAY['fiat'::text, 'coin'::text])))
+);
+
+ALTER TABLE holdfast.currency OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE currency; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.currency IS 'Money the shop knows: fiat it prices in, coins it is paid in.';
+
+--
+-- Name: customer; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.customer (
+    user_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT customer_id_positive CHECK ((user_id > 0))
+);
+
+ALTER TABLE holdfast.customer OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE customer; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.customer IS 'People who ordered at least once; the id is the token''s.';
+
+--
+-- Name: customer_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.customer_key (
+    user_id bigint NOT NULL,
+    ring_version integer NOT NULL,
+    wrapped_key bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT customer_key_ring_positive CHECK ((ring_version > 0)),
+    CONSTRAINT customer_key_wrapped_length CHECK (((octet_length(wrapped_key) >= 60) AND (octet_length(wrapped_key) <= 256)))
+);
+
+ALTER TABLE holdfast.customer_key OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE customer_key; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.customer_key IS 'The customer''s data key, sealed by the pii keyring.';
+
+--
+-- Name: duty; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.duty (
+    duty text NOT NULL,
+    holder text,
+    held_until timestamp with time zone,
+    started_at timestamp with time zone,
+    succeeded_at timestamp with time zone,
+    items bigint DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    CONSTRAINT duty_failures_not_negative CHECK ((failures >= 0)),
+    CONSTRAINT duty_holder_length CHECK (((char_length(holder) >= 1) AND (char_length(holder) <= 80))),
+    CONSTRAINT duty_items_not_negative CHECK ((items >= 0)),
+    CONSTRAINT duty_name_length CHECK (((char_length(duty) >= 1) AND (char_length(duty) <= 40)))
+);
+
+ALTER TABLE holdfast.duty OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE duty; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.duty IS 'A lease per background duty, and when it last succeeded.';
+
+--
+-- Name: idempotency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.idempotency (
+    actor text NOT NULL,
+    method text NOT NULL,
+    key uuid NOT NULL,
+    request_hash bytea NOT NULL,
+    order_id uuid,
+    response jsonb,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT idempotency_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT idempotency_has_answer CHECK (((order_id IS NOT NULL) OR (response IS NOT NULL))),
+    CONSTRAINT idempotency_hash_length CHECK ((octet_length(request_hash) = 32)),
+    CONSTRAINT idempotency_method_length CHECK (((char_length(method) >= 1) AND (char_length(method) <= 80)))
+);
+
+ALTER TABLE holdfast.idempotency OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE idempotency; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.idempotency IS 'The caller''s name for one attempt, what it asked (hash) and what it was told.';
+
+--
+-- Name: invoice; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.invoice (
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    address text NOT NULL,
+    amount_due numeric(78,0) NOT NULL,
+    rate numeric(20,2) NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    grace interval NOT NULL,
+    confirm_within interval NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT invoice_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT invoice_amount_positive CHECK ((amount_due > (0)::numeric)),
+    CONSTRAINT invoice_confirm_within_range CHECK (((confirm_within >= '00:00:00'::interval) AND (confirm_within <= '7 days'::interval))),
+    CONSTRAINT invoice_grace_range CHECK (((grace >= '00:00:00'::interval) AND (grace <= '01:00:00'::interval))),
+    CONSTRAINT invoice_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT invoice_rate_positive CHECK ((rate > (0)::numeric)),
+    CONSTRAINT invoice_time_order CHECK ((expires_at > created_at))
+);
+
+ALTER TABLE holdfast.invoice OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE invoice; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.invoice IS 'What the buyer is asked to pay, where and until when. Immutable: no role may update it.';
+
+--
+-- Name: key_epoch; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.key_epoch (
+    epoch_id uuid NOT NULL,
+    master_version integer NOT NULL,
+    salt bytea NOT NULL,
+    iterations integer NOT NULL,
+    key_limit integer NOT NULL,
+    key_count integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_used_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT key_epoch_count_range CHECK (((key_count >= 0) AND (key_count <= key_limit))),
+    CONSTRAINT key_epoch_iterations_floor CHECK ((iterations >= 100000)),
+    CONSTRAINT key_epoch_limit_range CHECK (((key_limit >= 1) AND (key_limit <= 1000))),
+    CONSTRAINT key_epoch_salt_length CHECK ((octet_length(salt) = 32)),
+    CONSTRAINT key_epoch_time_range CHECK ((last_used_at <= (created_at + '01:00:00'::interval)))
+);
+
+ALTER TABLE holdfast.key_epoch OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE key_epoch; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.key_epoch IS 'Salt and iterations of one epoch KEK, and how many keys were sealed under it.';
+
+--
+-- Name: key_retire; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.key_retire (
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    address text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    done_at timestamp with time zone,
+    CONSTRAINT key_retire_attempts_not_negative CHECK ((attempts >= 0))
+);
+
+ALTER TABLE holdfast.key_retire OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE key_retire; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.key_retire IS 'Closed orders whose key is to be sealed anew and moved to the retired tier; written with the terminal status.';
+
+--
+-- Name: master_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.master_key (
+    version integer NOT NULL,
+    fingerprint bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT master_key_fingerprint_length CHECK ((octet_length(fingerprint) = 32)),
+    CONSTRAINT master_key_version_positive CHECK ((version > 0))
+);
+
+ALTER TABLE holdfast.master_key OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE master_key; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.master_key IS 'Versions of the key ring that ever sealed something here, and a fingerprint by which a wrong ring is noticed. The secrets are never in the database.';
+
+--
+-- Name: notification; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.notification (
+    notification_id bigint NOT NULL,
+    order_id uuid NOT NULL,
+    order_version bigint NOT NULL,
+    channel text NOT NULL,
+    status text NOT NULL,
+    claimed_by text,
+    claimed_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    delivered_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT notification_attempts_not_negative CHECK ((attempts >= 0)),
+    CONSTRAINT notification_channel CHECK ((channel = 'log'::text)),
+    CONSTRAINT notification_claimed_by_length CHECK (((char_length(claimed_by) >= 1) AND (char_length(claimed_by) <= 80))),
+    CONSTRAINT notification_status CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'shipped'::text, 'delivered'::text, 'cancelled'::text]))),
+    CONSTRAINT notification_version_positive CHECK ((order_version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.notification OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE notification; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.notification IS 'Status changes to tell the world about, written with the change. Ids and words only.';
+
+--
+-- Name: notification_notification_id_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.notification ALTER COLUMN notification_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.notification_notification_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: order_line; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.order_line (
+    order_id uuid NOT NULL,
+    line_no smallint NOT NULL,
+    product_id text NOT NULL,
+    product_version bigint NOT NULL,
+    name text NOT NULL,
+    quantity integer NOT NULL,
+    unit_price numeric(14,2) NOT NULL,
+    CONSTRAINT order_line_name_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
+    CONSTRAINT order_line_no_range CHECK (((line_no >= 1) AND (line_no <= 100))),
+    CONSTRAINT order_line_price_not_negative CHECK ((unit_price >= (0)::numeric)),
+    CONSTRAINT order_line_product_version_positive CHECK ((product_version > 0)),
+    CONSTRAINT order_line_quantity_range CHECK (((quantity >= 1) AND (quantity <= 1000)))
+);
+
+ALTER TABLE holdfast.order_line OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE order_line; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.order_line IS 'The frozen agreement: item, quantity and the catalogue''s price at the instant of acceptance.';
+
+--
+-- Name: order_transition; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.order_transition (
+    from_status text NOT NULL,
+    to_status text NOT NULL,
+    role text NOT NULL
+);
+
+ALTER TABLE holdfast.order_transition OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE order_transition; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.order_transition IS 'Legal moves by role; a test keeps it equal to TRANSITIONS in src/domain/order.ts.';
+
+--
+-- Name: order_wake; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.order_wake (
+    order_id uuid NOT NULL,
+    wanted_seq bigint DEFAULT 1 NOT NULL,
+    claimed_by text,
+    claimed_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    dead_reason text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT order_wake_attempts_not_negative CHECK ((attempts >= 0)),
+    CONSTRAINT order_wake_claimed_by_length CHECK (((char_length(claimed_by) >= 1) AND (char_length(claimed_by) <= 80))),
+    CONSTRAINT order_wake_dead_length CHECK (((char_length(dead_reason) >= 1) AND (char_length(dead_reason) <= 200))),
+    CONSTRAINT order_wake_wanted_positive CHECK ((wanted_seq > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.order_wake OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE order_wake; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.order_wake IS 'Workflows that must look again. The row goes when an assessment has seen its wanted_seq; until then the signal is sent again.';
+
+--
+-- Name: orders; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.orders (
+    order_id uuid NOT NULL,
+    user_id bigint NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    payment_state text DEFAULT 'awaiting'::text NOT NULL,
+    payment_flags text[] DEFAULT '{}'::text[] NOT NULL,
+    hold text DEFAULT 'none'::text NOT NULL,
+    cancel_reason text,
+    currency text NOT NULL,
+    total numeric(14,2) NOT NULL,
+    address_sealed bytea NOT NULL,
+    generation integer DEFAULT 0 NOT NULL,
+    step integer DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT orders_address_sealed_length CHECK (((octet_length(address_sealed) >= 29) AND (octet_length(address_sealed) <= 4096))),
+    CONSTRAINT orders_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['customer'::text, 'admin'::text, 'expired'::text, 'underpaid'::text, 'out_of_stock'::text, 'fraud'::text]))),
+    CONSTRAINT orders_cancelled_has_reason CHECK (((status = 'cancelled'::text) = (cancel_reason IS NOT NULL))),
+    CONSTRAINT orders_generation_not_negative CHECK ((generation >= 0)),
+    CONSTRAINT orders_hold CHECK ((hold = ANY (ARRAY['none'::text, 'fraud'::text, 'payment'::text, 'manual'::text]))),
+    CONSTRAINT orders_payment_flags CHECK ((payment_flags <@ ARRAY['late'::text, 'under'::text, 'over'::text, 'within_tolerance'::text, 'wrong_asset'::text, 'replaced'::text, 'reorged'::text, 'slow_confirm'::text, 'manual'::text])),
+    CONSTRAINT orders_payment_state CHECK ((payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text, 'paid'::text, 'at_risk'::text, 'reversed'::text, 'expired'::text, 'late_confirming'::text, 'unresolved'::text, 'cancelled'::text, 'refunding'::text, 'partially_refunded'::text, 'refunded'::text]))),
+    CONSTRAINT orders_status CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'shipped'::text, 'delivered'::text, 'cancelled'::text]))),
+    CONSTRAINT orders_step_not_negative CHECK ((step >= 0)),
+    CONSTRAINT orders_time_order CHECK ((updated_at >= created_at)),
+    CONSTRAINT orders_total_positive CHECK ((total > (0)::numeric)),
+    CONSTRAINT orders_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.orders OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE orders; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.orders IS 'One row per order. The delivery address is ciphertext under the customer''s data key.';
+
+--
+-- Name: payment; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payment (
+    network text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    order_id uuid NOT NULL,
+    asset text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    state text NOT NULL,
+    is_in_time boolean NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT payment_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT payment_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT payment_output_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
+    CONSTRAINT payment_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88))),
+    CONSTRAINT payment_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payment OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payment; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payment IS 'One output, credited to at most one order. Written by assessPayments alone.';
+
+--
+-- Name: payment_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payment_key (
+    key_id uuid NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    address text NOT NULL,
+    tier text DEFAULT 'active'::text NOT NULL,
+    format_version smallint NOT NULL,
+    envelope_version integer NOT NULL,
+    epoch_id uuid NOT NULL,
+    master_version integer NOT NULL,
+    salt bytea NOT NULL,
+    wrap_nonce bytea NOT NULL,
+    wrap_tag bytea NOT NULL,
+    wrapped_key bytea NOT NULL,
+    nonce bytea NOT NULL,
+    tag bytea NOT NULL,
+    ciphertext bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    sealed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT payment_key_address_canonical CHECK ((((char_length(address) >= 1) AND (char_length(address) <= 128)) AND ((asset <> 'ETH'::text) OR (address ~ '^0x[0-9a-f]{40}$'::text)))),
+    CONSTRAINT payment_key_ciphertext_length CHECK (((octet_length(ciphertext) >= 32) AND (octet_length(ciphertext) <= 64))),
+    CONSTRAINT payment_key_envelope_positive CHECK ((envelope_version > 0)),
+    CONSTRAINT payment_key_format CHECK ((format_version = 1)),
+    CONSTRAINT payment_key_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT payment_key_nonce_length CHECK ((octet_length(nonce) = 12)),
+    CONSTRAINT payment_key_salt_length CHECK ((octet_length(salt) = 32)),
+    CONSTRAINT payment_key_tag_length CHECK ((octet_length(tag) = 16)),
+    CONSTRAINT payment_key_tier CHECK ((tier = ANY (ARRAY['active'::text, 'retired'::text]))),
+    CONSTRAINT payment_key_wrap_nonce_length CHECK ((octet_length(wrap_nonce) = 12)),
+    CONSTRAINT payment_key_wrap_tag_length CHECK ((octet_length(wrap_tag) = 16)),
+    CONSTRAINT payment_key_wrapped_key_length CHECK ((octet_length(wrapped_key) = 32))
+);
+
+ALTER TABLE holdfast.payment_key OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payment_key; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payment_key IS 'The private key behind an address, as ciphertext: sealed by a data key, which is wrapped under the epoch.';
+
+--
+-- Name: payment_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payment_report (
+    report_no bigint NOT NULL,
+    source text NOT NULL,
+    report_id text NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    seq integer NOT NULL,
+    state text NOT NULL,
+    address text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    block_height bigint,
+    block_hash text,
+    first_seen_at timestamp with time zone NOT NULL,
+    order_id uuid,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    is_assessed boolean DEFAULT false NOT NULL,
+    CONSTRAINT payment_report_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT payment_report_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT payment_report_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
+    CONSTRAINT payment_report_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT payment_report_id_shape CHECK ((report_id ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT payment_report_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT payment_report_output_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT payment_report_seq_positive CHECK ((seq > 0)),
+    CONSTRAINT payment_report_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT payment_report_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
+    CONSTRAINT payment_report_tx_canonical CHECK (
+CASE
+    WHEN (asset = 'SOL'::text) THEN (tx_id ~ '^[1-9A-HJ-NP-Za-km-z]{64,88}$'::text)
+    WHEN (asset = 'ETH'::text) THEN (tx_id ~ '^0x[0-9a-f]{64}$'::text)
+    ELSE (tx_id ~ '^[0-9a-f]{64}$'::text)
+END)
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payment_report OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payment_report; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payment_report IS 'The inbox: each row a fact about the chain as one watcher saw it. The highest seq per source and output is the present view.';
+
+--
+-- Name: payment_report_report_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.payment_report ALTER COLUMN report_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.payment_report_report_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: product; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.product (
+    product_id text NOT NULL,
+    name text NOT NULL,
+    unit_price numeric(14,2) NOT NULL,
+    currency text NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT product_id_shape CHECK ((product_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
+    CONSTRAINT product_name_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
+    CONSTRAINT product_price_not_negative CHECK ((unit_price >= (0)::numeric)),
+    CONSTRAINT product_version_positive CHECK ((version > 0))
+);
+
+ALTER TABLE holdfast.product OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE product; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.product IS 'The catalogue. A price change takes the stock row first, so an order and a price change have an order.';
+
+--
+-- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund_due (
+    order_id uuid NOT NULL,
+    asset text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_due_amount_not_negative CHECK ((amount >= (0)::numeric))
+);
+
+ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
+
+--
+-- Name: reservation; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.reservation (
+    order_id uuid NOT NULL,
+    product_id text NOT NULL,
+    hold_no smallint DEFAULT 1 NOT NULL,
+    quantity bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT reservation_hold_no_positive CHECK ((hold_no > 0)),
+    CONSTRAINT reservation_quantity_range CHECK (((quantity >= 1) AND (quantity <= 100000))),
+    CONSTRAINT reservation_state CHECK ((state = ANY (ARRAY['held'::text, 'committed'::text, 'consumed'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.reservation OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE reservation; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.reservation IS 'A hold on stock: held, committed (paid), consumed (shipped), released or expired. Ended rows stay as tombstones.';
+
+--
+-- Name: schema_version; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.schema_version (
+    version bigint NOT NULL,
+    name text,
+    md5 text,
+    run_at timestamp with time zone
+);
+
+ALTER TABLE holdfast.schema_version OWNER TO holdfast_owner;
+
+--
+-- Name: stock; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.stock (
+    product_id text NOT NULL,
+    on_hand bigint DEFAULT 0 NOT NULL,
+    reserved bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT stock_never_oversold CHECK (((reserved >= 0) AND (reserved <= on_hand))),
+    CONSTRAINT stock_on_hand_range CHECK (((on_hand >= 0) AND (on_hand <= '1000000000000'::bigint))),
+    CONSTRAINT stock_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE holdfast.stock OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE stock; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.stock IS 'Counters per product. available = on_hand - reserved and is never stored.';
+
+--
+-- Name: stock_movement; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.stock_movement (
+    movement_id bigint NOT NULL,
+    product_id text NOT NULL,
+    order_id uuid,
+    hold_no smallint,
+    kind text NOT NULL,
+    on_hand_delta bigint NOT NULL,
+    reserved_delta bigint NOT NULL,
+    actor text NOT NULL,
+    reason text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT stock_movement_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT stock_movement_hold_no_positive CHECK ((hold_no > 0)),
+    CONSTRAINT stock_movement_kind CHECK ((kind = ANY (ARRAY['reserve'::text, 'release'::text, 'expire'::text, 'consume'::text, 'adjust'::text]))),
+    CONSTRAINT stock_movement_of_order CHECK ((((order_id IS NULL) = (kind = 'adjust'::text)) AND ((order_id IS NULL) = (hold_no IS NULL)))),
+    CONSTRAINT stock_movement_on_hand_range CHECK (((on_hand_delta >= '-1000000000000'::bigint) AND (on_hand_delta <= '1000000000000'::bigint))),
+    CONSTRAINT stock_movement_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT stock_movement_reserved_range CHECK (((reserved_delta >= '-1000000000000'::bigint) AND (reserved_delta <= '1000000000000'::bigint)))
+);
+
+ALTER TABLE holdfast.stock_movement OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE stock_movement; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.stock_movement IS 'Append-only ledger; its sums equal the counters of stock.';
+
+--
+-- Name: stock_movement_movement_id_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.stock_movement ALTER COLUMN movement_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.stock_movement_movement_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: workflow_start; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.workflow_start (
+    order_id uuid NOT NULL,
+    generation integer DEFAULT 1 NOT NULL,
+    urgency smallint DEFAULT 1 NOT NULL,
+    quote_ends_at timestamp with time zone NOT NULL,
+    claimed_by text,
+    claimed_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    dead_reason text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT workflow_start_attempts_not_negative CHECK ((attempts >= 0)),
+    CONSTRAINT workflow_start_claimed_by_length CHECK (((char_length(claimed_by) >= 1) AND (char_length(claimed_by) <= 80))),
+    CONSTRAINT workflow_start_dead_length CHECK (((char_length(dead_reason) >= 1) AND (char_length(dead_reason) <= 200))),
+    CONSTRAINT workflow_start_generation_positive CHECK ((generation > 0)),
+    CONSTRAINT workflow_start_urgency CHECK ((urgency = ANY (ARRAY[0, 1])))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.workflow_start OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE workflow_start; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.workflow_start IS 'Orders whose workflow is still to be started. Urgency 0: a payment or a command waits for it.';
+
+--
+-- Name: address_pool address_pool_key_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.address_pool
+    ADD CONSTRAINT address_pool_key_once UNIQUE (key_id);
+
+--
+-- Name: address_pool address_pool_no_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.address_pool
+    ADD CONSTRAINT address_pool_no_once UNIQUE (pool_no);
+
+--
+-- Name: address_pool address_pool_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.address_pool
+    ADD CONSTRAINT address_pool_pk PRIMARY KEY (network, address);
+
+--
+-- Name: chain_block chain_block_hash_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_block
+    ADD CONSTRAINT chain_block_hash_once UNIQUE (network, hash);
+
+--
+-- Name: chain_block chain_block_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_block
+    ADD CONSTRAINT chain_block_pk PRIMARY KEY (network, height);
+
+--
+-- Name: chain_output chain_output_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_output
+    ADD CONSTRAINT chain_output_pk PRIMARY KEY (network, tx_id, output_index);
+
+--
+-- Name: chain_report chain_report_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_report
+    ADD CONSTRAINT chain_report_once UNIQUE (network, tx_id, output_index, seq);
+
+--
+-- Name: chain_report chain_report_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_report
+    ADD CONSTRAINT chain_report_pk PRIMARY KEY (report_no);
+
+--
+-- Name: chain_status chain_status_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_status
+    ADD CONSTRAINT chain_status_pk PRIMARY KEY (network);
+
+--
+-- Name: currency currency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.currency
+    ADD CONSTRAINT currency_pk PRIMARY KEY (currency);
+
+--
+-- Name: customer_key customer_key_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.customer_key
+    ADD CONSTRAINT customer_key_pk PRIMARY KEY (user_id);
+
+--
+-- Name: customer customer_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.customer
+    ADD CONSTRAINT customer_pk PRIMARY KEY (user_id);
+
+--
+-- Name: duty duty_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.duty
+    ADD CONSTRAINT duty_pk PRIMARY KEY (duty);
+
+--
+-- Name: idempotency idempotency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.idempotency
+    ADD CONSTRAINT idempotency_pk PRIMARY KEY (actor, method, key);
+
+--
+-- Name: invoice invoice_one_order_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.invoice
+    ADD CONSTRAINT invoice_one_order_per_address UNIQUE (network, address);
+
+--
+-- Name: invoice invoice_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.invoice
+    ADD CONSTRAINT invoice_pk PRIMARY KEY (order_id);
+
+--
+-- Name: key_epoch key_epoch_master_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_epoch
+    ADD CONSTRAINT key_epoch_master_once UNIQUE (epoch_id, master_version);
+
+--
+-- Name: key_epoch key_epoch_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_epoch
+    ADD CONSTRAINT key_epoch_pk PRIMARY KEY (epoch_id);
+
+--
+-- Name: key_epoch key_epoch_salt_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_epoch
+    ADD CONSTRAINT key_epoch_salt_once UNIQUE (salt);
+
+--
+-- Name: key_retire key_retire_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_retire
+    ADD CONSTRAINT key_retire_once UNIQUE (network, address);
+
+--
+-- Name: key_retire key_retire_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_retire
+    ADD CONSTRAINT key_retire_pk PRIMARY KEY (order_id);
+
+--
+-- Name: master_key master_key_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.master_key
+    ADD CONSTRAINT master_key_pk PRIMARY KEY (version);
+
+--
+-- Name: notification notification_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.notification
+    ADD CONSTRAINT notification_once UNIQUE (order_id, order_version, channel);
+
+--
+-- Name: notification notification_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.notification
+    ADD CONSTRAINT notification_pk PRIMARY KEY (notification_id);
+
+--
+-- Name: order_line order_line_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_line
+    ADD CONSTRAINT order_line_pk PRIMARY KEY (order_id, line_no);
+
+--
+-- Name: order_transition order_transition_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_transition
+    ADD CONSTRAINT order_transition_pk PRIMARY KEY (from_status, to_status, role);
+
+--
+-- Name: order_wake order_wake_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_wake
+    ADD CONSTRAINT order_wake_pk PRIMARY KEY (order_id);
+
+--
+-- Name: orders orders_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.orders
+    ADD CONSTRAINT orders_pk PRIMARY KEY (order_id);
+
+--
+-- Name: payment_key payment_key_identity; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_key
+    ADD CONSTRAINT payment_key_identity UNIQUE (key_id, network, asset, address);
+
+--
+-- Name: payment_key payment_key_one_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_key
+    ADD CONSTRAINT payment_key_one_per_address UNIQUE (network, address);
+
+--
+-- Name: payment_key payment_key_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_key
+    ADD CONSTRAINT payment_key_pk PRIMARY KEY (key_id);
+
+--
+-- Name: payment_key payment_key_salt_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_key
+    ADD CONSTRAINT payment_key_salt_once UNIQUE (salt);
+
+--
+-- Name: payment payment_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment
+    ADD CONSTRAINT payment_pk PRIMARY KEY (network, tx_id, output_index);
+
+--
+-- Name: payment_report payment_report_id_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_report
+    ADD CONSTRAINT payment_report_id_once UNIQUE (source, report_id);
+
+--
+-- Name: payment_report payment_report_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_report
+    ADD CONSTRAINT payment_report_pk PRIMARY KEY (report_no);
+
+--
+-- Name: payment_report payment_report_seq_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_report
+    ADD CONSTRAINT payment_report_seq_once UNIQUE (source, network, tx_id, output_index, seq);
+
+--
+-- Name: product product_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.product
+    ADD CONSTRAINT product_pk PRIMARY KEY (product_id);
+
+--
+-- Name: refund_due refund_due_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_due
+    ADD CONSTRAINT refund_due_pk PRIMARY KEY (order_id);
+
+--
+-- Name: reservation reservation_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.reservation
+    ADD CONSTRAINT reservation_pk PRIMARY KEY (order_id, product_id, hold_no);
+
+--
+-- Name: schema_version schema_version_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.schema_version
+    ADD CONSTRAINT schema_version_pkey PRIMARY KEY (version);
+
+--
+-- Name: stock_movement stock_movement_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.stock_movement
+    ADD CONSTRAINT stock_movement_once UNIQUE (order_id, product_id, hold_no, kind);
+
+--
+-- Name: stock_movement stock_movement_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.stock_movement
+    ADD CONSTRAINT stock_movement_pk PRIMARY KEY (movement_id);
+
+--
+-- Name: stock stock_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.stock
+    ADD CONSTRAINT stock_pk PRIMARY KEY (product_id);
+
+--
+-- Name: workflow_start workflow_start_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.workflow_start
+    ADD CONSTRAINT workflow_start_pk PRIMARY KEY (order_id);
+
+--
+-- Name: address_pool_free; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX address_pool_free ON holdfast.address_pool USING btree (network, asset, pool_no) WHERE (leased_at IS NULL);
+
+--
+-- Name: chain_output_by_block; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX chain_output_by_block ON holdfast.chain_output USING btree (network, block_height);
+
+--
+-- Name: key_retire_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX key_retire_due ON holdfast.key_retire USING btree (next_at) WHERE (done_at IS NULL);
+
+--
+-- Name: notification_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX notification_due ON holdfast.notification USING btree (next_at) WHERE (delivered_at IS NULL);
+
+--
+-- Name: notification_open_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX notification_open_by_order ON holdfast.notification USING btree (order_id, channel, notification_id) WHERE (delivered_at IS NULL);
+
+--
+-- Name: order_wake_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX order_wake_due ON holdfast.order_wake USING btree (next_at) WHERE (dead_reason IS NULL);
+
+--
+-- Name: orders_by_customer; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX orders_by_customer ON holdfast.orders USING btree (user_id, created_at DESC, order_id DESC);
+
+--
+-- Name: orders_to_ship; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX orders_to_ship ON holdfast.orders USING btree (created_at, order_id) WHERE (status = 'processing'::text);
+
+--
+-- Name: payment_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payment_by_order ON holdfast.payment USING btree (order_id);
+
+--
+-- Name: payment_key_by_epoch; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payment_key_by_epoch ON holdfast.payment_key USING btree (epoch_id);
+
+--
+-- Name: payment_report_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payment_report_by_order ON holdfast.payment_report USING btree (order_id, network, tx_id, output_index, seq DESC);
+
+--
+-- Name: payment_report_unassessed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payment_report_unassessed ON holdfast.payment_report USING btree (order_id) WHERE (NOT is_assessed);
+
+--
+-- Name: reservation_expiring; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX reservation_expiring ON holdfast.reservation USING btree (product_id, expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: reservation_expiry; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX reservation_expiry ON holdfast.reservation USING btree (expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: workflow_start_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX workflow_start_due ON holdfast.workflow_start USING btree (urgency, quote_ends_at) WHERE (dead_reason IS NULL);
+
+--
+-- Name: address_pool address_pool_guard_lease; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER address_pool_guard_lease BEFORE UPDATE ON holdfast.address_pool FOR EACH ROW EXECUTE FUNCTION holdfast.guard_address_lease();
+
+--
+-- Name: orders orders_guard_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_guard_insert BEFORE INSERT ON holdfast.orders FOR EACH ROW EXECUTE FUNCTION holdfast.guard_order_insert();
+
+--
+-- Name: orders orders_guard_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_guard_update BEFORE UPDATE ON holdfast.orders FOR EACH ROW EXECUTE FUNCTION holdfast.guard_order_update();
+
+--
+-- Name: payment payment_version; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_version BEFORE UPDATE ON holdfast.payment FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
+
+--
+-- Name: product product_version; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
+
+--
+-- Name: address_pool address_pool_key_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.address_pool
+    ADD CONSTRAINT address_pool_key_fk FOREIGN KEY (key_id, network, asset, address) REFERENCES holdfast.payment_key(key_id, network, asset, address) ON DELETE RESTRICT;
+
+--
+-- Name: chain_block chain_block_status_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_block
+    ADD CONSTRAINT chain_block_status_fk FOREIGN KEY (network) REFERENCES holdfast.chain_status(network) ON DELETE RESTRICT;
+
+--
+-- Name: chain_output chain_output_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_output
+    ADD CONSTRAINT chain_output_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: chain_output chain_output_status_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_output
+    ADD CONSTRAINT chain_output_status_fk FOREIGN KEY (network) REFERENCES holdfast.chain_status(network) ON DELETE RESTRICT;
+
+--
+-- Name: chain_report chain_report_output_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_report
+    ADD CONSTRAINT chain_report_output_fk FOREIGN KEY (network, tx_id, output_index) REFERENCES holdfast.chain_output(network, tx_id, output_index) ON DELETE RESTRICT;
+
+--
+-- Name: customer_key customer_key_customer_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.customer_key
+    ADD CONSTRAINT customer_key_customer_fk FOREIGN KEY (user_id) REFERENCES holdfast.customer(user_id) ON DELETE RESTRICT;
+
+--
+-- Name: idempotency idempotency_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.idempotency
+    ADD CONSTRAINT idempotency_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT DEFERRABLE INITIALLY DEFERRED;
+
+--
+-- Name: invoice invoice_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.invoice
+    ADD CONSTRAINT invoice_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: invoice invoice_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.invoice
+    ADD CONSTRAINT invoice_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: key_epoch key_epoch_master_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_epoch
+    ADD CONSTRAINT key_epoch_master_fk FOREIGN KEY (master_version) REFERENCES holdfast.master_key(version) ON DELETE RESTRICT;
+
+--
+-- Name: key_retire key_retire_invoice_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_retire
+    ADD CONSTRAINT key_retire_invoice_fk FOREIGN KEY (network, address) REFERENCES holdfast.invoice(network, address) ON DELETE RESTRICT;
+
+--
+-- Name: key_retire key_retire_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.key_retire
+    ADD CONSTRAINT key_retire_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: notification notification_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.notification
+    ADD CONSTRAINT notification_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: order_line order_line_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_line
+    ADD CONSTRAINT order_line_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: order_line order_line_product_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_line
+    ADD CONSTRAINT order_line_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: order_wake order_wake_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_wake
+    ADD CONSTRAINT order_wake_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: orders orders_currency_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.orders
+    ADD CONSTRAINT orders_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: orders orders_customer_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.orders
+    ADD CONSTRAINT orders_customer_fk FOREIGN KEY (user_id) REFERENCES holdfast.customer(user_id) ON DELETE RESTRICT;
+
+--
+-- Name: payment payment_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment
+    ADD CONSTRAINT payment_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: payment_key payment_key_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_key
+    ADD CONSTRAINT payment_key_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: payment_key payment_key_epoch_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_key
+    ADD CONSTRAINT payment_key_epoch_fk FOREIGN KEY (epoch_id, master_version) REFERENCES holdfast.key_epoch(epoch_id, master_version) ON DELETE RESTRICT;
+
+--
+-- Name: payment payment_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment
+    ADD CONSTRAINT payment_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: payment_report payment_report_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_report
+    ADD CONSTRAINT payment_report_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: payment_report payment_report_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_report
+    ADD CONSTRAINT payment_report_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: product product_currency_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.product
+    ADD CONSTRAINT product_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: refund_due refund_due_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_due
+    ADD CONSTRAINT refund_due_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: refund_due refund_due_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_due
+    ADD CONSTRAINT refund_due_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: reservation reservation_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.reservation
+    ADD CONSTRAINT reservation_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: reservation reservation_product_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.reservation
+    ADD CONSTRAINT reservation_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: stock_movement stock_movement_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.stock_movement
+    ADD CONSTRAINT stock_movement_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: stock_movement stock_movement_product_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.stock_movement
+    ADD CONSTRAINT stock_movement_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: stock stock_product_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.stock
+    ADD CONSTRAINT stock_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: workflow_start workflow_start_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.workflow_start
+    ADD CONSTRAINT workflow_start_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: SCHEMA holdfast; Type: ACL; Schema: -; Owner: holdfast_owner
+--
+
+GRANT USAGE ON SCHEMA holdfast TO app_api;
+GRANT USAGE ON SCHEMA holdfast TO app_worker;
+GRANT USAGE ON SCHEMA holdfast TO app_keys;
+GRANT USAGE ON SCHEMA holdfast TO watcher;
+GRANT USAGE ON SCHEMA holdfast TO audit_sealer;
+GRANT USAGE ON SCHEMA holdfast TO auditor;
+GRANT USAGE ON SCHEMA holdfast TO analytics;
+
+--
+-- Name: FUNCTION accept_orders(p_orders jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) TO app_api;
+
+--
+-- Name: FUNCTION decide_in_order(p_wanted jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) TO app_api;
+
+--
+-- Name: FUNCTION end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) TO app_worker;
+
+--
+-- Name: FUNCTION expire_orders(p_order_ids uuid[], p_skip_locked boolean); Type: ACL; Schema: holdfast; Owner: app_worker
+--
+
+REVOKE ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) TO app_api;
+
+--
+-- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) TO app_api;
+GRANT ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) TO app_worker;
+
+--
+-- Name: TABLE address_pool; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.address_pool TO app_keys;
+GRANT SELECT ON TABLE holdfast.address_pool TO app_api;
+GRANT SELECT ON TABLE holdfast.address_pool TO auditor;
+
+--
+-- Name: COLUMN address_pool.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(network) ON TABLE holdfast.address_pool TO watcher;
+
+--
+-- Name: COLUMN address_pool.address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(address) ON TABLE holdfast.address_pool TO watcher;
+
+--
+-- Name: COLUMN address_pool.leased_by; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(leased_by) ON TABLE holdfast.address_pool TO app_api;
+
+--
+-- Name: COLUMN address_pool.leased_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(leased_at) ON TABLE holdfast.address_pool TO app_api;
+
+--
+-- Name: TABLE chain_block; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT,DELETE ON TABLE holdfast.chain_block TO watcher;
+
+--
+-- Name: TABLE chain_output; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.chain_output TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_output TO auditor;
+
+--
+-- Name: COLUMN chain_output.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(state) ON TABLE holdfast.chain_output TO watcher;
+
+--
+-- Name: COLUMN chain_output.seq; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(seq) ON TABLE holdfast.chain_output TO watcher;
+
+--
+-- Name: COLUMN chain_output.block_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_height) ON TABLE holdfast.chain_output TO watcher;
+
+--
+-- Name: COLUMN chain_output.block_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_hash) ON TABLE holdfast.chain_output TO watcher;
+
+--
+-- Name: COLUMN chain_output.first_seen_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(first_seen_at) ON TABLE holdfast.chain_output TO watcher;
+
+--
+-- Name: TABLE chain_report; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT,DELETE ON TABLE holdfast.chain_report TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_report TO auditor;
+
+--
+-- Name: COLUMN chain_report.refusals; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(refusals) ON TABLE holdfast.chain_report TO watcher;
+
+--
+-- Name: COLUMN chain_report.next_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(next_at) ON TABLE holdfast.chain_report TO watcher;
+
+--
+-- Name: TABLE chain_status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.chain_status TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_status TO app_api;
+GRANT SELECT ON TABLE holdfast.chain_status TO app_worker;
+GRANT SELECT ON TABLE holdfast.chain_status TO auditor;
+
+--
+-- Name: COLUMN chain_status.scanned_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(scanned_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.settled_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(settled_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.rewind_to; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(rewind_to) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.tip_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tip_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.tip_asked_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tip_asked_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.caught_up_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(caught_up_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: TABLE currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.currency TO app_api;
+GRANT SELECT ON TABLE holdfast.currency TO app_worker;
+GRANT SELECT ON TABLE holdfast.currency TO auditor;
+GRANT SELECT ON TABLE holdfast.currency TO app_keys;
+GRANT SELECT ON TABLE holdfast.currency TO watcher;
+
+--
+-- Name: TABLE customer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.customer TO app_api;
+GRANT SELECT ON TABLE holdfast.customer TO app_worker;
+GRANT SELECT ON TABLE holdfast.customer TO auditor;
+
+--
+-- Name: TABLE customer_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.customer_key TO app_api;
+
+--
+-- Name: TABLE duty; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.duty TO auditor;
+GRANT SELECT ON TABLE holdfast.duty TO app_api;
+GRANT SELECT,UPDATE ON TABLE holdfast.duty TO app_worker;
+
+--
+-- Name: TABLE idempotency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT,DELETE ON TABLE holdfast.idempotency TO app_api;
+GRANT SELECT,INSERT ON TABLE holdfast.idempotency TO app_worker;
+
+--
+-- Name: COLUMN idempotency.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(order_id) ON TABLE holdfast.idempotency TO app_api;
+
+--
+-- Name: COLUMN idempotency.response; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(response) ON TABLE holdfast.idempotency TO app_api;
+
+--
+-- Name: TABLE invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.invoice TO app_api;
+GRANT SELECT ON TABLE holdfast.invoice TO app_worker;
+GRANT SELECT ON TABLE holdfast.invoice TO auditor;
+GRANT SELECT ON TABLE holdfast.invoice TO watcher;
+
+--
+-- Name: TABLE key_epoch; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.key_epoch TO app_keys;
+
+--
+-- Name: COLUMN key_epoch.key_count; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(key_count) ON TABLE holdfast.key_epoch TO app_keys;
+
+--
+-- Name: COLUMN key_epoch.last_used_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(last_used_at) ON TABLE holdfast.key_epoch TO app_keys;
+
+--
+-- Name: TABLE key_retire; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.key_retire TO app_keys;
+GRANT SELECT,INSERT ON TABLE holdfast.key_retire TO app_worker;
+GRANT SELECT ON TABLE holdfast.key_retire TO auditor;
+
+--
+-- Name: COLUMN key_retire.attempts; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(attempts) ON TABLE holdfast.key_retire TO app_keys;
+
+--
+-- Name: COLUMN key_retire.next_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(next_at) ON TABLE holdfast.key_retire TO app_keys;
+
+--
+-- Name: COLUMN key_retire.done_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(done_at) ON TABLE holdfast.key_retire TO app_keys;
+
+--
+-- Name: TABLE master_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.master_key TO app_keys;
+
+--
+-- Name: TABLE notification; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.notification TO app_worker;
+GRANT SELECT ON TABLE holdfast.notification TO auditor;
+GRANT INSERT ON TABLE holdfast.notification TO app_api;
+
+--
+-- Name: COLUMN notification.claimed_by; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(claimed_by) ON TABLE holdfast.notification TO app_worker;
+
+--
+-- Name: COLUMN notification.claimed_until; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(claimed_until) ON TABLE holdfast.notification TO app_worker;
+
+--
+-- Name: COLUMN notification.attempts; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(attempts) ON TABLE holdfast.notification TO app_worker;
+
+--
+-- Name: COLUMN notification.next_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(next_at) ON TABLE holdfast.notification TO app_worker;
+
+--
+-- Name: COLUMN notification.delivered_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(delivered_at) ON TABLE holdfast.notification TO app_worker;
+
+--
+-- Name: TABLE order_line; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.order_line TO app_api;
+GRANT SELECT ON TABLE holdfast.order_line TO app_worker;
+GRANT SELECT ON TABLE holdfast.order_line TO auditor;
+
+--
+-- Name: TABLE order_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.order_transition TO app_api;
+GRANT SELECT ON TABLE holdfast.order_transition TO app_worker;
+GRANT SELECT ON TABLE holdfast.order_transition TO auditor;
+
+--
+-- Name: TABLE order_wake; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.order_wake TO app_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE holdfast.order_wake TO app_worker;
+GRANT SELECT ON TABLE holdfast.order_wake TO auditor;
+
+--
+-- Name: COLUMN order_wake.wanted_seq; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(wanted_seq) ON TABLE holdfast.order_wake TO app_api;
+
+--
+-- Name: COLUMN order_wake.attempts; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(attempts) ON TABLE holdfast.order_wake TO app_api;
+
+--
+-- Name: COLUMN order_wake.next_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(next_at) ON TABLE holdfast.order_wake TO app_api;
+
+--
+-- Name: COLUMN order_wake.dead_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(dead_reason) ON TABLE holdfast.order_wake TO app_api;
+
+--
+-- Name: TABLE orders; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.orders TO app_api;
+GRANT SELECT ON TABLE holdfast.orders TO app_worker;
+GRANT SELECT ON TABLE holdfast.orders TO auditor;
+GRANT SELECT ON TABLE holdfast.orders TO watcher;
+
+--
+-- Name: COLUMN orders.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.user_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(user_id) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(status) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.payment_state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(payment_state) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.payment_flags; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(payment_flags) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(hold) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.cancel_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(cancel_reason) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(currency) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.total; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(total) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.address_sealed; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(address_sealed),UPDATE(address_sealed) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.generation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(generation) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.step; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(step) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: TABLE payment; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.payment TO app_worker;
+GRANT SELECT ON TABLE holdfast.payment TO auditor;
+GRANT SELECT ON TABLE holdfast.payment TO app_api;
+
+--
+-- Name: COLUMN payment.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(amount) ON TABLE holdfast.payment TO app_worker;
+
+--
+-- Name: COLUMN payment.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(state) ON TABLE holdfast.payment TO app_worker;
+
+--
+-- Name: COLUMN payment.is_in_time; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_in_time) ON TABLE holdfast.payment TO app_worker;
+
+--
+-- Name: TABLE payment_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.tier; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tier) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.envelope_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(envelope_version) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.epoch_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(epoch_id) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.master_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(master_version) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.salt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(salt) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.wrap_nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(wrap_nonce) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.wrap_tag; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(wrap_tag) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.wrapped_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(wrapped_key) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(nonce) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.tag; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tag) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.ciphertext; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(ciphertext) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.sealed_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(sealed_at) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: TABLE payment_report; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.payment_report TO app_api;
+GRANT SELECT ON TABLE holdfast.payment_report TO app_worker;
+GRANT SELECT ON TABLE holdfast.payment_report TO auditor;
+
+--
+-- Name: COLUMN payment_report.is_assessed; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_assessed) ON TABLE holdfast.payment_report TO app_worker;
+
+--
+-- Name: TABLE product; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.product TO app_api;
+GRANT SELECT ON TABLE holdfast.product TO app_worker;
+GRANT SELECT ON TABLE holdfast.product TO auditor;
+
+--
+-- Name: COLUMN product.name; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(name) ON TABLE holdfast.product TO app_api;
+
+--
+-- Name: COLUMN product.unit_price; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(unit_price) ON TABLE holdfast.product TO app_api;
+
+--
+-- Name: COLUMN product.currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(currency) ON TABLE holdfast.product TO app_api;
+
+--
+-- Name: COLUMN product.is_active; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_active) ON TABLE holdfast.product TO app_api;
+
+--
+-- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.refund_due TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_due TO auditor;
+GRANT SELECT ON TABLE holdfast.refund_due TO app_api;
+
+--
+-- Name: COLUMN refund_due.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
+
+--
+-- Name: COLUMN refund_due.updated_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
+
+--
+-- Name: TABLE reservation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_api;
+GRANT SELECT ON TABLE holdfast.reservation TO app_worker;
+GRANT SELECT ON TABLE holdfast.reservation TO auditor;
+
+--
+-- Name: COLUMN reservation.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(state) ON TABLE holdfast.reservation TO app_worker;
+
+--
+-- Name: COLUMN reservation.expires_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(expires_at) ON TABLE holdfast.reservation TO app_api;
+
+--
+-- Name: TABLE schema_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.schema_version TO app_api;
+GRANT SELECT ON TABLE holdfast.schema_version TO app_worker;
+GRANT SELECT ON TABLE holdfast.schema_version TO app_keys;
+GRANT SELECT ON TABLE holdfast.schema_version TO watcher;
+GRANT SELECT ON TABLE holdfast.schema_version TO auditor;
+
+--
+-- Name: TABLE stock; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.stock TO app_api;
+GRANT SELECT ON TABLE holdfast.stock TO app_worker;
+GRANT SELECT ON TABLE holdfast.stock TO auditor;
+
+--
+-- Name: COLUMN stock.on_hand; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(on_hand) ON TABLE holdfast.stock TO app_api;
+GRANT UPDATE(on_hand) ON TABLE holdfast.stock TO app_worker;
+
+--
+-- Name: COLUMN stock.reserved; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(reserved) ON TABLE holdfast.stock TO app_api;
+GRANT UPDATE(reserved) ON TABLE holdfast.stock TO app_worker;
+
+--
+-- Name: COLUMN stock.version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(version) ON TABLE holdfast.stock TO app_api;
+GRANT UPDATE(version) ON TABLE holdfast.stock TO app_worker;
+
+--
+-- Name: TABLE stock_movement; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.stock_movement TO app_api;
+GRANT SELECT,INSERT ON TABLE holdfast.stock_movement TO app_worker;
+GRANT SELECT ON TABLE holdfast.stock_movement TO auditor;
+
+--
+-- Name: TABLE workflow_start; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.workflow_start TO app_api;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE holdfast.workflow_start TO app_worker;
+GRANT SELECT ON TABLE holdfast.workflow_start TO auditor;
+
+--
+-- Name: COLUMN workflow_start.urgency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(urgency) ON TABLE holdfast.workflow_start TO app_api;
+
+--
+-- PostgreSQL database dump complete
+--
