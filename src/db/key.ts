@@ -1,6 +1,15 @@
-// Statements about keys. A customer's data key is on the order's path; the rest runs in the keys process.
+// Statements about keys. Everything stored here is ciphertext or a salt; a customer's data key is on the order's path,
+// the rest belongs to the keys process, whose role alone may read an envelope.
 
-import { statement, type Database } from './pool.ts'
+import { sql } from 'slonik'
+import { z } from 'zod'
+import { ASSETS } from '../domain/payment.ts'
+import { retrying, statement, type Database } from './pool.ts'
+
+/** Waits before an envelope that does not open is tried again: 1, 2, 4 … s, at most ten minutes. */
+const MAX_RETIRE_WAIT_S = 600
+/** How long one batch may be tried again after a serialisation failure. */
+const RETRY_WITHIN_MS = 5_000
 
 /** A customer's data key as stored: wrapped by that version of the `pii` ring. */
 export type CustomerKey = { ringVersion: number; wrappedKey: Buffer }
@@ -28,3 +37,147 @@ export async function insertCustomerKey(database: Database, userId: bigint, key:
   const rows = await database.run(INSERT_CUSTOMER_KEY, [userId, key.ringVersion, key.wrappedKey])
   return rows.length === 1
 }
+
+const BYTES = z.instanceof(Buffer)
+const EPOCH = z.object({ epochId: z.string(), masterVersion: z.number(), salt: BYTES, iterations: z.number() })
+const PAYMENT_KEY = z.object({
+  keyId: z.string(),
+  network: z.string(),
+  asset: z.enum(ASSETS),
+  address: z.string(),
+  formatVersion: z.number(),
+  envelopeVersion: z.number(),
+  epochId: z.string(),
+  masterVersion: z.number(),
+  salt: BYTES,
+  wrapNonce: BYTES,
+  wrapTag: BYTES,
+  wrappedKey: BYTES,
+  nonce: BYTES,
+  tag: BYTES,
+  ciphertext: BYTES,
+})
+const MASTER_KEY = z.object({ version: z.number(), fingerprint: BYTES })
+const RETIREMENT = PAYMENT_KEY.extend({ orderId: z.string() })
+const BACKLOG = z.object({ waiting: z.number(), oldestS: z.number() })
+const NOTHING = z.unknown()
+
+/** What one run of PBKDF2 covers: keys sealed under one salt and one version of the `key` ring. */
+export type Epoch = z.output<typeof EPOCH>
+/** A private key as stored: `ciphertext` under a data key, `wrappedKey` that data key under the epoch and the salt. */
+export type PaymentKey = z.output<typeof PAYMENT_KEY>
+export type MasterKey = z.output<typeof MASTER_KEY>
+/** A closed order's key, still as it was sealed when the address was made. */
+export type Retirement = z.output<typeof RETIREMENT>
+
+/** The columns of an envelope in the order of ENVELOPE_TYPES. */
+const envelopeColumns = sql.fragment`key_id, network, asset, address, format_version, envelope_version, epoch_id,
+  master_version, salt, wrap_nonce, wrap_tag, wrapped_key, nonce, tag, ciphertext`
+const ENVELOPE_TYPES = [
+  ...['uuid', 'text', 'text', 'text', 'int2', 'int4', 'uuid', 'int4'],
+  ...Array<string>(7).fill('bytea'),
+]
+const envelopeTuple = (key: PaymentKey) => [
+  ...[key.keyId, key.network, key.asset, key.address, key.formatVersion, key.envelopeVersion, key.epochId],
+  ...[key.masterVersion, key.salt, key.wrapNonce, key.wrapTag, key.wrappedKey, key.nonce, key.tag, key.ciphertext],
+]
+
+/** Every version of the `key` ring that something here was sealed under. */
+export const findMasterKeys = (database: Database): Promise<readonly MasterKey[]> =>
+  database.sql.any(sql.type(MASTER_KEY)`select version, fingerprint from master_key order by version`)
+
+export async function insertEpoch(
+  database: Database,
+  { epoch, fingerprint, keyLimit }: { epoch: Epoch; fingerprint: Buffer; keyLimit: number },
+): Promise<void> {
+  await database.sql.query(sql.type(NOTHING)`
+    with master as (
+      insert into master_key (version, fingerprint) values (${epoch.masterVersion}, ${sql.binary(fingerprint)})
+      on conflict do nothing
+    )
+    insert into key_epoch (epoch_id, master_version, salt, iterations, key_limit)
+    values (${epoch.epochId}, ${epoch.masterVersion}, ${sql.binary(epoch.salt)}, ${epoch.iterations}, ${keyLimit})`)
+}
+
+export const getEpoch = (database: Database, epochId: string): Promise<Epoch> =>
+  database.sql.one(sql.type(EPOCH)`
+    select epoch_id as "epochId", master_version as "masterVersion", salt, iterations
+    from key_epoch where epoch_id = ${epochId}`)
+
+/** Stores new keys of one epoch and puts their addresses into the pool. The epoch's own checks refuse too many. */
+export async function insertKeys(database: Database, epochId: string, keys: readonly PaymentKey[]): Promise<void> {
+  await database.sql.query(sql.type(NOTHING)`
+    with new_key as (
+      insert into payment_key (${envelopeColumns})
+      select * from ${sql.unnest(keys.map(envelopeTuple), ENVELOPE_TYPES)}
+      returning network, address, asset, key_id
+    ), pooled as (
+      insert into address_pool (network, address, asset, key_id) select network, address, asset, key_id from new_key
+    )
+    update key_epoch set key_count = key_count + ${keys.length}, last_used_at = clock_timestamp()
+    where epoch_id = ${epochId}`)
+}
+
+/** Keys of closed orders, longest waiting first. */
+export const findDueRetirements = (database: Database, limit: number): Promise<readonly Retirement[]> =>
+  database.sql.any(sql.type(RETIREMENT)`
+    select r.order_id as "orderId", k.key_id as "keyId", k.network, k.asset, k.address,
+      k.format_version as "formatVersion", k.envelope_version as "envelopeVersion", k.epoch_id as "epochId",
+      k.master_version as "masterVersion", k.salt, k.wrap_nonce as "wrapNonce", k.wrap_tag as "wrapTag",
+      k.wrapped_key as "wrappedKey", k.nonce, k.tag, k.ciphertext
+    from key_retire r join payment_key k using (network, address)
+    where r.done_at is null and r.next_at <= clock_timestamp()
+    order by r.next_at limit ${limit}`)
+
+/**
+ * Overwrites envelopes with their successors, all of one epoch, moves the keys to the retired tier and closes the
+ * retirements. An envelope that is no longer the predecessor was renewed by another process: it stays, and of the two
+ * renewals one counts. Returns the orders done.
+ */
+export async function renewKeys(
+  database: Database,
+  epochId: string,
+  renewals: readonly Retirement[],
+): Promise<readonly string[]> {
+  const renew = sql.type(z.object({ orderId: z.string() }))`
+    with renewal as (
+      select * from ${sql.unnest(
+        renewals.map((key) => [...envelopeTuple(key), key.orderId]),
+        [...ENVELOPE_TYPES, 'uuid'],
+      )} as r (${envelopeColumns}, order_id)
+    ), renewed as (
+      update payment_key k
+      set tier = 'retired', envelope_version = r.envelope_version, epoch_id = r.epoch_id,
+        master_version = r.master_version, salt = r.salt, wrap_nonce = r.wrap_nonce, wrap_tag = r.wrap_tag,
+        wrapped_key = r.wrapped_key, nonce = r.nonce, tag = r.tag, ciphertext = r.ciphertext,
+        sealed_at = clock_timestamp()
+      from renewal r
+      where k.key_id = r.key_id and k.envelope_version = r.envelope_version - 1
+      returning r.order_id
+    ), counted as (
+      update key_epoch
+      set key_count = key_count + (select count(*) from renewed)::integer, last_used_at = clock_timestamp()
+      where epoch_id = ${epochId}
+    )
+    update key_retire q set done_at = clock_timestamp()
+    from renewed where q.order_id = renewed.order_id
+    returning q.order_id as "orderId"`
+  const done = await retrying(() => database.sql.any(renew), Date.now() + RETRY_WITHIN_MS)
+  return done.map(({ orderId }) => orderId)
+}
+
+/** For keys that did not open: tried again later, so that they hold up no other. */
+export async function deferRetirements(database: Database, orderIds: readonly string[]): Promise<void> {
+  await database.sql.query(sql.type(NOTHING)`
+    update key_retire
+    set attempts = attempts + 1,
+      next_at = clock_timestamp() + least(${MAX_RETIRE_WAIT_S}, 2 ^ least(attempts, 20)) * interval '1 second'
+    where order_id = any(${sql.array([...orderIds], 'uuid')})`)
+}
+
+/** Retirements still to be done, those without a key included, and how long the first has waited. */
+export const readRetireBacklog = (database: Database): Promise<{ waiting: number; oldestS: number }> =>
+  database.sql.one(sql.type(BACKLOG)`
+    select count(*)::int as waiting,
+      coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as "oldestS"
+    from key_retire where done_at is null`)

@@ -51,9 +51,9 @@ describe('a PII vault', () => {
 
   it('gives each customer a key of their own, once, even when their first orders race', async () => {
     const { rows, vaultOf } = storeOf()
-    const vaults = [vaultOf(), vaultOf()]
-    const sealed = await Promise.all(vaults.map((vault) => vault.seal(7n, ORDER, ADDRESS)))
-    await vaults[0]!.seal(8n, ORDER, ADDRESS)
+    const vault = vaultOf()
+    const sealed = await Promise.all([vault, vaultOf()].map((process) => process.seal(7n, ORDER, ADDRESS)))
+    await vault.seal(8n, ORDER, ADDRESS)
     expect([...rows.keys()]).toEqual([7n, 8n])
     expect(rows.get(7n)?.wrappedKey).toHaveLength(93)
     for (const value of sealed) await expect(vaultOf().open(7n, ORDER, value)).resolves.toBe(ADDRESS)
@@ -84,7 +84,8 @@ describe('a PII vault', () => {
   it("refuses a key moved to another customer's row or another version", async () => {
     const { rows, vaultOf } = storeOf()
     const sealed = await vaultOf().seal(7n, ORDER, ADDRESS)
-    const key = rows.get(7n)!
+    const key = rows.get(7n)
+    if (key === undefined) throw new Error('no key was stored')
     rows.set(8n, key)
     await expect(vaultOf().open(8n, ORDER, sealed)).rejects.toThrow(SealError)
     rows.set(7n, { ...key, ringVersion: 1 })

@@ -1,7 +1,7 @@
 // Secrets as they come from files: long enough, written one way only, and never a development value in production.
 // Messages name the secret and never show it.
 
-import { z } from 'zod'
+import type { z } from 'zod'
 
 /** Below this an HMAC or a derived key is weaker than the cipher behind it. */
 const MIN_SECRET_BYTES = 32
