@@ -11,7 +11,7 @@ import { CACHE, PLATFORM, ROOT, isAllowed, requireRoom } from './place.mjs'
 import { SetupError, say, withProgress } from './report.mjs'
 
 /** Binaries, Go's own build cache and the modules' sources, measured with a margin. */
-const BUILD_ROOM_MIB = 6_000
+const BUILD_ROOM_MIB = 5_000
 const BUILDING = '.building-'
 
 /**

@@ -16,7 +16,7 @@ const COMMANDS = {
   test: { entry: ['test/run.ts'], servers: true, tools: ['grpcurl'] },
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz'] },
   migrate: { entry: ['src/main/migrate.ts'] },
-  schema: { entry: ['src/main/migrate.ts', 'schema'] },
+  schema: { entry: ['test/schema.ts'] },
   cli: { entry: ['src/main/cli.ts'] },
 }
 
@@ -43,10 +43,9 @@ export async function main([name, ...args]) {
     const [file, ...first] = command.entry
     return await handOver(PINNED_NODE, [join(ROOT, file), ...first, ...args], await environmentOf(command))
   } catch (error) {
-    if (error instanceof Interrupted) return error.exitCode
-    if (!(error instanceof SetupError)) throw error
+    if (!(error instanceof SetupError) && !(error instanceof Interrupted)) throw error
     say(error.message)
-    return 1
+    return error instanceof Interrupted ? error.exitCode : 1
   }
 }
 
