@@ -1496,13 +1496,6 @@ ALTER TABLE ONLY holdfast.key_epoch
     ADD CONSTRAINT key_epoch_salt_once UNIQUE (salt);
 
 --
--- Name: key_retire key_retire_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.key_retire
-    ADD CONSTRAINT key_retire_once UNIQUE (network, address);
-
---
 -- Name: key_retire key_retire_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
