@@ -36,6 +36,8 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
     z.ZodOptional<Type>
   >
 
+const network = z.string().min(1).max(32)
+
 const API = z.object({
   ...base,
   ...database,
@@ -43,6 +45,7 @@ const API = z.object({
   ...perAsset('GRACE_MS', durationMs),
   ...perAsset('CONFIRM_WITHIN_MS', durationMs),
   ...perAsset('RATE', z.string()),
+  ...perAsset('NETWORK', network),
   HOLDFAST_GRPC_PORT: port.default(7070),
   HOLDFAST_ADMIN_PORT: port.default(7071),
   HOLDFAST_METRICS_PORT: port.default(9464),
@@ -75,6 +78,8 @@ const WORKER = z.object({
 const KEYS = z.object({
   ...base,
   ...database,
+  ...perAsset('NETWORK', network),
+  DATABASE_POOL: z.coerce.number().int().min(1).max(2).default(2),
   HOLDFAST_METRICS_PORT: port.default(9468),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_KEY_KEYRING_FILE: z.string().min(1),
@@ -95,9 +100,12 @@ const WATCHER = z.object({
     .regex(/^[a-z0-9-]{1,63}$/)
     .default('watcher-1'),
   HOLDFAST_SOURCE_SECRET_FILE: z.string().min(1),
+  HOLDFAST_SOURCE_ALGORITHM: z.enum(['sha256', 'sha512']).default('sha256'),
   HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
   HOLDFAST_ETH_RPC_URL: z.url(),
   HOLDFAST_ETH_NETWORK: z.string().min(1).max(32).default('ethereum'),
+  HOLDFAST_ETH_CHAIN_ID: z.coerce.number().int().min(1).optional(),
+  HOLDFAST_ETH_START: z.coerce.number().int().min(0).optional(),
   HOLDFAST_ETH_CONFIRMATIONS: z.coerce
     .number()
     .int()
@@ -105,11 +113,38 @@ const WATCHER = z.object({
     .default(ASSET_POLICY.ETH.confirmations),
   HOLDFAST_POLL_MS: durationMs.default(1_000),
   HOLDFAST_MAX_TIP_AGE_MS: durationMs.default(120_000),
+  HOLDFAST_MAX_BLOCK_AGE_MS: durationMs.optional(),
 })
 
 const MIGRATE = z.object({ ...base, DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }) })
 
-const SCHEMAS = { api: API, worker: WORKER, keys: KEYS, watcher: WATCHER, migrate: MIGRATE } as const
+/** Who starts a development stack. tools/setup.mjs says where the programs are. */
+const STACK = z.object({
+  HOLDFAST_MODE: z.literal('development', { error: 'this starts development stacks only' }).default('development'),
+  DATABASE_URL: database.DATABASE_URL.optional(),
+  TEMPORAL_ADDRESS: z.string().min(1).optional(),
+  HOLDFAST_TEMPORAL_SERVER: z.string().min(1).optional(),
+  HOLDFAST_TEMPORAL_SQL_TOOL: z.string().min(1).optional(),
+  HOLDFAST_TEMPORAL_UI: z.string().min(1).optional(),
+})
+
+const CLI = z.object({
+  HOLDFAST_MODE: mode,
+  HOLDFAST_READY_FILE: z.string().min(1).optional(),
+  HOLDFAST_API: z.string().min(1).optional(),
+  HOLDFAST_ADMIN: z.string().min(1).optional(),
+  HOLDFAST_TOKEN: z.string().min(1).optional(),
+})
+
+const SCHEMAS = {
+  api: API,
+  worker: WORKER,
+  keys: KEYS,
+  watcher: WATCHER,
+  migrate: MIGRATE,
+  stack: STACK,
+  cli: CLI,
+} as const
 export type ProcessName = keyof typeof SCHEMAS
 export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P]>>
 
@@ -122,6 +157,13 @@ export function loadConfig<P extends ProcessName>(process_: P, env: NodeJS.Proce
   }
   refuseUnsafe(result.data.HOLDFAST_MODE, env)
   return Object.freeze(result.data) as Config<P>
+}
+
+/** What the environment says to the processes of a stack: variables that they read, to be passed on to them. */
+export function findSettings(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  const known = new Set([API, WORKER, KEYS, WATCHER].flatMap((schema) => Object.keys(schema.shape)))
+  const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return Object.fromEntries(given.filter(([name]) => name.startsWith('HOLDFAST_') && known.has(name)))
 }
 
 /** grpc-js prints received headers, tokens included, when these are set. */
@@ -150,6 +192,20 @@ export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy 
   }
 }
 
+const ETHEREUM_CHAIN_ID = 1
+const ANVIL_CHAIN_ID = 31_337
+/** Ten slots of Ethereum. */
+const MAX_BLOCK_AGE_MS = 120_000
+
+/** Which chain the node must be on, and how old its newest block may be: a development chain mines only on demand. */
+export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxBlockAgeMs: number } {
+  const isReal = config.HOLDFAST_MODE === 'production'
+  return {
+    chainId: config.HOLDFAST_ETH_CHAIN_ID ?? (isReal ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID),
+    maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
+  }
+}
+
 /** Fixed prices per coin in minor units, from HOLDFAST_<ASSET>_RATE; assets without one are absent. */
 export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint> {
   const table = new Map<Asset, bigint>()
@@ -163,6 +219,12 @@ export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint>
   }
   return table
 }
+
+const NETWORKS: Readonly<Record<Asset, string>> = { BTC: 'bitcoin', LTC: 'litecoin', ETH: 'ethereum', SOL: 'solana' }
+
+/** The network an asset is paid on: its main one, unless HOLDFAST_<ASSET>_NETWORK names another. */
+export const networkOf = (config: Config<'api'> | Config<'keys'>, asset: Asset): string =>
+  config[`HOLDFAST_${asset}_NETWORK`] ?? NETWORKS[asset]
 
 /** The assets a process serves, from a comma-separated list. */
 export function enabledAssetsOf(list: string): readonly Asset[] {

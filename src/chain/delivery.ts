@@ -32,12 +32,12 @@ export type DeliveryOptions = {
   metrics: ChainMetrics
   logger: Logger
   /** Monotonic milliseconds. */
-  now?: () => number
+  now: () => number
 }
 
 /** Makes the function that sends what is due now and returns when nothing is, or when it was told to wait. */
 export function createDelivery(options: DeliveryOptions): () => Promise<void> {
-  const { database, network, report, metrics, logger, now = () => performance.now() } = options
+  const { database, network, report, metrics, logger, now } = options
   let resumesAt = 0
   let failures = 0
   /** After a refusal so many reports go one by one: the cause is among them. */
@@ -57,7 +57,10 @@ export function createDelivery(options: DeliveryOptions): () => Promise<void> {
     }
     failures = 0
     metrics.reports.inc({ network, outcome: 'taken' })
-    await deleteReports(database, due.slice(0, taken).map(({ reportNo }) => reportNo))
+    await deleteReports(
+      database,
+      due.slice(0, taken).map(({ reportNo }) => reportNo),
+    )
   }
 
   async function refuse(due: readonly Observation[], error: DomainError): Promise<void> {

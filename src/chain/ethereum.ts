@@ -11,16 +11,19 @@ const quantity = z.string().regex(/^0x(0|[1-9a-f][0-9a-f]*)$/i)
 const amount = quantity.transform(BigInt)
 const count = quantity.transform(Number).pipe(z.number().int().nonnegative())
 const hexOf = (bytes: number) =>
-  z.string().regex(new RegExp(`^0x[0-9a-f]{${2 * bytes}}$`, 'i')).transform((text) => text.toLowerCase())
-const hash = hexOf(32)
+  z
+    .string()
+    .regex(new RegExp(`^0x[0-9a-f]{${2 * bytes}}$`, 'i'))
+    .transform((text) => text.toLowerCase())
+const hash256 = hexOf(32)
 const minedAt = count.transform((seconds) => new Date(seconds * 1000))
 
-const HEADER = z.object({ number: count, hash, timestamp: minedAt })
+const HEADER = z.object({ number: count, hash: hash256, timestamp: minedAt })
 const BLOCK = HEADER.extend({
-  parentHash: hash,
-  transactions: z.array(z.object({ hash, to: hexOf(20).nullish(), value: amount })),
+  parentHash: hash256,
+  transactions: z.array(z.object({ hash: hash256, to: hexOf(20).nullish(), value: amount })),
 })
-const RECEIPTS = z.array(z.object({ transactionHash: hash, blockHash: hash, status: count }))
+const RECEIPTS = z.array(z.object({ transactionHash: hash256, blockHash: hash256, status: count }))
 const SUCCEEDED = 1
 
 export type EthereumOptions = {
@@ -48,7 +51,8 @@ export function createEthereumClient({ url, network, chainId }: EthereumOptions)
       const { number, hash, timestamp } = await rpc('eth_getBlockByNumber', ['latest', false], HEADER)
       return { height: number, hash, minedAt: timestamp }
     },
-    findHash: async (height) => (await rpc('eth_getBlockByNumber', [hexOfHeight(height), false], HEADER.nullable()))?.hash,
+    findHash: async (height) =>
+      (await rpc('eth_getBlockByNumber', [hexOfHeight(height), false], HEADER.nullable()))?.hash,
     findBlock: (height) => findBlock(rpc, height),
   }
 }
@@ -60,7 +64,7 @@ async function findBlock(rpc: Rpc, height: number): Promise<Block | undefined> {
   if (block === null) return undefined
   if (block.number !== height) throw new RpcError(`eth_getBlockByNumber: block ${block.number} for ${height}`)
   const transfers = block.transactions.flatMap(({ hash: txId, to, value }): ChainTransfer[] =>
-    to == null || value === 0n ? [] : [{ asset: 'ETH', txId, outputIndex: 0, address: to, amount: value }],
+    typeof to !== 'string' || value === 0n ? [] : [{ asset: 'ETH', txId, outputIndex: 0, address: to, amount: value }],
   )
   const succeeded = transfers.length === 0 ? new Set() : await findSucceeded(rpc, block.hash, block.transactions.length)
   if (succeeded === undefined) return undefined

@@ -14,7 +14,10 @@ export function createChainMetrics(registry: Registry) {
     scannedHeight: gauge('scanned_height', 'Height of the last block whose effects are stored.'),
     lagBlocks: gauge('lag_blocks', 'Blocks between the tip and the last scanned one.'),
     tipAge: gauge('tip_age_seconds', "The tip's age by its own time: a node that stands still shows here."),
-    caughtUpAt: gauge('caught_up_timestamp_seconds', 'When everything the chain held was last scanned and delivered; expiries wait for it.'),
+    caughtUpAt: gauge(
+      'caught_up_timestamp_seconds',
+      'When everything the chain held was last scanned and delivered; expiries wait for it.',
+    ),
     outboxDepth: gauge('outbox_depth', 'Reports that wait to be delivered.'),
     refusedDepth: gauge('outbox_refused', 'Waiting reports that were refused again and again: a person must look.'),
     isHalted: gauge('halted', '1 while a reorganisation too deep to follow holds everything up.'),

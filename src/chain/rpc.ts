@@ -23,9 +23,11 @@ export function createRpc(url: string, timeoutMs: number): Rpc {
   let lastId = 0
   return async (method, params, result) => {
     lastId += 1
-    const answer = await post(url, { jsonrpc: '2.0', id: lastId, method, params }, timeoutMs).catch((cause: unknown) => {
-      throw new RpcError(`${method}: the node did not answer`, { cause })
-    })
+    const answer = await post(url, { jsonrpc: '2.0', id: lastId, method, params }, timeoutMs).catch(
+      (cause: unknown) => {
+        throw new RpcError(`${method}: the node did not answer`, { cause })
+      },
+    )
     const parsed = ANSWER.safeParse(answer)
     if (!parsed.success) throw new RpcError(`${method}: not an answer of JSON-RPC`)
     const { error } = parsed.data

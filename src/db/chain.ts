@@ -31,6 +31,7 @@ export type Cursor = {
 export type BlockToScan = {
   height: number
   hash: string
+  parentHash: string
   minedAt: Date
   transfers: readonly { asset: Asset; txId: string; outputIndex: number; address: string; amount: bigint }[]
 }
@@ -118,12 +119,17 @@ export async function appendBlock(
       returning ${cursorColumns}, old.settled_height as "settledFrom"`)
     if (moved === null) throw new CursorMovedError(`block ${height} is no longer the next one`)
     const { settledFrom, ...cursor } = { ...moved, scannedHash: hash }
-    await tx.query(
-      sql.type(NOTHING)`insert into chain_block (network, height, hash) values (${network}, ${height}, ${hash})`,
-    )
-    await tx.query(
-      sql.type(NOTHING)`delete from chain_block where network = ${network} and height <= ${height - KEPT_BLOCKS}`,
-    )
+    // Looked at again under the lock: another watcher may have gone back and come to the same height on another branch.
+    const added = await tx.maybeOne(sql.type(z.object({ height: HEIGHT }))`
+      insert into chain_block (network, height, hash)
+      select ${network}, ${height}, ${hash}
+      where not exists (
+        select from chain_block
+        where network = ${network} and height = ${height - 1} and hash <> ${block.parentHash})
+      returning height`)
+    if (added === null) throw new CursorMovedError(`block ${height} does not follow the last one`)
+    await tx.query(sql.type(NOTHING)`
+      delete from chain_block where network = ${network} and height <= ${height - KEPT_BLOCKS}`)
     if (block.transfers.length > 0) await sightOutputs(tx, network, block)
     await tx.query(sql.type(NOTHING)`
       with changed as (
@@ -141,8 +147,9 @@ const reportChanges = sql.fragment`
   select network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at from changed`
 
 /**
- * One indexed look for all of a block's recipients: ours is every address a customer was ever shown. An output that was lost and is mined again keeps its earliest
- * sighting; the block's own time counts where it is earlier than ours, in the customer's favour.
+ * One indexed look for all of a block's recipients: ours is every address a customer was ever shown. An output that was
+ * lost and is mined again keeps its earliest sighting; the block's own time counts where it is earlier than ours, in
+ * the customer's favour.
  */
 async function sightOutputs(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   const transfers = block.transfers.map(({ amount, ...rest }) => ({ ...rest, amount: amount.toString() }))
@@ -175,6 +182,7 @@ export async function rewind(database: Database, network: string, cursor: Cursor
       set scanned_height = ${height}, settled_height = least(settled_height, ${height}),
         rewind_to = case when ${height} < settled_height then null else rewind_to end
       where network = ${network} and scanned_height = ${cursor.scannedHeight}
+        and ${height} >= least(settled_height, rewind_to)
       returning ${cursorColumns}`)
     if (moved === null) throw new CursorMovedError(`block ${cursor.scannedHeight} is no longer the last one`)
     await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network} and height > ${height}`)

@@ -61,3 +61,13 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
     transferTo: (address, amount) => ({ asset: 'ETH', txId: nextHash(), outputIndex: 0, address, amount }),
   }
 }
+
+/** Takes the newest blocks back and mines others, over which the kept ones of the lost transfers are spread. */
+export function reorganise(chain: SimulatedChain, depth: number, keeps: readonly boolean[], blocks: number): void {
+  const lost = chain.drop(Math.min(depth, chain.blocks().length - 1)).flatMap(({ transfers }) => transfers)
+  const kept = lost.filter((_, index) => keeps[index] ?? false)
+  for (let block = 0; block < blocks; block += 1) {
+    const share = Math.ceil(kept.length / (blocks - block))
+    chain.mine(kept.splice(0, share))
+  }
+}

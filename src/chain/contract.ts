@@ -1,0 +1,100 @@
+// The suite every adapter passes, on a chain it may act upon.
+
+import { describe, expect, test } from '@jest/globals'
+import type { Block, ChainClient } from './client.ts'
+
+/** A chain under the test's hands. What `pay` sends is mined by the next `mine` at the latest. */
+export type ChainUnderTest = {
+  client: ChainClient
+  /** An address of the chain's form that was never used. */
+  makeAddress: () => string
+  /** Returns the transaction's id. */
+  pay: (address: string, amount: bigint) => Promise<string>
+  mine: (blocks: number) => Promise<void>
+  /** Replaces the newest blocks by as many empty ones. */
+  reorganise: (blocks: number) => Promise<void>
+}
+
+export function describeAdapter(name: string, open: () => Promise<ChainUnderTest>): void {
+  describe(`the ${name} adapter`, () => {
+    test('names the tip that it then shows', async () => {
+      const { client, mine } = await open()
+      await mine(2)
+      const tip = await client.getTip()
+      const block = await client.findBlock(tip.height)
+      expect(block).toMatchObject({ height: tip.height, hash: tip.hash, minedAt: tip.minedAt })
+      expect(await client.findHash(tip.height)).toBe(tip.hash)
+    })
+
+    test('links each block to the one before', async () => {
+      const { client, mine } = await open()
+      await mine(3)
+      const { height } = await client.getTip()
+      const [older, newer] = [await getBlock(client, height - 1), await getBlock(client, height)]
+      expect(newer.parentHash).toBe(older.hash)
+      expect(newer.minedAt.getTime()).toBeGreaterThanOrEqual(older.minedAt.getTime())
+    })
+
+    test('knows nothing above the tip', async () => {
+      const { client } = await open()
+      const { height } = await client.getTip()
+      expect(await client.findHash(height + 1)).toBeUndefined()
+      expect(await client.findBlock(height + 1)).toBeUndefined()
+    })
+
+    test('shows each transfer once, to the base unit, in the canonical form', async () => {
+      const { client, makeAddress, pay, mine } = await open()
+      const from = (await client.getTip()).height
+      const [first, second] = [makeAddress(), makeAddress()]
+      const amounts = [1n, 1_234_567_890_123_456_789n, 7n]
+      await pay(first, amounts[0] ?? 0n)
+      const txId = await pay(second, amounts[1] ?? 0n)
+      await pay(first, amounts[2] ?? 0n)
+      await mine(1)
+      const transfers = await transfersSince(client, from)
+      expect(transfers.map(({ address, amount }) => [address, amount])).toEqual([
+        [first, amounts[0]],
+        [second, amounts[1]],
+        [first, amounts[2]],
+      ])
+      expect(transfers[1]).toMatchObject({ txId, outputIndex: 0, address: second })
+      expect(new Set(transfers.map((transfer) => `${transfer.txId}/${transfer.outputIndex}`)).size).toBe(3)
+    })
+
+    test('leaves out what moves no money', async () => {
+      const { client, makeAddress, pay, mine } = await open()
+      const from = (await client.getTip()).height
+      await pay(makeAddress(), 0n)
+      await mine(1)
+      expect(await transfersSince(client, from)).toEqual([])
+    })
+
+    test('shows other blocks, without the lost transfers, after a reorganisation', async () => {
+      const { client, makeAddress, pay, mine, reorganise } = await open()
+      await mine(1)
+      const from = (await client.getTip()).height
+      await pay(makeAddress(), 5n)
+      await mine(2)
+      const tip = await client.getTip()
+      const lost = tip.height - from
+      await reorganise(lost)
+      expect((await client.getTip()).height).toBe(tip.height)
+      expect(await client.findHash(tip.height)).not.toBe(tip.hash)
+      expect((await getBlock(client, from + 1)).parentHash).toBe(await client.findHash(from))
+      expect(await transfersSince(client, from)).toEqual([])
+    })
+  })
+}
+
+async function getBlock(client: ChainClient, height: number): Promise<Block> {
+  const block = await client.findBlock(height)
+  if (block === undefined) throw new Error(`there is no block ${height}`)
+  return block
+}
+
+async function transfersSince(client: ChainClient, height: number): Promise<Block['transfers']> {
+  const tip = await client.getTip()
+  const heights = Array.from({ length: tip.height - height }, (_, index) => height + 1 + index)
+  const blocks = await Promise.all(heights.map((each) => getBlock(client, each)))
+  return blocks.flatMap(({ transfers }) => transfers)
+}

@@ -1,0 +1,131 @@
+// The watcher on a simulated chain, under random histories: whatever the chain does, whichever call dies and however
+// often a report is lost, what the receiver ends up knowing is what the chain says.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import { reorganise } from '../../test/support/chain.ts'
+import {
+  ADDRESSES,
+  CONFIRMATIONS,
+  HOUR_MS,
+  expectOrder,
+  expectTruth,
+  minePayment,
+  openStage,
+  statesOf,
+  stepAndCheck,
+  type Fate,
+  type Stage,
+} from '../../test/support/chain_scene.ts'
+import { count, seed } from '../../test/support/scale.ts'
+import { until } from '../../test/support/until.ts'
+import type { ChainTransfer } from './client.ts'
+import { DeepReorgError } from './follow.ts'
+
+let stage: Stage
+beforeAll(async () => {
+  stage = await openStage()
+})
+afterAll(async () => {
+  await stage.close()
+})
+
+const payments = fc.array(fc.record({ to: fc.nat(ADDRESSES), amount: fc.bigInt({ min: 1n, max: 10n ** 30n }) }), {
+  maxLength: 3,
+})
+const operation = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('mine' as const), blocks: fc.array(payments, { maxLength: 5 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('reorg' as const),
+      depth: fc.oneof(
+        { weight: 4, arbitrary: fc.integer({ min: 1, max: CONFIRMATIONS - 1 }) },
+        { weight: 1, arbitrary: fc.integer({ min: CONFIRMATIONS, max: CONFIRMATIONS + 2 }) },
+      ),
+      /** Which of the lost transfers come again, and how many blocks the new branch has first. */
+      keeps: fc.array(fc.boolean(), { maxLength: 8 }),
+      blocks: fc.nat(CONFIRMATIONS + 3),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('step' as const),
+      crash: fc.option(fc.record({ after: fc.nat(40), as: fc.constantFrom('before' as const, 'after' as const) }), {
+        nil: undefined,
+      }),
+      fates: fc.array(fc.constantFrom<Fate>('taken', 'one', 'lost', 'unanswered', 'limited'), { maxLength: 4 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('accept' as const) }) },
+)
+
+test(
+  'whatever happens, the receiver learns in order what the chain says, and is told to rely on nothing else',
+  async () => {
+    const property = fc.asyncProperty(
+      fc.option(fc.nat(2), { nil: undefined }),
+      fc.array(operation, { minLength: 5, maxLength: 30 }),
+      async (startHeight, operations) => {
+        const scene = await stage.openScene({ startHeight })
+        const { chain, addresses } = scene
+        const toTransfer = ({ to, amount }: { to: number; amount: bigint }): ChainTransfer =>
+          chain.transferTo(addresses[to] ?? `0x${'0'.repeat(40)}`, amount)
+        let longest = 0
+        for (const each of operations) {
+          longest = Math.max(longest, chain.blocks().length)
+          if (each.kind === 'mine') for (const block of each.blocks) chain.mine(block.map(toTransfer))
+          if (each.kind === 'reorg') reorganise(chain, each.depth, each.keeps, each.blocks)
+          if (each.kind === 'accept') await scene.acceptReorg()
+          if (each.kind === 'step') await stepAndCheck(scene, each)
+        }
+        // Longer at the end than it ever was: a node that is behind would rightly be waited for.
+        while (chain.blocks().length <= longest) chain.mine()
+        for (let quiet = 0; quiet < 10; quiet += 1) {
+          if ((await stepAndCheck(scene)) instanceof DeepReorgError) await scene.acceptReorg()
+        }
+        await expectTruth(scene)
+        expectOrder(scene)
+      },
+    )
+    await fc.assert(property, { numRuns: count(25, 500), seed })
+  },
+  count(90_000, 1_800_000),
+)
+
+test('a tip that is old by its own time is scanned, but not vouched for', async () => {
+  const scene = await stage.openScene({
+    startHeight: 0,
+    maxBlockAgeMs: 60_000,
+    minedAt: () => new Date(Date.now() - HOUR_MS),
+  })
+  minePayment(scene)
+  await scene.step()
+  expect(statesOf(scene)).toEqual(['1 seen'])
+  expect((await scene.status())?.caughtUpAt).toBeNull()
+  expect(scene.watcher().ageMs()).toBe(Infinity)
+})
+
+test('what was seen is delivered while the node is away', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  minePayment(scene)
+  await scene.step({ fates: ['lost'] })
+  const databaseCallsBeforeTheTip = 2
+  await scene.step({ crash: { after: databaseCallsBeforeTheTip, as: 'before' } })
+  expect(statesOf(scene)).toEqual(['1 seen'])
+})
+
+test('a watcher runs until it is told to stop, whatever fails', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  minePayment(scene)
+  const stop = new AbortController()
+  const running = scene.watcher().run(1, stop.signal)
+  await until(() => scene.delivered.length > 0)
+  expect(scene.watcher().ageMs()).toBe(0)
+  stop.abort()
+  await running
+})

@@ -1,0 +1,94 @@
+// The watcher process: one loop per chain, which reports to the api as any client does. It may be killed at any instant.
+
+import { readFile } from 'node:fs/promises'
+import { createEthereumClient } from '../chain/ethereum.ts'
+import { createChainMetrics } from '../chain/metrics.ts'
+import type { Report } from '../chain/delivery.ts'
+import { createWatcher } from '../chain/watcher.ts'
+import { chainRulesOf, ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
+import type { Observation } from '../db/chain.ts'
+import { openDatabase } from '../db/pool.ts'
+import { createClient, createReporter, type HoldfastClient, type ObservedTransfer } from '../grpc/client.ts'
+import { startMetricsListener } from '../http/metrics.ts'
+import { parseSecret, SecretError } from '../keyvault/secret.ts'
+import { signReport } from '../keyvault/signature.ts'
+import { createLogger, createRegistry } from '../telemetry.ts'
+
+/** A step that outlives this after SIGTERM is cut off, as a kill -9 would. */
+const STOP_WITHIN_MS = 8_000
+
+async function main(): Promise<void> {
+  const config = loadConfig('watcher')
+  const logger = createLogger({ process: 'watcher', level: config.HOLDFAST_LOG_LEVEL })
+  const registry = createRegistry('watcher')
+  const stopping = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
+  stopping.signal.addEventListener('abort', () => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
+
+  const api = createClient({
+    address: config.HOLDFAST_API_ADDRESS,
+    // Read for each call: whoever renews the token writes the file anew.
+    token: async () => (await readFile(config.HOLDFAST_WATCHER_TOKEN_FILE, 'utf8')).trim(),
+  })
+  const report = createReport(config, api)
+  const database = await openDatabase({
+    url: config.DATABASE_URL,
+    poolSize: config.DATABASE_POOL,
+    applicationName: 'holdfast-watcher',
+  })
+  const { chainId, maxBlockAgeMs } = chainRulesOf(config)
+  const watcher = createWatcher({
+    client: createEthereumClient({
+      url: config.HOLDFAST_ETH_RPC_URL,
+      network: config.HOLDFAST_ETH_NETWORK,
+      chainId,
+    }),
+    database,
+    confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
+    startHeight: config.HOLDFAST_ETH_START,
+    maxBlockAgeMs,
+    report,
+    metrics: createChainMetrics(registry),
+    logger,
+  })
+  const listener = await startMetricsListener({
+    bind: config.HOLDFAST_METRICS_BIND,
+    port: config.HOLDFAST_METRICS_PORT,
+    registry,
+    isReady: async () => watcher.ageMs() <= config.HOLDFAST_MAX_TIP_AGE_MS,
+  })
+  logger.info({ network: config.HOLDFAST_ETH_NETWORK, source: config.HOLDFAST_SOURCE }, 'watcher started')
+  await watcher.run(config.HOLDFAST_POLL_MS, stopping.signal)
+  await listener.stop()
+  api.close()
+  await database.close()
+  logger.info('watcher stopped')
+}
+
+/** What the watcher observed becomes a signed report to the api. */
+function createReport(config: Config<'watcher'>, client: HoldfastClient): Report {
+  const variable = 'HOLDFAST_SOURCE_SECRET_FILE'
+  const secret = parseSecret(variable, readSecretFile(variable, config[variable]), config.HOLDFAST_MODE)
+  const report = createReporter({
+    client,
+    source: config.HOLDFAST_SOURCE,
+    network: config.HOLDFAST_ETH_NETWORK,
+    sign: (request) => [signReport({ ...request, secret, algorithm: config.HOLDFAST_SOURCE_ALGORITHM })],
+  })
+  const depths: Partial<Record<Observation['state'], number>> = { seen: 1, final: config.HOLDFAST_ETH_CONFIRMATIONS }
+  return (observations) =>
+    report(
+      observations.map(({ blockHeight, blockHash, ...fact }): ObservedTransfer => ({
+        ...fact,
+        block: { height: blockHeight, hash: blockHash },
+        depth: depths[fact.state] ?? 0,
+      })),
+    )
+}
+
+await main().catch((error: unknown) => {
+  const isSetUp = error instanceof ConfigError || error instanceof SecretError
+  process.stderr.write(`${isSetUp ? error.message : 'watcher failed'}\n`)
+  if (!isSetUp) createLogger({ process: 'watcher', level: 'error' }).fatal({ err: error }, 'watcher failed')
+  process.exitCode = 1
+})

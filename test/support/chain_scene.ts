@@ -1,0 +1,235 @@
+// A chain, our addresses on it and a watcher that can be killed at any call; and what must be true of all it ever told.
+
+import { randomBytes } from 'node:crypto'
+import { expect } from '@jest/globals'
+import type { ChainClient, ChainTransfer } from '../../src/chain/client.ts'
+import type { Report } from '../../src/chain/delivery.ts'
+import { DeepReorgError } from '../../src/chain/follow.ts'
+import { createChainMetrics } from '../../src/chain/metrics.ts'
+import { createWatcher, type Watcher } from '../../src/chain/watcher.ts'
+import type { Observation } from '../../src/db/chain.ts'
+import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { DomainError } from '../../src/domain/failure.ts'
+import { reportIdOf } from '../../src/grpc/report.ts'
+import { createLogger, createRegistry } from '../../src/telemetry.ts'
+import { putOrder, putProduct } from './builder.ts'
+import { createSimulatedChain } from './chain.ts'
+import { createTestDatabase, type TestDatabase } from './database.ts'
+
+/** Low, so that random histories are often deep. */
+export const CONFIRMATIONS = 4
+export const HOUR_MS = 3_600_000
+/** How many addresses of each scene are ours. */
+export const ADDRESSES = 3
+const logger = createLogger({ process: 'test', level: 'silent' })
+
+type Ground = { database: Database; testDatabase: TestDatabase; productId: string }
+
+export type Stage = {
+  /** As the watcher sees it. */
+  database: Database
+  /** As the superuser sees it. */
+  query: TestDatabase['query']
+  /** A chain and a watcher of their own. */
+  openScene: (options?: SceneOptions) => Promise<Scene>
+  close: () => Promise<void>
+}
+
+/** A database for scenes. Use it in `beforeAll`, and `close` in `afterAll`. */
+export async function openStage(): Promise<Stage> {
+  const testDatabase = await createTestDatabase()
+  const url = testDatabase.urlOf('watcher')
+  const database = await openDatabase({ url, poolSize: 4, applicationName: 'watcher-test' })
+  const { productId } = await putProduct(testDatabase, { onHand: 1_000_000n })
+  return {
+    database,
+    query: testDatabase.query,
+    openScene: (options) => openScene({ database, testDatabase, productId }, options),
+    close: async () => {
+      await database.close()
+      await testDatabase.drop()
+    },
+  }
+}
+
+/** A call that dies: before it did anything, or after its effect but before the answer. */
+export class Crash extends Error {}
+type Fault = 'before' | 'after' | undefined
+
+/** The same object, whose asynchronous calls die as `fault` says. */
+function breakable<T extends object>(target: T, fault: () => Fault): T {
+  return new Proxy(target, {
+    get: (object, name) => {
+      const member: unknown = Reflect.get(object, name)
+      if (typeof member !== 'function') return member
+      return async (...args: unknown[]) => {
+        const when = fault()
+        if (when === 'before') throw new Crash()
+        const [work] = args as [(tx: object) => unknown]
+        const given = name === 'transaction' ? [(tx: object) => work(breakable(tx, fault))] : args
+        const result: unknown = await Reflect.apply(member, object, given)
+        if (when === 'after') throw new Crash()
+        return result
+      }
+    },
+  })
+}
+
+/** What becomes of a message: three or one of it taken, lost on the way there or back, sent away for a second, refused. */
+export type Fate = 'taken' | 'one' | 'lost' | 'unanswered' | 'limited' | 'refused'
+
+type SceneOptions = { startHeight?: number | undefined; maxBlockAgeMs?: number; minedAt?: (height: number) => Date }
+export type Step = { crash?: { after: number; as: Fault } | undefined; fates?: readonly Fate[]; waitMs?: number }
+
+/** A chain, our addresses on it, a watcher that can be killed, and everything the receiver was ever told. */
+async function openScene(
+  { database, testDatabase, productId }: Ground,
+  { startHeight, maxBlockAgeMs = Infinity, minedAt = () => new Date() }: SceneOptions = {},
+) {
+  const network = `sim-${randomBytes(8).toString('hex')}`
+  const addresses: string[] = []
+  for (let order = 0; order < ADDRESSES; order += 1) {
+    const lines = [{ productId, quantity: 1, unitPriceMinor: 1_250n }]
+    addresses.push((await putOrder(testDatabase, { network, lines })).address)
+  }
+  const chain = createSimulatedChain({ network, seed: network, minedAt })
+  const delivered: Observation[] = []
+  let callsToCrash = Infinity
+  let crashAs: Fault
+  let fates: Fate[] = []
+  let nowMs = 0
+  const fault = (): Fault => (callsToCrash-- === 0 ? crashAs : undefined)
+  const report: Report = async (observations) => {
+    const fate = fates.shift() ?? 'taken'
+    if (fate === 'lost') throw new DomainError('DATABASE_UNAVAILABLE', 'down')
+    if (fate === 'refused') throw new DomainError('FIELD_INVALID', 'no')
+    if (fate === 'limited') throw new DomainError('DATABASE_UNAVAILABLE', 'slower', { retryAfterMs: 1_000 })
+    const taken = fate === 'one' ? 1 : Math.min(3, observations.length)
+    delivered.push(...observations.slice(0, taken))
+    if (fate === 'unanswered') throw new DomainError('DATABASE_UNAVAILABLE', 'no answer')
+    return taken
+  }
+  const start = (): Watcher =>
+    createWatcher({
+      client: { ...breakable<ChainClient>(chain.client, fault), network },
+      database: { ...database, sql: breakable(database.sql, fault) },
+      confirmations: CONFIRMATIONS,
+      startHeight,
+      maxBlockAgeMs,
+      report,
+      metrics: createChainMetrics(createRegistry('test')),
+      logger,
+      now: () => nowMs,
+    })
+  let watcher = start()
+  return {
+    network,
+    addresses,
+    chain,
+    delivered,
+    watcher: () => watcher,
+    start,
+    /** One step, as a rule a long time after the one before; a crash leaves a new watcher behind. */
+    step: async ({ crash, fates: nextFates = [], waitMs = HOUR_MS }: Step = {}) => {
+      nowMs += waitMs
+      callsToCrash = crash?.after ?? Infinity
+      crashAs = crash?.as
+      fates = [...nextFates]
+      try {
+        await watcher.step()
+        return undefined
+      } catch (error) {
+        if (error instanceof Crash) watcher = start()
+        else if (!(error instanceof DeepReorgError)) throw error
+        return error
+      }
+    },
+    status: async () => {
+      const [row] = await testDatabase.query<{ settled: bigint; start: bigint; caughtUpAt: Date | null }>(
+        `select settled_height as settled, start_height as start, caught_up_at as "caughtUpAt"
+         from chain_status where network = $1`,
+        [network],
+      )
+      return row
+    },
+    /** What an operator does who has looked into it. */
+    acceptReorg: () =>
+      testDatabase.query('update chain_status set rewind_to = start_height - 1 where network = $1', [network]),
+  }
+}
+export type Scene = Awaited<ReturnType<typeof openScene>>
+
+export const keyOf = ({ txId, outputIndex }: { txId: string; outputIndex: number }): string => `${txId}/${outputIndex}`
+
+/** The receiver's rule: per output, the highest seq is the present view. */
+function viewOf(delivered: readonly Observation[]): Map<string, Observation> {
+  const view = new Map<string, Observation>()
+  for (const observation of delivered) {
+    if (observation.seq > (view.get(keyOf(observation))?.seq ?? 0)) view.set(keyOf(observation), observation)
+  }
+  return view
+}
+
+/** What was told is what the chain says: nothing missing, nothing too much, every depth right. */
+export async function expectTruth({ chain, addresses, delivered, status }: Scene): Promise<void> {
+  const { settled = 0n, start = 0n } = (await status()) ?? {}
+  const view = viewOf(delivered)
+  for (const block of chain.blocks().slice(Number(start))) {
+    for (const transfer of block.transfers.filter(({ address }) => addresses.includes(address))) {
+      const { address, amount, asset } = transfer
+      const state = block.height <= settled ? 'final' : 'seen'
+      expect(view.get(keyOf(transfer))).toMatchObject({ state, address, amount, asset, blockHash: block.hash })
+      view.delete(keyOf(transfer))
+    }
+  }
+  expect(settled).toBeGreaterThanOrEqual(chain.blocks().length - CONFIRMATIONS)
+  for (const { state, blockHeight } of view.values()) {
+    expect(state).toBe(blockHeight <= settled ? 'dropped' : 'reorged')
+  }
+}
+
+const NEXT_STATES: Readonly<Record<Observation['state'] | 'none', readonly Observation['state'][]>> = {
+  none: ['seen'],
+  seen: ['final', 'reorged'],
+  final: ['reorged'],
+  reorged: ['seen', 'dropped'],
+  dropped: ['seen'],
+}
+
+/** Each output's facts come in the order of seq, none is left out, and a repetition says the same again. */
+export function expectOrder({ network, delivered }: Scene): void {
+  const facts = new Map<string, Observation[]>()
+  for (const observation of delivered) {
+    const known = facts.get(keyOf(observation)) ?? []
+    facts.set(keyOf(observation), known)
+    const before = known[observation.seq - 1]
+    if (before !== undefined) {
+      expect(observation).toEqual(before)
+      continue
+    }
+    expect(observation.seq).toBe(known.length + 1)
+    expect(NEXT_STATES[known.at(-1)?.state ?? 'none']).toContain(observation.state)
+    if (known[0] !== undefined) expect(observation.firstSeenAt).toEqual(known[0].firstSeenAt)
+    known.push(observation)
+  }
+  const ids = [...facts.values()].flat().map((fact) => reportIdOf(network, fact))
+  expect(new Set(ids).size).toBe(ids.length)
+}
+
+/** A step; where it vouches for the chain, everything the chain holds must have been told. */
+export async function stepAndCheck(scene: Scene, options?: Step): Promise<unknown> {
+  const before = (await scene.status())?.caughtUpAt?.getTime() ?? 0
+  const failure = await scene.step(options)
+  const after = (await scene.status())?.caughtUpAt?.getTime() ?? 0
+  if (after > before) await expectTruth(scene)
+  return failure
+}
+
+/** Mines a payment to the first of our addresses. */
+export function minePayment({ chain, addresses }: Scene, amount = 5n): ChainTransfer {
+  const transfer = chain.transferTo(addresses[0] ?? '', amount)
+  chain.mine([transfer])
+  return transfer
+}
+/** What was told, in the order it was told. */
+export const statesOf = ({ delivered }: Scene): string[] => delivered.map(({ state, seq }) => `${seq} ${state}`)
