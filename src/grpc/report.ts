@@ -26,7 +26,9 @@ export type ObservedTransfer = {
   firstSeenAt: Date
 }
 
-type Fact = Pick<ObservedTransfer, 'txId' | 'outputIndex' | 'state' | 'seq'> & { blockHash: string | undefined }
+type Fact = Pick<ObservedTransfer, 'txId' | 'outputIndex' | 'state' | 'seq'> & {
+  blockHash?: string | undefined
+}
 
 /** The name of a fact: hex SHA-256, whatever request carries it. */
 export const reportIdOf = (network: string, fact: Fact): string =>

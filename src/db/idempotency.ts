@@ -1,0 +1,94 @@
+// Answers already given (requirements D-26): the caller's name for one attempt, what it asked, what it was told.
+
+import { sql, type DatabaseTransactionConnection, type SerializableValue } from 'slonik'
+import { z } from 'zod'
+import { KEY_REUSED } from '../domain/command.ts'
+import { DomainError } from '../domain/failure.ts'
+import { retrying, sqlStateOf, statement, type Database } from './pool.ts'
+
+/** A wait for another call with the same key ends with the role's lock_timeout. */
+const LOCK_NOT_AVAILABLE = '55P03'
+const RETRY_HINT_MS = 500
+
+export type Attempt = {
+  actor: string
+  method: string
+  /** A UUID. */
+  key: string
+  /** SHA-256 of the canonical request. */
+  requestHash: Buffer
+}
+
+const FIND_ANSWER = statement(
+  'idempotency_find',
+  `select request_hash = $4 as "isSame", response from idempotency where actor = $1 and method = $2 and key = $3`,
+)
+
+/**
+ * What this attempt was answered before, if it was.
+ * @throws {DomainError} IDEMPOTENCY_KEY_REUSED when the key was used for another request
+ */
+export async function findAnswer<Answer>(
+  database: Pick<Database, 'run'>,
+  attempt: Attempt,
+  schema: z.ZodType<Answer>,
+): Promise<Answer | undefined> {
+  const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]
+  const [row] = await database.run<{ isSame: boolean; response: unknown }>(FIND_ANSWER, values)
+  if (row === undefined) return undefined
+  if (!row.isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
+  return schema.parse(row.response)
+}
+
+const FOUND = z.object({ isSame: z.boolean(), response: z.unknown() })
+const NOTHING = z.unknown()
+
+/**
+ * Runs an effect once per attempt, in one READ COMMITTED transaction with its answer. The key goes in first: a
+ * concurrent call with the same one waits there, and then finds the answer. A failure of the effect is not bound to
+ * the key.
+ * @throws {DomainError} IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_PROGRESS
+ */
+export async function answerOnce<Answer extends SerializableValue>(
+  database: Pick<Database, 'sql'>,
+  attempt: Attempt,
+  schema: z.ZodType<Answer>,
+  effect: (tx: DatabaseTransactionConnection) => Promise<Answer>,
+  deadline: number,
+): Promise<{ answer: Answer; isReplay: boolean }> {
+  const { actor, method, key, requestHash } = attempt
+  const mine = sql.fragment`actor = ${actor} and method = ${method} and key = ${key}`
+  const work = async (tx: DatabaseTransactionConnection): Promise<{ answer: Answer; isReplay: boolean }> => {
+    const claimed = await claim(tx, attempt)
+    if (!claimed) {
+      const found = await tx.one(sql.type(FOUND)`
+        select request_hash = ${sql.binary(requestHash)} as "isSame", response from idempotency where ${mine}`)
+      if (!found.isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
+      return { answer: schema.parse(found.response), isReplay: true }
+    }
+    const answer = await effect(tx)
+    await tx.query(sql.type(NOTHING)`update idempotency set response = ${sql.jsonb(answer)} where ${mine}`)
+    return { answer, isReplay: false }
+  }
+  return retrying(() => database.sql.transaction(work), deadline)
+}
+
+/** False when the key has been used before. JSON's null stands in for the answer until the effect has one. */
+async function claim(
+  tx: DatabaseTransactionConnection,
+  { actor, method, key, requestHash }: Attempt,
+): Promise<boolean> {
+  try {
+    const rows = await tx.any(sql.type(NOTHING)`
+      insert into idempotency (actor, method, key, request_hash, response)
+      values (${actor}, ${method}, ${key}, ${sql.binary(requestHash)}, 'null')
+      on conflict do nothing returning key`)
+    return rows.length > 0
+  } catch (error) {
+    if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
+    throw new DomainError('IDEMPOTENCY_KEY_IN_PROGRESS', 'Another call with this key is still running.', {
+      retryAfterMs: RETRY_HINT_MS,
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,256 @@
+// What callers may see of orders. Every statement that serves a caller carries the predicate of who may see what:
+// an order outside it is not found, exactly as one that does not exist.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { CancelReason, OrderHold, OrderStatus } from '../domain/order.ts'
+import type { Asset, PaymentFlag, PaymentState } from '../domain/payment.ts'
+import { minorOf, type AcceptedLine } from './accept.ts'
+import { statement, type Database } from './pool.ts'
+
+/** An order is within reach when it is the owner's or has one of these statuses. */
+export type Scope = { ownerId: bigint | null; statuses: readonly OrderStatus[] }
+
+/** What watchers of an order are told. */
+export type OrderStanding = {
+  orderId: string
+  status: OrderStatus
+  paymentState: PaymentState
+  hold: OrderHold
+  cancelReason: CancelReason | null
+  version: bigint
+  updatedAt: Date
+}
+
+export type OrderView = OrderStanding & {
+  userId: bigint
+  currency: string
+  totalMinor: bigint
+  createdAt: Date
+  paymentFlags: readonly PaymentFlag[]
+  lines: readonly AcceptedLine[]
+  network: string
+  asset: Asset
+  address: string
+  amountDue: bigint
+  /** Final transfers to the order's address. */
+  received: bigint
+  rateMinor: bigint
+  expiresAt: Date
+  addressSealed: Buffer
+}
+
+type StandingRow = {
+  order_id: string
+  status: OrderStatus
+  payment_state: PaymentState
+  hold: OrderHold
+  cancel_reason: CancelReason | null
+  version: bigint
+  updated_at: Date
+}
+type LineJson = { p: string; name: string; q: number; price: string }
+type ViewRow = StandingRow & {
+  user_id: bigint
+  currency: string
+  total: string
+  created_at: Date
+  payment_flags: PaymentFlag[]
+  lines: LineJson[]
+  network: string
+  asset: Asset
+  address: string
+  amount_due: string
+  received: string
+  rate: string
+  expires_at: Date
+  address_sealed: Buffer
+}
+
+const FIND_ORDER = statement(
+  'read_order',
+  `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at, o.user_id, o.currency,
+     o.total, o.created_at, o.payment_flags, o.address_sealed, i.network, i.asset, i.address, i.amount_due, i.rate, i.expires_at,
+     (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+      from order_line l where l.order_id = o.order_id) as lines,
+     (select coalesce(sum(p.amount), 0) from payment p where p.order_id = o.order_id and p.state = 'final') as received
+   from orders o join invoice i on i.order_id = o.order_id
+   where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
+)
+
+/** One order in full, if it is within reach. */
+export async function findOrder(
+  database: Pick<Database, 'run'>,
+  orderId: string,
+  scope: Scope,
+): Promise<OrderView | undefined> {
+  const [row] = await database.run<ViewRow>(FIND_ORDER, [orderId, scope.ownerId, scope.statuses])
+  if (row === undefined) return undefined
+  return {
+    ...standingOf(row),
+    userId: row.user_id,
+    currency: row.currency,
+    totalMinor: minorOf(row.total),
+    createdAt: row.created_at,
+    paymentFlags: row.payment_flags,
+    lines: row.lines.map(lineOf),
+    network: row.network,
+    asset: row.asset,
+    address: row.address,
+    amountDue: BigInt(row.amount_due),
+    received: BigInt(row.received),
+    rateMinor: minorOf(row.rate),
+    expiresAt: row.expires_at,
+    addressSealed: row.address_sealed,
+  }
+}
+
+const FIND_STANDING = statement(
+  'read_standing',
+  `select order_id, status, payment_state, hold, cancel_reason, version, updated_at, user_id
+   from orders where order_id = $1 and (user_id = $2 or status = any ($3))`,
+)
+
+/** How an order stands and whose it is, if it is within reach. */
+export async function findStanding(
+  database: Pick<Database, 'run'>,
+  orderId: string,
+  scope: Scope,
+): Promise<(OrderStanding & { userId: bigint }) | undefined> {
+  const values = [orderId, scope.ownerId, scope.statuses]
+  const [row] = await database.run<StandingRow & { user_id: bigint }>(FIND_STANDING, values)
+  return row === undefined ? undefined : { ...standingOf(row), userId: row.user_id }
+}
+
+const FIND_MOVED = statement(
+  'read_moved',
+  `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at
+   from unnest($1::uuid[], $2::bigint[]) as known (order_id, version) join orders o using (order_id)
+   where o.version > known.version`,
+)
+
+/** Of orders known at a version, those that have moved on: one look for all that is watched. */
+export async function findMoved(
+  database: Pick<Database, 'run'>,
+  known: readonly { orderId: string; version: bigint }[],
+): Promise<OrderStanding[]> {
+  const ids = known.map(({ orderId }) => orderId)
+  const versions = known.map(({ version }) => version.toString())
+  return (await database.run<StandingRow>(FIND_MOVED, [ids, versions])).map(standingOf)
+}
+
+const standingOf = (row: StandingRow): OrderStanding => ({
+  orderId: row.order_id,
+  status: row.status,
+  paymentState: row.payment_state,
+  hold: row.hold,
+  cancelReason: row.cancel_reason,
+  version: row.version,
+  updatedAt: row.updated_at,
+})
+
+const lineOf = ({ p, name, q, price }: LineJson): AcceptedLine => ({
+  productId: p,
+  name,
+  quantity: q,
+  unitPriceMinor: minorOf(price),
+})
+
+export type OrderFilter = {
+  status: OrderStatus | undefined
+  userId: bigint | undefined
+  createdFrom: Date | undefined
+  createdBefore: Date | undefined
+}
+/** `after` is the id the page before ended with. */
+export type PageOf = { limit: number; offset: number; after: string | undefined }
+
+const word = <Word extends string>() => z.string().transform((text) => text as Word)
+const MINOR = z.string().transform(minorOf)
+const SUMMARY = z.object({
+  orderId: z.string(),
+  status: word<OrderStatus>(),
+  paymentState: word<PaymentState>(),
+  hold: word<OrderHold>(),
+  cancelReason: word<CancelReason>().nullable(),
+  version: z.bigint(),
+  updatedAt: z.date(),
+  userId: z.bigint(),
+  totalMinor: MINOR,
+  currency: z.string(),
+  createdAt: z.date(),
+})
+export type OrderSummary = z.output<typeof SUMMARY>
+
+/** Orders within reach, newest first. The page goes on after an order that is itself within reach, else it is empty. */
+export async function listOrders(
+  database: Pick<Database, 'sql'>,
+  scope: Scope,
+  filter: OrderFilter,
+  page: PageOf,
+): Promise<readonly OrderSummary[]> {
+  const reach = reachOf(scope)
+  const conditions = [
+    reach,
+    filter.status !== undefined && sql.fragment`status = ${filter.status}`,
+    filter.userId !== undefined && sql.fragment`user_id = ${filter.userId}`,
+    filter.createdFrom !== undefined && sql.fragment`created_at >= ${sql.timestamp(filter.createdFrom)}`,
+    filter.createdBefore !== undefined && sql.fragment`created_at < ${sql.timestamp(filter.createdBefore)}`,
+    page.after !== undefined &&
+      sql.fragment`(created_at, order_id) < (select created_at, order_id from orders where order_id = ${page.after} and ${reach})`,
+  ].filter((condition) => condition !== false)
+  return database.sql.any(sql.type(SUMMARY)`
+    select order_id as "orderId", status, payment_state as "paymentState", hold, cancel_reason as "cancelReason", version,
+      updated_at as "updatedAt", user_id as "userId", total as "totalMinor", currency, created_at as "createdAt"
+    from orders where ${sql.join(conditions, sql.fragment` and `)}
+    order by created_at desc, order_id desc limit ${page.limit} offset ${page.offset}`)
+}
+
+/** Without a status to match, the owner alone: that is what the index by customer serves. */
+function reachOf({ ownerId, statuses }: Scope) {
+  if (statuses.length === 0) return sql.fragment`user_id = ${ownerId}`
+  return sql.fragment`(user_id = ${ownerId} or status = any (${sql.array([...statuses], 'text')}))`
+}
+
+const TO_SHIP = z.object({
+  orderId: z.string(),
+  version: z.bigint(),
+  createdAt: z.date(),
+  lines: z.array(z.object({ p: z.string(), name: z.string(), q: z.number(), price: z.string() }).transform(lineOf)),
+})
+export type OrderToShip = z.output<typeof TO_SHIP>
+
+/** Paid orders that nothing holds back, oldest first. */
+export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: PageOf): Promise<readonly OrderToShip[]> {
+  const after =
+    page.after === undefined
+      ? sql.fragment``
+      : sql.fragment`and (o.created_at, o.order_id) > (select created_at, order_id from orders where order_id = ${page.after})`
+  return database.sql.any(sql.type(TO_SHIP)`
+    select o.order_id as "orderId", o.version, o.created_at as "createdAt",
+      (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+       from order_line l where l.order_id = o.order_id) as lines
+    from orders o
+    where o.status = 'processing' and o.hold = 'none' and o.payment_state = 'paid' ${after}
+    order by o.created_at, o.order_id limit ${page.limit} offset ${page.offset}`)
+}
+
+/** How many accepted orders wait for their workflow, counted up to `limit`. */
+export async function countStarts(database: Pick<Database, 'sql'>, limit: number): Promise<number> {
+  return database.sql.oneFirst(sql.type(z.object({ starts: z.number() }))`
+    select count(*)::int as starts from (select from workflow_start limit ${limit}) waiting`)
+}
+
+const FIND_START = statement(
+  'read_start',
+  `select s.order_id as "orderId", s.generation, i.asset, i.expires_at + i.grace as "expiresAt"
+   from workflow_start s join invoice i using (order_id) where s.order_id = $1`,
+)
+
+/** What is needed to start an order's workflow, as long as that is still to be done. */
+export type StartToDo = { orderId: string; generation: number; asset: Asset; expiresAt: Date }
+
+export async function findStart(database: Pick<Database, 'run'>, orderId: string): Promise<StartToDo | undefined> {
+  const [row] = await database.run<StartToDo>(FIND_START, [orderId])
+  return row
+}

@@ -1,0 +1,47 @@
+// CatalogService and CatalogAdminService: what the shop sells.
+
+import { findProduct, listProducts, putProduct } from '../db/catalogue.ts'
+import type { Database } from '../db/pool.ts'
+import { DomainError } from '../domain/failure.ts'
+import { attemptOf } from './command.ts'
+import { cutPage, pageOf, productMessage } from './convert.ts'
+import type { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
+import type { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
+import type { Handlers } from './handle.ts'
+
+export const createCatalogHandlers = ({
+  database,
+}: {
+  database: Database
+}): Handlers<typeof CatalogServiceService> => ({
+  getProduct: async ({ productId }) => {
+    const product = await findProduct(database, productId)
+    if (product === undefined)
+      throw new DomainError('NOT_FOUND', 'There is no such product.', { metadata: { product_id: productId } })
+    return { product: productMessage(product) }
+  },
+
+  listProducts: async (request) => {
+    const filter = 'on sale'
+    const rows = await listProducts(database, pageOf(request, filter))
+    const { page, nextCursor } = cutPage(rows, request.limit, filter, (product) => product.productId)
+    return { products: page.map(productMessage), nextCursor }
+  },
+})
+
+export const createCatalogAdminHandlers = (deps: {
+  database: Database
+  /** The shop's: every product is priced in it. */
+  currency: string
+}): Handlers<typeof CatalogAdminServiceService> => ({
+  putProduct: async ({ idempotencyKey, productId, name, unitPrice, isActive, expectedVersion }, call) => {
+    const { answer, isReplay } = await putProduct(
+      deps.database,
+      attemptOf(idempotencyKey, call),
+      { productId, name, unitPriceMinor: unitPrice, currency: deps.currency, isActive, expectedVersion },
+      call.deadline,
+    )
+    call.record.isReplay = isReplay
+    return { product: productMessage(answer) }
+  },
+})

@@ -1,0 +1,191 @@
+// Commands, from the caller to the order's workflow and back. The workflow decides and its activity writes; here a
+// repeated attempt finds its answer, and whatever stands in the way of asking is told as such: an engine that cannot
+// be reached is never the order's fault.
+
+import { createHash } from 'node:crypto'
+import {
+  isGrpcServiceError,
+  ServiceError,
+  WithStartWorkflowOperation,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  type Client,
+  type WorkflowStartOptions,
+} from '@temporalio/client'
+import { ApplicationFailure } from '@temporalio/common'
+import { status } from '@grpc/grpc-js'
+import { z } from 'zod'
+import { findAnswer, type Attempt } from '../db/idempotency.ts'
+import type { Database } from '../db/pool.ts'
+import { findStanding, findStart, type OrderStanding, type StartToDo } from '../db/read.ts'
+import { actorOf, hasRole } from '../domain/access.ts'
+import { refusalOf, type CommandInput, type CommandResult } from '../domain/command.ts'
+import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
+import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
+import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
+import type { Call } from './call.ts'
+import { orderUnreachable, writeScopeOf } from './guard.ts'
+
+const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
+/** Above the engine's own retries, below what a person would wait for. */
+const RETRY_HINT_MS = 1_000
+
+/** Stored by the transaction that had the effect. */
+const ANSWER = z.object({ status: z.enum(ORDER_STATUSES), version: z.number() })
+export type CommandAnswer = z.output<typeof ANSWER>
+
+/** What a command was answered when it took effect. Throws IDEMPOTENCY_KEY_REUSED. */
+export const findCommandAnswer = (database: Database, attempt: Attempt): Promise<CommandAnswer | undefined> =>
+  findAnswer(database, attempt, ANSWER)
+
+export type CommandRequest = { idempotencyKey: string; orderId: string; expectedVersion?: number | undefined }
+
+export type CommanderDeps = {
+  database: Database
+  client: Client
+  /** How the relay would start an order's workflow. */
+  startOptionsOf: (start: StartToDo) => WorkflowStartOptions
+}
+export type Commander = (command: Command, request: CommandRequest, call: Call) => Promise<CommandAnswer>
+
+/**
+ * Makes the function that carries a command out.
+ * @throws {DomainError} PERMISSION_DENIED or NOT_FOUND, IDEMPOTENCY_KEY_REUSED, ORDER_STATUS, ORDER_ON_HOLD,
+ *   VERSION_MISMATCH, ENGINE_UNAVAILABLE, DEADLINE_EXCEEDED
+ */
+export const createCommander =
+  (deps: CommanderDeps): Commander =>
+  async (command, request, call) => {
+    const role = roleFor(command, call)
+    const standing = await findStanding(deps.database, request.orderId, writeScopeOf(call.principal, role))
+    if (standing === undefined) throw orderUnreachable(call.principal)
+    const input = commandInputOf(request, role, call)
+    const attempt = attemptOf(request.idempotencyKey, call)
+    const earlier = await findCommandAnswer(deps.database, attempt)
+    if (earlier !== undefined) {
+      call.record.isReplay = true
+      return earlier
+    }
+    const result = await ask(deps, command, request.orderId, input, call)
+    // What was written with the effect is the answer, also when this very attempt took effect on an earlier connection.
+    const answer = await findCommandAnswer(deps.database, attempt)
+    if (answer !== undefined) return answer
+    if (result === 'closed') throw await refusalOfClosed(deps, command, input, standing)
+    if (!result.ok) throw refusedError(result.reason, result.message, result.state)
+    return { status: result.state.status, version: result.state.version }
+  }
+
+/** The widest role that may ask for this: it decides what the order is told about who asked. */
+function roleFor(command: Command, call: Call): ActorRole {
+  if (hasRole(call.principal, 'admin')) return 'admin'
+  return command === 'cancel' ? 'customer' : 'fulfilment'
+}
+
+export const attemptOf = (key: string, call: Call): Attempt => ({
+  actor: actorOf(call.principal),
+  method: methodOf(call),
+  key,
+  requestHash: call.requestHash(),
+})
+
+export const commandInputOf = (request: CommandRequest, role: ActorRole, call: Call): CommandInput => ({
+  actor: actorOf(call.principal),
+  role,
+  method: methodOf(call),
+  key: request.idempotencyKey,
+  requestHash: call.requestHash().toString('hex'),
+  ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),
+})
+
+/** `CancelOrder`: the names of our methods are unique over all services. */
+const methodOf = (call: Call): string => call.record.path.split('/')[2] ?? ''
+
+/** Asks the workflow, starting it first while that is still to be done. `closed`: it has ended. */
+async function ask(
+  deps: CommanderDeps,
+  command: Command,
+  orderId: string,
+  input: CommandInput,
+  call: Call,
+): Promise<CommandResult | 'closed'> {
+  const start = await findStart(deps.database, orderId)
+  const options = { args: [input] as [CommandInput], updateId: updateIdOf(input) }
+  const { workflow } = deps.client
+  const update = (): Promise<CommandResult> =>
+    start === undefined
+      ? workflow.getHandle(orderWorkflowId(orderId)).executeUpdate(UPDATES[command], options)
+      : workflow.executeUpdateWithStart(UPDATES[command], {
+          ...options,
+          startWorkflowOperation: new WithStartWorkflowOperation('order', {
+            ...deps.startOptionsOf(start),
+            workflowIdConflictPolicy: 'USE_EXISTING',
+          }),
+        })
+  try {
+    return await deps.client.withDeadline(call.deadline, () => deps.client.withAbortSignal(call.signal, update))
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) return 'closed'
+    throw failureOf(error)
+  }
+}
+
+/** The same attempt is the same update to the workflow, however often it is sent. */
+const updateIdOf = ({ actor, method, key, requestHash }: CommandInput): string =>
+  createHash('sha256').update([actor, method, key, requestHash].join('|')).digest('hex')
+
+function failureOf(error: unknown): unknown {
+  if (error instanceof WorkflowUpdateFailedError) return validatorsRefusal(error) ?? error
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED)
+    return new DomainError('DEADLINE_EXCEEDED', 'Time ran out. Repeat with the same key to learn what happened.', {
+      cause: error,
+    })
+  return error instanceof ServiceError ? engineUnavailable(error) : error
+}
+
+const codeOf = (error: unknown): status | undefined =>
+  error instanceof ServiceError && isGrpcServiceError(error.cause) ? error.cause.code : undefined
+
+/** A validator's refusal carries its reason as type and the state it saw as detail. */
+function validatorsRefusal(error: WorkflowUpdateFailedError): DomainError | undefined {
+  const { cause } = error
+  if (!(cause instanceof ApplicationFailure)) return undefined
+  const reason = Object.keys(FAILURES).find((known): known is FailureReason => known === cause.type)
+  const [state] = (cause.details ?? []) as Partial<Standing>[]
+  return reason === undefined ? undefined : refusedError(reason, cause.message, state ?? {})
+}
+
+type Standing = { status: string; hold: string; version: number | bigint }
+
+/** Tells the caller what in the order's state made it refuse. */
+function refusedError(reason: FailureReason, message: string, state: Partial<Standing>): DomainError {
+  const facts = {
+    ...(reason === 'ORDER_STATUS' && { status: state.status }),
+    ...(reason === 'ORDER_ON_HOLD' && { hold: state.hold }),
+    ...(reason === 'VERSION_MISMATCH' && { version: state.version?.toString() }),
+  }
+  const metadata = Object.fromEntries(
+    Object.entries(facts).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+  return new DomainError(reason, message, { metadata })
+}
+
+/** What an order whose workflow has ended would say; one that should not have ended is the engine's trouble. */
+async function refusalOfClosed(
+  deps: CommanderDeps,
+  command: Command,
+  input: CommandInput,
+  before: OrderStanding & { userId: bigint },
+): Promise<DomainError> {
+  const standing =
+    (await findStanding(deps.database, before.orderId, { ownerId: before.userId, statuses: [] })) ?? before
+  const refusal = refusalOf(command, input, { ...standing, version: Number(standing.version) })
+  return refusal === undefined ? engineUnavailable() : refusedError(refusal.reason, refusal.message, standing)
+}
+
+const engineUnavailable = (cause?: unknown): DomainError =>
+  new DomainError('ENGINE_UNAVAILABLE', 'The order cannot be moved just now; try again.', {
+    retryAfterMs: RETRY_HINT_MS,
+    cause,
+  })

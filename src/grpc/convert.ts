@@ -1,0 +1,157 @@
+// The domain's shapes as proto messages. The other direction is schema.ts.
+
+import { createHash } from 'node:crypto'
+import type { AcceptedLine, AcceptedOrder } from '../db/accept.ts'
+import type { ProductView } from '../db/catalogue.ts'
+import type { OrderStanding, OrderSummary, OrderToShip, OrderView } from '../db/read.ts'
+import type { StockView } from '../db/stock.ts'
+import { formatFiat } from '../domain/money.ts'
+import type { Asset } from '../domain/payment.ts'
+import type { Product } from './gen/holdfast/v1/catalog.ts'
+import {
+  CancelReason,
+  type Amount,
+  type OrderLine,
+  type OrderState,
+  type PaymentRequest,
+} from './gen/holdfast/v1/common.ts'
+import type { OrderToShip as OrderToShipMessage } from './gen/holdfast/v1/fulfilment.ts'
+import type { CreateOrderResponse, Order, OrderSummary as OrderSummaryMessage } from './gen/holdfast/v1/order.ts'
+import type { ProductStock } from './gen/holdfast/v1/stock.ts'
+import type { CommandAnswer } from './command.ts'
+import { fieldInvalid } from './validate.ts'
+import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from './word.ts'
+
+const lineMessage = (line: AcceptedLine): OrderLine => ({
+  productId: line.productId,
+  name: line.name,
+  quantity: line.quantity,
+  unitPrice: formatFiat(line.unitPriceMinor),
+})
+
+const amountMessage = (asset: Asset, units: bigint): Amount => ({ asset, units: units.toString() })
+
+type Quote = Pick<AcceptedOrder, 'network' | 'asset' | 'address' | 'amountDue' | 'rateMinor' | 'expiresAt'>
+
+const paymentRequestMessage = (quote: Quote): PaymentRequest => ({
+  network: quote.network,
+  address: quote.address,
+  amount: amountMessage(quote.asset, quote.amountDue),
+  rate: formatFiat(quote.rateMinor),
+  expiresAt: quote.expiresAt,
+})
+
+export const createOrderResponse = (order: AcceptedOrder): CreateOrderResponse => ({
+  orderId: order.orderId,
+  lines: order.lines.map(lineMessage),
+  total: formatFiat(order.totalMinor),
+  currency: order.currency,
+  paymentRequest: paymentRequestMessage(order),
+  createdAt: order.createdAt,
+})
+
+export const stateMessage = (standing: Omit<OrderStanding, 'updatedAt'>): OrderState => ({
+  orderId: standing.orderId,
+  status: orderStatus.codeOf(standing.status),
+  paymentState: paymentState.codeOf(standing.paymentState),
+  hold: orderHold.codeOf(standing.hold),
+  cancelReason:
+    standing.cancelReason === null
+      ? CancelReason.CANCEL_REASON_UNSPECIFIED
+      : cancelReason.codeOf(standing.cancelReason),
+  version: standing.version,
+})
+
+/** @param isPaymentShown false for fulfilment, which sends goods and need not know about money (requirements C-24) */
+export const orderMessage = (
+  order: OrderView,
+  isPaymentShown: boolean,
+  shippingAddress: string | undefined,
+): Order => ({
+  state: stateMessage(order),
+  userId: order.userId,
+  lines: order.lines.map(lineMessage),
+  total: formatFiat(order.totalMinor),
+  currency: order.currency,
+  paymentRequest: isPaymentShown ? paymentRequestMessage(order) : undefined,
+  received: isPaymentShown ? amountMessage(order.asset, order.received) : undefined,
+  paymentFlags: isPaymentShown ? order.paymentFlags.map(paymentFlag.codeOf) : [],
+  shippingAddress,
+  createdAt: order.createdAt,
+  updatedAt: order.updatedAt,
+})
+
+export const summaryMessage = (order: OrderSummary): OrderSummaryMessage => ({
+  state: stateMessage(order),
+  userId: order.userId,
+  total: formatFiat(order.totalMinor),
+  currency: order.currency,
+  createdAt: order.createdAt,
+  updatedAt: order.updatedAt,
+})
+
+export const toShipMessage = (order: OrderToShip): OrderToShipMessage => ({
+  orderId: order.orderId,
+  version: order.version,
+  lines: order.lines.map(lineMessage),
+  createdAt: order.createdAt,
+})
+
+export const commandMessage = (orderId: string, answer: CommandAnswer) => ({
+  orderId,
+  status: orderStatus.codeOf(answer.status),
+  version: BigInt(answer.version),
+})
+
+export const productMessage = (product: ProductView): Product => ({
+  productId: product.productId,
+  name: product.name,
+  unitPrice: product.unitPrice,
+  currency: product.currency,
+  isActive: product.isActive,
+  version: BigInt(product.version),
+  updatedAt: new Date(product.updatedAt),
+})
+
+export function stockMessage(stock: StockView): ProductStock {
+  const onHand = BigInt(stock.onHand)
+  const reserved = BigInt(stock.reserved)
+  return { productId: stock.productId, onHand, reserved, available: onHand - reserved, version: BigInt(stock.version) }
+}
+
+type AskedPage = { limit: number; offset: number; cursor: string }
+
+/**
+ * What to ask the database for: one row more than the page, so that its presence tells of a next page.
+ * @throws {DomainError} FIELD_INVALID for a cursor that was not made for these filters
+ */
+export function pageOf({ limit, offset, cursor }: AskedPage, filter: unknown) {
+  return { limit: limit + 1, offset, after: cursor === '' ? undefined : readCursor(cursor, filter) }
+}
+
+/** The page without the extra row, and the cursor if there was one. */
+export function cutPage<Row>(rows: readonly Row[], limit: number, filter: unknown, idOf: (row: Row) => string) {
+  const page = rows.slice(0, limit)
+  const last = page.at(-1)
+  return { page, nextCursor: rows.length > limit && last !== undefined ? writeCursor(idOf(last), filter) : '' }
+}
+
+const FILTER_HASH_CHARACTERS = 16
+
+/** Not a secret and no authority: the page behind it is asked for under the caller's own scope. */
+const writeCursor = (lastId: string, filter: unknown): string =>
+  Buffer.from(`${hashOf(filter)}${lastId}`).toString('base64url')
+
+function readCursor(cursor: string, filter: unknown): string {
+  const text = Buffer.from(cursor, 'base64url').toString()
+  const lastId = text.slice(FILTER_HASH_CHARACTERS)
+  if (writeCursor(lastId, filter) !== cursor || !/^[A-Za-z0-9._-]{1,64}$/.test(lastId))
+    throw fieldInvalid([{ field: 'cursor', description: 'must be the next_cursor of a page with the same filters' }])
+  return lastId
+}
+
+const hashOf = (filter: unknown): string =>
+  createHash('sha256')
+    .update(JSON.stringify(filter, (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)))
+    .digest('hex')
+    .slice(0, FILTER_HASH_CHARACTERS)

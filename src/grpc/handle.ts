@@ -1,0 +1,158 @@
+// How a handler is reached, and the only way to register one: parse, run until the deadline, answer once. A bare async
+// handler that rejects would end the process; a callback called twice would hang its client.
+
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import type {
+  handleServerStreamingCall,
+  handleUnaryCall,
+  Server,
+  ServerUnaryCall,
+  ServerWritableStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import { DomainError } from '../domain/failure.ts'
+import { recordOf, type Call } from './call.ts'
+import type { Method, MethodPath, ResponseOf, Service } from './method.ts'
+import { SCHEMAS, type Parsed } from './schema.ts'
+import { statusOf } from './status.ts'
+import { fieldInvalid, parseMessage } from './validate.ts'
+
+/** For callers that name no deadline. */
+const DEFAULT_DEADLINE_MS = 10_000
+/** Longer than this a timer would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+type Handler<M extends Method> = (
+  request: Parsed<M['path']>,
+  call: Call,
+) => M['responseStream'] extends true ? AsyncIterable<ResponseOf<M>> : Promise<ResponseOf<M>>
+
+/** One async function per unary method, one async generator per stream. */
+export type Handlers<S extends Service> = { readonly [Name in keyof S]: Handler<S[Name]> }
+
+type AnyHandler = (request: unknown, call: Call) => AsyncIterable<unknown> | Promise<unknown>
+type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>
+
+/** Stands for a body that is no message of its type: the library alone would call that INTERNAL. */
+const MALFORMED = Symbol('malformed')
+
+/** Registers a service. `closing` ends its streams when the server stops. */
+export function addService<S extends Service>(
+  server: Server,
+  service: S,
+  handlers: Handlers<S>,
+  closing: AbortSignal,
+): void {
+  const definition: Record<string, Method> = {}
+  const implementation: UntypedServiceImplementation = {}
+  for (const [name, method] of Object.entries<Method>(service)) {
+    const handler = handlers[name] as unknown as AnyHandler
+    definition[name] = { ...method, requestDeserialize: (bytes) => deserialize(method, bytes) }
+    implementation[name] = method.responseStream ? streamOf(method, handler, closing) : unaryOf(method, handler)
+  }
+  server.addService(definition as ServiceDefinition, implementation)
+}
+
+function deserialize(method: Method, bytes: Buffer): unknown {
+  try {
+    return method.requestDeserialize(bytes)
+  } catch {
+    return MALFORMED
+  }
+}
+
+const unaryOf =
+  (method: Method, handler: AnyHandler): handleUnaryCall<unknown, unknown> =>
+  (wire, callback) => {
+    const record = recordOf(wire.metadata)
+    const { call, end } = openCall(method, wire)
+    withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
+      .then(
+        (response) => callback(null, response),
+        (error: unknown) => callback(statusOf(error, record)),
+      )
+      .finally(end)
+  }
+
+const streamOf =
+  (method: Method, handler: AnyHandler, closing: AbortSignal): handleServerStreamingCall<unknown, unknown> =>
+  (wire) => {
+    const record = recordOf(wire.metadata)
+    const { call, end } = openCall(method, wire, closing)
+    pump(method, handler, wire, call)
+      .then(
+        () => wire.end(),
+        // destroy() would leave the client hanging.
+        (error: unknown) => wire.emit('error', statusOf(error, record)),
+      )
+      .finally(end)
+  }
+
+async function pump(
+  method: Method,
+  handler: AnyHandler,
+  wire: ServerWritableStream<unknown, unknown>,
+  call: Call,
+): Promise<void> {
+  const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
+  for await (const message of messages) {
+    if (!wire.write(message) && !call.signal.aborted) await once(wire, 'drain', { signal: call.signal })
+  }
+  if (call.signal.reason instanceof DomainError) throw call.signal.reason
+}
+
+/** Throws FIELD_INVALID. */
+function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
+  if (wire.request === MALFORMED) throw fieldInvalid([{ field: '', description: 'is not a message of this type' }])
+  const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], wire.request)
+  if (typeof request === 'object' && request !== null && 'orderId' in request)
+    call.record.orderId = String(request.orderId)
+  return request
+}
+
+function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call: Call; end: () => void } {
+  const record = recordOf(wire.metadata)
+  const ending = new AbortController()
+  const given = Number(wire.getDeadline())
+  const deadline = Number.isFinite(given) || method.responseStream ? given : Date.now() + DEFAULT_DEADLINE_MS
+  // Also fires after a normal end; the controller is then of no interest to anyone.
+  wire.on('cancelled', () => ending.abort())
+  closing?.addEventListener('abort', stop, { once: true })
+  const timer = Number.isFinite(deadline)
+    ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
+    : undefined
+
+  function stop(): void {
+    ending.abort(new DomainError('SHUTTING_DOWN', 'This server is stopping.'))
+  }
+  const call: Call = {
+    record,
+    principal: record.principal,
+    deadline,
+    signal: ending.signal,
+    requestHash: () =>
+      createHash('sha256')
+        .update(method.requestSerialize(wire.request as never))
+        .digest(),
+  }
+  return {
+    call,
+    end: () => {
+      clearTimeout(timer)
+      closing?.removeEventListener('abort', stop)
+    },
+  }
+}
+
+/** The handler may run on after its deadline; whoever waits is told in time. */
+function withinDeadline<T>(call: Call, work: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    call.signal.addEventListener('abort', () => reject(deadlineExceeded()), { once: true })
+    work().then(resolve, reject)
+  })
+}
+
+const deadlineExceeded = (): DomainError =>
+  new DomainError('DEADLINE_EXCEEDED', 'Time ran out. Repeat with the same key to learn what happened.')

@@ -1,0 +1,57 @@
+// Every service and method there is, by port. What guards, validates or counts calls is keyed by MethodPath, so that a
+// new method does not compile until each of them knows it.
+
+import { HealthService } from './gen/grpc/health/v1/health.ts'
+import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
+import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
+import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
+import { OrderServiceService } from './gen/holdfast/v1/order.ts'
+import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { StockServiceService } from './gen/holdfast/v1/stock.ts'
+import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
+
+/** What ts-proto writes about one method. */
+export type Method = {
+  path: string
+  requestStream: boolean
+  responseStream: boolean
+  requestSerialize: (value: never) => Buffer
+  requestDeserialize: (bytes: Buffer) => unknown
+  responseSerialize: (value: never) => Buffer
+  responseDeserialize: (bytes: Buffer) => unknown
+}
+export type Service = Readonly<Record<string, Method>>
+export type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>
+export type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>
+
+export const PUBLIC_SERVICES = {
+  health: HealthService,
+  order: OrderServiceService,
+  fulfilment: FulfilmentServiceService,
+  payment: PaymentServiceService,
+  stock: StockServiceService,
+  catalog: CatalogServiceService,
+} as const
+
+export const ADMIN_SERVICES = {
+  health: HealthService,
+  stock: StockAdminServiceService,
+  catalog: CatalogAdminServiceService,
+} as const
+
+type PathOf<Services> = {
+  [Name in keyof Services]: {
+    [M in keyof Services[Name]]: Services[Name][M] extends Method ? Services[Name][M]['path'] : never
+  }[keyof Services[Name]]
+}[keyof Services]
+
+/** `/holdfast.v1.OrderService/CreateOrder` and so on: all that is served, on either port. */
+export type MethodPath = PathOf<typeof PUBLIC_SERVICES> | PathOf<typeof ADMIN_SERVICES>
+
+export const METHODS: readonly Method[] = [
+  ...new Set(
+    [...Object.values(PUBLIC_SERVICES), ...Object.values(ADMIN_SERVICES)].flatMap((service: Service) =>
+      Object.values(service),
+    ),
+  ),
+]

@@ -1,0 +1,225 @@
+// OrderService: orders as customers see them. Each handler translates, guards and delegates; the verdict on an order
+// is the acceptor's, a command's is its workflow's.
+
+import type { Acceptor, AcceptVerdict } from '../db/accept.ts'
+import { changeAddress } from '../db/order.ts'
+import type { Database } from '../db/pool.ts'
+import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.ts'
+import { actorOf, hasRole } from '../domain/access.ts'
+import { DomainError } from '../domain/failure.ts'
+import { formatFiat } from '../domain/money.ts'
+import { isTerminal, ORDER_STATUSES, type ActorRole } from '../domain/order.ts'
+import type { Asset, AssetPolicy } from '../domain/payment.ts'
+import type { Logger } from '../telemetry.ts'
+import type { Call } from './call.ts'
+import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
+import {
+  commandMessage,
+  createOrderResponse,
+  cutPage,
+  orderMessage,
+  pageOf,
+  stateMessage,
+  summaryMessage,
+} from './convert.ts'
+import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
+import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeScopeOf } from './guard.ts'
+import type { Handlers } from './handle.ts'
+import type { Parsed } from './schema.ts'
+import { fieldInvalid } from './validate.ts'
+import type { OrderWatch } from './watch.ts'
+
+/** A stream ends by itself before the server's connection age would cut it off. */
+export const WATCH_MAX_MS = 120_000
+const BACKLOG_RETRY_HINT_MS = 5_000
+
+/** What a shop takes for an asset: where, and by which rules. */
+export type Offer = { network: string; policy: AssetPolicy }
+
+export type OrderDeps = {
+  database: Database
+  logger: Logger
+  acceptor: Pick<Acceptor, 'accept'>
+  command: Commander
+  watch: OrderWatch
+  shop: {
+    currency: string
+    windowMs: number
+    offers: ReadonlyMap<Asset, Offer>
+    /** Minor units per whole coin; undefined while there is no current price. */
+    rateOf: (asset: Asset) => bigint | undefined
+  }
+  /** An unused address. Rejects with ADDRESS_POOL_EMPTY. */
+  leaseAddress: (network: string, asset: Asset) => Promise<string>
+  orderIdOf: (userId: bigint, key: string) => string
+  pii: {
+    seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
+    open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
+  }
+  /** Do so many accepted orders wait for their workflow that no more should be taken? */
+  isBacklogFull: () => Promise<boolean>
+}
+
+type CreateOrder = Parsed<'/holdfast.v1.OrderService/CreateOrder'>
+
+export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServiceService> => ({
+  createOrder: async (request, call) => {
+    if (request.userId !== call.principal.userId) throw permissionDenied()
+    const verdict = await accept(deps, request, call)
+    if (!('order' in verdict)) throw refusalOf(verdict)
+    call.record.orderId = verdict.order.orderId
+    call.record.isReplay = verdict.verdict === 'replayed'
+    return createOrderResponse(verdict.order)
+  },
+
+  getOrder: async ({ orderId, includeShippingAddress }, call) => {
+    const order = await findOrder(deps.database, orderId, readScopeOf(call.principal))
+    if (order === undefined) throw orderUnreachable(call.principal)
+    const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
+    const isPaymentShown = seesEveryOrder(call.principal) || isOwner(order, call)
+    return { order: orderMessage(order, isPaymentShown, address) }
+  },
+
+  listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
+    const isOwnOnly = !seesEveryOrder(call.principal)
+    if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
+    const scope = { ownerId: call.principal.userId ?? null, statuses: isOwnOnly ? [] : ORDER_STATUSES }
+    const filter = { status, userId, createdFrom, createdBefore }
+    const rows = await listOrders(deps.database, scope, filter, pageOf({ limit, offset, cursor }, filter))
+    const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
+    return { orders: page.map(summaryMessage), nextCursor }
+  },
+
+  cancelOrder: async (request, call) => commandMessage(request.orderId, await deps.command('cancel', request, call)),
+
+  updateShippingAddress: async (request, call) => {
+    const role: ActorRole = hasRole(call.principal, 'admin') ? 'admin' : 'customer'
+    const standing = await findStanding(deps.database, request.orderId, writeScopeOf(call.principal, role))
+    if (standing === undefined) throw orderUnreachable(call.principal)
+    const attempt = attemptOf(request.idempotencyKey, call)
+    const earlier = await findCommandAnswer(deps.database, attempt)
+    if (earlier !== undefined) {
+      call.record.isReplay = true
+      return commandMessage(request.orderId, earlier)
+    }
+    const sealed = await deps.pii.seal(standing.userId, request.orderId, request.shippingAddress)
+    const state = await changeAddress(deps.database, request.orderId, sealed, commandInputOf(request, role, call))
+    // Of two calls with one key the later finds the order as it is by then; both are told what the change was answered.
+    return commandMessage(request.orderId, (await findCommandAnswer(deps.database, attempt)) ?? state)
+  },
+
+  watchOrder: async function* ({ orderId, afterVersion }, call) {
+    const standing = await findStanding(deps.database, orderId, readScopeOf(call.principal))
+    if (standing === undefined) throw orderUnreachable(call.principal)
+    if (afterVersion === undefined || standing.version > afterVersion) {
+      yield { state: stateMessage(standing), updatedAt: standing.updatedAt }
+    }
+    if (isTerminal(standing.status)) return
+    const ending = AbortSignal.any([call.signal, AbortSignal.timeout(WATCH_MAX_MS)])
+    for await (const next of deps.watch.follow(orderId, standing.version, ending)) {
+      yield { state: stateMessage(next), updatedAt: next.updatedAt }
+      if (isTerminal(next.status)) return
+    }
+  },
+})
+
+async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
+  const { userId, asset, lines, idempotencyKey } = request
+  const { currency, windowMs, offers, rateOf } = deps.shop
+  const offer = offers.get(asset)
+  if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not taken by this shop' }])
+  const rateMinor = rateOf(asset)
+  if (rateMinor === undefined)
+    throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, { metadata: { asset } })
+  if (await deps.isBacklogFull())
+    throw new DomainError('START_BACKLOG_FULL', 'Too many orders are waiting to be worked on; try again.', {
+      retryAfterMs: BACKLOG_RETRY_HINT_MS,
+    })
+  const orderId = deps.orderIdOf(userId, idempotencyKey)
+  const addressSealed = await deps.pii.seal(userId, orderId, request.shippingAddress)
+  // Last before the transaction: whatever fails earlier costs no address.
+  const address = await deps.leaseAddress(offer.network, asset)
+  return deps.acceptor.accept({
+    orderId,
+    userId,
+    key: idempotencyKey,
+    requestHash: call.requestHash(),
+    currency,
+    lines: lines.map((line) => ({
+      productId: line.productId,
+      quantity: line.quantity,
+      unitPriceMinor: line.expectedUnitPrice,
+    })),
+    addressSealed,
+    asset,
+    network: offer.network,
+    address,
+    rateMinor,
+    windowMs,
+    graceMs: offer.policy.graceMs,
+    confirmWithinMs: offer.policy.confirmWithinMs,
+    deadline: call.deadline,
+  })
+}
+
+type Refused = Exclude<AcceptVerdict, { order: unknown }>
+
+/** A verdict of "no" in the words of the API. What concerns several products is listed; the first also as metadata. */
+function refusalOf(verdict: Refused): DomainError {
+  switch (verdict.verdict) {
+    case 'OUT_OF_STOCK': {
+      const [first] = verdict.shortages
+      return new DomainError('OUT_OF_STOCK', 'There are not enough units left.', {
+        metadata: {
+          product_id: first?.productId ?? '',
+          wanted: String(first?.wanted ?? 0n),
+          available: String(first?.available ?? 0n),
+        },
+        violations: verdict.shortages.map(({ productId, wanted, available }) => ({
+          field: productId,
+          description: `wanted ${wanted}, available ${available}`,
+        })),
+      })
+    }
+    case 'PRICE_CHANGED': {
+      const [first] = verdict.prices
+      return new DomainError('PRICE_CHANGED', 'A price is not the expected one.', {
+        metadata: { product_id: first?.productId ?? '', unit_price: formatFiat(first?.unitPriceMinor ?? 0n) },
+        violations: verdict.prices.map(({ productId, unitPriceMinor }) => ({
+          field: productId,
+          description: `the price is ${formatFiat(unitPriceMinor)}`,
+        })),
+      })
+    }
+    case 'PRODUCT_UNKNOWN':
+      return new DomainError('PRODUCT_UNKNOWN', 'A product is not on sale.', {
+        metadata: { product_id: verdict.productIds[0] ?? '' },
+        violations: verdict.productIds.map((productId) => ({ field: productId, description: 'is not on sale' })),
+      })
+    case 'AMOUNT_OUT_OF_RANGE':
+      return new DomainError('AMOUNT_OUT_OF_RANGE', 'The total is zero or more than the shop can book.')
+    case 'IDEMPOTENCY_KEY_REUSED':
+      return new DomainError('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for another request.')
+  }
+}
+
+const isOwner = (order: OrderView, call: Call): boolean => order.userId === call.principal.userId
+
+/** Each opening leaves a line in the log before it happens: who, whose order, which field; never the address. */
+async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promise<string> {
+  const mayRead = isOwner(order, call) || hasRole(call.principal, 'admin') || hasRole(call.principal, 'fulfilment')
+  if (!mayRead) throw permissionDenied()
+  deps.logger.info(
+    {
+      event: 'pii_access',
+      requestId: call.record.requestId,
+      actor: actorOf(call.principal),
+      roles: call.principal.roles,
+      orderId: order.orderId,
+      customer: order.userId.toString(),
+      field: 'shipping_address',
+    },
+    'personal data opened',
+  )
+  return deps.pii.open(order.userId, order.orderId, order.addressSealed)
+}

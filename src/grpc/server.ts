@@ -1,0 +1,138 @@
+// The front: two gRPC servers, one for everybody and one for admins, that share interceptors and handlers' needs.
+// Everything here translates, guards and delegates.
+
+import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger, Registry } from '../telemetry.ts'
+import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
+import { createFulfilmentHandlers } from './fulfilment.ts'
+import { createGuard, type TokenVerifier } from './guard.ts'
+import { addService } from './handle.ts'
+import { createHealthHandlers } from './health.ts'
+import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
+import { createObserver } from './observe.ts'
+import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
+import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
+
+/** Requests are small; the library's 4 MiB would let one of them cost 380 MB of heap. Also bounds what gzip expands to. */
+const MAX_REQUEST_BYTES = 65_536
+/** A hundred orders with a hundred lines each would pass this; a page of summaries is far below. */
+const MAX_RESPONSE_BYTES = 1_048_576
+const MAX_STREAMS_PER_CONNECTION = 200
+const KEEPALIVE_EVERY_MS = 60_000
+const KEEPALIVE_TIMEOUT_MS = 20_000
+/** So that clients spread over new servers within minutes. */
+const CONNECTION_AGE_MS = 300_000
+/** Longer than a watch may last: it is never cut off. */
+const CONNECTION_AGE_GRACE_MS = WATCH_MAX_MS + 30_000
+const CONNECTION_IDLE_MS = 300_000
+/** Calls still running this long after the stop are cut off. */
+const STOP_WITHIN_MS = 10_000
+
+const OPTIONS: ServerOptions = {
+  'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+  'grpc.max_send_message_length': MAX_RESPONSE_BYTES,
+  'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
+  'grpc.keepalive_time_ms': KEEPALIVE_EVERY_MS,
+  'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+  'grpc.max_connection_age_ms': CONNECTION_AGE_MS,
+  'grpc.max_connection_age_grace_ms': CONNECTION_AGE_GRACE_MS,
+  'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
+  'grpc.enable_channelz': 0,
+}
+
+export type FrontDeps = OrderDeps &
+  PaymentDeps & {
+    logger: Logger
+    registry: Registry
+    verifyToken: TokenVerifier
+    /** Is the database reachable, and are its migrations those of this build? */
+    isReady: () => Promise<boolean>
+  }
+
+export type FrontOptions = {
+  bind: string
+  /** 0 takes a free one. */
+  port: number
+  adminPort: number
+  /** How long to say NOT_SERVING before calls are turned away: what a load balancer needs to notice. */
+  drainMs: number
+}
+
+export type Front = {
+  port: number
+  adminPort: number
+  /** Says NOT_SERVING, waits, ends streams, lets calls finish, cuts off what is left. */
+  stop: () => Promise<void>
+}
+
+/** Starts both servers. Rejects when a port cannot be had. */
+export async function startFront(deps: FrontDeps, options: FrontOptions): Promise<Front> {
+  const closing = new AbortController()
+  let isDraining = false
+  const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
+  const interceptors = [createObserver(deps), createGuard(deps.verifyToken)]
+  const publicServer = new Server({ ...OPTIONS, interceptors })
+  const adminServer = new Server({ ...OPTIONS, interceptors })
+  addPublicServices(publicServer, deps, isServing, closing.signal)
+  addAdminServices(adminServer, deps, isServing, closing.signal)
+
+  const servers = [publicServer, adminServer]
+  try {
+    const port = await listen(publicServer, `${options.bind}:${options.port}`)
+    const adminPort = await listen(adminServer, `${options.bind}:${options.adminPort}`)
+    return {
+      port,
+      adminPort,
+      stop: async () => {
+        isDraining = true
+        await delay(options.drainMs)
+        closing.abort()
+        await Promise.all(servers.map(shutDown))
+      },
+    }
+  } catch (error) {
+    for (const server of servers) server.forceShutdown()
+    throw error
+  }
+}
+
+function addPublicServices(
+  server: Server,
+  deps: FrontDeps,
+  isServing: () => Promise<boolean>,
+  closing: AbortSignal,
+): void {
+  addService(server, PUBLIC_SERVICES.health, createHealthHandlers(isServing, PUBLIC_SERVICES), closing)
+  addService(server, PUBLIC_SERVICES.order, createOrderHandlers(deps), closing)
+  addService(server, PUBLIC_SERVICES.fulfilment, createFulfilmentHandlers(deps), closing)
+  addService(server, PUBLIC_SERVICES.payment, createPaymentHandlers(deps), closing)
+  addService(server, PUBLIC_SERVICES.stock, createStockHandlers(deps), closing)
+  addService(server, PUBLIC_SERVICES.catalog, createCatalogHandlers(deps), closing)
+}
+
+function addAdminServices(
+  server: Server,
+  deps: FrontDeps,
+  isServing: () => Promise<boolean>,
+  closing: AbortSignal,
+): void {
+  const { database, shop } = deps
+  addService(server, ADMIN_SERVICES.health, createHealthHandlers(isServing, ADMIN_SERVICES), closing)
+  addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
+}
+
+const listen = (server: Server, address: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) =>
+      error === null ? resolve(port) : reject(error),
+    )
+  })
+
+async function shutDown(server: Server): Promise<void> {
+  const timer = setTimeout(() => server.forceShutdown(), STOP_WITHIN_MS)
+  await new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
+  clearTimeout(timer)
+}

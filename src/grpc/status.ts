@@ -1,0 +1,57 @@
+// The one place where a failure becomes a gRPC status. Only a DomainError's words reach a caller; everything else is
+// INTERNAL with an incident id that also stands in the log.
+
+import { randomUUID } from 'node:crypto'
+import { Metadata, status, type StatusObject } from '@grpc/grpc-js'
+import { databaseFailure } from '../db/pool.ts'
+import { DomainError, type FailureKind } from '../domain/failure.ts'
+import type { CallRecord } from './call.ts'
+import { DETAILS_KEY, packDetails } from './detail.ts'
+
+/** Requirements C-2. */
+export const CODES: Readonly<Record<FailureKind, status>> = {
+  invalid: status.INVALID_ARGUMENT,
+  unauthenticated: status.UNAUTHENTICATED,
+  denied: status.PERMISSION_DENIED,
+  not_found: status.NOT_FOUND,
+  wrong_state: status.FAILED_PRECONDITION,
+  conflict: status.ABORTED,
+  limited: status.RESOURCE_EXHAUSTED,
+  deadline: status.DEADLINE_EXCEEDED,
+  unavailable: status.UNAVAILABLE,
+  bug: status.INTERNAL,
+}
+
+/** Keeps a status under 4 KiB: trailers have a ceiling, and whoever got this many fields wrong has enough to do. */
+export const MAX_VIOLATIONS = 20
+/** For a reason that passes with time but names none. */
+const RETRY_HINT_MS = 500
+
+export const REQUEST_ID_KEY = 'x-request-id'
+
+/** Turns any failure into what the caller is told, and notes on the record what the log needs. Never throws. */
+export function statusOf(error: unknown, record: CallRecord): StatusObject {
+  const known = databaseFailure(error)
+  const failure = known instanceof DomainError && known.kind !== 'bug' ? known : bugOf()
+  const incidentId = failure.metadata['incident_id']
+  record.failure = { reason: failure.reason, incidentId, cause: failure === error ? failure.cause : error }
+  const code = CODES[failure.kind]
+  const retryAfterMs = failure.retryAfterMs ?? (failure.kind === 'unavailable' ? RETRY_HINT_MS : undefined)
+  const metadata = new Metadata()
+  metadata.set(REQUEST_ID_KEY, record.requestId)
+  metadata.set(
+    DETAILS_KEY,
+    packDetails(code, failure.message, {
+      reason: failure.reason,
+      metadata: failure.metadata,
+      violations: failure.violations.slice(0, MAX_VIOLATIONS),
+      violationKind: failure.kind === 'wrong_state' ? 'precondition' : 'field',
+      requestId: record.requestId,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    }),
+  )
+  return { code, details: failure.message, metadata }
+}
+
+const bugOf = (): DomainError =>
+  new DomainError('INTERNAL', 'Something went wrong on our side.', { metadata: { incident_id: randomUUID() } })
