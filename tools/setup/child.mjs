@@ -31,12 +31,13 @@ export function exitCodeOf(code, signal) {
  * Runs a command to its end and collects what it prints.
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd: string, onLine?: (line: string) => void }} options `onLine` sees stderr as it comes
+ * @param {{ cwd: string, onStart?: (pid: number) => Promise<void>, onLine?: (line: string) => void }} options
+ * `onLine` sees stderr as it comes
  * @returns {Promise<{ code: number, stdout: string, tail: string }>} `tail`: the last lines of stderr; the code is
  * 127 where there is no such command
  * @throws {Interrupted} when set-up was signalled meanwhile
  */
-export async function collect(command, args, { cwd, onLine }) {
+export async function collect(command, args, { cwd, onStart, onLine }) {
   const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   /** @type {string[]} */
   const tail = []
@@ -47,10 +48,10 @@ export async function collect(command, args, { cwd, onLine }) {
     if (tail.length > TAIL_LINES) tail.shift()
     onLine?.(line)
   })
-  const code = await ended(child).catch((error) => {
+  const [code] = await Promise.all([ended(child), child.pid && onStart?.(child.pid)]).catch((error) => {
     if (error.code !== 'ENOENT') throw error
     tail.push(`there is no \`${command}\` on PATH`)
-    return NOT_FOUND
+    return [NOT_FOUND]
   })
   if (stoppedBy) throw new Interrupted(stoppedBy)
   return { code, stdout, tail: tail.join('\n') }

@@ -74,14 +74,14 @@ export async function build(tool, alternatives) {
   })
   await withLock(
     `${target}.lock`,
-    async () => {
+    async (onStart) => {
       if (await isAllowed(target, constants.X_OK)) return
       await removeLeftovers(target)
       const dir = join(ROOT, 'tools', tool.module)
       await requireGo(dir, alternatives)
       const draft = `${target}${BUILDING}${randomUUID()}`
       try {
-        await compile(tool, dir, draft)
+        await compile(tool, dir, draft, onStart)
         await rename(draft, target)
       } finally {
         await rm(draft, { force: true })
@@ -111,14 +111,20 @@ async function requireGo(dir, alternatives) {
   )
 }
 
-/** @param {GoTool} tool @param {string} dir @param {string} output */
-async function compile(tool, dir, output) {
+/**
+ * @param {GoTool} tool
+ * @param {string} dir
+ * @param {string} output
+ * @param {(pid: number) => Promise<void>} onStart
+ */
+async function compile(tool, dir, output, onStart) {
   let fetched = 0
   let compiled = 0
   const args = ['build', '-v', '-mod=readonly', '-trimpath', '-ldflags=-s -w', '-o', output, tool.command]
   const { code, tail } = await withProgress(`building ${basename(output).split(BUILDING)[0]}, ${tool.about}`, (note) =>
     collect('go', args, {
       cwd: dir,
+      onStart,
       onLine: (line) => {
         if (line.startsWith('go: downloading')) fetched += 1
         else compiled += 1

@@ -45,12 +45,13 @@ export async function ensureInstalled() {
   )
 }
 
-async function install() {
+/** @param {(pid: number) => Promise<void>} onStart */
+async function install(onStart) {
   if (!(await arePackagesCurrent())) {
     // Packages' own scripts stay off. What a user's settings leave out elsewhere is needed here.
-    await npm('installing the npm packages', ['ci', '--ignore-scripts', '--include=dev', '--include=optional'])
+    await npm('installing the npm packages', ['ci', '--ignore-scripts', '--include=dev', '--include=optional'], onStart)
   }
-  if (!(await hasPinnedNode())) await npm('installing the pinned Node', ['rebuild', 'node'])
+  if (!(await hasPinnedNode())) await npm('installing the pinned Node', ['rebuild', 'node'], onStart)
   if ((await arePackagesCurrent()) && (await hasPinnedNode())) return
   throw new SetupError(
     'npm ended well, yet node_modules does not match package-lock.json: remove node_modules and try again',
@@ -72,9 +73,11 @@ async function arePackagesCurrent() {
   return isSameInstall(JSON.parse(wanted).packages, JSON.parse(installed).packages)
 }
 
-/** @param {string} label @param {string[]} args */
-async function npm(label, args) {
-  const { code, tail } = await withProgress(label, () => collect('npm', args, { cwd: ROOT }))
+/** @param {string} label @param {string[]} args @param {(pid: number) => Promise<void>} onStart */
+async function npm(label, args, onStart) {
+  // A level of its own: under `npm run --silent`, npm would keep even its errors to itself.
+  const run = () => collect('npm', [...args, '--loglevel=error'], { cwd: ROOT, onStart })
+  const { code, tail } = await withProgress(label, run)
   if (code !== 0) {
     throw new SetupError(
       `npm ${args.join(' ')} failed (exit ${code}):\n${tail}\n` +

@@ -1,8 +1,10 @@
-// A lock file between set-ups that run at once. Its holder may be killed at any moment, so it is
-// recognised as dead by its process id on this machine, and by the age of the file anywhere else
-// (a cache may be shared between containers): the holder touches the file while it lives.
+// A lock file between set-ups that run at once. Its holder may be killed at any moment, and then leaves
+// behind the npm or go it had started, which must end before the next one begins: so the lock names both.
+// Elsewhere than on the holder's machine (a cache may be shared between containers) process ids mean
+// nothing, and the age of the file tells: its holder touches it while it lives.
 
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
@@ -12,37 +14,45 @@ const TOUCH_INTERVAL_MS = 5_000
 const RETRY_INTERVAL_MS = 500
 /** Far above the touch interval, so that a machine under load does not lose a lock it holds. */
 const STALE_AFTER_MS = 60_000
+/** With a living process of that id: longer than an orphan works, in case the id is another's by now. */
+const STALE_ALTHOUGH_ALIVE_AFTER_MS = 15 * 60_000
 
 /**
- * @param {{ pid: number, host: string }} holder
+ * @typedef {{ host: string, pids: number[], token: string }} Holder
+ * `pids`: set-up and what it has started; `token`: this holding of the lock and no other
+ */
+
+/**
+ * @param {Pick<Holder, 'host' | 'pids'>} holder
  * @param {number} ageMs since the file was last touched
  * @param {{ host: string, isAlive: (pid: number) => boolean }} here
  * @returns {boolean} the holder is gone and the lock may be taken from it
  */
 export function isStale(holder, ageMs, here) {
-  if (ageMs > STALE_AFTER_MS) return true
-  return holder.host === here.host && !here.isAlive(holder.pid)
+  if (holder.host !== here.host) return ageMs > STALE_AFTER_MS
+  return !holder.pids.some(here.isAlive) || ageMs > STALE_ALTHOUGH_ALIVE_AFTER_MS
 }
 
 /**
  * Runs `work` as the only holder of the lock, waiting for a living holder to finish first.
  * @template T
  * @param {string} path
- * @param {() => Promise<T>} work
- * @param {(pid: number) => void} [onWait] called once, with the holder's process id
+ * @param {(addPid: (pid: number) => Promise<void>) => Promise<T>} work says with `addPid` what it starts
+ * @param {(pid: number) => void} [onWait] called once, with a process id of the holder
  * @returns {Promise<T>}
  */
 export async function withLock(path, work, onWait) {
-  const mine = JSON.stringify({ pid: process.pid, host: hostname(), token: randomUUID() })
+  /** @type {Holder} */
+  const mine = { host: hostname(), pids: [process.pid], token: randomUUID() }
   await mkdir(dirname(path), { recursive: true })
   for (let waits = 0; !(await tryCreate(path, mine)); waits += 1) {
     const found = await readHolder(path)
     if (!found) continue
-    if (isStale(found.holder, found.ageMs, { host: hostname(), isAlive })) {
-      await takeAway(path, found.text)
+    if (isStale(found, found.ageMs, { host: hostname(), isAlive })) {
+      await takeAway(path, found.token)
       continue
     }
-    if (waits === 0) onWait?.(found.holder.pid)
+    if (waits === 0) onWait?.(found.pids.findLast(isAlive) ?? found.pids[0])
     await sleep(RETRY_INTERVAL_MS)
   }
   const touch = setInterval(() => {
@@ -50,18 +60,19 @@ export async function withLock(path, work, onWait) {
     utimes(path, now, now).catch(() => {})
   }, TOUCH_INTERVAL_MS)
   try {
-    return await work()
+    return await work(async (pid) => {
+      mine.pids.push(pid)
+      await rename(await writeDraft(path, mine), path)
+    })
   } finally {
     clearInterval(touch)
-    if ((await readHolder(path))?.text === mine) await rm(path, { force: true })
+    if ((await readHolder(path))?.token === mine.token) await rm(path, { force: true })
   }
 }
 
-/** @param {string} path @param {string} text @returns {Promise<boolean>} */
-async function tryCreate(path, text) {
-  // Written aside and linked into place: another process never reads a half-written lock.
-  const draft = `${path}.${randomUUID()}`
-  await writeFile(draft, text)
+/** @param {string} path @param {Holder} mine @returns {Promise<boolean>} */
+async function tryCreate(path, mine) {
+  const draft = await writeDraft(path, mine)
   try {
     await link(draft, path)
     return true
@@ -73,19 +84,26 @@ async function tryCreate(path, text) {
   }
 }
 
-/** @param {string} path */
+/** Written aside and put into place whole: nobody reads a half-written lock. @param {string} path @param {Holder} holder */
+async function writeDraft(path, holder) {
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, JSON.stringify(holder))
+  return draft
+}
+
+/** @param {string} path @returns {Promise<(Holder & { ageMs: number }) | undefined>} */
 async function readHolder(path) {
   try {
     const [text, { mtimeMs }] = await Promise.all([readFile(path, 'utf8'), stat(path)])
-    return { text, holder: JSON.parse(text), ageMs: Date.now() - mtimeMs }
+    return { ...JSON.parse(text), ageMs: Date.now() - mtimeMs }
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
 }
 
-/** Removes a dead holder's lock. @param {string} path @param {string} deadText */
-async function takeAway(path, deadText) {
+/** Removes a dead holder's lock. @param {string} path @param {string} deadToken */
+async function takeAway(path, deadToken) {
   // Two may have seen the same dead holder, and the slower one would remove the faster one's new
   // lock: so the file is moved aside first, looked at, and put back if it is not the dead one's.
   const aside = `${path}.${randomUUID()}`
@@ -95,17 +113,26 @@ async function takeAway(path, deadText) {
     if (codeOf(error) === 'ENOENT') return
     throw error
   }
-  if ((await readFile(aside, 'utf8')) !== deadText) await link(aside, path).catch(() => {})
+  if ((await readHolder(aside))?.token !== deadToken) await link(aside, path).catch(() => {})
   await rm(aside, { force: true })
 }
 
 /** @param {number} pid */
-function isAlive(pid) {
+export function isAlive(pid) {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
     return codeOf(error) === 'EPERM'
+  }
+  return !isZombie(pid)
+}
+
+/** A container's first process often collects no orphans, and a dead one then keeps its id. @param {number} pid */
+function isZombie(pid) {
+  try {
+    return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
   }
 }
 
