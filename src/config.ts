@@ -48,6 +48,8 @@ const API = z.object({
   ...perAsset('NETWORK', network),
   HOLDFAST_GRPC_PORT: port.default(7070),
   HOLDFAST_ADMIN_PORT: port.default(7071),
+  /** How long a load balancer needs to notice that the api is about to stop. */
+  HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
   HOLDFAST_METRICS_PORT: port.default(9464),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_JWT_SECRETS_FILE: z.string().min(1),

@@ -28,7 +28,7 @@ const CONNECTION_AGE_MS = 300_000
 const CONNECTION_AGE_GRACE_MS = WATCH_MAX_MS + 30_000
 const CONNECTION_IDLE_MS = 300_000
 /** Calls still running this long after the stop are cut off. */
-const STOP_WITHIN_MS = 10_000
+const STOP_WITHIN_MS = 5_000
 
 const OPTIONS: ServerOptions = {
   'grpc.max_receive_message_length': MAX_REQUEST_BYTES,

@@ -130,7 +130,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_ADDRESS_POOL_EMPTY - UNAVAILABLE. No fresh payment address is ready; google.rpc.RetryInfo says when to try again.
    *
-   *     { "reason": "ADDRESS_POOL_EMPTY", "metadata": { "asset": "ETH" } }
+   *     { "reason": "ADDRESS_POOL_EMPTY", "metadata": {} }
    */
   ERROR_REASON_ADDRESS_POOL_EMPTY: 19,
   /**

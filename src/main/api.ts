@@ -1,0 +1,212 @@
+// The api process: parses strangers' input, accepts orders, takes reports, answers reads. It holds no worker's rights,
+// and starts and serves while Temporal is down: only commands need it.
+
+import { hostname } from 'node:os'
+import { randomUUID } from 'node:crypto'
+import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
+import {
+  assetPolicyOf,
+  ConfigError,
+  enabledAssetsOf,
+  loadConfig,
+  networkOf,
+  readSecretFile,
+  staticRatesOf,
+  type Config,
+} from '../config.ts'
+import { createAcceptor, type Acceptor } from '../db/accept.ts'
+import { createAddressLease, type AddressLease } from '../db/address.ts'
+import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
+import { newestMigration } from '../db/migrate.ts'
+import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import { countStarts } from '../db/read.ts'
+import { DomainError } from '../domain/failure.ts'
+import type { Asset } from '../domain/payment.ts'
+import { createCommander } from '../grpc/command.ts'
+import { freshFor } from '../grpc/fresh.ts'
+import type { Offer } from '../grpc/order.ts'
+import { startFront } from '../grpc/server.ts'
+import { createOrderWatch } from '../grpc/watch.ts'
+import { startMetricsListener } from '../http/metrics.ts'
+import { createOrderIds } from '../keyvault/order_id.ts'
+import { createPiiVault } from '../keyvault/pii.ts'
+import { loadRing } from '../keyvault/ring.ts'
+import { parseSecret, SecretError } from '../keyvault/secret.ts'
+import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
+import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
+import { startOptionsOf } from '../relay/start.ts'
+import { createLogger, createRegistry, Gauge, type Registry } from '../telemetry.ts'
+
+const FRESH_MS = 500
+/** A blip of the engine passes unseen; an outage is told within a second. */
+const ENGINE_ATTEMPTS = 3
+/** Besides the drain: what outlives this after SIGTERM is cut off, as a kill -9 would. */
+const STOP_WITHIN_MS = 8_000
+
+async function main(): Promise<void> {
+  const config = loadConfig('api')
+  const logger = createLogger({ process: 'api', level: config.HOLDFAST_LOG_LEVEL })
+  const registry = createRegistry('api')
+  const stopping = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve())
+  })
+  const secrets = readSecrets(config)
+  const offers = offersOf(config)
+  const rates = staticRatesOf(config)
+  const newest = await newestMigration()
+  const database = await openDatabase({
+    url: config.DATABASE_URL,
+    poolSize: config.DATABASE_POOL,
+    applicationName: 'holdfast-api',
+    forceGenericPlan: true,
+  })
+  const connection = Connection.lazy({
+    address: config.TEMPORAL_ADDRESS,
+    interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ENGINE_ATTEMPTS }))],
+  })
+  const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
+  const leases = leasesOf(config, database, offers)
+  const acceptor = createAcceptor({ database, giveBack: (network, address) => leases.get(network)?.giveBack(address) })
+  const isReady = freshFor(FRESH_MS, async () => (await findSchemaVersion(database)) >= newest)
+  const limit = config.HOLDFAST_START_BACKLOG_LIMIT
+  registerGauges(registry, database, acceptor, leases)
+
+  const front = await startFront(
+    {
+      database,
+      logger,
+      registry,
+      isReady,
+      verifyToken: createTokenVerifier({
+        secrets: secrets.token,
+        issuer: config.HOLDFAST_JWT_ISSUER,
+        audience: config.HOLDFAST_JWT_AUDIENCE,
+      }),
+      verifyReport: createReportVerifier({ sources: secrets.sources }),
+      acceptor,
+      command: createCommander({ database, client, startOptionsOf }),
+      watch: createOrderWatch(database),
+      shop: {
+        currency: config.HOLDFAST_CURRENCY,
+        windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
+        offers,
+        rateOf: (asset) => rates.get(asset),
+      },
+      leaseAddress: (network) => takeAddress(leases, network),
+      orderIdOf: createOrderIds(secrets.orderId),
+      pii: createPiiVault({
+        ring: secrets.pii,
+        findCustomerKey: (userId) => findCustomerKey(database, userId),
+        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+      }),
+      isBacklogFull: freshFor(FRESH_MS, async () => (await countStarts(database, limit)) >= limit),
+    },
+    {
+      bind: config.HOLDFAST_BIND,
+      port: config.HOLDFAST_GRPC_PORT,
+      adminPort: config.HOLDFAST_ADMIN_PORT,
+      drainMs: config.HOLDFAST_DRAIN_MS,
+    },
+  )
+  const listener = await startMetricsListener({
+    bind: config.HOLDFAST_METRICS_BIND,
+    port: config.HOLDFAST_METRICS_PORT,
+    registry,
+    isReady,
+  })
+  logger.info({ port: front.port, adminPort: front.adminPort, assets: [...offers.keys()] }, 'api serves')
+
+  await stopping
+  setTimeout(() => process.exit(1), config.HOLDFAST_DRAIN_MS + STOP_WITHIN_MS).unref()
+  await front.stop()
+  await listener.stop()
+  await connection.close()
+  await database.close()
+  logger.info('api stopped')
+}
+
+function readSecrets(config: Config<'api'>) {
+  const mode = config.HOLDFAST_MODE
+  const read = (variable: keyof Config<'api'> & `${string}_FILE`): string => readSecretFile(variable, config[variable])
+  return {
+    token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
+    sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
+    pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
+    orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),
+  }
+}
+
+const offersOf = (config: Config<'api'>): ReadonlyMap<Asset, Offer> =>
+  new Map(
+    enabledAssetsOf(config.HOLDFAST_ENABLED_ASSETS).map((asset) => [
+      asset,
+      { network: networkOf(config, asset), policy: assetPolicyOf(config, asset) },
+    ]),
+  )
+
+/** One block of addresses per network. */
+function leasesOf(
+  config: Config<'api'>,
+  database: Database,
+  offers: ReadonlyMap<Asset, Offer>,
+): ReadonlyMap<string, AddressLease> {
+  const holder = `api:${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
+  const blockSize = config.HOLDFAST_ADDRESS_BLOCK
+  return new Map(
+    [...offers].map(([asset, { network }]) => [
+      network,
+      createAddressLease({ database, network, asset, holder, blockSize }),
+    ]),
+  )
+}
+
+async function takeAddress(leases: ReadonlyMap<string, AddressLease>, network: string): Promise<string> {
+  const lease = leases.get(network)
+  if (lease === undefined) throw new DomainError('INTERNAL', `no addresses are leased for ${network}`)
+  return (await lease.take()).address
+}
+
+function registerGauges(
+  registry: Registry,
+  database: Database,
+  acceptor: Acceptor,
+  leases: ReadonlyMap<string, AddressLease>,
+): void {
+  const registers = [registry]
+  new Gauge({
+    name: 'holdfast_database_sessions',
+    help: 'Database sessions by state.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const { total, idle, waiting } = database.stats()
+      this.set({ state: 'busy' }, total - idle)
+      this.set({ state: 'idle' }, idle)
+      this.set({ state: 'waiting' }, waiting)
+    },
+  })
+  new Gauge({
+    name: 'holdfast_accept_queue',
+    help: 'Orders waiting for their verdict.',
+    registers,
+    collect() {
+      this.set(acceptor.queued())
+    },
+  })
+  new Gauge({
+    name: 'holdfast_leased_addresses',
+    help: 'Unused payment addresses in memory.',
+    labelNames: ['network'],
+    registers,
+    collect() {
+      for (const [network, lease] of leases) this.set({ network }, lease.size())
+    },
+  })
+}
+
+await main().catch((error: unknown) => {
+  const isSetUp = error instanceof ConfigError || error instanceof SecretError
+  process.stderr.write(`${isSetUp ? error.message : 'api failed'}\n`)
+  if (!isSetUp) createLogger({ process: 'api', level: 'error' }).fatal({ err: error }, 'api failed')
+  process.exitCode = 1
+})
