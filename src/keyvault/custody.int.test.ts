@@ -40,10 +40,10 @@ const ringOf = (primary: number, seeds: Readonly<Record<number, number>> = { 1: 
     'production',
   )
 
-const custodyOf = (ring = ringOf(1), keysPerDerivation = 256) =>
+const custodyOf = (ring = ringOf(1), keysPerDerivation = 256, iterations = ITERATIONS) =>
   createCustody({
     database: keys,
-    epochs: createEpochBook({ database: keys, ring, keysPerDerivation, iterations: ITERATIONS }),
+    epochs: createEpochBook({ database: keys, ring, keysPerDerivation, iterations }),
   })
 
 const COLUMNS = `key_id as "keyId", network, asset, address, tier, format_version as "formatVersion",
@@ -128,14 +128,15 @@ describe('making addresses', () => {
 })
 
 describe('retiring keys', () => {
-  it('seals the key anew under the primary version, once, and the old envelope opens no more', async () => {
+  it('seals the key anew under the present version and iterations, once, and the old envelope opens no more', async () => {
     await custodyOf(ringOf(1)).makeAddresses('retire', 'ETH', 1)
     const before = onlyOf(await storedKeys('retire'))
     const orderId = await closeOrder('retire', before.address)
-    const custody = custodyOf(ringOf(2))
+    const custody = custodyOf(ringOf(2), 256, ITERATIONS + 1)
     await expect(custody.retireKeys()).resolves.toEqual({ done: [orderId], failed: [] })
     const after = onlyOf(await storedKeys('retire'))
     expect(after).toMatchObject({ tier: 'retired', envelopeVersion: 2, masterVersion: 2, keyId: before.keyId })
+    await expect(getEpoch(keys, after.epochId)).resolves.toMatchObject({ iterations: ITERATIONS + 1 })
     for (const part of ['salt', 'wrapNonce', 'wrapTag', 'wrappedKey', 'nonce', 'tag', 'ciphertext'] as const)
       expect(after[part].equals(before[part])).toBe(false)
     expect(await openStored(after)).toEqual(await openStored(before))

@@ -71,8 +71,7 @@ export function createCustody({ database, epochs }: { database: Database; epochs
   }
 }
 
-/** The maker of an asset's addresses. Throws where this build has none. */
-export function makerOf(asset: Asset): AddressMaker {
+function makerOf(asset: Asset): AddressMaker {
   const maker = ADDRESS_MAKERS[asset]
   if (maker === undefined) throw new Error(`no maker of ${asset} addresses`)
   return maker

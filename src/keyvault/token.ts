@@ -83,7 +83,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
       currentDate: new Date(nowMs),
     })
     const { exp, iat, principal } = readClaims(payload)
-    const maxAgeS = principal.roles.includes('admin') ? MAX_ADMIN_AGE_S : MAX_AGE_S
+    const maxAgeS = maxAgeOf(principal.roles)
     if (nowMs > (iat + maxAgeS + CLOCK_TOLERANCE_S) * 1_000) throw new Error('too old')
     return { principal, endsAtMs: Math.min(nowMs + CACHE_LIFE_MS, exp * 1_000, (iat + maxAgeS) * 1_000) }
   }
@@ -104,6 +104,8 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
 
 const refusal = (cause?: unknown): DomainError =>
   new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.', { cause })
+
+const maxAgeOf = (roles: readonly Role[]): number => (roles.includes('admin') ? MAX_ADMIN_AGE_S : MAX_AGE_S)
 
 /** C-25: a person's subject is the user id; a watcher's or service's is a name. No token speaks for both kinds. */
 function readClaims(payload: JWTPayload): { exp: number; iat: number; principal: Principal } {
@@ -126,7 +128,8 @@ export type DevelopmentTokenOptions = {
   audience: string
   roles: readonly Role[]
   subject: string
-  lifetimeS: number
+  /** Absent: as long as its roles allow. */
+  lifetimeS?: number
 }
 
 /** A token for the development stack and its CLI. In production tokens come from the shop's own issuer: SecretError. */
@@ -135,6 +138,7 @@ export async function signDevelopmentToken(options: DevelopmentTokenOptions): Pr
   if (options.secrets.mode === 'production' || signer === undefined)
     throw new SecretError('tokens are signed here in development only')
   const issuedAtS = Math.floor(Date.now() / 1_000)
+  const lifetimeS = options.lifetimeS ?? maxAgeOf(options.roles)
   return new SignJWT({ roles: [...options.roles] })
     .setProtectedHeader({ alg: ALGORITHM, typ: TYPE, kid: signer.kid })
     .setIssuer(options.issuer)
@@ -142,6 +146,6 @@ export async function signDevelopmentToken(options: DevelopmentTokenOptions): Pr
     .setSubject(options.subject)
     .setJti(crypto.randomUUID())
     .setIssuedAt(issuedAtS)
-    .setExpirationTime(issuedAtS + options.lifetimeS)
+    .setExpirationTime(issuedAtS + lifetimeS)
     .sign(hmacKeyOf(signer.key, 'sign'))
 }

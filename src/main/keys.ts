@@ -1,0 +1,172 @@
+// The keys process: keeps the pools of payment addresses full and seals the keys of closed orders anew. The only one
+// that holds the `key` ring and may read an envelope; it listens to nobody but its operators.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { ConfigError, enabledAssetsOf, loadConfig, networkOf, readSecretFile, type Config } from '../config.ts'
+import { countFreeAddresses } from '../db/address.ts'
+import { readRetireBacklog } from '../db/key.ts'
+import { newestMigration } from '../db/migrate.ts'
+import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import type { Asset } from '../domain/payment.ts'
+import { startMetricsListener } from '../http/metrics.ts'
+import { ADDRESS_MAKERS } from '../keyvault/address.ts'
+import { createCustody, type Custody } from '../keyvault/custody.ts'
+import { assertRingFits, createEpochBook } from '../keyvault/epoch.ts'
+import { loadRing, type Ring } from '../keyvault/ring.ts'
+import { SecretError } from '../keyvault/secret.ts'
+import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
+
+/** A turn with nothing to do costs three small queries. */
+const IDLE_MS = 250
+const RETRY_MS = 1_000
+/** Without a good turn for this long, something is wrong that a person should know of. */
+const MAX_TURN_AGE_MS = 15_000
+/** A turn that outlives this after SIGTERM is cut off, as a kill -9 would. */
+const STOP_WITHIN_MS = 8_000
+
+type Pool = { network: string; asset: Asset }
+type KeysMetrics = ReturnType<typeof createKeysMetrics>
+
+async function main(): Promise<void> {
+  const config = loadConfig('keys')
+  const logger = createLogger({ process: 'keys', level: config.HOLDFAST_LOG_LEVEL })
+  const registry = createRegistry('keys')
+  const metrics = createKeysMetrics(registry)
+  const stopping = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
+  stopping.signal.addEventListener('abort', () => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
+
+  const ring = readRing(config)
+  const pools = poolsOf(config)
+  const database = await openDatabase({
+    url: config.DATABASE_URL,
+    poolSize: config.DATABASE_POOL,
+    applicationName: 'holdfast-keys',
+  })
+  const epochs = createEpochBook({
+    database,
+    ring,
+    keysPerDerivation: config.HOLDFAST_KEYS_PER_DERIVATION,
+    iterations: config.HOLDFAST_PBKDF2_ITERATIONS,
+    onEpoch: () => metrics.epochs.inc(),
+  })
+  const custody = createCustody({ database, epochs })
+  const newest = await newestMigration()
+  let workedAtMs = Number.NEGATIVE_INFINITY
+  const listener = await startMetricsListener({
+    bind: config.HOLDFAST_METRICS_BIND,
+    port: config.HOLDFAST_METRICS_PORT,
+    registry,
+    isReady: async () =>
+      performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
+  })
+
+  try {
+    await untilStopped(stopping.signal, logger, async () => {
+      await assertRingFits(ring, database)
+      logger.info({ pools, target: config.HOLDFAST_POOL_TARGET }, 'keys ready')
+      return 'done'
+    })
+    await untilStopped(stopping.signal, logger, async () => {
+      const made = await fillPools({ database, custody, pools, target: config.HOLDFAST_POOL_TARGET, metrics })
+      const retired = await retireKeys({ database, custody, metrics, logger })
+      workedAtMs = performance.now()
+      return made + retired > 0 ? 'busy' : 'idle'
+    })
+  } finally {
+    epochs.close()
+    await listener.stop()
+    await database.close()
+  }
+  logger.info('keys stopped')
+}
+
+/** Takes turns until one is done or the process is told to stop. A wrong ring ends the process; all else passes. */
+async function untilStopped(
+  signal: AbortSignal,
+  logger: Logger,
+  turn: () => Promise<'busy' | 'idle' | 'done'>,
+): Promise<void> {
+  const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal }).catch(() => undefined)
+  while (!signal.aborted) {
+    try {
+      const result = await turn()
+      if (result === 'done') return
+      if (result === 'idle') await pause(IDLE_MS)
+    } catch (error) {
+      if (error instanceof SecretError) throw error
+      logger.warn({ err: error }, 'turn failed; trying again')
+      await pause(RETRY_MS)
+    }
+  }
+}
+
+function readRing(config: Config<'keys'>): Ring {
+  const variable = 'HOLDFAST_KEY_KEYRING_FILE'
+  return loadRing(variable, readSecretFile(variable, config[variable]), config.HOLDFAST_MODE)
+}
+
+/** Throws ConfigError for an asset that no address can be made of. */
+function poolsOf(config: Config<'keys'>): readonly Pool[] {
+  const assets = enabledAssetsOf(config.HOLDFAST_ENABLED_ASSETS)
+  const unmade = assets.filter((asset) => ADDRESS_MAKERS[asset] === undefined)
+  if (unmade.length > 0) throw new ConfigError(`HOLDFAST_ENABLED_ASSETS: no addresses of ${unmade.join(', ')} yet`)
+  return assets.map((asset) => ({ asset, network: networkOf(config, asset) }))
+}
+
+type FillOptions = {
+  database: Database
+  custody: Custody
+  pools: readonly Pool[]
+  target: number
+  metrics: KeysMetrics
+}
+
+/** At most one batch per pool, so that none waits for another to be full. Returns how many addresses were made. */
+async function fillPools({ database, custody, pools, target, metrics }: FillOptions): Promise<number> {
+  let total = 0
+  for (const { network, asset } of pools) {
+    const free = await countFreeAddresses(database, network, asset)
+    const made = free < target ? await custody.makeAddresses(network, asset, target - free) : 0
+    metrics.free.set({ network, asset }, free + made)
+    metrics.made.inc({ asset }, made)
+    total += made
+  }
+  return total
+}
+
+type RetireOptions = { database: Database; custody: Custody; metrics: KeysMetrics; logger: Logger }
+
+async function retireKeys({ database, custody, metrics, logger }: RetireOptions): Promise<number> {
+  const { done, failed } = await custody.retireKeys()
+  metrics.retired.inc(done.length)
+  metrics.retireFailed.inc(failed.length)
+  if (failed.length > 0) logger.error({ orderIds: failed }, 'payment keys do not open')
+  const { waiting, oldestS } = await readRetireBacklog(database)
+  metrics.backlog.set(waiting)
+  metrics.backlogAge.set(oldestS)
+  return done.length
+}
+
+function createKeysMetrics(registry: Registry) {
+  const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Counter({ name: `holdfast_${name}`, help, labelNames, registers: [registry] })
+  const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Gauge({ name: `holdfast_${name}`, help, labelNames, registers: [registry] })
+  return {
+    free: gauge('address_pool_free', 'Addresses that no process has leased.', 'network', 'asset'),
+    made: counter('keys_made_total', 'Payment keys made and sealed.', 'asset'),
+    epochs: counter('key_epochs_total', 'Epochs begun, each one run of PBKDF2.'),
+    retired: counter('keys_retired_total', 'Keys of closed orders sealed anew.'),
+    retireFailed: counter('keys_retire_failed_total', 'Times that a stored key did not open: a person must look.'),
+    backlog: gauge('key_retire_backlog', 'Closed orders whose key is still to be sealed anew.'),
+    backlogAge: gauge('key_retire_backlog_age_seconds', 'How long the first of them has waited.'),
+  }
+}
+
+await main().catch((error: unknown) => {
+  const isSetUp = error instanceof ConfigError || error instanceof SecretError
+  process.stderr.write(`${isSetUp ? error.message : 'keys failed'}\n`)
+  if (!isSetUp) createLogger({ process: 'keys', level: 'error' }).fatal({ err: error }, 'keys failed')
+  process.exitCode = 1
+})
