@@ -3,7 +3,6 @@
 // the children.
 
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -67,15 +66,13 @@ export async function spawnChild(options: ChildOptions): Promise<Child> {
     stdio: ['ignore', log.fd, log.fd],
     ...options.account,
   })
-  await log.close()
   const exited = new Promise<Exit>((resolve) => {
     started.once('exit', (code, signal) => resolve({ code, signal }))
   })
+  const unstartable = new Promise<Error>((resolve) => started.once('error', resolve))
+  await log.close()
   const { pid } = started
-  if (pid === undefined) {
-    const [reason] = (await once(started, 'error')) as [Error]
-    throw new StartError(`${options.name} could not be started: ${reason.message}`)
-  }
+  if (pid === undefined) throw new StartError(`${options.name} could not be started: ${(await unstartable).message}`)
   guard(pid)
   void exited.then(() => unguard(pid))
   const child: Child = {

@@ -30,7 +30,7 @@ func check(file string) error {
 	options, err := cli.NewProjectOptions(
 		[]string{file},
 		cli.WithWorkingDirectory(filepath.Dir(file)),
-		cli.WithName("holdfast"),
+		cli.WithOsEnv,
 		cli.WithProfiles([]string{"*"}),
 	)
 	if err != nil {

@@ -27,7 +27,7 @@ export function clockOf(ms) {
  */
 export async function withProgress(label, work) {
   const startedAt = Date.now()
-  const isTerminal = process.stderr.isTTY === true
+  const isTerminal = process.stderr.isTTY
   let detail = ''
   const draw = () => {
     const text = `${label} … ${clockOf(Date.now() - startedAt)}${detail && ` (${detail})`}`
