@@ -21,7 +21,7 @@ export type TestWorker = {
   database: Database
   client: Client
   namespace: string
-  /** Starts a worker, with some steps replaced. One at a time. */
+  /** Starts a worker, with some steps replaced; ends the one before. */
   run: (replace?: (real: Activities) => Partial<Activities>) => Promise<void>
   /** Ends the worker as a deployment would; the relays go on. */
   halt: () => Promise<void>
@@ -30,6 +30,7 @@ export type TestWorker = {
 
 const WORKFLOWS = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url))
 const DAY_HOURS = 24
+const FORCE_AFTER_MS = 5_000
 let bundle: ReturnType<typeof bundleWorkflowCode> | undefined
 
 /** The workflow code as production bundles it; made once per process. */
@@ -55,7 +56,7 @@ export async function createTestWorker(
   let running: Promise<void> | undefined
 
   const halt = async (): Promise<void> => {
-    worker?.shutdown()
+    if (worker?.getState() === 'RUNNING') worker.shutdown()
     await running
     worker = undefined
     running = undefined
@@ -65,6 +66,7 @@ export async function createTestWorker(
     client,
     namespace,
     run: async (replace) => {
+      await halt()
       const real = createActivities({ database })
       worker = await Worker.create({
         connection,
@@ -72,6 +74,8 @@ export async function createTestWorker(
         taskQueue: ORDER_TASK_QUEUE,
         workflowBundle: await workflowBundle(),
         activities: { ...real, ...replace?.(real) },
+        shutdownGraceTime: 0,
+        shutdownForceTime: FORCE_AFTER_MS,
         ...(options.maxCachedWorkflows !== undefined && { maxCachedWorkflows: options.maxCachedWorkflows }),
       })
       running = worker.run()

@@ -1,0 +1,340 @@
+// The order's life on a real Temporal server and a real Postgres: each ending, and each step failing and losing its answer.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { WorkflowUpdateFailedError } from '@temporalio/client'
+import { ApplicationFailure } from '@temporalio/common'
+import { recordReport, type Observation } from '../db/payment.ts'
+import { openDatabase, type Database } from '../db/pool.ts'
+import type { AcceptedOrder, ProposedOrder } from '../db/accept.ts'
+import type { CommandInput } from '../domain/command.ts'
+import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { recordHistory } from '../../test/support/history.ts'
+import { until } from '../../test/support/until.ts'
+import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
+import type { Activities } from '../activities/index.ts'
+import {
+  cancelUpdate,
+  deliverUpdate,
+  OPERATOR_ATTRIBUTE,
+  orderChanged,
+  orderWorkflowId,
+  retryCompensationUpdate,
+  shipUpdate,
+  skipCompensationUpdate,
+} from './message.ts'
+
+let test_: TestDatabase
+let api: Database
+let worker: TestWorker
+
+beforeAll(async () => {
+  test_ = await createTestDatabase()
+  api = await openDatabase({ url: test_.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
+  worker = await createTestWorker(test_)
+  await caughtUp()
+  await worker.run()
+}, 60_000)
+
+afterAll(async () => {
+  await worker.stop()
+  await api.close()
+  await test_.drop()
+})
+
+/** The watcher has read the chain up to now and beyond: what expiry waits for. */
+const caughtUp = () =>
+  test_.query(
+    `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
+     select 'ethereum', 1, 1, 1, 1, t, t from (select clock_timestamp() + interval '1 day' as t) later
+     on conflict (network) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
+  )
+
+async function newOrder(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
+  const { productId } = await putProduct(test_, { onHand: 10n })
+  return putOrder(test_, { lines: [buildLine({ productId, quantity: 2 })], ...overrides })
+}
+
+const observation = (order: AcceptedOrder, overrides: Partial<Observation> = {}): Observation => ({
+  reportId: randomBytes(32).toString('hex'),
+  network: order.network,
+  asset: order.asset,
+  txId: `0x${randomBytes(32).toString('hex')}`,
+  outputIndex: 0,
+  seq: 1,
+  state: 'final',
+  address: order.address,
+  amount: order.amountDue,
+  blockHeight: 10n,
+  blockHash: '0xab',
+  firstSeenAt: new Date(),
+  ...overrides,
+})
+
+const command = (overrides: Partial<CommandInput> = {}): CommandInput => ({
+  actor: 'user:7',
+  role: 'customer',
+  method: 'CancelOrder',
+  key: randomUUID(),
+  requestHash: randomBytes(32).toString('hex'),
+  ...overrides,
+})
+const fulfilment = { actor: 'user:9', role: 'fulfilment' } as const
+
+const handleOf = (order: AcceptedOrder) => worker.client.workflow.getHandle(orderWorkflowId(order.orderId))
+const statusOf = async (order: AcceptedOrder): Promise<string | undefined> => {
+  const [row] = await test_.query<{ status: string }>('select status from orders where order_id = $1', [order.orderId])
+  return row?.status
+}
+const stockOf = async (order: AcceptedOrder) => {
+  const [line] = order.lines
+  const [row] = await test_.query<{ on_hand: bigint; reserved: bigint }>(
+    'select on_hand, reserved from stock where product_id = $1',
+    [line?.productId],
+  )
+  return row
+}
+const reach = (order: AcceptedOrder, status: string) => until(async () => (await statusOf(order)) === status)
+const started = (order: AcceptedOrder) => until(() => handleOf(order).describe())
+/** Waits for the end of the workflow; its start may still be on the way. */
+async function resultOf(order: AcceptedOrder) {
+  await started(order)
+  return handleOf(order).result()
+}
+const pay = (order: AcceptedOrder) => recordReport(api, 'w1', [observation(order)])
+const ship = (order: AcceptedOrder) =>
+  handleOf(order).executeUpdate(shipUpdate, { args: [command({ ...fulfilment, method: 'MarkShipped' })] })
+const deliver = (order: AcceptedOrder) =>
+  handleOf(order).executeUpdate(deliverUpdate, { args: [command({ ...fulfilment, method: 'MarkDelivered' })] })
+const UNTOUCHED = { on_hand: 10n, reserved: 0n }
+const SOLD = { on_hand: 8n, reserved: 0n }
+
+test('an order that is paid, shipped and delivered ends with its units off the shelf, within 40 events', async () => {
+  const order = await newOrder()
+  const seen = observation(order, { state: 'seen' })
+  await recordReport(api, 'w1', [seen])
+  await until(
+    async () =>
+      (
+        await test_.query(`select from orders where order_id = $1 and payment_state = 'confirming'`, [order.orderId])
+      )[0],
+  )
+  await recordReport(api, 'w1', [{ ...seen, state: 'final', seq: 2, reportId: randomBytes(32).toString('hex') }])
+  await reach(order, 'processing')
+  expect(await ship(order)).toMatchObject({ ok: true, state: { status: 'shipped', reservation: 'consumed' } })
+  expect(await deliver(order)).toMatchObject({ ok: true, state: { status: 'delivered' } })
+  expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
+  expect(await stockOf(order)).toEqual(SOLD)
+  const { events } = await handleOf(order).fetchHistory()
+  expect(events?.length).toBeLessThanOrEqual(40)
+  await recordHistory(handleOf(order), 'delivered')
+})
+
+test('an order nobody pays expires and gives its stock back', async () => {
+  const order = await newOrder({ windowMs: 300, graceMs: 1 })
+  expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
+  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  await recordHistory(handleOf(order), 'expired')
+})
+
+test('an order its owner cancels gives its stock back, and cancelling it again is refused with its state', async () => {
+  const order = await newOrder()
+  await started(order)
+  const result = await handleOf(order).executeUpdate(cancelUpdate, { args: [command()] })
+  expect(result).toMatchObject({
+    ok: true,
+    state: { status: 'cancelled', cancelReason: 'customer', reservation: 'released' },
+  })
+  expect(await handleOf(order).result()).toEqual({ status: 'cancelled', cancelReason: 'customer' })
+  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  await recordHistory(handleOf(order), 'cancelled')
+})
+
+test('a command that does not fit the status is refused by the validator and leaves no trace', async () => {
+  const order = await newOrder()
+  await started(order)
+  await until(async () => (await handleOf(order).fetchHistory()).events?.some((event) => event.eventType === 7))
+  const before = (await handleOf(order).fetchHistory()).events?.length
+  const refused = await ship(order).catch((error: unknown) => error)
+  expect(refused).toBeInstanceOf(WorkflowUpdateFailedError)
+  expect((refused as WorkflowUpdateFailedError).cause).toMatchObject({ type: 'ORDER_STATUS' })
+  expect((await handleOf(order).fetchHistory()).events?.length).toBe(before)
+})
+
+test('the same command twice under one key has one effect and succeeds twice', async () => {
+  const order = await newOrder()
+  await pay(order)
+  await reach(order, 'processing')
+  const asked = command({ ...fulfilment, method: 'MarkShipped' })
+  await handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: 'a' })
+  const [again, other] = await test_.query<{ n: bigint }>(
+    `select count(*) as n from idempotency where method = 'MarkShipped' and key = $1`,
+    [asked.key],
+  )
+  expect([again, other]).toEqual([{ n: 1n }, undefined])
+  expect(await stockOf(order)).toEqual(SOLD)
+})
+
+test('an order paid in its window while every worker is stopped is never given away', async () => {
+  await worker.halt()
+  const order = await newOrder({ windowMs: 400, graceMs: 1 })
+  await pay(order)
+  // The relay's sweeper runs on: it must leave the order alone long after its window.
+  await until(
+    async () =>
+      (
+        await test_.query(
+          `select from invoice where order_id = $1 and expires_at < clock_timestamp() - interval '1 s'`,
+          [order.orderId],
+        )
+      )[0],
+  )
+  expect(await statusOf(order)).toBe('pending')
+  await worker.run()
+  await reach(order, 'processing')
+})
+
+test('an order whose window passes with every worker stopped gives its stock back on time', async () => {
+  await worker.halt()
+  const order = await newOrder({ windowMs: 300, graceMs: 1 })
+  await reach(order, 'cancelled')
+  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  await worker.run()
+  expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
+})
+
+test('a signal nobody had a reason to send changes nothing', async () => {
+  const order = await newOrder()
+  await started(order)
+  for (let sent = 0; sent < 5; sent += 1) await handleOf(order).signal(orderChanged)
+  await handleOf(order).executeUpdate(cancelUpdate, { args: [command()] })
+  expect(await handleOf(order).result()).toEqual({ status: 'cancelled', cancelReason: 'customer' })
+})
+
+test('a cancellation asked for in Temporal cancels as an admin would', async () => {
+  const order = await newOrder()
+  await started(order)
+  await handleOf(order).cancel()
+  expect(await handleOf(order).result()).toEqual({ status: 'cancelled', cancelReason: 'admin' })
+})
+
+test('a cancellation asked for in Temporal after shipping is ignored', async () => {
+  const order = await newOrder()
+  await pay(order)
+  await reach(order, 'processing')
+  await ship(order)
+  await handleOf(order).cancel()
+  expect(await deliver(order)).toMatchObject({ ok: true })
+  expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
+})
+
+test('money that comes after the end is stored, visible and owed back, and the order stays ended', async () => {
+  const order = await newOrder({ windowMs: 200, graceMs: 1 })
+  await resultOf(order)
+  await recordReport(api, 'w1', [observation(order)])
+  await until(
+    async () =>
+      (
+        await test_.query(`select from refund_due where order_id = $1 and amount = $2`, [
+          order.orderId,
+          order.amountDue,
+        ])
+      )[0],
+  )
+  const [row] = await test_.query(`select status, payment_state, payment_flags from orders where order_id = $1`, [
+    order.orderId,
+  ])
+  expect(row).toEqual({ status: 'cancelled', payment_state: 'unresolved', payment_flags: ['late'] })
+})
+
+test('a run that a later one has replaced is refused for good', async () => {
+  const order = await newOrder()
+  await started(order)
+  await until(
+    async () => (await test_.query(`select from orders where order_id = $1 and generation = 1`, [order.orderId]))[0],
+  )
+  await test_.query(`update orders set generation = 2, step = 0 where order_id = $1`, [order.orderId])
+  await handleOf(order).signal(orderChanged)
+  await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'STALE_RUN' } } })
+  expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
+})
+
+const STEPS = ['reserveStock', 'assessPayments', 'runCommand'] as const
+type Fault = 'fails' | 'succeeds but loses its answer'
+
+/** The first call of a step goes wrong. */
+const withFault =
+  (name: keyof Activities, fault: Fault) =>
+  (real: Activities): Partial<Activities> => {
+    let isFirst = true
+    const act = real[name] as (...args: unknown[]) => Promise<never>
+    return {
+      [name]: async (...args: unknown[]) => {
+        const isFaulty = isFirst
+        isFirst = false
+        if (isFaulty && fault === 'succeeds but loses its answer') await act(...args)
+        if (isFaulty) throw ApplicationFailure.retryable('injected', 'INJECTED')
+        return act(...args)
+      },
+    }
+  }
+
+test.each(
+  STEPS.flatMap((name) => (['fails', 'succeeds but loses its answer'] as const).map((fault) => ({ name, fault }))),
+)('an order is delivered once although $name $fault', async ({ name, fault }) => {
+  await worker.run(withFault(name, fault))
+  const order = await newOrder()
+  await pay(order)
+  await reach(order, 'processing')
+  expect(await ship(order)).toMatchObject({ ok: true })
+  expect(await deliver(order)).toMatchObject({ ok: true })
+  expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
+  expect(await stockOf(order)).toEqual(SOLD)
+})
+
+test.each(['fails', 'succeeds but loses its answer'] as const)(
+  'an order expires once although expireOrder %s',
+  async (fault) => {
+    await worker.run(withFault('expireOrder', fault))
+    const order = await newOrder({ windowMs: 200, graceMs: 1 })
+    expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
+    expect(await stockOf(order)).toEqual(UNTOUCHED)
+  },
+)
+
+test('an undo step that cannot finish waits for an operator, who retries it', async () => {
+  let isBroken = true
+  await worker.run((real) => ({
+    reserveStock: async () => {
+      throw ApplicationFailure.nonRetryable('injected', 'NOT_FOUND')
+    },
+    releaseStock: async (fence) => {
+      if (isBroken) throw ApplicationFailure.nonRetryable('injected', 'NOT_FOUND')
+      return real.releaseStock(fence)
+    },
+  }))
+  const order = await newOrder()
+  await started(order)
+  await until(async () => (await handleOf(order).describe()).typedSearchAttributes.get(OPERATOR_ATTRIBUTE) === true)
+  expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
+  isBroken = false
+  await handleOf(order).executeUpdate(retryCompensationUpdate, { args: [{ operator: 'ann', reason: 'mended' }] })
+  await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'NOT_FOUND' } } })
+  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  await recordHistory(handleOf(order), 'parked')
+})
+
+test('an undo step that an operator skips is left undone', async () => {
+  const refuse = async (): Promise<never> => {
+    throw ApplicationFailure.nonRetryable('injected', 'NOT_FOUND')
+  }
+  await worker.run(() => ({ reserveStock: refuse, releaseStock: refuse }))
+  const order = await newOrder()
+  await started(order)
+  await until(async () => (await handleOf(order).describe()).typedSearchAttributes.get(OPERATOR_ATTRIBUTE) === true)
+  await handleOf(order).executeUpdate(skipCompensationUpdate, { args: [{ operator: 'ann', reason: 'done by hand' }] })
+  await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'NOT_FOUND' } } })
+  expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
+  await worker.run()
+})

@@ -1,0 +1,39 @@
+// Recorded histories: what the replay tests hold new workflow code against. Written again only when asked to
+// (HOLDFAST_RECORD=1), from runs of the real workflow on a real server.
+
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { WorkflowHandle } from '@temporalio/client'
+import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js'
+import proto from '@temporalio/proto'
+
+const DIR = fileURLToPath(new URL('../replay/histories/', import.meta.url))
+
+export const isRecording = process.env['HOLDFAST_RECORD'] === '1'
+
+/** Keeps the history of a run under a path's name, when recording. */
+export async function recordHistory(handle: WorkflowHandle, path: string): Promise<void> {
+  if (!isRecording) return
+  const history = await handle.fetchHistory()
+  await mkdir(DIR, { recursive: true })
+  const json = proto.temporal.api.history.v1.History.toObject(
+    proto.temporal.api.history.v1.History.fromObject(history),
+    {
+      longs: String,
+      enums: String,
+      bytes: String,
+    },
+  )
+  await writeFile(`${DIR}${path}.json`, `${JSON.stringify(json, undefined, 1)}\n`)
+}
+
+/** Every recorded history by path. */
+export async function readHistories(): Promise<{ path: string; history: ReturnType<typeof historyFromJSON> }[]> {
+  const files = (await readdir(DIR)).filter((name) => name.endsWith('.json')).sort()
+  return Promise.all(
+    files.map(async (name) => ({
+      path: name.replace('.json', ''),
+      history: proto.temporal.api.history.v1.History.fromObject(JSON.parse(await readFile(`${DIR}${name}`, 'utf8'))),
+    })),
+  )
+}
