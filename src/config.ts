@@ -21,8 +21,13 @@ const base = {
   HOLDFAST_LOG_LEVEL: logLevel,
   HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
 }
-const database = {
+const databaseLogin = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  /** For a URL without a password: where secrets are mounted as files, it need not be in the environment. */
+  DATABASE_PASSWORD_FILE: z.string().min(1).optional(),
+}
+const database = {
+  ...databaseLogin,
   DATABASE_POOL: z.coerce.number().int().min(1).max(20).default(10),
 }
 const temporal = {
@@ -118,7 +123,7 @@ const WATCHER = z.object({
   HOLDFAST_MAX_BLOCK_AGE_MS: durationMs.optional(),
 })
 
-const MIGRATE = z.object({ ...base, DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }) })
+const MIGRATE = z.object({ ...base, ...databaseLogin })
 
 /** Who starts a development stack. tools/setup.mjs says where the programs are. */
 const STACK = z.object({
@@ -158,7 +163,29 @@ export function loadConfig<P extends ProcessName>(process_: P, env: NodeJS.Proce
     throw new ConfigError(`${process_} cannot start; set these variables:\n${lines.join('\n')}`)
   }
   refuseUnsafe(result.data.HOLDFAST_MODE, env)
-  return Object.freeze(result.data) as Config<P>
+  return Object.freeze(withPassword(result.data)) as Config<P>
+}
+
+/** DATABASE_URL with the password of DATABASE_PASSWORD_FILE, where that is set. */
+function withPassword<Data extends object>(data: Data): Data {
+  if (!('DATABASE_PASSWORD_FILE' in data) || !('DATABASE_URL' in data)) return data
+  const url = new URL(String(data.DATABASE_URL))
+  url.password = encodeURIComponent(readSecretFile('DATABASE_PASSWORD_FILE', String(data.DATABASE_PASSWORD_FILE)))
+  return { ...data, DATABASE_URL: url.href }
+}
+
+export type Variable = { name: string; isRequired: boolean; default: string | undefined }
+
+/** The variables of one process, for the tests that hold documents and deployments to them. */
+export function variablesOf(process_: ProcessName): Variable[] {
+  return Object.entries<z.ZodType>(SCHEMAS[process_].shape).map(([name, type]) => {
+    const unset = type.safeParse(undefined)
+    return {
+      name,
+      isRequired: !unset.success,
+      default: unset.data === undefined ? undefined : String(unset.data),
+    }
+  })
 }
 
 /** What the environment says to the processes of a stack: variables that they read, to be passed on to them. */

@@ -1,0 +1,63 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from '@jest/globals'
+import { ConfigError, loadConfig, variablesOf } from './config.ts'
+
+const MIGRATE = { DATABASE_URL: 'postgresql://migrator@db:5432/holdfast' }
+
+/** What loading throws, as the operator reads it. */
+function refusal(load: () => unknown): string {
+  try {
+    load()
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+  throw new Error('it was accepted')
+}
+
+test('a process that lacks a variable says which, and starts nothing', () => {
+  const message = refusal(() => loadConfig('watcher', { ...MIGRATE, HOLDFAST_ETH_RPC_URL: 'http://node:8545' }))
+  expect(message).toContain('watcher cannot start')
+  expect(message).toContain('HOLDFAST_SOURCE_SECRET_FILE')
+  expect(message).toContain('HOLDFAST_WATCHER_TOKEN_FILE')
+  expect(message).not.toContain('HOLDFAST_ETH_RPC_URL')
+})
+
+test('the password of the database is read from its file, and any character in it survives', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'holdfast-config-')), 'password')
+  writeFileSync(file, 'p@ss/w:rd%41 ?#\n')
+  const { DATABASE_URL } = loadConfig('migrate', { ...MIGRATE, DATABASE_PASSWORD_FILE: file })
+  const url = new URL(DATABASE_URL)
+  expect(decodeURIComponent(url.password)).toBe('p@ss/w:rd%41 ?#')
+  expect(`${url.username} ${url.host}${url.pathname}`).toBe('migrator db:5432/holdfast')
+})
+
+test('a password file that cannot be read is named by its variable, never by its content', () => {
+  const message = refusal(() => loadConfig('migrate', { ...MIGRATE, DATABASE_PASSWORD_FILE: '/nowhere/password' }))
+  expect(message).toBe('DATABASE_PASSWORD_FILE: cannot read the file it names')
+})
+
+test('the configuration is frozen', () => {
+  expect(Object.isFrozen(loadConfig('migrate', MIGRATE))).toBe(true)
+})
+
+test('fewer confirmations than the table demands are refused', () => {
+  const message = refusal(() => loadConfig('watcher', { ...MIGRATE, HOLDFAST_ETH_CONFIRMATIONS: '11' }))
+  expect(message).toContain('HOLDFAST_ETH_CONFIRMATIONS')
+})
+
+test.each(['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS'])(
+  '%s, which prints tokens, keeps a process in production from starting',
+  (name) => {
+    expect(refusal(() => loadConfig('migrate', { ...MIGRATE, [name]: 'all' }))).toContain(name)
+    expect(loadConfig('migrate', { ...MIGRATE, [name]: 'all', HOLDFAST_MODE: 'development' }).DATABASE_URL).toBe(
+      MIGRATE.DATABASE_URL,
+    )
+  },
+)
+
+test('production is the mode of a process that is told nothing', () => {
+  expect(variablesOf('api').find(({ name }) => name === 'HOLDFAST_MODE')?.default).toBe('production')
+})
