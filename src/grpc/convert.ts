@@ -7,6 +7,7 @@ import type { OrderStanding, OrderSummary, OrderToShip, OrderView } from '../db/
 import type { StockView } from '../db/stock.ts'
 import { formatFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
+import { formatAddress } from '../keyvault/address.ts'
 import type { Product } from './gen/holdfast/v1/catalog.ts'
 import {
   CancelReason,
@@ -35,7 +36,7 @@ type Quote = Pick<AcceptedOrder, 'network' | 'asset' | 'address' | 'amountDue' |
 
 const paymentRequestMessage = (quote: Quote): PaymentRequest => ({
   network: quote.network,
-  address: quote.address,
+  address: formatAddress(quote.asset, quote.address),
   amount: amountMessage(quote.asset, quote.amountDue),
   rate: formatFiat(quote.rateMinor),
   expiresAt: quote.expiresAt,

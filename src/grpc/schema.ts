@@ -55,7 +55,11 @@ export const PAYMENT_REPORT = z.strictObject({
           outputIndex: whole(0),
           seq: whole(1),
           state: word(transferState),
-          address: z.string().regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address'),
+          // Ethereum's are shown with a checksum in their letter case, and stored and matched without.
+          address: z
+            .string()
+            .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
+            .transform((address) => (address.startsWith('0x') ? address.toLowerCase() : address)),
           units,
           blockHeight: whole64(0n, MAX_INT64).optional(),
           blockHash: z
