@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs'
+import { Metadata, status } from '@grpc/grpc-js'
+import { describe, expect, test } from '@jest/globals'
+import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
+import { NOBODY, type CallRecord } from './call.ts'
+import { DETAILS_KEY, readDetails } from './detail.ts'
+import { ErrorReason } from './gen/holdfast/v1/error_reason.ts'
+import { CODES, MAX_VIOLATIONS, statusOf } from './status.ts'
+
+const REASONS = Object.keys(FAILURES) as FailureReason[]
+const MAX_DETAIL_BYTES = 4_096
+
+const buildRecord = (): CallRecord => ({
+  path: '/holdfast.v1.OrderService/GetOrder',
+  requestId: 'request-1',
+  peer: '127.0.0.1',
+  startedAt: 0,
+  principal: NOBODY,
+  orderId: undefined,
+  isReplay: false,
+  failure: undefined,
+})
+const detailOf = (error: unknown, record = buildRecord()) =>
+  readDetails(statusOf(error, record).metadata ?? new Metadata())
+
+describe('reasons', () => {
+  const proto = readFileSync(new URL('../../proto/holdfast/v1/error_reason.proto', import.meta.url), 'utf8')
+
+  test('the proto lists exactly the reasons of the domain', () => {
+    const listed = Object.keys(ErrorReason).filter((name) => !/UNSPECIFIED|UNRECOGNIZED/.test(name))
+    expect(listed.sort()).toEqual(REASONS.map((reason) => `ERROR_REASON_${reason}`).sort())
+  })
+
+  test.each(REASONS)('%s is documented with its code and an example', (reason) => {
+    const block = proto.split(`ERROR_REASON_${reason} =`)[0]?.split('\n\n').at(-1) ?? ''
+    expect(block).toContain(`// ${status[CODES[FAILURES[reason]]]}. `)
+    expect(block).toContain(`"reason": "${reason}"`)
+  })
+
+  test.each(REASONS.filter((reason) => FAILURES[reason] !== 'bug'))(
+    '%s reaches the caller with its code and words',
+    (reason) => {
+      const error = new DomainError(reason, 'What happened.', { metadata: { product_id: 'tea' } })
+      const sent = statusOf(error, buildRecord())
+      expect(sent).toMatchObject({ code: CODES[FAILURES[reason]], details: 'What happened.' })
+      expect(detailOf(error)).toMatchObject({ reason, metadata: { product_id: 'tea' } })
+    },
+  )
+})
+
+test('an unexpected error is INTERNAL with an incident id, and nothing of its own text', () => {
+  const record = buildRecord()
+  const sent = statusOf(new Error('duplicate key value violates unique constraint "orders_pk"'), record)
+  expect(sent.code).toBe(status.INTERNAL)
+  expect(sent.details).toBe('Something went wrong on our side.')
+  const { reason, metadata } = readDetails(sent.metadata ?? new Metadata())
+  expect(reason).toBe('INTERNAL')
+  expect(metadata).toEqual({ incident_id: record.failure?.incidentId })
+  expect(String(sent.metadata?.get(DETAILS_KEY)[0])).not.toContain('orders_pk')
+})
+
+test('a bug that the domain itself found keeps its words to the log', () => {
+  const record = buildRecord()
+  const error = new DomainError('INTERNAL', 'The database holds an amount that is not money.')
+  expect(statusOf(error, record).details).toBe('Something went wrong on our side.')
+  expect(record.failure?.cause).toBe(error)
+})
+
+test('a database that is down is UNAVAILABLE and says when to come back', () => {
+  const error = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+  expect(statusOf(error, buildRecord()).code).toBe(status.UNAVAILABLE)
+  expect(detailOf(error)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', retryAfterMs: 1_000 })
+})
+
+test('whatever passes with time names a delay', () => {
+  expect(detailOf(new DomainError('SHUTTING_DOWN', 'Stopping.')).retryAfterMs).toBe(500)
+  expect(detailOf(new DomainError('ADDRESS_POOL_EMPTY', 'None.', { retryAfterMs: 1_250 })).retryAfterMs).toBe(1_250)
+  expect(detailOf(new DomainError('ORDER_STATUS', 'Shipped.')).retryAfterMs).toBeUndefined()
+})
+
+test('the details stay small however many fields are wrong', () => {
+  const violations = Array.from({ length: 500 }, (_, at) => ({
+    field: `lines[${at}].expected_unit_price`,
+    description: 'x'.repeat(64),
+  }))
+  const sent = statusOf(new DomainError('FIELD_INVALID', 'Wrong.', { violations }), buildRecord())
+  expect(readDetails(sent.metadata ?? new Metadata()).violations).toHaveLength(MAX_VIOLATIONS)
+  expect((sent.metadata?.get(DETAILS_KEY)[0] as Buffer).length).toBeLessThanOrEqual(MAX_DETAIL_BYTES)
+})
+
+test('what must hold first is listed as preconditions', () => {
+  const violations = [{ field: 'tea', description: 'wanted 3, available 1' }]
+  expect(detailOf(new DomainError('OUT_OF_STOCK', 'Gone.', { violations })).violations).toEqual(violations)
+})
