@@ -18,12 +18,14 @@ begin
       execute format('alter role %I set transaction_timeout = %L', name, '5s');
     end if;
   end loop;
-  -- The migrating role acts as the owner, and once gives a function to app_worker; superusers may already.
-  foreach name in array array['holdfast_owner', 'app_worker'] loop
-    if not pg_has_role(current_user, name, 'set') then
-      execute format('grant %I to %I with inherit false, set true', name, current_user);
-    end if;
-  end loop;
+  -- The migrating role acts as the owner, with the owner's rights, and once gives a function of the owner's to
+  -- app_worker; superusers may already.
+  if not pg_has_role(current_user, 'holdfast_owner', 'usage') or not pg_has_role(current_user, 'holdfast_owner', 'set') then
+    execute format('grant holdfast_owner to %I with inherit true, set true', current_user);
+  end if;
+  if not pg_has_role(current_user, 'app_worker', 'set') then
+    execute format('grant app_worker to %I with inherit false, set true', current_user);
+  end if;
   -- The fixed search path is what makes unqualified names safe for every role.
   foreach name in array array['app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor', 'analytics', 'holdfast_owner'] loop
     execute format('alter role %I in database %I set search_path = holdfast, pg_catalog', name, current_database());

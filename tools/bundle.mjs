@@ -1,13 +1,14 @@
-// Bundles the workflows into dist/workflow-bundle.js, as a worker in production loads them. Fails when workflow code
-// reaches what its sandbox does not have.
+// Bundles the workflows into workflow-bundle.js, as a worker in production loads them. Fails when workflow code reaches
+// what its sandbox does not have. `node tools/bundle.mjs [FOLDER]`
 
 import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundleWorkflowCode } from '@temporalio/worker'
 
-const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url))
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const folder = process.argv[2] ?? join(ROOT, 'dist')
 
-const { code } = await bundleWorkflowCode({ workflowsPath: path('src/workflows/index.ts') })
-await mkdir(path('dist'), { recursive: true })
-await writeFile(path('dist/workflow-bundle.js'), code)
-console.log(`dist/workflow-bundle.js: ${Math.round(code.length / 1024)} KiB`)
+const { code } = await bundleWorkflowCode({ workflowsPath: join(ROOT, 'src/workflows/index.ts') })
+await mkdir(folder, { recursive: true })
+await writeFile(join(folder, 'workflow-bundle.js'), code)

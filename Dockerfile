@@ -1,0 +1,22 @@
+# One image for all processes; docker-compose.yml says which one a container runs. Debian, because the Temporal SDK's
+# native part is built for glibc.
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY tools/bundle.mjs tools/
+COPY src src
+RUN npm run build && npm prune --omit=dev --ignore-scripts
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY migrations migrations
+COPY proto/holdfast.binpb proto/
+USER node
+ENTRYPOINT ["node", "--enable-source-maps"]

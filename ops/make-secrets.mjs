@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+// Makes what docker-compose.yml mounts as secrets, each in a file of its own under secrets/; what is there already is
+// left alone. `node ops/make-secrets.mjs [FOLDER]`
+
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const SECRET_BYTES = 32
+/** The folder is closed to others; what is in it is open, since containers read it as users of their own. */
+const FOLDER_MODE = 0o700
+const SHARED_MODE = 0o755
+const FILE_MODE = 0o444
+
+const folder = process.argv[2] ?? 'secrets'
+const secret = () => randomBytes(SECRET_BYTES).toString('base64')
+const password = () => randomBytes(SECRET_BYTES).toString('hex')
+const keyring = () => ({ primary: 2, versions: [1, 2].map((version) => ({ version, secret: secret() })) })
+
+const sourceSecret = secret()
+const FILES = {
+  postgres_password: password(),
+  migrator_password: password(),
+  temporal_password: password(),
+  app_api_password: password(),
+  app_worker_password: password(),
+  app_keys_password: password(),
+  watcher_password: password(),
+  order_id_secret: secret(),
+  'jwt_secrets.json': { keys: [{ kid: '1', secret: secret() }] },
+  'pii_keyring.json': keyring(),
+  'key_keyring.json': keyring(),
+}
+/** The two sides of one secret are made together or not at all. */
+const SOURCE_FILES = {
+  source_secret: sourceSecret,
+  'sources.json': { sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [sourceSecret] }] },
+}
+
+const write = (name, value) =>
+  writeFileSync(join(folder, name), `${typeof value === 'string' ? value : JSON.stringify(value)}\n`, {
+    mode: FILE_MODE,
+    flag: 'wx',
+  })
+const isMissing = (name) => !existsSync(join(folder, name))
+
+mkdirSync(folder, { recursive: true, mode: FOLDER_MODE })
+mkdirSync(join(folder, 'watcher_token'), { recursive: true, mode: SHARED_MODE })
+for (const [name, value] of Object.entries(FILES)) if (isMissing(name)) write(name, value)
+if (Object.keys(SOURCE_FILES).every(isMissing)) {
+  for (const [name, value] of Object.entries(SOURCE_FILES)) write(name, value)
+}
+console.log(
+  `${folder}: ready. Have the issuer of your access tokens keep one for role watcher, subject watcher-1, in ` +
+    `${folder}/watcher_token/token.`,
+)

@@ -1,0 +1,11 @@
+-- Run after each migration, by the migrator: lets the processes log in. Passwords are read anew each time, so that
+-- changing one is to write its file and to run this again.
+\set app_api_password `cat /run/secrets/app_api_password`
+\set app_worker_password `cat /run/secrets/app_worker_password`
+\set app_keys_password `cat /run/secrets/app_keys_password`
+\set watcher_password `cat /run/secrets/watcher_password`
+
+alter role app_api login password :'app_api_password';
+alter role app_worker login password :'app_worker_password';
+alter role app_keys login password :'app_keys_password';
+alter role watcher login password :'watcher_password';

@@ -1,0 +1,18 @@
+#!/bin/sh
+# What src/servers/namespace.ts does for a server of our own: two namespaces and the search attributes by which
+# operators find orders. Safe to repeat.
+set -eu
+
+ensure_namespace() {
+  temporal operator namespace describe --namespace "$1" >/dev/null 2>&1 ||
+    temporal operator namespace create --namespace "$1" --retention "$2"
+  known=$(temporal operator search-attribute list --namespace "$1")
+  for attribute in Asset:Keyword PaymentDeadline:Datetime OrderStatus:Keyword NeedsOperator:Bool; do
+    name=${attribute%:*}
+    echo "$known" | grep -qw "$name" ||
+      temporal operator search-attribute create --namespace "$1" --name "$name" --type "${attribute#*:}"
+  done
+}
+
+ensure_namespace holdfast 720h
+ensure_namespace holdfast-background 24h

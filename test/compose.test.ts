@@ -1,0 +1,181 @@
+// No container engine runs these tests: what docker-compose.yml and the Dockerfile name is compared with what exists.
+// `npm run check` also loads the file by the Compose specification's own library (tools/compose-check).
+
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from '@jest/globals'
+import { parse } from 'yaml'
+import { variablesOf, type ProcessName } from '../src/config.ts'
+import { loadRing } from '../src/keyvault/ring.ts'
+import { parseSecret } from '../src/keyvault/secret.ts'
+import { loadSources } from '../src/keyvault/signature.ts'
+import { loadTokenSecrets } from '../src/keyvault/token.ts'
+import { NAMESPACE_RETENTION_HOURS, SEARCH_ATTRIBUTES } from '../src/servers/namespace.ts'
+import { findSources, readSource, ROOT } from './support/source.ts'
+
+type Service = {
+  image: string
+  command: string[]
+  environment?: Record<string, string>
+  secrets?: string[]
+  volumes?: string[]
+  ports?: string[]
+}
+type Compose = { services: Record<string, Service>; secrets: Record<string, { file: string }> }
+
+const { services, secrets } = parse(readSource('docker-compose.yml'), { merge: true }) as Compose
+const ours = Object.entries(services).filter(([, { image }]) => image.startsWith('holdfast:'))
+const processOf = ({ command }: Service): string => command[0]?.replace(/^dist\/main\/(\w+)\.js$/, '$1') ?? ''
+const portIn = (process_: ProcessName, name: string): string | undefined =>
+  variablesOf(process_).find((variable) => variable.name === name)?.default
+
+let secretsDir: string
+beforeAll(() => {
+  secretsDir = mkdtempSync(join(tmpdir(), 'holdfast-secrets-'))
+  execFileSync(process.execPath, [join(ROOT, 'ops/make-secrets.mjs'), secretsDir])
+})
+
+test('the processes of production each have a service', () => {
+  expect(ours.map(([, service]) => processOf(service))).toEqual(['migrate', 'api', 'worker', 'keys', 'watcher'])
+})
+
+describe.each(ours)('the service %s', (_name, service) => {
+  const process_ = processOf(service) as ProcessName
+  const environment = service.environment ?? {}
+
+  test('runs a file that the image has', () => {
+    expect(findSources(`src/main/${process_}.ts`)).toHaveLength(1)
+  })
+
+  test('sets only variables that its process reads, and all that it needs', () => {
+    const variables = variablesOf(process_)
+    expect(Object.keys(environment).filter((name) => !variables.some((known) => known.name === name))).toEqual([])
+    expect(variables.filter(({ name, isRequired }) => isRequired && !(name in environment))).toEqual([])
+  })
+
+  test('has the secrets that its variables name, and no others', () => {
+    const named = Object.values(environment).flatMap((value) => /^\/run\/secrets\/(.+)$/.exec(value)?.[1] ?? [])
+    expect(named.toSorted()).toEqual((service.secrets ?? []).toSorted())
+  })
+
+  test('logs in by a role that gets its password from the file it is given', () => {
+    const { username, password } = new URL(environment['DATABASE_URL'] ?? '')
+    const sql = readSource(username === 'holdfast_migrator' ? 'ops/postgres/init.sql' : 'ops/postgres/login.sql')
+    const secret = environment['DATABASE_PASSWORD_FILE']
+    expect(password).toBe('')
+    expect(sql).toContain(`cat ${secret}`)
+    expect(sql).toMatch(
+      new RegExp(`role ${username} login[^;]* password :'${username.replace(/^holdfast_/, '')}_password'`),
+    )
+  })
+
+  test('listens where others look for it', () => {
+    for (const port of service.ports ?? []) {
+      const [address, outer, inner] = port.split(':')
+      expect(address).toBe('127.0.0.1')
+      expect(outer).toBe(inner)
+      expect([portIn('api', 'HOLDFAST_GRPC_PORT'), portIn('api', 'HOLDFAST_ADMIN_PORT')]).toContain(inner)
+    }
+    expect(environment['HOLDFAST_METRICS_PORT']).toBe(portIn(process_, 'HOLDFAST_METRICS_PORT'))
+  })
+})
+
+test('every secret is defined, made by ops/make-secrets.mjs, and given to someone', () => {
+  const used = new Set(Object.values(services).flatMap((service) => service.secrets ?? []))
+  const made = readdirSync(secretsDir).filter((name) => name !== 'watcher_token')
+  expect(Object.keys(secrets).toSorted()).toEqual([...used].toSorted())
+  expect(
+    Object.values(secrets)
+      .map(({ file }) => file.replace('./secrets/', ''))
+      .toSorted(),
+  ).toEqual(made.toSorted())
+})
+
+test('production accepts the secrets that ops/make-secrets.mjs makes', () => {
+  const read = (name: string): string => readFileSync(join(secretsDir, name), 'utf8').trim()
+  expect(loadTokenSecrets(read('jwt_secrets.json'), 'production').keys).toHaveLength(1)
+  for (const name of ['pii_keyring.json', 'key_keyring.json']) loadRing(name, read(name), 'production')
+  expect(loadSources(read('sources.json'), 'production').has('watcher-1')).toBe(true)
+  for (const name of ['order_id_secret', 'source_secret']) parseSecret(name, read(name), 'production')
+})
+
+test('making secrets again changes none of them', () => {
+  const contents = (): string[] =>
+    readdirSync(secretsDir)
+      .filter((name) => name !== 'watcher_token')
+      .map((name) => readFileSync(join(secretsDir, name), 'utf8'))
+  const before = contents()
+  execFileSync(process.execPath, [join(ROOT, 'ops/make-secrets.mjs'), secretsDir])
+  expect(contents()).toEqual(before)
+})
+
+test('every file that is mounted exists', () => {
+  const mounted = Object.values(services)
+    .flatMap((service) => service.volumes ?? [])
+    .flatMap((volume) => /^\.\/([^:]+):/.exec(volume)?.[1] ?? [])
+    .filter((path) => !path.startsWith('secrets/'))
+  expect(mounted.filter((path) => findSources(path).length === 0)).toEqual([])
+  const commands = Object.values(services).map(({ command }) => command?.join(' ') ?? '')
+  const named = commands.flatMap((command) => [...command.matchAll(/\/ops\/([\w.-]+)/g)].map(([, name]) => name))
+  expect(named.filter((name) => findSources(`ops/*/${name}`).length !== 1)).toEqual([])
+})
+
+test('the images of Temporal are those of the servers that tests run on', () => {
+  const goMod = readSource('tools/temporal/go.mod')
+  const versionOf = (path: string): string | undefined => new RegExp(`${path} v(\\S+)`).exec(goMod)?.[1]
+  const server = versionOf('go.temporal.io/server')
+  expect(services['temporal']?.image).toBe(`temporalio/server:${server}`)
+  expect(services['temporal-schema']?.image).toBe(`temporalio/admin-tools:${server}`)
+  expect(services['temporal-namespaces']?.image).toBe(`temporalio/admin-tools:${server}`)
+  expect(services['temporal-ui']?.image).toBe(`temporalio/ui:${versionOf('github.com/temporalio/ui-server/v2')}`)
+})
+
+test('the namespaces and search attributes are those that the servers of our own get', () => {
+  const script = readSource('ops/temporal/namespaces.sh')
+  const namespaces = [...script.matchAll(/^ensure_namespace (\S+) (\d+)h$/gm)].map(([, name, hours]) => [
+    name,
+    Number(hours),
+  ])
+  expect(Object.fromEntries(namespaces)).toEqual(NAMESPACE_RETENTION_HOURS)
+  const attributes = /for attribute in (.+); do/
+    .exec(script)?.[1]
+    ?.split(' ')
+    .map((word) => word.split(':')[0])
+  expect(attributes).toEqual(Object.keys(SEARCH_ATTRIBUTES))
+})
+
+describe('the Dockerfile', () => {
+  const dockerfile = readSource('Dockerfile')
+
+  test('copies only what exists, and what .dockerignore lets through', () => {
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(
+      ([, paths]) => paths?.split(' ') ?? [],
+    )
+    expect(copied.filter((path) => findSources(path).length === 0)).toEqual([])
+    const allowed = readSource('.dockerignore')
+      .split('\n')
+      .filter((line) => line.startsWith('!'))
+    expect(copied.toSorted()).toEqual(allowed.map((line) => line.slice(1)).toSorted())
+  })
+
+  test('runs only scripts that package.json has', () => {
+    const { scripts } = JSON.parse(readSource('package.json')) as { scripts: Record<string, string> }
+    const run = [...dockerfile.matchAll(/npm run (\S+)/g)].map(([, name]) => name ?? '')
+    expect(run.filter((name) => !(name in scripts))).toEqual([])
+  })
+
+  test('ends as a user without rights, on the Node and version of this repository', () => {
+    const { version, devDependencies } = JSON.parse(readSource('package.json')) as {
+      version: string
+      devDependencies: Record<string, string>
+    }
+    expect(dockerfile).toMatch(/^USER node$/m)
+    const major = devDependencies['node']?.split('.')[0]
+    expect(dockerfile.match(/^FROM (\S+)/gm)).toEqual(Array(2).fill(`FROM node:${major}-bookworm-slim`))
+    expect(ours.map(([, { image }]) => image)).toEqual(
+      Array(ours.length).fill(`holdfast:\${HOLDFAST_VERSION:-${version}}`),
+    )
+  })
+})

@@ -1,0 +1,80 @@
+// The start of a deployment on a Postgres of its own: the scripts that docker-compose.yml runs, with no superuser after
+// the first of them, and then each process's login.
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { migrate, newestMigration } from '../src/db/migrate.ts'
+import { freePorts } from '../src/servers/port.ts'
+import { removePostgres, startPostgres, type Postgres } from '../src/servers/postgres.ts'
+import { readSource } from './support/source.ts'
+
+const MAX_CONNECTIONS = 20
+const START_WITHIN_MS = 60_000
+
+let dataDir: string
+let postgres: Postgres
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'holdfast-deployment-'))
+  const [port = 0] = await freePorts(1)
+  postgres = await startPostgres({ dataDir, port, maxConnections: MAX_CONNECTIONS })
+}, START_WITHIN_MS)
+afterAll(async () => {
+  await postgres?.stop()
+  await removePostgres(dataDir)
+  await rm(dataDir, { recursive: true })
+})
+
+/** In place of the mounted secrets: the file's name, which is a password as good as any here. */
+const urlAs = (role: string, database = 'holdfast'): string =>
+  `postgresql://${role}:${role.replace(/^holdfast_/, '')}_password@127.0.0.1:${postgres.port}/${database}`
+
+/** What psql does with a script of ours: variables are set from files, then named in quotes. */
+async function runScript(path: string, url: string): Promise<void> {
+  const statements = readSource(path)
+    .replace(/^\\set (\w+) `cat \/run\/secrets\/\1`$/gm, '')
+    .replace(/:'(\w+)'/g, "'$1'")
+    .replace(/^--.*$/gm, '')
+    .split(';')
+    .filter((text) => text.trim() !== '')
+  await query(url, ...statements)
+}
+
+async function query(url: string, ...texts: string[]): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    let rows: unknown[] = []
+    for (const text of texts) rows = (await client.query<object>(text)).rows
+    return rows
+  } finally {
+    await client.end()
+  }
+}
+
+test('a deployment is made by roles that are no superusers, and its processes can log in and nobody else can', async () => {
+  await runScript('ops/postgres/init.sql', postgres.urlOf('postgres'))
+  expect((await migrate(urlAs('holdfast_migrator'))).version).toBe(await newestMigration())
+  await runScript('ops/postgres/login.sql', urlAs('holdfast_migrator'))
+
+  for (const role of ['app_api', 'app_worker', 'app_keys', 'watcher']) {
+    expect(
+      await query(urlAs(role), 'select current_user as role, max(version)::int as version from schema_version'),
+    ).toEqual([{ role, version: await newestMigration() }])
+  }
+  await expect(query(urlAs('temporal'), 'select 1')).rejects.toThrow('permission denied for database "holdfast"')
+  expect(
+    await query(
+      urlAs('temporal', 'postgres'),
+      `select rolname::text as role from pg_roles where rolsuper or (rolcanlogin and rolname not in
+         ('holdfast_migrator', 'temporal', 'app_api', 'app_worker', 'app_keys', 'watcher'))`,
+    ),
+  ).toEqual([{ role: postgres.user }])
+})
+
+test('a second run of a deployment changes nothing', async () => {
+  expect((await migrate(urlAs('holdfast_migrator'))).applied).toEqual([])
+  await runScript('ops/postgres/login.sql', urlAs('holdfast_migrator'))
+})
