@@ -101,17 +101,16 @@ const RECLAIM = statement(
      where product_id = any ($1) and state = 'held' and expires_at <= clock_timestamp() limit ${RECLAIM_LIMIT}), true)`,
 )
 
-/**
- * @param deps.giveBack called with an address that turned out not to be needed; never for one that may be in use
- */
-export function createAcceptor(deps: {
+type Deps = {
   database: Pick<Database, 'run'>
+  /** Called with an address that turned out not to be needed; never with one that may be in use. */
   giveBack: (network: string, address: string) => void
-}): Acceptor {
-  const queue: Entry[] = []
+}
+
+export function createAcceptor(deps: Deps): Acceptor {
+  const batcher = createBatcher(deps)
   /** Calls under way by (user, key): the same attempt sent twice shares one decision. */
   const attempts = new Map<string, { requestHash: Buffer; verdict: Promise<AcceptVerdict> }>()
-  let inFlight = 0
 
   async function accept(order: ProposedOrder): Promise<AcceptVerdict> {
     const attempt = `${order.userId}:${order.key}`
@@ -122,82 +121,97 @@ export function createAcceptor(deps: {
         return shared.verdict === 'accepted' ? { ...shared, verdict: 'replayed' } : shared
       }
     }
-    const verdict = enqueue(order)
+    const verdict = batcher.enqueue(order)
     attempts.set(attempt, { requestHash: order.requestHash, verdict })
     return verdict.finally(() => attempts.delete(attempt))
   }
 
-  function enqueue(order: ProposedOrder): Promise<AcceptVerdict> {
-    if (queue.length >= MAX_QUEUED) {
-      deps.giveBack(order.network, order.address)
-      throw new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', {
-        retryAfterMs: RETRY_HINT_MS,
-      })
-    }
-    return new Promise((resolve, reject) => {
-      queue.push({ order, resolve, reject })
-      // After this turn of the event loop, so that what arrived together is decided together.
-      if (queue.length === 1) setImmediate(pump)
-    })
+  return { accept, queued: batcher.queued }
+}
+
+/** Collects what arrives while earlier batches are decided. */
+function createBatcher(deps: Deps) {
+  const queue: Entry[] = []
+  let inFlight = 0
+
+  const refuse = (entry: Entry, error: DomainError): void => {
+    deps.giveBack(entry.order.network, entry.order.address)
+    entry.reject(error)
   }
 
   function pump(): void {
     while (inFlight < MAX_IN_FLIGHT && queue.length > 0) {
-      const batch = takeBatch(queue, (entry) => {
-        deps.giveBack(entry.order.network, entry.order.address)
-        entry.reject(new DomainError('DEADLINE_EXCEEDED', 'The deadline passed before the order was looked at.'))
-      })
+      const batch = takeBatch(queue, (entry) =>
+        refuse(entry, new DomainError('DEADLINE_EXCEEDED', 'The deadline passed before the order was looked at.')),
+      )
       if (batch.length === 0) continue
       inFlight += 1
-      void settle(batch).finally(() => {
+      void settle(deps, batch).finally(() => {
         inFlight -= 1
         pump()
       })
     }
   }
 
-  /** Decides a batch; an SQL error is narrowed down by halves so that one order cannot fail the others. */
-  async function settle(batch: readonly Entry[]): Promise<void> {
-    try {
-      const rows = await decide(batch)
-      for (const row of rows) {
-        const entry = batch[row.ordinal]
-        if (entry === undefined) continue
-        const verdict = verdictOf(row)
-        const isUsed = 'order' in verdict && verdict.order.address === entry.order.address
-        if (!isUsed) deps.giveBack(entry.order.network, entry.order.address)
-        entry.resolve(verdict)
-      }
-    } catch (error) {
-      if (batch.length === 1 || isDatabaseDown(error)) {
-        for (const entry of batch) entry.reject(databaseFailure(error))
-        return
-      }
-      const middle = Math.ceil(batch.length / 2)
-      await settle(batch.slice(0, middle))
-      await settle(batch.slice(middle))
+  return {
+    queued: () => queue.length,
+    enqueue: (order: ProposedOrder): Promise<AcceptVerdict> =>
+      new Promise((resolve, reject) => {
+        const entry = { order, resolve, reject }
+        if (queue.length >= MAX_QUEUED) {
+          refuse(
+            entry,
+            new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', {
+              retryAfterMs: RETRY_HINT_MS,
+            }),
+          )
+          return
+        }
+        queue.push(entry)
+        // After this turn of the event loop, so that what arrived together is decided together.
+        if (queue.length === 1) setImmediate(pump)
+      }),
+  }
+}
+
+/** Decides a batch; an SQL error is narrowed down by halves so that one order cannot fail the others. */
+async function settle(deps: Deps, batch: readonly Entry[]): Promise<void> {
+  try {
+    for (const row of await decide(deps.database, batch)) {
+      const entry = batch[row.ordinal]
+      if (entry === undefined) continue
+      const verdict = verdictOf(row)
+      const isUsed = 'order' in verdict && verdict.order.address === entry.order.address
+      if (!isUsed) deps.giveBack(entry.order.network, entry.order.address)
+      entry.resolve(verdict)
     }
+  } catch (error) {
+    if (batch.length === 1 || isDatabaseDown(error)) {
+      for (const entry of batch) entry.reject(databaseFailure(error))
+      return
+    }
+    const middle = Math.ceil(batch.length / 2)
+    await settle(deps, batch.slice(0, middle))
+    await settle(deps, batch.slice(middle))
   }
+}
 
-  async function decide(batch: readonly Entry[]): Promise<VerdictRow[]> {
-    const deadline = Math.max(...batch.map((entry) => entry.order.deadline))
-    const orders = batch.map((entry, ordinal) => payloadOf(entry.order, ordinal))
-    const ask = (asked: typeof orders, isLastTry: boolean): Promise<VerdictRow[]> =>
-      retrying(() => deps.database.run<VerdictRow>(ACCEPT, [JSON.stringify(asked), isLastTry]), deadline)
-    const rows = await ask(orders, false)
-    const short = rows.filter((row) => row.verdict === 'reclaim')
-    if (short.length === 0) return rows
-    const products = new Set(short.flatMap((row) => row.detail?.shortages?.map((shortage) => shortage.p) ?? []))
-    await deps.database.run(RECLAIM, [[...products]])
-    const again = new Set(short.map((row) => row.ordinal))
-    const retried = await ask(
-      orders.filter((order) => again.has(order.i)),
-      true,
-    )
-    return [...rows.filter((row) => !again.has(row.ordinal)), ...retried]
-  }
-
-  return { accept, queued: () => queue.length }
+async function decide(database: Pick<Database, 'run'>, batch: readonly Entry[]): Promise<VerdictRow[]> {
+  const deadline = Math.max(...batch.map((entry) => entry.order.deadline))
+  const orders = batch.map((entry, ordinal) => payloadOf(entry.order, ordinal))
+  const ask = (asked: typeof orders, isLastTry: boolean): Promise<VerdictRow[]> =>
+    retrying(() => database.run<VerdictRow>(ACCEPT, [JSON.stringify(asked), isLastTry]), deadline)
+  const rows = await ask(orders, false)
+  const short = rows.filter((row) => row.verdict === 'reclaim')
+  if (short.length === 0) return rows
+  const products = new Set(short.flatMap((row) => row.detail?.shortages?.map((shortage) => shortage.p) ?? []))
+  await database.run(RECLAIM, [[...products]])
+  const again = new Set(short.map((row) => row.ordinal))
+  const retried = await ask(
+    orders.filter((order) => again.has(order.i)),
+    true,
+  )
+  return [...rows.filter((row) => !again.has(row.ordinal)), ...retried]
 }
 
 function takeBatch(queue: Entry[], drop: (entry: Entry) => void): Entry[] {

@@ -97,7 +97,7 @@ export async function recordReport(
         source,
         JSON.stringify(observations.map(rowOf)),
       ])
-      const orderIds = [...new Set(fresh.flatMap((row) => row.order_id ?? []))].sort()
+      const orderIds = [...new Set(fresh.flatMap((row) => row.order_id ?? []))].toSorted()
       if (orderIds.length > 0) {
         await tx.run(EXTEND_HOLDS, [orderIds])
         await tx.run(WAKE, [orderIds])
@@ -232,7 +232,7 @@ async function assessLocked(
     orderId,
     JSON.stringify(payments),
     result.paymentState,
-    [...flags].sort(),
+    [...flags].toSorted(),
     status,
     holdOf(order.hold, status, result.paymentState),
     status !== order.status,

@@ -13,7 +13,7 @@ export type Shortage = { productId: string; wanted: bigint; available: bigint }
 export function quantitiesOf(lines: readonly Pick<Line, 'productId' | 'quantity'>[]): Map<string, number> {
   const sums = new Map<string, number>()
   for (const line of lines) sums.set(line.productId, (sums.get(line.productId) ?? 0) + line.quantity)
-  return new Map([...sums].sort(([a], [b]) => (a < b ? -1 : 1)))
+  return new Map([...sums].toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 export const totalOf = (lines: readonly Line[]): bigint =>

@@ -25,14 +25,14 @@ import {
   skipCompensationUpdate,
 } from './message.ts'
 
-let test_: TestDatabase
+let shop: TestDatabase
 let api: Database
 let worker: TestWorker
 
 beforeAll(async () => {
-  test_ = await createTestDatabase()
-  api = await openDatabase({ url: test_.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
-  worker = await createTestWorker(test_)
+  shop = await createTestDatabase()
+  api = await openDatabase({ url: shop.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
+  worker = await createTestWorker(shop)
   await caughtUp()
   await worker.run()
 }, 60_000)
@@ -40,20 +40,20 @@ beforeAll(async () => {
 afterAll(async () => {
   await worker.stop()
   await api.close()
-  await test_.drop()
+  await shop.drop()
 })
 
 /** The watcher has read the chain up to now and beyond: what expiry waits for. */
 const caughtUp = () =>
-  test_.query(
+  shop.query(
     `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
      select 'ethereum', 1, 1, 1, 1, t, t from (select clock_timestamp() + interval '1 day' as t) later
      on conflict (network) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
   )
 
 async function newOrder(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
-  const { productId } = await putProduct(test_, { onHand: 10n })
-  return putOrder(test_, { lines: [buildLine({ productId, quantity: 2 })], ...overrides })
+  const { productId } = await putProduct(shop, { onHand: 10n })
+  return putOrder(shop, { lines: [buildLine({ productId, quantity: 2 })], ...overrides })
 }
 
 const observation = (order: AcceptedOrder, overrides: Partial<Observation> = {}): Observation => ({
@@ -84,12 +84,12 @@ const fulfilment = { actor: 'user:9', role: 'fulfilment' } as const
 
 const handleOf = (order: AcceptedOrder) => worker.client.workflow.getHandle(orderWorkflowId(order.orderId))
 const statusOf = async (order: AcceptedOrder): Promise<string | undefined> => {
-  const [row] = await test_.query<{ status: string }>('select status from orders where order_id = $1', [order.orderId])
+  const [row] = await shop.query<{ status: string }>('select status from orders where order_id = $1', [order.orderId])
   return row?.status
 }
 const stockOf = async (order: AcceptedOrder) => {
   const [line] = order.lines
-  const [row] = await test_.query<{ on_hand: bigint; reserved: bigint }>(
+  const [row] = await shop.query<{ on_hand: bigint; reserved: bigint }>(
     'select on_hand, reserved from stock where product_id = $1',
     [line?.productId],
   )
@@ -107,6 +107,8 @@ const ship = (order: AcceptedOrder) =>
   handleOf(order).executeUpdate(shipUpdate, { args: [command({ ...fulfilment, method: 'MarkShipped' })] })
 const deliver = (order: AcceptedOrder) =>
   handleOf(order).executeUpdate(deliverUpdate, { args: [command({ ...fulfilment, method: 'MarkDelivered' })] })
+/** temporal.api.enums.v1.EventType */
+const WORKFLOW_TASK_COMPLETED = 7
 const UNTOUCHED = { on_hand: 10n, reserved: 0n }
 const SOLD = { on_hand: 8n, reserved: 0n }
 
@@ -116,9 +118,7 @@ test('an order that is paid, shipped and delivered ends with its units off the s
   await recordReport(api, 'w1', [seen])
   await until(
     async () =>
-      (
-        await test_.query(`select from orders where order_id = $1 and payment_state = 'confirming'`, [order.orderId])
-      )[0],
+      (await shop.query(`select from orders where order_id = $1 and payment_state = 'confirming'`, [order.orderId]))[0],
   )
   await recordReport(api, 'w1', [{ ...seen, state: 'final', seq: 2, reportId: randomBytes(32).toString('hex') }])
   await reach(order, 'processing')
@@ -154,7 +154,9 @@ test('an order its owner cancels gives its stock back, and cancelling it again i
 test('a command that does not fit the status is refused by the validator and leaves no trace', async () => {
   const order = await newOrder()
   await started(order)
-  await until(async () => (await handleOf(order).fetchHistory()).events?.some((event) => event.eventType === 7))
+  await until(async () =>
+    (await handleOf(order).fetchHistory()).events?.some((event) => Number(event.eventType) === WORKFLOW_TASK_COMPLETED),
+  )
   const before = (await handleOf(order).fetchHistory()).events?.length
   const refused = await ship(order).catch((error: unknown) => error)
   expect(refused).toBeInstanceOf(WorkflowUpdateFailedError)
@@ -168,7 +170,7 @@ test('the same command twice under one key has one effect and succeeds twice', a
   await reach(order, 'processing')
   const asked = command({ ...fulfilment, method: 'MarkShipped' })
   await handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: 'a' })
-  const [again, other] = await test_.query<{ n: bigint }>(
+  const [again, other] = await shop.query<{ n: bigint }>(
     `select count(*) as n from idempotency where method = 'MarkShipped' and key = $1`,
     [asked.key],
   )
@@ -184,7 +186,7 @@ test('an order paid in its window while every worker is stopped is never given a
   await until(
     async () =>
       (
-        await test_.query(
+        await shop.query(
           `select from invoice where order_id = $1 and expires_at < clock_timestamp() - interval '1 s'`,
           [order.orderId],
         )
@@ -236,13 +238,10 @@ test('money that comes after the end is stored, visible and owed back, and the o
   await until(
     async () =>
       (
-        await test_.query(`select from refund_due where order_id = $1 and amount = $2`, [
-          order.orderId,
-          order.amountDue,
-        ])
+        await shop.query(`select from refund_due where order_id = $1 and amount = $2`, [order.orderId, order.amountDue])
       )[0],
   )
-  const [row] = await test_.query(`select status, payment_state, payment_flags from orders where order_id = $1`, [
+  const [row] = await shop.query(`select status, payment_state, payment_flags from orders where order_id = $1`, [
     order.orderId,
   ])
   expect(row).toEqual({ status: 'cancelled', payment_state: 'unresolved', payment_flags: ['late'] })
@@ -252,9 +251,9 @@ test('a run that a later one has replaced is refused for good', async () => {
   const order = await newOrder()
   await started(order)
   await until(
-    async () => (await test_.query(`select from orders where order_id = $1 and generation = 1`, [order.orderId]))[0],
+    async () => (await shop.query(`select from orders where order_id = $1 and generation = 1`, [order.orderId]))[0],
   )
-  await test_.query(`update orders set generation = 2, step = 0 where order_id = $1`, [order.orderId])
+  await shop.query(`update orders set generation = 2, step = 0 where order_id = $1`, [order.orderId])
   await handleOf(order).signal(orderChanged)
   await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'STALE_RUN' } } })
   expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })

@@ -45,9 +45,9 @@ test(
       await cp(SRC, join(dir, 'src'), { recursive: true })
       await symlink(MODULES, join(dir, 'node_modules'))
       await writeFile(join(dir, 'package.json'), '{"type":"module"}')
-      const file = join(dir, 'src/workflows/order.ts')
+      const file = join(dir, 'src/workflows/run.ts')
       const text = await readFile(file, 'utf8')
-      const changed = text.replace("step('reserveStock', nextFence())", "step('assessPayments', nextFence())")
+      const changed = text.replace("step('reserveStock', this.#nextFence())", "step('assessPayments', this.#nextFence())")
       expect(changed).not.toBe(text)
       await writeFile(file, changed)
       const { code } = await bundleWorkflowCode({

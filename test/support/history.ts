@@ -4,8 +4,9 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { WorkflowHandle } from '@temporalio/client'
-import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js'
 import proto from '@temporalio/proto'
+
+type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>
 
 const DIR = fileURLToPath(new URL('../replay/histories/', import.meta.url))
 
@@ -28,8 +29,8 @@ export async function recordHistory(handle: WorkflowHandle, path: string): Promi
 }
 
 /** Every recorded history by path. */
-export async function readHistories(): Promise<{ path: string; history: ReturnType<typeof historyFromJSON> }[]> {
-  const files = (await readdir(DIR)).filter((name) => name.endsWith('.json')).sort()
+export async function readHistories(): Promise<{ path: string; history: History }[]> {
+  const files = (await readdir(DIR)).filter((name) => name.endsWith('.json')).toSorted()
   return Promise.all(
     files.map(async (name) => ({
       path: name.replace('.json', ''),

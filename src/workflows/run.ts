@@ -1,0 +1,215 @@
+// One run of one order: its messages, its one timer, and the steps it has counted. Messages only leave a note; one
+// loop acts on them, one thing at a time, so that a command, a payment and the clock cannot cross.
+
+import {
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  log,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  upsertSearchAttributes,
+  uuid4,
+} from '@temporalio/workflow'
+import { refusalOf, type CommandInput, type CommandResult, type Fence } from '../domain/command.ts'
+import { hasReached, isTerminal, type Command, type OrderState, type OrderStatus } from '../domain/order.ts'
+import { detailsOf } from './details.ts'
+import {
+  cancelUpdate,
+  deliverUpdate,
+  orderChanged,
+  shipUpdate,
+  STATUS_ATTRIBUTE,
+  type OrderInput,
+  type OrderOutcome,
+} from './message.ts'
+import {
+  EXPIRY_JITTER_SHARE,
+  EXPIRY_RETRY_FACTOR,
+  EXPIRY_RETRY_FROM_MS,
+  EXPIRY_RETRY_TO_MS,
+  isFinal,
+  reasonOf,
+  step,
+} from './policy.ts'
+
+type PendingCommand = { command: Command; input: CommandInput; answer: (result: CommandResult) => void }
+
+export class OrderRun {
+  readonly #input: OrderInput
+  readonly #commands: PendingCommand[] = []
+  /** Unknown until the first step has answered. */
+  #state: OrderState | undefined
+  #step = 0
+  /** Somebody has a reason to look at the inbox. */
+  #isChanged = false
+  #timer: CancellationScope | undefined
+  #isTimeUp = false
+  #retryMs = EXPIRY_RETRY_FROM_MS
+  #shownStatus: OrderStatus = 'pending'
+
+  constructor(input: OrderInput) {
+    this.#input = input
+    setHandler(orderChanged, () => void (this.#isChanged = true), { description: 'Look at the inbox again' })
+    this.#listen(cancelUpdate, 'cancel')
+    this.#listen(shipUpdate, 'ship')
+    this.#listen(deliverUpdate, 'deliver')
+  }
+
+  /** Confirms the hold that was taken with the order; an order that could get none ends here. */
+  async reserveStock(): Promise<void> {
+    const known = await this.#learn(step('reserveStock', this.#nextFence()))
+    if (known.status === 'pending' && known.reservation === 'none') await this.releaseStock()
+  }
+
+  async releaseStock(): Promise<void> {
+    await this.#learn(step('releaseStock', this.#nextFence()))
+  }
+
+  /** Goes on when the order has reached the goal, or has ended before it. */
+  async until(goal: OrderStatus): Promise<void> {
+    for (let known = this.#state; known !== undefined && !hasReached(known.status, goal); known = this.#state) {
+      if (await this.#act(known)) continue
+      await condition(() => this.#isChanged || this.#isTimeUp || this.#commands.length > 0)
+    }
+  }
+
+  /** Answers who still asks, and ends. What comes later is aftercare's. */
+  async close(): Promise<OrderOutcome> {
+    this.#timer?.cancel()
+    for (let late = this.#commands.shift(); late !== undefined; late = this.#commands.shift()) await this.#run(late)
+    await condition(allHandlersFinished)
+    const state = this.#state
+    if (state === undefined || !isTerminal(state.status))
+      throw ApplicationFailure.nonRetryable('closed while open', 'INTERNAL')
+    return { status: state.status, cancelReason: state.cancelReason }
+  }
+
+  cancelAsAdmin(): void {
+    log.warn('cancellation was asked for in Temporal: treated as an admin cancelling')
+    const input: CommandInput = {
+      actor: 'operator:temporal',
+      role: 'admin',
+      method: 'CancelOrder',
+      key: uuid4(),
+      requestHash: '0'.repeat(64),
+    }
+    this.#commands.push({ command: 'cancel', input, answer: noteCancellation })
+  }
+
+  /** @param parked the undo step that waits for a person, if one does */
+  show(parked?: string): void {
+    setCurrentDetails(detailsOf(this.#input.orderId, this.#state, parked))
+  }
+
+  #listen(update: typeof cancelUpdate, command: Command): void {
+    const handler = (input: CommandInput): Promise<CommandResult> =>
+      new Promise((answer) => this.#commands.push({ command, input, answer }))
+    setHandler(update, handler, {
+      validator: (input) => this.#refuseAtOnce(command, input),
+      description: `Asks to ${command} the order, on behalf of the actor named`,
+    })
+  }
+
+  /** Synchronous, and only from what is known for sure: a refusal here leaves no trace in the history. */
+  #refuseAtOnce(command: Command, input: CommandInput): void {
+    const state = this.#state
+    if (state === undefined || this.#isChanged || this.#commands.length > 0) return
+    const refusal = refusalOf(command, input, state)
+    if (refusal === undefined) return
+    const { reason: type, message } = refusal
+    throw ApplicationFailure.create({ type, message, nonRetryable: true, details: [state] })
+  }
+
+  /** Acts on the one most urgent thing there is to do; false when there is nothing but to wait. */
+  async #act(known: OrderState): Promise<boolean> {
+    if (this.#isChanged || known.hasUnassessed) {
+      // Cleared before the look, not after: a signal during it must cause another.
+      this.#isChanged = false
+      await this.#learn(step('assessPayments', this.#nextFence()))
+      return true
+    }
+    const next = this.#commands.shift()
+    if (next !== undefined) {
+      await this.#run(next)
+      return true
+    }
+    if (!mayExpire(known)) {
+      this.#disarm()
+      return false
+    }
+    if (this.#isTimeUp) {
+      await this.#expire()
+      return true
+    }
+    if (this.#timer === undefined)
+      this.#arm(known.expiresInMs * (1 + EXPIRY_JITTER_SHARE * Math.random()), 'payment window')
+    return false
+  }
+
+  async #run({ command, input, answer }: PendingCommand): Promise<void> {
+    try {
+      const result = await step('runCommand', this.#nextFence(), command, input)
+      this.#note(result.state)
+      answer(result)
+    } catch (error) {
+      // The asker is told; the order lives on.
+      const state = this.#state
+      if (!isFinal(error) || reasonOf(error) === 'STALE_RUN' || state === undefined) throw error
+      answer({ ok: false, reason: 'INTERNAL', message: 'The order could not do this.', state })
+    }
+  }
+
+  async #expire(): Promise<void> {
+    this.#disarm()
+    const after = await this.#learn(step('expireOrder', this.#nextFence()))
+    if (!mayExpire(after)) return
+    this.#arm(after.expiresInMs || this.#retryMs, 'asks for expiry again')
+    this.#retryMs = Math.min(EXPIRY_RETRY_TO_MS, this.#retryMs * EXPIRY_RETRY_FACTOR)
+  }
+
+  /** One timer, kept over any number of messages. */
+  #arm(ms: number, summary: string): void {
+    const scope = new CancellationScope()
+    this.#timer = scope
+    const isUp = async (): Promise<void> => {
+      await scope.run(() => sleep(ms, { summary }))
+      this.#isTimeUp = true
+    }
+    // Cancelled: nobody waits for it any more.
+    isUp().catch(() => undefined)
+  }
+
+  #disarm(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#isTimeUp = false
+  }
+
+  #nextFence(): Fence {
+    this.#step += 1
+    return { ...this.#input, step: this.#step }
+  }
+
+  async #learn(next: Promise<OrderState>): Promise<OrderState> {
+    return this.#note(await next)
+  }
+
+  #note(state: OrderState): OrderState {
+    this.#state = state
+    if (state.status !== this.#shownStatus) {
+      this.#shownStatus = state.status
+      upsertSearchAttributes([{ key: STATUS_ATTRIBUTE, value: state.status }])
+    }
+    this.show()
+    return state
+  }
+}
+
+const noteCancellation = ({ ok }: CommandResult): void =>
+  log.warn('cancellation asked for in Temporal is done', { isAccepted: ok })
+
+const mayExpire = (state: OrderState): boolean =>
+  state.status === 'pending' && (state.paymentState === 'awaiting' || state.paymentState === 'partial')
