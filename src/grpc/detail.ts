@@ -84,7 +84,7 @@ export function readDetails(metadata: Metadata): Detail {
     reason: info?.domain === ERROR_DOMAIN ? info.reason : '',
     metadata: info?.metadata ?? {},
     violations:
-      read('BadRequest', BadRequest)?.fieldViolations ??
+      read('BadRequest', BadRequest)?.fieldViolations.map(({ field, description }) => ({ field, description })) ??
       preconditions.map(({ subject, description }) => ({ field: subject, description })),
     ...(delay !== undefined && { retryAfterMs: Number(delay.seconds) * MS_PER_S + delay.nanos / NANOS_PER_MS }),
   }

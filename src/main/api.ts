@@ -127,7 +127,7 @@ async function main(): Promise<void> {
 
 function readSecrets(config: Config<'api'>) {
   const mode = config.HOLDFAST_MODE
-  const read = (variable: keyof Config<'api'> & `${string}_FILE`): string => readSecretFile(variable, config[variable])
+  const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string => readSecretFile(variable, config[variable])
   return {
     token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),

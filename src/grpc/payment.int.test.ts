@@ -1,0 +1,165 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { putOrder, putProduct } from '../../test/support/builder.ts'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { admin, createTestFront, watcher, type TestFront } from '../../test/support/front.ts'
+import type { AcceptedOrder } from '../db/accept.ts'
+import { DomainError } from '../domain/failure.ts'
+import { createReporter, type ObservedTransfer } from './client.ts'
+import { PaymentReport } from './gen/holdfast/v1/payment.ts'
+import { MAX_REPORT_BYTES, packReport } from './report.ts'
+
+let database: TestDatabase
+let front: TestFront
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  front = await createTestFront(database)
+})
+afterAll(async () => {
+  await front.stop()
+  await database.drop()
+})
+
+const hash = (): string => `0x${randomBytes(32).toString('hex')}`
+const buildOrder = async (): Promise<AcceptedOrder> => {
+  const { productId } = await putProduct(database)
+  return putOrder(database, { lines: [{ productId, quantity: 1, unitPriceMinor: 1_250n }] })
+}
+const buildTransfer = (overrides: Partial<ObservedTransfer> = {}): ObservedTransfer => ({
+  asset: 'ETH',
+  txId: hash(),
+  outputIndex: 0,
+  seq: 1,
+  state: 'seen',
+  address: `0x${randomBytes(20).toString('hex')}`,
+  amount: 10n ** 15n,
+  block: { height: 12, hash: hash() },
+  depth: 1,
+  firstSeenAt: new Date(),
+  ...overrides,
+})
+const report = (transfers: readonly ObservedTransfer[], source = 'watcher-1') =>
+  createReporter({ client: front.as(watcher), source, network: 'ethereum', sign: front.sign })(transfers)
+
+const nowS = () => BigInt(Math.floor(Date.now() / 1_000))
+/** Sends bytes that are signed as they should be, unless the test says otherwise. */
+const send = async (bytes: Buffer, overrides: { timestampS?: bigint; signatures?: string[]; id?: string } = {}) => {
+  const request = { id: overrides.id ?? randomUUID(), timestampS: overrides.timestampS ?? nowS(), report: bytes }
+  return front
+    .as(watcher)
+    .payment.reportPayments({ ...request, signatures: overrides.signatures ?? front.sign(request) })
+}
+const failureOf = async (call: Promise<unknown>): Promise<DomainError> => {
+  const error = await call.catch((failure: unknown) => failure)
+  if (!(error instanceof DomainError)) throw new Error('no failure of the domain', { cause: error })
+  return error
+}
+const storedOf = (address: string) =>
+  database.query('select order_id, state, amount, seq from payment_report where address = $1 order by report_no', [
+    address,
+  ])
+
+test('a report is stored with the order of its address, extends the hold that was paid, and asks for a look', async () => {
+  const order = await buildOrder()
+  await database.query(
+    "update reservation set expires_at = clock_timestamp() + interval '1 minute' where order_id = $1",
+    [order.orderId],
+  )
+  expect(await report([buildTransfer({ address: order.address, amount: order.amountDue })])).toBe(1)
+  expect(await storedOf(order.address)).toEqual([
+    { order_id: order.orderId, state: 'seen', amount: order.amountDue.toString(), seq: 1 },
+  ])
+  const [row] = await database.query<{ extended: boolean; wakes: bigint }>(
+    `select bool_and(expires_at > clock_timestamp() + interval '10 minutes') as extended,
+       (select count(*) from order_wake where order_id = $1) as wakes from reservation where order_id = $1`,
+    [order.orderId],
+  )
+  expect(row).toEqual({ extended: true, wakes: 1n })
+})
+
+test('the same fact many times over many requests is one row, and every answer is the same', async () => {
+  const order = await buildOrder()
+  const transfer = buildTransfer({ address: order.address })
+  const { report: bytes } = packReport('watcher-1', 'ethereum', [transfer])
+  const id = randomUUID()
+  const answers = await Promise.all(Array.from({ length: 20 }, () => send(bytes, { id })))
+  expect(new Set(answers.map((answer) => JSON.stringify(answer)))).toEqual(
+    new Set([JSON.stringify({ id, observations: 1 })]),
+  )
+  await report([transfer])
+  expect(await storedOf(order.address)).toHaveLength(1)
+})
+
+test('final, reorged and final again are three facts', async () => {
+  const order = await buildOrder()
+  const transfer = buildTransfer({ address: order.address })
+  await report([{ ...transfer, state: 'final', seq: 1 }])
+  await report([{ ...transfer, state: 'reorged', seq: 2, depth: 0 }])
+  await report([{ ...transfer, state: 'final', seq: 3, block: { height: 13, hash: hash() } }])
+  expect((await storedOf(order.address)).map((row) => row['state'])).toEqual(['final', 'reorged', 'final'])
+})
+
+test('money to nobody’s address is kept too', async () => {
+  const transfer = buildTransfer()
+  await report([transfer])
+  expect(await storedOf(transfer.address)).toMatchObject([{ order_id: null }])
+})
+
+test('more transfers than fit are reported part by part', async () => {
+  const transfers = Array.from({ length: 5 }, () => buildTransfer())
+  expect(await report(transfers)).toBe(3)
+})
+
+test('a report is refused when its signature, time or size is wrong', async () => {
+  const transfer = buildTransfer()
+  const { report: bytes } = packReport('watcher-1', 'ethereum', [transfer])
+  const tampered = Buffer.from(bytes)
+  tampered.writeUInt8(tampered.readUInt8(40) ^ 1, 40)
+  const request = { id: randomUUID(), timestampS: nowS(), report: bytes }
+  const cases: [Promise<unknown>, string][] = [
+    [
+      send(tampered, { id: request.id, timestampS: request.timestampS, signatures: front.sign(request) }),
+      'SIGNATURE_INVALID',
+    ],
+    [send(bytes, { signatures: ['v1,AAAA'] }), 'SIGNATURE_INVALID'],
+    [send(bytes, { timestampS: nowS() - 400n }), 'SIGNATURE_INVALID'],
+    [send(bytes, { timestampS: nowS() + 400n }), 'SIGNATURE_INVALID'],
+    [send(bytes, { signatures: [] }), 'FIELD_INVALID'],
+    [send(randomBytes(MAX_REPORT_BYTES + 1)), 'MESSAGE_TOO_LARGE'],
+    [send(randomBytes(MAX_REPORT_BYTES), { signatures: ['v1,AAAA'] }), 'SIGNATURE_INVALID'],
+  ]
+  for (const [call, reason] of cases) expect((await failureOf(call)).reason).toBe(reason)
+  expect(await storedOf(transfer.address)).toEqual([])
+})
+
+test('a signed report that says something impossible is refused with the field', async () => {
+  const valid = PaymentReport.decode(packReport('watcher-1', 'ethereum', [buildTransfer()]).report)
+  const [fact] = valid.observations
+  if (fact === undefined) throw new Error('no observation')
+  const cases: [Partial<PaymentReport>, string][] = [
+    [{ source: 'watcher-2' }, 'report.source'],
+    [{ observations: [] }, 'observations'],
+    [{ observations: [{ ...fact, units: '1e3' }] }, 'observations[0].units'],
+    [{ observations: [{ ...fact, units: '-1' }] }, 'observations[0].units'],
+    [{ observations: [{ ...fact, units: '0' }] }, 'observations[0].units'],
+    [{ observations: [{ ...fact, txId: fact.txId.toUpperCase() }] }, 'observations[0].tx_id'],
+    [{ observations: [{ ...fact, state: 99 as never }] }, 'observations[0].state'],
+    [{ observations: [{ ...fact, seq: 0 }] }, 'observations[0].seq'],
+    [{ observations: [{ ...fact, blockHash: undefined }] }, 'observations[0].block_hash'],
+    [{ observations: [{ ...fact, firstSeenAt: undefined }] }, 'observations[0].first_seen_at'],
+    [{ observations: [{ ...fact, seq: 2 }] }, 'report.observations[0].report_id'],
+  ]
+  for (const [change, field] of cases) {
+    const error = await failureOf(send(Buffer.from(PaymentReport.encode({ ...valid, ...change }).finish())))
+    expect(error.violations.map((violation) => violation.field)).toEqual([field])
+  }
+  expect((await failureOf(send(Buffer.from([0xff, 0xff])))).violations[0]?.field).toBe('report')
+})
+
+test('a token without the role of a watcher may not report, whatever it signs', async () => {
+  const { report: bytes } = packReport('watcher-1', 'ethereum', [buildTransfer()])
+  const request = { id: randomUUID(), timestampS: nowS(), report: bytes }
+  const error = await failureOf(front.as(admin).payment.reportPayments({ ...request, signatures: front.sign(request) }))
+  expect(error.reason).toBe('PERMISSION_DENIED')
+})

@@ -1,0 +1,156 @@
+// The front as the api process runs it, in the test's own process: the real servers, vaults and database under the
+// api's role. Only the engine is left out, unless a test brings one.
+
+import { randomBytes } from 'node:crypto'
+import { Writable } from 'node:stream'
+import { Client, Connection } from '@temporalio/client'
+import { createAcceptor } from '../../src/db/accept.ts'
+import { createAddressLease } from '../../src/db/address.ts'
+import { findCustomerKey, insertCustomerKey } from '../../src/db/key.ts'
+import { openDatabase, type Database } from '../../src/db/pool.ts'
+import type { Role } from '../../src/domain/access.ts'
+import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
+import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
+import { createCommander } from '../../src/grpc/command.ts'
+import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
+import { createOrderWatch } from '../../src/grpc/watch.ts'
+import { createOrderIds } from '../../src/keyvault/order_id.ts'
+import { createPiiVault } from '../../src/keyvault/pii.ts'
+import { loadRing } from '../../src/keyvault/ring.ts'
+import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
+import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from '../../src/keyvault/token.ts'
+import { startOptionsOf } from '../../src/relay/start.ts'
+import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
+import type { TestDatabase } from './database.ts'
+
+const HOUR_MS = 3_600_000
+const TOKEN_LIFETIME_S = 240
+/** Discards: nothing listens there. */
+const NO_ENGINE = '127.0.0.1:9'
+const POOL_SIZE = 10
+const ADDRESS_BLOCK = 64
+
+/** Whose calls: a role and, for people, a user id; for machines, a name. */
+export type Caller = { role: Role; subject: string }
+export const customer = (userId: number): Caller => ({ role: 'customer', subject: String(userId) })
+export const admin: Caller = { role: 'admin', subject: '1' }
+export const fulfilment: Caller = { role: 'fulfilment', subject: '2' }
+export const auditor: Caller = { role: 'auditor', subject: '3' }
+export const watcher: Caller = { role: 'watcher', subject: 'watcher-1' }
+
+export type TestFront = {
+  database: Database
+  registry: Registry
+  /** host:port */
+  address: string
+  adminAddress: string
+  /** Everything logged so far, as the lines were written. */
+  logLines: () => string[]
+  tokenOf: (caller: Caller) => Promise<string>
+  as: (caller: Caller) => HoldfastClient
+  asAdmin: () => ReturnType<typeof createAdminClient>
+  /** As the registered source watcher-1 signs. */
+  sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
+  setRate: (rateMinor: bigint | undefined) => void
+  stopServing: () => Promise<void>
+  stop: () => Promise<void>
+}
+
+export type TestFrontOptions = { engine?: Client; windowMs?: number; deps?: Partial<FrontDeps> }
+
+/** A shop in EUR that takes ETH at 2,000.00 within an hour. Addresses come from the pool: see putAddresses. */
+export async function createTestFront(test: TestDatabase, options: TestFrontOptions = {}): Promise<TestFront> {
+  const lines: string[] = []
+  const destination = new Writable({
+    write: (chunk: Buffer, _encoding, done) => (lines.push(chunk.toString()), done()),
+  })
+  const logger = createLogger({ process: 'api', level: 'debug', destination })
+  const registry = createRegistry('api')
+  const database = await openDatabase({
+    url: test.urlOf('app_api'),
+    poolSize: POOL_SIZE,
+    applicationName: 'test-api',
+    forceGenericPlan: true,
+  })
+  const secret = randomBytes(32)
+  const issuer = { issuer: 'holdfast-test', audience: 'holdfast-test' }
+  const tokens = loadTokenSecrets(
+    JSON.stringify({ keys: [{ kid: 'test', secret: secret.toString('base64') }] }),
+    'development',
+  )
+  const source = { name: 'watcher-1', algorithm: 'sha256', secrets: [secret.toString('base64')] } as const
+  const ring = JSON.stringify({ primary: 1, versions: [{ version: 1, secret: randomBytes(32).toString('base64') }] })
+  const lease = createAddressLease({
+    database,
+    network: 'ethereum',
+    asset: 'ETH',
+    holder: 'test-api',
+    blockSize: ADDRESS_BLOCK,
+  })
+  const connection =
+    options.engine === undefined ? Connection.lazy({ address: NO_ENGINE, interceptors: [] }) : undefined
+  const engine = options.engine ?? new Client({ ...(connection !== undefined && { connection }), namespace: 'none' })
+  let rate: bigint | undefined = 200_000n
+
+  const front: Front = await startFront(
+    {
+      database,
+      logger,
+      registry,
+      isReady: async () => true,
+      verifyToken: createTokenVerifier({ secrets: tokens, ...issuer }),
+      verifyReport: createReportVerifier({
+        sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
+      }),
+      acceptor: createAcceptor({ database, giveBack: (_network, address) => lease.giveBack(address) }),
+      command: createCommander({ database, client: engine, startOptionsOf }),
+      watch: createOrderWatch(database),
+      shop: {
+        currency: 'EUR',
+        windowMs: options.windowMs ?? HOUR_MS,
+        offers: new Map<Asset, { network: string; policy: (typeof ASSET_POLICY)[Asset] }>([
+          ['ETH', { network: 'ethereum', policy: ASSET_POLICY.ETH }],
+        ]),
+        rateOf: () => rate,
+      },
+      leaseAddress: async () => (await lease.take()).address,
+      orderIdOf: createOrderIds(secret),
+      pii: createPiiVault({
+        ring: loadRing('test ring', ring, 'development'),
+        findCustomerKey: (userId) => findCustomerKey(database, userId),
+        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+      }),
+      isBacklogFull: async () => false,
+      ...options.deps,
+    },
+    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+  )
+
+  const clients: { close: () => void }[] = []
+  const keep = <C extends { close: () => void }>(client: C): C => (clients.push(client), client)
+  const tokenOf = ({ role, subject }: Caller): Promise<string> =>
+    signDevelopmentToken({ secrets: tokens, ...issuer, roles: [role], subject, lifetimeS: TOKEN_LIFETIME_S })
+  const address = `127.0.0.1:${front.port}`
+  const adminAddress = `127.0.0.1:${front.adminPort}`
+  return {
+    database,
+    registry,
+    address,
+    adminAddress,
+    logLines: () => lines,
+    tokenOf,
+    as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
+    asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
+    sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
+    setRate: (rateMinor) => {
+      rate = rateMinor
+    },
+    stopServing: front.stop,
+    stop: async () => {
+      for (const client of clients) client.close()
+      await front.stop()
+      await connection?.close()
+      await database.close()
+    },
+  }
+}

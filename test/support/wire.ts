@@ -1,0 +1,45 @@
+// Calls as bytes, for what a well-behaved client cannot send or does not show.
+
+import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
+import { readDetails, type Detail } from '../../src/grpc/detail.ts'
+
+export type WireAnswer = {
+  /** gRPC's name of the code. */
+  code: string
+  message: string
+  /** Undefined for a failure. */
+  body: Buffer | undefined
+  headers: Metadata
+  detail: Detail
+}
+
+const same = (bytes: Buffer): Buffer => bytes
+
+/** One unary call with `body` as it is. Headers may repeat. */
+export async function callWire(
+  address: string,
+  path: string,
+  body: Buffer,
+  headers: readonly (readonly [string, string])[] = [],
+): Promise<WireAnswer> {
+  const client = new Client(address, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 })
+  const metadata = new Metadata()
+  for (const [name, value] of headers) metadata.add(name, value)
+  try {
+    return await new Promise((resolve) => {
+      let received = new Metadata()
+      const call = client.makeUnaryRequest(path, same, same, body, metadata, (error, answer) => {
+        resolve({
+          code: status[error?.code ?? status.OK],
+          message: error?.details ?? '',
+          body: answer,
+          headers: received,
+          detail: readDetails(error?.metadata ?? new Metadata()),
+        })
+      })
+      call.on('metadata', (first: Metadata) => (received = first))
+    })
+  } finally {
+    client.close()
+  }
+}
