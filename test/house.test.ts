@@ -1,8 +1,10 @@
 // Rules of the house that the linter cannot say, or says badly. CONTRIBUTING.md gives their reasons.
 
 import { describe, expect, test } from '@jest/globals'
-import { FAILURES } from '../src/domain/failure.ts'
 import { EVENTS, ORDER_STATUSES, OUTCOMES, TRANSITIONS } from '../src/domain/order.ts'
+import { ACCESS } from '../src/grpc/guard.ts'
+import { METHODS } from '../src/grpc/method.ts'
+import { SCHEMAS } from '../src/grpc/schema.ts'
 import { findSources, importsOf, readSource } from './support/source.ts'
 
 /** Code of src as it runs: without tests, the suite that every chain adapter must pass, and what is generated. */
@@ -46,7 +48,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   chain: ['domain', 'db/chain', 'db/payment', 'type db/pool', 'telemetry', 'viem', 'zod', ANY_NODE],
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
   keyvault: ['domain', 'db/key', 'type db/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],
-  servers: ['@temporalio/client', '@temporalio/common', '@temporalio/proto', '@grpc/grpc-js', ANY_NODE],
+  servers: [
+    ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain'],
+    ...['@temporalio/client', '@temporalio/common', '@temporalio/proto', '@grpc/grpc-js', ANY_NODE],
+  ],
 }
 
 function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
@@ -74,9 +79,9 @@ describe('rooms', () => {
     expect(broken).toEqual([])
   })
 
-  test('only main/dev.ts, of all that runs in production, can start servers', () => {
+  test('only the development stack of main/dev.ts can start servers', () => {
     const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('servers/')))
-    expect(importers.filter((path) => roomOf(path) !== 'servers' && path !== 'src/main/dev.ts')).toEqual([])
+    expect(importers.filter((path) => roomOf(path) !== 'servers' && !/^src\/main\/dev[./]/.test(path))).toEqual([])
   })
 
   test('generated code is imported only inside grpc', () => {
@@ -106,7 +111,7 @@ describe('source', () => {
   })
 
   test('no amount of money is a number', () => {
-    const money = /\b(amount|price|units|due|\w+(Amount|Price|Total|Units|Minor|Due))\??: number\b/
+    const money = /\b(amount|price|due|\w+(Amount|Price|Total|Units|Minor|Due))\??: number\b/
     expect(linesMatching(SOURCES, money)).toEqual([])
   })
 
@@ -128,6 +133,19 @@ describe('source', () => {
         .filter((line) => /(ox|es)lint-disable[- ]/.test(line)),
     )
     expect(disabled.filter((line) => !/ -- \S/.test(line))).toEqual([])
+  })
+})
+
+describe('calls', () => {
+  test('every RPC of proto/ is served, says who may call it, and has a schema for its request', () => {
+    const declared = findSources('proto/holdfast/v1/*.proto').flatMap((path) =>
+      [...readSource(path).matchAll(/^service (\w+) \{([\s\S]*?)^\}/gm)].flatMap(([, service, body = '']) =>
+        [...body.matchAll(/^ {2}rpc (\w+)\(/gm)].map(([, method]) => `/holdfast.v1.${service}/${method}`),
+      ),
+    )
+    const served = METHODS.map(({ path }) => path).filter((path) => path.startsWith('/holdfast.'))
+    expect(served.toSorted()).toEqual(declared.toSorted())
+    expect(declared.filter((path) => !Object.hasOwn(ACCESS, path) || !Object.hasOwn(SCHEMAS, path))).toEqual([])
   })
 })
 
@@ -158,6 +176,16 @@ describe('statements', () => {
   })
 })
 
+/** A name given whole, or by a file's prefix and a literal: `holdfast_chain_${name}` and 'lag_blocks'. */
+const isMetric = (name: string): boolean =>
+  SOURCES.map(readSource).some((text) => {
+    const prefixes = [...text.matchAll(/name: `(holdfast_\w*)\$\{name\}`/g)].map(([, prefix]) => prefix ?? '')
+    return [
+      `'${name}'`,
+      ...prefixes.filter((prefix) => name.startsWith(prefix)).map((prefix) => `'${name.slice(prefix.length)}'`),
+    ].some((literal) => text.includes(literal))
+  })
+
 describe('documents', () => {
   test('docs/order-states.md shows the moves of TRANSITIONS', () => {
     const drawn = [...readSource('docs/order-states.md').matchAll(/^ *(\w+) --> (\w+): (.+)$/gm)].map(
@@ -181,9 +209,18 @@ describe('documents', () => {
     expect(shown).toEqual(ORDER_STATUSES.map((status) => [status, ...EVENTS.map((event) => OUTCOMES[status][event])]))
   })
 
-  test('the reasons of failure.ts are those that error_reason.proto documents, in the same order', () => {
-    const names = [...readSource('proto/holdfast/v1/error_reason.proto').matchAll(/^ {2}ERROR_REASON_(\w+) = (\d+);/gm)]
-    expect(names.map(([, name]) => name)).toEqual(['UNSPECIFIED', ...Object.keys(FAILURES)])
+  test('every alarm has its paragraph in docs/operations.md, and the other way round', () => {
+    const alarms = [...readSource('ops/prometheus/alerts.yaml').matchAll(/^ +- alert: (\w+)$/gm)].map(
+      ([, name]) => name,
+    )
+    const chapter = /^## Alarms\n([\s\S]*?)^## /m.exec(readSource('docs/operations.md'))?.[1] ?? ''
+    expect([...chapter.matchAll(/^### (\w+)$/gm)].map(([, name]) => name)).toEqual(alarms)
+  })
+
+  test('alarms and the runbook name only metrics that a process shows', () => {
+    const texts = [readSource('ops/prometheus/alerts.yaml'), readSource('docs/operations.md')].join('\n')
+    const named = new Set(texts.match(/\b(holdfast|grpc_server)_[a-z_]+[a-z]\b/g))
+    expect([...named].filter((name) => !isMetric(name.replace(/_bucket$/, '')))).toEqual([])
   })
 
   test('what is visible and new is written in the changelog', () => {
