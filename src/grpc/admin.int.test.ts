@@ -101,7 +101,7 @@ describe('PutProduct', () => {
       if ((cursor = page.nextCursor) === '') break
     }
     expect(listed).not.toContain(request.productId)
-    expect(listed).toEqual([...new Set(listed)].sort())
+    expect(listed).toEqual([...new Set(listed)].toSorted())
     expect((await front.as(customer(1)).catalog.getProduct({ productId: request.productId })).product?.isActive).toBe(
       false,
     )

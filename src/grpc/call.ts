@@ -1,7 +1,7 @@
 // One call, from its headers to its last log line. Who is calling is kept here, beside the call and never in its
 // metadata, where a client could write it too.
 
-import { Metadata } from '@grpc/grpc-js'
+import type { Metadata } from '@grpc/grpc-js'
 import type { Principal } from '../domain/access.ts'
 import type { FailureReason } from '../domain/failure.ts'
 import type { MethodPath } from './method.ts'

@@ -145,12 +145,7 @@ async function callOnce(channel: Channel, method: Method, request: object, optio
   })
 }
 
-async function* readStream(
-  channel: Channel,
-  method: Method,
-  request: object,
-  options: CallOptions,
-): AsyncGenerator<unknown> {
+async function* readStream(channel: Channel, method: Method, request: object, options: CallOptions): AsyncGenerator {
   const metadata = await metadataOf(channel)
   const deadline = options.deadlineMs === undefined ? {} : { deadline: Date.now() + options.deadlineMs }
   const call = channel.client.makeServerStreamRequest(

@@ -27,7 +27,7 @@ const reasonOf = (path: string, metadata: Metadata, verify = async () => buildPr
 
 describe('the role table', () => {
   test('has a row for every method of every service, and for nothing else', () => {
-    expect(Object.keys(ACCESS).sort()).toEqual(METHODS.map(({ path }) => path).sort())
+    expect(Object.keys(ACCESS).toSorted()).toEqual(METHODS.map(({ path }) => path).toSorted())
   })
 
   test('leaves exactly one method open to all: the health check', () => {

@@ -6,7 +6,7 @@ import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@
 import { hasRole, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type OrderStatus } from '../domain/order.ts'
-import { recordOf } from './call.ts'
+import { NOBODY, recordOf } from './call.ts'
 import type { MethodPath } from './method.ts'
 import { statusOf } from './status.ts'
 
@@ -47,23 +47,21 @@ export const permissionDenied = (): DomainError => new DomainError('PERMISSION_D
 
 export const createGuard =
   (verifyToken: TokenVerifier): ServerInterceptor =>
-  (method, call) =>
-    new ServerInterceptingCall(call, {
-      start: (next) =>
-        next({
-          // The library reads the body only after `pass`: nothing of it is parsed for a caller who is sent away.
-          onReceiveMetadata: (metadata, pass) => {
-            const record = recordOf(metadata)
-            admit(verifyToken, method.path, metadata).then(
-              (principal) => {
-                record.principal = principal ?? record.principal
-                pass(metadata)
-              },
-              (error: unknown) => call.sendStatus(statusOf(error, record)),
-            )
-          },
-        }),
+  (method, call) => {
+    const receive = async (metadata: Metadata, pass: (metadata: Metadata) => void): Promise<void> => {
+      const record = recordOf(metadata)
+      try {
+        record.principal = (await admit(verifyToken, method.path, metadata)) ?? NOBODY
+      } catch (error) {
+        return call.sendStatus(statusOf(error, record))
+      }
+      // The library reads the body only now: nothing of it is parsed for a caller who is sent away.
+      pass(metadata)
+    }
+    return new ServerInterceptingCall(call, {
+      start: (next) => next({ onReceiveMetadata: (metadata, pass) => void receive(metadata, pass) }),
     })
+  }
 
 /** Who calls, or undefined for a method open to all. Throws MESSAGE_TOO_LARGE, CREDENTIALS_INVALID, PERMISSION_DENIED. */
 export async function admit(

@@ -10,6 +10,7 @@ import type {
   ServerUnaryCall,
   ServerWritableStream,
   ServiceDefinition,
+  StatusObject,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
@@ -65,29 +66,31 @@ function deserialize(method: Method, bytes: Buffer): unknown {
 
 const unaryOf =
   (method: Method, handler: AnyHandler): handleUnaryCall<unknown, unknown> =>
-  (wire, callback) => {
-    const record = recordOf(wire.metadata)
+  async (wire, callback) => {
     const { call, end } = openCall(method, wire)
-    withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
-      .then(
-        (response) => callback(null, response),
-        (error: unknown) => callback(statusOf(error, record)),
-      )
-      .finally(end)
+    let response: unknown
+    let failure: StatusObject | null = null
+    try {
+      response = await withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
+    } catch (error) {
+      failure = statusOf(error, call.record)
+    }
+    end()
+    callback(failure, response)
   }
 
 const streamOf =
   (method: Method, handler: AnyHandler, closing: AbortSignal): handleServerStreamingCall<unknown, unknown> =>
-  (wire) => {
-    const record = recordOf(wire.metadata)
+  async (wire) => {
     const { call, end } = openCall(method, wire, closing)
-    pump(method, handler, wire, call)
-      .then(
-        () => wire.end(),
-        // destroy() would leave the client hanging.
-        (error: unknown) => wire.emit('error', statusOf(error, record)),
-      )
-      .finally(end)
+    try {
+      await pump(method, handler, wire, call)
+      wire.end()
+    } catch (error) {
+      // destroy() would leave the client hanging.
+      wire.emit('error', statusOf(error, call.record))
+    }
+    end()
   }
 
 async function pump(

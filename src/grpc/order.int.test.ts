@@ -9,7 +9,7 @@ import { until } from '../../test/support/until.ts'
 import { callWire } from '../../test/support/wire.ts'
 import { DomainError } from '../domain/failure.ts'
 import { orderHold, orderStatus, paymentState } from './client.ts'
-import { CreateOrderRequest, OrderServiceService } from './gen/holdfast/v1/order.ts'
+import { type CreateOrderRequest, OrderServiceService } from './gen/holdfast/v1/order.ts'
 
 const STREET = 'Canary Wharf 7, 4711 Testville'
 const CREATE = OrderServiceService.createOrder

@@ -25,7 +25,7 @@ export function text(max: number, { isMultiline = false } = {}) {
     z
       .string()
       // A code point has at most two UTF-16 units: what is longer need not be counted.
-      .refine((value) => value !== '' && value.length <= 2 * max && [...value].length <= max, {
+      .refine((value) => value !== '' && value.length <= 2 * max && Array.from(value).length <= max, {
         error: `must have 1 to ${max} characters`,
         abort: true,
       })

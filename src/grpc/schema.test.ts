@@ -82,7 +82,7 @@ describe('CreateOrder', () => {
     ['a negative user', { userId: -1n }, 'user_id'],
     ['a user beyond 63 bits', { userId: 2n ** 63n }, 'user_id'],
     ['no lines', { lines: [] }, 'lines'],
-    ['101 lines', { lines: Array(101).fill(line) }, 'lines'],
+    ['101 lines', { lines: Array.from({ length: 101 }, () => line) }, 'lines'],
     ['a quantity of 0', { lines: [{ ...line, quantity: 0 }] }, 'lines[0].quantity'],
     ['a negative quantity', { lines: [line, { ...line, quantity: -1 }] }, 'lines[1].quantity'],
     ['a quantity of 1001', { lines: [{ ...line, quantity: 1_001 }] }, 'lines[0].quantity'],
@@ -108,7 +108,7 @@ describe('CreateOrder', () => {
   })
 
   test.each<[string, Record<string, unknown>]>([
-    ['100 lines', { lines: Array(100).fill(line) }],
+    ['100 lines', { lines: Array.from({ length: 100 }, () => line) }],
     ['a quantity of 1000', { lines: [{ ...line, quantity: 1_000 }] }],
     ['a price of 0', { lines: [{ ...line, expectedUnitPrice: '0' }] }],
     ['the largest user', { userId: 2n ** 63n - 1n }],

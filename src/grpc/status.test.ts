@@ -28,7 +28,7 @@ describe('reasons', () => {
 
   test('the proto lists exactly the reasons of the domain', () => {
     const listed = Object.keys(ErrorReason).filter((name) => !/UNSPECIFIED|UNRECOGNIZED/.test(name))
-    expect(listed.sort()).toEqual(REASONS.map((reason) => `ERROR_REASON_${reason}`).sort())
+    expect(listed.toSorted()).toEqual(REASONS.map((reason) => `ERROR_REASON_${reason}`).toSorted())
   })
 
   test.each(REASONS)('%s is documented with its code and an example', (reason) => {
@@ -85,7 +85,7 @@ test('the details stay small however many fields are wrong', () => {
   }))
   const sent = statusOf(new DomainError('FIELD_INVALID', 'Wrong.', { violations }), buildRecord())
   expect(readDetails(sent.metadata ?? new Metadata()).violations).toHaveLength(MAX_VIOLATIONS)
-  expect((sent.metadata?.get(DETAILS_KEY)[0] as Buffer).length).toBeLessThanOrEqual(MAX_DETAIL_BYTES)
+  expect(Buffer.byteLength(sent.metadata?.get(DETAILS_KEY)[0] ?? '')).toBeLessThanOrEqual(MAX_DETAIL_BYTES)
 })
 
 test('what must hold first is listed as preconditions', () => {

@@ -37,7 +37,7 @@ export function createAvailability(read: (productIds: readonly string[]) => Prom
   }
 
   return async (productIds: readonly string[]): Promise<{ stock: StockView[]; asOf: Date }> => {
-    const wanted = [...new Set(productIds)].sort()
+    const wanted = [...new Set(productIds)].toSorted()
     const now = performance.now()
     const missing = wanted.filter((productId) => now - (entries.get(productId)?.beganAt ?? -Infinity) >= FRESH_MS)
     if (missing.length > 0) load(missing, now)

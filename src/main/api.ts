@@ -25,7 +25,7 @@ import type { Asset } from '../domain/payment.ts'
 import { createCommander } from '../grpc/command.ts'
 import { freshFor } from '../grpc/fresh.ts'
 import type { Offer } from '../grpc/order.ts'
-import { startFront } from '../grpc/server.ts'
+import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
@@ -51,8 +51,6 @@ async function main(): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve())
   })
   const secrets = readSecrets(config)
-  const offers = offersOf(config)
-  const rates = staticRatesOf(config)
   const newest = await newestMigration()
   const database = await openDatabase({
     url: config.DATABASE_URL,
@@ -65,56 +63,20 @@ async function main(): Promise<void> {
     interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ENGINE_ATTEMPTS }))],
   })
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
-  const leases = leasesOf(config, database, offers)
-  const acceptor = createAcceptor({ database, giveBack: (network, address) => leases.get(network)?.giveBack(address) })
   const isReady = freshFor(FRESH_MS, async () => (await findSchemaVersion(database)) >= newest)
-  const limit = config.HOLDFAST_START_BACKLOG_LIMIT
-  registerGauges(registry, database, acceptor, leases)
-
-  const front = await startFront(
-    {
-      database,
-      logger,
-      registry,
-      isReady,
-      verifyToken: createTokenVerifier({
-        secrets: secrets.token,
-        issuer: config.HOLDFAST_JWT_ISSUER,
-        audience: config.HOLDFAST_JWT_AUDIENCE,
-      }),
-      verifyReport: createReportVerifier({ sources: secrets.sources }),
-      acceptor,
-      command: createCommander({ database, client, startOptionsOf }),
-      watch: createOrderWatch(database),
-      shop: {
-        currency: config.HOLDFAST_CURRENCY,
-        windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
-        offers,
-        rateOf: (asset) => rates.get(asset),
-      },
-      leaseAddress: (network) => takeAddress(leases, network),
-      orderIdOf: createOrderIds(secrets.orderId),
-      pii: createPiiVault({
-        ring: secrets.pii,
-        findCustomerKey: (userId) => findCustomerKey(database, userId),
-        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-      }),
-      isBacklogFull: freshFor(FRESH_MS, async () => (await countStarts(database, limit)) >= limit),
-    },
-    {
-      bind: config.HOLDFAST_BIND,
-      port: config.HOLDFAST_GRPC_PORT,
-      adminPort: config.HOLDFAST_ADMIN_PORT,
-      drainMs: config.HOLDFAST_DRAIN_MS,
-    },
-  )
+  const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
+    bind: config.HOLDFAST_BIND,
+    port: config.HOLDFAST_GRPC_PORT,
+    adminPort: config.HOLDFAST_ADMIN_PORT,
+    drainMs: config.HOLDFAST_DRAIN_MS,
+  })
   const listener = await startMetricsListener({
     bind: config.HOLDFAST_METRICS_BIND,
     port: config.HOLDFAST_METRICS_PORT,
     registry,
     isReady,
   })
-  logger.info({ port: front.port, adminPort: front.adminPort, assets: [...offers.keys()] }, 'api serves')
+  logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
 
   await stopping
   setTimeout(() => process.exit(1), config.HOLDFAST_DRAIN_MS + STOP_WITHIN_MS).unref()
@@ -125,9 +87,52 @@ async function main(): Promise<void> {
   logger.info('api stopped')
 }
 
+type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
+  config: Config<'api'>
+  secrets: ReturnType<typeof readSecrets>
+  client: Client
+}
+
+function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
+  const { database } = parts
+  const offers = offersOf(config)
+  const rates = staticRatesOf(config)
+  const leases = leasesOf(config, database, offers)
+  const acceptor = createAcceptor({ database, giveBack: (network, address) => leases.get(network)?.giveBack(address) })
+  const limit = config.HOLDFAST_START_BACKLOG_LIMIT
+  registerGauges(parts.registry, database, acceptor, leases)
+  return {
+    ...parts,
+    verifyToken: createTokenVerifier({
+      secrets: secrets.token,
+      issuer: config.HOLDFAST_JWT_ISSUER,
+      audience: config.HOLDFAST_JWT_AUDIENCE,
+    }),
+    verifyReport: createReportVerifier({ sources: secrets.sources }),
+    acceptor,
+    command: createCommander({ database, client, startOptionsOf }),
+    watch: createOrderWatch(database),
+    shop: {
+      currency: config.HOLDFAST_CURRENCY,
+      windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
+      offers,
+      rateOf: (asset) => rates.get(asset),
+    },
+    leaseAddress: (network) => takeAddress(leases, network),
+    orderIdOf: createOrderIds(secrets.orderId),
+    pii: createPiiVault({
+      ring: secrets.pii,
+      findCustomerKey: (userId) => findCustomerKey(database, userId),
+      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+    }),
+    isBacklogFull: freshFor(FRESH_MS, async () => (await countStarts(database, limit)) >= limit),
+  }
+}
+
 function readSecrets(config: Config<'api'>) {
   const mode = config.HOLDFAST_MODE
-  const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string => readSecretFile(variable, config[variable])
+  const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string =>
+    readSecretFile(variable, config[variable])
   return {
     token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
@@ -172,35 +177,19 @@ function registerGauges(
   acceptor: Acceptor,
   leases: ReadonlyMap<string, AddressLease>,
 ): void {
-  const registers = [registry]
-  new Gauge({
-    name: 'holdfast_database_sessions',
-    help: 'Database sessions by state.',
-    labelNames: ['state'],
-    registers,
-    collect() {
-      const { total, idle, waiting } = database.stats()
-      this.set({ state: 'busy' }, total - idle)
-      this.set({ state: 'idle' }, idle)
-      this.set({ state: 'waiting' }, waiting)
-    },
+  const gauge = (name: string, help: string, labelNames: string[], collect: (this: Gauge) => void): void =>
+    registry.registerMetric(new Gauge({ name: `holdfast_${name}`, help, labelNames, registers: [], collect }))
+  gauge('database_sessions', 'Database sessions by state.', ['state'], function () {
+    const { total, idle, waiting } = database.stats()
+    this.set({ state: 'busy' }, total - idle)
+    this.set({ state: 'idle' }, idle)
+    this.set({ state: 'waiting' }, waiting)
   })
-  new Gauge({
-    name: 'holdfast_accept_queue',
-    help: 'Orders waiting for their verdict.',
-    registers,
-    collect() {
-      this.set(acceptor.queued())
-    },
+  gauge('accept_queue', 'Orders waiting for their verdict.', [], function () {
+    this.set(acceptor.queued())
   })
-  new Gauge({
-    name: 'holdfast_leased_addresses',
-    help: 'Unused payment addresses in memory.',
-    labelNames: ['network'],
-    registers,
-    collect() {
-      for (const [network, lease] of leases) this.set({ network }, lease.size())
-    },
+  gauge('leased_addresses', 'Unused payment addresses in memory.', ['network'], function () {
+    for (const [network, lease] of leases) this.set({ network }, lease.size())
   })
 }
 
