@@ -19,7 +19,6 @@ const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'si
 const base = {
   HOLDFAST_MODE: mode,
   HOLDFAST_LOG_LEVEL: logLevel,
-  HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
 }
 const databaseLogin = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
@@ -51,6 +50,7 @@ const API = z.object({
   ...perAsset('CONFIRM_WITHIN_MS', durationMs),
   ...perAsset('RATE', z.string()),
   ...perAsset('NETWORK', network),
+  HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
   HOLDFAST_ADMIN_PORT: port.default(7071),
   /** How long a load balancer needs to notice that the api is about to stop. */
