@@ -1,0 +1,43 @@
+// What a Postgres server needs before processes can connect to it as their roles. For servers we set up ourselves; a
+// shop's own Postgres gives its roles their logins in its own way.
+
+import pg from 'pg'
+
+/** `connectionLimit`: sessions the role may have at once, so that no process can take the others' share. */
+export type Login = { role: string; password: string; connectionLimit: number }
+
+/** Creates the database `name` unless the server behind `url` has it. @returns its URL, for the same role */
+export async function ensureDatabase(url: string, name: string): Promise<string> {
+  await withClient(url, async (client) => {
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [name])
+    if (rowCount === 0) await client.query(`create database ${pg.escapeIdentifier(name)}`)
+  })
+  const own = new URL(url)
+  own.pathname = `/${name}`
+  return own.href
+}
+
+/** Ends every session on the database and removes it. */
+export async function dropDatabase(url: string, name: string): Promise<void> {
+  await withClient(url, (client) => client.query(`drop database ${pg.escapeIdentifier(name)} with (force)`))
+}
+
+/** Lets roles that the migrations made log in. The role in `url` must be allowed to alter them. */
+export async function grantLogins(url: string, logins: readonly Login[]): Promise<void> {
+  await withClient(url, async (client) => {
+    for (const { role, password, connectionLimit } of logins) {
+      const [name, secret] = [pg.escapeIdentifier(role), pg.escapeLiteral(password)]
+      await client.query(`alter role ${name} login password ${secret} connection limit ${connectionLimit}`)
+    }
+  })
+}
+
+async function withClient(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client({ connectionString: url, application_name: 'holdfast-set-up' })
+  await client.connect()
+  try {
+    await work(client)
+  } finally {
+    await client.end()
+  }
+}

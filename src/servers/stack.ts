@@ -1,0 +1,292 @@
+// The whole of Holdfast on one machine: Postgres, Temporal, a development chain, and our processes as children of this
+// one. For `npm start`, the demo, tests and benchmarks; production runs the same processes under its own supervisor.
+
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ensureDatabase, grantLogins } from '../db/cluster.ts'
+import { migrate } from '../db/migrate.ts'
+import type { Role } from '../domain/access.ts'
+import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
+import { startAnvil, type AnvilOptions } from './anvil.ts'
+import { spawnChild, type Child } from './child.ts'
+import { claimDataDir } from './claim.ts'
+import { prepareNamespaces } from './namespace.ts'
+import { assertPortFree, isPortFree } from './port.ts'
+import { removePostgres, startPostgres } from './postgres.ts'
+import { ensurePasswords, ensureSecrets, replaceFile, type SecretFiles } from './secret.ts'
+import { supervise, type Supervised } from './supervise.ts'
+import { maxConnectionsFor, startTemporal } from './temporal.ts'
+import { startTemporalUi } from './ui.ts'
+import {
+  addressOf,
+  choosePorts,
+  connectionLimitsOf,
+  portsInUse,
+  PROCESS_ROLES,
+  specsOf,
+  WATCHER_SOURCE,
+  type ProcessRole,
+  type ProcessSpec,
+  type StackPorts,
+} from './wiring.ts'
+
+const DATABASE = 'holdfast'
+/** The worker bundles its workflows before it is ready: seconds on an idle machine. */
+const READY_WITHIN_MS = 120_000
+/** Above a worker's own grace for the activities it runs. */
+const STOP_WITHIN_MS = 20_000
+const PROBE_WITHIN_MS = 2_000
+/** What a killed stack leaves behind ends within this time. */
+const SETTLE_WITHIN_MS = 15_000
+const SETTLE_INTERVAL_MS = 200
+/** Tokens live for 15 minutes. */
+const TOKEN_REFRESH_MS = 4 * 60_000
+/** Callers before what they call. */
+const STOP_ORDER = ['watcher', 'api', 'worker', 'keys', 'temporal-ui', 'anvil', 'temporal', 'postgres'] as const
+/** What a stack keeps in its data directory, besides Postgres's data. */
+const KEPT = ['secret', 'anvil', 'temporal-ui', 'log'] as const
+
+export type StackOptions = {
+  /** All that the stack keeps, its secrets and logs included. */
+  readonly dataDir: string
+  /** Undefined: any free ports. */
+  readonly portBase?: number | undefined
+  /** Begins with nothing: what the directory holds is removed. */
+  readonly fresh?: boolean
+  readonly apis?: number
+  readonly workers?: number
+  /** Undefined: no chain, and no watcher either: payments are reported by somebody else. */
+  readonly mining?: AnvilOptions['mining'] | undefined
+  /** Variables of the configuration table, for every process; addresses and files are the stack's own. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** A server of one's own by its address, or the programs to run one. */
+  readonly temporal: { readonly address: string } | { readonly serverBinary: string; readonly sqlToolBinary: string }
+  readonly uiBinary?: string | undefined
+  /** A database of one's own, whose role may create roles; undefined: a Postgres of the stack's. */
+  readonly databaseUrl?: string | undefined
+  /** Called once the directory is this stack's own, before anything runs. */
+  readonly onClaim?: () => Promise<unknown>
+  /** Told of each part that is up, and of what happens to it later. */
+  readonly log: (line: string) => void
+}
+
+export type Stack = {
+  readonly ports: StackPorts
+  readonly temporalAddress: string
+  readonly uiUrl: string | undefined
+  readonly chainUrl: string | undefined
+  /** With the rights to look at and change everything. */
+  readonly databaseUrl: string
+  readonly secrets: SecretFiles
+  readonly tokenClaims: { readonly issuer: string; readonly audience: string }
+  /** An access token for minutes; `subject` is a user id for people, a name for watchers and services. */
+  readonly mintToken: (role: Role, subject: string) => Promise<string>
+  /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, api, api-2, worker, watcher. */
+  readonly parts: ReadonlyMap<string, Supervised>
+  readonly stop: () => Promise<void>
+}
+
+/**
+ * Starts a stack and resolves once every part is ready. When a part does not come up, all that was started is stopped.
+ * @throws {Error} that says what is wrong and what to do
+ */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const claim = await claimDataDir(options.dataDir)
+  const crew = createCrew(options.log)
+  const stop = async (): Promise<void> => {
+    await crew.stop()
+    await claim.release()
+  }
+  try {
+    await options.onClaim?.()
+    if (options.fresh === true) await removeData(options.dataDir)
+    return { ...(await build(options, crew, claim.isAfterCrash)), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** Removes what a stopped stack kept, but not the directory itself: it may hold more. */
+export async function removeData(dataDir: string): Promise<void> {
+  await removePostgres(dataDir)
+  for (const name of KEPT) await rm(join(dataDir, name), { recursive: true, force: true })
+}
+
+async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): Promise<Omit<Stack, 'stop'>> {
+  const { dataDir, settings = {} } = options
+  const shape = { portBase: options.portBase, apis: options.apis ?? 1, workers: options.workers ?? 1 }
+  const ports = await choosePorts(shape)
+  if (isAfterCrash) await settle(ports)
+  for (const { port, part } of portsInUse(ports)) await assertPortFree(port, part)
+
+  const limits = connectionLimitsOf(shape)
+  const databaseUrl = options.databaseUrl ?? (await runPostgres(options, crew, ports.postgres, limits))
+  const secretDir = join(dataDir, 'secret')
+  const [secrets, passwords, temporalAddress, chainUrl] = await together([
+    ensureSecrets(secretDir, WATCHER_SOURCE),
+    prepareDatabase(databaseUrl, secretDir, limits),
+    runTemporal(options, crew, ports.temporal, databaseUrl),
+    runChain(options, crew, ports.anvil),
+  ])
+
+  const tokenClaims = {
+    issuer: settings['HOLDFAST_JWT_ISSUER'] ?? 'holdfast',
+    audience: settings['HOLDFAST_JWT_AUDIENCE'] ?? 'holdfast',
+  }
+  const mintToken = await createMint(secrets.jwt, tokenClaims)
+  crew.defer(await keepFresh(secrets.watcherToken, () => mintToken('watcher', WATCHER_SOURCE)))
+  const databaseUrlOf = (role: ProcessRole): string => withLogin(databaseUrl, role, passwords[role])
+  const specs = specsOf({ ports, secrets, databaseUrlOf, temporalAddress, chainUrl, settings })
+  const [uiUrl] = await together([
+    runUi(options, crew, ports.ui, temporalAddress),
+    ...specs.map((spec) => crew.run(spec.name, () => launch(spec, dataDir), addressOf(spec.metricsPort))),
+  ])
+  const addresses = { ports, temporalAddress, uiUrl, chainUrl, databaseUrl }
+  return { ...addresses, secrets, tokenClaims, mintToken, parts: crew.parts }
+}
+
+type Limits = Readonly<Record<ProcessRole, number>>
+
+async function runPostgres({ dataDir }: StackOptions, crew: Crew, port: number, limits: Limits): Promise<string> {
+  const maxConnections = maxConnectionsFor(Object.values(limits).reduce((sum, limit) => sum + limit, 0))
+  const start = () => startPostgres({ dataDir, port, maxConnections })
+  const postgres = await crew.run('postgres', start, addressOf(port))
+  return ensureDatabase(postgres.urlOf('postgres'), DATABASE)
+}
+
+/** @returns the roles' passwords */
+async function prepareDatabase(
+  url: string,
+  secretDir: string,
+  limits: Limits,
+): Promise<Readonly<Record<ProcessRole, string>>> {
+  await migrate(url)
+  const passwords = await ensurePasswords(secretDir, PROCESS_ROLES)
+  const logins = PROCESS_ROLES.map((role) => ({ role, password: passwords[role], connectionLimit: limits[role] }))
+  await grantLogins(url, logins)
+  return passwords
+}
+
+/** @returns host:port */
+async function runTemporal(
+  { temporal, dataDir }: StackOptions,
+  crew: Crew,
+  ports: readonly number[],
+  databaseUrl: string,
+): Promise<string> {
+  if ('address' in temporal) {
+    await prepareNamespaces(temporal.address)
+    return temporal.address
+  }
+  const { hostname, port, username, password } = new URL(databaseUrl)
+  const postgres = {
+    host: hostname,
+    port: Number(port || '5432'),
+    user: decodeURIComponent(username),
+    password: decodeURIComponent(password),
+  }
+  const start = () => startTemporal({ ...temporal, postgres, ports, dataDir })
+  const { address } = await crew.run('temporal', start, addressOf(ports[0] ?? 0))
+  return address
+}
+
+async function runChain({ mining, dataDir }: StackOptions, crew: Crew, port: number): Promise<string | undefined> {
+  if (mining === undefined) return undefined
+  const { url } = await crew.run('anvil', () => startAnvil({ port, dataDir, mining }), addressOf(port))
+  return url
+}
+
+async function runUi(
+  { uiBinary, dataDir }: StackOptions,
+  crew: Crew,
+  port: number,
+  temporalAddress: string,
+): Promise<string | undefined> {
+  if (uiBinary === undefined) return undefined
+  const start = () => startTemporalUi({ binary: uiBinary, port, temporalAddress, dataDir })
+  const { url } = await crew.run('temporal-ui', start, addressOf(port))
+  return url
+}
+
+const launch = (spec: ProcessSpec, dataDir: string): Promise<Child> =>
+  spawnChild({
+    name: spec.name,
+    command: process.execPath,
+    args: [spec.entry],
+    env: spec.env,
+    logFile: join(dataDir, 'log', `${spec.name}.log`),
+    isReady: async () => {
+      const url = `http://${addressOf(spec.metricsPort)}/readyz`
+      return (await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })).ok
+    },
+    readyWithinMs: READY_WITHIN_MS,
+    stopWithinMs: STOP_WITHIN_MS,
+  })
+
+type Crew = ReturnType<typeof createCrew>
+
+/** Everything a stack runs. */
+function createCrew(log: (line: string) => void) {
+  const parts = new Map<string, Supervised>()
+  const deferred: (() => void)[] = []
+  return {
+    parts: parts as ReadonlyMap<string, Supervised>,
+
+    /** Starts a part, which from then on is kept running. */
+    async run<C extends Child>(name: string, start: () => Promise<C>, where: string): Promise<C> {
+      const part = supervise(name, start, log)
+      parts.set(name, part)
+      const child = await part.start()
+      log(`${name} is ready on ${where}`)
+      return child
+    },
+
+    /** Has something done when the stack stops. */
+    defer: (end: () => void): void => void deferred.push(end),
+
+    async stop(): Promise<void> {
+      for (const end of deferred) end()
+      for (const kind of STOP_ORDER) {
+        const due = [...parts.values()].filter(({ name }) => name === kind || name.startsWith(`${kind}-`))
+        await Promise.all(due.map((part) => part.stop()))
+      }
+    },
+  }
+}
+
+/** Waits for all of them, and only then throws what the first one that failed threw: nothing is still starting. */
+async function together<T extends readonly Promise<unknown>[] | []>(
+  work: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work)
+  return Promise.all(work)
+}
+
+/** After a crash the guardian is still ending what was left running; its ports are about to be free. */
+async function settle(ports: StackPorts): Promise<void> {
+  const deadline = performance.now() + SETTLE_WITHIN_MS
+  for (const { port } of portsInUse(ports)) {
+    while (!(await isPortFree(port)) && performance.now() < deadline) await sleep(SETTLE_INTERVAL_MS)
+  }
+}
+
+async function createMint(jwtFile: string, claims: Stack['tokenClaims']): Promise<Stack['mintToken']> {
+  const secrets = loadTokenSecrets(await readFile(jwtFile, 'utf8'), 'development')
+  return (role, subject) => signDevelopmentToken({ secrets, ...claims, roles: [role], subject })
+}
+
+/** Writes a token to a file now and again before it ends. @returns what stops that */
+async function keepFresh(path: string, mint: () => Promise<string>): Promise<() => void> {
+  await replaceFile(path, await mint())
+  const timer = setInterval(() => void mint().then((token) => replaceFile(path, token)), TOKEN_REFRESH_MS)
+  return () => clearInterval(timer)
+}
+
+function withLogin(url: string, user: string, password: string): string {
+  const own = new URL(url)
+  own.username = user
+  own.password = password
+  return own.href
+}
