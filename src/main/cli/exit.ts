@@ -1,0 +1,86 @@
+// How a failed command ends: what it says and the exit code that programs act on.
+
+import { DomainError, type FailureKind, type FailureReason } from '../../domain/failure.ts'
+import { TransportError } from '../../grpc/client.ts'
+
+export const EXIT = { ok: 0, unexpected: 1, usage: 2, refused: 3, denied: 4, unavailable: 5 } as const
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+export const EXIT_HELP = `Exit codes:
+  0  done
+  1  unexpected: a bug here or there; the message has an incident id where the server has one
+  2  wrong usage, or a value the server does not accept
+  3  refused: stock, price, or the order's state is against it
+  4  denied: no valid token, or not allowed with it
+  5  unavailable or limited: the same command may work later`
+
+/** The command line asks for something that cannot be; the message says what to do. */
+export class UsageError extends Error {}
+/** Nothing answers where the command looked; the message says what to do. */
+export class UnavailableError extends Error {}
+
+const CODE_OF_KIND: Readonly<Record<FailureKind, ExitCode>> = {
+  invalid: EXIT.usage,
+  unauthenticated: EXIT.denied,
+  denied: EXIT.denied,
+  not_found: EXIT.refused,
+  wrong_state: EXIT.refused,
+  conflict: EXIT.refused,
+  limited: EXIT.unavailable,
+  deadline: EXIT.unavailable,
+  unavailable: EXIT.unavailable,
+  bug: EXIT.unexpected,
+}
+
+const CODE_OF_STATUS: Readonly<Record<string, ExitCode>> = {
+  UNAUTHENTICATED: EXIT.denied,
+  PERMISSION_DENIED: EXIT.denied,
+  UNAVAILABLE: EXIT.unavailable,
+  DEADLINE_EXCEEDED: EXIT.unavailable,
+  RESOURCE_EXHAUSTED: EXIT.unavailable,
+}
+
+const ADVICE: Readonly<Partial<Record<FailureReason, string>>> = {
+  OUT_OF_STOCK: 'Order fewer, or put units on the shelf: holdfast stock adjust PRODUCT --delta N',
+  PRICE_CHANGED: 'Look at the price and order again: holdfast product get PRODUCT',
+  PRODUCT_UNKNOWN: 'See what is on sale: holdfast product list',
+  ORDER_STATUS: 'See where the order is: holdfast order get ORDER',
+  ORDER_ON_HOLD: 'The hold must be lifted first; see: holdfast order get ORDER',
+  VERSION_MISMATCH: 'It changed meanwhile: read it again, then decide again.',
+  STOCK_BELOW_RESERVED: 'Orders hold those units; see: holdfast stock get PRODUCT',
+  IDEMPOTENCY_KEY_REUSED: 'Use a new --key for a new attempt.',
+  PERMISSION_DENIED: 'Check --role and --user; for customers, an order that is not theirs looks like none.',
+  CREDENTIALS_INVALID: 'Tokens live for minutes: get a new one with holdfast token, or leave --token out.',
+  ADDRESS_POOL_EMPTY: 'The keys process makes more; try again in a moment.',
+}
+
+export type Ending = { code: ExitCode; message: string }
+
+/** Reads a failure of any kind as what to tell the caller. */
+export function endingOf(error: unknown): Ending {
+  if (error instanceof DomainError) return { code: CODE_OF_KIND[error.kind], message: describe(error) }
+  if (error instanceof TransportError) {
+    const code = CODE_OF_STATUS[error.code] ?? EXIT.unexpected
+    const advice =
+      code === EXIT.unavailable ? '\nIs the stack running? Start it with npm start, or name it with --api.' : ''
+    return { code, message: `${error.code}: ${error.message}${advice}` }
+  }
+  if (error instanceof UsageError) return { code: EXIT.usage, message: error.message }
+  if (error instanceof UnavailableError) return { code: EXIT.unavailable, message: error.message }
+  return { code: EXIT.unexpected, message: error instanceof Error ? error.message : 'unknown error' }
+}
+
+function describe(error: DomainError): string {
+  const { reason, message, violations, metadata, retryAfterMs } = error
+  const details =
+    violations.length > 0
+      ? violations.map(({ field, description }) => `  ${field}: ${description}`)
+      : Object.entries(metadata).map(([name, value]) => `  ${name}: ${value}`)
+  const advice = ADVICE[reason]
+  return [
+    `${reason}: ${message}`,
+    ...details,
+    ...(advice === undefined ? [] : [advice]),
+    ...(retryAfterMs === undefined ? [] : [`Try again in ${Math.ceil(retryAfterMs / 1_000)} s.`]),
+  ].join('\n')
+}

@@ -1,0 +1,33 @@
+// Options that several commands share, and how their values are read.
+
+import { randomUUID } from 'node:crypto'
+import { InvalidArgumentError, Option } from 'commander'
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+export function parseUuid(text: string): string {
+  if (UUID.test(text)) return text.toLowerCase()
+  throw new InvalidArgumentError('Not a UUID.')
+}
+
+/** A whole number, of any size. */
+export function parseInteger(text: string): bigint {
+  if (/^-?(0|[1-9][0-9]{0,77})$/.test(text)) return BigInt(text)
+  throw new InvalidArgumentError('Not a whole number.')
+}
+
+/** A whole number within bounds. */
+export const countArgument =
+  (from: number, to: number) =>
+  (text: string): number => {
+    const value = parseInteger(text)
+    if (value >= BigInt(from) && value <= BigInt(to)) return Number(value)
+    throw new InvalidArgumentError(`Not from ${from} to ${to}.`)
+  }
+
+/** The name of this attempt: with the same key, a command that failed on its way is repeated safely. */
+export const keyOption = (): Option =>
+  new Option('--key <uuid>', 'idempotency key of this attempt').argParser(parseUuid).default(randomUUID(), 'a new one')
+
+export const versionOption = (what: string): Option =>
+  new Option('--expected-version <n>', `only if the ${what} still has this version`).argParser(parseInteger)

@@ -1,0 +1,57 @@
+// What the CLI writes to a terminal: tables for people, JSON for programs. Text that came over the network is stripped
+// of control characters: a product's name must not steer somebody's terminal.
+
+import { ASSET_POLICY, ASSETS } from '../../domain/payment.ts'
+import { formatUnits, parseUnits } from '../../domain/money.ts'
+
+const GAP = '  '
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g
+
+export type Cell = string | number | boolean | null
+export type Row = Readonly<Record<string, Cell>>
+
+const shown = (cell: Cell | undefined): string =>
+  cell === null || cell === undefined ? '–' : String(cell).replace(CONTROL, ' ')
+
+/** Aligned columns under their names, in the order of the first row; numbers to the right. */
+export function formatTable(rows: readonly Row[]): string {
+  const columns = Object.keys(rows[0] ?? {})
+  if (columns.length === 0) return '(none)'
+  const lines = [columns, ...rows.map((row) => columns.map((column) => shown(row[column])))]
+  const widths = columns.map((_, index) => Math.max(...lines.map((line) => (line[index] ?? '').length)))
+  const isNumeric = columns.map((column) => rows.every((row) => typeof row[column] === 'number'))
+  return lines
+    .map((line) =>
+      line
+        .map((cell, index) =>
+          isNumeric[index] === true ? cell.padStart(widths[index] ?? 0) : cell.padEnd(widths[index] ?? 0),
+        )
+        .join(GAP)
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+/** One thing, a line per field. */
+export function formatFields(fields: Row): string {
+  const width = Math.max(...Object.keys(fields).map((name) => name.length))
+  return Object.entries(fields)
+    .map(([name, value]) => `${name.padEnd(width)}${GAP}${shown(value)}`)
+    .join('\n')
+}
+
+/** Base units as people read them: `0.025 ETH`. */
+export function formatCoins(asset: string, units: string): string {
+  const known = ASSETS.find((name) => name === asset)
+  const amount = parseUnits(units)
+  if (known === undefined || amount === undefined) return `${units} of ${asset}`
+  return `${formatUnits(amount, ASSET_POLICY[known].decimals)} ${known}`
+}
+
+export type Output = { json: boolean; write: (text: string) => void }
+
+/** Prints one answer. @param human makes the text for people; called only where it is wanted */
+export function print(output: Output, value: unknown, human: () => string): void {
+  output.write(`${output.json ? JSON.stringify(value, null, 2) : human()}\n`)
+}

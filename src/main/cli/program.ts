@@ -1,0 +1,26 @@
+// The commands of `holdfast`, put together.
+
+import { Command } from 'commander'
+import { EXIT_HELP } from './exit.ts'
+import { addOrderCommands } from './order.ts'
+import { addPayCommand, addTokenCommand } from './pay.ts'
+import { globalOptions, type Shell } from './session.ts'
+import { addProductCommands, addStockCommands } from './stock.ts'
+
+/** A fresh program: it writes through the shell, and throws CommanderError instead of ending the process. */
+export function createProgram(shell: Shell): Command {
+  const program = new Command('holdfast')
+    .description('Takes, shows and moves orders of a running Holdfast. Finds the stack of `npm start` by itself.')
+    .exitOverride()
+    .configureOutput({ writeOut: shell.write })
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError('(holdfast --help, and --help after any command, say more)')
+    .addHelpText('afterAll', `\n${EXIT_HELP}`)
+  globalOptions(program)
+  addOrderCommands(program, shell)
+  addStockCommands(program, shell)
+  addProductCommands(program, shell)
+  addPayCommand(program, shell)
+  addTokenCommand(program, shell)
+  return program
+}
