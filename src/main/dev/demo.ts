@@ -1,0 +1,190 @@
+// npm run demo: the main job, played from beginning to end on a stack of its own that is gone afterwards.
+
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openDevelopmentChain } from '../../chain/development.ts'
+import { findSettings, loadConfig } from '../../config.ts'
+import { dropDatabase, ensureDatabase } from '../../db/cluster.ts'
+import { removeData, type Stack } from '../../servers/stack.ts'
+import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
+import { formatTable } from '../cli/print.ts'
+import { given, orderView, type OrderView } from '../cli/view.ts'
+import { createProgress, launchStack, metricsUrlOf, stopSignal } from './launch.ts'
+import { beginUnpaid, LAMP, playCancelled, playDelivered, playRace, VASE, type Played, type Stage } from './scenario.ts'
+import { openShop, type Shop, type StockRow } from './shop.ts'
+import { createStory } from './story.ts'
+
+/** Long enough to pay in on a loaded machine, short enough to watch it pass. */
+const WINDOW_MS = 20_000
+const SETTINGS = {
+  HOLDFAST_PAYMENT_WINDOW_MS: String(WINDOW_MS),
+  HOLDFAST_ETH_GRACE_MS: '1000',
+  HOLDFAST_POLL_MS: '250',
+}
+/** Availability may be told a second late. */
+const STOCK_WITHIN_MS = 5_000
+const STOCK_INTERVAL_MS = 200
+
+const EXPECTED = {
+  delivered: { status: 'delivered', paymentState: 'paid', cancelReason: null },
+  expired: { status: 'cancelled', paymentState: 'expired', cancelReason: 'expired' },
+  cancelled: { status: 'cancelled', paymentState: 'cancelled', cancelReason: 'customer' },
+  race: { status: 'processing', paymentState: 'paid', cancelReason: null },
+} as const
+type Name = keyof typeof EXPECTED
+
+type Scenario = {
+  name: Name
+  orderId: string
+  status: string
+  paymentState: string
+  cancelReason: string | null
+  ms: number
+}
+type Report = { ok: boolean; scenarios: Scenario[]; stock: Omit<StockRow, 'version'>[] }
+
+/** Plays and shows everything. @returns true when each scenario ended as it should and stock adds up */
+export async function demo({ json = false }: { json?: boolean }): Promise<boolean> {
+  const log = createProgress()
+  const signal = stopSignal(log)
+  const config = loadConfig('stack')
+  const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-demo-'))
+  const database = `holdfast_demo_${randomBytes(4).toString('hex')}`
+  const { DATABASE_URL: server } = config
+  let isGood = false
+  try {
+    log(`starting a stack of its own in ${dataDir}`)
+    const stack = await launchStack(
+      config,
+      {
+        dataDir,
+        mining: 'manual',
+        settings: { ...findSettings(), ...SETTINGS },
+        databaseUrl: server === undefined ? undefined : await ensureDatabase(server, database),
+      },
+      log,
+    )
+    try {
+      const report = await play(stack, json ? () => undefined : (text) => process.stdout.write(text), signal)
+      if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+      isGood = report.ok
+    } finally {
+      await stack.stop()
+    }
+  } finally {
+    if (server !== undefined) await dropDatabase(server, database)
+    if (isGood) await removeStack(dataDir)
+    else log(`what the processes logged is in ${join(dataDir, 'log')}`)
+  }
+  return isGood
+}
+
+async function removeStack(dataDir: string): Promise<void> {
+  await removeData(dataDir)
+  await rm(dataDir, { recursive: true })
+}
+
+async function play(stack: Stack, write: (text: string) => void, signal: AbortSignal): Promise<Report> {
+  const shop = openShop(stack)
+  const story = createStory(write)
+  try {
+    const chain = await openDevelopmentChain(given(stack.chainUrl))
+    const stage: Stage = { shop, chain, story, signal, watcherMetrics: metricsUrlOf(stack.ports.watcher) }
+    const products = [LAMP, VASE]
+    for (const product of products) await shop.stockProduct(product)
+    const productIds = products.map(({ productId }) => productId)
+    const before = await shop.readStock(productIds)
+
+    const ends = await playAll(stage)
+    const scenarios = await Promise.all(ends.map(([name, played]) => describe(shop, name, played)))
+    const { stock, addsUp } = await checkStock(shop, before)
+    const isAsExpected = scenarios.every((scenario) => matches(scenario))
+    story.show(
+      formatTable(scenarios.map(({ name, orderId, ...rest }) => ({ scenario: name, order: orderId, ...rest }))),
+    )
+    story.show(`Stock before\n${formatTable(before.map(withoutVersion))}`)
+    story.show(
+      `Stock after (${addsUp ? 'it adds up' : 'it does NOT add up'})\n${formatTable(stock.map(withoutVersion))}`,
+    )
+    story.show(
+      `${isAsExpected && addsUp ? 'Every order ended as it should.' : 'Something did not end as it should.'} ` +
+        `To look around, run npm start: Temporal's UI is then at ${DEFAULT_UI_URL}`,
+    )
+    return { ok: isAsExpected && addsUp, scenarios, stock: stock.map(withoutVersion) }
+  } finally {
+    shop.close()
+  }
+}
+
+type Ended = readonly [name: Name, played: Played | Error]
+
+/** The unpaid order waits while the others are played. */
+async function playAll(stage: Stage): Promise<Ended[]> {
+  const unpaid = await beginUnpaid(stage, WINDOW_MS)
+  const delivered = await ended('delivered', playDelivered(stage))
+  const cancelled = await ended('cancelled', playCancelled(stage))
+  const race = await ended('race', playRace(stage))
+  return [delivered, await ended('expired', unpaid()), cancelled, race]
+}
+
+/** A scenario that fails is told of, and the others go on. */
+async function ended(name: Name, work: Promise<Played>): Promise<Ended> {
+  try {
+    return [name, await work]
+  } catch (error) {
+    const failure = error instanceof Error ? error : new Error('unknown error')
+    process.stderr.write(`the scenario "${name}" failed: ${failure.message}\n`)
+    return [name, failure]
+  }
+}
+
+/** How the order stands by the api's own word, whatever the scenario believes. */
+async function describe(shop: Shop, name: Name, played: Played | Error): Promise<Scenario> {
+  if (played instanceof Error)
+    return { name, orderId: '', status: 'failed', paymentState: 'unknown', cancelReason: null, ms: 0 }
+  const { status, paymentState, cancelReason } = await readOrder(shop, played.orderId)
+  return { name, orderId: played.orderId, status, paymentState, cancelReason, ms: played.ms }
+}
+
+const matches = ({ name, status, paymentState, cancelReason }: Scenario): boolean =>
+  status === EXPECTED[name].status &&
+  paymentState === EXPECTED[name].paymentState &&
+  cancelReason === EXPECTED[name].cancelReason
+
+async function readOrder(shop: Shop, orderId: string): Promise<OrderView> {
+  return orderView(given((await shop.as('admin').order.getOrder({ orderId })).order))
+}
+
+/** What left the house is gone, what open orders hold is reserved, and nothing else has moved. */
+async function checkStock(shop: Shop, before: readonly StockRow[]): Promise<{ stock: StockRow[]; addsUp: boolean }> {
+  const { orders } = await shop.as('admin').order.listOrders({ limit: 100 })
+  const all = await Promise.all(orders.map(({ state }) => readOrder(shop, given(state).orderId)))
+  const unitsOf = (productId: string, statuses: readonly string[]): number =>
+    all
+      .filter(({ status }) => statuses.includes(status))
+      .flatMap(({ lines }) => lines.filter((line) => line.productId === productId))
+      .reduce((sum, { quantity }) => sum + quantity, 0)
+  const fits = ({ productId, onHand, reserved, available }: StockRow): boolean => {
+    const first = before.find((row) => row.productId === productId)
+    return (
+      onHand === (first?.onHand ?? 0) - unitsOf(productId, ['shipped', 'delivered']) &&
+      reserved === unitsOf(productId, ['pending', 'processing']) &&
+      available === onHand - reserved
+    )
+  }
+  const productIds = before.map(({ productId }) => productId)
+  const deadline = performance.now() + STOCK_WITHIN_MS
+  for (;;) {
+    const stock = await shop.readStock(productIds)
+    const addsUp = stock.length === before.length && stock.every(fits)
+    if (addsUp || performance.now() > deadline) return { stock, addsUp }
+    await sleep(STOCK_INTERVAL_MS)
+  }
+}
+
+const withoutVersion = ({ productId, onHand, reserved, available }: StockRow) => ({
+  ...{ productId, onHand, reserved, available },
+})

@@ -1,0 +1,133 @@
+// npm start: the stack, kept running for people and programs to use.
+
+import { rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { findSettings, loadConfig } from '../../config.ts'
+import { addressOf, DEFAULT_PORT_BASE } from '../../servers/wiring.ts'
+import type { Stack } from '../../servers/stack.ts'
+import { PEOPLE, readyFileIn, writeReady, type Ready } from '../ready.ts'
+import { aborted, createProgress, launchStack, metricsUrlOf, stopSignal } from './launch.ts'
+import { openShop, type NewProduct } from './shop.ts'
+
+/** An admin's token lives for five minutes. */
+const TOKEN_LIFE_MS = 5 * 60_000
+const REWRITE_EVERY_MS = 2 * 60_000
+
+const PRODUCTS: readonly NewProduct[] = [
+  { productId: 'lamp', name: 'Desk lamp', unitPrice: '45.00', units: 100 },
+  { productId: 'chair', name: 'Oak chair', unitPrice: '189.90', units: 25 },
+  { productId: 'mug', name: 'Stoneware mug', unitPrice: '12.50', units: 500 },
+  { productId: 'vase', name: 'One-off vase', unitPrice: '320.00', units: 1 },
+]
+
+export type StartOptions = { dataDir: string; portBase?: number; readyFile?: string; fresh?: boolean }
+
+/** Runs until told to stop. */
+export async function start(options: StartOptions): Promise<void> {
+  const log = createProgress()
+  const signal = stopSignal(log)
+  const config = loadConfig('stack')
+  if (options.fresh === true && config.DATABASE_URL !== undefined)
+    throw new Error('--fresh cannot empty a database of your own: empty it yourself, or unset DATABASE_URL')
+  const dataDir = resolve(options.dataDir)
+  const readyFiles = [...new Set([readyFileIn(dataDir), resolve(options.readyFile ?? readyFileIn(dataDir))])]
+  const withdraw = () => Promise.all(readyFiles.map((path) => rm(path, { force: true })))
+  log(`starting a stack in ${dataDir}`)
+  const stack = await launchStack(
+    config,
+    {
+      dataDir,
+      portBase: options.portBase ?? DEFAULT_PORT_BASE,
+      fresh: options.fresh === true,
+      // A block with each transaction: an idle chain does not grow.
+      mining: 'automatic',
+      settings: findSettings(),
+      uiBinary: config.HOLDFAST_TEMPORAL_UI,
+      databaseUrl: config.DATABASE_URL,
+      // What a killed stack left would send callers to nobody.
+      onClaim: withdraw,
+    },
+    log,
+  )
+  const publish = async (): Promise<void> => {
+    const ready = await describe(stack, dataDir)
+    for (const path of readyFiles) await writeReady(path, ready)
+  }
+  let rewriting: NodeJS.Timeout | undefined
+  try {
+    await seed(stack)
+    await publish()
+    rewriting = setInterval(() => void publish().catch((error: Error) => log(error.message)), REWRITE_EVERY_MS)
+    if (!signal.aborted) process.stdout.write(welcome(stack, readyFiles))
+    await aborted(signal)
+  } finally {
+    clearInterval(rewriting)
+    await withdraw()
+    await stack.stop()
+    log('everything has stopped')
+  }
+}
+
+/** Products for a first look; on later starts they are there, with whatever has happened to them. */
+async function seed(stack: Stack): Promise<void> {
+  const shop = openShop(stack)
+  try {
+    for (const product of PRODUCTS) await shop.stockProduct(product)
+  } finally {
+    shop.close()
+  }
+}
+
+async function describe(stack: Stack, dataDir: string): Promise<Ready> {
+  const { ports, secrets, temporalAddress, uiUrl, chainUrl, databaseUrl } = stack
+  const [api] = ports.apis
+  const [worker] = ports.workers
+  const tokensEndAt = new Date(Date.now() + TOKEN_LIFE_MS).toISOString()
+  const tokens = await Promise.all(
+    Object.entries(PEOPLE).map(async ([name, { role, subject }]) => {
+      return [name, { role, subject, token: await stack.mintToken(role, subject) }] as const
+    }),
+  )
+  return {
+    pid: process.pid,
+    dataDir,
+    api: addressOf(api?.grpc ?? 0),
+    admin: addressOf(api?.admin ?? 0),
+    temporal: { address: temporalAddress, namespace: 'holdfast', ...(uiUrl !== undefined && { ui: uiUrl }) },
+    database: databaseUrl,
+    chains: chainUrl === undefined ? {} : { ethereum: chainUrl },
+    metrics: {
+      api: metricsUrlOf(api?.metrics ?? 0),
+      worker: metricsUrlOf(worker?.metrics ?? 0),
+      'worker-sdk': metricsUrlOf(worker?.sdk ?? 0),
+      keys: metricsUrlOf(ports.keys),
+      watcher: metricsUrlOf(ports.watcher),
+    },
+    jwt: { secretsFile: secrets.jwt, ...stack.tokenClaims },
+    tokens: Object.fromEntries(tokens),
+    tokensEndAt,
+  }
+}
+
+function welcome({ ports, uiUrl, chainUrl, temporalAddress }: Stack, readyFiles: readonly string[]): string {
+  const [api] = ports.apis
+  return [
+    '',
+    'Holdfast is running.',
+    `  gRPC            ${addressOf(api?.grpc ?? 0)}   admin ${addressOf(api?.admin ?? 0)}`,
+    ...(uiUrl === undefined ? [] : [`  Temporal's UI   ${uiUrl}`]),
+    `  Temporal        ${temporalAddress}`,
+    ...(chainUrl === undefined ? [] : [`  Ethereum (dev)  ${chainUrl}`]),
+    `  addresses and tokens: ${readyFiles.join(', ')}`,
+    '',
+    'In another terminal:',
+    '  npx holdfast product list',
+    '  npx holdfast order create lamp:2',
+    '  npx holdfast pay ORDER',
+    '  npx holdfast order watch ORDER',
+    '  npx holdfast order ship ORDER',
+    '',
+    'Ctrl-C stops everything in order; the next start finds its data again.',
+    '',
+  ].join('\n')
+}
