@@ -1,0 +1,165 @@
+// The api process as it is deployed: a child on a real Postgres, under its own role, with no engine to be found.
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { putAddresses } from '../../test/support/address.ts'
+import { putProduct } from '../../test/support/builder.ts'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { until } from '../../test/support/until.ts'
+import { createClient, ServingStatus } from '../grpc/client.ts'
+import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
+import { freePorts } from '../servers/port.ts'
+
+const ENTRY = fileURLToPath(new URL('./api.ts', import.meta.url))
+const secret = (): string => randomBytes(32).toString('base64')
+const JWT = JSON.stringify({ keys: [{ kid: 'test', secret: secret() }] })
+const GOOD = {
+  HOLDFAST_JWT_SECRETS_FILE: JWT,
+  HOLDFAST_PII_KEYRING_FILE: JSON.stringify({
+    primary: 2,
+    versions: [
+      { version: 1, secret: secret() },
+      { version: 2, secret: secret() },
+    ],
+  }),
+  HOLDFAST_ORDER_ID_SECRET_FILE: secret(),
+  HOLDFAST_SOURCES_FILE: JSON.stringify({ sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [secret()] }] }),
+}
+
+let database: TestDatabase
+let folder: string
+let child: ChildProcess | undefined
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  folder = await mkdtemp(join(tmpdir(), 'holdfast-api-'))
+  await putAddresses(database, 10)
+})
+afterAll(async () => {
+  await rm(folder, { recursive: true })
+  await database.drop()
+})
+afterEach(async () => {
+  if (child?.exitCode === null && child.signalCode === null) {
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+})
+
+/** Starts the process in production mode with these secret files. */
+async function start(files: Readonly<Record<string, string>> = GOOD) {
+  const [grpc = 0, admin = 0, metrics = 0] = await freePorts(3)
+  const paths: Record<string, string> = {}
+  for (const [variable, content] of Object.entries(files)) {
+    paths[variable] = join(folder, `${variable}-${grpc}`)
+    await writeFile(paths[variable], content, { mode: 0o600 })
+  }
+  const started = spawn(process.execPath, [ENTRY], {
+    env: {
+      DATABASE_URL: database.urlOf('app_api'),
+      TEMPORAL_ADDRESS: '127.0.0.1:9',
+      HOLDFAST_MODE: 'production',
+      HOLDFAST_GRPC_PORT: String(grpc),
+      HOLDFAST_ADMIN_PORT: String(admin),
+      HOLDFAST_METRICS_PORT: String(metrics),
+      HOLDFAST_DRAIN_MS: '0',
+      HOLDFAST_ETH_RATE: '2000.00',
+      ...paths,
+    },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  child = started
+  const output = text(started.stderr)
+  const ended = once(started, 'exit').then(async ([code]: unknown[]) => ({ code, output: await output }))
+  return {
+    process: started,
+    ended,
+    address: `127.0.0.1:${grpc}`,
+    get: (path: string) => fetch(`http://127.0.0.1:${metrics}${path}`),
+  }
+}
+
+const tokenOf = (userId: number): Promise<string> =>
+  signDevelopmentToken({
+    secrets: loadTokenSecrets(JWT, 'development'),
+    issuer: 'holdfast',
+    audience: 'holdfast',
+    roles: ['customer'],
+    subject: String(userId),
+    lifetimeS: 240,
+  })
+
+describe('the api process', () => {
+  test('serves without an engine, tells of itself, and stops in order when asked', async () => {
+    const api = await start()
+    await until(async () => (await api.get('/readyz')).ok)
+    const client = createClient({ address: api.address, token: () => tokenOf(7) })
+    expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
+    const { productId, unitPrice } = await putProduct(database)
+    const order = await client.order.createOrder({
+      idempotencyKey: crypto.randomUUID(),
+      userId: 7n,
+      lines: [{ productId, quantity: 1, expectedUnitPrice: unitPrice }],
+      asset: 'ETH',
+      shippingAddress: 'Canary Wharf 7',
+    })
+    expect(order.total).toBe('12.50')
+    client.close()
+    const metrics = await (await api.get('/metrics')).text()
+    expect(metrics).toContain('holdfast_leased_addresses{network="ethereum",process="api"} 9')
+    expect(metrics).toContain('holdfast_accept_queue{process="api"} 0')
+    expect(metrics).toMatch(/grpc_method="CreateOrder",grpc_code="OK",process="api"\} 1/)
+
+    api.process.kill('SIGTERM')
+    const { code, output } = await api.ended
+    expect(code).toBe(0)
+    expect(output).toContain('api serves')
+    expect(output).toContain('api stopped')
+    expect(output).not.toContain('Canary')
+  })
+
+  test('is alive but not ready while the schema is not this build’s', async () => {
+    const api = await start()
+    await until(async () => (await api.get('/readyz')).ok)
+    const [newest] = await database.query<{ version: bigint }>(
+      'delete from schema_version where version = (select max(version) from schema_version) returning *',
+    )
+    await until(async () => (await api.get('/readyz')).status === 503)
+    expect((await api.get('/healthz')).status).toBe(200)
+    const client = createClient({ address: api.address, token: () => '' })
+    expect(await client.health.check({})).toEqual({ status: ServingStatus.NOT_SERVING })
+    client.close()
+    const columns = Object.keys(newest ?? {})
+    await database.query(
+      `insert into schema_version (${columns.join(', ')}) values (${columns.map((_, at) => `$${at + 1}`).join(', ')})`,
+      Object.values(newest ?? {}),
+    )
+    await until(async () => (await api.get('/readyz')).ok)
+  })
+
+  test.each([
+    [
+      'a short token secret',
+      { HOLDFAST_JWT_SECRETS_FILE: JSON.stringify({ keys: [{ kid: 'a', secret: 'c2hvcnQ=' }] }) },
+      /fewer than 32 bytes/,
+    ],
+    [
+      'a development secret',
+      { HOLDFAST_ORDER_ID_SECRET_FILE: Buffer.from(`development-${'x'.repeat(32)}`).toString('base64') },
+      /HOLDFAST_ORDER_ID_SECRET_FILE is a development value/,
+    ],
+    ['sources that are no JSON', { HOLDFAST_SOURCES_FILE: 'hello' }, /report sources is not JSON/],
+  ])('does not start with %s, and says why without showing it', async (_name, files, reason) => {
+    const { code, output } = await (await start({ ...GOOD, ...files })).ended
+    expect(code).toBe(1)
+    expect(output).toMatch(reason)
+    for (const content of Object.values(files)) expect(output).not.toContain(content)
+  })
+})
