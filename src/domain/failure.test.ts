@@ -1,0 +1,45 @@
+import { describe, expect, test } from '@jest/globals'
+import { DomainError, FAILURES, RETRYABLE_KINDS, type FailureReason } from './failure.ts'
+
+const REASONS = Object.keys(FAILURES) as FailureReason[]
+
+test.each(REASONS)('%s keeps its kind, its text and what belongs to it', (reason) => {
+  const cause = new Error('the row was (7, secret)')
+  const error = new DomainError(reason, 'Why.', {
+    metadata: { available: '3' },
+    violations: [{ field: 'lines', description: 'must not be empty' }],
+    retryAfterMs: 500,
+    cause,
+  })
+  expect(error).toBeInstanceOf(Error)
+  expect(error).toMatchObject({
+    name: 'DomainError',
+    reason,
+    kind: FAILURES[reason],
+    message: 'Why.',
+    metadata: { available: '3' },
+    violations: [{ field: 'lines', description: 'must not be empty' }],
+    retryAfterMs: 500,
+    cause,
+  })
+})
+
+test('without details there are none', () => {
+  const error = new DomainError('NOT_FOUND', 'No such order.')
+  expect(error).toMatchObject({ metadata: {}, violations: [], retryAfterMs: undefined, cause: undefined })
+})
+
+describe('what may be tried again', () => {
+  test('is what can pass by itself, and never a refusal', () => {
+    expect(REASONS.filter((reason) => RETRYABLE_KINDS.has(FAILURES[reason]))).toEqual([
+      'MESSAGE_TOO_LARGE',
+      'DEADLINE_EXCEEDED',
+      'ADDRESS_POOL_EMPTY',
+      'START_BACKLOG_FULL',
+      'RATE_UNAVAILABLE',
+      'ENGINE_UNAVAILABLE',
+      'DATABASE_UNAVAILABLE',
+      'SHUTTING_DOWN',
+    ])
+  })
+})
