@@ -1,0 +1,71 @@
+// The README says only what is so.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from '@jest/globals'
+import { variablesOf } from '../src/config.ts'
+import { ASSETS } from '../src/domain/payment.ts'
+import { findSources, readSource, ROOT } from './support/source.ts'
+
+const readme = readSource('README.md')
+const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'migrate'] as const
+
+/** Name -> who reads it and its defaults, as the table writes them; variables that every asset has make one row. */
+function configurationRows(): string[] {
+  const rows = new Map<string, { readers: Set<string>; defaults: Set<string> }>()
+  for (const process_ of PROCESSES) {
+    const variables = variablesOf(process_)
+    const names = new Set(variables.map(({ name }) => name))
+    for (const variable of variables) {
+      const pattern = variable.name.replace(/^HOLDFAST_(BTC|LTC|ETH|SOL)_/, 'HOLDFAST_<ASSET>_')
+      const isShared = ASSETS.every((asset) => names.has(pattern.replace('<ASSET>', asset)))
+      const row = rows.get(isShared ? pattern : variable.name) ?? { readers: new Set(), defaults: new Set() }
+      row.readers.add(process_)
+      row.defaults.add(variable.isRequired ? 'required' : (variable.default ?? '–'))
+      rows.set(isShared ? pattern : variable.name, row)
+    }
+  }
+  return [...rows].map(
+    ([name, { readers, defaults }]) => `| \`${name}\` | ${[...readers].join(', ')} | ${[...defaults].join(' / ')} |`,
+  )
+}
+
+test('the configuration table lists every variable, who reads it, and its default', () => {
+  const table = readme.split('\n').filter((line) => /^\| `(HOLDFAST|DATABASE|TEMPORAL)_/.test(line))
+  expect(table.map((line) => line.split('|').slice(0, 4).join('|') + '|')).toEqual(configurationRows())
+})
+
+test.each(['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', ...findSources('docs/**/*.md')])(
+  'the links of %s lead somewhere',
+  (page) => {
+    const links = [...readSource(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link]) => link ?? '')
+    expect(links.filter((link) => !existsSync(join(ROOT, page, '..', link)))).toEqual([])
+  },
+)
+
+test('every npm script that a document names exists', () => {
+  const { scripts } = JSON.parse(readSource('package.json')) as { scripts: Record<string, string> }
+  const pages = [...findSources('*.md', 'docs/**/*.md'), '.ci/run'].map(readSource).join('\n')
+  const named = [...pages.matchAll(/npm run (?:--silent )?([\w:]+)/g)].map(([, name]) => name ?? '')
+  expect(named.filter((name) => !(name in scripts))).toEqual([])
+})
+
+test('every source file that a recipe names exists', () => {
+  const recipes = readme.slice(readme.indexOf('## Recipes'))
+  const paths = [...recipes.matchAll(/`((?:src|proto|docs|migrations|test)\/[\w/.-]+)`/g)].map(([, path]) => path ?? '')
+  expect(paths.filter((path) => !path.includes('NNNN') && !existsSync(join(ROOT, path)))).toEqual([])
+})
+
+test('the TypeScript example compiles as it stands', () => {
+  const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+  mkdirSync(join(ROOT, '.data'), { recursive: true })
+  const folder = mkdtempSync(join(ROOT, '.data/readme-'))
+  try {
+    writeFileSync(join(folder, 'example.ts'), example.replace("'./src/", "'../../src/"))
+    writeFileSync(join(folder, 'tsconfig.json'), '{ "extends": "../../tsconfig.json", "include": ["example.ts"] }')
+    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '--project', folder])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
