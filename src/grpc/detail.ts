@@ -39,12 +39,7 @@ export function packDetails(code: number, message: string, detail: DetailToPack)
     pack('ErrorInfo', ErrorInfo, { reason, domain: ERROR_DOMAIN, metadata }),
     pack('RequestInfo', RequestInfo, { requestId: detail.requestId, servingData: '' }),
   ]
-  if (retryAfterMs !== undefined) {
-    const seconds = BigInt(Math.floor(retryAfterMs / MS_PER_S))
-    details.push(
-      pack('RetryInfo', RetryInfo, { retryDelay: { seconds, nanos: (retryAfterMs % MS_PER_S) * NANOS_PER_MS } }),
-    )
-  }
+  if (retryAfterMs !== undefined) details.push(pack('RetryInfo', RetryInfo, { retryDelay: durationOf(retryAfterMs) }))
   if (violations.length > 0 && detail.violationKind === 'field') {
     details.push(
       pack('BadRequest', BadRequest, {
@@ -65,6 +60,11 @@ export function packDetails(code: number, message: string, detail: DetailToPack)
     )
   }
   return Buffer.from(Status.encode({ code, message, details }).finish())
+}
+
+const durationOf = (ms: number) => {
+  const whole = Math.ceil(ms)
+  return { seconds: BigInt(Math.floor(whole / MS_PER_S)), nanos: (whole % MS_PER_S) * NANOS_PER_MS }
 }
 
 /** Reads what packDetails wrote; a status without our details has an empty reason. */

@@ -93,15 +93,21 @@ const streamOf =
     end()
   }
 
+/** Sends what the handler yields, no faster than the client reads. Throws what it throws, and why it was stopped. */
 async function pump(
   method: Method,
   handler: AnyHandler,
   wire: ServerWritableStream<unknown, unknown>,
   call: Call,
 ): Promise<void> {
-  const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
-  for await (const message of messages) {
-    if (!wire.write(message) && !call.signal.aborted) await once(wire, 'drain', { signal: call.signal })
+  try {
+    const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
+    for await (const message of messages) {
+      if (!wire.write(message)) await once(wire, 'drain', { signal: call.signal })
+    }
+  } catch (error) {
+    // Once stopped, only the cause of that is of interest.
+    if (!call.signal.aborted) throw error
   }
   if (call.signal.reason instanceof DomainError) throw call.signal.reason
 }

@@ -1,7 +1,9 @@
 import { describe, expect, test } from '@jest/globals'
 import { DomainError } from '../domain/failure.ts'
+import { NewOrderLine } from './gen/holdfast/v1/order.ts'
+import { PaymentObservation, PaymentReport } from './gen/holdfast/v1/payment.ts'
 import { METHODS, type MethodPath } from './method.ts'
-import { SCHEMAS } from './schema.ts'
+import { PAYMENT_REPORT, SCHEMAS } from './schema.ts'
 import { parseMessage } from './validate.ts'
 
 const UUID = '0b5c7c1e-6d5e-4a57-9d0e-2f2f1f0c8a11'
@@ -68,6 +70,16 @@ describe('every method', () => {
       expect(unruled).toEqual([])
     },
   )
+
+  test('has rules for what its messages hold too', () => {
+    const order = { ...VALID[CREATE], lines: [NewOrderLine.create()] }
+    const report = { ...PaymentReport.create(), observations: [PaymentObservation.create()] }
+    const issues = [SCHEMAS[CREATE].safeParse(order), PAYMENT_REPORT.safeParse(report)].flatMap(
+      ({ error }) => error?.issues ?? [],
+    )
+    expect(issues.length).toBeGreaterThan(0)
+    expect(issues.filter(({ code }) => code === 'unrecognized_keys')).toEqual([])
+  })
 
   test.each(Object.keys(VALID) as Path[])('%s accepts its builder', (path) => {
     expect(brokenBy(path, {})).toEqual([])
