@@ -3,7 +3,7 @@
 import { expect, test } from '@jest/globals'
 import { findSources, readSource } from './support/source.ts'
 
-const ID = /^(?:[A-Z]{1,4}[0-9]?-)[A-Z]?\d+(?:\.\d+)?$/
+const ID = /^(?:[A-Z]{1,5}[0-9]?-)[A-Z]?\d+(?:\.\d+)?$/
 
 const rows = readSource('docs/requirements.md')
   .split('\n')
