@@ -6,7 +6,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { openDevelopmentChain, type DevelopmentChain } from '../../src/chain/development.ts'
-import { createAdminClient, createClient, type CreateOrderResponse, type HoldfastClient } from '../../src/grpc/client.ts'
+import {
+  createAdminClient,
+  createClient,
+  type CreateOrderResponse,
+  type HoldfastClient,
+} from '../../src/grpc/client.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { startStack, type Stack, type StackOptions } from '../../src/servers/stack.ts'
 import { addressOf } from '../../src/servers/wiring.ts'
@@ -17,25 +22,38 @@ export const CANARY_ADDRESS = 'Canary Lane 17, 4711 Birdstead'
 
 export type TestStack = Stack & {
   chain: DevelopmentChain
-  /** A client of its own per caller; every api of the stack behind it. */
+  /** One client per caller; every api of the stack behind it. */
   as: (role: Role, subject: string) => HoldfastClient
   putProduct: (productId: string, units: number) => Promise<void>
-  createOrder: (client: HoldfastClient, userId: number, lines: Record<string, number>, key?: string) => Promise<CreateOrderResponse>
+  createOrder: (
+    client: HoldfastClient,
+    userId: number,
+    lines: Record<string, number>,
+    key?: string,
+  ) => Promise<CreateOrderResponse>
   query: <Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]) => Promise<Row[]>
   /** Everything our processes wrote to their logs so far. */
   readLogs: () => Promise<string>
 }
 
-export async function startTestStack(settings: Record<string, string>, shape: Pick<StackOptions, 'apis' | 'workers'> = {}): Promise<TestStack> {
+export async function startTestStack(
+  settings: Record<string, string>,
+  shape: Pick<StackOptions, 'apis' | 'workers'> = {},
+): Promise<TestStack> {
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'))
   const temporal = {
     serverBinary: process.env['HOLDFAST_TEMPORAL_SERVER'] ?? (await findTool('temporal-server')),
     sqlToolBinary: process.env['HOLDFAST_TEMPORAL_SQL_TOOL'] ?? (await findTool('temporal-sql-tool')),
   }
   const stack = await startStack({ dataDir, temporal, mining: 'manual', settings, log: () => undefined, ...shape })
-  const pool = new pg.Pool({ connectionString: stack.databaseUrl, max: 2, options: '-c search_path=holdfast,pg_catalog' })
+  const pool = new pg.Pool({
+    connectionString: stack.databaseUrl,
+    max: 2,
+    options: '-c search_path=holdfast,pg_catalog',
+  })
   pool.on('error', () => undefined)
   const closers: (() => void)[] = []
+  const clients = new Map<string, HoldfastClient>()
   const address = `ipv4:${stack.ports.apis.map(({ grpc }) => addressOf(grpc)).join(',')}`
   const [api] = stack.ports.apis
   const admin = createAdminClient({ address: addressOf(api?.admin ?? 0), token: () => stack.mintToken('admin', '1') })
@@ -44,20 +62,39 @@ export async function startTestStack(settings: Record<string, string>, shape: Pi
     ...stack,
     chain: await openDevelopmentChain(stack.chainUrl ?? ''),
     as: (role, subject) => {
+      const known = clients.get(`${role}:${subject}`)
+      if (known !== undefined) return known
       const client = createClient({ address, token: () => stack.mintToken(role, subject) })
+      clients.set(`${role}:${subject}`, client)
       closers.push(client.close)
       return client
     },
     putProduct: async (productId, units) => {
-      await admin.catalog.putProduct({ idempotencyKey: randomUUID(), productId, name: productId, unitPrice: UNIT_PRICE, isActive: true })
+      await admin.catalog.putProduct({
+        idempotencyKey: randomUUID(),
+        productId,
+        name: productId,
+        unitPrice: UNIT_PRICE,
+        isActive: true,
+      })
       const change = { $case: 'onHand', value: BigInt(units) } as const
-      await admin.stock.adjustStock({ idempotencyKey: randomUUID(), productId, change, expectedVersion: 1n, reason: 'counted' })
+      await admin.stock.adjustStock({
+        idempotencyKey: randomUUID(),
+        productId,
+        change,
+        expectedVersion: 1n,
+        reason: 'counted',
+      })
     },
     createOrder: (client, userId, lines, key = randomUUID()) =>
       client.order.createOrder({
         idempotencyKey: key,
         userId: BigInt(userId),
-        lines: Object.entries(lines).map(([productId, quantity]) => ({ productId, quantity, expectedUnitPrice: UNIT_PRICE })),
+        lines: Object.entries(lines).map(([productId, quantity]) => ({
+          productId,
+          quantity,
+          expectedUnitPrice: UNIT_PRICE,
+        })),
         asset: 'ETH',
         shippingAddress: CANARY_ADDRESS,
       }),
