@@ -25,7 +25,9 @@ test('every test that is named exists in its file', () => {
   expect(missing).toEqual([])
 })
 
-test('no row stands twice', () => {
-  const keys = rows.map(({ id, file, title }) => [id, file, title].join('\n'))
+test('rows stand once each, ordered by id', () => {
+  const keys = rows.map(({ id, file, title }) => [id, file, title].join(' | '))
+  const ids = rows.map(({ id }) => id)
   expect(keys.filter((key, index) => keys.indexOf(key) !== index)).toEqual([])
+  expect(ids).toEqual(ids.toSorted(new Intl.Collator('en', { numeric: true }).compare))
 })
