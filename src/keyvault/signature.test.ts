@@ -92,11 +92,17 @@ describe('a report is refused', () => {
   it('after any single-bit change of its 1,024 bytes', () => {
     const report = randomBytes(1_024)
     const claim = signed({ report })
-    for (let bit = 0; bit < report.length * 8; bit += 1) {
+    const isTaken = (bit: number): boolean => {
       const changed = Buffer.from(report)
       changed.writeUInt8(changed.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
-      expect(() => verify({ ...claim, report: changed })).toThrow('no valid signature')
+      try {
+        verify({ ...claim, report: changed })
+        return true
+      } catch {
+        return false
+      }
     }
+    expect(Array.from({ length: report.length * 8 }, (_, bit) => bit).filter(isTaken)).toEqual([])
   })
 })
 
