@@ -183,7 +183,7 @@ export function variablesOf(process_: ProcessName): Variable[] {
     return {
       name,
       isRequired: !unset.success,
-      default: unset.data === undefined ? undefined : String(unset.data),
+      default: unset.data === undefined ? undefined : `${unset.data as string | number}`,
     }
   })
 }

@@ -28,8 +28,8 @@ type Compose = { services: Record<string, Service>; secrets: Record<string, { fi
 const { services, secrets } = parse(readSource('docker-compose.yml'), { merge: true }) as Compose
 const ours = Object.entries(services).filter(([, { image }]) => image.startsWith('holdfast:'))
 const processOf = ({ command }: Service): string => command[0]?.replace(/^dist\/main\/(\w+)\.js$/, '$1') ?? ''
-const portIn = (process_: ProcessName, name: string): string | undefined =>
-  variablesOf(process_).find((variable) => variable.name === name)?.default
+const portIn = (processName: ProcessName, name: string): string | undefined =>
+  variablesOf(processName).find((variable) => variable.name === name)?.default
 
 let secretsDir: string
 beforeAll(() => {
@@ -42,15 +42,15 @@ test('the processes of production each have a service', () => {
 })
 
 describe.each(ours)('the service %s', (_name, service) => {
-  const process_ = processOf(service) as ProcessName
+  const processName = processOf(service) as ProcessName
   const environment = service.environment ?? {}
 
   test('runs a file that the image has', () => {
-    expect(findSources(`src/main/${process_}.ts`)).toHaveLength(1)
+    expect(findSources(`src/main/${processName}.ts`)).toHaveLength(1)
   })
 
   test('sets only variables that its process reads, and all that it needs', () => {
-    const variables = variablesOf(process_)
+    const variables = variablesOf(processName)
     expect(Object.keys(environment).filter((name) => !variables.some((known) => known.name === name))).toEqual([])
     expect(variables.filter(({ name, isRequired }) => isRequired && !(name in environment))).toEqual([])
   })
@@ -78,7 +78,7 @@ describe.each(ours)('the service %s', (_name, service) => {
       expect(outer).toBe(inner)
       expect([portIn('api', 'HOLDFAST_GRPC_PORT'), portIn('api', 'HOLDFAST_ADMIN_PORT')]).toContain(inner)
     }
-    expect(environment['HOLDFAST_METRICS_PORT']).toBe(portIn(process_, 'HOLDFAST_METRICS_PORT'))
+    expect(environment['HOLDFAST_METRICS_PORT']).toBe(portIn(processName, 'HOLDFAST_METRICS_PORT'))
   })
 })
 

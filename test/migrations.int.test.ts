@@ -142,19 +142,17 @@ describe('migrating', () => {
       const results = await Promise.all([migrate(empty.url), migrate(empty.url)])
       const newest = await newestMigration()
       expect(results.map(({ version }) => version)).toEqual([newest, newest])
-      expect(results.map(({ applied }) => applied.length).toSorted()).toEqual([0, newest])
+      expect(new Set(results.map(({ applied }) => applied.length))).toEqual(new Set([0, newest]))
     } finally {
       await empty.drop()
     }
   })
 
   test('a file that was edited after it was applied is refused, and nothing is changed', async () => {
-    const [{ md5 = '' } = {}] = await database.query<{ md5: string }>(
-      `select md5 from schema_version where version = 1`,
-    )
+    const [applied] = await database.query<{ md5: string }>(`select md5 from schema_version where version = 1`)
     await database.query(`update schema_version set md5 = 'other' where version = 1`)
     await expect(migrate(database.url)).rejects.toThrow('MD5 checksum failed for migration [1]')
-    await database.query(`update schema_version set md5 = $1 where version = 1`, [md5])
+    await database.query(`update schema_version set md5 = $1 where version = 1`, [applied?.md5])
     expect((await migrate(database.url)).applied).toEqual([])
   })
 })

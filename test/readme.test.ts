@@ -14,14 +14,14 @@ const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'migrate'] as const
 /** Name -> who reads it and its defaults, as the table writes them; variables that every asset has make one row. */
 function configurationRows(): string[] {
   const rows = new Map<string, { readers: Set<string>; defaults: Set<string> }>()
-  for (const process_ of PROCESSES) {
-    const variables = variablesOf(process_)
+  for (const processName of PROCESSES) {
+    const variables = variablesOf(processName)
     const names = new Set(variables.map(({ name }) => name))
     for (const variable of variables) {
       const pattern = variable.name.replace(/^HOLDFAST_(BTC|LTC|ETH|SOL)_/, 'HOLDFAST_<ASSET>_')
       const isShared = ASSETS.every((asset) => names.has(pattern.replace('<ASSET>', asset)))
       const row = rows.get(isShared ? pattern : variable.name) ?? { readers: new Set(), defaults: new Set() }
-      row.readers.add(process_)
+      row.readers.add(processName)
       row.defaults.add(variable.isRequired ? 'required' : (variable.default ?? '–'))
       rows.set(isShared ? pattern : variable.name, row)
     }
