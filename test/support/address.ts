@@ -4,7 +4,11 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { TestDatabase } from './database.ts'
 
 /** Puts `count` free addresses of `network` into the pool and returns them. */
-export async function putAddresses(database: TestDatabase, count: number, network = 'ethereum'): Promise<string[]> {
+export async function putAddresses(
+  database: Pick<TestDatabase, 'query'>,
+  count: number,
+  network = 'ethereum',
+): Promise<string[]> {
   const addresses = Array.from({ length: count }, () => `0x${randomBytes(20).toString('hex')}`)
   await database.query(
     `with master as (

@@ -13,10 +13,12 @@ import { SetupError, say, withProgress } from './report.mjs'
 /** Binaries, Go's own build cache and the modules' sources, measured with a margin. */
 const BUILD_ROOM_MIB = 5_000
 const BUILDING = '.building-'
+/** Import path of a command whose source is the module's own. */
+const OWN_COMMAND = '.'
 
 /**
  * @typedef {{ name: string, module: string, command: string, about: string }} GoTool
- * `module`: folder under tools/ with the go.mod that pins it; `command`: its import path;
+ * `module`: folder under tools/ with the go.mod that pins it; `command`: its import path, `.` for the module itself;
  * `about`: how long a first build takes, in words.
  */
 
@@ -52,12 +54,15 @@ export function isAtLeast(version, minimum) {
 /** @param {GoTool} tool @returns {Promise<string>} where its binary is, or will be */
 export async function cachedPathOf(tool) {
   const dir = join(ROOT, 'tools', tool.module)
-  const [goMod, goSum] = await Promise.all([
-    readFile(join(dir, 'go.mod'), 'utf8'),
-    readFile(join(dir, 'go.sum'), 'utf8'),
-  ])
-  const pins = createHash('sha256').update(goMod).update(goSum).digest('hex').slice(0, 12)
-  return join(CACHE, `${tool.name}-${versionOf(goMod, tool.command)}-${PLATFORM}-${pins}`)
+  const read = (/** @type {string} */ name) => readFile(join(dir, name), 'utf8')
+  const [goMod, goSum] = await Promise.all([read('go.mod'), read('go.sum')])
+  const pins = createHash('sha256').update(goMod).update(goSum)
+  if (tool.command === OWN_COMMAND) {
+    const sources = (await readdir(dir)).filter((name) => name.endsWith('.go')).toSorted()
+    for (const source of sources) pins.update(await read(source))
+  }
+  const version = tool.command === OWN_COMMAND ? 'own' : versionOf(goMod, tool.command)
+  return join(CACHE, `${tool.name}-${version}-${PLATFORM}-${pins.digest('hex').slice(0, 12)}`)
 }
 
 /**

@@ -14,7 +14,7 @@ const COMMANDS = {
   demo: { entry: ['src/main/dev.ts', 'demo'], servers: true },
   start: { entry: ['src/main/dev.ts', 'start'], servers: true, tools: ['temporal-ui-server', 'temporal'] },
   test: { entry: ['test/run.ts'], servers: true, tools: ['grpcurl'] },
-  bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz'] },
+  bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },
   cli: { entry: ['src/main/cli.ts'] },

@@ -60,6 +60,13 @@ const TOOLS = {
     variable: 'HOLDFAST_GHZ',
     about: 'once per machine, about a minute',
   },
+  'holdfast-bench-driver': {
+    name: 'holdfast-bench-driver',
+    module: 'bench-driver',
+    command: '.',
+    variable: 'HOLDFAST_BENCH_DRIVER',
+    about: 'once per change of it, less than a minute',
+  },
   h2spec: {
     name: 'h2spec',
     module: 'grpc',

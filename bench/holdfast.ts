@@ -1,0 +1,112 @@
+// Our own processes as `npm start` runs them, on a database and a namespace of a benchmark's choice.
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Role } from '../src/domain/access.ts'
+import { loadTokenSecrets, signDevelopmentToken } from '../src/keyvault/token.ts'
+import { spawnChild, type Child } from '../src/servers/child.ts'
+import { addressOf, choosePorts, specsOf } from '../src/servers/wiring.ts'
+import type { BenchDatabase, BenchServers } from './servers.ts'
+
+const READY_WITHIN_MS = 120_000
+const STOP_WITHIN_MS = 20_000
+const PROBE_WITHIN_MS = 2_000
+const ISSUER = { issuer: 'holdfast', audience: 'holdfast' }
+
+export const PRODUCTS = 1_000
+const PRICE = '12.50'
+/** More than any run can sell. */
+const ON_HAND = 1_000_000_000
+export const productId = (number: number): string => `sku-${number}`
+export const products = Array.from({ length: PRODUCTS }, (_, number) => ({ id: productId(number), price: PRICE }))
+
+export type Holdfast = {
+  /** host:port of the public gRPC port. */
+  address: string
+  /** By process name. */
+  pids: Readonly<Record<string, number>>
+  stop: () => Promise<void>
+}
+
+export type HoldfastOptions = {
+  servers: BenchServers
+  database: BenchDatabase
+  namespace: string
+  dataDir: string
+  processes: readonly ('api' | 'worker' | 'keys')[]
+  settings?: Readonly<Record<string, string>>
+}
+
+export async function startHoldfast(options: HoldfastOptions): Promise<Holdfast> {
+  const { servers, database, dataDir } = options
+  const ports = await choosePorts({ apis: 1, workers: 1 })
+  const specs = specsOf({
+    ports,
+    secrets: servers.secrets,
+    databaseUrlOf: database.urlOf,
+    temporalAddress: servers.temporalAddress,
+    chainUrl: undefined,
+    settings: { TEMPORAL_NAMESPACE: options.namespace, ...options.settings },
+  }).filter(({ name }) => options.processes.some((wanted) => wanted === name))
+  const children: Child[] = []
+  const stop = async (): Promise<void> => void (await Promise.all(children.map((child) => child.stop())))
+  const launched = await Promise.allSettled(
+    specs.map(async ({ name, entry, env, metricsPort }) => {
+      const child = await spawnChild({
+        name,
+        command: process.execPath,
+        args: [...process.execArgv, entry],
+        env,
+        logFile: join(dataDir, 'log', `${database.name}-${name}.log`),
+        isReady: async () => {
+          const url = `http://${addressOf(metricsPort)}/readyz`
+          return (await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })).ok
+        },
+        readyWithinMs: READY_WITHIN_MS,
+        stopWithinMs: STOP_WITHIN_MS,
+      })
+      children.push(child)
+    }),
+  )
+  for (const result of launched) {
+    if (result.status === 'fulfilled') continue
+    await stop()
+    throw result.reason
+  }
+  return {
+    address: addressOf(ports.apis[0]?.grpc ?? 0),
+    pids: Object.fromEntries(children.map(({ name, pid }) => [name, pid])),
+    stop,
+  }
+}
+
+/** Fills the catalogue and the shelves. */
+export const putProducts = (database: BenchDatabase): Promise<unknown> =>
+  database.query(
+    `with added as (
+       insert into product (product_id, name, unit_price, currency)
+       select 'sku-' || n, 'Product ' || n, ${PRICE}, 'EUR' from generate_series(0, ${PRODUCTS - 1}) n
+     ), counted as (
+       insert into stock (product_id, on_hand) select 'sku-' || n, ${ON_HAND} from generate_series(0, ${PRODUCTS - 1}) n
+     )
+     insert into stock_movement (product_id, kind, on_hand_delta, reserved_delta, actor)
+     select 'sku-' || n, 'adjust', ${ON_HAND}, 0, 'bench' from generate_series(0, ${PRODUCTS - 1}) n`,
+  )
+
+/** Resolves once the keys process has nothing to catch up with. */
+export async function untilPoolIsFull(database: BenchDatabase, target: number): Promise<void> {
+  const free = async (): Promise<number> => {
+    const [row] = await database.query<{ free: number }>(
+      'select count(*)::int as free from address_pool where leased_at is null',
+    )
+    return row?.free ?? 0
+  }
+  while ((await free()) < target) await sleep(200)
+}
+
+/** An access token for minutes, longer than a slot. */
+export async function mintToken(servers: BenchServers, role: Role, subject: string): Promise<string> {
+  const secrets = loadTokenSecrets(await readFile(servers.secrets.jwt, 'utf8'), 'development')
+  return signDevelopmentToken({ secrets, ...ISSUER, roles: [role], subject })
+}

@@ -1,0 +1,26 @@
+import { fileURLToPath } from 'node:url'
+import type { System } from '../benchmark.ts'
+import { drive } from '../driver.ts'
+import type { Scene } from './scene.ts'
+
+const NAMESPACE = 'bench-bare'
+
+/** The ceiling: what the engine alone drains. */
+export async function createBare({ servers, loop, historyIn }: Scene): Promise<System> {
+  await servers.createNamespace(NAMESPACE)
+  return {
+    name: 'bare',
+    about:
+      'Bare engine: eager start, local activity, timer, empty signal, local activity, two updates, close. ' +
+      'Its clients are in its worker process; no gRPC of ours, no token, no table.',
+    measure: () =>
+      drive({
+        servers,
+        name: 'worker',
+        command: process.execPath,
+        args: [fileURLToPath(new URL('bare_worker.ts', import.meta.url))],
+        config: { ...loop, temporalAddress: servers.temporalAddress, namespace: NAMESPACE },
+        historyOf: historyIn(NAMESPACE),
+      }),
+  }
+}

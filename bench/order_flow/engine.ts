@@ -1,0 +1,37 @@
+// A Temporal worker and a client on one connection, as the worker process of ours has them.
+
+import { Client } from '@temporalio/client'
+import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker'
+import type { LoopConfig } from '../loop.ts'
+
+export type EngineConfig = LoopConfig & { temporalAddress: string; namespace: string }
+
+const TASK_QUEUE = 'bench'
+
+export async function openEngine(
+  { temporalAddress, namespace }: EngineConfig,
+  { workflowsPath, activities }: { workflowsPath: string; activities: object },
+) {
+  const logger = new DefaultLogger('WARN', ({ level, message }) => void process.stderr.write(`${level} ${message}\n`))
+  Runtime.install({ logger, shutdownSignals: [] })
+  const connection = await NativeConnection.connect({ address: temporalAddress })
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue: TASK_QUEUE,
+    workflowBundle: await bundleWorkflowCode({ workflowsPath, logger }),
+    activities,
+  })
+  const running = worker.run()
+  return {
+    client: new Client({ connection, namespace }),
+    taskQueue: TASK_QUEUE,
+    close: async () => {
+      worker.shutdown()
+      await running
+      await connection.close()
+      // What still listens to stdin would keep the process.
+      process.exit(0)
+    },
+  }
+}

@@ -1,0 +1,39 @@
+import { fileURLToPath } from 'node:url'
+import type { System } from '../benchmark.ts'
+import { drive } from '../driver.ts'
+import { products, putProducts } from '../holdfast.ts'
+import { CUSTOMERS, LINES_PER_ORDER, type Scene } from './scene.ts'
+
+const NAMESPACE = 'bench-naive'
+
+/** The order saga as tutorials write it, on the same server and tables. */
+export async function createNaive({ servers, loop, historyIn }: Scene): Promise<System> {
+  await servers.createNamespace(NAMESPACE)
+  const database = await servers.createDatabase('bench_naive')
+  await putProducts(database)
+  return {
+    name: 'naive',
+    about:
+      'Naive saga: plain start, an ordinary activity per line to reserve it; then for payment, shipping and delivery a ' +
+      'signal and an ordinary activity each; one transaction per activity on our tables. ' +
+      'Its clients are in its worker process; no gRPC, no token, no idempotency, no keys.',
+    measure: () =>
+      drive({
+        servers,
+        name: 'worker',
+        command: process.execPath,
+        args: [fileURLToPath(new URL('naive_worker.ts', import.meta.url))],
+        config: {
+          ...loop,
+          temporalAddress: servers.temporalAddress,
+          namespace: NAMESPACE,
+          databaseUrl: database.url,
+          customers: CUSTOMERS,
+          products,
+          linesPerOrder: LINES_PER_ORDER,
+        },
+        database: database.name,
+        historyOf: historyIn(NAMESPACE),
+      }),
+  }
+}

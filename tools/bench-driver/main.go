@@ -1,0 +1,157 @@
+// Command bench-driver is a crowd of buyers and one warehouse: a closed loop of orders, each created, paid, shipped and
+// delivered through Holdfast's public gRPC port. It is not JavaScript, so that what it costs is small and its own
+// garbage is not taken for the server's.
+//
+// It reads its configuration as JSON from the first line of stdin and ends when stdin does. It writes JSON lines:
+// {"event":"begin"} when the warm-up is over, {"event":"end"} when the window is, and {"event":"done",...} with what
+// was measured once the orders under way are delivered.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+type config struct {
+	// Address is host:port of the public port; Protoset is the path of Holdfast's descriptor set.
+	Address  string `json:"address"`
+	Protoset string `json:"protoset"`
+	// InFlight is how many orders are under way at any time.
+	InFlight  int `json:"inFlight"`
+	WarmUpMS  int `json:"warmUpMs"`
+	MeasureMS int `json:"measureMs"`
+	// ThinkMS passes before each step of an order but its first.
+	ThinkMS int `json:"thinkMs"`
+
+	Customers       []customer `json:"customers"`
+	FulfilmentToken string     `json:"fulfilmentToken"`
+	WatcherToken    string     `json:"watcherToken"`
+	Source          string     `json:"source"`
+	SourceSecret    []byte     `json:"sourceSecret"`
+	Network         string     `json:"network"`
+	Asset           string     `json:"asset"`
+	Products        []product  `json:"products"`
+	LinesPerOrder   int        `json:"linesPerOrder"`
+}
+
+type customer struct {
+	UserID int64  `json:"userId"`
+	Token  string `json:"token"`
+}
+
+type product struct {
+	ID    string `json:"id"`
+	Price string `json:"price"`
+}
+
+// Errors of one run are alike; more of them would say nothing.
+const maxErrorsKept = 5
+
+// A shop that is down must not be asked in a hot loop.
+const pauseAfterError = 100 * time.Millisecond
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench-driver: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	input := bufio.NewReader(os.Stdin)
+	line, err := input.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("the configuration is a line of JSON on stdin: %w", err)
+	}
+	var cfg config
+	if err := json.Unmarshal(line, &cfg); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, input)
+		cancel() // whoever started this has gone
+	}()
+	shop, err := openShop(cfg)
+	if err != nil {
+		return err
+	}
+	defer shop.close()
+	done := drive(ctx, cfg, shop)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return say(done)
+}
+
+// result is what the window saw. An order counts where it is delivered; its latencies count with it.
+type result struct {
+	Event     string               `json:"event"`
+	OrderIDs  []string             `json:"orderIds"`
+	LatencyMS map[string][]float64 `json:"latencyMs"`
+	Errors    int                  `json:"errors"`
+	Messages  []string             `json:"messages"`
+}
+
+func drive(ctx context.Context, cfg config, shop *shop) *result {
+	var (
+		mutex     sync.Mutex
+		measuring bool
+		stopping  bool
+		done      = &result{Event: "done", OrderIDs: []string{}, LatencyMS: map[string][]float64{}, Messages: []string{}}
+	)
+	note := func(order *trace, err error) (goOn bool) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if err != nil && ctx.Err() == nil {
+			done.Errors++
+			if len(done.Messages) < maxErrorsKept {
+				done.Messages = append(done.Messages, err.Error())
+			}
+		}
+		if err == nil && measuring {
+			done.OrderIDs = append(done.OrderIDs, order.id)
+			for phase, took := range order.took {
+				done.LatencyMS[phase] = append(done.LatencyMS[phase], float64(took.Microseconds())/1000)
+			}
+		}
+		return !stopping && ctx.Err() == nil
+	}
+	var buyers sync.WaitGroup
+	for buyer := range cfg.InFlight {
+		buyers.Go(func() {
+			for goOn := true; goOn; {
+				order, err := shop.order(ctx, buyer)
+				if err != nil {
+					time.Sleep(pauseAfterError)
+				}
+				goOn = note(order, err)
+			}
+		})
+	}
+	pass := func(ms int, change func(), event string) {
+		select {
+		case <-time.After(time.Duration(ms) * time.Millisecond):
+		case <-ctx.Done():
+		}
+		mutex.Lock()
+		change()
+		mutex.Unlock()
+		_ = say(map[string]string{"event": event})
+	}
+	pass(cfg.WarmUpMS, func() { measuring = true }, "begin")
+	pass(cfg.MeasureMS, func() { measuring, stopping = false, true }, "end")
+	buyers.Wait()
+	return done
+}
+
+func say(event any) error {
+	return json.NewEncoder(os.Stdout).Encode(event)
+}
