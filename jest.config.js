@@ -20,7 +20,7 @@ const withServers = (displayName, testMatch) => ({
 
 export default {
   // The longest one test may take; those of test/e2e and test/replay name their own.
-  testTimeout: 30_000,
+  testTimeout: 90_000,
   projects: [
     {
       ...common,

@@ -68,7 +68,7 @@ export const createCommander =
       call.record.isReplay = true
       return earlier
     }
-    const result = await ask(deps, command, request.orderId, input, call)
+    const result = await ask(deps, command, request.orderId, input, standing.version, call)
     // What was written with the effect is the answer, also when this very attempt took effect on an earlier connection.
     const answer = await findCommandAnswer(deps.database, attempt)
     if (answer !== undefined) return answer
@@ -108,10 +108,11 @@ async function ask(
   command: Command,
   orderId: string,
   input: CommandInput,
+  version: bigint,
   call: Call,
 ): Promise<CommandResult | 'closed'> {
   const start = await findStart(deps.database, orderId)
-  const options = { args: [input] as [CommandInput], updateId: updateIdOf(input) }
+  const options = { args: [input] as [CommandInput], updateId: updateIdOf(input, version) }
   const { workflow } = deps.client
   const update = (): Promise<CommandResult> =>
     start === undefined
@@ -131,9 +132,12 @@ async function ask(
   }
 }
 
-/** The same attempt is the same update to the workflow, however often it is sent. */
-const updateIdOf = ({ actor, method, key, requestHash }: CommandInput): string =>
-  createHash('sha256').update([actor, method, key, requestHash].join('|')).digest('hex')
+/**
+ * The same attempt is the same update to the workflow, however often it is sent. The version is part of it, because
+ * Temporal keeps a refusal too: once the order has changed, the attempt deserves another look.
+ */
+const updateIdOf = ({ actor, method, key, requestHash }: CommandInput, version: bigint): string =>
+  createHash('sha256').update([actor, method, key, requestHash, version].join('|')).digest('hex')
 
 function failureOf(error: unknown): unknown {
   if (error instanceof WorkflowUpdateFailedError) return validatorsRefusal(error) ?? error

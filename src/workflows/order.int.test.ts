@@ -337,3 +337,15 @@ test('an undo step that an operator skips is left undone', async () => {
   expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
   await worker.run()
 })
+
+test('an order is delivered, and another expires, by a worker that replays each of them at every task', async () => {
+  await worker.run(undefined, { maxCachedWorkflows: 0 })
+  const [paid, unpaid] = [await newOrder(), await newOrder({ windowMs: 300, graceMs: 1 })]
+  await pay(paid)
+  await reach(paid, 'processing')
+  expect(await ship(paid)).toMatchObject({ ok: true })
+  expect(await deliver(paid)).toMatchObject({ ok: true })
+  expect(await handleOf(paid).result()).toEqual({ status: 'delivered', cancelReason: null })
+  expect(await resultOf(unpaid)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
+  await worker.run()
+})

@@ -43,6 +43,8 @@ export class OrderRun {
   /** Unknown until the first step has answered. */
   #state: OrderState | undefined
   #step = 0
+  /** A step is under way: the order may already be further than is known here. */
+  #isBusy = false
   /** Somebody has a reason to look at the inbox. */
   #isChanged = false
   #timer: CancellationScope | undefined
@@ -60,12 +62,12 @@ export class OrderRun {
 
   /** Confirms the hold that was taken with the order; an order that could get none ends here. */
   async reserveStock(): Promise<void> {
-    const known = await this.#learn(step('reserveStock', this.#nextFence()))
+    const known = await this.#learn(this.#do((fence) => step('reserveStock', fence)))
     if (known.status === 'pending' && known.reservation === 'none') await this.releaseStock()
   }
 
   async releaseStock(): Promise<void> {
-    await this.#learn(step('releaseStock', this.#nextFence()))
+    await this.#learn(this.#do((fence) => step('releaseStock', fence)))
   }
 
   /** Goes on when the order has reached the goal, or has ended before it. */
@@ -116,7 +118,7 @@ export class OrderRun {
   /** Synchronous, and only from what is known for sure: a refusal here leaves no trace in the history. */
   #refuseAtOnce(command: Command, input: CommandInput): void {
     const state = this.#state
-    if (state === undefined || this.#isChanged || this.#commands.length > 0) return
+    if (state === undefined || this.#isBusy || this.#isChanged || this.#commands.length > 0) return
     const refusal = refusalOf(command, input, state)
     if (refusal === undefined) return
     const { reason: type, message } = refusal
@@ -128,7 +130,7 @@ export class OrderRun {
     if (this.#isChanged || known.hasUnassessed) {
       // Cleared before the look, not after: a signal during it must cause another.
       this.#isChanged = false
-      await this.#learn(step('assessPayments', this.#nextFence()))
+      await this.#learn(this.#do((fence) => step('assessPayments', fence)))
       return true
     }
     const next = this.#commands.shift()
@@ -151,7 +153,7 @@ export class OrderRun {
 
   async #run({ command, input, answer }: PendingCommand): Promise<void> {
     try {
-      const result = await step('runCommand', this.#nextFence(), command, input)
+      const result = await this.#do((fence) => step('runCommand', fence, command, input))
       this.#note(result.state)
       answer(result)
     } catch (error) {
@@ -164,7 +166,7 @@ export class OrderRun {
 
   async #expire(): Promise<void> {
     this.#disarm()
-    const after = await this.#learn(step('expireOrder', this.#nextFence()))
+    const after = await this.#learn(this.#do((fence) => step('expireOrder', fence)))
     if (!mayExpire(after)) return
     this.#arm(after.expiresInMs || this.#retryMs, 'asks for expiry again')
     this.#retryMs = Math.min(EXPIRY_RETRY_TO_MS, this.#retryMs * EXPIRY_RETRY_FACTOR)
@@ -188,9 +190,15 @@ export class OrderRun {
     this.#isTimeUp = false
   }
 
-  #nextFence(): Fence {
+  /** The next step of this run. */
+  async #do<Answer>(act: (fence: Fence) => Promise<Answer>): Promise<Answer> {
     this.#step += 1
-    return { ...this.#input, step: this.#step }
+    this.#isBusy = true
+    try {
+      return await act({ ...this.#input, step: this.#step })
+    } finally {
+      this.#isBusy = false
+    }
   }
 
   async #learn(next: Promise<OrderState>): Promise<OrderState> {

@@ -47,7 +47,7 @@ test(
       await writeFile(join(dir, 'package.json'), '{"type":"module"}')
       const file = join(dir, 'src/workflows/run.ts')
       const text = await readFile(file, 'utf8')
-      const changed = text.replace("step('reserveStock', this.#nextFence())", "step('assessPayments', this.#nextFence())")
+      const changed = text.replace("step('reserveStock', fence)", "step('assessPayments', fence)")
       expect(changed).not.toBe(text)
       await writeFile(file, changed)
       const { code } = await bundleWorkflowCode({

@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const DEFAULT_WITHIN_MS = 10_000
+/** It only ends a wait for what will not come: machines that run tests are shared. */
+const DEFAULT_WITHIN_MS = 30_000
 const INTERVAL_MS = 20
 
 /**

@@ -3,7 +3,14 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Client } from '@temporalio/client'
-import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker'
+import {
+  bundleWorkflowCode,
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+} from '@temporalio/worker'
 import { createActivities, type Activities } from '../../src/activities/index.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
 import { startHoldSweeper } from '../../src/relay/duty.ts'
@@ -22,7 +29,10 @@ export type TestWorker = {
   client: Client
   namespace: string
   /** Starts a worker, with some steps replaced; ends the one before. */
-  run: (replace?: (real: Activities) => Partial<Activities>) => Promise<void>
+  run: (
+    replace?: (real: Activities) => Partial<Activities>,
+    options?: Pick<WorkerOptions, 'maxCachedWorkflows'>,
+  ) => Promise<void>
   /** Ends the worker as a deployment would; the relays go on. */
   halt: () => Promise<void>
   stop: () => Promise<void>
@@ -40,7 +50,7 @@ export const workflowBundle = (): ReturnType<typeof bundleWorkflowCode> =>
 /** @param options.relays which relays run; all by default */
 export async function createTestWorker(
   test: TestDatabase,
-  options: { maxCachedWorkflows?: number; relays?: readonly ('start' | 'wake' | 'notify' | 'sweep')[] } = {},
+  options: { relays?: readonly ('start' | 'wake' | 'notify' | 'sweep')[] } = {},
 ): Promise<TestWorker> {
   quietRuntime()
   const namespace = `test-${randomBytes(6).toString('hex')}`
@@ -65,7 +75,7 @@ export async function createTestWorker(
     database,
     client,
     namespace,
-    run: async (replace) => {
+    run: async (replace, runOptions) => {
       await halt()
       const real = createActivities({ database })
       worker = await Worker.create({
@@ -76,7 +86,7 @@ export async function createTestWorker(
         activities: { ...real, ...replace?.(real) },
         shutdownGraceTime: 0,
         shutdownForceTime: FORCE_AFTER_MS,
-        ...(options.maxCachedWorkflows !== undefined && { maxCachedWorkflows: options.maxCachedWorkflows }),
+        ...runOptions,
       })
       running = worker.run()
     },
