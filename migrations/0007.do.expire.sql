@@ -55,6 +55,18 @@ comment on function end_orders is 'Ends pending or processing orders, whose rows
 
 -- Rule: paid in time is never given away. An order expires only when, on the database's clock, the quote and its grace
 -- are over, nothing it was told is unassessed, too little was seen, and its chain has been read past that instant.
+create view expirable as
+select o.order_id
+from orders o
+join invoice i on i.order_id = o.order_id
+join chain_status c on c.network = i.network
+where o.status = 'pending'
+  and o.payment_state in ('awaiting', 'partial')
+  and i.expires_at + i.grace <= clock_timestamp()
+  and c.caught_up_at > i.expires_at + i.grace
+  and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed);
+comment on view expirable is 'Orders that may expire now. Without a lock it only says whom to ask for: a hold that may not end yet keeps nobody from those that may.';
+
 -- Race closed: a report commits its inbox row under the same order lock, so it is either seen here or comes to a
 -- cancelled order as late money. Runs as app_worker for the api too, whose role may not move a status: a shortage must
 -- be able to reclaim with every worker stopped.
@@ -73,16 +85,7 @@ begin
     from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update) l;
   end if;
 
-  select coalesce(array_agg(o.order_id), '{}') into v_due
-  from orders o
-  join invoice i on i.order_id = o.order_id
-  left join chain_status c on c.network = i.network
-  where o.order_id = any (v_locked)
-    and o.status = 'pending'
-    and o.payment_state in ('awaiting', 'partial')
-    and i.expires_at + i.grace <= clock_timestamp()
-    and c.caught_up_at > i.expires_at + i.grace
-    and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed);
+  select coalesce(array_agg(e.order_id), '{}') into v_due from expirable e where e.order_id = any (v_locked);
 
   if cardinality(v_due) > 0 then
     perform end_orders(v_due, 'expired', 'expired', 'system');
@@ -100,6 +103,7 @@ end
 $$;
 comment on function expire_orders is 'The one expiry. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
 
+grant select on expirable to app_api, app_worker;
 revoke execute on function end_orders, expire_orders from public;
 grant execute on function end_orders to app_worker;
 grant execute on function expire_orders to app_api, app_worker;

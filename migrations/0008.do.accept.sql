@@ -2,12 +2,14 @@
 -- No temporary tables: their catalogue work would cost more than everything else here. New functions only.
 
 -- Decides who gets stock when not everything fits: in arrival order, each order whole. Returns the verdicts of the
--- orders that get nothing, as {"ordinal": {...}}. The stock rows are locked by the caller.
+-- orders that get nothing, as {"ordinal": {...}}. The stock rows are locked by the caller. An order behind one that
+-- waits for a reclaim, and that wants some of the same, waits too: it must not take what the first one asked for.
 create function decide_in_order(p_wanted jsonb, p_is_last_try boolean) returns jsonb
 language plpgsql stable as $$
 declare
   v_left jsonb := '{}';
   v_refused jsonb := '{}';
+  v_waiting text[] := '{}';
   v_order record;
   v_short jsonb;
 begin
@@ -23,15 +25,16 @@ begin
     from jsonb_each_text(v_order.wants) k
     where k.value::bigint > coalesce((v_left ->> k.key)::bigint, 0);
 
-    if v_short is null then
+    if v_short is null and not v_order.wants ?| v_waiting then
       select v_left || jsonb_object_agg(k.key, (v_left ->> k.key)::bigint - k.value::bigint) into v_left
       from jsonb_each_text(v_order.wants) k;
-    elsif not p_is_last_try and exists (
-      select from reservation r
+    elsif v_order.wants ?| v_waiting or not p_is_last_try and exists (
+      select from reservation r join expirable e on e.order_id = r.order_id
       where r.product_id in (select s ->> 'p' from jsonb_array_elements(v_short) s)
         and r.state = 'held' and r.expires_at <= clock_timestamp()
     ) then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
+      v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
     else
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));

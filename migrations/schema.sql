@@ -208,6 +208,7 @@ CREATE FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) 
 declare
   v_left jsonb := '{}';
   v_refused jsonb := '{}';
+  v_waiting text[] := '{}';
   v_order record;
   v_short jsonb;
 begin
@@ -223,15 +224,16 @@ begin
     from jsonb_each_text(v_order.wants) k
     where k.value::bigint > coalesce((v_left ->> k.key)::bigint, 0);
 
-    if v_short is null then
+    if v_short is null and not v_order.wants ?| v_waiting then
       select v_left || jsonb_object_agg(k.key, (v_left ->> k.key)::bigint - k.value::bigint) into v_left
       from jsonb_each_text(v_order.wants) k;
-    elsif not p_is_last_try and exists (
-      select from reservation r
+    elsif v_order.wants ?| v_waiting or not p_is_last_try and exists (
+      select from reservation r join expirable e on e.order_id = r.order_id
       where r.product_id in (select s ->> 'p' from jsonb_array_elements(v_short) s)
         and r.state = 'held' and r.expires_at <= clock_timestamp()
     ) then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
+      v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
     else
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
@@ -331,16 +333,7 @@ begin
     from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update) l;
   end if;
 
-  select coalesce(array_agg(o.order_id), '{}') into v_due
-  from orders o
-  join invoice i on i.order_id = o.order_id
-  left join chain_status c on c.network = i.network
-  where o.order_id = any (v_locked)
-    and o.status = 'pending'
-    and o.payment_state in ('awaiting', 'partial')
-    and i.expires_at + i.grace <= clock_timestamp()
-    and c.caught_up_at > i.expires_at + i.grace
-    and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed);
+  select coalesce(array_agg(e.order_id), '{}') into v_due from expirable e where e.order_id = any (v_locked);
 
   if cardinality(v_due) > 0 then
     perform end_orders(v_due, 'expired', 'expired', 'system');
@@ -749,32 +742,6 @@ ALTER TABLE holdfast.duty OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.duty IS 'A lease per background duty, and when it last succeeded.';
 
 --
--- Name: idempotency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.idempotency (
-    actor text NOT NULL,
-    method text NOT NULL,
-    key uuid NOT NULL,
-    request_hash bytea NOT NULL,
-    order_id uuid,
-    response jsonb,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT idempotency_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
-    CONSTRAINT idempotency_has_answer CHECK (((order_id IS NOT NULL) OR (response IS NOT NULL))),
-    CONSTRAINT idempotency_hash_length CHECK ((octet_length(request_hash) = 32)),
-    CONSTRAINT idempotency_method_length CHECK (((char_length(method) >= 1) AND (char_length(method) <= 80)))
-);
-
-ALTER TABLE holdfast.idempotency OWNER TO holdfast_owner;
-
---
--- Name: TABLE idempotency; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.idempotency IS 'The caller''s name for one attempt, what it asked (hash) and what it was told.';
-
---
 -- Name: invoice; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -805,6 +772,145 @@ ALTER TABLE holdfast.invoice OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.invoice IS 'What the buyer is asked to pay, where and until when. Immutable: no role may update it.';
+
+--
+-- Name: orders; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.orders (
+    order_id uuid NOT NULL,
+    user_id bigint NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    payment_state text DEFAULT 'awaiting'::text NOT NULL,
+    payment_flags text[] DEFAULT '{}'::text[] NOT NULL,
+    hold text DEFAULT 'none'::text NOT NULL,
+    cancel_reason text,
+    currency text NOT NULL,
+    total numeric(14,2) NOT NULL,
+    address_sealed bytea NOT NULL,
+    generation integer DEFAULT 0 NOT NULL,
+    step integer DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT orders_address_sealed_length CHECK (((octet_length(address_sealed) >= 29) AND (octet_length(address_sealed) <= 4096))),
+    CONSTRAINT orders_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['customer'::text, 'admin'::text, 'expired'::text, 'underpaid'::text, 'out_of_stock'::text, 'fraud'::text]))),
+    CONSTRAINT orders_cancelled_has_reason CHECK (((status = 'cancelled'::text) = (cancel_reason IS NOT NULL))),
+    CONSTRAINT orders_generation_not_negative CHECK ((generation >= 0)),
+    CONSTRAINT orders_hold CHECK ((hold = ANY (ARRAY['none'::text, 'fraud'::text, 'payment'::text, 'manual'::text]))),
+    CONSTRAINT orders_payment_flags CHECK ((payment_flags <@ ARRAY['late'::text, 'under'::text, 'over'::text, 'within_tolerance'::text, 'wrong_asset'::text, 'replaced'::text, 'reorged'::text, 'slow_confirm'::text, 'manual'::text])),
+    CONSTRAINT orders_payment_state CHECK ((payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text, 'paid'::text, 'at_risk'::text, 'reversed'::text, 'expired'::text, 'late_confirming'::text, 'unresolved'::text, 'cancelled'::text, 'refunding'::text, 'partially_refunded'::text, 'refunded'::text]))),
+    CONSTRAINT orders_status CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'shipped'::text, 'delivered'::text, 'cancelled'::text]))),
+    CONSTRAINT orders_step_not_negative CHECK ((step >= 0)),
+    CONSTRAINT orders_time_order CHECK ((updated_at >= created_at)),
+    CONSTRAINT orders_total_positive CHECK ((total > (0)::numeric)),
+    CONSTRAINT orders_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.orders OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE orders; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.orders IS 'One row per order. The delivery address is ciphertext under the customer''s data key.';
+
+--
+-- Name: payment_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payment_report (
+    report_no bigint NOT NULL,
+    source text NOT NULL,
+    report_id text NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    seq integer NOT NULL,
+    state text NOT NULL,
+    address text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    block_height bigint,
+    block_hash text,
+    first_seen_at timestamp with time zone NOT NULL,
+    order_id uuid,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    is_assessed boolean DEFAULT false NOT NULL,
+    CONSTRAINT payment_report_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT payment_report_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT payment_report_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
+    CONSTRAINT payment_report_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT payment_report_id_shape CHECK ((report_id ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT payment_report_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT payment_report_output_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT payment_report_seq_positive CHECK ((seq > 0)),
+    CONSTRAINT payment_report_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT payment_report_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
+    CONSTRAINT payment_report_tx_canonical CHECK (
+CASE
+    WHEN (asset = 'SOL'::text) THEN (tx_id ~ '^[1-9A-HJ-NP-Za-km-z]{64,88}$'::text)
+    WHEN (asset = 'ETH'::text) THEN (tx_id ~ '^0x[0-9a-f]{64}$'::text)
+    ELSE (tx_id ~ '^[0-9a-f]{64}$'::text)
+END)
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payment_report OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payment_report; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payment_report IS 'The inbox: each row a fact about the chain as one watcher saw it. The highest seq per source and output is the present view.';
+
+--
+-- Name: expirable; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.expirable AS
+ SELECT o.order_id
+   FROM ((holdfast.orders o
+     JOIN holdfast.invoice i ON ((i.order_id = o.order_id)))
+     JOIN holdfast.chain_status c ON ((c.network = i.network)))
+  WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text])) AND ((i.expires_at + i.grace) <= clock_timestamp()) AND (c.caught_up_at > (i.expires_at + i.grace)) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.payment_report r
+          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))));
+
+ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW expirable; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.expirable IS 'Orders that may expire now. Without a lock it only says whom to ask for: a hold that may not end yet keeps nobody from those that may.';
+
+--
+-- Name: idempotency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.idempotency (
+    actor text NOT NULL,
+    method text NOT NULL,
+    key uuid NOT NULL,
+    request_hash bytea NOT NULL,
+    order_id uuid,
+    response jsonb,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT idempotency_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT idempotency_has_answer CHECK (((order_id IS NOT NULL) OR (response IS NOT NULL))),
+    CONSTRAINT idempotency_hash_length CHECK ((octet_length(request_hash) = 32)),
+    CONSTRAINT idempotency_method_length CHECK (((char_length(method) >= 1) AND (char_length(method) <= 80)))
+);
+
+ALTER TABLE holdfast.idempotency OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE idempotency; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.idempotency IS 'The caller''s name for one attempt, what it asked (hash) and what it was told.';
 
 --
 -- Name: key_epoch; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -996,49 +1102,6 @@ ALTER TABLE holdfast.order_wake OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.order_wake IS 'Workflows that must look again. The row goes when an assessment has seen its wanted_seq; until then the signal is sent again.';
 
 --
--- Name: orders; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.orders (
-    order_id uuid NOT NULL,
-    user_id bigint NOT NULL,
-    status text DEFAULT 'pending'::text NOT NULL,
-    payment_state text DEFAULT 'awaiting'::text NOT NULL,
-    payment_flags text[] DEFAULT '{}'::text[] NOT NULL,
-    hold text DEFAULT 'none'::text NOT NULL,
-    cancel_reason text,
-    currency text NOT NULL,
-    total numeric(14,2) NOT NULL,
-    address_sealed bytea NOT NULL,
-    generation integer DEFAULT 0 NOT NULL,
-    step integer DEFAULT 0 NOT NULL,
-    version bigint DEFAULT 1 NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT orders_address_sealed_length CHECK (((octet_length(address_sealed) >= 29) AND (octet_length(address_sealed) <= 4096))),
-    CONSTRAINT orders_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['customer'::text, 'admin'::text, 'expired'::text, 'underpaid'::text, 'out_of_stock'::text, 'fraud'::text]))),
-    CONSTRAINT orders_cancelled_has_reason CHECK (((status = 'cancelled'::text) = (cancel_reason IS NOT NULL))),
-    CONSTRAINT orders_generation_not_negative CHECK ((generation >= 0)),
-    CONSTRAINT orders_hold CHECK ((hold = ANY (ARRAY['none'::text, 'fraud'::text, 'payment'::text, 'manual'::text]))),
-    CONSTRAINT orders_payment_flags CHECK ((payment_flags <@ ARRAY['late'::text, 'under'::text, 'over'::text, 'within_tolerance'::text, 'wrong_asset'::text, 'replaced'::text, 'reorged'::text, 'slow_confirm'::text, 'manual'::text])),
-    CONSTRAINT orders_payment_state CHECK ((payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text, 'paid'::text, 'at_risk'::text, 'reversed'::text, 'expired'::text, 'late_confirming'::text, 'unresolved'::text, 'cancelled'::text, 'refunding'::text, 'partially_refunded'::text, 'refunded'::text]))),
-    CONSTRAINT orders_status CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'shipped'::text, 'delivered'::text, 'cancelled'::text]))),
-    CONSTRAINT orders_step_not_negative CHECK ((step >= 0)),
-    CONSTRAINT orders_time_order CHECK ((updated_at >= created_at)),
-    CONSTRAINT orders_total_positive CHECK ((total > (0)::numeric)),
-    CONSTRAINT orders_version_positive CHECK ((version > 0))
-)
-WITH (fillfactor='70');
-
-ALTER TABLE holdfast.orders OWNER TO holdfast_owner;
-
---
--- Name: TABLE orders; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.orders IS 'One row per order. The delivery address is ciphertext under the customer''s data key.';
-
---
 -- Name: payment; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1115,55 +1178,6 @@ ALTER TABLE holdfast.payment_key OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.payment_key IS 'The private key behind an address, as ciphertext: sealed by a data key, which is wrapped under the epoch.';
-
---
--- Name: payment_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.payment_report (
-    report_no bigint NOT NULL,
-    source text NOT NULL,
-    report_id text NOT NULL,
-    network text NOT NULL,
-    asset text NOT NULL,
-    tx_id text NOT NULL,
-    output_index integer NOT NULL,
-    seq integer NOT NULL,
-    state text NOT NULL,
-    address text NOT NULL,
-    amount numeric(78,0) NOT NULL,
-    block_height bigint,
-    block_hash text,
-    first_seen_at timestamp with time zone NOT NULL,
-    order_id uuid,
-    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    is_assessed boolean DEFAULT false NOT NULL,
-    CONSTRAINT payment_report_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
-    CONSTRAINT payment_report_amount_positive CHECK ((amount > (0)::numeric)),
-    CONSTRAINT payment_report_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
-    CONSTRAINT payment_report_height_not_negative CHECK ((block_height >= 0)),
-    CONSTRAINT payment_report_id_shape CHECK ((report_id ~ '^[0-9a-f]{64}$'::text)),
-    CONSTRAINT payment_report_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
-    CONSTRAINT payment_report_output_not_negative CHECK ((output_index >= 0)),
-    CONSTRAINT payment_report_seq_positive CHECK ((seq > 0)),
-    CONSTRAINT payment_report_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
-    CONSTRAINT payment_report_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
-    CONSTRAINT payment_report_tx_canonical CHECK (
-CASE
-    WHEN (asset = 'SOL'::text) THEN (tx_id ~ '^[1-9A-HJ-NP-Za-km-z]{64,88}$'::text)
-    WHEN (asset = 'ETH'::text) THEN (tx_id ~ '^0x[0-9a-f]{64}$'::text)
-    ELSE (tx_id ~ '^[0-9a-f]{64}$'::text)
-END)
-)
-WITH (fillfactor='70');
-
-ALTER TABLE holdfast.payment_report OWNER TO holdfast_owner;
-
---
--- Name: TABLE payment_report; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.payment_report IS 'The inbox: each row a fact about the chain as one watcher saw it. The highest seq per source and output is the present view.';
 
 --
 -- Name: payment_report_report_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -2234,6 +2248,117 @@ GRANT SELECT ON TABLE holdfast.duty TO app_api;
 GRANT SELECT,UPDATE ON TABLE holdfast.duty TO app_worker;
 
 --
+-- Name: TABLE invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.invoice TO app_api;
+GRANT SELECT ON TABLE holdfast.invoice TO app_worker;
+GRANT SELECT ON TABLE holdfast.invoice TO auditor;
+GRANT SELECT ON TABLE holdfast.invoice TO watcher;
+
+--
+-- Name: TABLE orders; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.orders TO app_api;
+GRANT SELECT ON TABLE holdfast.orders TO app_worker;
+GRANT SELECT ON TABLE holdfast.orders TO auditor;
+GRANT SELECT ON TABLE holdfast.orders TO watcher;
+
+--
+-- Name: COLUMN orders.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.user_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(user_id) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(status) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.payment_state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(payment_state) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.payment_flags; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(payment_flags) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(hold) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.cancel_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(cancel_reason) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(currency) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.total; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(total) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.address_sealed; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(address_sealed),UPDATE(address_sealed) ON TABLE holdfast.orders TO app_api;
+
+--
+-- Name: COLUMN orders.generation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(generation) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: COLUMN orders.step; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(step) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: TABLE payment_report; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.payment_report TO app_api;
+GRANT SELECT ON TABLE holdfast.payment_report TO app_worker;
+GRANT SELECT ON TABLE holdfast.payment_report TO auditor;
+
+--
+-- Name: COLUMN payment_report.is_assessed; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_assessed) ON TABLE holdfast.payment_report TO app_worker;
+
+--
+-- Name: TABLE expirable; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.expirable TO app_api;
+GRANT SELECT ON TABLE holdfast.expirable TO app_worker;
+
+--
 -- Name: TABLE idempotency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2251,15 +2376,6 @@ GRANT UPDATE(order_id) ON TABLE holdfast.idempotency TO app_api;
 --
 
 GRANT UPDATE(response) ON TABLE holdfast.idempotency TO app_api;
-
---
--- Name: TABLE invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT,INSERT ON TABLE holdfast.invoice TO app_api;
-GRANT SELECT ON TABLE holdfast.invoice TO app_worker;
-GRANT SELECT ON TABLE holdfast.invoice TO auditor;
-GRANT SELECT ON TABLE holdfast.invoice TO watcher;
 
 --
 -- Name: TABLE key_epoch; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2398,87 +2514,6 @@ GRANT UPDATE(next_at) ON TABLE holdfast.order_wake TO app_api;
 GRANT UPDATE(dead_reason) ON TABLE holdfast.order_wake TO app_api;
 
 --
--- Name: TABLE orders; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT ON TABLE holdfast.orders TO app_api;
-GRANT SELECT ON TABLE holdfast.orders TO app_worker;
-GRANT SELECT ON TABLE holdfast.orders TO auditor;
-GRANT SELECT ON TABLE holdfast.orders TO watcher;
-
---
--- Name: COLUMN orders.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(order_id) ON TABLE holdfast.orders TO app_api;
-
---
--- Name: COLUMN orders.user_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(user_id) ON TABLE holdfast.orders TO app_api;
-
---
--- Name: COLUMN orders.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(status) ON TABLE holdfast.orders TO app_worker;
-
---
--- Name: COLUMN orders.payment_state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(payment_state) ON TABLE holdfast.orders TO app_worker;
-
---
--- Name: COLUMN orders.payment_flags; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(payment_flags) ON TABLE holdfast.orders TO app_worker;
-
---
--- Name: COLUMN orders.hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(hold) ON TABLE holdfast.orders TO app_worker;
-
---
--- Name: COLUMN orders.cancel_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(cancel_reason) ON TABLE holdfast.orders TO app_worker;
-
---
--- Name: COLUMN orders.currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(currency) ON TABLE holdfast.orders TO app_api;
-
---
--- Name: COLUMN orders.total; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(total) ON TABLE holdfast.orders TO app_api;
-
---
--- Name: COLUMN orders.address_sealed; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(address_sealed),UPDATE(address_sealed) ON TABLE holdfast.orders TO app_api;
-
---
--- Name: COLUMN orders.generation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(generation) ON TABLE holdfast.orders TO app_worker;
-
---
--- Name: COLUMN orders.step; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(step) ON TABLE holdfast.orders TO app_worker;
-
---
 -- Name: TABLE payment; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2581,20 +2616,6 @@ GRANT UPDATE(ciphertext) ON TABLE holdfast.payment_key TO app_keys;
 --
 
 GRANT UPDATE(sealed_at) ON TABLE holdfast.payment_key TO app_keys;
-
---
--- Name: TABLE payment_report; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT,INSERT ON TABLE holdfast.payment_report TO app_api;
-GRANT SELECT ON TABLE holdfast.payment_report TO app_worker;
-GRANT SELECT ON TABLE holdfast.payment_report TO auditor;
-
---
--- Name: COLUMN payment_report.is_assessed; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(is_assessed) ON TABLE holdfast.payment_report TO app_worker;
 
 --
 -- Name: TABLE product; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -29,6 +29,8 @@ const DESCRIBE = `
     union all
     select concat_ws(' ', 'index', indexdef) from pg_indexes where schemaname = 'holdfast'
     union all
+    select concat_ws(' ', 'view', name, pg_get_viewdef(oid)) from relation where relkind = 'v'
+    union all
     select concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled) from pg_trigger t
     join relation r on r.oid = t.tgrelid where not t.tgisinternal
     union all

@@ -97,8 +97,8 @@ const ACCEPT = statement('accept_orders', 'select * from accept_orders($1::jsonb
 const RECLAIM = statement(
   'reclaim_expired',
   `select count(*) from expire_orders(array(
-     select distinct order_id from reservation
-     where product_id = any ($1) and state = 'held' and expires_at <= clock_timestamp() limit ${RECLAIM_LIMIT}), true)`,
+     select distinct order_id from reservation r join expirable using (order_id)
+     where r.product_id = any ($1) and r.state = 'held' and r.expires_at <= clock_timestamp() limit ${RECLAIM_LIMIT}), true)`,
 )
 
 type Deps = {

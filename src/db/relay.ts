@@ -170,7 +170,8 @@ export const notificationsDelivered = async (
 const SWEEP = statement(
   'duty_hold_sweep',
   `select count(*) filter (where outcome = 'ended') as ended from expire_orders(array(
-     select distinct r.order_id from reservation r where r.state = 'held' and r.expires_at <= clock_timestamp() limit $1), true)`,
+     select distinct order_id from reservation r join expirable using (order_id)
+     where r.state = 'held' and r.expires_at <= clock_timestamp() limit $1), true)`,
 )
 /** Expires what is due, by the one rule. @returns how many orders ended */
 export async function sweepHolds(database: Pick<Database, 'run'>, limit: number): Promise<number> {

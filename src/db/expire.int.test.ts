@@ -1,0 +1,218 @@
+// The one expiry: nothing that was paid in time, or may have been, is given away, whoever asks; all else is.
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { buildLine, buildProposal } from '../../test/support/builder.ts'
+import { findViolations } from '../../test/support/invariant.ts'
+import { buildCommand, buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { until } from '../../test/support/until.ts'
+import type { AcceptedOrder, ProposedOrder } from './accept.ts'
+import { expireOrder, runCommand } from './order.ts'
+import { assessPayments, recordReport } from './payment.ts'
+import { sweepHolds } from './relay.ts'
+
+const HOUR_MS = 3_600_000
+/** Over at once. */
+const SHORT = { windowMs: 1, graceMs: 0 }
+
+let shop: TestShop
+
+beforeAll(async () => {
+  shop = await createTestShop()
+})
+beforeEach(() => shop.catchUp())
+afterEach(async () => {
+  expect(await findViolations(shop.test)).toEqual([])
+})
+afterAll(() => shop.close())
+
+/** Waits until the order's hold has run out on the database's clock. */
+async function outlast({ orderId }: AcceptedOrder): Promise<void> {
+  const look = 'select from reservation where order_id = $1 and expires_at < clock_timestamp()'
+  await until(async () => (await shop.query(look, [orderId])).length > 0)
+}
+async function lapsed(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
+  const order = await shop.order({ ...SHORT, ...overrides })
+  await outlast(order)
+  return order
+}
+const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n })
+
+/** Everybody who may ask for an expiry. */
+const DOORS = {
+  workflow: async (order: AcceptedOrder) => void (await expireOrder(shop.worker, runOf(order).next())),
+  sweeper: async () => void (await sweepHolds(shop.worker, 1_000)),
+  'shortage of another order': async (order: AcceptedOrder) => {
+    const [{ productId } = { productId: '' }] = order.lines
+    await shop.acceptor.accept(buildProposal({ lines: [buildLine({ productId, quantity: 10 })] }))
+  },
+} as const
+
+/** Each makes an order that must not expire, for one reason alone. */
+const REASONS: Readonly<Record<string, () => Promise<AcceptedOrder>>> = {
+  'its quote still runs': () => shop.order({ windowMs: HOUR_MS, graceMs: 0 }),
+  'its grace still runs': () => shop.order({ windowMs: 1, graceMs: HOUR_MS }),
+  'what its watcher said is not assessed': async () => {
+    const order = await lapsed()
+    await recordReport(shop.api, 'w1', [half(order)])
+    return order
+  },
+  'enough was seen in time, and nothing of it assessed': async () => {
+    const order = await shop.order({ windowMs: 200, graceMs: 0, confirmWithinMs: 1 })
+    await recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })])
+    await outlast(order)
+    return order
+  },
+  'enough was seen in time and is being confirmed': async () => {
+    const order = await shop.order({ windowMs: 200, graceMs: 0, confirmWithinMs: 1 })
+    await recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })])
+    await assessPayments(shop.worker, runOf(order, 1).next())
+    await outlast(order)
+    return order
+  },
+  'its chain was never read': () => lapsed({ network: 'unread' }),
+  'its chain was read, but never to the tip': async () => {
+    const order = await lapsed()
+    await shop.query('update chain_status set caught_up_at = null')
+    return order
+  },
+  'its chain was read only up to the very end of its grace': async () => {
+    const order = await lapsed()
+    await shop.query(
+      'update chain_status set caught_up_at = (select expires_at + grace from invoice where order_id = $1)',
+      [order.orderId],
+    )
+    return order
+  },
+}
+
+describe.each(Object.keys(DOORS) as (keyof typeof DOORS)[])('asked by the %s, an order', (door) => {
+  test.each(Object.keys(REASONS))('stays although its hold is over, while %s', async (reason) => {
+    const order = (await REASONS[reason]?.()) as AcceptedOrder
+    const before = await shop.state(order)
+    await DOORS[door](order)
+    expect(await shop.state(order)).toEqual({ ...before, expiresInMs: expect.any(Number) })
+    expect(before).toMatchObject({ status: 'pending', reservation: 'held' })
+  })
+
+  test('expires once nothing speaks for it, and gives its stock back once', async () => {
+    const order = await lapsed()
+    const [{ productId } = { productId: '' }] = order.lines
+    await DOORS[door](order)
+    expect(await shop.state(order)).toMatchObject({
+      status: 'cancelled',
+      cancelReason: 'expired',
+      paymentState: 'expired',
+      reservation: 'expired',
+      version: 2,
+    })
+    const moves =
+      'select kind, on_hand_delta, reserved_delta, actor from stock_movement where order_id = $1 order by movement_id'
+    const [, end] = await shop.query(moves, [order.orderId])
+    expect(end).toEqual({ kind: 'expire', on_hand_delta: 0n, reserved_delta: -2n, actor: 'system' })
+    await DOORS[door](order)
+    expect(await shop.query(moves, [order.orderId])).toHaveLength(2)
+    const told = await shop.query('select order_version, status from notification where order_id = $1 order by 1', [
+      order.orderId,
+    ])
+    expect(told).toEqual([
+      { order_version: 1n, status: 'pending' },
+      { order_version: 2n, status: 'cancelled' },
+    ])
+    expect(await shop.query('select address from key_retire where order_id = $1', [order.orderId])).toEqual([
+      { address: order.address },
+    ])
+    expect(
+      (await shop.query('select from reservation where product_id = $1 and state = $2', [productId, 'expired'])).length,
+    ).toBe(1)
+  })
+})
+
+describe('an expiry', () => {
+  test('keeps what came of too little money as owed, and says it was under', async () => {
+    const order = await shop.order({ windowMs: 300, graceMs: 0 })
+    const run = runOf(order)
+    await recordReport(shop.api, 'w1', [half(order)])
+    await assessPayments(shop.worker, run.next())
+    await outlast(order)
+    expect(await expireOrder(shop.worker, run.next())).toMatchObject({
+      status: 'cancelled',
+      cancelReason: 'expired',
+      paymentState: 'unresolved',
+    })
+    const [row] = await shop.query(
+      'select amount, payment_flags from refund_due join orders using (order_id) where order_id = $1',
+      [order.orderId],
+    )
+    expect(row).toEqual({ amount: (order.amountDue / 2n).toString(), payment_flags: ['under'] })
+  })
+
+  test('asked for by many at once happens once', async () => {
+    const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
+    await Promise.all(
+      orders.flatMap((order) => [
+        DOORS.workflow(order),
+        DOORS.sweeper(),
+        DOORS['shortage of another order'](order),
+        DOORS.sweeper(),
+      ]),
+    )
+    for (const order of orders) {
+      expect(await shop.state(order)).toMatchObject({ status: 'cancelled', cancelReason: 'expired', version: 2 })
+      expect(await shop.stock(order)).toMatchObject({ onHand: 10n })
+    }
+  })
+
+  test('that races a payment is either before it or after it, never both', async () => {
+    const orders = await Promise.all(Array.from({ length: 20 }, () => shop.order({ windowMs: 200, graceMs: 0 })))
+    for (const order of orders) await outlast(order)
+    await Promise.all(
+      orders.flatMap((order) => [
+        recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })]),
+        DOORS.workflow(order),
+      ]),
+    )
+    for (const order of orders) {
+      const { status, hasUnassessed, reservation } = await shop.state(order)
+      expect(hasUnassessed).toBe(true)
+      expect([status, reservation]).toEqual(status === 'pending' ? ['pending', 'held'] : ['cancelled', 'expired'])
+    }
+  })
+
+  test('that races a cancellation leaves one reason and one release', async () => {
+    const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
+    await Promise.all(
+      orders.flatMap((order) => [
+        sweepHolds(shop.worker, 1_000),
+        runCommand(shop.worker, { orderId: order.orderId, generation: 1, step: 1 }, 'cancel', buildCommand()),
+      ]),
+    )
+    for (const order of orders) {
+      const { status, cancelReason, reservation } = await shop.state(order)
+      expect(status).toBe('cancelled')
+      expect([`${cancelReason} ${reservation}`]).toEqual(
+        cancelReason === 'expired' ? ['expired expired'] : ['customer released'],
+      )
+      expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 0n })
+    }
+  })
+})
+
+describe('holds that cannot end yet', () => {
+  test('never keep the sweeper from those that can', async () => {
+    const stuck = await Promise.all(Array.from({ length: 20 }, () => lapsed({ network: 'unread' })))
+    const due = await lapsed()
+    expect(await sweepHolds(shop.worker, 5)).toBe(1)
+    expect(await shop.state(due)).toMatchObject({ status: 'cancelled' })
+    for (const order of stuck) expect(await shop.state(order)).toMatchObject({ status: 'pending' })
+  })
+
+  test('never keep a shortage from those that can', async () => {
+    const { productId } = await shop.product({ onHand: 200n })
+    const lines = [buildLine({ productId })]
+    const stuck = Array.from({ length: 150 }, () => lapsed({ lines, network: 'unread' }))
+    await Promise.all(stuck)
+    await Promise.all(Array.from({ length: 50 }, () => lapsed({ lines })))
+    const answer = await shop.acceptor.accept(buildProposal({ lines: [buildLine({ productId, quantity: 50 })] }))
+    expect(answer.verdict).toBe('accepted')
+  })
+})

@@ -1,0 +1,133 @@
+// A shop that is nothing but its database, reached as the api and the worker reach it. No engine, no front, no relays:
+// what a test does not do does not happen.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder } from '../../src/db/accept.ts'
+import { getOrderState } from '../../src/db/order.ts'
+import type { Observation } from '../../src/db/payment.ts'
+import { openDatabase, type Database } from '../../src/db/pool.ts'
+import type { CommandInput, Fence } from '../../src/domain/command.ts'
+import type { OrderState } from '../../src/domain/order.ts'
+import { buildLine, buildProposal, putProduct, type TestProduct } from './builder.ts'
+import { createTestDatabase, type TestDatabase } from './database.ts'
+
+const POOL_SIZE = 10
+
+export type TestShop = {
+  /** The superuser's view. */
+  test: TestDatabase
+  query: TestDatabase['query']
+  api: Database
+  worker: Database
+  acceptor: Acceptor
+  /** Addresses that the acceptor gave back, oldest first. */
+  givenBack: string[]
+  product: (overrides?: Partial<TestProduct>) => Promise<TestProduct>
+  /** Accepts an order for two of ten units of a new product, unless told otherwise. @throws when it is refused */
+  order: (overrides?: Partial<ProposedOrder>) => Promise<AcceptedOrder>
+  state: (order: Pick<AcceptedOrder, 'orderId'>) => Promise<OrderState>
+  /** The first product of an order: what is left and what is held. */
+  stock: (order: Pick<AcceptedOrder, 'lines'>) => Promise<{ onHand: bigint; reserved: bigint }>
+  /** The watcher has read the chain past every quote's end, or up to `at`. */
+  catchUp: (at?: Date) => Promise<void>
+  close: () => Promise<void>
+}
+
+export async function createTestShop(): Promise<TestShop> {
+  const test = await createTestDatabase()
+  const api = await openDatabase({
+    url: test.urlOf('app_api'),
+    poolSize: POOL_SIZE,
+    applicationName: 'test-api',
+    forceGenericPlan: true,
+  })
+  const worker = await openDatabase({
+    url: test.urlOf('app_worker'),
+    poolSize: POOL_SIZE,
+    applicationName: 'test-worker',
+  })
+  const givenBack: string[] = []
+  const acceptor = createAcceptor({ database: api, giveBack: (_network, address) => void givenBack.push(address) })
+  const product = (overrides: Partial<TestProduct> = {}) => putProduct(test, { onHand: 10n, ...overrides })
+
+  return {
+    test,
+    query: test.query,
+    api,
+    worker,
+    acceptor,
+    givenBack,
+    product,
+    order: async (overrides = {}) => {
+      const lines = overrides.lines ?? [buildLine({ productId: (await product()).productId, quantity: 2 })]
+      const answer = await acceptor.accept(buildProposal({ ...overrides, lines }))
+      if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
+      return answer.order
+    },
+    state: ({ orderId }) => getOrderState(worker, orderId),
+    stock: async ({ lines }) => {
+      const [row] = await test.query<{ onHand: bigint; reserved: bigint }>(
+        'select on_hand as "onHand", reserved from stock where product_id = $1',
+        [lines[0]?.productId],
+      )
+      if (row === undefined) throw new Error('there is no such product')
+      return row
+    },
+    catchUp: async (at = new Date(Date.now() + 30 * 86_400_000)) =>
+      void (await test.query(
+        `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
+         values ('ethereum', 1, 1, 1, 1, $1, $1)
+         on conflict (network) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
+        [at],
+      )),
+    close: async () => {
+      await api.close()
+      await worker.close()
+      await test.drop()
+    },
+  }
+}
+
+/** An order's own run: each step numbered after the one before. */
+export function runOf({ orderId }: Pick<AcceptedOrder, 'orderId'>, generation = 1): { next: () => Fence } {
+  let step = 0
+  return { next: () => ({ orderId, generation, step: (step += 1) }) }
+}
+
+/** All that is due, final, in one output. */
+export const buildObservation = (
+  order: Pick<AcceptedOrder, 'network' | 'asset' | 'address' | 'amountDue'>,
+  overrides: Partial<Observation> = {},
+): Observation => ({
+  reportId: randomBytes(32).toString('hex'),
+  network: order.network,
+  asset: order.asset,
+  txId: `0x${randomBytes(32).toString('hex')}`,
+  outputIndex: 0,
+  seq: 1,
+  state: 'final',
+  address: order.address,
+  amount: order.amountDue,
+  blockHeight: 10n,
+  blockHash: '0xab',
+  firstSeenAt: new Date(),
+  ...overrides,
+})
+
+/** What the watcher says next about the same output. */
+export const nextOf = (fact: Observation, overrides: Partial<Observation> = {}): Observation => ({
+  ...fact,
+  reportId: randomBytes(32).toString('hex'),
+  seq: fact.seq + 1,
+  ...overrides,
+})
+
+/** The owner cancels, unless told otherwise. */
+export const buildCommand = (overrides: Partial<CommandInput> = {}): CommandInput => ({
+  actor: 'user:7',
+  role: 'customer',
+  method: 'CancelOrder',
+  key: randomUUID(),
+  requestHash: randomBytes(32).toString('hex'),
+  ...overrides,
+})
