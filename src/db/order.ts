@@ -21,24 +21,32 @@ export type LockedOrder = {
   version: bigint
   generation: number
   step: number
+  /** It holds stock, or once did. */
+  has_held: boolean
 }
 
 // Race: two runs, or a run and a slow attempt of its own step. The row lock makes the fence exact.
 const LOCK = statement(
   'order_lock',
-  `select status, payment_state, hold, version, generation, step from orders where order_id = $1 for update`,
+  `select status, payment_state, hold, version, generation, step,
+     exists (select from reservation r where r.order_id = orders.order_id) as has_held
+   from orders where order_id = $1 for update`,
 )
 
-const STATE = statement(
-  'order_state',
-  `select o.status, o.payment_state, o.hold, o.cancel_reason, o.version,
-     coalesce((select r.state from reservation r where r.order_id = o.order_id order by r.hold_no desc limit 1), 'none') as reservation,
-     greatest(0, ceil(extract(epoch from i.expires_at + i.grace - clock_timestamp()) * 1000))::int as expires_in_ms,
-     exists (select from payment_report p where p.order_id = o.order_id and not p.is_assessed) as has_unassessed
-   from orders o join invoice i on i.order_id = o.order_id where o.order_id = $1`,
-)
+const STATE_QUERY = `
+  select o.status, o.payment_state, o.hold, o.cancel_reason, o.version,
+    coalesce((select r.state from reservation r where r.order_id = o.order_id order by r.hold_no desc limit 1), 'none') as reservation,
+    greatest(0, ceil(extract(epoch from i.expires_at + i.grace - clock_timestamp()) * 1000))::int as expires_in_ms,
+    exists (select from payment_report p where p.order_id = o.order_id and not p.is_assessed) as has_unassessed
+  from orders o join invoice i on i.order_id = o.order_id where o.order_id = $1`
 
-const FINISH_STEP = statement('order_finish_step', 'update orders set generation = $2, step = $3 where order_id = $1')
+const STATE = statement('order_state', STATE_QUERY)
+
+// Records the step and reads the state it leaves; the fence's columns are no part of the state.
+const FINISH_STEP = statement(
+  'order_finish_step',
+  `with finished as (update orders set generation = $2, step = $3 where order_id = $1) ${STATE_QUERY}`,
+)
 
 type StateRow = {
   status: OrderStatus
@@ -59,8 +67,10 @@ export async function lockOrder(tx: Tx, orderId: string): Promise<LockedOrder> {
 }
 
 /** @throws {DomainError} NOT_FOUND */
-export async function getOrderState(tx: Pick<Tx, 'run'>, orderId: string): Promise<OrderState> {
-  const [row] = await tx.run<StateRow>(STATE, [orderId])
+export const getOrderState = async (tx: Pick<Tx, 'run'>, orderId: string): Promise<OrderState> =>
+  stateOf(await tx.run<StateRow>(STATE, [orderId]))
+
+function stateOf([row]: StateRow[]): OrderState {
   if (row === undefined) throw new DomainError('NOT_FOUND', 'No such order.')
   return {
     status: row.status,
@@ -75,8 +85,8 @@ export async function getOrderState(tx: Pick<Tx, 'run'>, orderId: string): Promi
 }
 
 /**
- * One step of a run: locks the order, refuses a run that a later one has replaced, and does nothing when this
- * step is already done. `work` says whether it recorded the step itself, in a statement it needed anyway.
+ * One step of a run: locks the order, refuses a run that a later one has replaced, and does nothing when this step is
+ * already done.
  * @throws {DomainError} STALE_RUN, NOT_FOUND
  */
 export async function inStep<Result>(
@@ -84,13 +94,14 @@ export async function inStep<Result>(
   fence: Fence,
   work: (tx: Tx, order: LockedOrder) => Promise<Result | undefined>,
 ): Promise<{ state: OrderState; result: Result | undefined }> {
+  const { orderId, generation, step } = fence
   return database.transaction(async (tx) => {
-    const order = await lockOrder(tx, fence.orderId)
-    if (order.generation > fence.generation) throw new DomainError('STALE_RUN', 'A later run owns this order.')
-    const isDone = order.generation === fence.generation && order.step >= fence.step
-    const result = isDone ? undefined : await work(tx, order)
-    if (!isDone) await tx.run(FINISH_STEP, [fence.orderId, fence.generation, fence.step])
-    return { state: await getOrderState(tx, fence.orderId), result }
+    const order = await lockOrder(tx, orderId)
+    if (order.generation > generation) throw new DomainError('STALE_RUN', 'A later run owns this order.')
+    if (order.generation === generation && order.step >= step)
+      return { state: await getOrderState(tx, orderId), result: undefined }
+    const result = await work(tx, order)
+    return { state: stateOf(await tx.run<StateRow>(FINISH_STEP, [orderId, generation, step])), result }
   })
 }
 
@@ -123,14 +134,11 @@ const TAKE_STOCK = statement(
  * Takes the generation for a run and says how the order stands. It confirms the hold taken with the order; it takes
  * stock for an order that never held any, and never again for one that did.
  */
-export async function reserveStock(database: Database, fence: Fence): Promise<OrderState> {
+export async function reserveStock(database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> {
   const { state } = await inStep(database, fence, async (tx, order) => {
-    if (order.status !== 'pending') return undefined
-    const before = await getOrderState(tx, fence.orderId)
-    if (before.reservation !== 'none') return undefined
+    if (order.status !== 'pending' || order.has_held) return
     await tx.run(LOCK_STOCK_OF_LINES, [fence.orderId])
     await tx.run(TAKE_STOCK, [fence.orderId])
-    return undefined
   })
   return state
 }
@@ -138,7 +146,7 @@ export async function reserveStock(database: Database, fence: Fence): Promise<Or
 const EXPIRE = statement('order_expire', 'select outcome, wait_ms::int from expire_orders(array[$1::uuid], false)')
 
 /** Asks for expiry by the one rule (expire_orders in migrations). The state says what came of it. */
-export async function expireOrder(database: Database, fence: Fence): Promise<OrderState> {
+export async function expireOrder(database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> {
   const { state } = await inStep(database, fence, async (tx) => void (await tx.run(EXPIRE, [fence.orderId])))
   return state
 }
@@ -146,11 +154,10 @@ export async function expireOrder(database: Database, fence: Fence): Promise<Ord
 const END = statement('order_end', `select end_orders(array[$1::uuid], $2, 'released', $3)`)
 
 /** Undo of reserveStock: an order that still holds stock ends as out of stock; one that holds none is left alone. */
-export async function releaseStock(database: Database, fence: Fence): Promise<OrderState> {
+export async function releaseStock(database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> {
   const { state } = await inStep(database, fence, async (tx, order) => {
     if (order.status === 'pending' || order.status === 'processing')
       await tx.run(END, [fence.orderId, 'out_of_stock', 'system'])
-    return undefined
   })
   return state
 }
@@ -178,15 +185,18 @@ const MOVE = statement(
   `with moved as (update orders set status = $2 where order_id = $1 returning version)
    insert into notification (order_id, order_version, channel, status) select $1, version, 'log', $2 from moved`,
 )
-const RETIRE_KEY = statement(
-  'order_retire_key',
-  `insert into key_retire (order_id, network, address)
-   select order_id, network, address from invoice where order_id = $1 on conflict do nothing`,
-)
-// Payments that could still change: a final state is no end to them (design rule 15).
+// Reports not yet assessed are aftercare's from here (design rule 15).
 const REARM_WAKE = statement(
   'order_rearm_wake',
   `select want_wake(array[$1::uuid]) where exists (select from payment_report where order_id = $1 and not is_assessed)`,
+)
+const CLOSE = statement(
+  'order_close',
+  `with retired as (
+     insert into key_retire (order_id, network, address)
+     select order_id, network, address from invoice where order_id = $1 on conflict do nothing
+   )
+   ${REARM_WAKE.text}`,
 )
 
 type Effect = (tx: Tx, orderId: string, input: CommandInput) => Promise<void>
@@ -203,8 +213,7 @@ const EFFECTS: Readonly<Record<Command, Effect>> = {
   },
   deliver: async (tx, orderId) => {
     await tx.run(MOVE, [orderId, 'delivered'])
-    await tx.run(RETIRE_KEY, [orderId])
-    await tx.run(REARM_WAKE, [orderId])
+    await tx.run(CLOSE, [orderId])
   },
 }
 
@@ -212,41 +221,45 @@ const FIND_ANSWER = statement(
   'order_find_answer',
   `select request_hash, response from idempotency where actor = $1 and method = $2 and key = $3`,
 )
+// With the order as the command left it. A key that is taken here was taken by another request meanwhile.
 const SAVE_ANSWER = statement(
   'order_save_answer',
-  `insert into idempotency (actor, method, key, request_hash, order_id, response) values ($1, $2, $3, $4, $5, $6)`,
+  `insert into idempotency (actor, method, key, request_hash, order_id, response)
+   select $1, $2, $3, $4, order_id, jsonb_build_object('status', status, 'version', version) from orders where order_id = $5
+   on conflict do nothing returning key`,
 )
+
+/** What an earlier call with this key was told to have done: true, or undefined when there was none. */
+async function wasDone(tx: Tx, { actor, method, key, requestHash }: CommandInput): Promise<boolean> {
+  const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [actor, method, key])
+  if (answer !== undefined && !answer.request_hash.equals(Buffer.from(requestHash, 'hex'))) throw keyReused()
+  return answer !== undefined
+}
+
+async function saveAnswer(tx: Tx, orderId: string, { actor, method, key, requestHash }: CommandInput): Promise<void> {
+  const saved = await tx.run(SAVE_ANSWER, [actor, method, key, Buffer.from(requestHash, 'hex'), orderId])
+  if (saved.length === 0) throw keyReused()
+}
+
+const keyReused = (): DomainError => new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
 
 /**
  * Runs what a person asked, once per key. Only what succeeded is bound to the key: a refusal tells how things stood.
- * @throws {DomainError} STALE_RUN, NOT_FOUND
+ * A command that took effect moved the status, so only one that the status refuses can have been done before.
+ * @throws {DomainError} STALE_RUN, NOT_FOUND, IDEMPOTENCY_KEY_REUSED
  */
 export async function runCommand(
-  database: Database,
+  database: Pick<Database, 'transaction'>,
   fence: Fence,
   command: Command,
   input: CommandInput,
 ): Promise<CommandResult> {
   const { state, result } = await inStep(database, fence, async (tx, order) => {
-    const hash = Buffer.from(input.requestHash, 'hex')
-    const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [input.actor, input.method, input.key])
-    if (answer !== undefined) return answer.request_hash.equals(hash) ? undefined : KEY_REUSED
-    const refusal = refusalOf(command, input, {
-      ...order,
-      paymentState: order.payment_state,
-      version: Number(order.version),
-    })
-    if (refusal !== undefined) return refusal
+    const standing = { ...order, paymentState: order.payment_state, version: Number(order.version) }
+    const refusal = refusalOf(command, input, standing)
+    if (refusal !== undefined) return (await wasDone(tx, input)) ? undefined : refusal
     await EFFECTS[command](tx, fence.orderId, input)
-    const { status, version } = await getOrderState(tx, fence.orderId)
-    await tx.run(SAVE_ANSWER, [
-      input.actor,
-      input.method,
-      input.key,
-      hash,
-      fence.orderId,
-      JSON.stringify({ status, version }),
-    ])
+    await saveAnswer(tx, fence.orderId, input)
     return undefined
   })
   return result === undefined ? { ok: true, state } : { ok: false, ...result, state }
@@ -263,19 +276,14 @@ const CHANGE_ADDRESS = statement(
  * @throws {DomainError} NOT_FOUND, ORDER_STATUS, VERSION_MISMATCH, IDEMPOTENCY_KEY_REUSED
  */
 export async function changeAddress(
-  database: Database,
+  database: Pick<Database, 'transaction'>,
   orderId: string,
   addressSealed: Buffer,
   input: CommandInput,
 ): Promise<OrderState> {
   return database.transaction(async (tx) => {
     const order = await lockOrder(tx, orderId)
-    const hash = Buffer.from(input.requestHash, 'hex')
-    const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [input.actor, input.method, input.key])
-    if (answer !== undefined) {
-      if (!answer.request_hash.equals(hash)) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
-      return getOrderState(tx, orderId)
-    }
+    if (await wasDone(tx, input)) return getOrderState(tx, orderId)
     if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
       throw new DomainError('VERSION_MISMATCH', 'The order has changed since it was read.')
     }
@@ -285,15 +293,7 @@ export async function changeAddress(
       })
     }
     await tx.run(CHANGE_ADDRESS, [orderId, addressSealed])
-    const state = await getOrderState(tx, orderId)
-    await tx.run(SAVE_ANSWER, [
-      input.actor,
-      input.method,
-      input.key,
-      hash,
-      orderId,
-      JSON.stringify({ status: state.status, version: state.version }),
-    ])
-    return state
+    await saveAnswer(tx, orderId, input)
+    return getOrderState(tx, orderId)
   })
 }

@@ -55,9 +55,9 @@ const INSERT_REPORTS = statement(
    returning order_id`,
 )
 
-// Enough was seen in time: the hold lasts until the transfers had time to become final.
-const EXTEND_HOLDS = statement(
-  'report_extend_holds',
+// Enough was seen in time: the hold lasts until the transfers had time to become final. And the workflows look again.
+const EXTEND_AND_WAKE = statement(
+  'report_extend_and_wake',
   `with present as (
      select distinct on (p.order_id, p.network, p.tx_id, p.output_index) p.order_id, p.amount, p.state, p.asset, p.first_seen_at
      from payment_report p where p.order_id = any ($1)
@@ -66,14 +66,12 @@ const EXTEND_HOLDS = statement(
      select i.order_id, i.confirm_within from present p join invoice i on i.order_id = p.order_id
      where p.state in ('seen', 'final') and p.asset = i.asset and p.first_seen_at <= i.expires_at + i.grace
      group by i.order_id having sum(p.amount) * 1000 >= i.amount_due * 999
+   ), extended as (
+     update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + e.confirm_within)
+     from enough e where r.order_id = e.order_id and r.state = 'held'
+   ), urgent as (
+     update workflow_start set urgency = 0 where order_id = any ($1) and urgency <> 0
    )
-   update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + e.confirm_within)
-   from enough e where r.order_id = e.order_id and r.state = 'held'`,
-)
-
-const WAKE = statement(
-  'report_wake',
-  `with urgent as (update workflow_start set urgency = 0 where order_id = any ($1))
    select want_wake($1)`,
 )
 
@@ -98,10 +96,7 @@ export async function recordReport(
         JSON.stringify(observations.map(rowOf)),
       ])
       const orderIds = [...new Set(fresh.flatMap((row) => row.order_id ?? []))].toSorted()
-      if (orderIds.length > 0) {
-        await tx.run(EXTEND_HOLDS, [orderIds])
-        await tx.run(WAKE, [orderIds])
-      }
+      if (orderIds.length > 0) await tx.run(EXTEND_AND_WAKE, [orderIds])
       return fresh.length
     },
     deadline === undefined ? {} : { deadline },

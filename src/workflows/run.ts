@@ -14,6 +14,7 @@ import {
   uuid4,
 } from '@temporalio/workflow'
 import { refusalOf, type CommandInput, type CommandResult, type Fence } from '../domain/command.ts'
+import { FAILURES, type FailureReason } from '../domain/failure.ts'
 import { hasReached, isTerminal, type Command, type OrderState, type OrderStatus } from '../domain/order.ts'
 import { detailsOf } from './details.ts'
 import {
@@ -160,7 +161,9 @@ export class OrderRun {
       // The asker is told; the order lives on.
       const state = this.#state
       if (!isFinal(error) || reasonOf(error) === 'STALE_RUN' || state === undefined) throw error
-      answer({ ok: false, reason: 'INTERNAL', message: 'The order could not do this.', state })
+      const reason = reasonOf(error)
+      const known = reason !== undefined && Object.hasOwn(FAILURES, reason) ? (reason as FailureReason) : 'INTERNAL'
+      answer({ ok: false, reason: known, message: 'The order could not do this.', state })
     }
   }
 
