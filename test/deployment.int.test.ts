@@ -1,14 +1,18 @@
 // The start of a deployment on a Postgres of its own: the scripts that docker-compose.yml runs, with no superuser after
 // the first of them, and then each process's login.
 
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { parse } from 'yaml'
 import { migrate, newestMigration } from '../src/db/migrate.ts'
 import { freePorts } from '../src/servers/port.ts'
 import { removePostgres, startPostgres, type Postgres } from '../src/servers/postgres.ts'
+import { findTool } from './support/servers.ts'
 import { readSource } from './support/source.ts'
 
 const MAX_CONNECTIONS = 20
@@ -73,6 +77,32 @@ test('a deployment is made by roles that are no superusers, and its processes ca
     ),
   ).toEqual([{ role: postgres.user }])
 })
+
+// Whoever brings a Temporal server of their own need not have its tools.
+const testWithTools = process.env['TEMPORAL_ADDRESS'] === undefined ? test : test.skip
+
+testWithTools(
+  'the schema of Temporal is made by its own role, and making it again changes nothing',
+  async () => {
+    const tool = process.env['HOLDFAST_TEMPORAL_SQL_TOOL'] ?? (await findTool('temporal-sql-tool'))
+    const script = readSource('ops/temporal/schema.sh')
+      .replace('$(cat /run/secrets/temporal_password)', 'temporal_password')
+      .replaceAll('temporal-sql-tool', tool)
+    const { services } = parse(readSource('docker-compose.yml'), { merge: true }) as {
+      services: Record<'temporal-schema', { environment: Record<string, string> }>
+    }
+    const env = { ...services['temporal-schema'].environment, SQL_HOST: '127.0.0.1', SQL_PORT: String(postgres.port) }
+    const make = () => promisify(execFile)('/bin/sh', ['-c', script], { env })
+  await make()
+  await make()
+    for (const database of ['temporal', 'temporal_visibility']) {
+      expect(await query(urlAs('temporal', database), 'select count(*)::int as versions from schema_version')).toEqual([
+        { versions: 1 },
+      ])
+    }
+  },
+  START_WITHIN_MS,
+)
 
 test('a second run of a deployment changes nothing', async () => {
   expect((await migrate(urlAs('holdfast_migrator'))).applied).toEqual([])

@@ -6,7 +6,13 @@ set -eu
 ensure_namespace() {
   temporal operator namespace describe --namespace "$1" >/dev/null 2>&1 ||
     temporal operator namespace create --namespace "$1" --retention "$2"
-  known=$(temporal operator search-attribute list --namespace "$1")
+  # A new namespace is known to all of the server within some ten seconds.
+  tries=60
+  until known=$(temporal operator search-attribute list --namespace "$1" 2>/dev/null); do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || { echo "namespace $1 is still not known" >&2; exit 1; }
+    sleep 1
+  done
   for attribute in Asset:Keyword PaymentDeadline:Datetime OrderStatus:Keyword NeedsOperator:Bool; do
     name=${attribute%:*}
     echo "$known" | grep -qw "$name" ||
