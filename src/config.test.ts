@@ -1,8 +1,13 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from '@jest/globals'
+import { afterAll, expect, test } from '@jest/globals'
 import { ConfigError, loadConfig, variablesOf } from './config.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
+afterAll(() => {
+  rmSync(folder, { recursive: true })
+})
 
 const MIGRATE = { DATABASE_URL: 'postgresql://migrator@db:5432/holdfast' }
 
@@ -26,7 +31,7 @@ test('a process that lacks a variable says which, and starts nothing', () => {
 })
 
 test('the password of the database is read from its file, and any character in it survives', () => {
-  const file = join(mkdtempSync(join(tmpdir(), 'holdfast-config-')), 'password')
+  const file = join(folder, 'password')
   writeFileSync(file, 'p@ss/w:rd%41 ?#\n')
   const { DATABASE_URL } = loadConfig('migrate', { ...MIGRATE, DATABASE_PASSWORD_FILE: file })
   const url = new URL(DATABASE_URL)

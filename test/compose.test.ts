@@ -2,10 +2,10 @@
 // `npm run check` also loads the file by the Compose specification's own library (tools/compose-check).
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
 import { variablesOf, type ProcessName } from '../src/config.ts'
 import { loadRing } from '../src/keyvault/ring.ts'
@@ -35,6 +35,10 @@ let secretsDir: string
 beforeAll(() => {
   secretsDir = mkdtempSync(join(tmpdir(), 'holdfast-secrets-'))
   execFileSync(process.execPath, [join(ROOT, 'ops/make-secrets.mjs'), secretsDir])
+})
+
+afterAll(() => {
+  rmSync(secretsDir, { recursive: true })
 })
 
 test('the processes of production each have a service', () => {

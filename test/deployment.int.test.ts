@@ -93,8 +93,8 @@ testWithTools(
     }
     const env = { ...services['temporal-schema'].environment, SQL_HOST: '127.0.0.1', SQL_PORT: String(postgres.port) }
     const make = () => promisify(execFile)('/bin/sh', ['-c', script], { env })
-  await make()
-  await make()
+    await make()
+    await make()
     for (const database of ['temporal', 'temporal_visibility']) {
       expect(await query(urlAs('temporal', database), 'select count(*)::int as versions from schema_version')).toEqual([
         { versions: 1 },
