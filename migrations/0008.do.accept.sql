@@ -45,6 +45,31 @@ end
 $$;
 comment on function decide_in_order is 'The slow path of accept_orders: who gets what is left, in arrival order.';
 
+-- What each attempt was told, from immutable columns, so that a replay is equal to the byte. `reclaim`: nothing yet.
+-- p_orders: [{i, user_id, key, hash}]
+create function order_answers(p_orders jsonb, p_fresh int[], p_refused jsonb)
+returns table (
+  ordinal int, verdict text, detail jsonb, order_id uuid, currency text, total numeric, lines jsonb, network text,
+  asset text, address text, amount_due numeric, rate numeric, expires_at timestamptz, created_at timestamptz
+)
+language sql stable set search_path = holdfast, pg_catalog as $$
+  select o.i,
+    case when k.key is null then 'reclaim'
+         when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
+         when k.order_id is null then k.response ->> 'verdict'
+         when o.i = any (p_fresh) then 'accepted' else 'replayed' end,
+    case when k.key is null then p_refused -> o.i::text else k.response end,
+    t.order_id, t.currency, t.total,
+    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+     from order_line l where l.order_id = t.order_id),
+    v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
+  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
+  left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
+  left join orders t on t.order_id = k.order_id
+  left join invoice v on v.order_id = k.order_id
+$$;
+comment on function order_answers is 'The recorded answers to CreateOrder attempts, one row each.';
+
 -- p_orders: [{i, order_id, user_id, key, hash, currency, asset, network, address, rate, decimals, sealed,
 --   window_ms, grace_ms, confirm_ms, lines: [{n, p, q, price}]}]
 -- Locks: idempotency keys first, sorted, by inserting them; then stock rows by product; all else is new rows.
@@ -197,25 +222,10 @@ begin
       and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
   end if;
 
-  -- Answers come from immutable columns, so a replay is equal to the byte.
-  return query
-  select o.i,
-    case when k.key is null then 'reclaim'
-         when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
-         when k.order_id is null then k.response ->> 'verdict'
-         when o.i = any (v_fresh) then 'accepted' else 'replayed' end,
-    case when k.key is null then v_refused -> o.i::text else k.response end,
-    t.order_id, t.currency, t.total,
-    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
-     from order_line l where l.order_id = t.order_id),
-    v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
-  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
-  left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
-  left join orders t on t.order_id = k.order_id
-  left join invoice v on v.order_id = k.order_id;
+  return query select * from order_answers(p_orders, v_fresh, v_refused);
 end
 $$;
 comment on function accept_orders is 'Accepts or refuses a batch of orders in one transaction; one row per order with its verdict.';
-revoke execute on function accept_orders, decide_in_order from public;
-grant execute on function accept_orders, decide_in_order to app_api;
+revoke execute on function accept_orders, decide_in_order, order_answers from public;
+grant execute on function accept_orders, decide_in_order, order_answers to app_api;
 grant insert on notification to app_api;

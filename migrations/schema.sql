@@ -171,22 +171,7 @@ begin
       and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
   end if;
 
-  -- Answers come from immutable columns, so a replay is equal to the byte.
-  return query
-  select o.i,
-    case when k.key is null then 'reclaim'
-         when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
-         when k.order_id is null then k.response ->> 'verdict'
-         when o.i = any (v_fresh) then 'accepted' else 'replayed' end,
-    case when k.key is null then v_refused -> o.i::text else k.response end,
-    t.order_id, t.currency, t.total,
-    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
-     from order_line l where l.order_id = t.order_id),
-    v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
-  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
-  left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
-  left join orders t on t.order_id = k.order_id
-  left join invoice v on v.order_id = k.order_id;
+  return query select * from order_answers(p_orders, v_fresh, v_refused);
 end
 $$;
 
@@ -444,6 +429,38 @@ ALTER FUNCTION holdfast.move_version() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.move_version() IS 'version and updated_at are the database''s own: one step per update, and time never goes back.';
+
+--
+-- Name: order_answers(jsonb, integer[], jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) RETURNS TABLE(ordinal integer, verdict text, detail jsonb, order_id uuid, currency text, total numeric, lines jsonb, network text, asset text, address text, amount_due numeric, rate numeric, expires_at timestamp with time zone, created_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  select o.i,
+    case when k.key is null then 'reclaim'
+         when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
+         when k.order_id is null then k.response ->> 'verdict'
+         when o.i = any (p_fresh) then 'accepted' else 'replayed' end,
+    case when k.key is null then p_refused -> o.i::text else k.response end,
+    t.order_id, t.currency, t.total,
+    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+     from order_line l where l.order_id = t.order_id),
+    v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
+  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
+  left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
+  left join orders t on t.order_id = k.order_id
+  left join invoice v on v.order_id = k.order_id
+$$;
+
+ALTER FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) IS 'The recorded answers to CreateOrder attempts, one row each.';
 
 --
 -- Name: quote_due(numeric, numeric, smallint); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2067,6 +2084,13 @@ GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_e
 
 REVOKE ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) TO app_api;
+
+--
+-- Name: FUNCTION order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) TO app_api;
 
 --
 -- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner

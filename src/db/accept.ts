@@ -232,6 +232,23 @@ function takeBatch(queue: Entry[], drop: (entry: Entry) => void): Entry[] {
   return batch
 }
 
+const FIND_ANSWER = statement('accept_find_answer', `select * from order_answers($1::jsonb, '{}', '{}')`)
+
+/** What an attempt was answered before, if it was: also when no new order could be taken just now. */
+export async function findVerdict(
+  database: Pick<Database, 'run'>,
+  attempt: Pick<ProposedOrder, 'userId' | 'key' | 'requestHash'>,
+): Promise<AcceptVerdict | undefined> {
+  const asked = {
+    i: 0,
+    user_id: attempt.userId.toString(),
+    key: attempt.key,
+    hash: attempt.requestHash.toString('hex'),
+  }
+  const [row] = await database.run<VerdictRow>(FIND_ANSWER, [JSON.stringify([asked])])
+  return row === undefined || row.verdict === 'reclaim' ? undefined : verdictOf(row)
+}
+
 /** The shape accept_orders() reads. */
 const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   i: ordinal,

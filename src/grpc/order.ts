@@ -1,7 +1,7 @@
 // OrderService: orders as customers see them. Each handler translates, guards and delegates; the verdict on an order
 // is the acceptor's, a command's is its workflow's.
 
-import type { Acceptor, AcceptVerdict } from '../db/accept.ts'
+import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept.ts'
 import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/pool.ts'
 import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.ts'
@@ -123,7 +123,20 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 })
 
+/** What stands in the way of a new order is no reason to withhold the answer to an earlier attempt. */
 async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
+  try {
+    return await propose(deps, request, call)
+  } catch (error) {
+    if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error
+    const attempt = { userId: request.userId, key: request.idempotencyKey, requestHash: call.requestHash() }
+    const earlier = await findVerdict(deps.database, attempt).catch(() => undefined)
+    if (earlier === undefined) throw error
+    return earlier
+  }
+}
+
+async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
   const { userId, asset, lines, idempotencyKey } = request
   const { currency, windowMs, offers, rateOf } = deps.shop
   const offer = offers.get(asset)
