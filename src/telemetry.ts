@@ -7,7 +7,17 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 export type { Logger }
 export { Counter, Gauge, Histogram, Registry }
 
-const REDACTED_KEYS = ['authorization', 'token', 'secret', 'password', 'privateKey', 'shippingAddress', 'address', 'signature', 'report']
+const REDACTED_KEYS = [
+  'authorization',
+  'token',
+  'secret',
+  'password',
+  'privateKey',
+  'shippingAddress',
+  'address',
+  'signature',
+  'report',
+]
 
 export type LoggerOptions = { process: string; level: string; destination?: DestinationStream }
 
@@ -15,7 +25,10 @@ export type LoggerOptions = { process: string; level: string; destination?: Dest
 const serializeError = (error: unknown): unknown => {
   if (!(error instanceof Error)) return { name: typeof error }
   const { code, reason } = error as { code?: unknown; reason?: unknown }
-  const frames = error.stack?.split('\n').filter((line) => line.startsWith('    at ')).slice(0, 12)
+  const frames = error.stack
+    ?.split('\n')
+    .filter((line) => line.startsWith('    at '))
+    .slice(0, 12)
   const cause: unknown = error.cause === undefined ? undefined : serializeError(error.cause)
   return { name: error.name, code, reason, frames, cause }
 }

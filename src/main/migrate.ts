@@ -9,6 +9,8 @@ try {
   process.stdout.write(`database is at version ${version}\n`)
 } catch (error) {
   const message = error instanceof Error ? error.message : 'unknown error'
-  process.stderr.write(`${error instanceof ConfigError ? message : `migration failed, nothing was changed: ${message}`}\n`)
+  process.stderr.write(
+    `${error instanceof ConfigError ? message : `migration failed, nothing was changed: ${message}`}\n`,
+  )
   process.exitCode = 1
 }
