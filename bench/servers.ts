@@ -8,7 +8,7 @@ import { migrate } from '../src/db/migrate.ts'
 import { prepareNamespaces } from '../src/servers/namespace.ts'
 import { freePorts } from '../src/servers/port.ts'
 import { removePostgres, startPostgres } from '../src/servers/postgres.ts'
-import { ensurePasswords, ensureSecrets, type SecretFiles } from '../src/servers/secret.ts'
+import { passwordsOf, ensureSecrets, type SecretFiles } from '../src/servers/secret.ts'
 import { maxConnectionsFor, startTemporal, TEMPORAL_PORTS } from '../src/servers/temporal.ts'
 import { POOLS, PROCESS_ROLES, WATCHER_SOURCE, type ProcessRole } from '../src/servers/wiring.ts'
 
@@ -60,15 +60,14 @@ export async function startBenchServers(dataDir: string, log: (line: string) => 
     const admin = await connect(postgres.urlOf('postgres'))
     stops.push(() => admin.end())
     await admin.query('create extension if not exists pg_stat_statements')
-    const secretDir = join(dataDir, 'secret')
-    const passwords = await ensurePasswords(secretDir, PROCESS_ROLES)
+    const passwords = passwordsOf(postgres.urlOf('postgres'), PROCESS_ROLES)
     log('Postgres and Temporal are ready')
     return {
       versions: await readVersions(admin, temporal.address),
       postgresPid: postgres.pid,
       temporalPid: temporal.pid,
       temporalAddress: temporal.address,
-      secrets: await ensureSecrets(secretDir, WATCHER_SOURCE),
+      secrets: await ensureSecrets(join(dataDir, 'secret'), WATCHER_SOURCE),
       admin,
       createDatabase: async (name) => {
         await dropDatabase(postgres.urlOf('postgres'), name).catch(() => undefined)

@@ -45,6 +45,16 @@ export async function prepareNamespaces(
   }
 }
 
+/** Removes a namespace and all that ran in it. */
+export async function removeNamespace(address: string, namespace: string): Promise<void> {
+  const connection = await Connection.connect({ address })
+  try {
+    await connection.operatorService.deleteNamespace({ namespace })
+  } finally {
+    await connection.close()
+  }
+}
+
 async function ensureNamespace(connection: Connection, namespace: string, retentionHours: number): Promise<void> {
   const workflowExecutionRetentionPeriod = msToTs(retentionHours * HOUR_MS)
   try {

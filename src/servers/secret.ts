@@ -1,15 +1,13 @@
 // What production is given by its operator, a development stack makes for itself: keyrings, token and order id
-// secrets, the watcher's signature, the database roles' passwords. Made once per data directory and marked, so that
-// no production process accepts them.
+// secrets, the watcher's signature. Made once per data directory and marked, so that no production process accepts them.
 
-import { randomBytes, randomUUID } from 'node:crypto'
+import { createHmac, randomBytes, randomUUID } from 'node:crypto'
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** src/keyvault/secret.ts refuses what begins so in production. */
 const MARK = 'development-'
 const SECRET_BYTES = 32
-const PASSWORD_BYTES = 18
 const OWNER_ONLY = 0o600
 
 /** Paths of the files; their formats are those of src/keyvault. */
@@ -20,41 +18,44 @@ export type SecretFiles = {
   readonly orderId: string
   readonly sources: string
   readonly sourceSecret: string
+  /** Written by whoever runs the watcher, again and again: tokens live for minutes. */
   readonly watcherToken: string
 }
 
 /** Makes the files that are missing in `dir`. @param source the watcher's name among the sources of reports */
 export async function ensureSecrets(dir: string, source: string): Promise<SecretFiles> {
   await mkdir(dir, { recursive: true, mode: 0o700 })
-  const path = (name: string) => join(dir, name)
-  const sourceSecret = await ensureFile(path('source-secret'), secret)
-  return {
-    jwt: (
-      await ensureFile(path('jwt.json'), () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
-    ).path,
-    keyRing: (await ensureFile(path('key-ring.json'), ring)).path,
-    piiRing: (await ensureFile(path('pii-ring.json'), ring)).path,
-    orderId: (await ensureFile(path('order-id'), secret)).path,
-    sources: (
-      await ensureFile(path('sources.json'), () =>
-        JSON.stringify({ sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret.text] }] }),
-      )
-    ).path,
-    sourceSecret: sourceSecret.path,
-    watcherToken: path('watcher-token'),
+  const files: SecretFiles = {
+    jwt: join(dir, 'jwt.json'),
+    keyRing: join(dir, 'key-ring.json'),
+    piiRing: join(dir, 'pii-ring.json'),
+    orderId: join(dir, 'order-id'),
+    sources: join(dir, 'sources.json'),
+    sourceSecret: join(dir, 'source-secret'),
+    watcherToken: join(dir, 'watcher-token'),
   }
+  await ensureFile(files.jwt, () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
+  await ensureFile(files.keyRing, ring)
+  await ensureFile(files.piiRing, ring)
+  await ensureFile(files.orderId, secret)
+  const sourceSecret = await ensureFile(files.sourceSecret, secret)
+  await ensureFile(files.sources, () =>
+    JSON.stringify({ sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret] }] }),
+  )
+  return files
 }
 
-/** A password per database role. */
-export async function ensurePasswords<Role extends string>(
-  dir: string,
+/**
+ * The passwords of database roles. Roles belong to a whole server, and several stacks may use one: so all of them derive
+ * the same ones from the password in the server's URL. A server that asks for none gets any.
+ */
+export function passwordsOf<Role extends string>(
+  serverUrl: string,
   roles: readonly Role[],
-): Promise<Readonly<Record<Role, string>>> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  const { text } = await ensureFile(join(dir, 'passwords.json'), () =>
-    JSON.stringify(Object.fromEntries(roles.map((role) => [role, randomBytes(PASSWORD_BYTES).toString('base64url')]))),
-  )
-  return JSON.parse(text) as Record<Role, string>
+): Readonly<Record<Role, string>> {
+  const key = new URL(serverUrl).password || randomBytes(SECRET_BYTES)
+  const passwordOf = (role: Role) => createHmac('sha256', key).update(`holdfast role ${role}`).digest('base64url')
+  return Object.fromEntries(roles.map((role) => [role, passwordOf(role)])) as Record<Role, string>
 }
 
 /** Replaces a file that others read at any moment: they see the old text or the new one, whole. */
@@ -69,18 +70,19 @@ const secret = (): string => Buffer.concat([Buffer.from(MARK), randomBytes(SECRE
 const ring = (): string =>
   JSON.stringify({ primary: 2, versions: [1, 2].map((version) => ({ version, secret: secret() })) })
 
-async function ensureFile(path: string, make: () => string): Promise<{ path: string; text: string }> {
+/** @returns what the file holds, newly made or not */
+async function ensureFile(path: string, make: () => string): Promise<string> {
   const found = await readFile(path, 'utf8').catch(() => undefined)
-  if (found !== undefined) return { path, text: found }
+  if (found !== undefined) return found
   const text = make()
   const draft = await writeDraft(path, text)
-  // Linked and not renamed: what is sealed under a secret that was there already must not lose it.
+  // Linked and not renamed: a secret that is there already, and has sealed something, is never replaced.
   try {
     await link(draft, path)
   } finally {
     await rm(draft)
   }
-  return { path, text }
+  return text
 }
 
 async function writeDraft(path: string, text: string): Promise<string> {

@@ -11,10 +11,10 @@ import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
 import { startAnvil, type AnvilOptions } from './anvil.ts'
 import { spawnChild, type Child } from './child.ts'
 import { claimDataDir } from './claim.ts'
-import { prepareNamespaces } from './namespace.ts'
+import { NAMESPACE_RETENTION_HOURS, prepareNamespaces } from './namespace.ts'
 import { assertPortFree, isPortFree } from './port.ts'
 import { removePostgres, startPostgres } from './postgres.ts'
-import { ensurePasswords, ensureSecrets, replaceFile, type SecretFiles } from './secret.ts'
+import { ensureSecrets, passwordsOf, replaceFile, type SecretFiles } from './secret.ts'
 import { supervise, type Supervised } from './supervise.ts'
 import { maxConnectionsFor, startTemporal } from './temporal.ts'
 import { startTemporalUi } from './ui.ts'
@@ -32,6 +32,7 @@ import {
 } from './wiring.ts'
 
 const DATABASE = 'holdfast'
+const ORDER_NAMESPACE = 'holdfast'
 /** The worker bundles its workflows before it is ready: seconds on an idle machine. */
 const READY_WITHIN_MS = 120_000
 /** Above a worker's own grace for the activities it runs. */
@@ -61,12 +62,16 @@ export type StackOptions = {
   /** Variables of the configuration table, for every process; addresses and files are the stack's own. */
   readonly settings?: Readonly<Record<string, string>>
   /** A server of one's own by its address, or the programs to run one. */
-  readonly temporal: { readonly address: string } | { readonly serverBinary: string; readonly sqlToolBinary: string }
+  readonly temporal:
+    | { readonly address: string; readonly namespace?: string }
+    | { readonly serverBinary: string; readonly sqlToolBinary: string }
   readonly uiBinary?: string | undefined
   /** A database of one's own, whose role may create roles; undefined: a Postgres of the stack's. */
   readonly databaseUrl?: string | undefined
-  /** Called once the directory is this stack's own, before anything runs. */
+  /** Called once the directory and the ports are this stack's own, before anything runs. */
   readonly onClaim?: () => Promise<unknown>
+  /** Aborted: the start is given up at the next step, and what runs by then is stopped. */
+  readonly signal?: AbortSignal
   /** Told of each part that is up, and of what happens to it later. */
   readonly log: (line: string) => void
 }
@@ -74,6 +79,7 @@ export type StackOptions = {
 export type Stack = {
   readonly ports: StackPorts
   readonly temporalAddress: string
+  readonly temporalNamespace: string
   readonly uiUrl: string | undefined
   readonly chainUrl: string | undefined
   /** With the rights to look at and change everything. */
@@ -95,12 +101,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const claim = await claimDataDir(options.dataDir)
   const crew = createCrew(options.log)
   const stop = async (): Promise<void> => {
-    await crew.stop()
-    await claim.release()
+    try {
+      await crew.stop()
+    } finally {
+      await claim.release()
+    }
   }
   try {
-    await options.onClaim?.()
-    if (options.fresh === true) await removeData(options.dataDir)
     return { ...(await build(options, crew, claim.isAfterCrash)), stop }
   } catch (error) {
     await stop()
@@ -115,35 +122,42 @@ export async function removeData(dataDir: string): Promise<void> {
 }
 
 async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): Promise<Omit<Stack, 'stop'>> {
-  const { dataDir, settings = {} } = options
+  const { dataDir, settings = {}, signal } = options
   const shape = { portBase: options.portBase, apis: options.apis ?? 1, workers: options.workers ?? 1 }
   const ports = await choosePorts(shape)
-  if (isAfterCrash) await settle(ports)
+  if (isAfterCrash) await settle(ports, options.log)
   for (const { port, part } of portsInUse(ports)) await assertPortFree(port, part)
+  await options.onClaim?.()
+  if (options.fresh === true) await removeData(dataDir)
 
   const limits = connectionLimitsOf(shape)
   const databaseUrl = options.databaseUrl ?? (await runPostgres(options, crew, ports.postgres, limits))
-  const secretDir = join(dataDir, 'secret')
-  const [secrets, passwords, temporalAddress, chainUrl] = await together([
-    ensureSecrets(secretDir, WATCHER_SOURCE),
-    prepareDatabase(databaseUrl, secretDir, limits),
+  signal?.throwIfAborted()
+  const passwords = passwordsOf(databaseUrl, PROCESS_ROLES)
+  const [secrets, , temporal, chainUrl] = await together([
+    ensureSecrets(join(dataDir, 'secret'), WATCHER_SOURCE),
+    prepareDatabase(databaseUrl, passwords, limits),
     runTemporal(options, crew, ports.temporal, databaseUrl),
     runChain(options, crew, ports.anvil),
   ])
+  signal?.throwIfAborted()
 
-  const tokenClaims = {
-    issuer: settings['HOLDFAST_JWT_ISSUER'] ?? 'holdfast',
-    audience: settings['HOLDFAST_JWT_AUDIENCE'] ?? 'holdfast',
-  }
+  const tokenClaims = claimsOf(settings)
   const mintToken = await createMint(secrets.jwt, tokenClaims)
-  crew.defer(await keepFresh(secrets.watcherToken, () => mintToken('watcher', WATCHER_SOURCE)))
+  const mintWatcherToken = (): Promise<string> => mintToken('watcher', WATCHER_SOURCE)
+  crew.defer(await keepFresh(secrets.watcherToken, mintWatcherToken, options.log))
   const databaseUrlOf = (role: ProcessRole): string => withLogin(databaseUrl, role, passwords[role])
-  const specs = specsOf({ ports, secrets, databaseUrlOf, temporalAddress, chainUrl, settings })
+  const specs = specsOf({
+    ...{ ports, secrets, databaseUrlOf, chainUrl },
+    temporalAddress: temporal.temporalAddress,
+    settings: { ...settings, TEMPORAL_NAMESPACE: temporal.temporalNamespace },
+  })
   const [uiUrl] = await together([
-    runUi(options, crew, ports.ui, temporalAddress),
+    runUi(options, crew, ports.ui, temporal.temporalAddress),
     ...specs.map((spec) => crew.run(spec.name, () => launch(spec, dataDir), addressOf(spec.metricsPort))),
   ])
-  const addresses = { ports, temporalAddress, uiUrl, chainUrl, databaseUrl }
+  signal?.throwIfAborted()
+  const addresses = { ports, ...temporal, uiUrl, chainUrl, databaseUrl }
   return { ...addresses, secrets, tokenClaims, mintToken, parts: crew.parts }
 }
 
@@ -156,29 +170,26 @@ async function runPostgres({ dataDir }: StackOptions, crew: Crew, port: number, 
   return ensureDatabase(postgres.urlOf('postgres'), DATABASE)
 }
 
-/** @returns the roles' passwords */
 async function prepareDatabase(
   url: string,
-  secretDir: string,
+  passwords: Readonly<Record<ProcessRole, string>>,
   limits: Limits,
-): Promise<Readonly<Record<ProcessRole, string>>> {
+): Promise<void> {
   await migrate(url)
-  const passwords = await ensurePasswords(secretDir, PROCESS_ROLES)
   const logins = PROCESS_ROLES.map((role) => ({ role, password: passwords[role], connectionLimit: limits[role] }))
   await grantLogins(url, logins)
-  return passwords
 }
 
-/** @returns host:port */
 async function runTemporal(
   { temporal, dataDir }: StackOptions,
   crew: Crew,
   ports: readonly number[],
   databaseUrl: string,
-): Promise<string> {
+): Promise<Pick<Stack, 'temporalAddress' | 'temporalNamespace'>> {
   if ('address' in temporal) {
-    await prepareNamespaces(temporal.address)
-    return temporal.address
+    const { address, namespace = ORDER_NAMESPACE } = temporal
+    await prepareNamespaces(address, { ...NAMESPACE_RETENTION_HOURS, [namespace]: NAMESPACE_RETENTION_HOURS.holdfast })
+    return { temporalAddress: address, temporalNamespace: namespace }
   }
   const { hostname, port, username, password } = new URL(databaseUrl)
   const postgres = {
@@ -189,7 +200,7 @@ async function runTemporal(
   }
   const start = () => startTemporal({ ...temporal, postgres, ports, dataDir })
   const { address } = await crew.run('temporal', start, addressOf(ports[0] ?? 0))
-  return address
+  return { temporalAddress: address, temporalNamespace: ORDER_NAMESPACE }
 }
 
 async function runChain({ mining, dataDir }: StackOptions, crew: Crew, port: number): Promise<string | undefined> {
@@ -265,12 +276,18 @@ async function together<T extends readonly Promise<unknown>[] | []>(
 }
 
 /** After a crash the guardian is still ending what was left running; its ports are about to be free. */
-async function settle(ports: StackPorts): Promise<void> {
+async function settle(ports: StackPorts, log: (line: string) => void): Promise<void> {
+  log('the stack before this one did not stop in order: waiting for what it left behind to end')
   const deadline = performance.now() + SETTLE_WITHIN_MS
   for (const { port } of portsInUse(ports)) {
     while (!(await isPortFree(port)) && performance.now() < deadline) await sleep(SETTLE_INTERVAL_MS)
   }
 }
+
+const claimsOf = (settings: Readonly<Record<string, string>>): Stack['tokenClaims'] => ({
+  issuer: settings['HOLDFAST_JWT_ISSUER'] ?? 'holdfast',
+  audience: settings['HOLDFAST_JWT_AUDIENCE'] ?? 'holdfast',
+})
 
 async function createMint(jwtFile: string, claims: Stack['tokenClaims']): Promise<Stack['mintToken']> {
   const secrets = loadTokenSecrets(await readFile(jwtFile, 'utf8'), 'development')
@@ -278,9 +295,11 @@ async function createMint(jwtFile: string, claims: Stack['tokenClaims']): Promis
 }
 
 /** Writes a token to a file now and again before it ends. @returns what stops that */
-async function keepFresh(path: string, mint: () => Promise<string>): Promise<() => void> {
-  await replaceFile(path, await mint())
-  const timer = setInterval(() => void mint().then((token) => replaceFile(path, token)), TOKEN_REFRESH_MS)
+async function keepFresh(path: string, mint: () => Promise<string>, log: (line: string) => void): Promise<() => void> {
+  const write = async (): Promise<void> => replaceFile(path, await mint())
+  await write()
+  const rewrite = (): void => void write().catch((error: Error) => log(`${path} is not renewed: ${error.message}`))
+  const timer = setInterval(rewrite, TOKEN_REFRESH_MS)
   return () => clearInterval(timer)
 }
 

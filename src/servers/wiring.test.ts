@@ -1,0 +1,44 @@
+import { expect, test } from '@jest/globals'
+import { choosePorts, DEFAULT_PORT_BASE, portsInUse, specsOf, type StackPorts } from './wiring.ts'
+
+const portsOf = (ports: StackPorts): number[] => portsInUse(ports).map(({ port }) => port)
+
+test('the documented ports are those of the default base', async () => {
+  const ports = await choosePorts({ portBase: DEFAULT_PORT_BASE, apis: 1, workers: 1 })
+  expect(ports.apis).toEqual([{ grpc: 7070, admin: 7071, metrics: 9464 }])
+  expect(ports.workers).toEqual([{ metrics: 9466, sdk: 9467 }])
+  expect([ports.keys, ports.watcher, ports.temporal[0]]).toEqual([9468, 9470, 7233])
+})
+
+test('another base shifts every port by the same distance, and no two collide', async () => {
+  const first = portsOf(await choosePorts({ portBase: DEFAULT_PORT_BASE, apis: 1, workers: 1 }))
+  const second = portsOf(await choosePorts({ portBase: DEFAULT_PORT_BASE + 1_000, apis: 1, workers: 1 }))
+  expect(second).toEqual(first.map((port) => port + 1_000))
+  expect(new Set(first).size).toBe(first.length)
+})
+
+test.each([80, 65_000])('a base of %i leaves no room for all ports', async (portBase) => {
+  await expect(choosePorts({ portBase, apis: 1, workers: 1 })).rejects.toThrow(/--port-base must be from 1024 to \d+/)
+})
+
+test('every process runs in development mode, whatever the settings say, and is reached where the stack says', async () => {
+  const ports = await choosePorts({ portBase: DEFAULT_PORT_BASE, apis: 1, workers: 1 })
+  const file = 'secret-file'
+  const specs = specsOf({
+    ports,
+    secrets: {
+      ...{ jwt: file, keyRing: file, piiRing: file, orderId: file },
+      ...{ sources: file, sourceSecret: file, watcherToken: file },
+    },
+    databaseUrlOf: (role) => `postgres://${role}@127.0.0.1/holdfast`,
+    temporalAddress: '127.0.0.1:7233',
+    chainUrl: 'http://127.0.0.1:8545',
+    settings: { HOLDFAST_MODE: 'production', HOLDFAST_GRPC_PORT: '1', HOLDFAST_LOG_LEVEL: 'debug' },
+  })
+  expect(specs.map(({ name }) => name)).toEqual(['keys', 'api', 'worker', 'watcher'])
+  for (const { env } of specs) expect(env).toMatchObject({ HOLDFAST_MODE: 'development', HOLDFAST_LOG_LEVEL: 'debug' })
+  expect(specs[1]?.env['HOLDFAST_GRPC_PORT']).toBe('7070')
+  // A process that parses strangers' input, or reports from a chain, must not hold the ring of payment keys.
+  const holders = specs.filter(({ env }) => 'HOLDFAST_KEY_KEYRING_FILE' in env).map(({ name }) => name)
+  expect(holders).toEqual(['keys'])
+})
