@@ -5,25 +5,27 @@ import { ConfigError, loadConfig } from '../config.ts'
 import { EXIT, endingOf } from './cli/exit.ts'
 import { createProgram } from './cli/program.ts'
 
-const stopping = new AbortController()
-process.once('SIGINT', () => stopping.abort())
+function untilInterrupted(): AbortSignal {
+  const stopping = new AbortController()
+  process.once('SIGINT', () => stopping.abort())
+  return stopping.signal
+}
+
 // The reader of a pipe may leave early (`| head`).
 process.stdout.on('error', () => process.exit(EXIT.ok))
 
+const write = (text: string): void => void process.stdout.write(text)
+const complain = (text: string): void => void process.stderr.write(text)
+
 try {
-  const shell = {
-    config: loadConfig('cli'),
-    write: (text: string) => process.stdout.write(text),
-    signal: stopping.signal,
-  }
-  await createProgram(shell).parseAsync()
+  await createProgram({ config: loadConfig('cli'), write, complain, untilInterrupted }).parseAsync()
 } catch (error) {
   // What commander refuses, it has explained already.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
   else {
     const { code, message } =
       error instanceof ConfigError ? { code: EXIT.usage, message: error.message } : endingOf(error)
-    process.stderr.write(`${message}\n`)
+    complain(`${message}\n`)
     process.exitCode = code
   }
 }

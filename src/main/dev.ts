@@ -30,6 +30,8 @@ program
 try {
   await program.parseAsync()
 } catch (error) {
-  process.stderr.write(`holdfast: ${error instanceof Error ? error.message : 'unknown error'}\n`)
+  // A start that was asked to stop has said so.
+  if (!(error instanceof Error && error.name === 'AbortError'))
+    process.stderr.write(`holdfast: ${error instanceof Error ? error.message : 'unknown error'}\n`)
   process.exitCode = 1
 }

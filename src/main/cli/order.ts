@@ -124,8 +124,8 @@ function addReads(order: Command, shell: Shell): void {
     .description('show each change of an order until it is final (with --json: a document per line)')
     .argument('<order>', 'order id')
   callerOptions(watch, 'customer').action(async (orderId: string, _options: object, command: Command) =>
-    withSession(shell, command, async ({ client, output, signal }) => {
-      for await (const state of followOrder(client(), orderId, signal)) {
+    withSession(shell, command, async ({ client, output, untilInterrupted }) => {
+      for await (const state of followOrder(client(), orderId, untilInterrupted())) {
         const { status, paymentState, hold, cancelReason } = state
         const words = [status, `payment ${paymentState}`, ...(hold === 'none' ? [] : [`hold ${hold}`])]
         if (cancelReason !== null) words.push(`because ${cancelReason}`)

@@ -12,7 +12,7 @@ export function createProgram(shell: Shell): Command {
   const program = new Command('holdfast')
     .description('Takes, shows and moves orders of a running Holdfast. Finds the stack of `npm start` by itself.')
     .exitOverride()
-    .configureOutput({ writeOut: shell.write })
+    .configureOutput({ writeOut: shell.write, writeErr: shell.complain })
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(holdfast --help, and --help after any command, say more)')
     .addHelpText('afterAll', `\n${EXIT_HELP}`)

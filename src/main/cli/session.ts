@@ -14,16 +14,18 @@ import type { Output } from './print.ts'
 /** What a command has of the world. */
 export type Shell = {
   config: Config<'cli'>
+  /** Answers; and what is wrong with a command line. */
   write: (text: string) => void
-  /** Aborted when the person at the terminal has had enough. */
-  signal: AbortSignal
+  complain: (text: string) => void
+  /** For commands that go on until Ctrl-C: takes it over, and is aborted by it. */
+  untilInterrupted: () => AbortSignal
 }
 
 export type AdminClient = ReturnType<typeof createAdminClient>
 
 export type Session = {
   output: Output
-  signal: AbortSignal
+  untilInterrupted: () => AbortSignal
   role: Role
   subject: string
   /** The subject as a user id. @throws {UsageError} for a caller that is no person */
@@ -82,7 +84,7 @@ export async function withSession(
 }
 
 async function openSession(
-  { config, write, signal }: Shell,
+  { config, write, untilInterrupted }: Shell,
   options: GlobalOptions & CallerOptions,
   closing: (() => void)[],
 ): Promise<Session> {
@@ -102,7 +104,7 @@ async function openSession(
   }
   return {
     output: { json: options.json === true, write },
-    signal,
+    untilInterrupted,
     role,
     subject,
     userId: () => userIdOf(subject),

@@ -6,13 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openDevelopmentChain } from '../../chain/development.ts'
-import { findSettings, loadConfig } from '../../config.ts'
+import { findSettings, loadConfig, type Config } from '../../config.ts'
 import { dropDatabase, ensureDatabase } from '../../db/cluster.ts'
+import { removeNamespace } from '../../servers/namespace.ts'
 import { removeData, type Stack } from '../../servers/stack.ts'
 import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
 import { formatTable } from '../cli/print.ts'
 import { given, orderView, type OrderView } from '../cli/view.ts'
-import { createProgress, launchStack, metricsUrlOf, stopSignal } from './launch.ts'
+import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { beginUnpaid, LAMP, playCancelled, playDelivered, playRace, VASE, type Played, type Stage } from './scenario.ts'
 import { openShop, type Shop, type StockRow } from './shop.ts'
 import { createStory } from './story.ts'
@@ -51,22 +52,14 @@ export async function demo({ json = false }: { json?: boolean }): Promise<boolea
   const log = createProgress()
   const signal = stopSignal(log)
   const config = loadConfig('stack')
+  const id = randomBytes(4).toString('hex')
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-demo-'))
-  const database = `holdfast_demo_${randomBytes(4).toString('hex')}`
-  const { DATABASE_URL: server } = config
+  const lent = await borrow(config, id)
   let isGood = false
   try {
     log(`starting a stack of its own in ${dataDir}`)
-    const stack = await launchStack(
-      config,
-      {
-        dataDir,
-        mining: 'manual',
-        settings: { ...findSettings(), ...SETTINGS },
-        databaseUrl: server === undefined ? undefined : await ensureDatabase(server, database),
-      },
-      log,
-    )
+    const settings = { ...findSettings(), ...SETTINGS }
+    const stack = await launchStack(config, { dataDir, mining: 'manual', settings, signal, ...lent.launch }, log)
     try {
       const report = await play(stack, json ? () => undefined : (text) => process.stdout.write(text), signal)
       if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
@@ -75,11 +68,26 @@ export async function demo({ json = false }: { json?: boolean }): Promise<boolea
       await stack.stop()
     }
   } finally {
-    if (server !== undefined) await dropDatabase(server, database)
-    if (isGood) await removeStack(dataDir)
+    await lent.giveBack()
+    if (isGood || signal.aborted) await removeStack(dataDir)
     else log(`what the processes logged is in ${join(dataDir, 'log')}`)
   }
   return isGood
+}
+
+/** On servers of one's own, a database and a namespace that nobody else uses, and that are gone afterwards. */
+async function borrow(
+  { DATABASE_URL: server, TEMPORAL_ADDRESS: temporal }: Config<'stack'>,
+  id: string,
+): Promise<{ launch: Pick<Launch, 'databaseUrl' | 'namespace'>; giveBack: () => Promise<void> }> {
+  const [database, namespace] = [`holdfast_demo_${id}`, `holdfast-demo-${id}`]
+  return {
+    launch: { databaseUrl: server === undefined ? undefined : await ensureDatabase(server, database), namespace },
+    giveBack: async () => {
+      if (server !== undefined) await dropDatabase(server, database)
+      if (temporal !== undefined) await removeNamespace(temporal, namespace)
+    },
+  }
 }
 
 async function removeStack(dataDir: string): Promise<void> {

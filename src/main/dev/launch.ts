@@ -6,7 +6,10 @@ import { startStack, type Stack, type StackOptions } from '../../servers/stack.t
 
 const MS_PER_S = 1_000
 
-export type Launch = Omit<StackOptions, 'temporal' | 'log'>
+export type Launch = Omit<StackOptions, 'temporal' | 'log'> & {
+  /** For orders' workflows, on a Temporal server of one's own. */
+  readonly namespace?: string
+}
 
 /** Lines with the seconds since the command began, on stderr: stdout is for what was asked for. */
 export function createProgress(): (line: string) => void {
@@ -18,12 +21,17 @@ export function createProgress(): (line: string) => void {
 }
 
 /** Starts a stack with the programs and servers that the environment names. @throws as startStack does */
-export function launchStack(config: Config<'stack'>, launch: Launch, log: (line: string) => void): Promise<Stack> {
-  return startStack({ ...launch, temporal: temporalOf(config), log })
+export function launchStack(
+  config: Config<'stack'>,
+  { namespace, ...launch }: Launch,
+  log: (line: string) => void,
+): Promise<Stack> {
+  return startStack({ ...launch, temporal: temporalOf(config, namespace), log })
 }
 
-function temporalOf(config: Config<'stack'>): StackOptions['temporal'] {
-  if (config.TEMPORAL_ADDRESS !== undefined) return { address: config.TEMPORAL_ADDRESS }
+function temporalOf(config: Config<'stack'>, namespace: string | undefined): StackOptions['temporal'] {
+  const { TEMPORAL_ADDRESS: address } = config
+  if (address !== undefined) return namespace === undefined ? { address } : { address, namespace }
   const { HOLDFAST_TEMPORAL_SERVER: serverBinary, HOLDFAST_TEMPORAL_SQL_TOOL: sqlToolBinary } = config
   if (serverBinary === undefined || sqlToolBinary === undefined)
     throw new Error(
@@ -43,10 +51,5 @@ export function stopSignal(log: (line: string) => void): AbortSignal {
   }
   return stopping.signal
 }
-
-export const aborted = (signal: AbortSignal): Promise<void> =>
-  signal.aborted
-    ? Promise.resolve()
-    : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 
 export const metricsUrlOf = (port: number): string => `http://${addressOf(port)}/metrics`

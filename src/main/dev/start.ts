@@ -2,11 +2,12 @@
 
 import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { findSettings, loadConfig } from '../../config.ts'
 import { addressOf, DEFAULT_PORT_BASE } from '../../servers/wiring.ts'
 import type { Stack } from '../../servers/stack.ts'
 import { PEOPLE, readyFileIn, writeReady, type Ready } from '../ready.ts'
-import { aborted, createProgress, launchStack, metricsUrlOf, stopSignal } from './launch.ts'
+import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { openShop, type NewProduct } from './shop.ts'
 
 /** An admin's token lives for five minutes. */
@@ -22,7 +23,7 @@ const PRODUCTS: readonly NewProduct[] = [
 
 export type StartOptions = { dataDir: string; portBase?: number; readyFile?: string; fresh?: boolean }
 
-/** Runs until told to stop. */
+/** Runs until told to stop, by Ctrl-C or SIGTERM. */
 export async function start(options: StartOptions): Promise<void> {
   const log = createProgress()
   const signal = stopSignal(log)
@@ -32,39 +33,52 @@ export async function start(options: StartOptions): Promise<void> {
   const dataDir = resolve(options.dataDir)
   const readyFiles = [...new Set([readyFileIn(dataDir), resolve(options.readyFile ?? readyFileIn(dataDir))])]
   const withdraw = () => Promise.all(readyFiles.map((path) => rm(path, { force: true })))
+  const launch: Launch = {
+    dataDir,
+    portBase: options.portBase ?? DEFAULT_PORT_BASE,
+    fresh: options.fresh === true,
+    // A block with each transaction: an idle chain does not grow.
+    mining: 'automatic',
+    settings: findSettings(),
+    uiBinary: config.HOLDFAST_TEMPORAL_UI,
+    databaseUrl: config.DATABASE_URL,
+    // What a killed stack left would send callers to nobody.
+    onClaim: withdraw,
+    signal,
+  }
   log(`starting a stack in ${dataDir}`)
-  const stack = await launchStack(
-    config,
-    {
-      dataDir,
-      portBase: options.portBase ?? DEFAULT_PORT_BASE,
-      fresh: options.fresh === true,
-      // A block with each transaction: an idle chain does not grow.
-      mining: 'automatic',
-      settings: findSettings(),
-      uiBinary: config.HOLDFAST_TEMPORAL_UI,
-      databaseUrl: config.DATABASE_URL,
-      // What a killed stack left would send callers to nobody.
-      onClaim: withdraw,
-    },
-    log,
-  )
+  try {
+    const stack = await launchStack(config, launch, log)
+    try {
+      await serve(stack, dataDir, readyFiles, signal, log)
+    } finally {
+      await withdraw()
+      await stack.stop()
+    }
+  } catch (error) {
+    // Told to stop while it was starting: what had been started is stopped by now.
+    if (!signal.aborted) throw error
+  }
+  log('everything has stopped')
+}
+
+async function serve(
+  stack: Stack,
+  dataDir: string,
+  readyFiles: readonly string[],
+  signal: AbortSignal,
+  log: (line: string) => void,
+): Promise<void> {
+  await seed(stack)
   const publish = async (): Promise<void> => {
     const ready = await describe(stack, dataDir)
     for (const path of readyFiles) await writeReady(path, ready)
   }
-  let rewriting: NodeJS.Timeout | undefined
-  try {
-    await seed(stack)
-    await publish()
-    rewriting = setInterval(() => void publish().catch((error: Error) => log(error.message)), REWRITE_EVERY_MS)
-    if (!signal.aborted) process.stdout.write(welcome(stack, readyFiles))
-    await aborted(signal)
-  } finally {
-    clearInterval(rewriting)
-    await withdraw()
-    await stack.stop()
-    log('everything has stopped')
+  await publish()
+  process.stdout.write(welcome(stack, readyFiles))
+  while (!signal.aborted) {
+    await delay(REWRITE_EVERY_MS, undefined, { signal }).catch(() => undefined)
+    if (!signal.aborted) await publish().catch((error: Error) => log(`tokens are not renewed: ${error.message}`))
   }
 }
 
@@ -93,7 +107,11 @@ async function describe(stack: Stack, dataDir: string): Promise<Ready> {
     dataDir,
     api: addressOf(api?.grpc ?? 0),
     admin: addressOf(api?.admin ?? 0),
-    temporal: { address: temporalAddress, namespace: 'holdfast', ...(uiUrl !== undefined && { ui: uiUrl }) },
+    temporal: {
+      address: temporalAddress,
+      namespace: stack.temporalNamespace,
+      ...(uiUrl !== undefined && { ui: uiUrl }),
+    },
     database: databaseUrl,
     chains: chainUrl === undefined ? {} : { ethereum: chainUrl },
     metrics: {
