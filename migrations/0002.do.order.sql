@@ -186,6 +186,6 @@ grant update (address_sealed) on orders to app_api;
 grant update (status, payment_state, payment_flags, hold, cancel_reason, generation, step) on orders to app_worker;
 grant insert on order_line, invoice, reservation to app_api;
 grant update (expires_at) on reservation to app_api;
-grant update (state) on reservation to app_worker;
+grant insert, update (state) on reservation to app_worker;
 grant insert on stock_movement to app_api, app_worker;
 grant select on invoice, orders to watcher;

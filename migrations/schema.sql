@@ -2698,7 +2698,7 @@ GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
 --
 
 GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_api;
-GRANT SELECT ON TABLE holdfast.reservation TO app_worker;
+GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_worker;
 GRANT SELECT ON TABLE holdfast.reservation TO auditor;
 
 --

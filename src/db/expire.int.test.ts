@@ -2,11 +2,12 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { buildLine, buildProposal } from '../../test/support/builder.ts'
+import { crowdOf } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { buildCommand, buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
-import { expireOrder, runCommand } from './order.ts'
+import { expireOrder } from './order.ts'
 import { assessPayments, recordReport } from './payment.ts'
 import { sweepHolds } from './relay.ts'
 
@@ -148,12 +149,12 @@ describe('an expiry', () => {
 
   test('asked for by many at once happens once', async () => {
     const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
-    await Promise.all(
+    await crowdOf(
       orders.flatMap((order) => [
-        DOORS.workflow(order),
-        DOORS.sweeper(),
-        DOORS['shortage of another order'](order),
-        DOORS.sweeper(),
+        () => DOORS.workflow(order),
+        () => DOORS.sweeper(),
+        () => DOORS['shortage of another order'](order),
+        () => DOORS.sweeper(),
       ]),
     )
     for (const order of orders) {
@@ -165,10 +166,10 @@ describe('an expiry', () => {
   test('that races a payment is either before it or after it, never both', async () => {
     const orders = await Promise.all(Array.from({ length: 20 }, () => shop.order({ windowMs: 200, graceMs: 0 })))
     for (const order of orders) await outlast(order)
-    await Promise.all(
+    await crowdOf<unknown>(
       orders.flatMap((order) => [
-        recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })]),
-        DOORS.workflow(order),
+        () => recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })]),
+        () => DOORS.workflow(order),
       ]),
     )
     for (const order of orders) {
@@ -180,11 +181,8 @@ describe('an expiry', () => {
 
   test('that races a cancellation leaves one reason and one release', async () => {
     const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
-    await Promise.all(
-      orders.flatMap((order) => [
-        sweepHolds(shop.worker, 1_000),
-        runCommand(shop.worker, { orderId: order.orderId, generation: 1, step: 1 }, 'cancel', buildCommand()),
-      ]),
+    await crowdOf<unknown>(
+      orders.flatMap((order) => [() => sweepHolds(shop.worker, 1_000), () => shop.ask('cancel', runOf(order).next())]),
     )
     for (const order of orders) {
       const { status, cancelReason, reservation } = await shop.state(order)

@@ -3,15 +3,23 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder } from '../../src/db/accept.ts'
-import { getOrderState } from '../../src/db/order.ts'
-import type { Observation } from '../../src/db/payment.ts'
+import { getOrderState, reserveStock, runCommand } from '../../src/db/order.ts'
+import { assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
-import type { CommandInput, Fence } from '../../src/domain/command.ts'
-import type { OrderState } from '../../src/domain/order.ts'
+import type { CommandInput, CommandResult, Fence } from '../../src/domain/command.ts'
+import type { Command, OrderState, OrderStatus } from '../../src/domain/order.ts'
 import { buildLine, buildProposal, putProduct, type TestProduct } from './builder.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
 
 const POOL_SIZE = 10
+
+export const SHIP: Partial<CommandInput> = { actor: 'user:9', role: 'fulfilment', method: 'MarkShipped' }
+/** Who usually gives a command. */
+const ASKED: Readonly<Record<Command, Partial<CommandInput>>> = {
+  cancel: {},
+  ship: SHIP,
+  deliver: { ...SHIP, method: 'MarkDelivered' },
+}
 
 export type TestShop = {
   /** The superuser's view. */
@@ -25,7 +33,13 @@ export type TestShop = {
   product: (overrides?: Partial<TestProduct>) => Promise<TestProduct>
   /** Accepts an order for two of ten units of a new product, unless told otherwise. @throws when it is refused */
   order: (overrides?: Partial<ProposedOrder>) => Promise<AcceptedOrder>
+  /** One that has come to be in a status, and the run that brought it there. */
+  orderIn: (status: OrderStatus) => Promise<{ order: AcceptedOrder; run: Run }>
+  /** A command by the one who usually gives it: the owner cancels, fulfilment ships and delivers. */
+  ask: (command: Command, fence: Fence, overrides?: Partial<CommandInput>) => Promise<CommandResult>
   state: (order: Pick<AcceptedOrder, 'orderId'>) => Promise<OrderState>
+  /** All that a step could change of an order, but for the fence. */
+  picture: (order: AcceptedOrder) => Promise<{ state: OrderState; [part: string]: unknown }>
   /** The first product of an order: what is left and what is held. */
   stock: (order: Pick<AcceptedOrder, 'lines'>) => Promise<{ onHand: bigint; reserved: bigint }>
   /** The watcher has read the chain past every quote's end, or up to `at`. */
@@ -49,6 +63,24 @@ export async function createTestShop(): Promise<TestShop> {
   const givenBack: string[] = []
   const acceptor = createAcceptor({ database: api, giveBack: (_network, address) => void givenBack.push(address) })
   const product = (overrides: Partial<TestProduct> = {}) => putProduct(test, { onHand: 10n, ...overrides })
+  const putOrder: TestShop['order'] = async (overrides = {}) => {
+    const lines = overrides.lines ?? [buildLine({ productId: (await product()).productId, quantity: 2 })]
+    const answer = await acceptor.accept(buildProposal({ ...overrides, lines }))
+    if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
+    return answer.order
+  }
+  const ask: TestShop['ask'] = (command, fence, overrides = {}) =>
+    runCommand(worker, fence, command, buildCommand({ ...ASKED[command], ...overrides }))
+
+  const state: TestShop['state'] = ({ orderId }) => getOrderState(worker, orderId)
+  const stock: TestShop['stock'] = async ({ lines }) => {
+    const [row] = await test.query<{ onHand: bigint; reserved: bigint }>(
+      'select on_hand as "onHand", reserved from stock where product_id = $1',
+      [lines[0]?.productId],
+    )
+    if (row === undefined) throw new Error('there is no such product')
+    return row
+  }
 
   return {
     test,
@@ -58,21 +90,36 @@ export async function createTestShop(): Promise<TestShop> {
     acceptor,
     givenBack,
     product,
-    order: async (overrides = {}) => {
-      const lines = overrides.lines ?? [buildLine({ productId: (await product()).productId, quantity: 2 })]
-      const answer = await acceptor.accept(buildProposal({ ...overrides, lines }))
-      if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
-      return answer.order
+    order: putOrder,
+    ask,
+    orderIn: async (status) => {
+      const order = await putOrder()
+      const run = runOf(order)
+      await reserveStock(worker, run.next())
+      if (status === 'cancelled') await ask('cancel', run.next())
+      if (status === 'pending' || status === 'cancelled') return { order, run }
+      await recordReport(api, 'w1', [buildObservation(order)])
+      await assessPayments(worker, run.next())
+      if (status === 'processing') return { order, run }
+      await ask('ship', run.next())
+      if (status === 'delivered') await ask('deliver', run.next())
+      return { order, run }
     },
-    state: ({ orderId }) => getOrderState(worker, orderId),
-    stock: async ({ lines }) => {
-      const [row] = await test.query<{ onHand: bigint; reserved: bigint }>(
-        'select on_hand as "onHand", reserved from stock where product_id = $1',
-        [lines[0]?.productId],
-      )
-      if (row === undefined) throw new Error('there is no such product')
-      return row
-    },
+    state,
+    picture: async (order) => ({
+      state: { ...(await state(order)), expiresInMs: 0 },
+      stock: await stock(order),
+      rows: await test.query(
+        `select (select count(*) from notification where order_id = $1) as told,
+           (select count(*) from stock_movement where order_id = $1) as moves,
+           (select count(*) from refund_due where order_id = $1) as owed,
+           (select count(*) from key_retire where order_id = $1) as retired,
+           (select jsonb_agg(p order by p.tx_id) from payment p where p.order_id = $1) as payments,
+           (select address_sealed from orders where order_id = $1) as address`,
+        [order.orderId],
+      ),
+    }),
+    stock,
     catchUp: async (at = new Date(Date.now() + 30 * 86_400_000)) =>
       void (await test.query(
         `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
@@ -89,7 +136,9 @@ export async function createTestShop(): Promise<TestShop> {
 }
 
 /** An order's own run: each step numbered after the one before. */
-export function runOf({ orderId }: Pick<AcceptedOrder, 'orderId'>, generation = 1): { next: () => Fence } {
+export type Run = { next: () => Fence }
+
+export function runOf({ orderId }: Pick<AcceptedOrder, 'orderId'>, generation = 1): Run {
   let step = 0
   return { next: () => ({ orderId, generation, step: (step += 1) }) }
 }
@@ -122,7 +171,7 @@ export const nextOf = (fact: Observation, overrides: Partial<Observation> = {}):
   ...overrides,
 })
 
-/** The owner cancels, unless told otherwise. */
+/** A command and an idempotency key of its own. The owner cancels, unless told otherwise. */
 export const buildCommand = (overrides: Partial<CommandInput> = {}): CommandInput => ({
   actor: 'user:7',
   role: 'customer',
