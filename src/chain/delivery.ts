@@ -12,7 +12,7 @@ const BATCH_OBSERVATIONS = 16
 /** Then the chain is looked at again. */
 const MAX_MESSAGES_PER_DRAIN = 50
 const BACKOFF_FROM_MS = 250
-const BACKOFF_TO_MS = 30_000
+const BACKOFF_TO_MS = 10_000
 /** Part of a wait that is drawn by lot, so that watchers sent away together do not come back together. */
 const JITTER = 0.25
 

@@ -98,6 +98,7 @@ async function openScene(
   let crashAs: Fault
   let fates: Fate[] = []
   let nowMs = 0
+  let isReorgAccepted = false
   const fault = (): Fault => (callsToCrash-- === 0 ? crashAs : undefined)
   const report: Report = async (observations) => {
     const fate = fates.shift() ?? 'taken'
@@ -153,8 +154,11 @@ async function openScene(
       return row
     },
     /** What an operator does who has looked into it. */
-    acceptReorg: () =>
-      testDatabase.query('update chain_status set rewind_to = start_height - 1 where network = $1', [network]),
+    acceptReorg: async () => {
+      isReorgAccepted = true
+      await testDatabase.query('update chain_status set rewind_to = start_height - 1 where network = $1', [network])
+    },
+    wasReorgAccepted: () => isReorgAccepted,
   }
 }
 export type Scene = Awaited<ReturnType<typeof openScene>>
@@ -171,7 +175,7 @@ function viewOf(delivered: readonly Observation[]): Map<string, Observation> {
 }
 
 /** What was told is what the chain says: nothing missing, nothing too much, every depth right. */
-export async function expectTruth({ chain, addresses, delivered, status }: Scene): Promise<void> {
+export async function expectTruth({ chain, addresses, delivered, status, wasReorgAccepted }: Scene): Promise<void> {
   const { settled = 0n, start = 0n } = (await status()) ?? {}
   const view = viewOf(delivered)
   for (const block of chain.blocks().slice(Number(start))) {
@@ -184,7 +188,9 @@ export async function expectTruth({ chain, addresses, delivered, status }: Scene
   }
   expect(settled).toBeGreaterThanOrEqual(chain.blocks().length - CONFIRMATIONS)
   for (const { state, blockHeight } of view.values()) {
-    expect(state).toBe(blockHeight <= settled ? 'dropped' : 'reorged')
+    // What was given up stays so when an operator lets the chain go back below its block.
+    const isGivenUp = blockHeight <= settled || (state === 'dropped' && wasReorgAccepted())
+    expect(state).toBe(isGivenUp ? 'dropped' : 'reorged')
   }
 }
 
