@@ -18,6 +18,12 @@ const BACKOFF_FROM_MS = 10
 const BACKOFF_TO_MS = 1_000
 const RETRY_HINT_MS = 1_000
 
+/**
+ * The order path finds every row by a key. A plan that reads a whole table instead may look cheap while the table is
+ * small, or before Postgres has counted it, and is then kept by a prepared statement while the table grows.
+ */
+const PLANS_BY_KEY = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_material', 'jit']
+
 /** serialization failure, deadlock, lock not available: the transaction did nothing and may be run again. */
 const RETRYABLE_STATES = new Set(['40001', '40P01', '55P03'])
 
@@ -78,7 +84,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     max: Math.max(1, options.poolSize - slonikSize),
     connectionTimeoutMillis: POOL_WAIT_MS,
     types: typeOverrides,
-    ...(options.forceGenericPlan === true && { options: '-c plan_cache_mode=force_generic_plan' }),
+    options: [
+      ...PLANS_BY_KEY.map((setting) => `-c ${setting}=off`),
+      ...(options.forceGenericPlan === true ? ['-c plan_cache_mode=force_generic_plan'] : []),
+    ].join(' '),
   })
   // An idle session that the server closes is replaced on next use; without a listener it would end the process.
   pool.on('error', () => undefined)
