@@ -132,17 +132,18 @@ type Ended = readonly [name: Name, played: Played | Error]
 /** The unpaid order waits while the others are played. */
 async function playAll(stage: Stage): Promise<Ended[]> {
   const unpaid = await beginUnpaid(stage, WINDOW_MS)
-  const delivered = await ended('delivered', playDelivered(stage))
-  const cancelled = await ended('cancelled', playCancelled(stage))
-  const race = await ended('race', playRace(stage))
-  return [delivered, await ended('expired', unpaid()), cancelled, race]
+  const delivered = await ended(stage, 'delivered', playDelivered(stage))
+  const cancelled = await ended(stage, 'cancelled', playCancelled(stage))
+  const race = await ended(stage, 'race', playRace(stage))
+  return [delivered, await ended(stage, 'expired', unpaid()), cancelled, race]
 }
 
-/** A scenario that fails is told of, and the others go on. */
-async function ended(name: Name, work: Promise<Played>): Promise<Ended> {
+/** A scenario that fails is told of, and the others go on; unless all of it was told to stop. */
+async function ended({ signal }: Stage, name: Name, work: Promise<Played>): Promise<Ended> {
   try {
     return [name, await work]
   } catch (error) {
+    if (signal.aborted) throw error
     const failure = error instanceof Error ? error : new Error('unknown error')
     process.stderr.write(`the scenario "${name}" failed: ${failure.message}\n`)
     return [name, failure]
