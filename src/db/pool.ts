@@ -167,7 +167,7 @@ export function sqlStateOf(error: unknown): string | undefined {
 export function isDatabaseDown(error: unknown): boolean {
   const state = sqlStateOf(error)
   if (state !== undefined)
-    return /^(08|53|57)/.test(state) || RETRYABLE_STATES.has(state) || state === '25P03' || state === '25P04'
+    return /^(08|28|53|57)/.test(state) || RETRYABLE_STATES.has(state) || state === '25P03' || state === '25P04'
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown }
     if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN)/.test(code)) return true

@@ -36,6 +36,8 @@ const SHUTDOWN_FORCE_MS = 12_000
 const CONNECT_RETRY_MS = 1_000
 const PROMOTE_RETRY_MS = 500
 const BACKLOG_EVERY_MS = 2_000
+const HEALTH_WITHIN_MS = 1_000
+const TEMPORAL_SERVICE = 'temporal.api.workflowservice.v1.WorkflowService'
 
 async function main(): Promise<void> {
   const config = loadConfig('worker')
@@ -51,12 +53,13 @@ async function main(): Promise<void> {
     applicationName: 'holdfast-worker',
   })
   const newest = await newestMigration()
-  let isPolling = false
+  /** Set while workers poll. */
+  let polling: NativeConnection | undefined
   const listener = await startMetricsListener({
     bind: config.HOLDFAST_METRICS_BIND,
     port: config.HOLDFAST_METRICS_PORT,
     registry,
-    isReady: async () => isPolling && (await findSchemaVersion(database)) >= newest,
+    isReady: async () => (await isServing(polling)) && (await findSchemaVersion(database)) >= newest,
   })
   watchBacklog(database, registry, logger, stopping.signal)
 
@@ -68,7 +71,7 @@ async function main(): Promise<void> {
     // A worker that fails by itself ends the process; whoever supervises it starts another.
     running.catch(() => stopping.abort())
     await promote(client, config, logger, stopping.signal)
-    isPolling = true
+    polling = connection
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 
     const holder = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
@@ -80,7 +83,7 @@ async function main(): Promise<void> {
       startHoldSweeper({ database, holder, logger, metrics }),
     ]
     await aborted(stopping.signal)
-    isPolling = false
+    polling = undefined
     await Promise.all(relays.map((relay) => relay.stop()))
     if (worker.getState() === 'RUNNING') worker.shutdown()
     await running
@@ -160,6 +163,14 @@ async function createWorker(
       defaultVersioningBehavior: 'AUTO_UPGRADE',
     },
   })
+}
+
+/** Does Temporal answer just now? */
+async function isServing(connection: NativeConnection | undefined): Promise<boolean> {
+  if (connection === undefined) return false
+  const check = () => connection.healthService.check({ service: TEMPORAL_SERVICE })
+  await connection.withDeadline(Date.now() + HEALTH_WITHIN_MS, check)
+  return true
 }
 
 /** Makes this build current once the server has seen its workers poll; before that it would get no work at all. */

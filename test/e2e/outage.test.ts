@@ -35,12 +35,14 @@ afterAll(() => stack.stop(), 60_000)
 
 const statusOf = async (orderId: string): Promise<string | undefined> =>
   (await stack.query<{ status: string }>('select status from orders where order_id = $1', [orderId]))[0]?.status
-const reach = (orderId: string, status: string) => until(async () => (await statusOf(orderId)) === status, { withinMs: WITHIN_MS })
+const reach = (orderId: string, status: string) =>
+  until(async () => (await statusOf(orderId)) === status, { withinMs: WITHIN_MS })
 const part = (name: string) => {
   const found = stack.parts.get(name)
   if (found === undefined) throw new Error(`the stack has no ${name}`)
   return found
 }
+const isReady = async (port = 0): Promise<boolean> => (await fetch(`http://${addressOf(port)}/readyz`)).ok
 async function pay(order: Awaited<ReturnType<TestStack['createOrder']>>): Promise<void> {
   const request = order.paymentRequest
   await stack.chain.pay(request?.address ?? '', BigInt(request?.amount?.units ?? '0'))
@@ -49,17 +51,24 @@ async function pay(order: Awaited<ReturnType<TestStack['createOrder']>>): Promis
 
 test('with Temporal stopped orders are taken, read and paid, and none that was paid in time is given away', async () => {
   await part('temporal').stop()
+  await until(async () => !(await isReady(stack.ports.workers[0]?.metrics)))
+  expect(await isReady(stack.ports.apis[0]?.metrics)).toBe(true)
   const paid = await stack.createOrder(ann, 1, { lamp: 1 })
   const unpaid = await stack.createOrder(ann, 1, { lamp: 1 })
   await pay(paid)
   expect((await ann.order.getOrder({ orderId: paid.orderId })).order?.state?.orderId).toBe(paid.orderId)
-  await until(async () => (await stack.query('select from payment_report where order_id = $1', [paid.orderId])).length > 0)
+  await until(
+    async () => (await stack.query('select from payment_report where order_id = $1', [paid.orderId])).length > 0,
+  )
   // The unpaid one's stock comes back on time although no workflow runs; the paid one's does not.
   await reach(unpaid.orderId, 'cancelled')
   expect(await statusOf(paid.orderId)).toBe('pending')
-  const cancelled = await ann.order.cancelOrder({ idempotencyKey: randomUUID(), orderId: paid.orderId }, { deadlineMs: 20_000 }).catch((error: unknown) => error)
+  const cancelled = await ann.order
+    .cancelOrder({ idempotencyKey: randomUUID(), orderId: paid.orderId }, { deadlineMs: 20_000 })
+    .catch((error: unknown) => error)
   expect(cancelled).toMatchObject({ kind: expect.stringMatching(/unavailable|deadline/) })
   await part('temporal').start()
+  await until(() => isReady(stack.ports.workers[0]?.metrics))
   await reach(paid.orderId, 'processing')
   await until(async () => (await stack.query('select from workflow_start')).length === 0, { withinMs: WITHIN_MS })
 }, 180_000)
@@ -68,8 +77,12 @@ test('with every worker stopped reads and new orders work, and nothing is lost w
   await part('worker').stop()
   const order = await stack.createOrder(ann, 1, { lamp: 1 })
   await pay(order)
-  expect((await ann.order.listOrders({ limit: 100 })).orders.map(({ state }) => state?.orderId)).toContain(order.orderId)
-  await until(async () => (await stack.query('select from payment_report where order_id = $1', [order.orderId])).length > 0)
+  expect((await ann.order.listOrders({ limit: 100 })).orders.map(({ state }) => state?.orderId)).toContain(
+    order.orderId,
+  )
+  await until(
+    async () => (await stack.query('select from payment_report where order_id = $1', [order.orderId])).length > 0,
+  )
   await part('worker').start()
   await reach(order.orderId, 'processing')
   await fulfilment.fulfilment.markShipped({ idempotencyKey: randomUUID(), orderId: order.orderId })
@@ -80,7 +93,9 @@ test('with every worker stopped reads and new orders work, and nothing is lost w
 test('two hundred customers after the last ten units: ten get one each, the others are told what is left', async () => {
   const product = 'last-ten'
   await stack.putProduct(product, 10)
-  const attempts = await Promise.allSettled(Array.from({ length: 200 }, () => stack.createOrder(ann, 1, { [product]: 1 })))
+  const attempts = await Promise.allSettled(
+    Array.from({ length: 200 }, () => stack.createOrder(ann, 1, { [product]: 1 })),
+  )
   const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [attempt.reason as unknown] : []))
   expect(attempts.length - refusals.length).toBe(10)
   for (const refusal of refusals) {
@@ -91,20 +106,37 @@ test('two hundred customers after the last ten units: ten get one each, the othe
 test('one attempt sent fifty times at once is one order with one answer', async () => {
   const key = randomUUID()
   const answers = await Promise.all(Array.from({ length: 50 }, () => stack.createOrder(ann, 1, { lamp: 2 }, key)))
-  expect(new Set(answers.map((answer) => JSON.stringify(answer, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)))).size).toBe(1)
+  expect(
+    new Set(
+      answers.map((answer) =>
+        JSON.stringify(answer, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)),
+      ),
+    ).size,
+  ).toBe(1)
   await expect(stack.createOrder(ann, 1, { lamp: 3 }, key)).rejects.toMatchObject({ reason: 'IDEMPOTENCY_KEY_REUSED' })
 }, 60_000)
 
 test("another customer's order and a missing one are the same refusal, for get, cancel and watch", async () => {
   const { orderId } = await stack.createOrder(ann, 1, { lamp: 1 })
   const asked = (id: string) =>
-    Promise.all([
-      bob.order.getOrder({ orderId: id }),
-      bob.order.cancelOrder({ idempotencyKey: randomUUID(), orderId: id }),
-      (async () => {
-        for await (const _ of bob.order.watchOrder({ orderId: id })) return
-      })(),
-    ].map((call) => call.then(() => 'allowed', ({ reason, message, metadata }: { reason: string; message: string; metadata: object }) => ({ reason, message, metadata }))))
+    Promise.all(
+      [
+        bob.order.getOrder({ orderId: id }),
+        bob.order.cancelOrder({ idempotencyKey: randomUUID(), orderId: id }),
+        (async () => {
+          for await (const _ of bob.order.watchOrder({ orderId: id })) return
+        })(),
+      ].map((call) =>
+        call.then(
+          () => 'allowed',
+          ({ reason, message, metadata }: { reason: string; message: string; metadata: object }) => ({
+            reason,
+            message,
+            metadata,
+          }),
+        ),
+      ),
+    )
   const foreign = await asked(orderId)
   expect(foreign).toEqual(await asked(randomUUID()))
   expect(foreign).toEqual(foreign.map(() => expect.objectContaining({ reason: 'PERMISSION_DENIED' })))
@@ -116,7 +148,17 @@ test('a client in another language creates and reads an order', async () => {
   const token = await stack.mintToken('customer', '1')
   const call = async (method: string, body: object): Promise<Record<string, unknown>> => {
     const target = addressOf(stack.ports.apis[0]?.grpc ?? 0)
-    const args = ['-plaintext', '-protoset', PROTOSET, '-H', `authorization: Bearer ${token}`, '-d', JSON.stringify(body), target, method]
+    const args = [
+      '-plaintext',
+      '-protoset',
+      PROTOSET,
+      '-H',
+      `authorization: Bearer ${token}`,
+      '-d',
+      JSON.stringify(body),
+      target,
+      method,
+    ]
     return JSON.parse((await run(grpcurl, args)).stdout) as Record<string, unknown>
   }
   const created = await call('holdfast.v1.OrderService/CreateOrder', {
@@ -127,12 +169,17 @@ test('a client in another language creates and reads an order', async () => {
     shipping_address: CANARY_ADDRESS,
   })
   expect(created).toMatchObject({ total: UNIT_PRICE })
-  const read = await call('holdfast.v1.OrderService/GetOrder', { order_id: created['orderId'], include_shipping_address: true })
+  const read = await call('holdfast.v1.OrderService/GetOrder', {
+    order_id: created['orderId'],
+    include_shipping_address: true,
+  })
   expect(read).toMatchObject({ order: { state: { orderId: created['orderId'] }, shippingAddress: CANARY_ADDRESS } })
 }, 120_000)
 
 test('no address of a customer, no token and no secret is in a history, a log or the database', async () => {
-  const [order] = await stack.query<{ order_id: string }>(`select order_id from orders where status = 'delivered' limit 1`)
+  const [order] = await stack.query<{ order_id: string }>(
+    `select order_id from orders where status = 'delivered' limit 1`,
+  )
   const connection = await Connection.connect({ address: stack.temporalAddress })
   const histories: string[] = []
   try {
@@ -144,12 +191,23 @@ test('no address of a customer, no token and no secret is in a history, a log or
     await connection.close()
   }
   expect(histories.join()).toContain(order?.order_id)
-  const tables = await stack.query<{ name: string }>(`select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and relkind = 'r'`)
-  const rows = await Promise.all(tables.map(({ name }) => stack.query<{ row: string }>(`select t::text as row from ${name} t`)))
+  const tables = await stack.query<{ name: string }>(
+    `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and relkind = 'r'`,
+  )
+  const rows = await Promise.all(
+    tables.map(({ name }) => stack.query<{ row: string }>(`select t::text as row from ${name} t`)),
+  )
   const places = { histories: histories.join(), logs: await stack.readLogs(), rows: JSON.stringify(rows) }
   const secrets = await Promise.all(Object.values(stack.secrets).map((path) => readFile(path, 'utf8')))
-  const canaries = ['Canary Lane', Buffer.from(CANARY_ADDRESS).toString('hex'), Buffer.from(CANARY_ADDRESS).toString('base64'), ...secrets.flatMap(secretValuesOf)]
-  const leaks = Object.entries(places).flatMap(([place, text]) => canaries.filter((canary) => text.includes(canary)).map((canary) => `${place}: ${canary.slice(0, 6)}…`))
+  const canaries = [
+    'Canary Lane',
+    Buffer.from(CANARY_ADDRESS).toString('hex'),
+    Buffer.from(CANARY_ADDRESS).toString('base64'),
+    ...secrets.flatMap(secretValuesOf),
+  ]
+  const leaks = Object.entries(places).flatMap(([place, text]) =>
+    canaries.filter((canary) => text.includes(canary)).map((canary) => `${place}: ${canary.slice(0, 6)}…`),
+  )
   expect(leaks).toEqual([])
   expect(places.logs).not.toMatch(/eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}/) // a token
 }, 120_000)
@@ -160,7 +218,8 @@ test('after all of it stock adds up', async () => {
 
 /** Payloads as what they say, so that a search finds it. */
 function bytesAsText(_: string, value: unknown): unknown {
-  return value instanceof Uint8Array || (typeof value === 'object' && value !== null && 'type' in value && 'data' in value && value.type === 'Buffer')
+  return value instanceof Uint8Array ||
+    (typeof value === 'object' && value !== null && 'type' in value && 'data' in value && value.type === 'Buffer')
     ? Buffer.from('data' in value ? (value.data as number[]) : value).toString('latin1')
     : value
 }
