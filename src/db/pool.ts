@@ -157,8 +157,7 @@ export async function retrying<T>(attempt: () => Promise<T>, deadline: number): 
 /** The SQLSTATE behind an error of pg or slonik, if Postgres gave one. */
 export function sqlStateOf(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as { code?: unknown }
-    if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code)) return code
+    if (cause instanceof pg.DatabaseError) return cause.code
   }
   return undefined
 }
