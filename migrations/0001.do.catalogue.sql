@@ -2,6 +2,7 @@
 -- can arise later. All tables are new: nothing is locked or rewritten.
 
 grant usage on schema holdfast to app_api, app_worker, app_keys, watcher, audit_sealer, auditor, analytics;
+comment on table schema_version is 'The runner''s: which migrations this database has, and their checksums.';
 grant select on schema_version to app_api, app_worker, app_keys, watcher, auditor;
 
 create table currency (
@@ -45,6 +46,8 @@ begin
 end
 $$;
 comment on function move_version() is 'version and updated_at are the database''s own: one step per update, and time never goes back.';
+
+revoke execute on function move_version from public;
 
 create trigger product_version before update on product for each row execute function move_version();
 

@@ -43,7 +43,7 @@ create table orders (
     constraint orders_payment_flags check (payment_flags <@ array[
       'late', 'under', 'over', 'within_tolerance', 'wrong_asset', 'replaced', 'reorged', 'slow_confirm', 'manual']),
   hold text not null default 'none' constraint orders_hold check (hold in ('none', 'fraud', 'payment', 'manual')),
-  cancel_reason text
+  cancel_reason text -- null: not cancelled
     constraint orders_cancel_reason check (cancel_reason in ('customer', 'admin', 'expired', 'underpaid', 'out_of_stock', 'fraud')),
   currency text not null constraint orders_currency_fk references currency on delete restrict,
   total numeric(14, 2) not null constraint orders_total_positive check (total > 0),
@@ -92,6 +92,7 @@ begin
   return new;
 end
 $$;
+revoke execute on function guard_order_update, guard_order_insert from public;
 create trigger orders_guard_update before update on orders for each row execute function guard_order_update();
 create trigger orders_guard_insert before insert on orders for each row execute function guard_order_insert();
 
@@ -142,7 +143,7 @@ create table stock_movement (
   movement_id bigint generated always as identity constraint stock_movement_pk primary key,
   product_id text not null constraint stock_movement_product_fk references product on delete restrict,
   order_id uuid constraint stock_movement_order_fk references orders on delete restrict, -- null: counted by a person
-  hold_no smallint constraint stock_movement_hold_no_positive check (hold_no > 0),
+  hold_no smallint constraint stock_movement_hold_no_positive check (hold_no > 0), -- null: counted by a person
   kind text not null constraint stock_movement_kind check (kind in ('reserve', 'release', 'expire', 'consume', 'adjust')),
   on_hand_delta bigint not null constraint stock_movement_on_hand_range check (on_hand_delta between -1000000000000 and 1000000000000),
   reserved_delta bigint not null constraint stock_movement_reserved_range check (reserved_delta between -1000000000000 and 1000000000000),
@@ -174,6 +175,7 @@ language sql immutable strict parallel safe as $$
   select div(total * 100 * power(10::numeric, decimals) + rate * 100 - 1, rate * 100)
 $$;
 comment on function quote_due is 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
+revoke execute on function quote_due from public;
 
 grant select on customer, orders, order_line, invoice, reservation, stock_movement, order_transition to app_api, app_worker, auditor;
 grant select, insert on idempotency to app_api, app_worker;
@@ -188,4 +190,5 @@ grant insert on order_line, invoice, reservation to app_api;
 grant update (expires_at) on reservation to app_api;
 grant insert, update (state) on reservation to app_worker;
 grant insert on stock_movement to app_api, app_worker;
-grant select on invoice, orders to watcher;
+grant execute on function quote_due to app_api;
+grant select (network, address) on invoice to watcher;

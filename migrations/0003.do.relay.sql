@@ -69,7 +69,7 @@ comment on table duty is 'A lease per background duty, and when it last succeede
 insert into duty (duty) values ('hold_sweep');
 
 grant select, insert on workflow_start, order_wake to app_api;
-grant update (wanted_seq, next_at, attempts, dead_reason) on order_wake to app_api;
+grant update (wanted_seq, next_at, dead_reason) on order_wake to app_api;
 grant update (urgency) on workflow_start to app_api;
 grant select, update, delete on workflow_start to app_worker;
 grant insert on workflow_start to app_worker;

@@ -57,5 +57,5 @@ grant select, insert on payment_report to app_api;
 grant select on payment_report, payment, refund_due to app_worker, auditor;
 grant select on payment, refund_due to app_api;
 grant update (is_assessed) on payment_report to app_worker;
-grant insert, update (state, is_in_time, amount) on payment to app_worker;
+grant insert, update (state, is_in_time) on payment to app_worker;
 grant insert, update (amount, updated_at) on refund_due to app_worker;

@@ -79,6 +79,7 @@ begin
   return new;
 end
 $$;
+revoke execute on function guard_address_lease from public;
 create trigger address_pool_guard_lease before update on address_pool for each row execute function guard_address_lease();
 
 create table key_retire (

@@ -1295,6 +1295,12 @@ CREATE TABLE holdfast.schema_version (
 ALTER TABLE holdfast.schema_version OWNER TO holdfast_owner;
 
 --
+-- Name: TABLE schema_version; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.schema_version IS 'The runner''s: which migrations this database has, and their checksums.';
+
+--
 -- Name: stock; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2086,11 +2092,42 @@ REVOKE ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked 
 GRANT ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) TO app_api;
 
 --
+-- Name: FUNCTION guard_address_lease(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_address_lease() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_order_insert(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_order_insert() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_order_update(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
+
+--
+-- Name: FUNCTION move_version(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.move_version() FROM PUBLIC;
+
+--
 -- Name: FUNCTION order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) TO app_api;
+
+--
+-- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO app_api;
 
 --
 -- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2278,7 +2315,18 @@ GRANT SELECT,UPDATE ON TABLE holdfast.duty TO app_worker;
 GRANT SELECT,INSERT ON TABLE holdfast.invoice TO app_api;
 GRANT SELECT ON TABLE holdfast.invoice TO app_worker;
 GRANT SELECT ON TABLE holdfast.invoice TO auditor;
-GRANT SELECT ON TABLE holdfast.invoice TO watcher;
+
+--
+-- Name: COLUMN invoice.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(network) ON TABLE holdfast.invoice TO watcher;
+
+--
+-- Name: COLUMN invoice.address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(address) ON TABLE holdfast.invoice TO watcher;
 
 --
 -- Name: TABLE orders; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2287,7 +2335,6 @@ GRANT SELECT ON TABLE holdfast.invoice TO watcher;
 GRANT SELECT ON TABLE holdfast.orders TO app_api;
 GRANT SELECT ON TABLE holdfast.orders TO app_worker;
 GRANT SELECT ON TABLE holdfast.orders TO auditor;
-GRANT SELECT ON TABLE holdfast.orders TO watcher;
 
 --
 -- Name: COLUMN orders.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2520,12 +2567,6 @@ GRANT SELECT ON TABLE holdfast.order_wake TO auditor;
 GRANT UPDATE(wanted_seq) ON TABLE holdfast.order_wake TO app_api;
 
 --
--- Name: COLUMN order_wake.attempts; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(attempts) ON TABLE holdfast.order_wake TO app_api;
-
---
 -- Name: COLUMN order_wake.next_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2544,12 +2585,6 @@ GRANT UPDATE(dead_reason) ON TABLE holdfast.order_wake TO app_api;
 GRANT SELECT,INSERT ON TABLE holdfast.payment TO app_worker;
 GRANT SELECT ON TABLE holdfast.payment TO auditor;
 GRANT SELECT ON TABLE holdfast.payment TO app_api;
-
---
--- Name: COLUMN payment.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(amount) ON TABLE holdfast.payment TO app_worker;
 
 --
 -- Name: COLUMN payment.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner

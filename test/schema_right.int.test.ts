@@ -1,0 +1,197 @@
+// Who may do what, written out by hand: a right that nobody wrote down here is refused by this test.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { createTestDatabase, type TestDatabase } from './support/database.ts'
+import { DATABASE_ROLES, type DatabaseRole } from './support/servers.ts'
+
+type Rights = {
+  select?: string
+  insert?: string
+  update?: string
+  delete?: string
+  /** Rights to some columns of a table alone. */
+  columns?: Readonly<Record<string, string>>
+  execute?: string
+}
+
+const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
+  app_api: {
+    select: `address_pool chain_status currency customer customer_key duty expirable idempotency invoice order_line
+      order_transition order_wake orders payment payment_report product refund_due reservation schema_version stock
+      stock_movement workflow_start`,
+    insert: `customer customer_key idempotency invoice notification order_line order_wake payment_report product
+      reservation stock stock_movement workflow_start`,
+    delete: 'idempotency',
+    columns: {
+      'insert orders': 'order_id user_id currency total address_sealed',
+      'update address_pool': 'leased_by leased_at',
+      'update idempotency': 'response order_id',
+      'update order_wake': 'wanted_seq next_at dead_reason',
+      'update orders': 'address_sealed',
+      'update product': 'name unit_price currency is_active',
+      'update reservation': 'expires_at',
+      'update stock': 'on_hand reserved version',
+      'update workflow_start': 'urgency',
+    },
+    execute: 'accept_orders decide_in_order expire_orders order_answers quote_due want_wake',
+  },
+  app_worker: {
+    select: `chain_status currency customer duty expirable idempotency invoice key_retire notification order_line
+      order_transition order_wake orders payment payment_report product refund_due reservation schema_version stock
+      stock_movement workflow_start`,
+    insert:
+      'idempotency key_retire notification order_wake payment refund_due reservation stock_movement workflow_start',
+    update: 'duty order_wake workflow_start',
+    delete: 'order_wake workflow_start',
+    columns: {
+      'update notification': 'claimed_by claimed_until attempts next_at delivered_at',
+      'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
+      'update payment': 'state is_in_time',
+      'update payment_report': 'is_assessed',
+      'update refund_due': 'amount updated_at',
+      'update reservation': 'state',
+      'update stock': 'on_hand reserved version',
+    },
+    execute: 'end_orders expire_orders want_wake',
+  },
+  app_keys: {
+    select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
+    insert: 'address_pool key_epoch master_key payment_key',
+    columns: {
+      'update key_epoch': 'key_count last_used_at',
+      'update key_retire': 'attempts next_at done_at',
+      'update payment_key': `tier envelope_version epoch_id master_version salt wrap_nonce wrap_tag wrapped_key nonce tag
+        ciphertext sealed_at`,
+    },
+  },
+  watcher: {
+    select: 'chain_block chain_output chain_report chain_status currency schema_version',
+    insert: 'chain_block chain_output chain_report chain_status',
+    delete: 'chain_block chain_report',
+    columns: {
+      'select address_pool': 'network address',
+      'select invoice': 'network address',
+      'update chain_output': 'state seq block_height block_hash first_seen_at',
+      'update chain_report': 'refusals next_at',
+      'update chain_status': 'scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
+    },
+  },
+  audit_sealer: {},
+  auditor: {
+    select: `address_pool chain_output chain_report chain_status currency customer duty invoice key_retire notification
+      order_line order_transition order_wake orders payment payment_report product refund_due reservation schema_version
+      stock stock_movement workflow_start`,
+  },
+  analytics: {},
+}
+
+const words = (text = ''): string[] => text.split(/\s+/).filter((word) => word !== '')
+
+/** `app_api update orders(address_sealed)`, one line per right. */
+const expected = DATABASE_ROLES.flatMap((role) => {
+  const { columns = {}, execute, ...tables } = RIGHTS[role]
+  return [
+    `${role} connect database`,
+    `${role} usage schema`,
+    ...Object.entries(tables).flatMap(([right, names]) => words(names).map((table) => `${role} ${right} ${table}`)),
+    ...Object.entries(columns).flatMap(([right, names]) => words(names).map((column) => `${role} ${right}(${column})`)),
+    ...words(execute).map((name) => `${role} execute ${name}`),
+  ]
+})
+
+const GRANTED = `
+  with granted (what, owner, kind, acl) as (
+    select 'database', datdba, 'd'::"char", datacl from pg_database where datname = current_database()
+    union all select case nspname when 'holdfast' then 'schema' else nspname end, nspowner, 'n', nspacl from pg_namespace
+      where nspname in ('holdfast', 'public')
+    union all select relname, relowner, (case relkind when 'S' then 's' else 'r' end)::"char", relacl from pg_class
+      where relnamespace = 'holdfast'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S')
+    union all select relname || '(' || attname || ')', relowner, 'c', attacl
+      from pg_class join pg_attribute on attrelid = pg_class.oid and attnum > 0 and attacl is not null
+      where relnamespace = 'holdfast'::regnamespace
+    union all select proname, proowner, 'f', proacl from pg_proc where pronamespace = 'holdfast'::regnamespace
+  )
+  select case grantee when 0 then 'PUBLIC' else grantee::regrole::text end || ' ' || lower(privilege_type) || ' ' || what
+    || case when is_grantable then ' WITH GRANT OPTION' else '' end as line
+  from granted, aclexplode(coalesce(acl, case when kind = 'c' then null else acldefault(kind, owner) end))
+  where grantee <> owner and grantee <> 'holdfast_owner'::regrole`
+
+let database: TestDatabase
+beforeAll(async () => {
+  database = await createTestDatabase()
+})
+afterAll(() => database.drop())
+
+test('every role has the rights written here, and nobody any other', async () => {
+  const rows = await database.query<{ line: string }>(GRANTED)
+  // The fence on status is app_worker's own function: it runs with that role's rights for whoever may call it.
+  const own = ['app_worker execute expire_orders']
+  const found = [...rows.map(({ line }) => line), ...own].filter((line, at, lines) => lines.indexOf(line) === at)
+  expect(found.toSorted()).toEqual(expected.toSorted())
+})
+
+test('no right is given ahead to what does not exist yet', async () => {
+  expect(await database.query('select * from pg_default_acl')).toEqual([])
+})
+
+describe.each(DATABASE_ROLES)('%s', (role) => {
+  let session: pg.Client
+  beforeAll(async () => {
+    session = new pg.Client({ connectionString: database.urlOf(role) })
+    await session.connect()
+  })
+  afterAll(() => session.end())
+
+  test('is an ordinary role, member of no other, with its limits in time', async () => {
+    const [row] = await database.query(
+      `select rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolinherit, rolconfig,
+         (select count(*) from pg_auth_members where member = r.oid) as memberships
+       from pg_roles r where rolname = $1`,
+      [role],
+    )
+    expect(row).toEqual({
+      rolsuper: false,
+      rolcreaterole: false,
+      rolcreatedb: false,
+      rolreplication: false,
+      rolbypassrls: false,
+      rolinherit: false,
+      memberships: 0n,
+      rolconfig: [
+        'statement_timeout=2s',
+        'lock_timeout=1s',
+        'idle_in_transaction_session_timeout=5s',
+        'transaction_timeout=5s',
+      ],
+    })
+  })
+
+  test('works under these limits and this search path', async () => {
+    const { rows } = await session.query(
+      `select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock,
+         current_setting('idle_in_transaction_session_timeout') as idle, current_setting('transaction_timeout') as transaction,
+         current_setting('search_path') as path`,
+    )
+    expect(rows).toEqual([{ statement: '2s', lock: '1s', idle: '5s', transaction: '5s', path: 'holdfast, pg_catalog' }])
+  })
+
+  test.each([
+    'create table holdfast.t (i int)',
+    'create table public.t (i int)',
+    'create temporary table t (i int)',
+    'create schema s',
+    'create view holdfast.v as select 1 as one',
+    `create function holdfast.f() returns int language sql return 1`,
+    'alter table holdfast.orders add column i int',
+    'drop table holdfast.currency cascade',
+    'create index on holdfast.orders (total)',
+    'comment on table holdfast.orders is null',
+    'create role r',
+    'create extension pg_stat_statements',
+    `alter role ${role} superuser`,
+    'alter system set work_mem = 1',
+  ])('changes nothing of the schema: %s', async (text) => {
+    await expect(session.query(text)).rejects.toMatchObject({ code: '42501' })
+  })
+})

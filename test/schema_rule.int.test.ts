@@ -1,0 +1,207 @@
+// Rules that every table must keep, asked of Postgres itself: keys, names, delete rules, comments, reasons for null.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { putAddresses } from './support/address.ts'
+import { findSources, readSource } from './support/source.ts'
+import { buildObservation, createTestShop, type TestShop } from './support/shop.ts'
+import { recordReport } from '../src/db/payment.ts'
+
+/** The runner's own table is not of our making. */
+const OURS = `n.nspname = 'holdfast' and c.relname <> 'schema_version'`
+
+/** Every foreign key, by name: from which columns to which table. All of them restrict. */
+const FOREIGN_KEYS = `
+address_pool_key_fk: address_pool (key_id, network, asset, address) -> payment_key
+chain_block_status_fk: chain_block (network) -> chain_status
+chain_output_asset_fk: chain_output (asset) -> currency
+chain_output_status_fk: chain_output (network) -> chain_status
+chain_report_output_fk: chain_report (network, tx_id, output_index) -> chain_output
+customer_key_customer_fk: customer_key (user_id) -> customer
+idempotency_order_fk: idempotency (order_id) -> orders
+invoice_asset_fk: invoice (asset) -> currency
+invoice_order_fk: invoice (order_id) -> orders
+key_epoch_master_fk: key_epoch (master_version) -> master_key
+key_retire_invoice_fk: key_retire (network, address) -> invoice
+key_retire_order_fk: key_retire (order_id) -> orders
+notification_order_fk: notification (order_id) -> orders
+order_line_order_fk: order_line (order_id) -> orders
+order_line_product_fk: order_line (product_id) -> product
+order_wake_order_fk: order_wake (order_id) -> orders
+orders_currency_fk: orders (currency) -> currency
+orders_customer_fk: orders (user_id) -> customer
+payment_asset_fk: payment (asset) -> currency
+payment_key_asset_fk: payment_key (asset) -> currency
+payment_key_epoch_fk: payment_key (epoch_id, master_version) -> key_epoch
+payment_order_fk: payment (order_id) -> orders
+payment_report_asset_fk: payment_report (asset) -> currency
+payment_report_order_fk: payment_report (order_id) -> orders
+product_currency_fk: product (currency) -> currency
+refund_due_asset_fk: refund_due (asset) -> currency
+refund_due_order_fk: refund_due (order_id) -> orders
+reservation_order_fk: reservation (order_id) -> orders
+reservation_product_fk: reservation (product_id) -> product
+stock_movement_order_fk: stock_movement (order_id) -> orders
+stock_movement_product_fk: stock_movement (product_id) -> product
+stock_product_fk: stock (product_id) -> product
+workflow_start_order_fk: workflow_start (order_id) -> orders`
+  .trim()
+  .split('\n')
+const keys = FOREIGN_KEYS.map((line) => {
+  const [, name = '', child = '', columns = '', parent = ''] = /^(\w+): (\w+) \((.+)\) -> (\w+)$/.exec(line) ?? []
+  return { name, child, columns: columns.split(', '), parent }
+})
+
+/** A value of each type that refers to nothing. */
+const ORPHANS: Readonly<Record<string, string>> = {
+  uuid: `'00000000-0000-8000-8000-000000000000'`,
+  text: `'nobody'`,
+  bigint: '987654321',
+  integer: '987654321',
+}
+
+let shop: TestShop
+let session: pg.Client
+
+beforeAll(async () => {
+  shop = await createTestShop()
+  // A row in every table.
+  await putAddresses(shop.test, 1)
+  await shop.orderIn('delivered')
+  const { order } = await shop.orderIn('processing')
+  await shop.ask('cancel', { orderId: order.orderId, generation: 1, step: 9 })
+  await recordReport(shop.api, 'w1', [buildObservation(order)])
+  await shop.catchUp()
+  await shop.query(`
+    insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1;
+    insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
+    insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
+      values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());
+    insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
+      values ('ethereum', '0x${'ab'.repeat(32)}', 0, 1, 'seen', 1, '0xab', now())`)
+  session = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+  await session.connect()
+})
+afterAll(async () => {
+  await session.end()
+  await shop.close()
+})
+
+/** What comes of statements as the superuser, undone in any case. */
+async function outcome(...texts: string[]): Promise<{ code: string; constraint: string | undefined }> {
+  await session.query('begin')
+  try {
+    for (const text of texts) await session.query(text)
+    return { code: 'done', constraint: undefined }
+  } catch (error) {
+    const { code = 'none', constraint } = error as pg.DatabaseError
+    return { code, constraint }
+  } finally {
+    await session.query('rollback')
+  }
+}
+
+describe('every foreign key', () => {
+  test('is in the list, restricts deletion and is enforced', async () => {
+    const rows = await shop.query<{ line: string }>(
+      `select f.conname || ': ' || c.relname || ' (' || (
+           select string_agg(a.attname, ', ' order by k.at) from unnest(f.conkey) with ordinality k (num, at)
+           join pg_attribute a on a.attrelid = f.conrelid and a.attnum = k.num) || ') -> ' || f.confrelid::regclass
+         || case when f.confdeltype = 'r' and f.confupdtype = 'a' and f.convalidated and f.conenforced then '' else ' BROKEN' end as line
+       from pg_constraint f join pg_class c on c.oid = f.conrelid join pg_namespace n on n.oid = c.relnamespace
+       where f.contype = 'f' and ${OURS}`,
+    )
+    expect(rows.map(({ line }) => line).toSorted()).toEqual(FOREIGN_KEYS.toSorted())
+  })
+
+  test.each(keys)('$name refuses a row whose $parent is not there', async ({ name, child, columns }) => {
+    const types = await shop.query<{ name: string; type: string }>(
+      `select attname as name, format_type(atttypid, atttypmod) as type from pg_attribute where attrelid = $1::regclass and attnum > 0`,
+      [child],
+    )
+    const orphans = columns.map((column) => {
+      const type = types.find((one) => one.name === column)?.type ?? ''
+      return `${column} = ${ORPHANS[type]}`
+    })
+    // A transaction id has its asset's own form; this one suits any asset that is not known.
+    if (name === 'payment_report_asset_fk') orphans.push(`tx_id = repeat('a', 64)`)
+    const [{ n } = { n: 0n }] = await shop.query<{ n: bigint }>(`select count(*) as n from ${child}`)
+    expect(n).toBeGreaterThan(0n)
+    const found = await outcome(
+      // The guards of orders and leases would speak first, and so would keys that refer to this row.
+      `alter table ${child} disable trigger user`,
+      ...keys
+        .filter((key) => key.parent === child)
+        .map((key) => `alter table ${key.child} drop constraint ${key.name}`),
+      'set constraints all immediate',
+      `update ${child} set ${orphans.join(', ')} where ctid = (select ctid from ${child} order by ${columns.join(', ')} limit 1)`,
+    )
+    expect(found).toEqual({ code: '23503', constraint: name })
+  })
+
+  test.each([...new Set(keys.map(({ parent }) => parent))])(
+    'keeps a row of %s that others refer to',
+    async (parent) => {
+      const referring = keys.filter((key) => key.parent === parent)
+      for (const { child, columns } of referring) {
+        // Columns of a key are named alike on both sides, but for two.
+        const other = (column: string) =>
+          parent === 'currency' && column === 'asset' ? 'currency' : parent === 'master_key' ? 'version' : column
+        const same = columns.map((column) => `c.${column} = p.${other(column)}`).join(' and ')
+        const { code, constraint } = await outcome(
+          'set constraints all immediate',
+          `delete from ${parent} p using ${child} c where ${same}`,
+        )
+        expect([child, code]).toEqual([child, '23001'])
+        expect(referring.map(({ name }) => name)).toContain(constraint)
+      }
+    },
+  )
+})
+
+describe('every table', () => {
+  test('has a primary key and says what it is for', async () => {
+    const bare = await shop.query(
+      `select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+       where c.relkind in ('r', 'p', 'v', 'm') and n.nspname = 'holdfast'
+         and (coalesce(obj_description(c.oid, 'pg_class'), '') = ''
+           or c.relkind in ('r', 'p') and not exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'p'))`,
+    )
+    expect(bare).toEqual([])
+  })
+
+  test('has constraints that were given a name: the one an error shows', async () => {
+    const rows = await shop.query<{ name: string }>(
+      `select k.conname as name from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
+       where k.contype <> 'n' and ${OURS}`,
+    )
+    const migrations = findSources('migrations/*.do.*.sql').map(readSource).join('\n')
+    const unnamed = rows.filter(({ name }) => !new RegExp(`\\bconstraint ${name}\\b`).test(migrations))
+    expect(unnamed).toEqual([])
+  })
+
+  test('says of each column that may be null what null means', async () => {
+    const rows = await shop.query<{ table: string; column: string }>(
+      `select c.relname as table, a.attname as column from pg_attribute a
+       join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+       where c.relkind = 'r' and a.attnum > 0 and not a.attnotnull and ${OURS}`,
+    )
+    expect(rows.length).toBeGreaterThan(20)
+    const migrations = findSources('migrations/*.do.*.sql').map(readSource).join('\n')
+    const silent = rows.filter(({ table, column }) => {
+      const definition = new RegExp(`^create table ${table} \\(\\n(.*?)^\\)`, 'ms').exec(migrations)?.[1] ?? ''
+      // A column goes on over deeper lines, up to the next one.
+      const text = new RegExp(`^  ${column} .*?(?=^  \\w|\\Z)`, 'ms').exec(`${definition}  end`)?.[0] ?? ''
+      return !/-- null: \S/.test(text)
+    })
+    expect(silent).toEqual([])
+  })
+})
+
+test('every function with rights of its own fixes where it looks for names', async () => {
+  const rows = await shop.query(
+    `select proname from pg_proc p where pronamespace = 'holdfast'::regnamespace and prosecdef
+       and not coalesce(proconfig @> array['search_path=holdfast, pg_catalog'], false)`,
+  )
+  expect(rows).toEqual([])
+})
