@@ -58,7 +58,7 @@ export async function runChecks(root: string): Promise<{ passed: number; failed:
   const tally = { passed: 0, failed: 0, skipped: 0 }
   try {
     for (const { name, commands, needs } of stepsOf(scratch)) {
-      if (needs !== undefined && (await firstProblem([['which', needs]], root)) !== undefined) {
+      if (needs !== undefined && (await firstProblem([['sh', '-c', `command -v ${needs}`]], root)) !== undefined) {
         tally.skipped += 1
         console.error(`  ○ ${name}: there is no ${needs} here`)
         continue
