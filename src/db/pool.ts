@@ -126,7 +126,9 @@ async function once<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> 
     const result = await work({
       run: async (query, values) => (await client.query({ ...query, values: [...(values ?? [])] })).rows,
     })
-    await client.query('commit')
+    // Postgres answers the commit of a transaction in which a statement failed by rolling it back.
+    const { command } = await client.query('commit')
+    if (command !== 'COMMIT') throw new Error('rolled back: a failure within the transaction was swallowed')
     return result
   } catch (error) {
     await client.query('rollback').catch((failure: Error) => (broken ??= failure))
