@@ -55,17 +55,23 @@ const INSERT_REPORTS = statement(
    returning order_id`,
 )
 
+/** The present view of each output of the orders $1: final if any source has it final, else the newest of what was said. */
+const PRESENT = `
+  select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.*, i.amount_due, i.asset as asset_due, i.confirm_within,
+    l.asset = i.asset as is_right_asset, l.first_seen_at <= i.expires_at + i.grace as is_in_time
+  from (
+    select distinct on (p.order_id, p.source, p.network, p.tx_id, p.output_index) p.*
+    from payment_report p where p.order_id = any ($1)
+    order by p.order_id, p.source, p.network, p.tx_id, p.output_index, p.seq desc
+  ) l join invoice i on i.order_id = l.order_id
+  order by l.order_id, l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc`
+
 // Enough was seen in time: the hold lasts until the transfers had time to become final. And the workflows look again.
 const EXTEND_AND_WAKE = statement(
   'report_extend_and_wake',
-  `with present as (
-     select distinct on (p.order_id, p.network, p.tx_id, p.output_index) p.order_id, p.amount, p.state, p.asset, p.first_seen_at
-     from payment_report p where p.order_id = any ($1)
-     order by p.order_id, p.network, p.tx_id, p.output_index, (p.state = 'final') desc, p.seq desc
-   ), enough as (
-     select i.order_id, i.confirm_within from present p join invoice i on i.order_id = p.order_id
-     where p.state in ('seen', 'final') and p.asset = i.asset and p.first_seen_at <= i.expires_at + i.grace
-     group by i.order_id having sum(p.amount) * 1000 >= i.amount_due * 999
+  `with present as (${PRESENT}), enough as (
+     select order_id, confirm_within from present where state in ('seen', 'final') and is_right_asset and is_in_time
+     group by order_id, confirm_within, amount_due having sum(amount) * 1000 >= amount_due * 999
    ), extended as (
      update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + e.confirm_within)
      from enough e where r.order_id = e.order_id and r.state = 'held'
@@ -119,58 +125,48 @@ const rowOf = (fact: Observation) => ({
 })
 
 type FactRow = {
-  network: string
-  tx_id: string
-  output_index: number
   amount: string
   state: TransferState
-  first_seen_at: Date
   is_in_time: boolean
   is_right_asset: boolean
+  is_ours: boolean
   amount_due: string
-  asset: Asset
+  asset_due: Asset
   flags: PaymentFlag[]
 }
 
-// The present view of each output: final if any source has it final, else the newest of what was said.
-const PRESENT_VIEW = statement(
-  'assess_present_view',
-  `with latest as (
-     select distinct on (p.source, p.network, p.tx_id, p.output_index) p.*
-     from payment_report p where p.order_id = $1
-     order by p.source, p.network, p.tx_id, p.output_index, p.seq desc
+// Race: an output claimed for two orders, by a wrong report, while both are assessed. The primary key lets one order
+// have it; only what is this order's own, from before or by this very statement, counts.
+const CREDIT = statement(
+  'assess_credit',
+  `with present as (${PRESENT}), credited as (
+     insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
+     select network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at from present where is_right_asset
+     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
+     where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
+     returning network, tx_id, output_index
    )
-   select distinct on (l.network, l.tx_id, l.output_index)
-     l.network, l.tx_id, l.output_index, l.amount, l.state, l.first_seen_at,
-     l.first_seen_at <= i.expires_at + i.grace as is_in_time,
-     l.asset = i.asset and l.network = i.network as is_right_asset,
-     i.amount_due, i.asset, o.payment_flags as flags
-   from latest l join invoice i on i.order_id = l.order_id join orders o on o.order_id = l.order_id
-   order by l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc`,
+   select coalesce(y.amount, p.amount) as amount, p.state, p.is_in_time, p.is_right_asset,
+     p.is_right_asset and coalesce(y.order_id = p.order_id, c.tx_id is not null) as is_ours, p.amount_due, p.asset_due, o.payment_flags as flags
+   from present p join orders o using (order_id)
+   left join payment y using (network, tx_id, output_index) left join credited c using (network, tx_id, output_index)`,
 )
 
 // Everything an assessment changes, in one statement; the order's row is locked. Parts that do not apply match no row.
 const APPLY = statement(
   'assess_apply',
-  `with credited as (
-     insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
-     select f.network, f.tx_id, f.output_index, $1, f.asset, f.amount, f.state, f.is_in_time, f.first_seen_at
-     from jsonb_to_recordset($2::jsonb) f (network text, tx_id text, output_index int, asset text, amount numeric,
-       state text, is_in_time boolean, first_seen_at timestamptz)
-     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
-     where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
-   ), moved as (
-     update orders set payment_state = $3, payment_flags = $4, status = $5, hold = $6
-     where order_id = $1 and (payment_state, payment_flags, status, hold) is distinct from ($3, $4::text[], $5, $6)
+  `with moved as (
+     update orders set payment_state = $2, payment_flags = $3, status = $4, hold = $5
+     where order_id = $1 and (payment_state, payment_flags, status, hold) is distinct from ($2, $3::text[], $4, $5)
      returning order_id, version, status
    ), noticed as (
      insert into notification (order_id, order_version, channel, status)
-     select order_id, version, 'log', status from moved where $7
+     select order_id, version, 'log', status from moved where $6
    ), committed as (
-     update reservation set state = 'committed' where order_id = $1 and state = 'held' and $5 = 'processing'
+     update reservation set state = 'committed' where order_id = $1 and state = 'held' and $4 = 'processing'
    ), owed as (
-     insert into refund_due (order_id, asset, amount) select $1, $8, $9::numeric
-     where $9::numeric > 0 or exists (select from refund_due where order_id = $1)
+     insert into refund_due (order_id, asset, amount) select $1, $7, $8::numeric
+     where $8::numeric > 0 or exists (select from refund_due where order_id = $1)
      on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
    ), settled as (
      update payment_report set is_assessed = true where order_id = $1 and not is_assessed
@@ -208,10 +204,10 @@ async function assessLocked(
   orderId: string,
   order: { status: OrderStatus; payment_state: PaymentState; hold: OrderHold },
 ): Promise<void> {
-  const facts = await tx.run<FactRow>(PRESENT_VIEW, [orderId])
+  const facts = await tx.run<FactRow>(CREDIT, [[orderId]])
   const [first] = facts
   if (first === undefined) return
-  const counted = facts.filter((fact) => fact.is_right_asset)
+  const counted = facts.filter((fact) => fact.is_ours)
   const result = assess({
     status: order.status,
     paymentState: order.payment_state,
@@ -220,18 +216,16 @@ async function assessLocked(
   })
   const flags = new Set(first.flags.filter((flag) => !RECOMPUTED_FLAGS.includes(flag)))
   for (const flag of result.flags) flags.add(flag)
-  if (counted.length < facts.length) flags.add('wrong_asset')
+  if (facts.some((fact) => !fact.is_right_asset)) flags.add('wrong_asset')
   const status = order.status === 'pending' && result.paymentState === 'paid' ? 'processing' : order.status
-  const payments = counted.map(({ amount_due: _, flags: __, is_right_asset: ___, ...payment }) => payment)
   await tx.run(APPLY, [
     orderId,
-    JSON.stringify(payments),
     result.paymentState,
     [...flags].toSorted(),
     status,
     holdOf(order.hold, status, result.paymentState),
     status !== order.status,
-    first.asset,
+    first.asset_due,
     result.refundDue.toString(),
   ])
 }

@@ -1,0 +1,203 @@
+// Random lives of an order's money: reports repeated, late, out of order, taken back and found again, by two sources.
+// After every assessment the order must be what a model written from the requirements says.
+
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import { findViolations } from '../../test/support/invariant.ts'
+import { count, seed } from '../../test/support/scale.ts'
+import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { minimumOf, TRANSFER_STATES, type PaymentState, type TransferState } from '../domain/payment.ts'
+import type { AcceptedOrder } from './accept.ts'
+import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
+
+const OUTPUTS = 3
+const SOURCES = ['w1', 'w2'] as const
+/** What an output may be worth, by what is due. */
+const AMOUNTS = [
+  (due: bigint) => due,
+  (due: bigint) => minimumOf(due),
+  (due: bigint) => minimumOf(due) - 1n,
+  (due: bigint) => due / 2n,
+  () => 1n,
+] as const
+
+const step = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant('report' as const),
+      source: fc.constantFrom(...SOURCES),
+      output: fc.nat(OUTPUTS - 1),
+      // What a watcher says of one output counts up; now and then it says an earlier thing again, or skips one.
+      seq: fc.integer({ min: 1, max: 4 }),
+      state: fc.constantFrom<TransferState>('seen', 'final', 'final', ...TRANSFER_STATES),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('assess' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constantFrom('cancel' as const, 'ship' as const, 'deliver' as const) }),
+  },
+)
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
+
+type Fact = { source: string; output: number; seq: number; state: TransferState; isInTime: boolean; amount: bigint }
+
+/** The requirements once more, over all that was ever told. */
+class Model {
+  readonly due: bigint
+  readonly told: Fact[] = []
+  status = 'pending'
+  paymentState: PaymentState = 'awaiting'
+  hold = 'none'
+  flags = new Set<string>()
+  owed: bigint | undefined
+
+  constructor(due: bigint) {
+    this.due = due
+  }
+
+  hear(fact: Fact): void {
+    const isKnown = this.told.some(
+      ({ source, output, seq }) => source === fact.source && output === fact.output && seq === fact.seq,
+    )
+    if (!isKnown) this.told.push(fact)
+  }
+
+  /** Per output: final if any source's last word is final, else the last word that was heard. */
+  present(): Fact[] {
+    return Array.from({ length: OUTPUTS }, (_, output) => {
+      const heard = this.told.filter((fact) => fact.output === output)
+      const last = SOURCES.map((source) =>
+        heard
+          .filter((fact) => fact.source === source)
+          .toSorted((a, b) => a.seq - b.seq)
+          .at(-1),
+      )
+      const words = heard.filter((fact) => last.includes(fact))
+      return words.find((fact) => fact.state === 'final') ?? words.at(-1)
+    }).filter((fact) => fact !== undefined)
+  }
+
+  assess(): void {
+    const present = this.present()
+    if (present.length === 0) return
+    const sum = (...states: string[]) =>
+      present.filter(({ state }) => states.includes(state)).reduce((total, { amount }) => total + amount, 0n)
+    const [final, seen] = [sum('final'), sum('seen', 'final')]
+    const pays = (total: bigint) => total * 1000n >= this.due * 999n
+    const isOpen = this.status === 'pending'
+    const isEnded = this.status === 'cancelled'
+    if (isEnded) this.paymentState = final > 0n ? 'unresolved' : seen > 0n ? 'late_confirming' : this.paymentState
+    else if (pays(final)) this.paymentState = 'paid'
+    else if (!isOpen) this.paymentState = 'at_risk'
+    else this.paymentState = pays(seen) ? 'confirming' : seen > 0n ? 'partial' : 'awaiting'
+    if (isOpen && this.paymentState === 'paid') this.status = 'processing'
+    if (this.status === 'processing') this.hold = this.paymentState === 'at_risk' ? 'payment' : 'none'
+
+    const mark = (flag: string, is: boolean) => (is ? this.flags.add(flag) : this.flags.delete(flag))
+    mark('over', final > this.due)
+    mark('within_tolerance', this.paymentState === 'paid' && final < this.due)
+    mark('under', isEnded && final > 0n && !pays(final))
+    if (present.some(({ isInTime }) => !isInTime)) this.flags.add('late')
+    for (const state of ['reorged', 'replaced'] as const)
+      if (present.some((fact) => fact.state === state)) this.flags.add(state)
+
+    const owed = isEnded ? final : final > this.due ? final - this.due : 0n
+    if (owed > 0n || this.owed !== undefined) this.owed = owed
+  }
+
+  /** What was credited counts as of the last assessment. */
+  cancel(credited: readonly { state: string; amount: bigint }[]): void {
+    if (this.status !== 'pending' && this.status !== 'processing') return
+    this.status = 'cancelled'
+    const final = credited.filter(({ state }) => state === 'final')
+    this.paymentState =
+      final.length > 0 ? 'unresolved' : credited.some(({ state }) => state === 'seen') ? 'late_confirming' : 'cancelled'
+    if (final.length > 0) this.owed = final.reduce((total, { amount }) => total + amount, 0n)
+  }
+}
+
+let shop: TestShop
+beforeAll(async () => {
+  shop = await createTestShop()
+})
+afterAll(() => shop.close())
+
+const creditsOf = async ({ orderId }: AcceptedOrder) =>
+  (
+    await shop.query<{ state: string; amount: string }>('select state, amount from payment where order_id = $1', [
+      orderId,
+    ])
+  ).map(({ state, amount }) => ({ state, amount: BigInt(amount) }))
+
+async function compare(order: AcceptedOrder, model: Model): Promise<void> {
+  const [found] = await shop.query(
+    `select status, payment_state, hold, payment_flags as flags, (select amount from refund_due d where d.order_id = o.order_id) as owed
+     from orders o where order_id = $1`,
+    [order.orderId],
+  )
+  expect(found).toEqual({
+    status: model.status,
+    payment_state: model.paymentState,
+    hold: model.hold,
+    flags: [...model.flags].toSorted(),
+    owed: model.owed?.toString() ?? null,
+  })
+}
+
+test('whatever watchers say, in whatever order, the money is what the requirements make of it', async () => {
+  const { productId } = await shop.product({ onHand: 1_000_000n })
+  const lines = [{ productId, quantity: 1, unitPriceMinor: 1_250n }]
+  const lives = fc.record({
+    amounts: fc.array(fc.nat(AMOUNTS.length - 1), { minLength: OUTPUTS, maxLength: OUTPUTS }),
+    late: fc.array(fc.boolean(), { minLength: OUTPUTS, maxLength: OUTPUTS }),
+    steps: fc.array(step, { minLength: 4, maxLength: 24 }),
+  })
+  const property = fc.asyncProperty(lives, async ({ amounts, late, steps }) => {
+    const order = await shop.order({ lines })
+    const run = runOf(order)
+    const model = new Model(order.amountDue)
+    const txId = `0x${randomBytes(32).toString('hex')}`
+    const live: Readonly<Record<Exclude<Step['kind'], 'report'>, () => Promise<void>>> = {
+      assess: async () => {
+        const isEnd = model.status === 'cancelled' || model.status === 'delivered'
+        await (isEnd ? assessLatePayments(shop.worker, order.orderId) : assessPayments(shop.worker, run.next()))
+        model.assess()
+      },
+      cancel: async () => {
+        const credited = await creditsOf(order)
+        await shop.ask('cancel', run.next())
+        model.cancel(credited)
+      },
+      ship: async () => {
+        await shop.ask('ship', run.next())
+        if (model.status === 'processing' && model.paymentState === 'paid') model.status = 'shipped'
+      },
+      deliver: async () => {
+        await shop.ask('deliver', run.next())
+        if (model.status === 'shipped') model.status = 'delivered'
+      },
+    }
+    for (const one of [...steps, { kind: 'assess' as const }]) {
+      if (one.kind !== 'report') {
+        await live[one.kind]()
+        await compare(order, model)
+        continue
+      }
+      const { source, output, seq, state } = one
+      const amount = AMOUNTS[amounts[output] ?? 0]?.(order.amountDue) ?? 1n
+      const isInTime = late[output] !== true
+      const firstSeenAt = isInTime ? order.createdAt : new Date(order.expiresAt.getTime() + 3_600_000)
+      const told = await recordReport(shop.api, source, [
+        buildObservation(order, { txId, outputIndex: output, seq, state, amount, firstSeenAt }),
+      ])
+      const before = model.told.length
+      model.hear({ source, output, seq, state, isInTime, amount })
+      expect(told).toBe(model.told.length - before)
+    }
+  })
+  await fc.assert(property, { numRuns: count(80, 20_000), seed })
+  expect(await findViolations(shop.test)).toEqual([])
+}, 3_600_000)
