@@ -47,17 +47,24 @@ let bundle: ReturnType<typeof bundleWorkflowCode> | undefined
 export const workflowBundle = (): ReturnType<typeof bundleWorkflowCode> =>
   (bundle ??= bundleWorkflowCode({ workflowsPath: WORKFLOWS, logger: new DefaultLogger('WARN') }))
 
-/** @param options.relays which relays run; all by default */
+/**
+ * @param options.relays which relays run; all by default
+ * @param options.observe stands between steps and relays and their database
+ */
 export async function createTestWorker(
   test: TestDatabase,
-  options: { relays?: readonly ('start' | 'wake' | 'notify' | 'sweep')[] } = {},
+  options: {
+    relays?: readonly ('start' | 'wake' | 'notify' | 'sweep')[]
+    observe?: (database: Database) => Database
+  } = {},
 ): Promise<TestWorker> {
   quietRuntime()
   const namespace = `test-${randomBytes(6).toString('hex')}`
   await prepareNamespaces(testServers().temporalAddress, { [namespace]: DAY_HOURS })
   const connection = await NativeConnection.connect({ address: testServers().temporalAddress })
   const client = new Client({ connection, namespace })
-  const database = await openDatabase({ url: test.urlOf('app_worker'), poolSize: 8, applicationName: 'test-worker' })
+  const opened = await openDatabase({ url: test.urlOf('app_worker'), poolSize: 8, applicationName: 'test-worker' })
+  const database = options.observe?.(opened) ?? opened
   const logger = createLogger({ process: 'test', level: 'silent' })
   const deps = { database, client, holder: namespace, logger, metrics: createMetrics() }
   const starters = { start: startStarter, wake: startWaker, notify: startNotifier, sweep: startHoldSweeper }

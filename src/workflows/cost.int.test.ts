@@ -1,0 +1,178 @@
+// What an order costs, exactly: these numbers decide how many orders a second a machine can carry. One that grows is
+// written down here on purpose, or not at all.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { createAcceptor, type AcceptedOrder } from '../db/accept.ts'
+import { recordReport, type Observation } from '../db/payment.ts'
+import { openDatabase, type Database } from '../db/pool.ts'
+import type { Command } from '../domain/order.ts'
+import type { Call } from '../grpc/call.ts'
+import { createCommander } from '../grpc/command.ts'
+import { startOptionsOf } from '../relay/start.ts'
+import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
+import { createMeter, type Costs } from '../../test/support/cost.ts'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { until } from '../../test/support/until.ts'
+import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
+import { orderWorkflowId } from './message.ts'
+
+const meters = { api: createMeter(), worker: createMeter() }
+let shop: TestDatabase
+let opened: Database
+let api: Database
+let worker: TestWorker
+
+beforeAll(async () => {
+  shop = await createTestDatabase()
+  opened = await openDatabase({ url: shop.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
+  api = meters.api.observe(opened)
+  worker = await createTestWorker(shop, { relays: ['start', 'wake'], observe: meters.worker.observe })
+  await worker.run()
+}, 60_000)
+
+afterAll(() => shop.drop())
+
+/** One unit each of three products: the order that performance is always quoted for. */
+async function accept(): Promise<AcceptedOrder> {
+  const products = await Promise.all(Array.from({ length: 3 }, () => putProduct(shop)))
+  const lines = products.map(({ productId }) => buildLine({ productId }))
+  const acceptor = createAcceptor({ database: api, giveBack: () => undefined })
+  const answer = await acceptor.accept(buildProposal({ lines }))
+  if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
+  return answer.order
+}
+
+const observation = (order: AcceptedOrder): Observation => ({
+  reportId: randomBytes(32).toString('hex'),
+  network: order.network,
+  asset: order.asset,
+  txId: `0x${randomBytes(32).toString('hex')}`,
+  outputIndex: 0,
+  seq: 1,
+  state: 'final',
+  address: order.address,
+  amount: order.amountDue,
+  blockHeight: 10n,
+  blockHash: '0xab',
+  firstSeenAt: new Date(),
+})
+
+async function command(order: AcceptedOrder, name: Command, method: string): Promise<void> {
+  const requestHash = randomBytes(32)
+  const call = {
+    principal: { subject: '9', userId: 9n, roles: ['fulfilment'], tokenId: randomUUID() },
+    record: { path: `/holdfast.v1.FulfilmentService/${method}` } as unknown as Call['record'],
+    deadline: Date.now() + 20_000,
+    signal: new AbortController().signal,
+    requestHash: () => requestHash,
+  } satisfies Call
+  const carryOut = createCommander({ database: api, client: worker.client, startOptionsOf })
+  await carryOut(name, { idempotencyKey: randomUUID(), orderId: order.orderId }, call)
+}
+
+const handleOf = (order: AcceptedOrder) => worker.client.workflow.getHandle(orderWorkflowId(order.orderId))
+
+/** Waits for the relay's last word and for the workflow to be idle: what comes after is another phase's cost. */
+const settled = (order: AcceptedOrder, events: number, relayed?: string) =>
+  until(async () => {
+    const { historyLength, raw } = await handleOf(order).describe()
+    const isIdle = historyLength >= events && (raw.pendingWorkflowTask ?? null) === null
+    return isIdle && (relayed === undefined || meters.worker.has(relayed))
+  })
+
+const read = (): { api: Costs; worker: Costs } => ({ api: meters.api.read(), worker: meters.worker.read() })
+
+const ACCEPTED = {
+  api: { commits: 1, statements: { accept_orders: 1 } },
+  worker: {
+    commits: 3,
+    statements: { relay_claim_starts: 1, relay_delete_starts: 1, order_lock: 1, order_finish_step: 1 },
+  },
+}
+const PAYMENT_SIGNAL = {
+  api: { commits: 1, statements: { report_lock_orders: 1, report_insert: 1, report_extend_and_wake: 1 } },
+  worker: {
+    commits: 3,
+    statements: {
+      relay_claim_wakes: 1,
+      relay_wakes_sent: 1,
+      order_lock: 1,
+      assess_credit: 1,
+      assess_apply: 1,
+      order_finish_step: 1,
+    },
+  },
+}
+/** Who asks may ask, has the attempt been answered, is the workflow started; and what it was answered in the end. */
+const COMMAND_READS = { read_standing: 1, idempotency_find: 2, read_start: 1 }
+const SHIPPED = {
+  api: { commits: 0, statements: COMMAND_READS },
+  worker: {
+    commits: 1,
+    statements: {
+      order_lock: 1,
+      order_move: 1,
+      order_lock_stock_of_holds: 1,
+      order_consume: 1,
+      order_save_answer: 1,
+      order_finish_step: 1,
+    },
+  },
+}
+const DELIVERED = {
+  api: { commits: 0, statements: COMMAND_READS },
+  worker: {
+    commits: 1,
+    statements: { order_lock: 1, order_move: 1, order_close: 1, order_save_answer: 1, order_finish_step: 1 },
+  },
+}
+/** History events: those of an eager start with its first task; then what each message adds. */
+const EVENTS = { started: 6, paymentSignal: 6, command: 7 }
+
+test.each([
+  { signals: 'one payment signal', reports: ['final'], commits: 10, events: 28 },
+  { signals: 'two payment signals', reports: ['seen', 'final'], commits: 14, events: 33 },
+] as const)(
+  'an order with $signals costs $commits commits and $events events',
+  async ({ reports, commits, events }) => {
+    const order = await accept()
+    let total = EVENTS.started
+    await until(() => handleOf(order).describe())
+    await settled(order, total, 'relay_delete_starts')
+    const phases = [read()]
+
+    const transfer = observation(order)
+    for (const [at, state] of reports.entries()) {
+      const fact = { ...transfer, reportId: randomBytes(32).toString('hex'), state, seq: at + 1 }
+      await recordReport(api, 'w1', [fact])
+      total += EVENTS.paymentSignal
+      await settled(order, total, 'relay_wakes_sent')
+      phases.push(read())
+    }
+    await command(order, 'ship', 'MarkShipped')
+    await settled(order, total + EVENTS.command)
+    phases.push(read())
+    await command(order, 'deliver', 'MarkDelivered')
+    await handleOf(order).result()
+    phases.push(read())
+
+    expect(phases).toEqual([ACCEPTED, ...reports.map(() => PAYMENT_SIGNAL), SHIPPED, DELIVERED])
+    expect(phases.reduce((sum, phase) => sum + phase.api.commits + phase.worker.commits, 0)).toBe(commits)
+    expect((await handleOf(order).describe()).historyLength).toBe(events)
+  },
+)
+
+test('no statement of an order reads a whole table, however little Postgres knows of it', async () => {
+  // Sessions report what they did at their end.
+  await worker.stop()
+  await opened.close()
+  const scans = await until(async () => {
+    const rows = await shop.query<{ table: string; inserted: bigint; scans: bigint }>(
+      `select relname as table, n_tup_ins as inserted, seq_scan as scans from pg_stat_user_tables
+       where schemaname = 'holdfast'`,
+    )
+    return rows.some(({ table, inserted }) => table === 'key_retire' && inserted > 0n) ? rows : undefined
+  })
+  expect(scans.filter((row) => row.scans > 0n).map((row) => row.table)).toEqual([])
+})

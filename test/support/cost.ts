@@ -1,0 +1,59 @@
+// What an order asks of the database: transactions and statements, counted by name. Exact, on any machine.
+
+import type { Database, Statement } from '../../src/db/pool.ts'
+
+export type Costs = {
+  /** Transactions that write, those of a single statement included. */
+  commits: number
+  /** Names of the statements sent, in the order they were first sent; each with how often. */
+  statements: Record<string, number>
+}
+
+/** Statements that only look, outside of any transaction. */
+const READS = /^(read_|idempotency_find$)/
+/** A relay's claim that finds nothing is the price of waiting, not of an order. */
+const CLAIMS = /^relay_claim_/
+
+export type Meter = {
+  /** Stands between whoever uses a database and the database. */
+  observe: (database: Database) => Database
+  has: (statement: string) => boolean
+  /** What was counted since the last reading. */
+  read: () => Costs
+}
+
+export function createMeter(): Meter {
+  let costs: Costs = { commits: 0, statements: {} }
+  const note = ({ name }: Statement): void => void (costs.statements[name] = (costs.statements[name] ?? 0) + 1)
+
+  const run: (database: Database) => Database['run'] = (database) => async (query, values) => {
+    const rows = await database.run<never>(query, values)
+    if (rows.length === 0 && CLAIMS.test(query.name)) return rows
+    note(query)
+    if (!READS.test(query.name)) costs.commits += 1
+    return rows
+  }
+
+  const transaction: (database: Database) => Database['transaction'] = (database) => async (work, options) => {
+    const counted: typeof work = (tx) =>
+      work({
+        run: (query, values) => {
+          note(query)
+          return tx.run(query, values)
+        },
+      })
+    const result = await database.transaction(counted, options)
+    costs.commits += 1
+    return result
+  }
+
+  return {
+    observe: (database) => ({ ...database, run: run(database), transaction: transaction(database) }),
+    has: (statement) => statement in costs.statements,
+    read: () => {
+      const seen = costs
+      costs = { commits: 0, statements: {} }
+      return seen
+    },
+  }
+}
