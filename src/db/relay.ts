@@ -14,22 +14,24 @@ const RESEND_AFTER = "interval '30 seconds'"
 
 export type StartRow = { orderId: string; generation: number; asset: Asset; attempts: number; expiresAt: Date }
 
+/** Alive, due and in nobody's hands. */
+const IS_FREE = `dead_reason is null and next_at <= clock_timestamp()
+  and (claimed_until is null or claimed_until < clock_timestamp())`
+
 // Three classes, most urgent first: someone waits; the quote still runs; the quote is over (a part of the batch, so
 // that a backlog of dead orders cannot keep live ones from starting). SKIP LOCKED: relays never wait for each other.
+// Race: a row that another relay claimed since this statement began. The conditions stand where the lock is taken, so
+// that they are asked again of the row as it is then.
 const CLAIM_STARTS = statement(
   'relay_claim_starts',
-  `with due as (
-     select order_id, urgency, quote_ends_at from workflow_start
-     where dead_reason is null and next_at <= clock_timestamp()
-       and (claimed_until is null or claimed_until < clock_timestamp())
-   ), live as (
-     select order_id from workflow_start where order_id in (
-       select order_id from due where urgency = 0 or quote_ends_at > clock_timestamp() order by urgency, quote_ends_at limit $2)
-     for update skip locked
+  `with live as (
+     select order_id from workflow_start
+     where ${IS_FREE} and (urgency = 0 or quote_ends_at > clock_timestamp())
+     order by urgency, quote_ends_at limit $2 for update skip locked
    ), over as (
-     select order_id from workflow_start where order_id in (
-       select order_id from due where urgency = 1 and quote_ends_at <= clock_timestamp() order by quote_ends_at limit $3)
-     for update skip locked
+     select order_id from workflow_start
+     where ${IS_FREE} and urgency = 1 and quote_ends_at <= clock_timestamp()
+     order by quote_ends_at limit $3 for update skip locked
    )
    update workflow_start s
    set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = s.attempts + 1
@@ -82,8 +84,7 @@ export type WakeRow = {
 const CLAIM_WAKES = statement(
   'relay_claim_wakes',
   `with due as (
-     select order_id from order_wake
-     where dead_reason is null and next_at <= clock_timestamp() and (claimed_until is null or claimed_until < clock_timestamp())
+     select order_id from order_wake where ${IS_FREE}
      order by next_at limit $2 for update skip locked
    ), claimed as (
      update order_wake w
