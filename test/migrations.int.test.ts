@@ -3,7 +3,6 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { migrate, newestMigration } from '../src/db/migrate.ts'
-import { quoteDue } from '../src/domain/money.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { ASSET_POLICY, ASSETS } from '../src/domain/payment.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.ts'
@@ -46,26 +45,6 @@ describe('what code and database both say', () => {
     const known = await database.query(`select currency, decimals from currency where kind = 'coin' order by currency`)
     const expected = ASSETS.toSorted().map((asset) => ({ currency: asset, decimals: ASSET_POLICY[asset].decimals }))
     expect(known).toEqual(expected)
-  })
-
-  test('is the same amount due, to the base unit', async () => {
-    const cases = [1n, 99n, 1_250n, 333_333n, 99_999_999_999_999n].flatMap((total) =>
-      [1n, 7n, 200_000n, 9_999_999n].flatMap((rate) =>
-        ASSETS.map((asset) => ({ total, rate, decimals: ASSET_POLICY[asset].decimals })),
-      ),
-    )
-    const rows = await database.query<{ due: string }>(
-      `select quote_due(total::numeric / 100, rate::numeric / 100, decimals::smallint)::text as due
-       from jsonb_to_recordset($1) as c (n int, total text, rate text, decimals int) order by n`,
-      [
-        JSON.stringify(
-          cases.map(({ total, rate, decimals }, n) => ({ n, total: `${total}`, rate: `${rate}`, decimals })),
-        ),
-      ],
-    )
-    expect(rows.map(({ due }) => BigInt(due))).toEqual(
-      cases.map(({ total, rate, decimals }) => quoteDue(total, rate, decimals)),
-    )
   })
 })
 
