@@ -223,6 +223,15 @@ describe('documents', () => {
     expect([...named].filter((name) => !isMetric(name.replace(/_bucket$/, '')))).toEqual([])
   })
 
+  test('the list of decisions has every page under its own title, in order', () => {
+    const pages = findSources('docs/decisions/0*.md').map((path) => {
+      const [, title] = /^# \d+\. (.+)$/m.exec(readSource(path)) ?? []
+      return `[${title}](${path.replace('docs/decisions/', '')})`
+    })
+    const listed = [...readSource('docs/decisions/README.md').matchAll(/^\d+\. (.+)$/gm)].map(([, link]) => link)
+    expect(listed).toEqual(pages)
+  })
+
   test('what is visible and new is written in the changelog', () => {
     expect(readSource('CHANGELOG.md')).toMatch(/^## \[Unreleased\]\n\n### \w+\n\n- \S/m)
   })
