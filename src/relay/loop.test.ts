@@ -1,0 +1,112 @@
+import { describe, expect, test } from '@jest/globals'
+import { createRelayEar } from '../../test/support/relay.ts'
+import { until } from '../../test/support/until.ts'
+import { forEachBounded, retryDelayMs, startLoop } from './loop.ts'
+
+const LIMIT = 10
+
+describe('a loop', () => {
+  test('goes on at once while batches are full, and pauses when one is not', async () => {
+    const ear = createRelayEar()
+    const at: number[] = []
+    const loop = startLoop({
+      ...ear,
+      name: 'test',
+      turn: async () => {
+        at.push(performance.now())
+        return { claimed: at.length <= 5 ? LIMIT : LIMIT - 1, limit: LIMIT }
+      },
+    })
+    await until(() => at.length >= 8)
+    await loop.stop()
+    const pauses = at.slice(1).map((time, index) => time - (at[index] ?? 0))
+    // Timers are never early; how late they are is the machine's affair.
+    expect(pauses.slice(5, 7).every((ms) => ms >= 45)).toBe(true)
+    expect(Math.min(...pauses.slice(0, 5))).toBeLessThan(45)
+    expect((await ear.metrics.lastSuccess.get()).values).toHaveLength(1)
+  })
+
+  test('that fails says so and tries again, each time later', async () => {
+    const ear = createRelayEar()
+    const at: number[] = []
+    const loop = startLoop({
+      ...ear,
+      name: 'test',
+      turn: async () => {
+        at.push(performance.now())
+        if (at.length <= 2) throw new Error('the row was (7, secret)')
+        return { claimed: 0, limit: LIMIT }
+      },
+    })
+    await until(() => at.length >= 3)
+    await loop.stop()
+    const [first = 0, second = 0, third = 0] = at
+    expect(second - first).toBeGreaterThanOrEqual(195)
+    expect(third - second).toBeGreaterThanOrEqual(395)
+    expect(ear.lines().map(({ msg, relay }) => ({ msg, relay }))).toEqual([
+      { msg: 'relay turn failed', relay: 'test' },
+      { msg: 'relay turn failed', relay: 'test' },
+    ])
+    expect(JSON.stringify(ear.lines())).not.toContain('secret')
+  })
+
+  test('that is stopped ends its turn first, and begins no other', async () => {
+    const release = Promise.withResolvers<void>()
+    let turns = 0
+    const loop = startLoop({
+      ...createRelayEar(),
+      name: 'test',
+      turn: async () => {
+        turns += 1
+        await release.promise
+        return { claimed: LIMIT, limit: LIMIT }
+      },
+    })
+    let isStopped = false
+    const stopping = loop.stop().then(() => (isStopped = true))
+    await Promise.resolve()
+    expect([turns, isStopped]).toEqual([1, false])
+    release.resolve()
+    await stopping
+    expect(turns).toBe(1)
+  })
+})
+
+describe('forEachBounded', () => {
+  test('takes every item once, in order, so many at a time', async () => {
+    const items = Array.from({ length: 50 }, (_, at) => at)
+    const taken: number[] = []
+    let running = 0
+    let most = 0
+    await forEachBounded(items, 8, async (item) => {
+      taken.push(item)
+      running += 1
+      most = Math.max(most, running)
+      await new Promise(setImmediate)
+      running -= 1
+    })
+    expect(taken).toEqual(items)
+    expect([most, running]).toEqual([8, 0])
+  })
+
+  test('has nothing to do for nothing', async () => {
+    await expect(forEachBounded([], 8, () => Promise.reject(new Error('called')))).resolves.toBeUndefined()
+  })
+})
+
+test('the wait before another try doubles up to a minute, and a crowd spreads over half of it', () => {
+  const waits = (attempts: number) => Array.from({ length: 200 }, () => retryDelayMs(attempts))
+  for (const [attempts, most] of [
+    [0, 100],
+    [1, 200],
+    [5, 3_200],
+    [9, 51_200],
+    [10, 60_000],
+    [1_000, 60_000],
+  ] as const) {
+    const found = waits(attempts)
+    expect(Math.max(...found)).toBeLessThanOrEqual(most)
+    expect(Math.min(...found)).toBeGreaterThanOrEqual(most / 2)
+    expect(Math.max(...found) - Math.min(...found)).toBeGreaterThan(most / 4)
+  }
+})

@@ -1,0 +1,201 @@
+// From a row to a running workflow, on a real Temporal server: once, whoever else tries, and never lost.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { Client } from '@temporalio/client'
+import { NativeConnection } from '@temporalio/worker'
+import { buildLine } from '../../test/support/builder.ts'
+import { createCable, type Cable } from '../../test/support/cable.ts'
+import { createRelayEar, type RelayEar } from '../../test/support/relay.ts'
+import { testServers } from '../../test/support/servers.ts'
+import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { until } from '../../test/support/until.ts'
+import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
+import type { AcceptedOrder, ProposedOrder } from '../db/accept.ts'
+import { recordReport } from '../db/payment.ts'
+import { aftercareWorkflowId, ASSET_ATTRIBUTE, orderWorkflowId, STATUS_ATTRIBUTE } from '../workflows/message.ts'
+import type { Relay } from './loop.ts'
+import { startWaker } from './signal.ts'
+import { startStarter } from './start.ts'
+
+let shop: TestShop
+/** Its namespace and client; no worker runs, so what is started stays as it was started. */
+let engine: TestWorker
+let lines: ProposedOrder['lines']
+/** The way to the engine that a test may cut. */
+let cable: Cable
+let connection: NativeConnection
+let client: Client
+let ear: RelayEar
+beforeAll(async () => {
+  shop = await createTestShop()
+  engine = await createTestWorker(shop.test, { relays: [] })
+  cable = await createCable(testServers().temporalAddress)
+  connection = await NativeConnection.connect({ address: cable.address })
+  client = new Client({ connection, namespace: engine.namespace })
+  lines = [buildLine({ productId: (await shop.product({ onHand: 1_000n })).productId })]
+}, 60_000)
+beforeEach(async () => {
+  ear = createRelayEar()
+  await shop.query('delete from workflow_start; delete from order_wake')
+})
+afterAll(async () => {
+  await connection.close()
+  await cable.close()
+  await engine.stop()
+  await shop.close()
+})
+
+const newOrder = () => shop.order({ lines })
+const handleOf = ({ orderId }: AcceptedOrder) => engine.client.workflow.getHandle(orderWorkflowId(orderId))
+const rowsOf = (table: 'workflow_start' | 'order_wake', { orderId }: AcceptedOrder) =>
+  shop.query<{ attempts: number; dead: string | null }>(
+    `select attempts, dead_reason as dead from ${table} where order_id = $1`,
+    [orderId],
+  )
+const isSettled = (order: AcceptedOrder) => until(async () => (await rowsOf('workflow_start', order)).length === 0)
+
+const pay = (order: AcceptedOrder) => recordReport(shop.api, 'w1', [buildObservation(order, { amount: 1n })])
+const isSent = (order: AcceptedOrder) =>
+  until(
+    async () =>
+      (await shop.query('select from order_wake where order_id = $1 and next_at > clock_timestamp()', [order.orderId]))
+        .length > 0,
+  )
+const signalsOf = async (workflowId: string) =>
+  ((await engine.client.workflow.getHandle(workflowId).fetchHistory()).events ?? []).filter(
+    ({ workflowExecutionSignaledEventAttributes }) => workflowExecutionSignaledEventAttributes,
+  )
+
+/** Runs relays only while `work` does. */
+async function relaying(start: typeof startStarter, work: () => Promise<unknown>, { times = 1 } = {}): Promise<void> {
+  const relays: Relay[] = Array.from({ length: times }, (_, at) =>
+    start({ ...ear, database: shop.worker, client, holder: `relay-${at}` }),
+  )
+  try {
+    await work()
+  } finally {
+    await Promise.all(relays.map((relay) => relay.stop()))
+  }
+}
+describe('an accepted order', () => {
+  test('gets its workflow, named and described after it, and its row goes', async () => {
+    const order = await newOrder()
+    await relaying(startStarter, () => isSettled(order))
+    const run = await handleOf(order).describe()
+    expect(run).toMatchObject({ type: 'order', taskQueue: 'orders' })
+    expect(run.status.name).toBe('RUNNING')
+    expect(run.typedSearchAttributes.get(ASSET_ATTRIBUTE)).toBe('ETH')
+    expect(run.typedSearchAttributes.get(STATUS_ATTRIBUTE)).toBe('pending')
+    expect(await run.staticSummary()).toBe(`Order ${order.orderId}, to be paid in ETH`)
+    expect(await ear.counts('start')).toEqual({ passed: 1, failed: 0 })
+  })
+
+  test('gets one workflow, however many relays there are', async () => {
+    const orders = await Promise.all(Array.from({ length: 30 }, newOrder))
+    await relaying(startStarter, () => Promise.all(orders.map(isSettled)), { times: 3 })
+    for (const order of orders) {
+      const { events } = await handleOf(order).fetchHistory()
+      expect(
+        events?.filter(({ workflowExecutionStartedEventAttributes }) => workflowExecutionStartedEventAttributes),
+      ).toHaveLength(1)
+    }
+    expect(await ear.counts('start')).toEqual({ passed: 30, failed: 0 })
+  })
+
+  test('whose workflow runs already needs no other', async () => {
+    const order = await newOrder()
+    await relaying(startStarter, () => isSettled(order))
+    const { runId } = await handleOf(order).describe()
+    await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
+    await relaying(startStarter, () => isSettled(order))
+    expect((await handleOf(order).describe()).runId).toBe(runId)
+  })
+
+  test('whose workflow has closed while the order is open calls a person, and is not started again', async () => {
+    const order = await newOrder()
+    await relaying(startStarter, () => isSettled(order))
+    await handleOf(order).terminate()
+    await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
+    const closed = 'the workflow has closed while its order is open'
+    await relaying(startStarter, () => until(async () => (await rowsOf('workflow_start', order))[0]?.dead === closed))
+    expect(ear.lines().filter(({ level }) => level === 50)).toMatchObject([
+      { msg: 'workflow not started', orderId: order.orderId, deadReason: closed },
+    ])
+    expect((await handleOf(order).describe()).status.name).toBe('TERMINATED')
+  })
+
+  test('that has ended with its workflow closed needs nothing', async () => {
+    const order = await newOrder()
+    await relaying(startStarter, () => isSettled(order))
+    await handleOf(order).terminate()
+    await shop.ask('cancel', runOf(order).next())
+    await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
+    await relaying(startStarter, () => isSettled(order))
+    expect(await ear.counts('start')).toEqual({ passed: 2, failed: 0 })
+  })
+})
+
+describe('an order with news', () => {
+  test('whose workflow runs gets one empty signal, and its row stays until somebody looked', async () => {
+    const order = await newOrder()
+    await relaying(startStarter, () => isSettled(order))
+    await pay(order)
+    await relaying(startWaker, () => isSent(order), { times: 3 })
+    const signals = await signalsOf(orderWorkflowId(order.orderId))
+    expect(signals).toHaveLength(1)
+    expect(signals[0]?.workflowExecutionSignaledEventAttributes).toMatchObject({ signalName: 'orderChanged' })
+    expect(signals[0]?.workflowExecutionSignaledEventAttributes?.input?.payloads ?? []).toEqual([])
+    expect(await rowsOf('order_wake', order)).toMatchObject([{ attempts: 1, dead: null }])
+  })
+
+  test('whose workflow is still to be started is started by the signal, once', async () => {
+    const order = await newOrder()
+    await pay(order)
+    await relaying(startWaker, () => isSent(order))
+    await relaying(startStarter, () => isSettled(order))
+    expect(await signalsOf(orderWorkflowId(order.orderId))).toHaveLength(1)
+    expect((await handleOf(order).describe()).status.name).toBe('RUNNING')
+  })
+
+  test('that has ended is looked after by a workflow of its own', async () => {
+    const { order } = await shop.orderIn('cancelled')
+    await shop.query('delete from workflow_start')
+    await pay(order)
+    await relaying(startWaker, () => isSent(order))
+    expect(await signalsOf(aftercareWorkflowId(order.orderId))).toHaveLength(1)
+    await expect(handleOf(order).describe()).rejects.toThrow()
+  })
+
+  test('that has no workflow is tried again and again, until a person is called', async () => {
+    const order = await newOrder()
+    await shop.query('delete from workflow_start')
+    await pay(order)
+    await relaying(startWaker, () => until(async () => (await ear.counts('wake')).failed >= 2))
+    expect(await rowsOf('order_wake', order)).toMatchObject([{ dead: null }])
+    await shop.query('update order_wake set attempts = 9, next_at = clock_timestamp(), claimed_until = null')
+    await relaying(startWaker, () => until(async () => (await rowsOf('order_wake', order))[0]?.dead !== null))
+    expect(await rowsOf('order_wake', order)).toMatchObject([{ dead: 'no workflow runs for this open order' }])
+    expect(ear.lines().filter(({ level }) => level === 50)).toMatchObject([
+      { msg: 'workflow not woken', orderId: order.orderId },
+    ])
+  })
+})
+
+test('while the engine is away nothing is given up, and all goes on once it is back', async () => {
+  const [fresh, paid] = [await newOrder(), await newOrder()]
+  await pay(paid)
+  await shop.query('update order_wake set attempts = 50')
+  cable.pull()
+  // The client itself tries for ten seconds before it says so.
+  const hasFailed = (relay: string) => until(async () => (await ear.counts(relay)).failed > 0, { withinMs: 20_000 })
+  await relaying(startStarter, () =>
+    relaying(startWaker, async () => {
+      await Promise.all([hasFailed('start'), hasFailed('wake')])
+      expect(await rowsOf('workflow_start', fresh)).toMatchObject([{ dead: null }])
+      expect(await rowsOf('order_wake', paid)).toMatchObject([{ dead: null }])
+      cable.plug()
+      await Promise.all([isSettled(fresh), isSettled(paid), isSent(paid)])
+    }),
+  )
+  for (const order of [fresh, paid]) expect((await handleOf(order).describe()).status.name).toBe('RUNNING')
+}, 60_000)
