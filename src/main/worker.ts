@@ -36,6 +36,7 @@ const SHUTDOWN_FORCE_MS = 12_000
 const CONNECT_RETRY_MS = 1_000
 const PROMOTE_RETRY_MS = 500
 const BACKLOG_EVERY_MS = 2_000
+const PARKED_EVERY_MS = 15_000
 const HEALTH_WITHIN_MS = 1_000
 const TEMPORAL_SERVICE = 'temporal.api.workflowservice.v1.WorkflowService'
 
@@ -74,6 +75,7 @@ async function main(): Promise<void> {
     polling = connection
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 
+    watchParked(client, registry, logger, stopping.signal)
     const holder = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
     const metrics = createRelayMetrics(registry)
     const relays = [
@@ -254,6 +256,26 @@ function watchBacklog(database: Database, registry: Registry, logger: Logger, si
     while (!signal.aborted) {
       await measure().catch((error: unknown) => logger.warn({ err: error }, 'backlog could not be measured'))
       await delay(BACKLOG_EVERY_MS, undefined, { signal }).catch(() => undefined)
+    }
+  })()
+}
+
+/** Orders whose undo waits for a person: Temporal alone knows of them. */
+function watchParked(client: Client, registry: Registry, logger: Logger, signal: AbortSignal): void {
+  const parked = new Gauge({
+    name: 'holdfast_parked_orders',
+    help: 'Orders whose undo waits for a person.',
+    registers: [registry],
+  })
+  void (async () => {
+    while (!signal.aborted) {
+      try {
+        const { count } = await client.workflow.count("NeedsOperator = true AND ExecutionStatus = 'Running'")
+        parked.set(count)
+      } catch (error) {
+        logger.warn({ err: error }, 'parked orders could not be counted')
+      }
+      await delay(PARKED_EVERY_MS, undefined, { signal }).catch(() => undefined)
     }
   })()
 }

@@ -9,11 +9,12 @@ import { ensureTool, ensureTools } from './tool.mjs'
 
 const SERVERS = ['temporal-server', 'temporal-sql-tool']
 
-/** @type {Record<string, { entry: string[], servers?: boolean, tools?: string[] }>} */
+/** `extras`: programs a command can do without where they cannot be had.
+ * @type {Record<string, { entry: string[], servers?: boolean, tools?: string[], extras?: string[] }>} */
 const COMMANDS = {
   demo: { entry: ['src/main/dev.ts', 'demo'], servers: true },
-  start: { entry: ['src/main/dev.ts', 'start'], servers: true, tools: ['temporal-ui-server', 'temporal'] },
-  test: { entry: ['test/run.ts'], servers: true, tools: ['grpcurl'] },
+  start: { entry: ['src/main/dev.ts', 'start'], servers: true, extras: ['temporal-ui-server', 'temporal'] },
+  test: { entry: ['test/run.ts'], servers: true, extras: ['grpcurl'] },
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },
@@ -49,11 +50,23 @@ export async function main([name, ...args]) {
   }
 }
 
-/** @param {{ servers?: boolean, tools?: string[] }} command @returns {Promise<NodeJS.ProcessEnv>} */
-async function environmentOf({ servers = false, tools = [] }) {
+/** @param {{ servers?: boolean, tools?: string[], extras?: string[] }} command @returns {Promise<NodeJS.ProcessEnv>} */
+async function environmentOf({ servers = false, tools = [], extras = [] }) {
   const address = process.env['TEMPORAL_ADDRESS']
   if (servers && address) say(`temporal-server: ${address} (TEMPORAL_ADDRESS)`)
   const variables = await ensureTools([...(servers && !address ? SERVERS : []), ...tools])
+  for (const name of extras) Object.assign(variables, await ensureExtra(name))
   const bin = join(ROOT, 'node_modules', '.bin')
   return { ...process.env, ...variables, PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}` }
+}
+
+/** @param {string} name @returns {Promise<Record<string, string>>} */
+async function ensureExtra(name) {
+  try {
+    return await ensureTools([name])
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    say(`${name} is left out: ${error.message}`)
+    return {}
+  }
 }
