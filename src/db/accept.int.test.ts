@@ -45,6 +45,15 @@ const countOf = async (text: string, values: readonly unknown[] = []): Promise<n
   const [row] = await shop.query<{ n: bigint }>(`select count(*) as n ${text}`, values)
   return Number(row?.n)
 }
+/** An acceptor that notes every error of the database, also those it tries again after. */
+function listeningTo(database: Database, errors: unknown[]): Acceptor {
+  const run: Database['run'] = (statement, values) =>
+    database.run<never>(statement, values).catch((error: unknown) => {
+      errors.push(error)
+      throw error
+    })
+  return createAcceptor({ database: { run }, giveBack: () => undefined })
+}
 const attemptOf = () => ({ actor: 'user:1', method: 'Test', key: randomUUID(), requestHash: randomBytes(32) })
 
 describe('the last units', () => {
@@ -144,6 +153,19 @@ describe('one attempt', () => {
       ...Array.from({ length: 9 }, () => 'IDEMPOTENCY_KEY_REUSED'),
       'accepted',
     ])
+  })
+
+  test('among many never deadlocks with the same ones that another process was sent the other way round', async () => {
+    const { productId } = await shop.product({ onHand: 1_000_000n })
+    const errors: unknown[] = []
+    const [one, two] = [listeningTo(shop.api, errors), listeningTo(other.database, errors)]
+    for (let round = 0; round < count(5, 100); round += 1) {
+      const orders = Array.from({ length: 60 }, () => proposalFor(productId))
+      const copies = orders.map((order) => ({ ...order, address: randomUUID() })).toReversed()
+      const answers = await Promise.all([...orders.map(one.accept), ...copies.map(two.accept)])
+      expect(answers.filter(isAccepted)).toHaveLength(60)
+    }
+    expect(errors).toEqual([])
   })
 
   test('of another customer may have the same key', async () => {
@@ -255,15 +277,7 @@ describe('an order of several products', () => {
     const [a, b] = [await shop.product({ onHand: 1_000_000n }), await shop.product({ onHand: 1_000_000n })]
     const lines = [a, b].map(({ productId }) => buildLine({ productId }))
     const errors: unknown[] = []
-    const acceptorOn = (database: Database): Acceptor => {
-      const run: Database['run'] = (statement, values) =>
-        database.run<never>(statement, values).catch((error: unknown) => {
-          errors.push(error)
-          throw error
-        })
-      return createAcceptor({ database: { run }, giveBack: () => undefined })
-    }
-    const [one, two] = [acceptorOn(shop.api), acceptorOn(other.database)]
+    const [one, two] = [listeningTo(shop.api, errors), listeningTo(other.database, errors)]
     const answers = await Promise.all(
       Array.from({ length: count(200, 2_000) }, () => [
         one.accept(buildProposal({ lines })),
