@@ -74,6 +74,7 @@ const WORKER = z.object({
   ...base,
   ...database,
   ...temporal,
+  TEMPORAL_BACKGROUND_NAMESPACE: z.string().min(1).default('holdfast-background'),
   HOLDFAST_METRICS_PORT: port.default(9466),
   HOLDFAST_SDK_METRICS_PORT: port.default(9467),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),

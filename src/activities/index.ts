@@ -4,6 +4,7 @@
 import { activityInfo, log } from '@temporalio/activity'
 import { expireOrder, releaseStock, reserveStock, runCommand } from '../db/order.ts'
 import { assessLatePayments, assessPayments } from '../db/payment.ts'
+import { findStaleDuties, runHoldSweep } from '../db/relay.ts'
 import { isDatabaseDown, type Database } from '../db/pool.ts'
 import type { CommandInput, CommandResult, Fence } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
@@ -13,6 +14,9 @@ import { failureOf } from './failure.ts'
 /** While the database is known to be down, an attempt inside a workflow task would only hold the task up. */
 const SKIP_LOCAL_FOR_MS = 1_000
 
+/** A duty that has not succeeded for this long has lost its process, or its process its way. */
+const STALE_AFTER_MS = 30_000
+
 export type Activities = {
   reserveStock: (fence: Fence) => Promise<OrderState>
   assessPayments: (fence: Fence) => Promise<OrderState>
@@ -20,6 +24,8 @@ export type Activities = {
   runCommand: (fence: Fence, command: Command, input: CommandInput) => Promise<CommandResult>
   releaseStock: (fence: Fence) => Promise<OrderState>
   assessLatePayments: (orderId: string) => Promise<OrderState>
+  /** Runs the duties nobody has run lately; their names. */
+  runStaleDuties: () => Promise<readonly string[]>
 }
 
 export function createActivities(deps: { database: Database }): Activities {
@@ -48,6 +54,11 @@ export function createActivities(deps: { database: Database }): Activities {
     expireOrder: guarded('expireOrder', (fence) => expireOrder(database, fence)),
     runCommand: guarded('runCommand', (fence, command, input) => runCommand(database, fence, command, input)),
     releaseStock: guarded('releaseStock', (fence) => releaseStock(database, fence)),
+    runStaleDuties: guarded('runStaleDuties', async () => {
+      const stale = await findStaleDuties(database, STALE_AFTER_MS)
+      if (stale.includes('hold_sweep')) await runHoldSweep(database, 'backstop')
+      return stale
+    }),
     assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
   }
 }

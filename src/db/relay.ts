@@ -180,6 +180,33 @@ export async function sweepHolds(database: Pick<Database, 'run'>, limit: number)
   return Number(row?.ended ?? 0n)
 }
 
+const STALE_DUTIES = statement(
+  'duty_stale',
+  'select duty from duty where succeeded_at is null or succeeded_at < clock_timestamp() - make_interval(secs => $1)',
+)
+/** Duties that have not succeeded for so long, by name. */
+export async function findStaleDuties(database: Pick<Database, 'run'>, olderThanMs: number): Promise<string[]> {
+  const rows = await database.run<{ duty: string }>(STALE_DUTIES, [olderThanMs / 1_000])
+  return rows.map(({ duty }) => duty)
+}
+
+/** Another process takes over a dead holder's duty after this. */
+const DUTY_LEASE_MS = 5_000
+const SWEEP_LIMIT = 200
+
+/** The hold sweep under its lease. @returns how many orders ended; undefined while another process has the lease */
+export async function runHoldSweep(database: Pick<Database, 'run'>, holder: string): Promise<number | undefined> {
+  if (!(await holdDuty(database, 'hold_sweep', holder, DUTY_LEASE_MS))) return undefined
+  try {
+    const ended = await sweepHolds(database, SWEEP_LIMIT)
+    await dutyDone(database, 'hold_sweep', holder, true, ended)
+    return ended
+  } catch (error) {
+    await dutyDone(database, 'hold_sweep', holder, false, 0)
+    throw error
+  }
+}
+
 const HOLD_DUTY = statement(
   'duty_hold',
   `update duty set holder = $2, held_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp()

@@ -21,13 +21,14 @@ import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
 import { findBacklog } from '../db/relay.ts'
 import { startMetricsListener } from '../http/metrics.ts'
+import { ensureBackstop } from '../relay/backstop.ts'
 import { startHoldSweeper } from '../relay/duty.ts'
 import type { RelayMetrics } from '../relay/loop.ts'
 import { startNotifier } from '../relay/notify.ts'
 import { startWaker } from '../relay/signal.ts'
 import { startStarter } from '../relay/start.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
-import { ORDER_TASK_QUEUE } from '../workflows/message.ts'
+import { BACKGROUND_TASK_QUEUE, ORDER_TASK_QUEUE } from '../workflows/message.ts'
 
 const DEPLOYMENT = 'holdfast'
 /** Above the longest activity (6.5 s), so that a stop does not cut a transaction's answer off. */
@@ -67,11 +68,12 @@ async function main(): Promise<void> {
   const connection = await connect(config, logger, stopping.signal)
   if (connection !== undefined) {
     const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
-    const worker = await createWorker(config, connection, database)
-    const running = worker.run()
+    const workers = await createWorkers(config, connection, database)
+    const running = Promise.all(workers.map((worker) => worker.run()))
     // A worker that fails by itself ends the process; whoever supervises it starts another.
     running.catch(() => stopping.abort())
     await promote(client, config, logger, stopping.signal)
+    await ensureBackstop(new Client({ connection, namespace: config.TEMPORAL_BACKGROUND_NAMESPACE }))
     polling = connection
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 
@@ -87,7 +89,7 @@ async function main(): Promise<void> {
     await aborted(stopping.signal)
     polling = undefined
     await Promise.all(relays.map((relay) => relay.stop()))
-    if (worker.getState() === 'RUNNING') worker.shutdown()
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown()
     await running
     await connection.close()
   }
@@ -135,26 +137,30 @@ async function connect(
   return undefined
 }
 
-async function createWorker(
+/** One worker for orders, and a small one for scheduled duties in their own namespace. */
+async function createWorkers(
   config: Config<'worker'>,
   connection: NativeConnection,
   database: Database,
-): Promise<Worker> {
-  const bundle: WorkerOptions['workflowBundle'] =
+): Promise<readonly Worker[]> {
+  const workflowBundle: WorkerOptions['workflowBundle'] =
     config.HOLDFAST_WORKFLOW_BUNDLE === undefined
       ? await bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)) })
       : { codePath: config.HOLDFAST_WORKFLOW_BUNDLE }
-  return Worker.create({
+  const common = {
     connection,
+    workflowBundle,
+    activities: createActivities({ database }),
+    shutdownGraceTime: SHUTDOWN_GRACE_MS,
+    shutdownForceTime: SHUTDOWN_FORCE_MS,
+  }
+  const orders = Worker.create({
+    ...common,
     namespace: config.TEMPORAL_NAMESPACE,
     taskQueue: ORDER_TASK_QUEUE,
-    workflowBundle: bundle,
-    activities: createActivities({ database }),
     // More than the pool has sessions would only wait for one inside a workflow task.
     maxConcurrentLocalActivityExecutions: config.DATABASE_POOL,
     maxConcurrentActivityTaskExecutions: config.DATABASE_POOL,
-    shutdownGraceTime: SHUTDOWN_GRACE_MS,
-    shutdownForceTime: SHUTDOWN_FORCE_MS,
     ...(config.HOLDFAST_MAX_CACHED_WORKFLOWS !== undefined && {
       maxCachedWorkflows: config.HOLDFAST_MAX_CACHED_WORKFLOWS,
     }),
@@ -165,6 +171,16 @@ async function createWorker(
       defaultVersioningBehavior: 'AUTO_UPGRADE',
     },
   })
+  const background = Worker.create({
+    ...common,
+    namespace: config.TEMPORAL_BACKGROUND_NAMESPACE,
+    taskQueue: BACKGROUND_TASK_QUEUE,
+    maxConcurrentWorkflowTaskPolls: 2,
+    maxConcurrentActivityTaskPolls: 1,
+    maxConcurrentLocalActivityExecutions: 1,
+    maxCachedWorkflows: 2,
+  })
+  return Promise.all([orders, background])
 }
 
 /** Does Temporal answer just now? */

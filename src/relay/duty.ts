@@ -1,15 +1,12 @@
 // Duties that must survive Temporal: run by whichever process holds the duty's lease in the database.
 
-import { dutyDone, holdDuty, sweepHolds } from '../db/relay.ts'
+import { runHoldSweep } from '../db/relay.ts'
 import type { Database } from '../db/pool.ts'
 import type { Logger } from '../telemetry.ts'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Relay, RelayMetrics } from './loop.ts'
 
 const SWEEP_EVERY_MS = 500
-/** Another process takes over a dead holder's duty after this. */
-const LEASE_MS = 5_000
-const SWEEP_LIMIT = 200
 
 /** Gives back stock whose hold has run out, on time, whatever Temporal does. */
 export function startHoldSweeper(deps: {
@@ -23,16 +20,11 @@ export function startHoldSweeper(deps: {
 
   async function sweep(): Promise<void> {
     try {
-      // Another process has the lease: that is as good, and a lease nobody renews ends within seconds.
-      if (await holdDuty(database, 'hold_sweep', holder, LEASE_MS)) {
-        const ended = await sweepHolds(database, SWEEP_LIMIT)
-        await dutyDone(database, 'hold_sweep', holder, true, ended)
-        metrics.passed.inc({ relay: 'hold_sweep' }, ended)
-      }
+      // Undefined: another process has the lease. That is as good, and a lease nobody renews ends within seconds.
+      metrics.passed.inc({ relay: 'hold_sweep' }, (await runHoldSweep(database, holder)) ?? 0)
       metrics.lastSuccess.set({ relay: 'hold_sweep' }, Date.now() / 1_000)
     } catch (error) {
       metrics.failed.inc({ relay: 'hold_sweep' })
-      await dutyDone(database, 'hold_sweep', holder, false, 0)
       throw error
     }
   }

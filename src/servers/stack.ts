@@ -150,7 +150,7 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
   const specs = specsOf({
     ...{ ports, secrets, databaseUrlOf, chainUrl },
     temporalAddress: temporal.temporalAddress,
-    settings: { ...settings, TEMPORAL_NAMESPACE: temporal.temporalNamespace },
+    settings: { ...settings, ...namespaceSettings(temporal.temporalNamespace) },
   })
   const [uiUrl] = await together([
     runUi(options, crew, ports.ui, temporal.temporalAddress),
@@ -235,6 +235,10 @@ const launch = (spec: ProcessSpec, dataDir: string): Promise<Child> =>
     readyWithinMs: READY_WITHIN_MS,
     stopWithinMs: STOP_WITHIN_MS,
   })
+
+/** A namespace of one's own holds everything, so that everything goes with it. */
+const namespaceSettings = (namespace: string): Record<string, string> =>
+  namespace === ORDER_NAMESPACE ? {} : { TEMPORAL_NAMESPACE: namespace, TEMPORAL_BACKGROUND_NAMESPACE: namespace }
 
 type Crew = ReturnType<typeof createCrew>
 

@@ -1,4 +1,5 @@
 // The only file the workflow bundler enters.
 
 export { aftercare } from './aftercare.ts'
+export { backstop } from './backstop.ts'
 export { order } from './order.ts'

@@ -7,6 +7,10 @@ import type { CancelReason, OrderStatus } from '../domain/order.ts'
 
 export const ORDER_TASK_QUEUE = 'orders'
 
+/** Scheduled duties, in a namespace of their own. */
+export const BACKGROUND_TASK_QUEUE = 'background'
+export const BACKSTOP_SCHEDULE = 'duty-backstop'
+
 export const orderWorkflowId = (orderId: string): string => `order:${orderId}`
 export const aftercareWorkflowId = (orderId: string): string => `aftercare:${orderId}`
 

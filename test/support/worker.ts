@@ -31,7 +31,7 @@ export type TestWorker = {
   /** Starts a worker, with some steps replaced; ends the one before. */
   run: (
     replace?: (real: Activities) => Partial<Activities>,
-    options?: Pick<WorkerOptions, 'maxCachedWorkflows'>,
+    options?: Pick<Partial<WorkerOptions>, 'maxCachedWorkflows' | 'taskQueue'>,
   ) => Promise<void>
   /** Ends the worker as a deployment would; the relays go on. */
   halt: () => Promise<void>
