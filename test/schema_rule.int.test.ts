@@ -52,6 +52,53 @@ const keys = FOREIGN_KEYS.map((line) => {
   return { name, child, columns: columns.split(', '), parent }
 })
 
+/** What there is at most one of, by the columns that say so. */
+const ONE_OF_EACH = `
+address_pool (key_id)
+address_pool (network, address)
+address_pool (pool_no)
+chain_block (network, hash)
+chain_block (network, height)
+chain_output (network, tx_id, output_index)
+chain_report (network, tx_id, output_index, seq)
+chain_report (report_no)
+chain_status (network)
+currency (currency)
+customer (user_id)
+customer_key (user_id)
+duty (duty)
+idempotency (actor, method, key)
+invoice (network, address)
+invoice (order_id)
+key_epoch (epoch_id)
+key_epoch (epoch_id, master_version)
+key_epoch (salt)
+key_retire (order_id)
+master_key (version)
+notification (notification_id)
+notification (order_id, order_version, channel)
+order_line (order_id, line_no)
+order_transition (from_status, to_status, role)
+order_wake (order_id)
+orders (order_id)
+payment (network, tx_id, output_index)
+payment_key (key_id)
+payment_key (key_id, network, asset, address)
+payment_key (network, address)
+payment_key (salt)
+payment_report (report_no)
+payment_report (source, network, tx_id, output_index, seq)
+payment_report (source, report_id)
+product (product_id)
+refund_due (order_id)
+reservation (order_id, product_id, hold_no)
+stock (product_id)
+stock_movement (movement_id)
+stock_movement (order_id, product_id, hold_no, kind)
+workflow_start (order_id)`
+  .trim()
+  .split('\n')
+
 /** A value of each type that refers to nothing. */
 const ORPHANS: Readonly<Record<string, string>> = {
   uuid: `'00000000-0000-8000-8000-000000000000'`,
@@ -160,6 +207,15 @@ describe('every foreign key', () => {
 })
 
 describe('every table', () => {
+  test('holds one row of each of these, and has no other rule of the kind', async () => {
+    const rows = await shop.query<{ line: string }>(
+      `select c.relname || ' ' || regexp_replace(pg_get_constraintdef(k.oid), '^[A-Z ]+', '') as line
+       from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
+       where k.contype in ('p', 'u') and ${OURS}`,
+    )
+    expect(rows.map(({ line }) => line).toSorted()).toEqual(ONE_OF_EACH.toSorted())
+  })
+
   test('has a primary key and says what it is for', async () => {
     const bare = await shop.query(
       `select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
