@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import pg from 'pg'
 import { crowdOf } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count } from '../../test/support/scale.ts'
@@ -146,6 +147,30 @@ describe('a wake', () => {
     expect(await wakeOf(order)).toBeUndefined()
     await report(buildObservation(order, { amount: 1n }))
     expect(await wakeOf(order)).toBe(1n)
+  })
+
+  test('is never lost to an assessment that ran before the news was committed', async () => {
+    const { order, run } = await awaiting()
+    await report(buildObservation(order, { amount: 1n }))
+    await shop.query('update workflow_start set urgency = 1 where order_id = $1', [order.orderId])
+    // The report is stopped after its last row and before its commit.
+    const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+    await blocker.connect()
+    await blocker.query('begin')
+    await blocker.query('select from workflow_start where order_id = $1 for update', [order.orderId])
+    const waiting = (name: string) =>
+      until(async () => {
+        const text = `select from pg_stat_activity where datname = current_database() and application_name = $1 and wait_event_type = 'Lock'`
+        return (await shop.query(text, [name])).length > 0
+      })
+    const telling = report(buildObservation(order, { amount: 1n }))
+    await waiting('test-api')
+    const assessing = assess(run)
+    await waiting('test-worker')
+    await blocker.query('rollback')
+    await blocker.end()
+    await Promise.all([telling, assessing])
+    expect([(await shop.state(order)).hasUnassessed, await wakeOf(order)]).toEqual([false, undefined])
   })
 
   test("makes the start of an order's workflow urgent", async () => {
