@@ -8,6 +8,7 @@ import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, randomOf } from '../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import { DomainError } from '../domain/failure.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
 import { putProduct as publishProduct } from './catalogue.ts'
 import { openDatabase, type Database } from './pool.ts'
@@ -40,6 +41,16 @@ afterAll(async () => {
 const proposalFor = (productId: string, quantity = 1, overrides: Partial<ProposedOrder> = {}): ProposedOrder =>
   buildProposal({ lines: [buildLine({ productId, quantity })], ...overrides })
 const accept = (order: ProposedOrder): Promise<AcceptVerdict> => shop.acceptor.accept(order)
+/** As a caller does: a statement that ran out of time on a busy machine is asked again, under the same key. */
+async function persist(acceptor: Acceptor, order: ProposedOrder): Promise<AcceptVerdict> {
+  for (let left = 5; ; left -= 1) {
+    try {
+      return await acceptor.accept(order)
+    } catch (error) {
+      if (left === 0 || !(error instanceof DomainError) || error.reason !== 'DATABASE_UNAVAILABLE') throw error
+    }
+  }
+}
 const isAccepted = (answer: AcceptVerdict): boolean => answer.verdict === 'accepted'
 const countOf = async (text: string, values: readonly unknown[] = []): Promise<number> => {
   const [row] = await shop.query<{ n: bigint }>(`select count(*) as n ${text}`, values)
@@ -70,7 +81,8 @@ describe('the last units', () => {
         const { productId } = await shop.product({ onHand: 10n })
         const answers = await Promise.all(
           Array.from({ length: BUYERS }, (_, at) =>
-            (at % 2 === 0 ? shop : other).acceptor.accept(
+            persist(
+              (at % 2 === 0 ? shop : other).acceptor,
               proposalFor(productId, quantity, { userId: BigInt(1 + (at % 20)) }),
             ),
           ),
