@@ -98,7 +98,7 @@ const RECLAIM = statement(
   'reclaim_expired',
   `select count(*) from expire_orders(array(
      select distinct order_id from reservation r join expirable using (order_id)
-     where r.product_id = any ($1) and r.state = 'held' and r.expires_at <= clock_timestamp() limit ${RECLAIM_LIMIT}), true)`,
+     where r.product_id = any ($1) and r.state = 'held' and r.expires_at <= statement_timestamp() limit ${RECLAIM_LIMIT}), true)`,
 )
 
 type Deps = {

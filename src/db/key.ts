@@ -126,7 +126,7 @@ export const findDueRetirements = (database: Database, limit: number): Promise<r
       k.master_version as "masterVersion", k.salt, k.wrap_nonce as "wrapNonce", k.wrap_tag as "wrapTag",
       k.wrapped_key as "wrappedKey", k.nonce, k.tag, k.ciphertext
     from key_retire r join payment_key k using (network, address)
-    where r.done_at is null and r.next_at <= clock_timestamp()
+    where r.done_at is null and r.next_at <= statement_timestamp()
     order by r.next_at limit ${limit}`)
 
 /**

@@ -22,7 +22,14 @@ const RETRY_HINT_MS = 1_000
  * The order path finds every row by a key. A plan that reads a whole table instead may look cheap while the table is
  * small, or before Postgres has counted it, and is then kept by a prepared statement while the table grows.
  */
-const PLANS_BY_KEY = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_material', 'jit']
+const PLANS_BY_KEY = [
+  'enable_seqscan',
+  'enable_bitmapscan',
+  'enable_hashjoin',
+  'enable_mergejoin',
+  'enable_material',
+  'jit',
+]
 
 /** serialization failure, deadlock, lock not available: the transaction did nothing and may be run again. */
 const RETRYABLE_STATES = new Set(['40001', '40P01', '55P03'])
@@ -83,9 +90,11 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     application_name: options.applicationName,
     max: Math.max(1, options.poolSize - slonikSize),
     connectionTimeoutMillis: POOL_WAIT_MS,
+    // A session's plans are worth more than the session: the next one would have to make them all again.
+    idleTimeoutMillis: 0,
     types: typeOverrides,
     options: [
-      ...PLANS_BY_KEY.map((setting) => `-c ${setting}=off`),
+      ...PLANS_BY_KEY.map((method) => `-c ${method}=off`),
       ...(options.forceGenericPlan === true ? ['-c plan_cache_mode=force_generic_plan'] : []),
     ].join(' '),
   })
@@ -94,6 +103,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const slonik = await createPool(options.url, {
     maxPoolSize: slonikSize,
     connectionTimeout: POOL_WAIT_MS,
+    idleTimeout: 'DISABLE_TIMEOUT',
     connectionRetryLimit: 0,
     queryRetryLimit: 0,
     transactionRetryLimit: 0,

@@ -14,9 +14,12 @@ const RESEND_AFTER = "interval '30 seconds'"
 
 export type StartRow = { orderId: string; generation: number; asset: Asset; attempts: number; expiresAt: Date }
 
+// What is due is asked by statement_timestamp(): clock_timestamp() may change from row to row, so no index can be
+// searched by it, and every claim would read the whole backlog.
+
 /** Alive, due and in nobody's hands. */
-const IS_FREE = `dead_reason is null and next_at <= clock_timestamp()
-  and (claimed_until is null or claimed_until < clock_timestamp())`
+const IS_FREE = `dead_reason is null and next_at <= statement_timestamp()
+  and (claimed_until is null or claimed_until < statement_timestamp())`
 
 // Three classes, most urgent first: someone waits; the quote still runs; the quote is over (a part of the batch, so
 // that a backlog of dead orders cannot keep live ones from starting). SKIP LOCKED: relays never wait for each other.
@@ -26,11 +29,11 @@ const CLAIM_STARTS = statement(
   'relay_claim_starts',
   `with live as (
      select order_id from workflow_start
-     where ${IS_FREE} and (urgency = 0 or quote_ends_at > clock_timestamp())
+     where ${IS_FREE} and (urgency = 0 or quote_ends_at > statement_timestamp())
      order by urgency, quote_ends_at limit $2 for update skip locked
    ), over as (
      select order_id from workflow_start
-     where ${IS_FREE} and urgency = 1 and quote_ends_at <= clock_timestamp()
+     where ${IS_FREE} and urgency = 1 and quote_ends_at <= statement_timestamp()
      order by quote_ends_at limit $3 for update skip locked
    )
    update workflow_start s
@@ -138,8 +141,8 @@ const CLAIM_NOTIFICATIONS = statement(
   'relay_claim_notifications',
   `with due as (
      select n.notification_id from notification n
-     where n.delivered_at is null and n.next_at <= clock_timestamp()
-       and (n.claimed_until is null or n.claimed_until < clock_timestamp())
+     where n.delivered_at is null and n.next_at <= statement_timestamp()
+       and (n.claimed_until is null or n.claimed_until < statement_timestamp())
        and not exists (
          select from notification e where e.order_id = n.order_id and e.channel = n.channel
            and e.delivered_at is null and e.notification_id < n.notification_id)
@@ -172,7 +175,7 @@ const SWEEP = statement(
   'duty_hold_sweep',
   `select count(*) filter (where outcome = 'ended') as ended from expire_orders(array(
      select distinct order_id from reservation r join expirable using (order_id)
-     where r.state = 'held' and r.expires_at <= clock_timestamp() limit $1), true)`,
+     where r.state = 'held' and r.expires_at <= statement_timestamp() limit $1), true)`,
 )
 /** Expires what is due, by the one rule. @returns how many orders ended */
 export async function sweepHolds(database: Pick<Database, 'run'>, limit: number): Promise<number> {
