@@ -3,12 +3,14 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import pg from 'pg'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
 import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, randomOf } from '../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { DomainError } from '../domain/failure.ts'
+import { until } from '../../test/support/until.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
 import { putProduct as publishProduct } from './catalogue.ts'
 import { openDatabase, type Database } from './pool.ts'
@@ -304,11 +306,14 @@ describe('an order of several products', () => {
 
 test('every line has the price of the catalogue version stamped on it, however often prices change meanwhile', async () => {
   const ORDERS = count(200, 1_000)
+  const BUYERS = 10
   const random = randomOf('prices')
   const { productId } = await putProduct(shop.test, { unitPrice: '10.00', onHand: 1_000_000n })
   const published = new Map([['1', 1_000n]])
   let latest = 1_000n
   let isDone = false
+  /** Called when somebody was sold something: each sale allows one change of price, or nobody might ever buy. */
+  let sold: () => void = () => undefined
   const updater = (async () => {
     while (!isDone) {
       const unitPriceMinor = BigInt(900 + Math.floor(random() * 200))
@@ -323,6 +328,7 @@ test('every line has the price of the catalogue version stamped on it, however o
       const { answer } = await publishProduct(shop.api, attemptOf(), product, Date.now() + 10_000)
       published.set(answer.version, unitPriceMinor)
       latest = unitPriceMinor
+      if (!isDone) await new Promise<void>((resolve) => (sold = resolve))
     }
   })()
   let refusals = 0
@@ -331,16 +337,17 @@ test('every line has the price of the catalogue version stamped on it, however o
       const answer = await accept(
         proposalFor(productId, 1, { lines: [buildLine({ productId, unitPriceMinor: latest })] }),
       )
-      if (isAccepted(answer)) return
+      if (isAccepted(answer)) return sold()
       expect(answer.verdict).toBe('PRICE_CHANGED')
       refusals += 1
     }
   }
-  const buyers = Array.from({ length: 10 }, async () => {
-    for (let bought = 0; bought < ORDERS / 10; bought += 1) await buy()
+  const buyers = Array.from({ length: BUYERS }, async () => {
+    for (let bought = 0; bought < ORDERS / BUYERS; bought += 1) await buy()
   })
   await Promise.all(buyers)
   isDone = true
+  sold()
   await updater
   const lines = await shop.query<{ version: bigint; price: string }>(
     'select product_version as version, (unit_price * 100)::bigint::text as price from order_line where product_id = $1',
@@ -349,4 +356,38 @@ test('every line has the price of the catalogue version stamped on it, however o
   expect(lines).toHaveLength(ORDERS)
   expect(lines.filter(({ version, price }) => published.get(String(version)) !== BigInt(price))).toEqual([])
   expect(refusals).toBeGreaterThan(0)
+})
+
+test('a price that changes while an order is being written is not the price of its lines', async () => {
+  const { productId } = await shop.product()
+  await accept(proposalFor(productId, 1, { userId: 77n }))
+  // Stops the next order of this customer between the look at the price and the writing of its lines.
+  const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+  await blocker.connect()
+  await blocker.query('begin')
+  await blocker.query('select from customer where user_id = 77 for update')
+  const accepting = accept(proposalFor(productId, 1, { userId: 77n }))
+  const waiting = (least: number) =>
+    until(async () => {
+      const text = `from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+      return (await countOf(text)) >= least
+    })
+  await waiting(1)
+  const cheap = {
+    productId,
+    name: 'Lamp',
+    unitPriceMinor: 1n,
+    currency: 'EUR',
+    isActive: true,
+    expectedVersion: undefined,
+  }
+  const publishing = publishProduct(shop.api, attemptOf(), cheap, Date.now() + 10_000)
+  await Promise.race([waiting(2), publishing])
+  await blocker.query('rollback')
+  await blocker.end()
+  await publishing
+  expect(await accepting).toMatchObject({
+    verdict: 'accepted',
+    order: { lines: [{ unitPriceMinor: 1_250n }], totalMinor: 1_250n },
+  })
 })

@@ -145,13 +145,18 @@ describe('a transaction', () => {
 
 describe('waiting', () => {
   test('for a lock ends after a second, by either door', async () => {
-    await shop.query('insert into probe (i) values (1)')
+    await shop.query('insert into probe (i) values (1), (2)')
+    // Connected before: the wait is to be for the lock alone.
+    await Promise.all([database.run(MY_PID), database.sql.any(sql.type(z.unknown())`select 1`)])
     const blocker = new pg.Client({ connectionString: shop.url, options: '-c search_path=holdfast' })
     await blocker.connect()
     await blocker.query('begin')
     await blocker.query('select from probe for update')
     try {
-      const waits = [database.run(BUMP, [1]), database.sql.any(sql.type(z.unknown())`update probe set v = 1`)]
+      const waits = [
+        database.run(BUMP, [1]),
+        database.sql.any(sql.type(z.unknown())`update probe set v = 1 where i = 2`),
+      ]
       for (const result of await Promise.allSettled(waits)) {
         expect(result.status).toBe('rejected')
         const { reason } = result as PromiseRejectedResult
