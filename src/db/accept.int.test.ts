@@ -2,12 +2,12 @@
 // accept_batch.int.test.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
 import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { count, randomOf } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { DomainError } from '../domain/failure.ts'
 import { until } from '../../test/support/until.ts'
@@ -15,6 +15,8 @@ import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder }
 import { putProduct as publishProduct } from './catalogue.ts'
 import { openDatabase, type Database } from './pool.ts'
 import { adjustStock } from './stock.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
 /** A second process of the api: a pool and a queue of its own. */

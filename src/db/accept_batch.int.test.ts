@@ -1,18 +1,20 @@
 // What is decided together is decided as if one after the other, and commits together or not at all.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import fc from 'fast-check'
 import pg from 'pg'
 import { buildLine, buildProposal } from '../../test/support/builder.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { count, seed } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS, seed } from '../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { quoteDue } from '../domain/money.ts'
 import { quantitiesOf } from '../domain/stock.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
 import type { Database } from './pool.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
 /** Every call the acceptor made: how many orders and lines were in it. */
@@ -113,7 +115,7 @@ describe('a batch', () => {
       }
     })
     await fc.assert(property, { numRuns: count(60, 2_000), seed })
-  }, 1_200_000)
+  })
 
   test('gives units that come back to whoever asked first', async () => {
     await shop.catchUp()

@@ -1,11 +1,11 @@
 // What people ask of an order: what each command changes, once, and what it is told when it may not.
 
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { crowd } from '../../test/support/crowd.ts'
-import { count } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
 import type { CommandInput } from '../domain/command.ts'
 import type { DomainError } from '../domain/failure.ts'
@@ -13,6 +13,8 @@ import { COMMANDS, ORDER_STATUSES, OUTCOMES } from '../domain/order.ts'
 import type { AcceptedOrder } from './accept.ts'
 import { changeAddress, releaseStock, runCommand } from './order.ts'
 import { assessPayments, recordReport } from './payment.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
 beforeAll(async () => {

@@ -1,15 +1,17 @@
 // Reports become facts once, facts become credits once, and money decides only what it may.
 
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { count } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
 import { openDatabase } from './pool.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
 beforeAll(async () => {

@@ -1,16 +1,18 @@
 // The inbox: reports are taken whole, extend the hold of what was paid in time, and wake whoever must look again.
 
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { crowdOf } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { count } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
 beforeAll(async () => {

@@ -2,14 +2,16 @@
 // After every assessment the order must be what a model written from the requirements says.
 
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import fc from 'fast-check'
 import { findViolations } from '../../test/support/invariant.ts'
-import { count, seed } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS, seed } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { minimumOf, TRANSFER_STATES, type PaymentState, type TransferState } from '../domain/payment.ts'
 import type { AcceptedOrder } from './accept.ts'
 import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 const OUTPUTS = 3
 const SOURCES = ['w1', 'w2'] as const
@@ -198,6 +200,6 @@ test('whatever watchers say, in whatever order, the money is what the requiremen
       expect(told).toBe(model.told.length - before)
     }
   })
-  await fc.assert(property, { numRuns: count(80, 20_000), seed })
+  await fc.assert(property, { numRuns: count(80, 10_000), seed })
   expect(await findViolations(shop.test)).toEqual([])
-}, 3_600_000)
+})

@@ -1,12 +1,12 @@
 // Connections and transactions against a real Postgres that refuses, blocks, and loses sessions.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { sql } from 'slonik'
 import { z } from 'zod'
 import { crowd } from '../../test/support/crowd.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { count, randomOf } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import {
   databaseFailure,
@@ -18,6 +18,8 @@ import {
   type Database,
 } from './pool.ts'
 import { newestMigration } from './migrate.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 const INSERT = statement('probe_insert', 'insert into probe (i) values ($1)')
 const LOCK = statement('probe_lock', 'select i from probe where i = $1 for update')
@@ -96,7 +98,7 @@ describe('a transaction', () => {
     expect(await rows()).toBe(committed * 4)
     expect(await open()).toEqual([])
     expect(database.stats()).toMatchObject({ waiting: 0 })
-  }, 600_000)
+  })
 
   test('whose failure the work itself swallowed is not taken for a success', async () => {
     const work = database.transaction(async (tx) => {

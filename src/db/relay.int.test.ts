@@ -1,9 +1,9 @@
 // What must still be told: claims are leases that one holder has at a time, in the order of urgency.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
 import { crowd } from '../../test/support/crowd.ts'
-import { count } from '../../test/support/scale.ts'
+import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
@@ -21,6 +21,8 @@ import {
   notificationsDelivered,
   wakesSent,
 } from './relay.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
 let lines: ProposedOrder['lines']
