@@ -145,9 +145,6 @@ begin
       select o.order_id, v_now + make_interval(secs => o.window_ms / 1000.0)
       from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint) where o.i = any (v_accepted);
 
-      insert into notification (order_id, order_version, channel, status)
-      select o.order_id, 1, 'log', 'pending' from jsonb_to_recordset(p_orders) o (i int, order_id uuid) where o.i = any (v_accepted);
-
       -- The hot rows last. The guard holds by the decision above and by the CHECK; the count proves it.
       with taken as (
         select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
@@ -281,9 +278,6 @@ begin
   select p.order_id, p.asset, sum(p.amount) from payment p
   where p.order_id = any (p_order_ids) and p.state = 'final' group by p.order_id, p.asset
   on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp();
-
-  insert into notification (order_id, order_version, channel, status)
-  select order_id, version, 'log', status from orders where order_id = any (p_order_ids);
 
   insert into key_retire (order_id, network, address)
   select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
@@ -429,6 +423,37 @@ ALTER FUNCTION holdfast.move_version() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.move_version() IS 'version and updated_at are the database''s own: one step per update, and time never goes back.';
+
+--
+-- Name: note_status_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.note_status_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    insert into notification (order_id, order_version, channel, status, payment_state, cancel_reason, changed_at)
+    select n.order_id, n.version, c.channel, n.status, n.payment_state, n.cancel_reason, n.created_at
+    from new_order n cross join notification_channel c where c.is_enabled;
+  else
+    insert into notification (order_id, order_version, channel, status, payment_state, cancel_reason, changed_at)
+    select n.order_id, n.version, c.channel, n.status, n.payment_state, n.cancel_reason, n.updated_at
+    from new_order n join old_order o using (order_id) cross join notification_channel c
+    where n.status <> o.status and c.is_enabled;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.note_status_change() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION note_status_change(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.note_status_change() IS 'Writes what the world is to be told of orders that were made or moved.';
 
 --
 -- Name: order_answers(jsonb, integer[], jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1016,9 +1041,20 @@ CREATE TABLE holdfast.notification (
     next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     delivered_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    payment_state text NOT NULL,
+    cancel_reason text,
+    changed_at timestamp with time zone NOT NULL,
+    dead_reason text,
+    dead_at timestamp with time zone,
     CONSTRAINT notification_attempts_not_negative CHECK ((attempts >= 0)),
-    CONSTRAINT notification_channel CHECK ((channel = 'log'::text)),
+    CONSTRAINT notification_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['customer'::text, 'admin'::text, 'expired'::text, 'underpaid'::text, 'out_of_stock'::text, 'fraud'::text]))),
+    CONSTRAINT notification_cancelled_has_reason CHECK (((status = 'cancelled'::text) = (cancel_reason IS NOT NULL))),
+    CONSTRAINT notification_channel CHECK ((channel = ANY (ARRAY['log'::text, 'webhook'::text]))),
     CONSTRAINT notification_claimed_by_length CHECK (((char_length(claimed_by) >= 1) AND (char_length(claimed_by) <= 80))),
+    CONSTRAINT notification_dead_length CHECK (((char_length(dead_reason) >= 1) AND (char_length(dead_reason) <= 200))),
+    CONSTRAINT notification_dead_or_delivered CHECK (((dead_at IS NULL) OR (delivered_at IS NULL))),
+    CONSTRAINT notification_dead_since CHECK (((dead_reason IS NULL) = (dead_at IS NULL))),
+    CONSTRAINT notification_payment_state CHECK ((payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text, 'paid'::text, 'at_risk'::text, 'reversed'::text, 'expired'::text, 'late_confirming'::text, 'unresolved'::text, 'cancelled'::text, 'refunding'::text, 'partially_refunded'::text, 'refunded'::text]))),
     CONSTRAINT notification_status CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'shipped'::text, 'delivered'::text, 'cancelled'::text]))),
     CONSTRAINT notification_version_positive CHECK ((order_version > 0))
 )
@@ -1030,7 +1066,25 @@ ALTER TABLE holdfast.notification OWNER TO holdfast_owner;
 -- Name: TABLE notification; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.notification IS 'Status changes to tell the world about, written with the change. Ids and words only.';
+COMMENT ON TABLE holdfast.notification IS 'Changes of status to tell the world about, written with the change: facts, ids and words only. Dead: tried for long enough; a person may have it tried again.';
+
+--
+-- Name: notification_channel; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.notification_channel (
+    channel text NOT NULL,
+    is_enabled boolean NOT NULL,
+    CONSTRAINT notification_channel_known CHECK ((channel = ANY (ARRAY['log'::text, 'webhook'::text])))
+);
+
+ALTER TABLE holdfast.notification_channel OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE notification_channel; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.notification_channel IS 'Where changes of status are told. A row is written for each channel that is enabled at the instant of the change.';
 
 --
 -- Name: notification_notification_id_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -1547,6 +1601,13 @@ ALTER TABLE ONLY holdfast.master_key
     ADD CONSTRAINT master_key_pk PRIMARY KEY (version);
 
 --
+-- Name: notification_channel notification_channel_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.notification_channel
+    ADD CONSTRAINT notification_channel_pk PRIMARY KEY (channel);
+
+--
 -- Name: notification notification_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1719,16 +1780,22 @@ CREATE INDEX chain_output_by_block ON holdfast.chain_output USING btree (network
 CREATE INDEX key_retire_due ON holdfast.key_retire USING btree (next_at) WHERE (done_at IS NULL);
 
 --
+-- Name: notification_dead; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX notification_dead ON holdfast.notification USING btree (notification_id) WHERE (dead_at IS NOT NULL);
+
+--
 -- Name: notification_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE INDEX notification_due ON holdfast.notification USING btree (next_at) WHERE (delivered_at IS NULL);
+CREATE INDEX notification_due ON holdfast.notification USING btree (channel, next_at) WHERE ((delivered_at IS NULL) AND (dead_at IS NULL));
 
 --
 -- Name: notification_open_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE INDEX notification_open_by_order ON holdfast.notification USING btree (order_id, channel, notification_id) WHERE (delivered_at IS NULL);
+CREATE INDEX notification_open_by_order ON holdfast.notification USING btree (order_id, channel, notification_id) WHERE ((delivered_at IS NULL) AND (dead_at IS NULL));
 
 --
 -- Name: order_wake_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -1807,6 +1874,18 @@ CREATE TRIGGER orders_guard_insert BEFORE INSERT ON holdfast.orders FOR EACH ROW
 --
 
 CREATE TRIGGER orders_guard_update BEFORE UPDATE ON holdfast.orders FOR EACH ROW EXECUTE FUNCTION holdfast.guard_order_update();
+
+--
+-- Name: orders orders_note_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_note_insert AFTER INSERT ON holdfast.orders REFERENCING NEW TABLE AS new_order FOR EACH STATEMENT EXECUTE FUNCTION holdfast.note_status_change();
+
+--
+-- Name: orders orders_note_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders REFERENCING OLD TABLE AS old_order NEW TABLE AS new_order FOR EACH STATEMENT EXECUTE FUNCTION holdfast.note_status_change();
 
 --
 -- Name: payment payment_version; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -2114,6 +2193,12 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.move_version() FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_status_change(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.note_status_change() FROM PUBLIC;
 
 --
 -- Name: FUNCTION order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2502,9 +2587,9 @@ GRANT SELECT,INSERT ON TABLE holdfast.master_key TO app_keys;
 -- Name: TABLE notification; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.notification TO app_worker;
+GRANT SELECT ON TABLE holdfast.notification TO app_worker;
 GRANT SELECT ON TABLE holdfast.notification TO auditor;
-GRANT INSERT ON TABLE holdfast.notification TO app_api;
+GRANT SELECT ON TABLE holdfast.notification TO app_api;
 
 --
 -- Name: COLUMN notification.claimed_by; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2523,18 +2608,47 @@ GRANT UPDATE(claimed_until) ON TABLE holdfast.notification TO app_worker;
 --
 
 GRANT UPDATE(attempts) ON TABLE holdfast.notification TO app_worker;
+GRANT UPDATE(attempts) ON TABLE holdfast.notification TO app_api;
 
 --
 -- Name: COLUMN notification.next_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT UPDATE(next_at) ON TABLE holdfast.notification TO app_worker;
+GRANT UPDATE(next_at) ON TABLE holdfast.notification TO app_api;
 
 --
 -- Name: COLUMN notification.delivered_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT UPDATE(delivered_at) ON TABLE holdfast.notification TO app_worker;
+
+--
+-- Name: COLUMN notification.dead_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(dead_reason) ON TABLE holdfast.notification TO app_worker;
+GRANT UPDATE(dead_reason) ON TABLE holdfast.notification TO app_api;
+
+--
+-- Name: COLUMN notification.dead_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(dead_at) ON TABLE holdfast.notification TO app_worker;
+GRANT UPDATE(dead_at) ON TABLE holdfast.notification TO app_api;
+
+--
+-- Name: TABLE notification_channel; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.notification_channel TO app_worker;
+GRANT SELECT ON TABLE holdfast.notification_channel TO auditor;
+
+--
+-- Name: COLUMN notification_channel.is_enabled; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_enabled) ON TABLE holdfast.notification_channel TO app_worker;
 
 --
 -- Name: TABLE order_line; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -17,16 +17,17 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `address_pool chain_status currency customer customer_key duty expirable idempotency invoice order_line
-      order_transition order_wake orders payment payment_report product refund_due reservation schema_version stock
-      stock_movement workflow_start`,
-    insert: `customer customer_key idempotency invoice notification order_line order_wake payment_report product
+    select: `address_pool chain_status currency customer customer_key duty expirable idempotency invoice notification
+      order_line order_transition order_wake orders payment payment_report product refund_due reservation schema_version
+      stock stock_movement workflow_start`,
+    insert: `customer customer_key idempotency invoice order_line order_wake payment_report product
       reservation stock stock_movement workflow_start`,
     delete: 'idempotency',
     columns: {
       'insert orders': 'order_id user_id currency total address_sealed',
       'update address_pool': 'leased_by leased_at',
       'update idempotency': 'response order_id',
+      'update notification': 'attempts next_at dead_reason dead_at',
       'update order_wake': 'wanted_seq next_at dead_reason',
       'update orders': 'address_sealed',
       'update product': 'name unit_price currency is_active',
@@ -37,15 +38,15 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'accept_orders decide_in_order expire_orders order_answers quote_due want_wake',
   },
   app_worker: {
-    select: `chain_status currency customer duty expirable idempotency invoice key_retire notification order_line
-      order_transition order_wake orders payment payment_report product refund_due reservation schema_version stock
-      stock_movement workflow_start`,
-    insert:
-      'idempotency key_retire notification order_wake payment refund_due reservation stock_movement workflow_start',
+    select: `chain_status currency customer duty expirable idempotency invoice key_retire notification
+      notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
+      reservation schema_version stock stock_movement workflow_start`,
+    insert: 'idempotency key_retire order_wake payment refund_due reservation stock_movement workflow_start',
     update: 'duty order_wake workflow_start',
     delete: 'order_wake workflow_start',
     columns: {
-      'update notification': 'claimed_by claimed_until attempts next_at delivered_at',
+      'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
+      'update notification_channel': 'is_enabled',
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
       'update payment': 'state is_in_time',
       'update payment_report': 'is_assessed',
@@ -80,8 +81,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   audit_sealer: {},
   auditor: {
     select: `address_pool chain_output chain_report chain_status currency customer duty invoice key_retire notification
-      order_line order_transition order_wake orders payment payment_report product refund_due reservation schema_version
-      stock stock_movement workflow_start`,
+      notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
+      reservation schema_version stock stock_movement workflow_start`,
   },
   analytics: {},
 }

@@ -77,6 +77,7 @@ key_retire (order_id)
 master_key (version)
 notification (notification_id)
 notification (order_id, order_version, channel)
+notification_channel (channel)
 order_line (order_id, line_no)
 order_transition (from_status, to_status, role)
 order_wake (order_id)
@@ -246,8 +247,12 @@ describe('every table', () => {
     const migrations = findSources('migrations/*.do.*.sql').map(readSource).join('\n')
     const silent = rows.filter(({ table, column }) => {
       const definition = new RegExp(`^create table ${table} \\(\\n(.*?)^\\)`, 'ms').exec(migrations)?.[1] ?? ''
+      const added = [...migrations.matchAll(new RegExp(`^alter table ${table}\\n(.*?);$`, 'gms'))].map(
+        ([, text]) => text,
+      )
+      const columns = [definition, ...added].join('\n').replaceAll('  add column ', '  ')
       // A column goes on over deeper lines, up to the next one.
-      const text = new RegExp(`^  ${column} .*?(?=^  \\w|\\Z)`, 'ms').exec(`${definition}  end`)?.[0] ?? ''
+      const text = new RegExp(`^  ${column} .*?(?=^  \\w|\\Z)`, 'ms').exec(`${columns}\n  end`)?.[0] ?? ''
       return !/-- null: \S/.test(text)
     })
     expect(silent).toEqual([])

@@ -180,11 +180,7 @@ const CONSUME = statement(
    update stock s set on_hand = s.on_hand - c.quantity, reserved = s.reserved - c.quantity, version = s.version + 1
    from (select product_id, sum(quantity) as quantity from consumed group by 1) c where s.product_id = c.product_id`,
 )
-const MOVE = statement(
-  'order_move',
-  `with moved as (update orders set status = $2 where order_id = $1 returning version)
-   insert into notification (order_id, order_version, channel, status) select $1, version, 'log', $2 from moved`,
-)
+const MOVE = statement('order_move', 'update orders set status = $2 where order_id = $1')
 // Reports not yet assessed are aftercare's from here (design rule 15).
 const REARM_WAKE = statement(
   'order_rearm_wake',

@@ -158,15 +158,11 @@ const APPLY = statement(
   `with moved as (
      update orders set payment_state = $2, payment_flags = $3, status = $4, hold = $5
      where order_id = $1 and (payment_state, payment_flags, status, hold) is distinct from ($2, $3::text[], $4, $5)
-     returning order_id, version, status
-   ), noticed as (
-     insert into notification (order_id, order_version, channel, status)
-     select order_id, version, 'log', status from moved where $6
    ), committed as (
      update reservation set state = 'committed' where order_id = $1 and state = 'held' and $4 = 'processing'
    ), owed as (
-     insert into refund_due (order_id, asset, amount) select $1, $7, $8::numeric
-     where $8::numeric > 0 or exists (select from refund_due where order_id = $1)
+     insert into refund_due (order_id, asset, amount) select $1, $6, $7::numeric
+     where $7::numeric > 0 or exists (select from refund_due where order_id = $1)
      on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
    ), settled as (
      update payment_report set is_assessed = true where order_id = $1 and not is_assessed
@@ -224,7 +220,6 @@ async function assessLocked(
     [...flags].toSorted(),
     status,
     holdOf(order.hold, status, result.paymentState),
-    status !== order.status,
     first.asset_due,
     result.refundDue.toString(),
   ])
