@@ -81,6 +81,9 @@ const WORKER = z.object({
   HOLDFAST_BUILD_ID: z.string().min(1).max(63).default('development'),
   HOLDFAST_WORKFLOW_BUNDLE: z.string().min(1).optional(),
   HOLDFAST_MAX_CACHED_WORKFLOWS: z.coerce.number().int().min(0).optional(),
+  HOLDFAST_WEBHOOK_URL: z.url().optional(),
+  HOLDFAST_WEBHOOK_SECRET_FILE: z.string().min(1).optional(),
+  HOLDFAST_WEBHOOK_PRIVATE: z.enum(['allow', 'refuse']).default('refuse'),
 })
 
 const KEYS = z.object({

@@ -8,8 +8,9 @@ import { buildObservation, createTestShop, runOf, type TestShop } from '../../te
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessPayments, recordReport } from './payment.ts'
+import type { Database } from './pool.ts'
+import { claimNotifications, notificationsDelivered } from './notification.ts'
 import {
-  claimNotifications,
   claimStarts,
   claimWakes,
   deferStart,
@@ -18,7 +19,6 @@ import {
   dutyDone,
   findBacklog,
   holdDuty,
-  notificationsDelivered,
   wakesSent,
 } from './relay.ts'
 
@@ -56,7 +56,7 @@ const QUEUES = {
   },
   notifications: {
     table: 'notification',
-    claim: claimNotifications,
+    claim: (database: Database, holder: string, limit: number) => claimNotifications(database, holder, limit, 'log'),
     fill: async (times: number) => void (await newOrders(times)),
   },
 } as const
@@ -92,12 +92,12 @@ describe('what a holder may settle', () => {
     const orderId = order?.orderId ?? ''
     await pay(order as AcceptedOrder)
     await Promise.all([claimStarts(shop.worker, 'relay-1', 1), claimWakes(shop.worker, 'relay-1', 1)])
-    const [notification] = await claimNotifications(shop.worker, 'relay-1', 1)
+    const [notification] = await claimNotifications(shop.worker, 'relay-1', 1, 'log')
     for (const table of ['workflow_start', 'order_wake', 'notification']) await lapse(table)
     await Promise.all([
       claimStarts(shop.worker, 'relay-2', 1),
       claimWakes(shop.worker, 'relay-2', 1),
-      claimNotifications(shop.worker, 'relay-2', 1),
+      claimNotifications(shop.worker, 'relay-2', 1, 'log'),
     ])
 
     await deleteStarts(shop.worker, 'relay-1', [orderId])
@@ -224,7 +224,7 @@ describe('notifications', () => {
     await assessPayments(shop.worker, run.next())
     await shop.ask('ship', run.next())
     const claimed = async (holder: string) =>
-      (await claimNotifications(shop.worker, holder, 10)).map(({ notificationId, orderId, status }) => ({
+      (await claimNotifications(shop.worker, holder, 10, 'log')).map(({ notificationId, orderId, status }) => ({
         notificationId,
         orderId,
         status,

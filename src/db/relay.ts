@@ -127,50 +127,6 @@ export const deferWake = async (
   deadReason: string | null,
 ): Promise<void> => void (await database.run(DEFER_WAKE, [holder, orderId, delayMs / 1_000, deadReason]))
 
-export type NotificationRow = {
-  notificationId: bigint
-  orderId: string
-  orderVersion: bigint
-  channel: string
-  status: OrderStatus
-  attempts: number
-}
-
-// In order per order and channel: only the oldest undelivered row may be claimed.
-const CLAIM_NOTIFICATIONS = statement(
-  'relay_claim_notifications',
-  `with due as (
-     select n.notification_id from notification n
-     where n.delivered_at is null and n.next_at <= statement_timestamp()
-       and (n.claimed_until is null or n.claimed_until < statement_timestamp())
-       and not exists (
-         select from notification e where e.order_id = n.order_id and e.channel = n.channel
-           and e.delivered_at is null and e.notification_id < n.notification_id)
-     order by n.next_at limit $2 for update of n skip locked
-   )
-   update notification n
-   set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = n.attempts + 1
-   from due where n.notification_id = due.notification_id
-   returning n.notification_id as "notificationId", n.order_id as "orderId", n.order_version as "orderVersion",
-     n.channel, n.status, n.attempts`,
-)
-export const claimNotifications = (
-  database: Pick<Database, 'run'>,
-  holder: string,
-  limit: number,
-): Promise<NotificationRow[]> => database.run<NotificationRow>(CLAIM_NOTIFICATIONS, [holder, limit])
-
-const NOTIFICATIONS_DELIVERED = statement(
-  'relay_notifications_delivered',
-  `update notification set delivered_at = clock_timestamp(), claimed_by = null, claimed_until = null
-   where notification_id = any ($2) and claimed_by = $1`,
-)
-export const notificationsDelivered = async (
-  database: Pick<Database, 'run'>,
-  holder: string,
-  ids: readonly bigint[],
-): Promise<void> => void (await database.run(NOTIFICATIONS_DELIVERED, [holder, ids.map(String)]))
-
 const SWEEP = statement(
   'duty_hold_sweep',
   `select count(*) filter (where outcome = 'ended') as ended from expire_orders(array(
@@ -247,6 +203,8 @@ const BACKLOG = z.object({
   wakes: z.bigint(),
   deadWakes: z.bigint(),
   notifications: z.bigint(),
+  oldestNotificationS: z.number(),
+  deadNotifications: z.bigint(),
 })
 export type Backlog = z.output<typeof BACKLOG>
 
@@ -259,4 +217,9 @@ export const findBacklog = (database: Pick<Database, 'sql'>): Promise<Backlog> =
       (select count(*) from workflow_start where dead_reason is not null) as "deadStarts",
       (select count(*) from order_wake) as wakes,
       (select count(*) from order_wake where dead_reason is not null) as "deadWakes",
-      (select count(*) from notification where delivered_at is null) as notifications`)
+      n.rows as notifications, n.oldest_s as "oldestNotificationS",
+      (select count(*) from notification where dead_at is not null) as "deadNotifications"
+    from (
+      select count(*) as rows, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest_s
+      from notification where delivered_at is null and dead_at is null
+    ) n`)

@@ -21,6 +21,7 @@ import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
 import { findBacklog } from '../db/relay.ts'
 import { startMetricsListener } from '../http/metrics.ts'
+import { SecretError } from '../keyvault/secret.ts'
 import { ensureBackstop } from '../relay/backstop.ts'
 import { startHoldSweeper } from '../relay/duty.ts'
 import type { RelayMetrics } from '../relay/loop.ts'
@@ -29,6 +30,7 @@ import { startWaker } from '../relay/signal.ts'
 import { startStarter } from '../relay/start.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { BACKGROUND_TASK_QUEUE, ORDER_TASK_QUEUE } from '../workflows/message.ts'
+import { createChannels } from './channel.ts'
 
 const DEPLOYMENT = 'holdfast'
 /** Above the longest activity (6.5 s), so that a stop does not cut a transaction's answer off. */
@@ -48,6 +50,7 @@ async function main(): Promise<void> {
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
 
+  const channels = createChannels(config, logger)
   installRuntime(config, logger)
   const database = await openDatabase({
     url: config.DATABASE_URL,
@@ -83,7 +86,7 @@ async function main(): Promise<void> {
     const relays = [
       startStarter({ database, client, holder, logger, metrics }),
       startWaker({ database, client, holder, logger, metrics }),
-      startNotifier({ database, holder, logger, metrics }),
+      startNotifier({ database, holder, logger, metrics, channels }),
       startHoldSweeper({ database, holder, logger, metrics }),
     ]
     await aborted(stopping.signal)
@@ -249,6 +252,11 @@ function watchBacklog(database: Database, registry: Registry, logger: Logger, si
     help: 'Age of the oldest order without a workflow.',
     registers: [registry],
   })
+  const notificationAge = new Gauge({
+    name: 'holdfast_notification_backlog_age_seconds',
+    help: 'Age of the oldest notification that is still tried.',
+    registers: [registry],
+  })
   const sessions = new Gauge({
     name: 'holdfast_database_sessions',
     help: 'Database sessions by state.',
@@ -264,6 +272,8 @@ function watchBacklog(database: Database, registry: Registry, logger: Logger, si
     rows.set({ queue: 'start' }, Number(backlog.starts))
     rows.set({ queue: 'wake' }, Number(backlog.wakes))
     rows.set({ queue: 'notification' }, Number(backlog.notifications))
+    dead.set({ queue: 'notification' }, Number(backlog.deadNotifications))
+    notificationAge.set(backlog.oldestNotificationS)
     dead.set({ queue: 'start' }, Number(backlog.deadStarts))
     dead.set({ queue: 'wake' }, Number(backlog.deadWakes))
     age.set(backlog.oldestStartS)
@@ -302,8 +312,8 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 
 await main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof ConfigError ? error.message : 'worker failed'}\n`)
-  if (!(error instanceof ConfigError))
-    createLogger({ process: 'worker', level: 'error' }).fatal({ err: error }, 'worker failed')
+  const isSetUp = error instanceof ConfigError || error instanceof SecretError
+  process.stderr.write(`${isSetUp ? error.message : 'worker failed'}\n`)
+  if (!isSetUp) createLogger({ process: 'worker', level: 'error' }).fatal({ err: error }, 'worker failed')
   process.exitCode = 1
 })

@@ -87,7 +87,7 @@ describe('the notifier', () => {
     await until(async () => (await shop.query('select from notification where delivered_at is null')).length === 0)
     await Promise.all(relays.map((relay) => relay.stop()))
     for (const order of orders) expect(told(order)).toEqual(['pending', 'processing', 'shipped', 'delivered'])
-    expect(await ear.counts('notify')).toEqual({ passed: 20, failed: 0 })
+    expect(await ear.counts('notify_log')).toEqual({ passed: 20, failed: 0 })
   })
 
   test('tells again what it could not note as told', async () => {
@@ -97,7 +97,7 @@ describe('the notifier', () => {
     const flaky: typeof gone = {
       ...gone,
       run: async (statement, values) => {
-        if (isBroken && statement.name === 'relay_notifications_delivered') throw new Error('injected')
+        if (isBroken && statement.name === 'notification_delivered') throw new Error('injected')
         return gone.run(statement, values)
       },
     }
