@@ -6,6 +6,7 @@ import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
+import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
@@ -17,6 +18,7 @@ import { packReport, type ObservedTransfer } from './report.ts'
 export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
 export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1/order.ts'
 export type { Product } from './gen/holdfast/v1/catalog.ts'
+export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './word.ts'
 export type { ObservedTransfer } from './report.ts'
@@ -101,6 +103,7 @@ export function createAdminClient(options: ClientOptions) {
   return {
     stock: callsOf(channel, StockAdminServiceService),
     catalog: callsOf(channel, CatalogAdminServiceService),
+    notification: callsOf(channel, NotificationAdminServiceService),
     health: callsOf(channel, HealthService),
     close: () => channel.client.close(),
   }

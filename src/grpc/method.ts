@@ -5,6 +5,7 @@ import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
+import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
@@ -37,6 +38,7 @@ export const ADMIN_SERVICES = {
   health: HealthService,
   stock: StockAdminServiceService,
   catalog: CatalogAdminServiceService,
+  notification: NotificationAdminServiceService,
 } as const
 
 type PathOf<Services> = {

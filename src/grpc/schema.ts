@@ -33,6 +33,7 @@ const MAX_REASON_CHARACTERS = 200
 const MAX_DELTA = 1_000_000_000n
 const MAX_ON_HAND = 1_000_000_000_000n
 const MAX_SIGNATURES = 4
+const MAX_NOTIFICATIONS = 1_000
 const MAX_SIGNATURE_CHARACTERS = 128
 
 const command = z.strictObject({ idempotencyKey: uuid, orderId: uuid, expectedVersion })
@@ -173,6 +174,23 @@ export const SCHEMAS = {
     isActive: z.boolean(),
     expectedVersion: whole64(0n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional(),
   }),
+
+  '/holdfast.v1.NotificationAdminService/ListDeadNotifications': z.strictObject({
+    limit: page.limit,
+    cursor: page.cursor,
+  }),
+  '/holdfast.v1.NotificationAdminService/ReplayNotifications': z
+    .strictObject({
+      idempotencyKey: uuid,
+      notificationIds: z
+        .array(whole64(1n, MAX_INT64))
+        .max(MAX_NOTIFICATIONS, `must have at most ${MAX_NOTIFICATIONS} entries`),
+      all: z.boolean(),
+    })
+    .refine(({ notificationIds, all }) => all !== notificationIds.length > 0, {
+      error: 'must be given, or all, and not both',
+      path: ['notificationIds'],
+    }),
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 
 /** A request as its handler sees it: every rule held, in the domain's types. */

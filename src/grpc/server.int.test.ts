@@ -8,7 +8,7 @@ import type { DomainError } from '../domain/failure.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
-import { ADMIN_SERVICES, METHODS, PUBLIC_SERVICES, type Method } from './method.ts'
+import { METHODS, PUBLIC_SERVICES, type Method } from './method.ts'
 
 let database: TestDatabase
 let front: TestFront
@@ -25,12 +25,10 @@ afterAll(async () => {
 const LIST = OrderServiceService.listOrders
 const EMPTY = Buffer.alloc(0)
 const guarded = METHODS.filter(({ path }) => path !== HealthService.check.path)
-const adminPaths = new Set(
-  [ADMIN_SERVICES.stock, ADMIN_SERVICES.catalog].flatMap((service) =>
-    Object.values<Method>(service).map(({ path }) => path),
-  ),
+const publicPaths = new Set(
+  Object.values(PUBLIC_SERVICES).flatMap((service) => Object.values<Method>(service).map(({ path }) => path)),
 )
-const portOf = (method: Method): string => (adminPaths.has(method.path) ? front.adminAddress : front.address)
+const portOf = (method: Method): string => (publicPaths.has(method.path) ? front.address : front.adminAddress)
 const bearer = async (userId = 7): Promise<[string, string]> => [
   'authorization',
   `Bearer ${await front.tokenOf(customer(userId))}`,

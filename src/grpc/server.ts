@@ -10,6 +10,7 @@ import { createGuard, type TokenVerifier } from './guard.ts'
 import { addService } from './handle.ts'
 import { createHealthHandlers } from './health.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
+import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
@@ -123,6 +124,7 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
 }
+  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
 
 const listen = (server: Server, address: string): Promise<number> =>
   new Promise((resolve, reject) => {

@@ -30,6 +30,7 @@ test.each([
   ['an unknown status', ['order', 'list', '--status', 'lost']],
   ['an unknown role', ['token', '--role', 'root']],
   ['a fraction of a unit', ['stock', 'adjust', 'lamp', '--delta', '1.5']],
+  ['a notification whose id is no number', ['notification', 'replay', 'all']],
   ['a product without a price', ['product', 'put', 'lamp', '--name', 'Lamp']],
 ])('%s is refused as wrong usage, with a word on what is right', async (_what, args) => {
   const { error, said } = await attempt(...args)
@@ -64,6 +65,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
     [
       ...['adjust', 'cancel', 'create', 'deliver', 'get', 'get', 'get', 'list', 'list'],
       ...['pay', 'put', 'ship', 'token', 'watch'],
+      ...['dead', 'replay'],
     ].toSorted(),
   )
   for (const command of leaves(program)) {

@@ -2,6 +2,7 @@
 
 import { Command } from 'commander'
 import { EXIT_HELP } from './exit.ts'
+import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
 import { globalOptions, type Shell } from './session.ts'
@@ -20,6 +21,7 @@ export function createProgram(shell: Shell): Command {
   addOrderCommands(program, shell)
   addStockCommands(program, shell)
   addProductCommands(program, shell)
+  addNotificationCommands(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program

@@ -1,7 +1,14 @@
 // Answers of the API as plain values with the domain's words: what `--json` prints, and what tables are made of. Counts
 // and versions stay far below 2^53; ids, money and times are strings.
 
-import type { CreateOrderResponse, Order, OrderSummary, Product, ProductStock } from '../../grpc/client.ts'
+import type {
+  CreateOrderResponse,
+  DeadNotification,
+  Order,
+  OrderSummary,
+  Product,
+  ProductStock,
+} from '../../grpc/client.ts'
 import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from '../../grpc/client.ts'
 
 /** What a word of a newer API is shown as. */
@@ -77,6 +84,17 @@ export const productView = (product: Product) => ({
   isActive: product.isActive,
   version: Number(product.version),
   updatedAt: timeOf(product.updatedAt),
+})
+
+export const deadNotificationView = (row: DeadNotification) => ({
+  id: Number(row.notificationId),
+  channel: row.channel,
+  orderId: row.orderId,
+  version: Number(row.version),
+  status: orderStatus.wordOf(row.status) ?? UNKNOWN,
+  attempts: row.attempts,
+  reason: row.reason,
+  deadAt: timeOf(row.deadAt),
 })
 
 const lineView = ({ productId, name, quantity, unitPrice }: Order['lines'][number]) => ({

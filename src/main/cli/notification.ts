@@ -1,0 +1,54 @@
+// holdfast notification ...: what the world could not be told, and its second chance.
+
+import type { Command } from 'commander'
+import { UsageError } from './exit.ts'
+import { countArgument, keyOption, parseInteger } from './option.ts'
+import { formatTable, print } from './print.ts'
+import { callerOptions, withSession, type Shell } from './session.ts'
+import { deadNotificationView } from './view.ts'
+
+const MAX_PAGE = 100
+
+type ReplayOptions = { all?: true; key: string }
+
+export function addNotificationCommands(program: Command, shell: Shell): void {
+  const notification = program.command('notification').description('show and replay what could not be told')
+
+  const dead = notification
+    .command('dead')
+    .description('list notifications that were given up, oldest first')
+    .option('--limit <n>', 'page size', countArgument(1, MAX_PAGE), 20)
+    .option('--cursor <cursor>', 'continue after an earlier page', '')
+  callerOptions(dead, 'admin').action(async (options: { limit: number; cursor: string }, command: Command) =>
+    withSession(shell, command, async ({ admin, output }) => {
+      const { notifications, nextCursor } = await admin().notification.listDeadNotifications(options)
+      const views = notifications.map(deadNotificationView)
+      print(output, { notifications: views, nextCursor }, () =>
+        [formatTable(views), ...(nextCursor === '' ? [] : [`more: --cursor ${nextCursor}`])].join('\n'),
+      )
+    }),
+  )
+
+  const replay = notification
+    .command('replay')
+    .description('have dead notifications tried again; newer changes of their orders may have been told meanwhile')
+    .argument('[id...]', 'ids, as `notification dead` shows them', collectIds)
+    .option('--all', 'the oldest 1000 that are dead')
+    .addOption(keyOption())
+  callerOptions(replay, 'admin').action(async (ids: bigint[] | [], options: ReplayOptions, command: Command) =>
+    withSession(shell, command, async ({ admin, output }) => {
+      if (ids.length > 0 === (options.all === true)) throw new UsageError('give either ids or --all')
+      const answer = await admin().notification.replayNotifications({
+        idempotencyKey: options.key,
+        notificationIds: ids,
+        all: options.all === true,
+      })
+      const replayed = answer.notificationIds.map(Number)
+      print(output, { replayed }, () =>
+        replayed.length === 0 ? 'none of them is dead' : `again: ${replayed.join(' ')}`,
+      )
+    }),
+  )
+}
+
+const collectIds = (text: string, before: bigint[] | undefined): bigint[] => [...(before ?? []), parseInteger(text)]
