@@ -23,6 +23,21 @@ CREATE SCHEMA holdfast;
 ALTER SCHEMA holdfast OWNER TO holdfast_owner;
 
 --
+-- Name: audit_draft; Type: TYPE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TYPE holdfast.audit_draft AS (
+	kind text,
+	aggregate_id text,
+	run bigint,
+	is_birth boolean,
+	context jsonb,
+	changes text
+);
+
+ALTER TYPE holdfast.audit_draft OWNER TO holdfast_owner;
+
+--
 -- Name: accept_orders(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -179,6 +194,494 @@ ALTER FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) OWN
 --
 
 COMMENT ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) IS 'Accepts or refuses a batch of orders in one transaction; one row per order with its verdict.';
+
+--
+-- Name: actor_of(text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.actor_of(p_aggregate_id text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+  select case when coalesce(current_setting('holdfast.actors', true), '') <> ''
+    then current_setting('holdfast.actors', true)::jsonb -> p_aggregate_id
+    else nullif(current_setting('holdfast.actor', true), '')::jsonb end
+$$;
+
+ALTER FUNCTION holdfast.actor_of(p_aggregate_id text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION actor_of(p_aggregate_id text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.actor_of(p_aggregate_id text) IS 'Who changes this aggregate in the present transaction; null when nobody is named.';
+
+--
+-- Name: actor_text(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.actor_text(p_context jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $_$
+declare
+  v_actor text := p_context ->> 'actor';
+  v_role text := p_context ->> 'role';
+begin
+  if not coalesce(case
+    when v_role in ('customer', 'fulfilment', 'admin') then v_actor ~ '^user:[1-9][0-9]{0,18}$'
+    when v_role in ('system', 'watcher', 'service', 'migration')
+      then v_actor ~ '^[a-z]+:[a-z0-9-]{1,63}$' and split_part(v_actor, ':', 1) = v_role
+    end, false) then
+    perform no_actor();
+  end if;
+  return (select json_strip_nulls(row_to_json(c))::text from (select
+    v_actor as actor, v_role as role,
+    left(p_context ->> 'requestId', 200) as "requestId", left(p_context ->> 'tokenId', 200) as "tokenId",
+    left(p_context ->> 'ipHash', 64) as "ipHash", left(p_context ->> 'requestHash', 64) as "requestHash",
+    left(p_context ->> 'reason', 200) as reason) c);
+end
+$_$;
+
+ALTER FUNCTION holdfast.actor_text(p_context jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION actor_text(p_context jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.actor_text(p_context jsonb) IS 'An actor''s context in its canonical form; refuses one that names nobody.';
+
+--
+-- Name: audit_append_customer(holdfast.audit_draft[], bigint, timestamp with time zone, text, xid8, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+    begin
+      with draft as (
+        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'customer' and d.run = p_run and not d.is_birth
+      ), head as (
+        select r.user_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from customer r
+        where r.user_id = any (array(select aggregate_id from draft)::bigint[]) order by r.user_id for no key update
+      ), link as (
+        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from draft d left join head h on h.id = d.aggregate_id
+        left join lateral audit_last('customer', d.aggregate_id, h.created_at) l on h.seq is null
+      ), written as (
+        insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
+        select p_at, p_txid, 'customer', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
+          sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        returning aggregate_id, seq, hash
+      )
+      update customer r set audit_seq = w.seq, audit_hash = w.hash from written w where r.user_id = w.aggregate_id::bigint;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) IS 'Adds entries to the chains of customer.';
+
+--
+-- Name: audit_append_key(holdfast.audit_draft[], bigint, timestamp with time zone, text, xid8, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+    begin
+      with draft as (
+        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'key' and d.run = p_run and not d.is_birth
+      ), head as (
+        select r.key_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from payment_key r
+        where r.key_id = any (array(select aggregate_id from draft)::uuid[]) order by r.key_id for no key update
+      ), link as (
+        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from draft d left join head h on h.id = d.aggregate_id
+        left join lateral audit_last('key', d.aggregate_id, h.created_at) l on h.seq is null
+      ), written as (
+        insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
+        select p_at, p_txid, 'key', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
+          sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        returning aggregate_id, seq, hash
+      )
+      update payment_key r set audit_seq = w.seq, audit_hash = w.hash from written w where r.key_id = w.aggregate_id::uuid;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_append_key(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) IS 'Adds entries to the chains of payment_key.';
+
+--
+-- Name: audit_append_order(holdfast.audit_draft[], bigint, timestamp with time zone, text, xid8, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+    begin
+      with draft as (
+        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'order' and d.run = p_run and not d.is_birth
+      ), head as (
+        select r.order_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from orders r
+        where r.order_id = any (array(select aggregate_id from draft)::uuid[]) order by r.order_id for no key update
+      ), link as (
+        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from draft d left join head h on h.id = d.aggregate_id
+        left join lateral audit_last('order', d.aggregate_id, h.created_at) l on h.seq is null
+      ), written as (
+        insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
+        select p_at, p_txid, 'order', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
+          sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        returning aggregate_id, seq, hash
+      )
+      update orders r set audit_seq = w.seq, audit_hash = w.hash from written w where r.order_id = w.aggregate_id::uuid;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_append_order(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) IS 'Adds entries to the chains of orders.';
+
+--
+-- Name: audit_append_product(holdfast.audit_draft[], bigint, timestamp with time zone, text, xid8, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+    begin
+      with draft as (
+        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'product' and d.run = p_run and not d.is_birth
+      ), head as (
+        select r.product_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from product r
+        where r.product_id = any (array(select aggregate_id from draft)::text[]) order by r.product_id for no key update
+      ), link as (
+        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from draft d left join head h on h.id = d.aggregate_id
+        left join lateral audit_last('product', d.aggregate_id, h.created_at) l on h.seq is null
+      ), written as (
+        insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
+        select p_at, p_txid, 'product', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
+          sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        returning aggregate_id, seq, hash
+      )
+      update product r set audit_seq = w.seq, audit_hash = w.hash from written w where r.product_id = w.aggregate_id::text;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_append_product(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) IS 'Adds entries to the chains of product.';
+
+--
+-- Name: audit_body(holdfast.audit_draft, bigint, text, xid8, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+  select '{"kind":' || to_json((p_draft).kind)::text || ',"id":' || coalesce(to_json((p_draft).aggregate_id)::text, 'null')
+    || ',"seq":' || coalesce('"' || p_seq || '"', 'null') || ',"at":"' || p_at || '","txid":"' || p_txid || '","dbRole":' || to_json(p_db_role)::text
+    || ',"by":' || actor_text((p_draft).context) || ',"changes":[' || (p_draft).changes || ']}'
+$$;
+
+ALTER FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) IS 'The bytes an entry''s hash is taken of; src/domain/audit.ts reads and writes the same.';
+
+--
+-- Name: audit_flush(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_flush() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+declare
+  v_txid xid8 := pg_current_xact_id();
+  v_at timestamptz := clock_timestamp();
+  v_at_text text := to_json(v_at) #>> '{}';
+  v_db_role text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  v_drafts audit_draft[];
+  v_kinds text[];
+  v_run bigint := 1;
+  v_runs bigint;
+begin
+  with pending as (
+    delete from audit_pending where txid = v_txid returning *
+  ), turned as (
+    select p.*, p.context is distinct from lag(p.context) over w as is_turn
+    from pending p window w as (partition by p.kind, p.aggregate_id, case when p.aggregate_id is null then p.change_no end order by p.change_no)
+  ), counted as (
+    select t.*, count(*) filter (where t.is_turn) over w as run
+    from turned t window w as (partition by t.kind, t.aggregate_id, case when t.aggregate_id is null then t.change_no end order by t.change_no)
+  ), draft as (
+    select c.kind, c.aggregate_id, c.run, bool_or(c.is_birth) as is_birth, c.context, string_agg(c.changes, ',' order by c.change_no) as changes
+    from counted c group by c.kind, c.aggregate_id, case when c.aggregate_id is null then c.change_no end, c.run, c.context
+  )
+  select array_agg(row(d.*)::audit_draft order by d.kind, d.aggregate_id), max(d.run),
+    array_agg(distinct d.kind) filter (where d.aggregate_id is not null and not d.is_birth)
+  into v_drafts, v_runs, v_kinds from draft d;
+
+  while v_run <= v_runs loop
+    insert into audit_entry (at, txid, kind, aggregate_id, seq, actor, body, hash)
+    select v_at, v_txid, d.kind, d.aggregate_id, b.seq, d.context ->> 'actor', b.body, sha256(convert_to(b.body, 'UTF8'))
+    from unnest(v_drafts) d
+    cross join lateral (
+      select s.seq, audit_body(d, s.seq, v_at_text, v_txid, v_db_role) as body
+      from (select case when d.aggregate_id is not null then 1::bigint end as seq) s offset 0
+    ) b
+    where d.run = v_run and (d.is_birth or d.aggregate_id is null);
+
+    if 'order' = any (v_kinds) then perform audit_append_order(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
+    if 'product' = any (v_kinds) then perform audit_append_product(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
+    if 'customer' = any (v_kinds) then perform audit_append_customer(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
+    if 'key' = any (v_kinds) then perform audit_append_key(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
+    v_run := v_run + 1;
+  end loop;
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.audit_flush() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_flush(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_flush() IS 'Turns what a transaction changed into its audit entries, when it commits.';
+
+--
+-- Name: audit_last(text, text, timestamp with time zone); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) RETURNS TABLE(seq bigint, hash bytea)
+    LANGUAGE sql STABLE
+    AS $$
+  select e.seq, e.hash from audit_entry e
+  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= coalesce(p_from - interval '1 day', '-infinity')
+  order by e.seq desc limit 1
+$$;
+
+ALTER FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) IS 'The newest entry of a chain, for heads that are not on their row.';
+
+--
+-- Name: audit_make_partitions(date, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_month timestamptz;
+  v_end timestamptz;
+  v_name text;
+  v_made int := 0;
+begin
+  for i in 0 .. p_months - 1 loop
+    v_month := (date_trunc('month', p_from) + make_interval(months => i)) at time zone 'utc';
+    v_end := (date_trunc('month', p_from) + make_interval(months => i + 1)) at time zone 'utc';
+    v_name := 'audit_entry_' || to_char(v_month at time zone 'utc', 'YYYY_MM');
+    continue when to_regclass(v_name) is not null
+      -- Its rows are kept where they are; the month has no partition of its own then.
+      or exists (select from audit_entry_default where at >= v_month and at < v_end);
+    execute format('create table %I (like audit_entry including defaults including constraints) with (toast_tuple_target = 8160)', v_name);
+    execute format('comment on table %I is %L', v_name, 'Audit entries of one month.');
+    execute format('create trigger audit_entry_no_truncate before truncate on %I for each statement execute function refuse_rewriting()', v_name);
+    execute format('create unique index %I on %I (kind, aggregate_id, seq)', v_name || '_link_once', v_name);
+    execute format('alter table audit_entry attach partition %I for values from (%L) to (%L)', v_name, v_month, v_end);
+    v_made := v_made + 1;
+  end loop;
+  return v_made;
+end
+$$;
+
+ALTER FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_make_partitions(p_from date, p_months integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) IS 'Makes the partitions of so many months that have none yet. Returns how many it made.';
+
+--
+-- Name: audit_root(text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $_$
+begin
+  execute format($append$
+    create or replace function %1$I(p_drafts audit_draft[], p_run bigint, p_at timestamptz, p_at_text text, p_txid xid8, p_db_role text) returns void
+    language plpgsql as $body$
+    begin
+      with draft as (
+        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = %3$L and d.run = p_run and not d.is_birth
+      ), head as (
+        select r.%4$I::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from %2$I r
+        where r.%4$I = any (array(select aggregate_id from draft)::%5$s[]) order by r.%4$I for no key update
+      ), link as (
+        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from draft d left join head h on h.id = d.aggregate_id
+        left join lateral audit_last(%3$L, d.aggregate_id, h.created_at) l on h.seq is null
+      ), written as (
+        insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
+        select p_at, p_txid, %3$L, k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
+          sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        returning aggregate_id, seq, hash
+      )
+      update %2$I r set audit_seq = w.seq, audit_hash = w.hash from written w where r.%4$I = w.aggregate_id::%5$s;
+    end
+    $body$
+  $append$, 'audit_append_' || p_kind, p_table, p_kind, p_id,
+    (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = p_table::regclass and attname = p_id));
+  execute format('comment on function %I is %L', 'audit_append_' || p_kind, format('Adds entries to the chains of %s.', p_table));
+  execute format('revoke execute on function %I from public', 'audit_append_' || p_kind);
+end
+$_$;
+
+ALTER FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_root(p_table text, p_kind text, p_id text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) IS 'Makes the function that appends to the chains of one kind of aggregate.';
+
+--
+-- Name: audit_watch(text, text, text, text[], text[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[] DEFAULT '{}'::text[], p_digested text[] DEFAULT '{}'::text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $_$
+declare
+  -- Below, @ stands for the row's name: n, new, or o, old.
+  v_id text := case when p_aggregate is null then 'null::text' else format('@.%I::text', p_aggregate) end;
+  v_columns text[];
+  v_row text;
+  v_key text;
+  v_join text;
+  v_changed text;
+  v_differs text;
+  v_note text;
+begin
+  with watched as (
+    select a.attnum, quote_ident(a.attname) as name, '"' || a.attname || '":' as label, a.attnum = any (k.conkey) as is_key,
+      -- Exact whoever reads it: 64-bit numbers and amounts as text, bytes as hex, spans in seconds.
+      format(case when a.attname = any (p_digested) then 'encode(sha256(@.%I), ''hex'')'
+                  when a.atttypid in ('bigint'::regtype, 'numeric'::regtype) then '@.%I::text'
+                  when a.atttypid = 'bytea'::regtype then 'encode(@.%I, ''hex'')'
+                  when a.atttypid = 'interval'::regtype then 'extract(epoch from @.%I)::text'
+                  else '@.%I' end, a.attname) as value
+    from pg_attribute a join pg_constraint k on k.conrelid = a.attrelid and k.contype = 'p'
+    where a.attrelid = p_table::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (p_ignored)
+  )
+  select array_agg(name::text order by attnum),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum),
+    string_agg(format('%L || to_json(coalesce(n.%s, o.%2$s))', label, name), ' || '','' || ' order by attnum) filter (where is_key),
+    string_agg(format('n.%s = o.%1$s', name), ' and ' order by attnum) filter (where is_key),
+    string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
+      ', ' order by attnum),
+    string_agg(format('n.%s is distinct from o.%1$s', name), ' or ' order by attnum)
+  into v_columns, v_row, v_key, v_join, v_changed, v_differs
+  from watched;
+
+  v_note := format($note$
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then %L else %L end, c.id, %s, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from $note$, p_table, p_kind, case when 'audit_seq' = any (p_ignored) then 'tg_op = ''INSERT''' else 'false' end);
+
+  execute format($trigger$
+    create or replace function %I() returns trigger
+    language plpgsql security definer set search_path = holdfast, pg_catalog set timezone = 'UTC' as $capture$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then %s (
+          select %s as id, string_agg('{"table":"%s","op":"INSERT","new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select %s) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then %2$s (
+          select coalesce(%3$s, %6$s) as id, string_agg('{"table":"%4$s","op":"UPDATE","key":{' || %8$s
+            || '},"old":{' || concat_ws(',', %10$s) || '},"new":{' || concat_ws(',', %11$s) || '}}', ',') as changes
+          from old_rows o full join new_rows n on %9$s
+          where %12$s group by 1
+        ) c where c.changes is not null;
+      else %2$s (
+          select %6$s as id, string_agg('{"table":"%4$s","op":"DELETE","old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select %7$s) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $capture$
+  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_row, '@', 'n'),
+    replace(v_id, '@', 'o'), replace(v_row, '@', 'o'), v_key, v_join, replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
+  execute format('comment on function %I is %L', 'audit_' || p_table, format('Notes every change to %s for the audit.', p_table));
+  execute format('revoke execute on function %I from public', 'audit_' || p_table);
+
+  if not exists (select from audit_scope s where s.table_name = p_table) then
+    execute format('create trigger %1$I after insert on %2$I referencing new table as new_rows for each statement execute function %3$I()',
+      p_table || '_audit_insert', p_table, 'audit_' || p_table);
+    execute format('create trigger %1$I after update on %2$I referencing old table as old_rows new table as new_rows for each statement execute function %3$I()',
+      p_table || '_audit_update', p_table, 'audit_' || p_table);
+    execute format('create trigger %1$I after delete on %2$I referencing old table as old_rows for each statement execute function %3$I()',
+      p_table || '_audit_delete', p_table, 'audit_' || p_table);
+    execute format('create trigger %1$I before truncate on %2$I for each statement execute function refuse_truncate()',
+      p_table || '_audit_truncate', p_table);
+  end if;
+  insert into audit_scope (table_name, kind, columns, ignored) values (p_table, p_kind, v_columns, p_ignored)
+  on conflict (table_name) do update set kind = excluded.kind, columns = excluded.columns, ignored = excluded.ignored;
+end
+$_$;
+
+ALTER FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) IS 'Has every change to a table audited from now on.';
 
 --
 -- Name: decide_in_order(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -425,6 +928,26 @@ ALTER FUNCTION holdfast.move_version() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.move_version() IS 'version and updated_at are the database''s own: one step per update, and time never goes back.';
 
 --
+-- Name: no_actor(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.no_actor() RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception 'audit: nobody is named as the actor of this change' using errcode = 'HF006';
+end
+$$;
+
+ALTER FUNCTION holdfast.no_actor() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION no_actor(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.no_actor() IS 'Refuses a write by nobody.';
+
+--
 -- Name: note_status_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -507,6 +1030,34 @@ ALTER FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint
 COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
 
 --
+-- Name: refuse_rewriting(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refuse_rewriting() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception '%: history is not rewritten', tg_table_name using errcode = 'HF007';
+end
+$$;
+
+ALTER FUNCTION holdfast.refuse_rewriting() OWNER TO holdfast_owner;
+
+--
+-- Name: refuse_truncate(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refuse_truncate() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception '%: rows would go without a trace', tg_table_name using errcode = 'HF009';
+end
+$$;
+
+ALTER FUNCTION holdfast.refuse_truncate() OWNER TO holdfast_owner;
+
+--
 -- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -568,6 +1119,145 @@ ALTER TABLE holdfast.address_pool ALTER COLUMN pool_no ADD GENERATED ALWAYS AS I
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: audit_entry; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_entry (
+    entry_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    txid xid8 NOT NULL,
+    kind text NOT NULL,
+    aggregate_id text,
+    seq bigint,
+    prev_hash bytea,
+    actor text NOT NULL,
+    body text NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
+    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
+    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
+    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
+)
+PARTITION BY RANGE (at);
+
+ALTER TABLE holdfast.audit_entry OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_entry; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_entry IS 'One row per aggregate and transaction, or per statement for stock and rules: body says who changed what, hash = SHA-256(prev_hash || body). Append-only, a partition per month.';
+
+--
+-- Name: audit_entry_default; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_entry_default (
+    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
+    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
+    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
+    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
+    aggregate_id text,
+    seq bigint,
+    prev_hash bytea,
+    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
+    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
+    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
+    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
+    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
+    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
+    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
+)
+WITH (toast_tuple_target='8160');
+
+ALTER TABLE holdfast.audit_entry_default OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_entry_default; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_entry_default IS 'Entries of a month that has no partition yet: nothing is lost for want of one.';
+
+--
+-- Name: audit_entry_entry_id_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.audit_entry ALTER COLUMN entry_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.audit_entry_entry_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: audit_pending; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNLOGGED TABLE holdfast.audit_pending (
+    txid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    change_no bigint NOT NULL,
+    kind text NOT NULL,
+    aggregate_id text,
+    is_birth boolean NOT NULL,
+    is_first boolean NOT NULL,
+    context jsonb NOT NULL,
+    changes text NOT NULL,
+    CONSTRAINT audit_pending_change_positive CHECK ((change_no > 0))
+);
+
+ALTER TABLE holdfast.audit_pending OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_pending; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_pending IS 'What this transaction changed so far, one row per statement and aggregate; becomes entries when it commits.';
+
+--
+-- Name: audit_pending_change_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.audit_pending ALTER COLUMN change_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.audit_pending_change_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: audit_scope; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_scope (
+    table_name text NOT NULL,
+    kind text,
+    columns text[],
+    ignored text[],
+    reason text,
+    CONSTRAINT audit_scope_decided CHECK ((((kind IS NULL) = (columns IS NULL)) AND ((kind IS NULL) = (ignored IS NULL)) AND ((kind IS NULL) = (reason IS NOT NULL)))),
+    CONSTRAINT audit_scope_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_scope_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 300)))
+);
+
+ALTER TABLE holdfast.audit_scope OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_scope; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_scope IS 'Every table, and what of it is audited, or why it is not. audit_watch writes it.';
 
 --
 -- Name: chain_block; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -725,6 +1415,10 @@ COMMENT ON TABLE holdfast.currency IS 'Money the shop knows: fiat it prices in, 
 CREATE TABLE holdfast.customer (
     user_id bigint NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    audit_seq bigint,
+    audit_hash bytea,
+    CONSTRAINT customer_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
+    CONSTRAINT customer_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT customer_id_positive CHECK ((user_id > 0))
 );
 
@@ -835,7 +1529,11 @@ CREATE TABLE holdfast.orders (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    audit_seq bigint,
+    audit_hash bytea,
     CONSTRAINT orders_address_sealed_length CHECK (((octet_length(address_sealed) >= 29) AND (octet_length(address_sealed) <= 4096))),
+    CONSTRAINT orders_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
+    CONSTRAINT orders_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT orders_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['customer'::text, 'admin'::text, 'expired'::text, 'underpaid'::text, 'out_of_stock'::text, 'fraud'::text]))),
     CONSTRAINT orders_cancelled_has_reason CHECK (((status = 'cancelled'::text) = (cancel_reason IS NOT NULL))),
     CONSTRAINT orders_generation_not_negative CHECK ((generation >= 0)),
@@ -1228,7 +1926,11 @@ CREATE TABLE holdfast.payment_key (
     ciphertext bytea NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     sealed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    audit_seq bigint,
+    audit_hash bytea,
     CONSTRAINT payment_key_address_canonical CHECK ((((char_length(address) >= 1) AND (char_length(address) <= 128)) AND ((asset <> 'ETH'::text) OR (address ~ '^0x[0-9a-f]{40}$'::text)))),
+    CONSTRAINT payment_key_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
+    CONSTRAINT payment_key_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT payment_key_ciphertext_length CHECK (((octet_length(ciphertext) >= 32) AND (octet_length(ciphertext) <= 64))),
     CONSTRAINT payment_key_envelope_positive CHECK ((envelope_version > 0)),
     CONSTRAINT payment_key_format CHECK ((format_version = 1)),
@@ -1276,6 +1978,10 @@ CREATE TABLE holdfast.product (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    audit_seq bigint,
+    audit_hash bytea,
+    CONSTRAINT product_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
+    CONSTRAINT product_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT product_id_shape CHECK ((product_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
     CONSTRAINT product_name_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
     CONSTRAINT product_price_not_negative CHECK ((unit_price >= (0)::numeric)),
@@ -1454,6 +2160,12 @@ ALTER TABLE holdfast.workflow_start OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.workflow_start IS 'Orders whose workflow is still to be started. Urgency 0: a payment or a command waits for it.';
 
 --
+-- Name: audit_entry_default; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_default DEFAULT;
+
+--
 -- Name: address_pool address_pool_key_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1473,6 +2185,34 @@ ALTER TABLE ONLY holdfast.address_pool
 
 ALTER TABLE ONLY holdfast.address_pool
     ADD CONSTRAINT address_pool_pk PRIMARY KEY (network, address);
+
+--
+-- Name: audit_entry audit_entry_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry
+    ADD CONSTRAINT audit_entry_pk PRIMARY KEY (entry_id, at);
+
+--
+-- Name: audit_entry_default audit_entry_default_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry_default
+    ADD CONSTRAINT audit_entry_default_pkey PRIMARY KEY (entry_id, at);
+
+--
+-- Name: audit_pending audit_pending_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_pending
+    ADD CONSTRAINT audit_pending_pk PRIMARY KEY (txid, change_no);
+
+--
+-- Name: audit_scope audit_scope_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_scope
+    ADD CONSTRAINT audit_scope_pk PRIMARY KEY (table_name);
 
 --
 -- Name: chain_block chain_block_hash_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -1768,6 +2508,24 @@ ALTER TABLE ONLY holdfast.workflow_start
 CREATE INDEX address_pool_free ON holdfast.address_pool USING btree (network, asset, pool_no) WHERE (leased_at IS NULL);
 
 --
+-- Name: audit_entry_default_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX audit_entry_default_link_once ON holdfast.audit_entry_default USING btree (kind, aggregate_id, seq);
+
+--
+-- Name: audit_entry_to_seal; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX audit_entry_to_seal ON ONLY holdfast.audit_entry USING btree (txid, entry_id);
+
+--
+-- Name: audit_entry_default_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX audit_entry_default_txid_entry_id_idx ON holdfast.audit_entry_default USING btree (txid, entry_id);
+
+--
 -- Name: chain_output_by_block; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1810,22 +2568,22 @@ CREATE INDEX order_wake_due ON holdfast.order_wake USING btree (next_at) WHERE (
 CREATE INDEX orders_by_customer ON holdfast.orders USING btree (user_id, created_at DESC, order_id DESC);
 
 --
--- Name: orders_to_ship; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+-- Name: orders_by_status; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE INDEX orders_to_ship ON holdfast.orders USING btree (created_at, order_id) WHERE (status = 'processing'::text);
+CREATE INDEX orders_by_status ON holdfast.orders USING btree (status, created_at DESC, order_id DESC);
+
+--
+-- Name: orders_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX orders_by_time ON holdfast.orders USING btree (created_at DESC, order_id DESC);
 
 --
 -- Name: payment_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE INDEX payment_by_order ON holdfast.payment USING btree (order_id);
-
---
--- Name: payment_key_by_epoch; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE INDEX payment_key_by_epoch ON holdfast.payment_key USING btree (epoch_id);
 
 --
 -- Name: payment_report_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -1858,10 +2616,46 @@ CREATE INDEX reservation_expiry ON holdfast.reservation USING btree (expires_at)
 CREATE INDEX workflow_start_due ON holdfast.workflow_start USING btree (urgency, quote_ends_at) WHERE (dead_reason IS NULL);
 
 --
+-- Name: audit_entry_default_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_default_pkey;
+
+--
+-- Name: audit_entry_default_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_default_txid_entry_id_idx;
+
+--
 -- Name: address_pool address_pool_guard_lease; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE TRIGGER address_pool_guard_lease BEFORE UPDATE ON holdfast.address_pool FOR EACH ROW EXECUTE FUNCTION holdfast.guard_address_lease();
+
+--
+-- Name: audit_entry audit_entry_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE ON holdfast.audit_entry FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: audit_entry audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: audit_entry_default audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_default FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: audit_pending audit_pending_flush; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE CONSTRAINT TRIGGER audit_pending_flush AFTER INSERT ON holdfast.audit_pending DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_first) EXECUTE FUNCTION holdfast.audit_flush();
 
 --
 -- Name: orders orders_guard_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -1898,6 +2692,18 @@ CREATE TRIGGER payment_version BEFORE UPDATE ON holdfast.payment FOR EACH ROW EX
 --
 
 CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
+
+--
+-- Name: stock_movement stock_movement_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER stock_movement_append_only BEFORE DELETE OR UPDATE ON holdfast.stock_movement FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: stock_movement stock_movement_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER stock_movement_no_truncate BEFORE TRUNCATE ON holdfast.stock_movement FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
 
 --
 -- Name: address_pool address_pool_key_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -2143,11 +2949,91 @@ GRANT USAGE ON SCHEMA holdfast TO auditor;
 GRANT USAGE ON SCHEMA holdfast TO analytics;
 
 --
+-- Name: TYPE audit_draft; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON TYPE holdfast.audit_draft FROM PUBLIC;
+
+--
 -- Name: FUNCTION accept_orders(p_orders jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) TO app_api;
+
+--
+-- Name: FUNCTION actor_of(p_aggregate_id text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) TO app_worker;
+
+--
+-- Name: FUNCTION actor_text(p_context jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.actor_text(p_context jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_append_key(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_append_order(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_append_product(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_flush(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_flush() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_make_partitions(p_from date, p_months integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) TO audit_sealer;
+
+--
+-- Name: FUNCTION audit_root(p_table text, p_kind text, p_id text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION decide_in_order(p_wanted jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2195,6 +3081,12 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.move_version() FROM PUBLIC;
 
 --
+-- Name: FUNCTION no_actor(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.no_actor() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_status_change(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2213,6 +3105,18 @@ GRANT ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], 
 
 REVOKE ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO app_api;
+
+--
+-- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refuse_rewriting() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_truncate(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refuse_truncate() FROM PUBLIC;
 
 --
 -- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -2253,6 +3157,20 @@ GRANT UPDATE(leased_by) ON TABLE holdfast.address_pool TO app_api;
 --
 
 GRANT UPDATE(leased_at) ON TABLE holdfast.address_pool TO app_api;
+
+--
+-- Name: TABLE audit_entry; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.audit_entry TO auditor;
+GRANT SELECT ON TABLE holdfast.audit_entry TO audit_sealer;
+
+--
+-- Name: TABLE audit_scope; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.audit_scope TO auditor;
+GRANT SELECT ON TABLE holdfast.audit_scope TO audit_sealer;
 
 --
 -- Name: TABLE chain_block; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -8,7 +8,7 @@ import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.
 import { actorOf, hasRole } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
-import { isTerminal, ORDER_STATUSES, type ActorRole } from '../domain/order.ts'
+import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
 import type { Logger } from '../telemetry.ts'
 import type { Call } from './call.ts'
@@ -83,9 +83,9 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
     const isOwnOnly = !seesEveryOrder(call.principal)
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
-    const scope = { ownerId: call.principal.userId ?? null, statuses: isOwnOnly ? [] : ORDER_STATUSES }
+    const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'everybody'
     const filter = { status, userId, createdFrom, createdBefore }
-    const rows = await listOrders(deps.database, scope, filter, pageOf({ limit, offset, cursor }, filter))
+    const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter))
     const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
     return { orders: page.map(summaryMessage), nextCursor }
   },

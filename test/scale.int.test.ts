@@ -1,0 +1,289 @@
+// A million orders of a million products: every statement that a caller or a relay waits for finds its rows by an
+// index. Each is run by the function that runs it in life; Postgres itself tells what it looked at.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { findVerdict } from '../src/db/accept.ts'
+import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
+import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
+import * as chain from '../src/db/chain.ts'
+import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
+import * as order from '../src/db/order.ts'
+import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
+import { openDatabase, type Database } from '../src/db/pool.ts'
+import * as read from '../src/db/read.ts'
+import { claimNotifications, deferNotifications, notificationsDelivered } from '../src/db/notification.ts'
+import * as relay from '../src/db/relay.ts'
+import { adjustStock, readStock } from '../src/db/stock.ts'
+import { ORDER_STATUSES } from '../src/domain/order.ts'
+import { buildLine, buildProposal } from './support/builder.ts'
+import { bulkOrder, loadBulk } from './support/bulk.ts'
+import { recordPlans, type Plan, type PlanRecorder } from './support/plan.ts'
+import { buildCommand, buildObservation, createTestShop, nextOf, runOf, SHIP, type TestShop } from './support/shop.ts'
+
+const SIZE = { products: 1_000_000, orders: 1_000_000 }
+const LOAD_WITHIN_MS = 300_000
+/** A table below this is read whole in no time. */
+const BIG_ROWS = 5_000
+/** More rows than any of these statements has to look at, far fewer than a big table has. */
+const FEW_ROWS = 2_500
+
+/** The newest hundredth of orders waits for payment, the one before for shipping; the third here has ended. */
+const [PENDING, PROCESSING, CANCELLED] = [SIZE.orders - 5_000, SIZE.orders - 15_000, 500_000]
+const BIG_BATCH = 64
+
+type Scene = TestShop & { keys: Database; watcher: Database }
+let scene: Scene
+let plans: PlanRecorder
+let bigTables: ReadonlySet<string>
+const used = new Set<string>()
+
+beforeAll(async () => {
+  const shop = await createTestShop()
+  await loadBulk(shop.test.url, SIZE)
+  plans = await recordPlans(shop.test, ['app_api', 'app_worker', 'app_keys', 'watcher'])
+  const open = (role: 'app_keys' | 'watcher') =>
+    openDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: `test-${role}` })
+  scene = { ...shop, keys: await open('app_keys'), watcher: await open('watcher') }
+  const rows = await shop.query<{ name: string }>(
+    `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${BIG_ROWS}`,
+  )
+  bigTables = new Set(rows.map(({ name }) => name))
+}, LOAD_WITHIN_MS)
+afterAll(async () => {
+  plans.stop()
+  await scene.keys.close()
+  await scene.watcher.close()
+  await scene.close()
+})
+
+const attempt = (actor = 'user:1') => ({
+  actor,
+  method: 'Test',
+  key: randomUUID(),
+  requestHash: randomBytes(32),
+  by: { actor, role: 'admin' as const },
+})
+const noFilter = { status: undefined, userId: undefined, createdFrom: undefined, createdBefore: undefined }
+const firstPage = { limit: 101, offset: 0, after: undefined }
+const list = (reach: read.Reach, filter: Partial<read.OrderFilter>, page: Partial<read.PageOf> = {}) =>
+  read.listOrders(scene.api, reach, { ...noFilter, ...filter }, { ...firstPage, ...page })
+const idOf = (number: number): string => bulkOrder(number).orderId
+const everyId = Array.from({ length: 500 }, (_, at) => idOf(1 + at * 1_999))
+const dayOf = (day: number): Date => new Date(Date.now() - day * 86_400_000)
+
+/** Each has rows to find. A statement that is asked with nothing to do would show no more than that. */
+const READS: Readonly<Record<string, () => Promise<unknown>>> = {
+  'one order': () => read.findOrder(scene.api, idOf(CANCELLED), { ownerId: null, statuses: ORDER_STATUSES }),
+  'how an order stands': () => read.findStanding(scene.api, idOf(7), { ownerId: bulkOrder(7).userId, statuses: [] }),
+  'what has moved of five hundred watched orders': () =>
+    read.findMoved(
+      scene.api,
+      everyId.map((orderId) => ({ orderId, version: 1n })),
+    ),
+  'a customer’s orders': () => list({ ownerId: 4_711n }, {}),
+  'a customer’s orders of one status': () => list({ ownerId: 4_711n }, { status: 'cancelled' }),
+  'a customer’s next page': () => list({ ownerId: 4_711n }, {}, { after: idOf(47_105) }),
+  'everybody’s orders': () => list('everybody', {}),
+  'everybody’s next page': () => list('everybody', {}, { after: idOf(500_000) }),
+  'everybody’s orders of one status': () => list('everybody', { status: 'processing' }),
+  'everybody’s orders of one status, the last page': () =>
+    list('everybody', { status: 'pending' }, { after: idOf(SIZE.orders - 9_950) }),
+  'everybody’s orders of a day': () => list('everybody', { createdFrom: dayOf(101), createdBefore: dayOf(100) }),
+  'everybody’s orders of one status and a day': () =>
+    list('everybody', { status: 'cancelled', createdFrom: dayOf(101), createdBefore: dayOf(100) }),
+  'one customer’s orders for an admin': () => list('everybody', { userId: 4_711n, createdBefore: dayOf(1) }),
+  'orders to ship': () => read.listOrdersToShip(scene.api, firstPage),
+  'orders to ship, the next page': () => read.listOrdersToShip(scene.api, { ...firstPage, after: idOf(PROCESSING) }),
+  'stock of a hundred products': () =>
+    readStock(
+      scene.api,
+      Array.from({ length: 100 }, (_, at) => `sku-${1 + at * 9_999}`),
+    ),
+  'one product': () => findProduct(scene.api, 'sku-500000'),
+  'products on sale': () => listProducts(scene.api, firstPage),
+  'products on sale, the next page': () => listProducts(scene.api, { ...firstPage, after: 'sku-500000' }),
+}
+
+const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
+  'an accepted order': () => scene.acceptor.accept(buildProposal({ userId: 4_711n, lines: linesFrom(1) })),
+  'a batch of accepted orders': () =>
+    Promise.all(
+      Array.from({ length: BIG_BATCH }, (_, at) =>
+        scene.acceptor.accept(buildProposal({ userId: BigInt(at + 1), lines: linesFrom(at * 5_003) })),
+      ),
+    ),
+  'an order that is short of stock, and its reclaim': async () => {
+    await scene.query('update stock set on_hand = reserved where product_id = $1', [scarce])
+    await scene.acceptor.accept(buildProposal({ lines: [buildLine({ productId: scarce })] }))
+  },
+  'an earlier answer': () => findVerdict(scene.api, { userId: 1n, key: randomUUID(), requestHash: randomBytes(32) }),
+  'leased addresses': () => leaseAddresses(scene.api, { ...ETHEREUM, holder: 'test', count: 256 }),
+  'a customer’s key': () => findCustomerKey(scene.api, 4_711n),
+  'a new customer’s key': () =>
+    insertCustomerKey(scene.api, 999_999_999n, { ringVersion: 1, wrappedKey: randomBytes(60) }),
+  'a correction of stock': () =>
+    adjustStock(
+      scene.api,
+      attempt(),
+      {
+        productId: 'sku-77',
+        change: { kind: 'delta', units: 1n },
+        actor: 'user:1',
+        reason: 'counted',
+        expectedVersion: undefined,
+      },
+      Number.POSITIVE_INFINITY,
+    ),
+  'a change of price': () =>
+    putProduct(
+      scene.api,
+      attempt(),
+      {
+        productId: 'sku-78',
+        name: 'Lamp',
+        unitPriceMinor: 1_300n,
+        currency: 'EUR',
+        isActive: true,
+        expectedVersion: undefined,
+      },
+      Number.POSITIVE_INFINITY,
+    ),
+  'a new delivery address': () => order.changeAddress(scene.api, idOf(PENDING), randomBytes(64), buildCommand()),
+  'a report, its assessment, and shipping': async () => {
+    const run = runOf(bulkOrder(PENDING + 1))
+    const seen = buildObservation(bulkOrder(PENDING + 1), { state: 'seen' })
+    await order.reserveStock(scene.worker, run.next())
+    await recordReport(scene.api, 'w1', [seen])
+    await assessPayments(scene.worker, run.next())
+    await recordReport(scene.api, 'w1', [nextOf(seen, { state: 'final' })])
+    await assessPayments(scene.worker, run.next())
+    await order.runCommand(scene.worker, run.next(), 'ship', buildCommand(SHIP))
+    await order.runCommand(scene.worker, run.next(), 'deliver', buildCommand({ ...SHIP, method: 'MarkDelivered' }))
+    await order.getOrderState(scene.worker, idOf(PENDING + 1))
+  },
+  'a cancellation': async () => {
+    const run = runOf(bulkOrder(PENDING + 2))
+    await order.runCommand(scene.worker, run.next(), 'cancel', buildCommand())
+    await recordReport(scene.api, 'w1', [buildObservation(bulkOrder(PENDING + 2))])
+    await assessLatePayments(scene.worker, idOf(PENDING + 2))
+  },
+  'an expiry asked for by its run': () => order.expireOrder(scene.worker, runOf(bulkOrder(PENDING + 3)).next()),
+  'an undone hold': () => order.releaseStock(scene.worker, runOf(bulkOrder(PENDING + 4)).next()),
+}
+
+const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
+  'starts to be made': async () => {
+    const [first, second] = await relay.claimStarts(scene.worker, 'test', 100)
+    await read.findStart(scene.api, first?.orderId ?? '')
+    await relay.deleteStarts(scene.worker, 'test', [first?.orderId ?? ''])
+    await relay.deferStart(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
+  },
+  'wakes to be sent': async () => {
+    const [first, second] = await relay.claimWakes(scene.worker, 'test', 100)
+    await relay.wakesSent(scene.worker, 'test', [first?.orderId ?? ''])
+    await relay.deferWake(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
+  },
+  'changes to be told': async () => {
+    const [first, second] = await claimNotifications(scene.worker, 'test', 100, 'log')
+    await notificationsDelivered(scene.worker, 'test', [first?.notificationId ?? 0n])
+    const notificationId = second?.notificationId ?? 0n
+    await deferNotifications(scene.worker, 'test', [{ notificationId, delayMs: 1_000, deadReason: null }])
+  },
+  'the hold sweep': () => relay.runHoldSweep(scene.worker, 'test'),
+  'the backlog': () => Promise.all([relay.findBacklog(scene.worker), read.countStarts(scene.api, 10_000)]),
+  'keys to be retired': async () => {
+    const due = await findDueRetirements(scene.keys, 32)
+    const renewed = due.map((each) => ({ ...each, envelopeVersion: each.envelopeVersion + 1 }))
+    await renewKeys(scene.keys, due[0]?.epochId ?? '', renewed.slice(0, 1))
+    await readRetireBacklog(scene.keys)
+  },
+  'free addresses': () => countFreeAddresses(scene.keys, ETHEREUM.network, ETHEREUM.asset),
+  'a block of the chain, and one that is lost again': async () => {
+    const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)
+    const height = (cursor?.scannedHeight ?? 0) + 1
+    const block = { height, hash: '0xnew', parentHash: '0xold', minedAt: new Date() }
+    const { asset, address, amountDue: amount } = bulkOrder(PENDING + 5)
+    const transfers = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
+    const moved = await chain.appendBlock(scene.watcher, ETHEREUM.network, { ...block, transfers }, 12)
+    await chain.findDueReports(scene.watcher, ETHEREUM.network, 8)
+    await chain.countReports(scene.watcher, ETHEREUM.network)
+    const tip = { height, hash: block.hash }
+    await chain.stampStatus(scene.watcher, ETHEREUM.network, { tip, askedAt: new Date(), isCurrent: true })
+    await chain.rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
+  },
+}
+
+/** Indexes that no caller and no relay waits for, and who needs them. */
+const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
+  audit_checkpoint_by_txid: 'the sealer, which goes on after its last checkpoint',
+  audit_entry_to_seal: 'the sealer, which reads on in the order of transactions',
+}
+
+/** Which index each of these stands on, for the report of what they cost without. */
+const SERVED_BY: Readonly<Record<string, string>> = {
+  'a customer’s orders': 'orders_by_customer',
+  'everybody’s orders': 'orders_by_time',
+  'everybody’s orders of one status, the last page': 'orders_by_status',
+  'orders to ship': 'orders_by_status',
+  'stock of a hundred products': 'stock_pk',
+  'one product': 'product_pk',
+}
+
+/** The planner then does without, as if the index had never been made. */
+const hide = (index: string, isHidden: boolean) =>
+  scene.query(`update pg_index set indisvalid = not $2::boolean where indexrelid = ('holdfast.' || $1)::regclass`, [
+    index,
+    isHidden,
+  ])
+
+const ETHEREUM = { network: 'ethereum', asset: 'ETH' } as const
+/** The product of an order that may expire. */
+const scarce = `sku-${1 + ((PENDING - 10) % SIZE.products)}`
+const linesFrom = (number: number) =>
+  [1, 2, 3].map((at) => buildLine({ productId: `sku-${1 + ((number + at * 10) % SIZE.products)}` }))
+
+/** Scans of a big table that are no search by a condition, or that found far more than was wanted. */
+const wasteOf = (found: readonly Plan[], mayRead = FEW_ROWS): string[] =>
+  found.flatMap(({ query, scans }) =>
+    scans
+      .filter(({ table, index, rows }) => bigTables.has(table) && (index === undefined || rows > mayRead))
+      .map(({ table, index, rows }) => `${rows} rows of ${table} by ${index ?? 'reading it whole'}: ${query}`),
+  )
+
+describe.each([
+  ['a read', READS],
+  ['a write', WRITES],
+  ['a duty', DUTIES],
+])('%s finds its rows by an index:', (_kind, all) => {
+  test.each(Object.keys(all))('%s', async (name) => {
+    const found = await plans.during(all[name] ?? (async () => undefined))
+    expect(found).not.toEqual([])
+    for (const { index } of found.flatMap(({ scans }) => scans)) if (index !== undefined) used.add(index)
+    expect(wasteOf(found)).toEqual([])
+  })
+})
+
+test('each index that is no key serves one of them', async () => {
+  const indexes = await scene.query<{ name: string }>(
+    `select c.relname as name from pg_index i join pg_class c on c.oid = i.indexrelid
+     where c.relnamespace = 'holdfast'::regnamespace and not i.indisunique and not c.relispartition order by 1`,
+  )
+  const idle = indexes.map(({ name }) => name).filter((name) => !used.has(name) && !(name in SERVE_ELSEWHERE))
+  expect(idle).toEqual([])
+})
+
+describe('without its index', () => {
+  test.each(Object.entries(SERVED_BY))('%s costs at least twice the blocks', async (name, index) => {
+    const blocksOf = async (): Promise<number> =>
+      (await plans.during(READS[name] ?? DUTIES[name] ?? (async () => undefined))).reduce(
+        (sum, { blocks }) => sum + blocks,
+        0,
+      )
+    const [before] = [await blocksOf()]
+    await hide(index, true)
+    const after = await blocksOf().finally(async () => void (await hide(index, false)))
+    process.stderr.write(`${index}: ${before} blocks with it, ${after} without\n`)
+    expect(after).toBeGreaterThanOrEqual(2 * before)
+  })
+})
