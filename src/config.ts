@@ -127,6 +127,21 @@ const WATCHER = z.object({
   HOLDFAST_MAX_BLOCK_AGE_MS: durationMs.optional(),
 })
 
+/** The unsealed window that docs/operations.md states. */
+const MAX_SEAL_EVERY_MS = 5_000
+
+const SEALER = z.object({
+  ...base,
+  ...databaseLogin,
+  DATABASE_POOL: z.coerce.number().int().min(1).max(2).default(2),
+  HOLDFAST_METRICS_PORT: port.default(9472),
+  HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_SEAL_KEY_FILE: z.string().min(1),
+  HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1),
+  HOLDFAST_AUDIT_FILE: z.string().min(1),
+  HOLDFAST_SEAL_EVERY_MS: durationMs.max(MAX_SEAL_EVERY_MS).default(2_000),
+})
+
 const MIGRATE = z.object({ ...base, ...databaseLogin })
 
 /** Who starts a development stack. tools/setup.mjs says where the programs are. */
@@ -152,6 +167,7 @@ const SCHEMAS = {
   worker: WORKER,
   keys: KEYS,
   watcher: WATCHER,
+  sealer: SEALER,
   migrate: MIGRATE,
   stack: STACK,
   cli: CLI,
@@ -194,7 +210,7 @@ export function variablesOf(process_: ProcessName): Variable[] {
 
 /** What the environment says to the processes of a stack: variables that they read, to be passed on to them. */
 export function findSettings(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
-  const known = new Set([API, WORKER, KEYS, WATCHER].flatMap((schema) => Object.keys(schema.shape)))
+  const known = new Set([API, WORKER, KEYS, WATCHER, SEALER].flatMap((schema) => Object.keys(schema.shape)))
   const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
   return Object.fromEntries(given.filter(([name]) => name.startsWith('HOLDFAST_') && known.has(name)))
 }

@@ -9,7 +9,7 @@ import { ASSETS } from '../src/domain/payment.ts'
 import { findSources, readSource, ROOT } from './support/source.ts'
 
 const readme = readSource('README.md')
-const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'migrate'] as const
+const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const
 
 /** Name -> who reads it and its defaults, as the table writes them; variables that every asset has make one row. */
 function configurationRows(): string[] {

@@ -169,8 +169,8 @@ describe('a tree that grows', () => {
     const leaves = leavesFor([TILE_WIDTH * TILE_WIDTH + 3])
     const tree = treeOf(leaves, [1, 255, 256, leaves.length - 512])
     expect(edgeOf(leaves.length)).toEqual([
-      { level: 0, no: 256 },
-      { level: 2, no: 0 },
+      { level: 0, no: 256, width: 3 },
+      { level: 2, no: 0, width: 1 },
     ])
     const partial = [...tree.tiles.values()].filter(({ hashes }) => hashes.length < TILE_WIDTH)
     expect(partial.map(({ level, hashes }) => [level, hashes.length])).toEqual([

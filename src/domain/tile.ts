@@ -20,11 +20,12 @@ export function placeOf({ level, index }: Subtree): TileId & { from: number; cou
   return { level: tileLevel, no, from: first - no * TILE_WIDTH, count }
 }
 
-/** The tiles at the growing edge of a tree; a level whose last tile is full has none. */
-export function edgeOf(size: number): TileId[] {
-  const edge: TileId[] = []
+/** The tiles at the growing edge of a tree and how many hashes they hold; a level whose last tile is full has none. */
+export function edgeOf(size: number): (TileId & { width: number })[] {
+  const edge: (TileId & { width: number })[] = []
   for (let level = 0, count = size; count > 0; level += 1, count = Math.floor(count / TILE_WIDTH)) {
-    if (count % TILE_WIDTH > 0) edge.push({ level, no: Math.floor(count / TILE_WIDTH) })
+    const width = count % TILE_WIDTH
+    if (width > 0) edge.push({ level, no: Math.floor(count / TILE_WIDTH), width })
   }
   return edge
 }

@@ -1,0 +1,55 @@
+// Every link of every chain: each entry names the hash of the one before it, none is left out, and the newest is the one
+// that the aggregate's own row has as its head. Checking only the ends would miss what was replaced between them.
+
+import { readHeads, readLinks, type Head, type Link } from '../db/audit_verify.ts'
+import type { AuditDb } from '../db/audit_seal.ts'
+import type { Report } from './finding.ts'
+
+const PAGE = 1_000
+
+export type ChainOptions = {
+  database: AuditDb
+  report: Report
+  /** Entries were purged: a chain may begin later than with its first. */
+  isPurged: boolean
+}
+
+/** @returns how many chains there are */
+export async function verifyChains({ database, report, isPurged }: ChainOptions): Promise<number> {
+  let chains = 0
+  let before: Link | undefined
+  for await (const page of readLinks(database, PAGE)) {
+    const ends: Link[] = []
+    for (const link of page) {
+      const isSame = before?.kind === link.kind && before.aggregateId === link.aggregateId
+      if (!isSame) chains += 1
+      if (!isSame && before !== undefined) ends.push(before)
+      if (!isLinked(link, isSame ? before : undefined, isPurged)) report({ check: 'link', ...placeOf(link) })
+      before = link
+    }
+    await verifyHeads(database, ends, report)
+  }
+  await verifyHeads(database, before === undefined ? [] : [before], report)
+  return chains
+}
+
+function isLinked(link: Link, before: Link | undefined, isPurged: boolean): boolean {
+  if (before === undefined) return link.seq === 1n ? link.prevHash === null : isPurged
+  return link.seq === before.seq + 1n && link.prevHash !== null && link.prevHash.equals(before.hash)
+}
+
+/** The rows are read in the same statement as their newest entries: a chain that has grown meanwhile is no finding. */
+async function verifyHeads(database: AuditDb, ends: readonly Link[], report: Report): Promise<void> {
+  if (ends.length === 0) return
+  const heads = new Map((await readHeads(database, ends)).map((head) => [`${head.kind} ${head.aggregateId}`, head]))
+  for (const end of ends) {
+    const head = heads.get(`${end.kind} ${end.aggregateId}`)
+    if (head === undefined) report({ check: 'row_missing', ...placeOf(end) })
+    else if (!isNewest(head)) report({ check: 'head', ...placeOf(end) })
+  }
+}
+
+const isNewest = ({ seq, hash, lastSeq, lastHash }: Head): boolean =>
+  seq === null ? hash === null && lastSeq === 1n : seq === lastSeq && hash !== null && lastHash?.equals(hash) === true
+
+const placeOf = ({ entryId, kind, aggregateId, seq }: Link) => ({ entryId, kind, aggregateId, seq })

@@ -1,0 +1,250 @@
+// Sealing on a real Postgres as its own role, with a real file: what is sealed, when, and when not.
+
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import pg from 'pg'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestSealer, PUT_ENTRIES, type TestSealer } from '../../test/support/sealing.ts'
+import { listLeaves, storeCheckpoint } from '../db/audit_seal.ts'
+import { NOTHING_SEALED, rangeOf, type Checkpoint } from '../domain/checkpoint.ts'
+import { hashOf } from '../domain/merkle.ts'
+import { grow, subtreeReader, tileMap } from '../domain/tile.ts'
+import { checkpointHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
+import { adoptRestored, SealRefused, sealTurn } from './seal.ts'
+import { readWitness } from './witness.ts'
+
+let test: TestDatabase
+let sealing: TestSealer
+beforeEach(async () => {
+  test = await createTestDatabase()
+  sealing = await createTestSealer(test)
+})
+afterEach(async () => {
+  await sealing.close()
+  await test.drop()
+})
+
+const put = (entries: number, txid: bigint | null = null) => test.query(PUT_ENTRIES, [entries, txid])
+
+async function inFile(path = sealing.file): Promise<Checkpoint[]> {
+  const found: Checkpoint[] = []
+  for await (const checkpoint of readWitness(path)) found.push(checkpoint)
+  return found
+}
+
+/** As the superuser, whom no trigger stops. */
+const forge = (...texts: string[]) =>
+  test.query(`begin; set local session_replication_role = replica; ${texts.join('; ')}; commit`)
+
+async function expectClean(expected: { entries: number; unsealed?: number; abandoned?: number }): Promise<void> {
+  const { findings, entries, unsealed, abandoned } = await sealing.verify()
+  expect(findings).toEqual([])
+  expect({ entries, unsealed, abandoned }).toEqual({ unsealed: 0, abandoned: 0, ...expected })
+}
+
+const refusal = async (attempt: Promise<unknown>): Promise<string | undefined> =>
+  attempt.then(
+    () => undefined,
+    (error: unknown) => (error instanceof SealRefused ? error.reason : String(error)),
+  )
+
+describe('a turn', () => {
+  it('puts all that was committed under a signed root, in the database and in the file', async () => {
+    await put(3)
+    await put(2)
+    const sealed = await sealTurn(sealing.deps)
+    expect(sealed).toMatchObject({ no: 1, continues: 0, size: 5, previous: checkpointHash(undefined) })
+    const rows = await test.query<{ entryId: bigint; txid: string; hash: Buffer }>(
+      'select entry_id as "entryId", txid::text, hash from audit_entry order by entry_id',
+    )
+    const [a, b, c, d, e] = rows.map((row) => leafHash({ ...row, txid: BigInt(row.txid) })) as [Buffer, ...Buffer[]]
+    const node = (one?: Uint8Array, other?: Uint8Array) => nodeHash(one as Buffer, other as Buffer)
+    expect(sealed?.root).toBe(Buffer.from(node(node(node(a, b), node(c, d)), e)).toString('hex'))
+    expect(await inFile()).toEqual([sealed])
+    await expectClean({ entries: 5 })
+  })
+
+  it('seals nothing where there is nothing new', async () => {
+    expect(await sealTurn(sealing.deps)).toBeUndefined()
+    await put(1)
+    expect(await sealing.seal()).toBe(1)
+    expect(await sealing.seal()).toBe(0)
+    expect(await inFile()).toHaveLength(1)
+  })
+
+  it('leaves out what a transaction that is still open could come before', async () => {
+    const late = new pg.Client({ connectionString: test.url, options: '-c search_path=holdfast,pg_catalog' })
+    await late.connect()
+    try {
+      await late.query('begin')
+      await late.query(PUT_ENTRIES, [1, null])
+      await put(1)
+      expect(await sealing.seal()).toBe(0)
+      await expectClean({ entries: 1, unsealed: 1 })
+      await late.query('commit')
+    } finally {
+      await late.end()
+    }
+    expect(await sealing.seal()).toBe(1)
+    await expectClean({ entries: 2 })
+  })
+
+  it('cuts a backlog into checkpoints, and never a transaction', async () => {
+    await put(9_000)
+    for (let at = 0; at < 3; at += 1) await put(4_000)
+    expect(await sealing.seal()).toBe(3)
+    expect((await inFile()).map(({ size }) => size)).toEqual([9_000, 17_000, 21_000])
+    await expectClean({ entries: 21_000 })
+  })
+
+  it('is done once when two sealers are at the same one', async () => {
+    await put(10)
+    const results = await Promise.allSettled([sealTurn(sealing.deps), sealTurn(sealing.deps)])
+    expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    await put(1)
+    expect(await sealing.seal()).toBe(1)
+    await expectClean({ entries: 11 })
+  })
+})
+
+describe('the file', () => {
+  it('gets the line that a crash kept from it with the next turn', async () => {
+    await put(1)
+    const { append } = sealing.deps.witness
+    sealing.deps.witness.append = () => Promise.reject(new Error('killed'))
+    await expect(sealTurn(sealing.deps)).rejects.toThrow('killed')
+    sealing.deps.witness.append = append
+    await expectClean({ entries: 1 })
+    await sealing.reopen()
+    await put(1)
+    expect(await sealing.seal()).toBe(1)
+    expect((await inFile()).map(({ no }) => no)).toEqual([1, 2])
+    await expectClean({ entries: 2 })
+  })
+
+  it('is written anew from the database where it is lost, signatures looked at', async () => {
+    for (let at = 0; at < 3; at += 1) {
+      await put(2)
+      await sealing.seal()
+    }
+    const before = await readFile(sealing.file, 'utf8')
+    await rm(sealing.file)
+    await sealing.reopen()
+    await sealing.seal()
+    expect(await readFile(sealing.file, 'utf8')).toBe(before)
+  })
+
+  it('never takes over a checkpoint that no sealer signed', async () => {
+    await put(2)
+    await sealing.seal()
+    await forge(
+      `insert into audit_checkpoint select 2, 1, size, root, after_entry_id, last_entry_id, below_txid, sealed_at, previous, key_id,
+         signature from audit_checkpoint`,
+    )
+    expect(await refusal(sealTurn(sealing.deps))).toBe('signature')
+    expect((await sealing.verify()).findings).toEqual([{ check: 'checkpoint_unwitnessed', checkpoint: 2 }])
+  })
+})
+
+describe('sealing stops', () => {
+  it.each([
+    ['file_ahead', 'delete from audit_checkpoint where checkpoint_no = 2'],
+    ['file_differs', `update audit_checkpoint set sealed_at = sealed_at + interval '1 second' where checkpoint_no = 2`],
+    ['tree', `update audit_tile set hashes = sha256('') || sha256('')`],
+    ['tree', 'delete from audit_tile'],
+    ['tree', `update audit_tile set hashes = hashes || sha256('')`],
+  ])('by %s: %s', async (reason, act) => {
+    for (let at = 0; at < 2; at += 1) {
+      await put(1)
+      await sealing.seal()
+    }
+    await put(1)
+    await forge(act)
+    expect(await refusal(sealTurn(sealing.deps))).toBe(reason)
+    expect(await inFile()).toHaveLength(2)
+  })
+})
+
+describe('after a restore', () => {
+  /** What another server had sealed before the dump, at transaction ids that this one has not reached. */
+  async function sealAsBefore(belowTxid: bigint): Promise<void> {
+    const { database, sealer, witness } = sealing.deps
+    const bounds = { afterEntryId: 0n, belowTxid }
+    const leaves = await listLeaves(database, rangeOf(bounds, NOTHING_SEALED, undefined))
+    const { size, tiles } = grow(0, [], leaves.map(leafHash), nodeHash)
+    const root = hashOf({ start: 0, end: size }, subtreeReader(tileMap(tiles), nodeHash), nodeHash)
+    const checkpoint = sealer.seal({
+      ...{ no: 1, continues: 0, size, root: Buffer.from(root).toString('hex'), ...bounds },
+      ...{
+        lastEntryId: leaves.at(-1)?.entryId ?? 0n,
+        at: new Date().toISOString(),
+        previous: checkpointHash(undefined),
+      },
+    })
+    await storeCheckpoint(database, checkpoint, tiles)
+    await witness.append(checkpoint)
+  }
+  const OLD_TXID = 10n ** 15n
+
+  it('from a dump, transaction ids begin anew: it goes on when told to, and nothing is left out', async () => {
+    await put(3, OLD_TXID)
+    await sealAsBefore(OLD_TXID + 1n)
+    await put(2, OLD_TXID + 5n)
+    await put(4)
+    expect(await refusal(sealTurn(sealing.deps))).toBe('restored')
+    const adopted = await adoptRestored(sealing.deps, sealing.file)
+    expect(adopted).toMatchObject({ no: 2, continues: 1, size: 5, afterEntryId: 5n, belowTxid: 0n })
+    expect(await sealing.seal()).toBe(1)
+    await put(1)
+    expect(await sealing.seal()).toBe(1)
+    expect((await inFile()).map(({ size }) => size)).toEqual([3, 5, 9, 10])
+    await expectClean({ entries: 10 })
+    expect(await refusal(adoptRestored(sealing.deps, sealing.file))).toBe('restored')
+  })
+
+  it('of an earlier state, what the file has beyond it is given up in so many words', async () => {
+    await put(3)
+    await sealing.seal()
+    const tables = ['audit_entry', 'audit_checkpoint', 'audit_tile']
+    for (const table of tables) await test.query(`create table public.${table} as select * from ${table}`)
+    for (let at = 0; at < 2; at += 1) {
+      await put(2)
+      await sealing.seal()
+    }
+    await forge(
+      ...tables.map((table) => `delete from ${table}`),
+      ...tables.map((table) =>
+        table === 'audit_entry'
+          ? `insert into audit_entry overriding system value select * from public.${table}`
+          : `insert into ${table} select * from public.${table}`,
+      ),
+    )
+    expect(await refusal(sealTurn(sealing.deps))).toBe('file_ahead')
+    const { findings } = await sealing.verify()
+    expect(findings).toContainEqual({ check: 'checkpoint_missing', checkpoint: 2 })
+    expect(findings).toContainEqual({ check: 'root', checkpoint: 2 })
+    expect(await adoptRestored(sealing.deps, sealing.file)).toMatchObject({ no: 4, continues: 1, size: 3 })
+    await put(1)
+    expect(await sealing.seal()).toBe(1)
+    await expectClean({ entries: 4, abandoned: 2 })
+  })
+
+  it('of another history, nothing is adopted', async () => {
+    for (let at = 0; at < 2; at += 1) {
+      await put(1)
+      await sealing.seal()
+    }
+    await forge('delete from audit_checkpoint where checkpoint_no = 2', `update audit_checkpoint set root = sha256('')`)
+    expect(await refusal(adoptRestored(sealing.deps, sealing.file))).toBe('file_differs')
+  })
+})
+
+it('a file that is not the sealer’s is found by its signatures', async () => {
+  await put(1)
+  await sealing.seal()
+  const [line] = await inFile()
+  await writeFile(sealing.file, (await readFile(sealing.file, 'utf8')).replace(line?.root ?? '', 'ab'.repeat(32)))
+  expect((await sealing.verify()).findings.map(({ check }) => check)).toEqual([
+    ...['file_signature', 'checkpoint_changed', 'root'],
+  ])
+})

@@ -1,0 +1,184 @@
+// Every entry once, under the checkpoint it belongs to, and every root from its leaves. Where a root is another than the
+// signed one, the stored leaves tell which entries are not those that were sealed, as long as they still lead to it.
+
+import { readTiles, type AuditDb } from '../db/audit_seal.ts'
+import { readEntries, type AuditEntry } from '../db/audit_verify.ts'
+import { NOTHING_SEALED, type Base, type Checkpoint } from '../domain/checkpoint.ts'
+import { hashOf, type Hash } from '../domain/merkle.ts'
+import { edgeOf, grow, subtreeReader, TILE_WIDTH, tileKey, tileMap, type Tile } from '../domain/tile.ts'
+import { entryHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
+import type { Report, Run } from './finding.ts'
+
+const PAGE = 500
+/** Entries younger than this are never purged (requirement T-12). */
+const KEPT_YEARS = 7
+
+/** @param eraEnds the last entry ids of counts of transaction ids that have ended, in order */
+export async function verifyTree(
+  run: Run,
+  checkpoints: AsyncGenerator<Checkpoint>,
+  eraEnds: readonly bigint[],
+): Promise<void> {
+  const { report } = run
+  let base: Base = NOTHING_SEALED
+  let edge: Tile[] | undefined = []
+  let entries = entryReader(run, 0n, eraEnds[0])
+  for await (const checkpoint of checkpoints) {
+    if (checkpoint.continues !== base.no) report({ check: 'file_order', checkpoint: checkpoint.no })
+    const isSameEra = checkpoint.afterEntryId === base.afterEntryId
+    const batch = await entries.take(isSameEra ? checkpoint.belowTxid : undefined)
+    if (edge !== undefined) edge = await verifyBatch(run, { base, checkpoint, edge, batch })
+    if (!isSameEra) {
+      const { afterEntryId } = checkpoint
+      entries = entryReader(
+        run,
+        afterEntryId,
+        eraEnds.find((end) => end > afterEntryId),
+      )
+    }
+    base = checkpoint
+  }
+  run.verdict.unsealed = await entries.drain()
+}
+
+type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'>; hash: Hash }
+
+/** Entries of one count of transaction ids, each checked in itself, handed out up to a transaction. */
+function entryReader({ database, report, verdict }: Run, afterId: bigint, upToId: bigint | undefined) {
+  const entries = readEntries(database, { afterId, upToId, pageSize: PAGE })
+  let waiting: AuditEntry | undefined
+  const next = async (belowTxid: bigint | undefined): Promise<AuditEntry | undefined> => {
+    const entry: AuditEntry | undefined = waiting ?? (await entries.next()).value
+    waiting = undefined
+    if (entry !== undefined && belowTxid !== undefined && entry.txid >= belowTxid) return void (waiting = entry)
+    if (entry !== undefined) verifyEntry(entry, report)
+    if (entry !== undefined) verdict.entries += 1
+    return entry
+  }
+  return {
+    take: async (belowTxid: bigint | undefined): Promise<Leaf[]> => {
+      const batch: Leaf[] = []
+      for (let entry = await next(belowTxid); entry !== undefined; entry = await next(belowTxid)) {
+        const { entryId, kind, aggregateId, seq } = entry
+        batch.push({ entry: { entryId, kind, aggregateId, seq }, hash: leafHash(entry) })
+      }
+      return batch
+    },
+    /** How many are left. */
+    drain: async (): Promise<number> => {
+      let count = 0
+      while ((await next(undefined)) !== undefined) count += 1
+      return count
+    },
+  }
+}
+
+function verifyEntry(entry: AuditEntry, report: Report): void {
+  const { entryId, kind, aggregateId, seq, body, hash } = entry
+  const place = { entryId, kind, aggregateId, seq }
+  if (!hash.equals(entryHash(entry.prevHash ?? undefined, body))) report({ check: 'entry_hash', ...place })
+  if (!saysTheSame(entry)) report({ check: 'entry_columns', ...place })
+}
+
+/** src/domain/audit.ts and audit_body have the form. */
+function saysTheSame({ kind, aggregateId, seq, at, txid, actor, body }: AuditEntry): boolean {
+  try {
+    const said = JSON.parse(body) as Record<string, unknown> & { by?: { actor?: unknown } }
+    const pairs = [
+      ...[
+        [said['kind'], kind],
+        [said['id'], aggregateId],
+        [said['seq'], seq === null ? null : String(seq)],
+      ],
+      ...[
+        [said['at'], at],
+        [said['txid'], String(txid)],
+        [said.by?.actor, actor],
+      ],
+    ]
+    return pairs.every(([one, other]) => one === other)
+  } catch {
+    return false
+  }
+}
+
+type Batch = { base: Base; checkpoint: Checkpoint; edge: Tile[]; batch: readonly Leaf[] }
+
+/** @returns the tree's edge after this checkpoint; undefined when it cannot be known any more */
+async function verifyBatch(run: Run, { base, checkpoint, edge, batch }: Batch): Promise<Tile[] | undefined> {
+  const { database, report } = run
+  const no = checkpoint.no
+  const found = growTo(
+    checkpoint,
+    base,
+    edge,
+    batch.map(({ hash }) => hash),
+  )
+  const sealed = await storedLeaves(database, base.size, checkpoint.size)
+  if (found !== undefined) {
+    if (sealed === undefined || !batch.every(({ hash }, at) => isEqual(hash, sealed[at])))
+      report({ check: 'tile', checkpoint: no })
+    await verifyTiles(run, no, found.tiles)
+    return found.edge
+  }
+  const kept = sealed === undefined ? undefined : growTo(checkpoint, base, edge, sealed)
+  if (sealed === undefined || kept === undefined) return void report({ check: 'root', checkpoint: no })
+  compareLeaves(run, { base, checkpoint, batch, sealed })
+  await verifyTiles(run, no, kept.tiles)
+  return kept.edge
+}
+
+/** The tree with these leaves, if that is the one that was signed. */
+function growTo(checkpoint: Checkpoint, base: Base, edge: readonly Tile[], leaves: readonly Hash[]) {
+  const { size, tiles } = grow(base.size, edge, leaves, nodeHash)
+  if (size !== checkpoint.size || size === 0) return undefined
+  const all = new Map([...tileMap(edge), ...tileMap(tiles)])
+  const root = hashOf({ start: 0, end: size }, subtreeReader(all, nodeHash), nodeHash)
+  if (hexOf(root) !== checkpoint.root) return undefined
+  return { tiles, edge: edgeOf(size).flatMap((id) => all.get(tileKey(id)) ?? []) }
+}
+
+/** Which of the entries are not those that were sealed, where the stored leaves are. */
+function compareLeaves(
+  { report, verdict, now = Date.now }: Run,
+  { base, checkpoint, batch, sealed }: Omit<Batch, 'edge'> & { sealed: readonly Hash[] },
+): void {
+  const leaves = new Map(sealed.map((hash, at) => [hexOf(hash), base.size + at]))
+  const strangers = batch.filter(({ hash }) => !leaves.delete(hexOf(hash)))
+  for (const { entry } of strangers) report({ check: 'entry_changed', checkpoint: checkpoint.no, ...entry })
+  const keptUntil = new Date(checkpoint.at)
+  keptUntil.setUTCFullYear(keptUntil.getUTCFullYear() + KEPT_YEARS)
+  const missing = [...leaves.values()]
+  if (now() >= keptUntil.getTime()) verdict.purged += missing.length
+  else for (const leaf of missing) report({ check: 'entry_missing', checkpoint: checkpoint.no, leaf })
+}
+
+/** Undefined when one is not there. */
+async function storedLeaves(database: AuditDb, from: number, to: number): Promise<Hash[] | undefined> {
+  const leaves: Hash[] = []
+  for (let at = from; at < to;) {
+    const no = Math.floor(at / TILE_WIDTH)
+    const tile = (await readTiles(database, [{ level: 0, no }])).get(tileKey({ level: 0, no }))
+    const end = Math.min(to, (no + 1) * TILE_WIDTH)
+    const part = tile?.hashes.slice(at - no * TILE_WIDTH, end - no * TILE_WIDTH) ?? []
+    if (part.length < end - at) return undefined
+    leaves.push(...part)
+    at = end
+  }
+  return leaves
+}
+
+/** Above the leaves: proofs are made of these. */
+async function verifyTiles({ database, report }: Run, checkpoint: number, grown: readonly Tile[]): Promise<void> {
+  const upper = grown.filter(({ level }) => level > 0)
+  if (upper.length === 0) return
+  const stored = await readTiles(database, upper)
+  const isSame = upper.every((tile) => {
+    const hashes = stored.get(tileKey(tile))?.hashes ?? []
+    return tile.hashes.every((hash, at) => isEqual(hash, hashes[at]))
+  })
+  if (!isSame) report({ check: 'tile', checkpoint })
+}
+
+const isEqual = (one: Hash, other: Hash | undefined): boolean => other !== undefined && Buffer.compare(one, other) === 0
+const hexOf = (hash: Hash): string => Buffer.from(hash).toString('hex')

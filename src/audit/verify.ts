@@ -1,0 +1,103 @@
+// Is the audit the one that was sealed? The file of checkpoints is the witness: every checkpoint of the database is
+// compared with it, every entry becomes a leaf again and every root is computed anew, and every chain is walked.
+// It may run beside a busy system: what has not been sealed yet is counted, and only checked in itself.
+
+import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit_seal.ts'
+import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
+import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
+import { verifyChains } from './chain.ts'
+import { collectFindings, TooManyFindings, type Run, type Verdict, type VerifyDeps } from './finding.ts'
+import { verifyTree } from './tree.ts'
+import { readWitness, WitnessError } from './witness.ts'
+
+const PAGE = 500
+
+/** Throws ENOENT where there is no file, and what the database throws. */
+export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
+  const { findings, report } = collectFindings()
+  const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, abandoned: 0 }
+  const run: Run = { ...deps, report, verdict: { findings, isComplete: true, last: undefined, ...counts } }
+  try {
+    const newest = await findLastCheckpoint(deps.database)
+    const plan = await verifyFile(run)
+    if (plan !== undefined) await verifyTree(run, liveCheckpoints(run, plan, newest), plan.eraEnds)
+    run.verdict.chains = await verifyChains({ ...run, isPurged: run.verdict.purged > 0 })
+  } catch (error) {
+    if (!(error instanceof TooManyFindings)) throw error
+    run.verdict.isComplete = false
+  }
+  return run.verdict
+}
+
+/** What the file says as a whole: where counts of transaction ids ended, and which checkpoints were given up. */
+type Plan = { eraEnds: readonly bigint[]; gaps: readonly { after: number; before: number }[] }
+
+/** The file by itself: every line follows the one before it and is signed. @returns undefined when it cannot be read */
+async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | undefined> {
+  const eraEnds = new Set<bigint>()
+  const gaps: { after: number; before: number }[] = []
+  let before: Checkpoint | undefined
+  try {
+    for await (const line of readWitness(file)) {
+      const { no, continues, afterEntryId } = line
+      if (no !== (before?.no ?? 0) + 1 || line.previous !== checkpointHash(before) || continues >= no)
+        report({ check: 'file_order', checkpoint: no })
+      if (!isSealed(line, keys)) report({ check: 'file_signature', checkpoint: no })
+      if (continues < no - 1) gaps.push({ after: continues, before: no })
+      if (afterEntryId > 0n) eraEnds.add(afterEntryId)
+      before = line
+    }
+  } catch (error) {
+    if (!(error instanceof WitnessError)) throw error
+    report({ check: 'file_line', where: error.message })
+    return undefined
+  }
+  verdict.last = before
+  verdict.abandoned = gaps.reduce((sum, gap) => sum + gap.before - gap.after - 1, 0)
+  return { eraEnds: [...eraEnds], gaps }
+}
+
+/** The checkpoints that the present entries are under, as the file has them; each compared with the database's. */
+async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | null): AsyncGenerator<Checkpoint> {
+  const { database, file, report } = run
+  const stored = storedCheckpoints(database)
+  let next = await stored.next()
+  for await (const line of readWitness(file)) {
+    const { no } = line
+    while (next.done !== true && next.value.no < no) {
+      report({ check: 'checkpoint_changed', checkpoint: next.value.no })
+      next = await stored.next()
+    }
+    const found = next.done !== true && next.value.no === no ? next.value : undefined
+    if (found !== undefined) next = await stored.next()
+    const isGivenUp = gaps.some(({ after, before }) => no > after && no < before)
+    if (isGivenUp) {
+      if (found !== undefined) report({ check: 'checkpoint_changed', checkpoint: no })
+      continue
+    }
+    if (found === undefined) report({ check: 'checkpoint_missing', checkpoint: no })
+    else if (checkpointText(found) !== checkpointText(line) || found.signature !== line.signature)
+      report({ check: 'checkpoint_changed', checkpoint: no })
+    yield line
+  }
+  yield* unwitnessed(run, newest)
+}
+
+/** The database's newest may be the one that the sealer is about to write; it is older than our look at the file. */
+async function* unwitnessed({ database, keys, report, verdict }: Run, newest: Checkpoint | null) {
+  const { last } = verdict
+  if (newest === null || newest.no <= (last?.no ?? 0)) return
+  const isNext = newest.no === (last?.no ?? 0) + 1 && newest.continues === (last?.no ?? 0)
+  if (!isNext || newest.previous !== checkpointHash(last) || !isSealed(newest, keys))
+    report({ check: 'checkpoint_unwitnessed', checkpoint: newest.no })
+  else if ((await findCheckpoint(database, newest.no)) !== null) yield newest
+}
+
+async function* storedCheckpoints(database: AuditDb): AsyncGenerator<Checkpoint> {
+  let after: number | undefined = 0
+  while (after !== undefined) {
+    const page: readonly Checkpoint[] = await listCheckpoints(database, after, PAGE)
+    yield* page
+    after = page.length < PAGE ? undefined : page.at(-1)?.no
+  }
+}

@@ -1,0 +1,150 @@
+// The file of checkpoints: a witness outside of the database, which no database role can change. One line of JSON each,
+// on disk before anybody is told of it. Copied or streamed elsewhere, it binds whoever holds this machine too.
+
+import { createReadStream } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { createInterface } from 'node:readline'
+import { z } from 'zod'
+import type { Checkpoint } from '../domain/checkpoint.ts'
+
+const OWNER_ONLY = 0o600
+/** More than a few lines. */
+const TAIL_BYTES = 65_536
+const LINE_FEED = 0x0a
+
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const big = z
+  .string()
+  .regex(/^(0|[1-9]\d{0,19})$/)
+  .transform(BigInt)
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+export const CHECKPOINT = z.strictObject({
+  no: count,
+  continues: count,
+  size: count,
+  root: sha256,
+  afterEntryId: big,
+  lastEntryId: big,
+  belowTxid: big,
+  at: z.iso.datetime({ precision: 3 }),
+  previous: sha256,
+  keyId: z.string().regex(/^[0-9a-f]{16}$/),
+  signature: z.base64().length(88),
+})
+
+/** A line that is no checkpoint: the file was changed, or is another one. */
+export class WitnessError extends Error {
+  override readonly name = 'WitnessError'
+}
+
+/** One spelling, whoever made the object. */
+export function formatCheckpoint(checkpoint: Checkpoint): string {
+  const fields = Object.keys(CHECKPOINT.shape) as (keyof Checkpoint)[]
+  return JSON.stringify(Object.fromEntries(fields.map((field) => [field, jsonOf(checkpoint[field])])))
+}
+
+const jsonOf = (value: number | bigint | string): number | string => (typeof value === 'bigint' ? String(value) : value)
+
+/** Throws WitnessError. */
+function parseLine(line: string, where: string): Checkpoint {
+  try {
+    return CHECKPOINT.parse(JSON.parse(line))
+  } catch {
+    throw new WitnessError(`${where} is not a checkpoint`)
+  }
+}
+
+/**
+ * The checkpoints of a file in their order; a line that is there twice is one, and a last line without its end was never
+ * finished. Throws WitnessError, ENOENT.
+ */
+export async function* readWitness(path: string): AsyncGenerator<Checkpoint> {
+  const end = await endOf(path)
+  if (end === 0) return
+  const lines = createInterface({ input: createReadStream(path, { end: end - 1 }), crlfDelay: Infinity })
+  let number = 0
+  let before = ''
+  for await (const line of lines) {
+    number += 1
+    if (line === before) continue
+    before = line
+    yield parseLine(line, `line ${number} of ${path}`)
+  }
+}
+
+export type Witness = {
+  last: () => Checkpoint | undefined
+  /** Resolves once the line is on disk. */
+  append: (checkpoint: Checkpoint) => Promise<void>
+  close: () => Promise<void>
+}
+
+/** Opens the file to go on writing, or begins one; what a crash left of a line is cut off. Throws WitnessError. */
+export async function openWitness(path: string): Promise<Witness> {
+  const file = await open(path, 'a+', OWNER_ONLY)
+  try {
+    await file.chmod(OWNER_ONLY)
+    const { last, end } = await tailOf(file, path)
+    await file.truncate(end)
+    await syncFolder(dirname(path))
+    return witnessOf(file, last)
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+function witnessOf(file: FileHandle, found: Checkpoint | undefined): Witness {
+  let last = found
+  return {
+    last: () => last,
+    append: async (checkpoint) => {
+      const { size } = await file.stat()
+      try {
+        await file.appendFile(`${formatCheckpoint(checkpoint)}\n`)
+        await file.sync()
+      } catch (error) {
+        // A full disk may have taken a part: the next line must not go on from there.
+        await file.truncate(size).catch(() => undefined)
+        throw error
+      }
+      last = checkpoint
+    },
+    close: () => file.close(),
+  }
+}
+
+/** The last whole line, and where it ends. */
+async function tailOf(file: FileHandle, path: string): Promise<{ last: Checkpoint | undefined; end: number }> {
+  const { size } = await file.stat()
+  const start = Math.max(0, size - TAIL_BYTES)
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start)
+  const tail = buffer.subarray(0, bytesRead)
+  const end = tail.lastIndexOf(LINE_FEED)
+  if (end === -1) {
+    if (start > 0) throw new WitnessError(`${path} does not end in checkpoints`)
+    return { last: undefined, end: 0 }
+  }
+  const line = tail.subarray(end === 0 ? 0 : tail.lastIndexOf(LINE_FEED, end - 1) + 1, end).toString('utf8')
+  return { last: parseLine(line, `the last line of ${path}`), end: start + end + 1 }
+}
+
+async function endOf(path: string): Promise<number> {
+  const file = await open(path, 'r')
+  try {
+    return (await tailOf(file, path)).end
+  } finally {
+    await file.close()
+  }
+}
+
+/** So that the name of a new file is on disk as well. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}

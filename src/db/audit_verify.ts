@@ -1,0 +1,107 @@
+// What verification reads: every entry once in the order of the tree, every link once in the order of its chain, and
+// the heads on the aggregates' own rows. In pages, so that no table is held in memory and no statement is long.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { AuditDb } from './audit_seal.ts'
+
+const bytes = z.instanceof(Buffer)
+const ENTRY = z.object({
+  entryId: z.bigint(),
+  txid: z.string().transform(BigInt),
+  /** As the body has it. */
+  at: z.string(),
+  kind: z.string(),
+  aggregateId: z.string().nullable(),
+  seq: z.bigint().nullable(),
+  prevHash: bytes.nullable(),
+  actor: z.string(),
+  body: z.string(),
+  hash: bytes,
+})
+export type AuditEntry = z.output<typeof ENTRY>
+
+export const ENTRY_COLUMNS = sql.fragment`entry_id as "entryId", e.txid::text as txid,
+  (to_json(e.at at time zone 'UTC') #>> '{}') || '+00:00' as at, kind, aggregate_id as "aggregateId", seq,
+  prev_hash as "prevHash", actor, body, hash`
+
+const FIRST = { txid: 0n, entryId: -1n }
+
+/** Entries `afterId` < id ≤ `upToId` in the order of the tree, page by page. */
+export async function* readEntries(
+  database: AuditDb,
+  { afterId, upToId, pageSize }: { afterId: bigint; upToId: bigint | undefined; pageSize: number },
+): AsyncGenerator<AuditEntry> {
+  const bound = upToId === undefined ? sql.fragment`` : sql.fragment`and entry_id <= ${upToId}`
+  let last: { txid: bigint; entryId: bigint } | undefined = FIRST
+  while (last !== undefined) {
+    const page: readonly AuditEntry[] = await database.sql.any(sql.type(ENTRY)`
+      select ${ENTRY_COLUMNS} from audit_entry e
+      where (e.txid, entry_id) > (${String(last.txid)}::xid8, ${last.entryId}) and entry_id > ${afterId} ${bound}
+      order by e.txid, entry_id limit ${pageSize}`)
+    yield* page
+    last = page.length < pageSize ? undefined : page.at(-1)
+  }
+}
+
+const LINK = z.object({
+  entryId: z.bigint(),
+  kind: z.string(),
+  aggregateId: z.string(),
+  seq: z.bigint(),
+  prevHash: bytes.nullable(),
+  hash: bytes,
+})
+export type Link = z.output<typeof LINK>
+
+/** Every link, chain by chain, page by page. */
+export async function* readLinks(database: AuditDb, pageSize: number): AsyncGenerator<readonly Link[]> {
+  let last: { kind: string; aggregateId: string; seq: bigint } | undefined = { kind: '', aggregateId: '', seq: 0n }
+  while (last !== undefined) {
+    const page: readonly Link[] = await database.sql.any(sql.type(LINK)`
+      select entry_id as "entryId", kind, aggregate_id as "aggregateId", seq, prev_hash as "prevHash", hash
+      from audit_entry
+      where aggregate_id is not null and (kind, aggregate_id, seq) > (${last.kind}, ${last.aggregateId}, ${last.seq})
+      order by kind, aggregate_id, seq limit ${pageSize}`)
+    yield page
+    last = page.length < pageSize ? undefined : page.at(-1)
+  }
+}
+
+const HEAD = z.object({
+  kind: z.string(),
+  aggregateId: z.string(),
+  /** Null: the first entry is the last. */
+  seq: z.bigint().nullable(),
+  hash: bytes.nullable(),
+  /** The newest entry, at the same moment. */
+  lastSeq: z.bigint().nullable(),
+  lastHash: bytes.nullable(),
+})
+export type Head = z.output<typeof HEAD>
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const NUMBER = /^[1-9][0-9]{0,17}$/
+
+/** The heads of aggregates as their rows have them, beside their newest entries; none for an aggregate without a row. */
+export function readHeads(
+  database: AuditDb,
+  aggregates: readonly { kind: string; aggregateId: string }[],
+): Promise<readonly Head[]> {
+  const idsOf = (kind: string, shape: RegExp): string[] =>
+    aggregates.filter((one) => one.kind === kind && shape.test(one.aggregateId)).map(({ aggregateId }) => aggregateId)
+  return database.sql.any(sql.type(HEAD)`
+    select h.kind, h.id as "aggregateId", h.audit_seq as seq, h.audit_hash as hash, l.seq as "lastSeq", l.hash as "lastHash"
+    from (
+      select 'order' as kind, order_id::text as id, audit_seq, audit_hash from orders
+      where order_id = any (${sql.array(idsOf('order', UUID), 'uuid')})
+      union all select 'product', product_id, audit_seq, audit_hash from product
+      where product_id = any (${sql.array(idsOf('product', /./), 'text')})
+      union all select 'customer', user_id::text, audit_seq, audit_hash from customer
+      where user_id = any (${sql.array(idsOf('customer', NUMBER), 'int8')})
+      union all select 'key', key_id::text, audit_seq, audit_hash from payment_key
+      where key_id = any (${sql.array(idsOf('key', UUID), 'uuid')})
+    ) h left join lateral (
+      select e.seq, e.hash from audit_entry e where e.kind = h.kind and e.aggregate_id = h.id order by e.seq desc limit 1
+    ) l on true`)
+}

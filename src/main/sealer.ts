@@ -1,0 +1,145 @@
+// The sealer process: signs what the audit holds, every few seconds, and writes it where no database role reaches. The
+// only one with the sealing key. `sealer.ts adopt` goes on after a restore (docs/operations.md).
+
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
+import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
+import { openWitness, WitnessError } from '../audit/witness.ts'
+import { ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
+import { findLastCheckpoint, readUnsealed } from '../db/audit_seal.ts'
+import { newestMigration } from '../db/migrate.ts'
+import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import { dutyDone, holdDuty } from '../db/relay.ts'
+import { NOTHING_SEALED } from '../domain/checkpoint.ts'
+import { startMetricsListener } from '../http/metrics.ts'
+import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
+import { SecretError } from '../keyvault/secret.ts'
+import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
+
+const DUTY = 'audit_seal'
+/** Another sealer takes over a dead one's duty after this: well within the unsealed window. */
+const LEASE_MS = 6_000
+/** Without a good turn for this long, something is wrong that a person should know of. */
+const MAX_TURN_AGE_MS = 15_000
+/** A turn that outlives this after SIGTERM is cut off, as a kill -9 would. */
+const STOP_WITHIN_MS = 8_000
+
+type SealerMetrics = ReturnType<typeof createSealerMetrics>
+
+async function main(): Promise<void> {
+  const config = loadConfig('sealer')
+  const logger = createLogger({ process: 'sealer', level: config.HOLDFAST_LOG_LEVEL })
+  const { sealer, keys } = readKeys(config)
+  const witness = await openWitness(config.HOLDFAST_AUDIT_FILE)
+  const database = await openDatabase({
+    url: config.DATABASE_URL,
+    poolSize: config.DATABASE_POOL,
+    applicationName: 'holdfast-sealer',
+  })
+  const deps: SealDeps = { database, sealer, keys, witness }
+  try {
+    if (process.argv[2] === 'adopt') {
+      const checkpoint = await adoptRestored(deps, config.HOLDFAST_AUDIT_FILE)
+      logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
+    } else await serve(config, deps, database, logger)
+  } finally {
+    await database.close()
+    await witness.close()
+  }
+}
+
+async function serve(config: Config<'sealer'>, deps: SealDeps, database: Database, logger: Logger): Promise<void> {
+  const registry = createRegistry('sealer')
+  const metrics = createSealerMetrics(registry)
+  const stopping = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
+  stopping.signal.addEventListener('abort', () => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
+  const newest = await newestMigration()
+  let workedAtMs = Number.NEGATIVE_INFINITY
+  const listener = await startMetricsListener({
+    bind: config.HOLDFAST_METRICS_BIND,
+    port: config.HOLDFAST_METRICS_PORT,
+    registry,
+    isReady: async () =>
+      performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
+  })
+  const holder = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
+  logger.info({ keyId: deps.sealer.keyId }, 'sealer started')
+  while (!stopping.signal.aborted) {
+    try {
+      await turn(deps, database, holder, metrics)
+      workedAtMs = performance.now()
+    } catch (error) {
+      metrics.failed.inc()
+      const level = error instanceof SealRefused ? 'error' : 'warn'
+      // A refusal's words name checkpoints and nothing else.
+      logger[level]({ err: error, refused: error instanceof SealRefused ? error.message : undefined }, 'nothing sealed')
+    }
+    await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
+  }
+  await listener.stop()
+  logger.info('sealer stopped')
+}
+
+/** Seals all there is, where the duty is ours. */
+async function turn(deps: SealDeps, database: Database, holder: string, metrics: SealerMetrics): Promise<void> {
+  if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
+  let entries = 0
+  try {
+    const before = (await findLastCheckpoint(database))?.size ?? 0
+    for (let sealed = await sealTurn(deps); sealed !== undefined; sealed = await sealTurn(deps)) {
+      metrics.checkpoints.inc()
+      entries = sealed.size - before
+      if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
+    }
+    await dutyDone(database, DUTY, holder, true, entries)
+    for (const reason of REFUSALS) metrics.refused.set({ reason }, 0)
+  } catch (error) {
+    if (error instanceof SealRefused) metrics.refused.set({ reason: error.reason }, 1)
+    await dutyDone(database, DUTY, holder, false, entries).catch(() => undefined)
+    throw error
+  } finally {
+    await measure(database, metrics).catch(() => undefined)
+  }
+}
+
+async function measure(database: Database, metrics: SealerMetrics): Promise<void> {
+  const last = await findLastCheckpoint(database)
+  const { entries, oldestS } = await readUnsealed(database, last ?? NOTHING_SEALED)
+  metrics.lastCheckpoint.set(last === null ? 0 : Date.parse(last.at) / 1_000)
+  metrics.unsealed.set(entries)
+  metrics.unsealedAge.set(oldestS)
+}
+
+/** Throws SecretError when those who verify would not believe this sealer. */
+function readKeys(config: Config<'sealer'>) {
+  const [secret, shared] = ['HOLDFAST_SEAL_KEY_FILE', 'HOLDFAST_SEAL_PUBLIC_KEYS_FILE'] as const
+  const sealer = loadSealer(secret, readSecretFile(secret, config[secret]), config.HOLDFAST_MODE)
+  const keys = loadSealerKeys(shared, readSecretFile(shared, config[shared]))
+  if (!keys.has(sealer.keyId)) throw new SecretError(`${shared} lacks the public key of ${secret}`)
+  return { sealer, keys }
+}
+
+function createSealerMetrics(registry: Registry) {
+  const counter = (name: string, help: string) =>
+    new Counter({ name: `holdfast_audit_${name}`, help, registers: [registry] })
+  const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Gauge({ name: `holdfast_audit_${name}`, help, labelNames, registers: [registry] })
+  return {
+    checkpoints: counter('checkpoints_total', 'Checkpoints signed.'),
+    failed: counter('seal_failed_total', 'Turns that ended without sealing what there was.'),
+    lastCheckpoint: gauge('last_checkpoint_timestamp_seconds', 'When the last checkpoint was signed.'),
+    unsealed: gauge('unsealed_entries', 'Entries that no checkpoint covers yet.'),
+    unsealedAge: gauge('unsealed_age_seconds', 'How long the first of them has waited.'),
+    refused: gauge('seal_refused', '1 while sealing on would hide something.', 'reason'),
+  }
+}
+
+await main().catch((error: unknown) => {
+  const isSetUp = error instanceof ConfigError || error instanceof SecretError
+  const isToldPlainly = isSetUp || error instanceof SealRefused || error instanceof WitnessError
+  process.stderr.write(`${isToldPlainly ? error.message : 'sealer failed'}\n`)
+  if (!isToldPlainly) createLogger({ process: 'sealer', level: 'error' }).fatal({ err: error }, 'sealer failed')
+  process.exitCode = 1
+})

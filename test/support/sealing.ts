@@ -1,0 +1,79 @@
+// A sealer with a key and a file of its own, on a test's database; and entries to seal where no shop is needed.
+
+import { generateKeyPairSync } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { SealDeps } from '../../src/audit/seal.ts'
+import { sealTurn } from '../../src/audit/seal.ts'
+import type { Verdict } from '../../src/audit/finding.ts'
+import { verifyAudit } from '../../src/audit/verify.ts'
+import { openWitness } from '../../src/audit/witness.ts'
+import type { AuditDb } from '../../src/db/audit_seal.ts'
+import { openDatabase } from '../../src/db/pool.ts'
+import { loadSealer, loadSealerKeys, type SealerKeys } from '../../src/keyvault/checkpoint.ts'
+import type { TestDatabase } from './database.ts'
+
+export type TestSealer = {
+  deps: SealDeps
+  keys: SealerKeys
+  file: string
+  /** PEM, for commands that read it from a file. */
+  publicKey: string
+  /** As many checkpoints as there is something to seal. @returns how many */
+  seal: () => Promise<number>
+  /** As the auditor, unless told otherwise. */
+  verify: (overrides?: { database?: AuditDb; file?: string; now?: () => number }) => Promise<Verdict>
+  /** Opens the file anew, as another process would. */
+  reopen: (file?: string) => Promise<void>
+  close: () => Promise<void>
+}
+
+export async function createTestSealer(test: TestDatabase): Promise<TestSealer> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-seal-'))
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519', {
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  })
+  const open = (role: 'audit_sealer' | 'auditor') =>
+    openDatabase({ url: test.urlOf(role), poolSize: 2, applicationName: `test-${role}` })
+  const [database, auditor] = await Promise.all([open('audit_sealer'), open('auditor')])
+  const file = join(folder, 'checkpoints.jsonl')
+  const keys = loadSealerKeys('seal keys', publicKey)
+  const deps = {
+    database,
+    sealer: loadSealer('seal key', privateKey, 'production'),
+    keys,
+    witness: await openWitness(file),
+  } satisfies SealDeps
+  return {
+    deps,
+    keys,
+    file,
+    publicKey,
+    seal: async () => {
+      let sealed = 0
+      while ((await sealTurn(deps)) !== undefined) sealed += 1
+      return sealed
+    },
+    verify: (overrides = {}) => verifyAudit({ database: auditor, keys, file, ...overrides }),
+    reopen: async (path = file) => {
+      await deps.witness.close()
+      deps.witness = await openWitness(path)
+    },
+    close: async () => {
+      await deps.witness.close()
+      await Promise.all([database.close(), auditor.close()])
+      await rm(folder, { recursive: true })
+    },
+  }
+}
+
+/** Inserts entries about nothing, as audit_body words them. $1: how many; $2: of which transaction, null: this one. */
+export const PUT_ENTRIES = `
+  insert into audit_entry (at, txid, kind, actor, body, hash)
+  select e.at, e.txid, 'stock', 'system:test', e.body, sha256(convert_to(e.body, 'UTF8'))
+  from generate_series(1, $1::int) as n
+  cross join lateral (select clock_timestamp() as at, coalesce($2::text::xid8, pg_current_xact_id()) as txid, n as number offset 0) m
+  cross join lateral (select m.at, m.txid, '{"kind":"stock","id":null,"seq":null,"at":"' || (to_json(m.at at time zone 'UTC') #>> '{}')
+    || '+00:00","txid":"' || m.txid || '","dbRole":"test","by":{"actor":"system:test","role":"system"},"changes":[' || number || ']}' as body) e`
