@@ -18,5 +18,7 @@ COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY migrations migrations
 COPY proto/holdfast.binpb proto/
+# A new volume takes this folder's owner.
+RUN mkdir --mode=0700 audit && chown node:node audit
 USER node
 ENTRYPOINT ["node", "--enable-source-maps"]

@@ -44,6 +44,7 @@ export async function startHoldfast(options: HoldfastOptions): Promise<Holdfast>
   const specs = specsOf({
     ports,
     secrets: servers.secrets,
+    auditFile: join(dataDir, 'checkpoints.jsonl'),
     databaseUrlOf: database.urlOf,
     temporalAddress: servers.temporalAddress,
     chainUrl: undefined,

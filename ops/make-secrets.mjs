@@ -2,7 +2,7 @@
 // Makes what docker-compose.yml mounts as secrets, each in a file of its own under secrets/; what is there already is
 // left alone. `node ops/make-secrets.mjs [FOLDER]`
 
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -26,16 +26,25 @@ const FILES = {
   app_worker_password: password(),
   app_keys_password: password(),
   watcher_password: password(),
+  audit_sealer_password: password(),
+  auditor_password: password(),
   order_id_secret: secret(),
   'jwt_secrets.json': { keys: [{ kid: '1', secret: secret() }] },
   'pii_keyring.json': keyring(),
   'key_keyring.json': keyring(),
 }
+const seal = generateKeyPairSync('ed25519', {
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+})
 /** The two sides of one secret are made together or not at all. */
-const SOURCE_FILES = {
-  source_secret: sourceSecret,
-  'sources.json': { sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [sourceSecret] }] },
-}
+const PAIRS = [
+  {
+    source_secret: sourceSecret,
+    'sources.json': { sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [sourceSecret] }] },
+  },
+  { 'seal_key.pem': seal.privateKey.trim(), 'seal_public_keys.pem': seal.publicKey.trim() },
+]
 
 const write = (name, value) =>
   writeFileSync(join(folder, name), `${typeof value === 'string' ? value : JSON.stringify(value)}\n`, {
@@ -47,8 +56,8 @@ const isMissing = (name) => !existsSync(join(folder, name))
 mkdirSync(folder, { recursive: true, mode: FOLDER_MODE })
 mkdirSync(join(folder, 'watcher_token'), { recursive: true, mode: SHARED_MODE })
 for (const [name, value] of Object.entries(FILES)) if (isMissing(name)) write(name, value)
-if (Object.keys(SOURCE_FILES).every(isMissing)) {
-  for (const [name, value] of Object.entries(SOURCE_FILES)) write(name, value)
+for (const pair of PAIRS.filter((files) => Object.keys(files).every(isMissing))) {
+  for (const [name, value] of Object.entries(pair)) write(name, value)
 }
 console.log(
   `${folder}: ready. Have the issuer of your access tokens keep one for role watcher, subject watcher-1, in ` +

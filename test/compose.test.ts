@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
 import { variablesOf, type ProcessName } from '../src/config.ts'
+import { loadSealer, loadSealerKeys } from '../src/keyvault/checkpoint.ts'
 import { loadRing } from '../src/keyvault/ring.ts'
 import { parseSecret } from '../src/keyvault/secret.ts'
 import { loadSources } from '../src/keyvault/signature.ts'
@@ -42,7 +43,14 @@ afterAll(() => {
 })
 
 test('the processes of production each have a service', () => {
-  expect(ours.map(([, service]) => processOf(service))).toEqual(['migrate', 'api', 'worker', 'keys', 'watcher'])
+  expect(ours.map(([, service]) => processOf(service))).toEqual([
+    'migrate',
+    'api',
+    'worker',
+    'keys',
+    'watcher',
+    'sealer',
+  ])
 })
 
 describe.each(ours)('the service %s', (_name, service) => {
@@ -103,6 +111,8 @@ test('production accepts the secrets that ops/make-secrets.mjs makes', () => {
   for (const name of ['pii_keyring.json', 'key_keyring.json']) loadRing(name, read(name), 'production')
   expect(loadSources(read('sources.json'), 'production').has('watcher-1')).toBe(true)
   for (const name of ['order_id_secret', 'source_secret']) parseSecret(name, read(name), 'production')
+  const { keyId } = loadSealer('seal key', read('seal_key.pem'), 'production')
+  expect(loadSealerKeys('seal keys', read('seal_public_keys.pem')).has(keyId)).toBe(true)
 })
 
 test('making secrets again changes none of them', () => {

@@ -63,7 +63,7 @@ test('a deployment is made by roles that are no superusers, and its processes ca
   expect((await migrate(urlAs('holdfast_migrator'))).version).toBe(await newestMigration())
   await runScript('ops/postgres/login.sql', urlAs('holdfast_migrator'))
 
-  for (const role of ['app_api', 'app_worker', 'app_keys', 'watcher']) {
+  for (const role of ['app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor']) {
     expect(
       await query(urlAs(role), 'select current_user as role, max(version)::int as version from schema_version'),
     ).toEqual([{ role, version: await newestMigration() }])
@@ -73,7 +73,7 @@ test('a deployment is made by roles that are no superusers, and its processes ca
     await query(
       urlAs('temporal', 'postgres'),
       `select rolname::text as role from pg_roles where rolsuper or (rolcanlogin and rolname not in
-         ('holdfast_migrator', 'temporal', 'app_api', 'app_worker', 'app_keys', 'watcher'))`,
+         ('holdfast_migrator', 'temporal', 'app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor'))`,
     ),
   ).toEqual([{ role: postgres.user }])
 })

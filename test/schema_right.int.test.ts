@@ -17,7 +17,8 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `address_pool chain_status currency customer customer_key duty expirable idempotency invoice notification
+    select: `address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
+      expirable idempotency invoice notification
       order_line order_transition order_wake orders payment payment_report product refund_due reservation schema_version
       stock stock_movement workflow_start`,
     insert: `customer customer_key idempotency invoice order_line order_wake payment_report product
@@ -78,11 +79,18 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update chain_status': 'scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
     },
   },
-  audit_sealer: {},
+  audit_sealer: {
+    select: 'audit_checkpoint audit_tile duty schema_version',
+    insert: 'audit_checkpoint audit_tile',
+    update: 'duty',
+    columns: { 'update audit_tile': 'hashes' },
+  },
   auditor: {
-    select: `address_pool chain_output chain_report chain_status currency customer duty invoice key_retire notification
+    select: `address_pool audit_checkpoint audit_tile chain_output chain_report chain_status currency customer duty
+      invoice key_retire notification
       notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
       reservation schema_version stock stock_movement workflow_start`,
+    columns: { 'select payment_key': 'key_id audit_seq audit_hash' },
   },
   analytics: {},
 }

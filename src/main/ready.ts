@@ -35,6 +35,8 @@ const READY = z.object({
   temporal: z.object({ address, namespace: z.string(), ui: z.url().optional() }),
   /** The superuser's. */
   database: z.url(),
+  /** For `holdfast audit verify`: a login that only reads, the sealer's file, and the keys it signs with. */
+  audit: z.object({ database: z.url(), file: z.string(), publicKeys: z.string() }),
   chains: z.object({ ethereum: z.url().optional() }),
   /** /metrics and /readyz of each process. */
   metrics: z.record(z.string(), z.url()),

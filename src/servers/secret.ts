@@ -1,7 +1,7 @@
 // What production is given by its operator, a development stack makes for itself: keyrings, token and order id
-// secrets, the watcher's signature. Made once per data directory and marked, so that no production process accepts them.
+// secrets, the watcher's signature, the sealing key. Made once per data directory and marked, so that no production process accepts them.
 
-import { createHmac, randomBytes, randomUUID } from 'node:crypto'
+import { createHmac, createPrivateKey, createPublicKey, randomBytes, randomUUID } from 'node:crypto'
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -20,6 +20,8 @@ export type SecretFiles = {
   readonly sourceSecret: string
   /** Written by whoever runs the watcher, again and again: tokens live for minutes. */
   readonly watcherToken: string
+  readonly sealKey: string
+  readonly sealPublicKeys: string
 }
 
 /** Makes the files that are missing in `dir`. @param source the watcher's name among the sources of reports */
@@ -33,6 +35,8 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
     sources: join(dir, 'sources.json'),
     sourceSecret: join(dir, 'source-secret'),
     watcherToken: join(dir, 'watcher-token'),
+    sealKey: join(dir, 'seal-key.pem'),
+    sealPublicKeys: join(dir, 'seal-public-keys.pem'),
   }
   await ensureFile(files.jwt, () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
   await ensureFile(files.keyRing, ring)
@@ -41,6 +45,11 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
   const sourceSecret = await ensureFile(files.sourceSecret, secret)
   await ensureFile(files.sources, () =>
     JSON.stringify({ sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret] }] }),
+  )
+  const sealKey = await ensureFile(files.sealKey, signingKey)
+  await ensureFile(
+    files.sealPublicKeys,
+    () => createPublicKey(sealKey).export({ type: 'spki', format: 'pem' }) as string,
   )
   return files
 }
@@ -65,6 +74,15 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 }
 
 const secret = (): string => Buffer.concat([Buffer.from(MARK), randomBytes(SECRET_BYTES)]).toString('base64')
+
+/** What PKCS #8 puts before the 32 bytes of an Ed25519 key. */
+const ED25519_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
+
+function signingKey(): string {
+  const seed = Buffer.concat([Buffer.from(MARK), randomBytes(SECRET_BYTES)]).subarray(0, SECRET_BYTES)
+  const key = createPrivateKey({ key: Buffer.concat([ED25519_PREFIX, seed]), format: 'der', type: 'pkcs8' })
+  return key.export({ type: 'pkcs8', format: 'pem' }) as string
+}
 
 /** Two versions, as production must have. */
 const ring = (): string =>

@@ -1,7 +1,7 @@
 // The whole of Holdfast on one machine: Postgres, Temporal, a development chain, and our processes as children of this
 // one. For `npm start`, the demo, tests and benchmarks; production runs the same processes under its own supervisor.
 
-import { readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ensureDatabase, grantLogins } from '../db/cluster.ts'
@@ -44,9 +44,19 @@ const SETTLE_INTERVAL_MS = 200
 /** Tokens live for 15 minutes. */
 const TOKEN_REFRESH_MS = 4 * 60_000
 /** Callers before what they call. */
-const STOP_ORDER = ['watcher', 'api', 'worker', 'keys', 'temporal-ui', 'anvil', 'temporal', 'postgres'] as const
+const STOP_ORDER = [
+  'watcher',
+  'api',
+  'worker',
+  'keys',
+  'sealer',
+  'temporal-ui',
+  'anvil',
+  'temporal',
+  'postgres',
+] as const
 /** What a stack keeps in its data directory, besides Postgres's data. */
-const KEPT = ['secret', 'anvil', 'temporal-ui', 'log'] as const
+const KEPT = ['secret', 'audit', 'anvil', 'temporal-ui', 'log'] as const
 
 export type StackOptions = {
   /** All that the stack keeps, its secrets and logs included. */
@@ -85,10 +95,14 @@ export type Stack = {
   /** With the rights to look at and change everything. */
   readonly databaseUrl: string
   readonly secrets: SecretFiles
+  /** The sealer's checkpoints. */
+  readonly auditFile: string
+  /** For reading alone: what verification logs in with. */
+  readonly auditorUrl: string
   readonly tokenClaims: { readonly issuer: string; readonly audience: string }
   /** An access token for minutes; `subject` is a user id for people, a name for watchers and services. */
   readonly mintToken: (role: Role, subject: string) => Promise<string>
-  /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, api, api-2, worker, watcher. */
+  /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, sealer, api, api-2, worker, watcher. */
   readonly parts: ReadonlyMap<string, Supervised>
   readonly stop: () => Promise<void>
 }
@@ -147,8 +161,9 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
   const mintWatcherToken = (): Promise<string> => mintToken('watcher', WATCHER_SOURCE)
   crew.defer(await keepFresh(secrets.watcherToken, mintWatcherToken, options.log))
   const databaseUrlOf = (role: ProcessRole): string => withLogin(databaseUrl, role, passwords[role])
+  const auditFile = await auditFileIn(dataDir)
   const specs = specsOf({
-    ...{ ports, secrets, databaseUrlOf, chainUrl },
+    ...{ ports, secrets, auditFile, databaseUrlOf, chainUrl },
     temporalAddress: temporal.temporalAddress,
     settings: { ...settings, ...namespaceSettings(temporal.temporalNamespace) },
   })
@@ -157,8 +172,15 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
     ...specs.map((spec) => crew.run(spec.name, () => launch(spec, dataDir), addressOf(spec.metricsPort))),
   ])
   signal?.throwIfAborted()
-  const addresses = { ports, ...temporal, uiUrl, chainUrl, databaseUrl }
-  return { ...addresses, secrets, tokenClaims, mintToken, parts: crew.parts }
+  const addresses = { ports, ...temporal, uiUrl, chainUrl, databaseUrl, auditorUrl: databaseUrlOf('auditor') }
+  return { ...addresses, auditFile, secrets, tokenClaims, mintToken, parts: crew.parts }
+}
+
+/** In a folder of its own: it is no secret, and outlives no data. */
+async function auditFileIn(dataDir: string): Promise<string> {
+  const folder = join(dataDir, 'audit')
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return join(folder, 'checkpoints.jsonl')
 }
 
 type Limits = Readonly<Record<ProcessRole, number>>

@@ -21,8 +21,10 @@ const DEFAULT_PORT = {
   workerSdk: 9_467,
   keysMetrics: 9_468,
   watcherMetrics: 9_470,
+  sealerMetrics: 9_472,
 } as const
 const MAX_PORT = 65_535
+const HIGHEST_PORT = Math.max(...Object.values(DEFAULT_PORT))
 /** Temporal's UI in `npm start`. */
 export const DEFAULT_UI_URL = `http://${HOST}:${DEFAULT_PORT.ui}`
 
@@ -33,6 +35,7 @@ export type StackPorts = {
   readonly workers: readonly WorkerPorts[]
   readonly keys: number
   readonly watcher: number
+  readonly sealer: number
   readonly postgres: number
   readonly temporal: readonly number[]
   readonly ui: number
@@ -50,7 +53,7 @@ export type StackShape = {
 export async function choosePorts({ portBase, apis, workers }: StackShape): Promise<StackPorts> {
   const fixed = portBase === undefined ? undefined : shifted(portBase)
   const extra = (count: number): number => Math.max(0, count - (fixed === undefined ? 0 : 1))
-  const single = fixed === undefined ? 5 + TEMPORAL_PORTS : 0
+  const single = fixed === undefined ? 6 + TEMPORAL_PORTS : 0
   const free = await freePorts(3 * extra(apis) + 2 * extra(workers) + single)
   const take = (): number => free.pop() ?? 0
   const more = <T>(count: number, make: () => T): T[] => Array.from({ length: extra(count) }, make)
@@ -63,6 +66,7 @@ export async function choosePorts({ portBase, apis, workers }: StackShape): Prom
     workers: moreWorkers,
     keys: take(),
     watcher: take(),
+    sealer: take(),
     postgres: take(),
     ui: take(),
     anvil: take(),
@@ -72,17 +76,16 @@ export async function choosePorts({ portBase, apis, workers }: StackShape): Prom
 
 function shifted(portBase: number): StackPorts {
   const shift = portBase - DEFAULT_PORT_BASE
-  const highest = DEFAULT_PORT.watcherMetrics + shift
+  const highest = HIGHEST_PORT + shift
   if (portBase < 1_024 || highest > MAX_PORT)
-    throw new RangeError(
-      `--port-base must be from 1024 to ${MAX_PORT - DEFAULT_PORT.watcherMetrics + DEFAULT_PORT_BASE}`,
-    )
+    throw new RangeError(`--port-base must be from 1024 to ${MAX_PORT - HIGHEST_PORT + DEFAULT_PORT_BASE}`)
   const at = (name: keyof typeof DEFAULT_PORT): number => DEFAULT_PORT[name] + shift
   return {
     apis: [{ grpc: portBase, admin: at('admin'), metrics: at('apiMetrics') }],
     workers: [{ metrics: at('workerMetrics'), sdk: at('workerSdk') }],
     keys: at('keysMetrics'),
     watcher: at('watcherMetrics'),
+    sealer: at('sealerMetrics'),
     postgres: at('postgres'),
     ui: at('ui'),
     anvil: at('anvil'),
@@ -98,6 +101,7 @@ export const portsInUse = (ports: StackPorts): { port: number; part: string }[] 
   ...ports.workers.flatMap(({ metrics, sdk }) => [metrics, sdk].map((port) => ({ port, part: 'the worker' }))),
   { port: ports.keys, part: 'the keys process' },
   { port: ports.watcher, part: 'the watcher' },
+  { port: ports.sealer, part: 'the sealer' },
   { port: ports.postgres, part: 'Postgres' },
   ...ports.temporal.map((port) => ({ port, part: 'Temporal' })),
   { port: ports.ui, part: "Temporal's UI" },
@@ -107,7 +111,7 @@ export const portsInUse = (ports: StackPorts): { port: number; part: string }[] 
 export const addressOf = (port: number): string => `${HOST}:${port}`
 
 /** The processes' roles in the database, and how many sessions each process's pool may open. */
-export const POOLS = { app_api: 10, app_worker: 10, app_keys: 2, watcher: 4 } as const
+export const POOLS = { app_api: 10, app_worker: 10, app_keys: 2, watcher: 4, audit_sealer: 2, auditor: 2 } as const
 export type ProcessRole = keyof typeof POOLS
 export const PROCESS_ROLES = Object.keys(POOLS) as readonly ProcessRole[]
 /** Sessions of a killed process may outlive it by a moment, while the next one opens its own. */
@@ -119,11 +123,16 @@ export const connectionLimitsOf = ({ apis, workers }: StackShape): Readonly<Reco
   app_worker: POOLS.app_worker * workers * POOL_SLACK,
   app_keys: POOLS.app_keys * POOL_SLACK,
   watcher: POOLS.watcher * POOL_SLACK,
+  audit_sealer: POOLS.audit_sealer * POOL_SLACK,
+  // No process's: for `holdfast audit verify` and whoever looks.
+  auditor: POOLS.auditor * POOL_SLACK,
 })
 
 export type Wiring = {
   readonly ports: StackPorts
   readonly secrets: SecretFiles
+  /** Where the sealer writes its checkpoints. */
+  readonly auditFile: string
   readonly databaseUrlOf: (role: ProcessRole) => string
   readonly temporalAddress: string
   readonly chainUrl: string | undefined
@@ -164,6 +173,7 @@ function commonEnv(wiring: Wiring, role: ProcessRole, metricsPort: number): Reco
 /** Every process of the stack; the watcher only where there is a chain. */
 export const specsOf = (wiring: Wiring): ProcessSpec[] => [
   keysSpec(wiring),
+  sealerSpec(wiring),
   ...apiSpecs(wiring),
   ...workerSpecs(wiring),
   ...(wiring.chainUrl === undefined ? [] : [watcherSpec(wiring, wiring.chainUrl)]),
@@ -198,6 +208,18 @@ const keysSpec = (wiring: Wiring): ProcessSpec => ({
   entry: entryOf('keys'),
   metricsPort: wiring.ports.keys,
   env: { ...commonEnv(wiring, 'app_keys', wiring.ports.keys), HOLDFAST_KEY_KEYRING_FILE: wiring.secrets.keyRing },
+})
+
+const sealerSpec = (wiring: Wiring): ProcessSpec => ({
+  name: 'sealer',
+  entry: entryOf('sealer'),
+  metricsPort: wiring.ports.sealer,
+  env: {
+    ...commonEnv(wiring, 'audit_sealer', wiring.ports.sealer),
+    HOLDFAST_SEAL_KEY_FILE: wiring.secrets.sealKey,
+    HOLDFAST_SEAL_PUBLIC_KEYS_FILE: wiring.secrets.sealPublicKeys,
+    HOLDFAST_AUDIT_FILE: wiring.auditFile,
+  },
 })
 
 const watcherSpec = (wiring: Wiring, chainUrl: string): ProcessSpec => ({

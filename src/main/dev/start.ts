@@ -113,6 +113,7 @@ async function describe(stack: Stack, dataDir: string): Promise<Ready> {
       ...(uiUrl !== undefined && { ui: uiUrl }),
     },
     database: databaseUrl,
+    audit: { database: stack.auditorUrl, file: stack.auditFile, publicKeys: secrets.sealPublicKeys },
     chains: chainUrl === undefined ? {} : { ethereum: chainUrl },
     metrics: {
       api: metricsUrlOf(api?.metrics ?? 0),
@@ -120,6 +121,7 @@ async function describe(stack: Stack, dataDir: string): Promise<Ready> {
       'worker-sdk': metricsUrlOf(worker?.sdk ?? 0),
       keys: metricsUrlOf(ports.keys),
       watcher: metricsUrlOf(ports.watcher),
+      sealer: metricsUrlOf(ports.sealer),
     },
     jwt: { secretsFile: secrets.jwt, ...stack.tokenClaims },
     tokens: Object.fromEntries(tokens),
