@@ -906,6 +906,30 @@ $$;
 ALTER FUNCTION holdfast.guard_order_update() OWNER TO holdfast_owner;
 
 --
+-- Name: guard_tile_growth(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_tile_growth() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if substr(new.hashes, 1, octet_length(old.hashes)) <> old.hashes
+    or (new.level, new.tile_no) <> (old.level, old.tile_no) then
+    raise exception 'audit_tile: a tile only grows' using errcode = 'HF011';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_tile_growth() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_tile_growth(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_tile_growth() IS 'A hash that stands in the tree stands there for ever.';
+
+--
 -- Name: move_version(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1058,6 +1082,26 @@ $$;
 ALTER FUNCTION holdfast.refuse_truncate() OWNER TO holdfast_owner;
 
 --
+-- Name: refuse_unsealing(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refuse_unsealing() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception '%: what was sealed stays', tg_table_name using errcode = 'HF011';
+end
+$$;
+
+ALTER FUNCTION holdfast.refuse_unsealing() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refuse_unsealing(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refuse_unsealing() IS 'No statement changes or removes a checkpoint, or removes a tile, whoever runs it.';
+
+--
 -- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1121,6 +1165,41 @@ ALTER TABLE holdfast.address_pool ALTER COLUMN pool_no ADD GENERATED ALWAYS AS I
 );
 
 --
+-- Name: audit_checkpoint; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_checkpoint (
+    checkpoint_no bigint NOT NULL,
+    continues_no bigint NOT NULL,
+    size bigint NOT NULL,
+    root bytea NOT NULL,
+    after_entry_id bigint NOT NULL,
+    last_entry_id bigint NOT NULL,
+    below_txid xid8 NOT NULL,
+    sealed_at timestamp(3) with time zone NOT NULL,
+    previous bytea NOT NULL,
+    key_id text NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT audit_checkpoint_after_not_negative CHECK ((after_entry_id >= 0)),
+    CONSTRAINT audit_checkpoint_entries CHECK ((last_entry_id >= after_entry_id)),
+    CONSTRAINT audit_checkpoint_key_shape CHECK ((key_id ~ '^[0-9a-f]{16}$'::text)),
+    CONSTRAINT audit_checkpoint_no_positive CHECK ((checkpoint_no > 0)),
+    CONSTRAINT audit_checkpoint_order CHECK (((continues_no >= 0) AND (continues_no < checkpoint_no))),
+    CONSTRAINT audit_checkpoint_previous_length CHECK ((octet_length(previous) = 32)),
+    CONSTRAINT audit_checkpoint_root_length CHECK ((octet_length(root) = 32)),
+    CONSTRAINT audit_checkpoint_signature_length CHECK ((octet_length(signature) = 64)),
+    CONSTRAINT audit_checkpoint_size_positive CHECK ((size > 0))
+);
+
+ALTER TABLE holdfast.audit_checkpoint OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_checkpoint; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_checkpoint IS 'What the sealer signed: the root over all entries of transactions below below_txid. Roots stay when the entries are purged.';
+
+--
 -- Name: audit_entry; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1152,6 +1231,105 @@ ALTER TABLE holdfast.audit_entry OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.audit_entry IS 'One row per aggregate and transaction, or per statement for stock and rules: body says who changed what, hash = SHA-256(prev_hash || body). Append-only, a partition per month.';
+
+--
+-- Name: audit_entry_2026_11; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_entry_2026_11 (
+    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
+    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
+    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
+    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
+    aggregate_id text,
+    seq bigint,
+    prev_hash bytea,
+    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
+    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
+    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
+    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
+    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
+    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
+    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
+)
+WITH (toast_tuple_target='8160');
+
+ALTER TABLE holdfast.audit_entry_2026_11 OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_entry_2026_11; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_entry_2026_11 IS 'Audit entries of one month.';
+
+--
+-- Name: audit_entry_2026_12; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_entry_2026_12 (
+    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
+    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
+    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
+    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
+    aggregate_id text,
+    seq bigint,
+    prev_hash bytea,
+    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
+    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
+    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
+    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
+    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
+    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
+    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
+)
+WITH (toast_tuple_target='8160');
+
+ALTER TABLE holdfast.audit_entry_2026_12 OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_entry_2026_12; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_entry_2026_12 IS 'Audit entries of one month.';
+
+--
+-- Name: audit_entry_2027_01; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_entry_2027_01 (
+    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
+    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
+    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
+    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
+    aggregate_id text,
+    seq bigint,
+    prev_hash bytea,
+    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
+    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
+    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
+    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
+    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
+    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
+    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
+    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
+)
+WITH (toast_tuple_target='8160');
+
+ALTER TABLE holdfast.audit_entry_2027_01 OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_entry_2027_01; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_entry_2027_01 IS 'Audit entries of one month.';
 
 --
 -- Name: audit_entry_default; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -1258,6 +1436,28 @@ ALTER TABLE holdfast.audit_scope OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.audit_scope IS 'Every table, and what of it is audited, or why it is not. audit_watch writes it.';
+
+--
+-- Name: audit_tile; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_tile (
+    level smallint NOT NULL,
+    tile_no bigint NOT NULL,
+    hashes bytea NOT NULL,
+    CONSTRAINT audit_tile_level_range CHECK (((level >= 0) AND (level <= 7))),
+    CONSTRAINT audit_tile_no_not_negative CHECK ((tile_no >= 0)),
+    CONSTRAINT audit_tile_width CHECK ((((octet_length(hashes) >= 32) AND (octet_length(hashes) <= 8192)) AND ((octet_length(hashes) % 32) = 0)))
+);
+ALTER TABLE ONLY holdfast.audit_tile ALTER COLUMN hashes SET STORAGE EXTERNAL;
+
+ALTER TABLE holdfast.audit_tile OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_tile; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_tile IS 'The tree: 256 neighbouring hashes a row, of leaves at level 0, of subtrees of 256 leaves at level 1, and so on.';
 
 --
 -- Name: chain_block; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -2160,6 +2360,24 @@ ALTER TABLE holdfast.workflow_start OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.workflow_start IS 'Orders whose workflow is still to be started. Urgency 0: a payment or a command waits for it.';
 
 --
+-- Name: audit_entry_2026_11; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_2026_11 FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00');
+
+--
+-- Name: audit_entry_2026_12; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_2026_12 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00');
+
+--
+-- Name: audit_entry_2027_01; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_2027_01 FOR VALUES FROM ('2027-01-01 00:00:00+00') TO ('2027-02-01 00:00:00+00');
+
+--
 -- Name: audit_entry_default; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2187,11 +2405,46 @@ ALTER TABLE ONLY holdfast.address_pool
     ADD CONSTRAINT address_pool_pk PRIMARY KEY (network, address);
 
 --
+-- Name: audit_checkpoint audit_checkpoint_one_next; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_checkpoint
+    ADD CONSTRAINT audit_checkpoint_one_next UNIQUE (continues_no);
+
+--
+-- Name: audit_checkpoint audit_checkpoint_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_checkpoint
+    ADD CONSTRAINT audit_checkpoint_pk PRIMARY KEY (checkpoint_no);
+
+--
 -- Name: audit_entry audit_entry_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.audit_entry
     ADD CONSTRAINT audit_entry_pk PRIMARY KEY (entry_id, at);
+
+--
+-- Name: audit_entry_2026_11 audit_entry_2026_11_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry_2026_11
+    ADD CONSTRAINT audit_entry_2026_11_pkey PRIMARY KEY (entry_id, at);
+
+--
+-- Name: audit_entry_2026_12 audit_entry_2026_12_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry_2026_12
+    ADD CONSTRAINT audit_entry_2026_12_pkey PRIMARY KEY (entry_id, at);
+
+--
+-- Name: audit_entry_2027_01 audit_entry_2027_01_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_entry_2027_01
+    ADD CONSTRAINT audit_entry_2027_01_pkey PRIMARY KEY (entry_id, at);
 
 --
 -- Name: audit_entry_default audit_entry_default_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -2213,6 +2466,13 @@ ALTER TABLE ONLY holdfast.audit_pending
 
 ALTER TABLE ONLY holdfast.audit_scope
     ADD CONSTRAINT audit_scope_pk PRIMARY KEY (table_name);
+
+--
+-- Name: audit_tile audit_tile_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_tile
+    ADD CONSTRAINT audit_tile_pk PRIMARY KEY (level, tile_no);
 
 --
 -- Name: chain_block chain_block_hash_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -2508,16 +2768,58 @@ ALTER TABLE ONLY holdfast.workflow_start
 CREATE INDEX address_pool_free ON holdfast.address_pool USING btree (network, asset, pool_no) WHERE (leased_at IS NULL);
 
 --
--- Name: audit_entry_default_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+-- Name: audit_checkpoint_by_txid; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE UNIQUE INDEX audit_entry_default_link_once ON holdfast.audit_entry_default USING btree (kind, aggregate_id, seq);
+CREATE INDEX audit_checkpoint_by_txid ON holdfast.audit_checkpoint USING btree (after_entry_id, below_txid);
+
+--
+-- Name: audit_entry_2026_11_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX audit_entry_2026_11_link_once ON holdfast.audit_entry_2026_11 USING btree (kind, aggregate_id, seq);
 
 --
 -- Name: audit_entry_to_seal; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE INDEX audit_entry_to_seal ON ONLY holdfast.audit_entry USING btree (txid, entry_id);
+
+--
+-- Name: audit_entry_2026_11_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX audit_entry_2026_11_txid_entry_id_idx ON holdfast.audit_entry_2026_11 USING btree (txid, entry_id);
+
+--
+-- Name: audit_entry_2026_12_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX audit_entry_2026_12_link_once ON holdfast.audit_entry_2026_12 USING btree (kind, aggregate_id, seq);
+
+--
+-- Name: audit_entry_2026_12_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX audit_entry_2026_12_txid_entry_id_idx ON holdfast.audit_entry_2026_12 USING btree (txid, entry_id);
+
+--
+-- Name: audit_entry_2027_01_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX audit_entry_2027_01_link_once ON holdfast.audit_entry_2027_01 USING btree (kind, aggregate_id, seq);
+
+--
+-- Name: audit_entry_2027_01_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX audit_entry_2027_01_txid_entry_id_idx ON holdfast.audit_entry_2027_01 USING btree (txid, entry_id);
+
+--
+-- Name: audit_entry_default_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX audit_entry_default_link_once ON holdfast.audit_entry_default USING btree (kind, aggregate_id, seq);
 
 --
 -- Name: audit_entry_default_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -2616,6 +2918,42 @@ CREATE INDEX reservation_expiry ON holdfast.reservation USING btree (expires_at)
 CREATE INDEX workflow_start_due ON holdfast.workflow_start USING btree (urgency, quote_ends_at) WHERE (dead_reason IS NULL);
 
 --
+-- Name: audit_entry_2026_11_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_2026_11_pkey;
+
+--
+-- Name: audit_entry_2026_11_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_2026_11_txid_entry_id_idx;
+
+--
+-- Name: audit_entry_2026_12_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_2026_12_pkey;
+
+--
+-- Name: audit_entry_2026_12_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_2026_12_txid_entry_id_idx;
+
+--
+-- Name: audit_entry_2027_01_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_2027_01_pkey;
+
+--
+-- Name: audit_entry_2027_01_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_2027_01_txid_entry_id_idx;
+
+--
 -- Name: audit_entry_default_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2634,6 +2972,12 @@ ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_d
 CREATE TRIGGER address_pool_guard_lease BEFORE UPDATE ON holdfast.address_pool FOR EACH ROW EXECUTE FUNCTION holdfast.guard_address_lease();
 
 --
+-- Name: audit_checkpoint audit_checkpoint_stays; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_checkpoint_stays BEFORE DELETE OR UPDATE OR TRUNCATE ON holdfast.audit_checkpoint FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_unsealing();
+
+--
 -- Name: audit_entry audit_entry_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2646,6 +2990,24 @@ CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE ON holdfast.audit
 CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
 
 --
+-- Name: audit_entry_2026_11 audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_2026_11 FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: audit_entry_2026_12 audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_2026_12 FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: audit_entry_2027_01 audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_2027_01 FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
 -- Name: audit_entry_default audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2656,6 +3018,18 @@ CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_d
 --
 
 CREATE CONSTRAINT TRIGGER audit_pending_flush AFTER INSERT ON holdfast.audit_pending DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_first) EXECUTE FUNCTION holdfast.audit_flush();
+
+--
+-- Name: audit_tile audit_tile_grows; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_tile_grows BEFORE UPDATE ON holdfast.audit_tile FOR EACH ROW EXECUTE FUNCTION holdfast.guard_tile_growth();
+
+--
+-- Name: audit_tile audit_tile_stays; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER audit_tile_stays BEFORE DELETE OR TRUNCATE ON holdfast.audit_tile FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_unsealing();
 
 --
 -- Name: orders orders_guard_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -3075,6 +3449,12 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 
 --
+-- Name: FUNCTION guard_tile_growth(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_tile_growth() FROM PUBLIC;
+
+--
 -- Name: FUNCTION move_version(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3119,6 +3499,12 @@ REVOKE ALL ON FUNCTION holdfast.refuse_rewriting() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.refuse_truncate() FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_unsealing(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refuse_unsealing() FROM PUBLIC;
+
+--
 -- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3159,11 +3545,20 @@ GRANT UPDATE(leased_by) ON TABLE holdfast.address_pool TO app_api;
 GRANT UPDATE(leased_at) ON TABLE holdfast.address_pool TO app_api;
 
 --
+-- Name: TABLE audit_checkpoint; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.audit_checkpoint TO audit_sealer;
+GRANT SELECT ON TABLE holdfast.audit_checkpoint TO auditor;
+GRANT SELECT ON TABLE holdfast.audit_checkpoint TO app_api;
+
+--
 -- Name: TABLE audit_entry; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT SELECT ON TABLE holdfast.audit_entry TO auditor;
 GRANT SELECT ON TABLE holdfast.audit_entry TO audit_sealer;
+GRANT SELECT ON TABLE holdfast.audit_entry TO app_api;
 
 --
 -- Name: TABLE audit_scope; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3171,6 +3566,20 @@ GRANT SELECT ON TABLE holdfast.audit_entry TO audit_sealer;
 
 GRANT SELECT ON TABLE holdfast.audit_scope TO auditor;
 GRANT SELECT ON TABLE holdfast.audit_scope TO audit_sealer;
+
+--
+-- Name: TABLE audit_tile; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.audit_tile TO audit_sealer;
+GRANT SELECT ON TABLE holdfast.audit_tile TO auditor;
+GRANT SELECT ON TABLE holdfast.audit_tile TO app_api;
+
+--
+-- Name: COLUMN audit_tile.hashes; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(hashes) ON TABLE holdfast.audit_tile TO audit_sealer;
 
 --
 -- Name: TABLE chain_block; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3310,6 +3719,7 @@ GRANT SELECT,INSERT ON TABLE holdfast.customer_key TO app_api;
 GRANT SELECT ON TABLE holdfast.duty TO auditor;
 GRANT SELECT ON TABLE holdfast.duty TO app_api;
 GRANT SELECT,UPDATE ON TABLE holdfast.duty TO app_worker;
+GRANT SELECT,UPDATE ON TABLE holdfast.duty TO audit_sealer;
 
 --
 -- Name: TABLE invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3637,6 +4047,12 @@ GRANT UPDATE(is_in_time) ON TABLE holdfast.payment TO app_worker;
 GRANT SELECT,INSERT ON TABLE holdfast.payment_key TO app_keys;
 
 --
+-- Name: COLUMN payment_key.key_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(key_id) ON TABLE holdfast.payment_key TO auditor;
+
+--
 -- Name: COLUMN payment_key.tier; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3707,6 +4123,18 @@ GRANT UPDATE(ciphertext) ON TABLE holdfast.payment_key TO app_keys;
 --
 
 GRANT UPDATE(sealed_at) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.audit_seq; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(audit_seq) ON TABLE holdfast.payment_key TO auditor;
+
+--
+-- Name: COLUMN payment_key.audit_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(audit_hash) ON TABLE holdfast.payment_key TO auditor;
 
 --
 -- Name: TABLE product; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3789,6 +4217,7 @@ GRANT SELECT ON TABLE holdfast.schema_version TO app_worker;
 GRANT SELECT ON TABLE holdfast.schema_version TO app_keys;
 GRANT SELECT ON TABLE holdfast.schema_version TO watcher;
 GRANT SELECT ON TABLE holdfast.schema_version TO auditor;
+GRANT SELECT ON TABLE holdfast.schema_version TO audit_sealer;
 
 --
 -- Name: TABLE stock; Type: ACL; Schema: holdfast; Owner: holdfast_owner
