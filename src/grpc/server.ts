@@ -123,8 +123,8 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.health, createHealthHandlers(isServing, ADMIN_SERVICES), closing)
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
-}
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
+}
 
 const listen = (server: Server, address: string): Promise<number> =>
   new Promise((resolve, reject) => {
