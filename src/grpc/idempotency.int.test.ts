@@ -1,0 +1,264 @@
+// Every call that changes something, sent many times under one key, as bytes: one effect, and the same answer to the
+// byte, however much has changed since. A new method is found by its service's definition.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { putAddresses } from '../../test/support/address.ts'
+import { putProduct, type TestProduct } from '../../test/support/builder.ts'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import {
+  admin,
+  createTestFront,
+  customer,
+  fulfilment,
+  watcher,
+  type Caller,
+  type TestFront,
+} from '../../test/support/front.ts'
+import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
+import { until } from '../../test/support/until.ts'
+import { callWire, type WireAnswer } from '../../test/support/wire.ts'
+import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
+import { createReporter } from './client.ts'
+import { ADMIN_SERVICES, METHODS, PUBLIC_SERVICES, type Method } from './method.ts'
+import { packReport } from './report.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
+
+const TIMES = 50
+const OWNER = customer(7)
+
+/** What only looks. Everything else changes something and is tested below. */
+const READS = [
+  '/grpc.health.v1.Health/Check',
+  '/grpc.health.v1.Health/List',
+  '/grpc.health.v1.Health/Watch',
+  '/holdfast.v1.CatalogService/GetProduct',
+  '/holdfast.v1.CatalogService/ListProducts',
+  '/holdfast.v1.FulfilmentService/ListOrdersToShip',
+  '/holdfast.v1.NotificationAdminService/ListDeadNotifications',
+  '/holdfast.v1.OrderService/GetOrder',
+  '/holdfast.v1.OrderService/ListOrders',
+  '/holdfast.v1.OrderService/WatchOrder',
+  '/holdfast.v1.StockService/GetAvailability',
+]
+
+type Case = {
+  method: Method
+  caller: Caller
+  request: object
+  /** The same key with another wish. */
+  other: object
+  /** What the effect can be counted by. */
+  effect: () => Promise<unknown>
+  /** What it is when the call took effect once. */
+  once: unknown
+  /** Changes the same thing again by another call; undefined where nothing more can happen to it. */
+  goOn?: () => Promise<unknown>
+}
+
+let database: TestDatabase
+let worker: TestWorker
+let front: TestFront
+let product: TestProduct
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  await putAddresses(database, 100)
+  worker = await createTestWorker(database)
+  await worker.run()
+  front = await createTestFront(database, { engine: worker.client })
+  product = await putProduct(database, { onHand: 1_000n })
+})
+afterAll(async () => {
+  await front.stop()
+  await worker.stop()
+  await database.drop()
+})
+
+const key = () => ({ idempotencyKey: randomUUID() })
+const wish = () => ({
+  userId: 7n,
+  lines: [{ productId: product.productId, quantity: 1, expectedUnitPrice: product.unitPrice }],
+  asset: 'ETH',
+  shippingAddress: 'Quay 1',
+})
+const newOrder = () => front.as(OWNER).order.createOrder({ ...key(), ...wish() })
+const value = async (text: string, values: readonly unknown[] = []): Promise<unknown> =>
+  (await database.query<{ value: unknown }>(`select (${text})::text as value`, values))[0]?.value
+const statusOf = (orderId: string) => value('select status from orders where order_id = $1', [orderId])
+const movesOf = (orderId: string) => () =>
+  value(
+    `select count(*) || ' ' || max(status) from notification where order_id = $1 and channel = 'log' and order_version > 1 and status <> 'processing'`,
+    [orderId],
+  )
+
+async function paidOrder(): Promise<string> {
+  const { orderId, paymentRequest } = await newOrder()
+  const report = createReporter({
+    client: front.as(watcher),
+    source: 'watcher-1',
+    network: 'ethereum',
+    sign: front.sign,
+  })
+  await report([transferTo(paymentRequest?.address ?? '', BigInt(paymentRequest?.amount?.units ?? 0))])
+  await until(async () => (await statusOf(orderId)) === 'processing')
+  return orderId
+}
+const transferTo = (address: string, amount: bigint) => ({
+  asset: 'ETH' as const,
+  txId: `0x${randomBytes(32).toString('hex')}`,
+  outputIndex: 0,
+  seq: 1,
+  state: 'final' as const,
+  address,
+  amount,
+  block: { height: 1, hash: `0x${'a'.repeat(64)}` },
+  firstSeenAt: new Date(),
+})
+
+const CASES: Readonly<Record<string, () => Promise<Case>>> = {
+  '/holdfast.v1.OrderService/CreateOrder': async () => {
+    const request = { ...key(), ...wish(), shippingAddress: `Quay ${randomUUID()}` }
+    const before = Number(await value('select count(*) from orders'))
+    return {
+      ...{ method: PUBLIC_SERVICES.order.createOrder, caller: OWNER, request },
+      other: { ...request, asset: 'ETH', shippingAddress: 'Elsewhere 1' },
+      effect: () => value('select count(*) from orders'),
+      once: String(before + 1),
+    }
+  },
+  '/holdfast.v1.OrderService/CancelOrder': async () => {
+    const { orderId } = await newOrder()
+    const request = { ...key(), orderId }
+    return {
+      ...{ method: PUBLIC_SERVICES.order.cancelOrder, caller: OWNER, request },
+      other: { ...request, expectedVersion: 1n },
+      ...{ effect: movesOf(orderId), once: '1 cancelled' },
+    }
+  },
+  '/holdfast.v1.OrderService/UpdateShippingAddress': async () => {
+    const { orderId } = await newOrder()
+    const request = { ...key(), orderId, shippingAddress: 'Harbour Street 2' }
+    return {
+      ...{ method: PUBLIC_SERVICES.order.updateShippingAddress, caller: OWNER, request },
+      other: { ...request, shippingAddress: 'Elsewhere 1' },
+      effect: () => value('select version from orders where order_id = $1', [orderId]),
+      once: '2',
+      goOn: () => front.as(OWNER).order.updateShippingAddress({ ...key(), orderId, shippingAddress: 'Third 3' }),
+    }
+  },
+  '/holdfast.v1.FulfilmentService/MarkShipped': async () => {
+    const orderId = await paidOrder()
+    const request = { ...key(), orderId }
+    return {
+      ...{ method: PUBLIC_SERVICES.fulfilment.markShipped, caller: fulfilment, request },
+      other: { ...request, expectedVersion: 2n },
+      ...{ effect: movesOf(orderId), once: '1 shipped' },
+      goOn: () => front.as(fulfilment).fulfilment.markDelivered({ ...key(), orderId }),
+    }
+  },
+  '/holdfast.v1.FulfilmentService/MarkDelivered': async () => {
+    const orderId = await paidOrder()
+    await front.as(fulfilment).fulfilment.markShipped({ ...key(), orderId })
+    const request = { ...key(), orderId }
+    return {
+      ...{ method: PUBLIC_SERVICES.fulfilment.markDelivered, caller: fulfilment, request },
+      other: { ...request, expectedVersion: 3n },
+      effect: () => value('select status from orders where order_id = $1', [orderId]),
+      once: 'delivered',
+    }
+  },
+  '/holdfast.v1.StockAdminService/AdjustStock': async () => {
+    const { productId } = await putProduct(database, { onHand: 0n })
+    const request = { ...key(), productId, change: { $case: 'delta', value: 3n }, reason: 'recount' }
+    return {
+      ...{ method: ADMIN_SERVICES.stock.adjustStock, caller: admin, request },
+      other: { ...request, reason: 'delivery' },
+      effect: () => value('select on_hand from stock where product_id = $1', [productId]),
+      once: '3',
+      goOn: () => front.asAdmin().stock.adjustStock({ ...request, ...key(), change: { $case: 'delta', value: 4n } }),
+    }
+  },
+  '/holdfast.v1.CatalogAdminService/PutProduct': async () => {
+    const request = {
+      ...key(),
+      productId: `tea-${randomUUID().slice(0, 8)}`,
+      name: 'Tea',
+      unitPrice: '3.50',
+      isActive: true,
+    }
+    return {
+      ...{ method: ADMIN_SERVICES.catalog.putProduct, caller: admin, request },
+      other: { ...request, unitPrice: '3.60' },
+      effect: () => value('select version from product where product_id = $1', [request.productId]),
+      once: '1',
+      goOn: () => front.asAdmin().catalog.putProduct({ ...request, ...key(), name: 'Green tea' }),
+    }
+  },
+  '/holdfast.v1.NotificationAdminService/ReplayNotifications': async () => {
+    const { orderId } = await newOrder()
+    await database.query(
+      `update notification set dead_at = now(), dead_reason = 'gone', delivered_at = null, channel = 'webhook' where order_id = $1`,
+      [orderId],
+    )
+    const request = { ...key(), all: true, notificationIds: [] }
+    const deaths = () =>
+      value(`select count(*) from notification where order_id = $1 and dead_at is not null`, [orderId])
+    return {
+      ...{ method: ADMIN_SERVICES.notification.replayNotifications, caller: admin, request },
+      other: { ...request, all: false, notificationIds: [1n] },
+      ...{ effect: deaths, once: '0' },
+    }
+  },
+}
+
+/** As a client would: what passes with time is sent again. */
+async function send({ method, caller }: Pick<Case, 'method' | 'caller'>, body: Buffer): Promise<WireAnswer> {
+  const isPublic = Object.values(PUBLIC_SERVICES).some((service) => Object.values<Method>(service).includes(method))
+  const headers = [['authorization', `Bearer ${await front.tokenOf(caller)}`]] as const
+  for (;;) {
+    const answer = await callWire(isPublic ? front.address : front.adminAddress, method.path, body, headers)
+    if (answer.code !== 'UNAVAILABLE' && answer.detail.reason !== 'IDEMPOTENCY_KEY_IN_PROGRESS') return answer
+  }
+}
+const bytesOf = (method: Method, request: object): Buffer =>
+  method.requestSerialize({ ...(method.requestDeserialize(Buffer.alloc(0)) as object), ...request } as never)
+
+describe('calls that change something', () => {
+  test('are all those that do more than look, and each names its attempt', () => {
+    const reports = PUBLIC_SERVICES.payment.reportPayments.path
+    const changing = METHODS.filter(({ path }) => !READS.includes(path))
+    expect(changing.map(({ path }) => path).toSorted()).toEqual([...Object.keys(CASES), reports].toSorted())
+    for (const method of changing.filter(({ path }) => path !== reports))
+      expect(method.requestDeserialize(Buffer.alloc(0))).toHaveProperty('idempotencyKey', '')
+  })
+
+  test.each(Object.keys(CASES))('%s, sent many times at once and again later, happens once', async (path) => {
+    const found = await (CASES[path] as () => Promise<Case>)()
+    const body = bytesOf(found.method, found.request)
+    const answers = await Promise.all(Array.from({ length: TIMES }, () => send(found, body)))
+    expect(await found.effect()).toBe(found.once)
+    await found.goOn?.()
+    answers.push(await send(found, body))
+    const [first] = answers
+    expect(first).toMatchObject({ code: 'OK' })
+    for (const answer of answers) expect(answer.body?.toString('hex')).toBe(first?.body?.toString('hex'))
+    const refused = await send(found, bytesOf(found.method, found.other))
+    expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', detail: { reason: 'IDEMPOTENCY_KEY_REUSED' } })
+  })
+
+  test('ReportPayments, whose facts are their own keys, stores a fact once however many requests tell it', async () => {
+    const { paymentRequest } = await newOrder()
+    const transfer = transferTo(paymentRequest?.address ?? '', 1n)
+    const { report } = packReport('watcher-1', 'ethereum', [transfer])
+    const signed = { id: randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
+    const method = PUBLIC_SERVICES.payment.reportPayments
+    const body = bytesOf(method, { ...signed, signatures: front.sign(signed) })
+    const found = { method, caller: watcher }
+    const answers = await Promise.all(Array.from({ length: TIMES }, () => send(found, body)))
+    expect(new Set(answers.map(({ code, body: bytes }) => `${code} ${bytes?.toString('hex')}`)).size).toBe(1)
+    expect(answers[0]?.code).toBe('OK')
+    expect(await value('select count(*) from payment_report where tx_id = $1', [transfer.txId])).toBe('1')
+  })
+})
