@@ -160,6 +160,10 @@ const CLI = z.object({
   HOLDFAST_API: z.string().min(1).optional(),
   HOLDFAST_ADMIN: z.string().min(1).optional(),
   HOLDFAST_TOKEN: z.string().min(1).optional(),
+  DATABASE_URL: database.DATABASE_URL.optional(),
+  DATABASE_PASSWORD_FILE: databaseLogin.DATABASE_PASSWORD_FILE,
+  HOLDFAST_AUDIT_FILE: z.string().min(1).optional(),
+  HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
 })
 
 const SCHEMAS = {

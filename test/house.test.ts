@@ -32,7 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ANY_NODE,
   ],
   grpc: [
-    ...['domain', 'db', 'keyvault', 'telemetry', 'workflows/message'],
+    ...['domain', 'db', 'keyvault', 'audit/proof', 'telemetry', 'workflows/message'],
     ...[
       '@grpc/grpc-js',
       '@bufbuild/protobuf',

@@ -21,7 +21,7 @@ const ENTRY = z.object({
 })
 export type AuditEntry = z.output<typeof ENTRY>
 
-export const ENTRY_COLUMNS = sql.fragment`entry_id as "entryId", e.txid::text as txid,
+const ENTRY_COLUMNS = sql.fragment`entry_id as "entryId", e.txid::text as txid,
   (to_json(e.at at time zone 'UTC') #>> '{}') || '+00:00' as at, kind, aggregate_id as "aggregateId", seq,
   prev_hash as "prevHash", actor, body, hash`
 
@@ -43,6 +43,17 @@ export async function* readEntries(
     last = page.length < pageSize ? undefined : page.at(-1)
   }
 }
+
+/** A chain's entries after a place in it, oldest first. */
+export const listChain = (
+  database: AuditDb,
+  chain: { kind: string; aggregateId: string },
+  page: { afterSeq: bigint; limit: number },
+): Promise<readonly AuditEntry[]> =>
+  database.sql.any(sql.type(ENTRY)`
+    select ${ENTRY_COLUMNS} from audit_entry e
+    where kind = ${chain.kind} and aggregate_id = ${chain.aggregateId} and seq > ${page.afterSeq}
+    order by seq limit ${page.limit}`)
 
 const LINK = z.object({
   entryId: z.bigint(),

@@ -3,6 +3,7 @@
 
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
+import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
@@ -16,6 +17,7 @@ import { readDetails, type Detail } from './detail.ts'
 import { packReport, type ObservedTransfer } from './report.ts'
 
 export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
+export type { GetOrderHistoryResponse } from './gen/holdfast/v1/audit.ts'
 export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1/order.ts'
 export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
@@ -104,6 +106,7 @@ export function createAdminClient(options: ClientOptions) {
     stock: callsOf(channel, StockAdminServiceService),
     catalog: callsOf(channel, CatalogAdminServiceService),
     notification: callsOf(channel, NotificationAdminServiceService),
+    audit: callsOf(channel, AuditServiceService),
     health: callsOf(channel, HealthService),
     close: () => channel.client.close(),
   }

@@ -38,6 +38,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly Role[] | 'anonymous'>>
   '/holdfast.v1.CatalogService/ListProducts': EVERYONE,
   '/holdfast.v1.StockAdminService/AdjustStock': ['admin'],
   '/holdfast.v1.CatalogAdminService/PutProduct': ['admin'],
+  '/holdfast.v1.AuditService/GetOrderHistory': ['admin', 'auditor'],
   '/holdfast.v1.NotificationAdminService/ListDeadNotifications': ['admin'],
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': ['admin'],
 }

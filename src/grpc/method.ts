@@ -2,6 +2,7 @@
 // new method does not compile until each of them knows it.
 
 import { HealthService } from './gen/grpc/health/v1/health.ts'
+import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
@@ -39,6 +40,7 @@ export const ADMIN_SERVICES = {
   stock: StockAdminServiceService,
   catalog: CatalogAdminServiceService,
   notification: NotificationAdminServiceService,
+  audit: AuditServiceService,
 } as const
 
 type PathOf<Services> = {

@@ -175,6 +175,12 @@ export const SCHEMAS = {
     expectedVersion: whole64(0n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional(),
   }),
 
+  '/holdfast.v1.AuditService/GetOrderHistory': z.strictObject({
+    orderId: uuid,
+    limit: page.limit,
+    cursor: page.cursor,
+  }),
+
   '/holdfast.v1.NotificationAdminService/ListDeadNotifications': z.strictObject({
     limit: page.limit,
     cursor: page.cursor,

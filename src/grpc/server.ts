@@ -4,6 +4,7 @@
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger, Registry } from '../telemetry.ts'
+import { createAuditHandlers } from './audit.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard, type TokenVerifier } from './guard.ts'
@@ -123,6 +124,7 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.health, createHealthHandlers(isServing, ADMIN_SERVICES), closing)
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
+  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
 }
 

@@ -8,7 +8,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
 export const EXIT_HELP = `Exit codes:
   0  done
-  1  unexpected: a bug here or there; the message has an incident id where the server has one
+  1  what was verified is not right; or a bug here or there, whose message has an incident id where the server has one
   2  wrong usage, or a value the server does not accept
   3  refused: stock, price, or the order's state is against it
   4  denied: no valid token, or not allowed with it
@@ -18,6 +18,8 @@ export const EXIT_HELP = `Exit codes:
 export class UsageError extends Error {}
 /** Nothing answers where the command looked; the message says what to do. */
 export class UnavailableError extends Error {}
+/** What was verified is not right; what was found has been printed. */
+export class FoundError extends Error {}
 
 const CODE_OF_KIND: Readonly<Record<FailureKind, ExitCode>> = {
   invalid: EXIT.usage,

@@ -1,6 +1,7 @@
 // The commands of `holdfast`, put together.
 
 import { Command } from 'commander'
+import { addAuditCommands } from './audit.ts'
 import { EXIT_HELP } from './exit.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
@@ -22,6 +23,7 @@ export function createProgram(shell: Shell): Command {
   addStockCommands(program, shell)
   addProductCommands(program, shell)
   addNotificationCommands(program, shell)
+  addAuditCommands(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program

@@ -83,17 +83,24 @@ export async function withSession(
   }
 }
 
-async function openSession(
-  { config, write, untilInterrupted }: Shell,
-  options: GlobalOptions & CallerOptions,
-  closing: (() => void)[],
-): Promise<Session> {
-  const readyFile = options.readyFile ?? config.HOLDFAST_READY_FILE ?? readyFileIn(DEFAULT_DATA_DIR)
+/** The running stack, if there is one; `found` says what to give in its place. */
+export async function findStack({ config }: Pick<Shell, 'config'>, givenFile: string | undefined) {
+  const readyFile = givenFile ?? config.HOLDFAST_READY_FILE ?? readyFileIn(DEFAULT_DATA_DIR)
   const ready = await findReady(readyFile)
   const found = <T>(given: T | undefined, what: string): T => {
     if (given !== undefined) return given
     throw new UnavailableError(`no running stack was found (${readyFile}): start one with npm start, or give ${what}`)
   }
+  return { ready, found }
+}
+
+async function openSession(
+  shell: Shell,
+  options: GlobalOptions & CallerOptions,
+  closing: (() => void)[],
+): Promise<Session> {
+  const { config, write, untilInterrupted } = shell
+  const { ready, found } = await findStack(shell, options.readyFile)
   const role = options.role ?? 'customer'
   const subject = options.user ?? subjectOf(role)
   const givenToken = options.token ?? config.HOLDFAST_TOKEN
