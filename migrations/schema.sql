@@ -1589,6 +1589,47 @@ ALTER TABLE holdfast.chain_status OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.chain_status IS 'One row per network. caught_up_at: what the chain held at that instant is scanned and delivered.';
 
 --
+-- Name: consistency_run; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.consistency_run (
+    run_no bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    orders bigint NOT NULL,
+    products bigint NOT NULL,
+    answers bigint NOT NULL,
+    workflows bigint NOT NULL,
+    differences bigint NOT NULL,
+    CONSTRAINT consistency_run_answers_not_negative CHECK ((answers >= 0)),
+    CONSTRAINT consistency_run_differences_not_negative CHECK ((differences >= 0)),
+    CONSTRAINT consistency_run_orders_not_negative CHECK ((orders >= 0)),
+    CONSTRAINT consistency_run_products_not_negative CHECK ((products >= 0)),
+    CONSTRAINT consistency_run_workflows_not_negative CHECK ((workflows >= 0))
+);
+
+ALTER TABLE holdfast.consistency_run OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE consistency_run; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.consistency_run IS 'Each scheduled look at everything: when, at how much, and how many differences it found.';
+
+--
+-- Name: consistency_run_run_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.consistency_run ALTER COLUMN run_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.consistency_run_run_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: currency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1851,6 +1892,29 @@ ALTER TABLE holdfast.idempotency OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.idempotency IS 'The caller''s name for one attempt, what it asked (hash) and what it was told.';
+
+--
+-- Name: inconsistency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.inconsistency (
+    check_name text NOT NULL,
+    subject text NOT NULL,
+    detail text NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT inconsistency_check_shape CHECK ((check_name ~ '^[a-z_]{1,40}$'::text)),
+    CONSTRAINT inconsistency_detail_length CHECK ((char_length(detail) <= 500)),
+    CONSTRAINT inconsistency_subject_length CHECK (((char_length(subject) >= 1) AND (char_length(subject) <= 200)))
+);
+
+ALTER TABLE holdfast.inconsistency OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE inconsistency; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.inconsistency IS 'What the last run found to be wrong, by check and by the order or product it is wrong about. A row goes when a run no longer finds it; nothing else is mended by it.';
 
 --
 -- Name: key_epoch; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -2517,6 +2581,13 @@ ALTER TABLE ONLY holdfast.chain_status
     ADD CONSTRAINT chain_status_pk PRIMARY KEY (network);
 
 --
+-- Name: consistency_run consistency_run_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.consistency_run
+    ADD CONSTRAINT consistency_run_pk PRIMARY KEY (run_no);
+
+--
 -- Name: currency currency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2550,6 +2621,13 @@ ALTER TABLE ONLY holdfast.duty
 
 ALTER TABLE ONLY holdfast.idempotency
     ADD CONSTRAINT idempotency_pk PRIMARY KEY (actor, method, key);
+
+--
+-- Name: inconsistency inconsistency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.inconsistency
+    ADD CONSTRAINT inconsistency_pk PRIMARY KEY (check_name, subject);
 
 --
 -- Name: invoice invoice_one_order_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -2900,6 +2978,12 @@ CREATE INDEX payment_report_by_order ON holdfast.payment_report USING btree (ord
 CREATE INDEX payment_report_unassessed ON holdfast.payment_report USING btree (order_id) WHERE (NOT is_assessed);
 
 --
+-- Name: reservation_committed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX reservation_committed ON holdfast.reservation USING btree (product_id) INCLUDE (quantity) WHERE (state = 'committed'::text);
+
+--
 -- Name: reservation_expiring; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2910,6 +2994,12 @@ CREATE INDEX reservation_expiring ON holdfast.reservation USING btree (product_i
 --
 
 CREATE INDEX reservation_expiry ON holdfast.reservation USING btree (expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: stock_movement_counted; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX stock_movement_counted ON holdfast.stock_movement USING btree (product_id) INCLUDE (on_hand_delta) WHERE (on_hand_delta <> 0);
 
 --
 -- Name: workflow_start_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -3485,6 +3575,8 @@ GRANT ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], 
 
 REVOKE ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO app_api;
+GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO auditor;
 
 --
 -- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3689,6 +3781,13 @@ GRANT UPDATE(tip_asked_at) ON TABLE holdfast.chain_status TO watcher;
 GRANT UPDATE(caught_up_at) ON TABLE holdfast.chain_status TO watcher;
 
 --
+-- Name: TABLE consistency_run; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.consistency_run TO app_worker;
+GRANT SELECT ON TABLE holdfast.consistency_run TO auditor;
+
+--
 -- Name: TABLE currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3841,6 +3940,7 @@ GRANT UPDATE(is_assessed) ON TABLE holdfast.payment_report TO app_worker;
 
 GRANT SELECT ON TABLE holdfast.expirable TO app_api;
 GRANT SELECT ON TABLE holdfast.expirable TO app_worker;
+GRANT SELECT ON TABLE holdfast.expirable TO auditor;
 
 --
 -- Name: TABLE idempotency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3848,6 +3948,7 @@ GRANT SELECT ON TABLE holdfast.expirable TO app_worker;
 
 GRANT SELECT,INSERT,DELETE ON TABLE holdfast.idempotency TO app_api;
 GRANT SELECT,INSERT ON TABLE holdfast.idempotency TO app_worker;
+GRANT SELECT ON TABLE holdfast.idempotency TO auditor;
 
 --
 -- Name: COLUMN idempotency.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3860,6 +3961,13 @@ GRANT UPDATE(order_id) ON TABLE holdfast.idempotency TO app_api;
 --
 
 GRANT UPDATE(response) ON TABLE holdfast.idempotency TO app_api;
+
+--
+-- Name: TABLE inconsistency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE holdfast.inconsistency TO app_worker;
+GRANT SELECT ON TABLE holdfast.inconsistency TO auditor;
 
 --
 -- Name: TABLE key_epoch; Type: ACL; Schema: holdfast; Owner: holdfast_owner

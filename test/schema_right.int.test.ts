@@ -39,12 +39,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'accept_orders decide_in_order expire_orders order_answers quote_due want_wake',
   },
   app_worker: {
-    select: `chain_status currency customer duty expirable idempotency invoice key_retire notification
-      notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
+    select: `chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
+      notification notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
       reservation schema_version stock stock_movement workflow_start`,
-    insert: 'idempotency key_retire order_wake payment refund_due reservation stock_movement workflow_start',
-    update: 'duty order_wake workflow_start',
-    delete: 'order_wake workflow_start',
+    insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
+      stock_movement workflow_start`,
+    update: 'duty inconsistency order_wake workflow_start',
+    delete: 'inconsistency order_wake workflow_start',
     columns: {
       'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
       'update notification_channel': 'is_enabled',
@@ -55,7 +56,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update reservation': 'state',
       'update stock': 'on_hand reserved version',
     },
-    execute: 'end_orders expire_orders want_wake',
+    execute: 'end_orders expire_orders forget_answers quote_due want_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -86,11 +87,12 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     columns: { 'update audit_tile': 'hashes' },
   },
   auditor: {
-    select: `address_pool audit_checkpoint audit_tile chain_output chain_report chain_status currency customer duty
-      invoice key_retire notification
+    select: `address_pool audit_checkpoint audit_tile chain_output chain_report chain_status consistency_run
+      currency customer duty expirable idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
       reservation schema_version stock stock_movement workflow_start`,
     columns: { 'select payment_key': 'key_id audit_seq audit_hash' },
+    execute: 'quote_due',
   },
   analytics: {},
 }

@@ -1,0 +1,166 @@
+// Compares the tables with each other, range by range, and keeps what a run found. Nothing here mends anything.
+
+import { sql, type DatabaseTransactionConnection } from 'slonik'
+import { z } from 'zod'
+import {
+  ANSWER_INVARIANTS,
+  ORDER_INVARIANTS,
+  PRODUCT_INVARIANTS,
+  type AnswerKey,
+  type Bounds,
+  type Finding,
+  type Invariant,
+} from './invariant.ts'
+import { sqlStateOf, type Database } from './pool.ts'
+
+export type Difference = Finding & { check: string }
+
+/** How many of each were looked at. */
+export type Looked = { orders: number; products: number; answers: number; workflows: number }
+
+export type ConsistencyReport = {
+  startedAt: Date
+  looked: Looked
+  /** At most MAX_DIFFERENCES of each check. */
+  differences: readonly Difference[]
+}
+
+/** What a look at everything may be told by whoever runs it. */
+export type Look = {
+  database: Pick<Database, 'sql'>
+  stuckAfterMs?: number
+  /** Called before each range; what it throws ends the look. */
+  onRange?: () => void
+}
+
+/** Above the longest an ordinary outage of a relay takes to heal. */
+const STUCK_AFTER_MS = 600_000
+/** An order has about fifteen rows in all tables: a page is read in a tenth of a second. */
+const PAGE = 500
+/** A page that runs into the role's time limits is asked again in parts as small as this of it. */
+const SHRINK = 5
+/** More would not help anybody to see what is wrong. */
+const MAX_DIFFERENCES = 1_000
+/** Query cancelled, transaction timeout, lock not available. */
+const OUT_OF_TIME = new Set(['57014', '25P04', '55P03'])
+
+const NO_UUID = '00000000-0000-0000-0000-000000000000'
+const LAST_UUID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+
+/** What there is to say about a kind of thing, and how its ids are walked. */
+type Walk<Id> = {
+  invariants: Readonly<Record<string, Invariant<{ after: Id; upTo: Id }>>>
+  first: Id
+  /** The ids of the next range, and where it ends. */
+  next: (
+    tx: DatabaseTransactionConnection,
+    after: Id,
+    limit: number,
+  ) => Promise<{ count: number; upTo: Id; isLast: boolean }>
+}
+
+const END = z.object({ id: z.string() })
+
+const ORDERS: Walk<string> = {
+  invariants: ORDER_INVARIANTS,
+  first: NO_UUID,
+  next: async (tx, after, limit) => {
+    const ids = await tx.any(sql.type(END)`
+      select order_id::text as id from orders where order_id > ${after}::uuid order by order_id limit ${limit}`)
+    const isLast = ids.length < limit
+    return { count: ids.length, upTo: isLast ? LAST_UUID : (ids.at(-1)?.id ?? LAST_UUID), isLast }
+  },
+}
+
+const PRODUCTS: Walk<string> = {
+  invariants: PRODUCT_INVARIANTS,
+  first: '',
+  next: async (tx, after, limit) => {
+    const ids = await tx.any(sql.type(END)`
+      select product_id as id from product where product_id > ${after}
+      union select product_id from stock where product_id > ${after}
+      order by id limit ${limit}`)
+    return { count: ids.length, upTo: ids.at(-1)?.id ?? after, isLast: ids.length < limit }
+  },
+}
+
+const ANSWER = z.object({ actor: z.string(), method: z.string(), key: z.string() })
+
+const ANSWERS: Walk<AnswerKey> = {
+  invariants: ANSWER_INVARIANTS,
+  first: { actor: '', method: '', key: NO_UUID },
+  next: async (tx, after, limit) => {
+    const keys = await tx.any(sql.type(ANSWER)`
+      select actor, method, key from idempotency
+      where (actor, method, key) > (${after.actor}, ${after.method}, ${after.key}::uuid)
+      order by actor, method, key limit ${limit}`)
+    return { count: keys.length, upTo: keys.at(-1) ?? after, isLast: keys.length < limit }
+  },
+}
+
+/** Asks every invariant of the database about everything in it. */
+export async function compareTables(look: Look): Promise<Omit<ConsistencyReport, 'startedAt'>> {
+  const { differences, keep } = collectDifferences()
+  const looked = {
+    orders: await walk(look, ORDERS, keep),
+    products: await walk(look, PRODUCTS, keep),
+    answers: await walk(look, ANSWERS, keep),
+    workflows: 0,
+  }
+  return { looked, differences }
+}
+
+/** Keeps the first differences of each check. */
+export function collectDifferences(): { differences: readonly Difference[]; keep: (difference: Difference) => void } {
+  const differences: Difference[] = []
+  const counts = new Map<string, number>()
+  return {
+    differences,
+    keep: (difference) => {
+      const count = counts.get(difference.check) ?? 0
+      counts.set(difference.check, count + 1)
+      if (count < MAX_DIFFERENCES) differences.push(difference)
+    },
+  }
+}
+
+async function walk<Id>(look: Look, along: Walk<Id>, keep: (difference: Difference) => void): Promise<number> {
+  const bounds = { stuckAfterMs: look.stuckAfterMs ?? STUCK_AFTER_MS }
+  let [after, size, looked] = [along.first, PAGE, 0]
+  for (;;) {
+    look.onRange?.()
+    try {
+      const range = await askRange(look, along, { after, limit: size }, bounds)
+      range.differences.forEach(keep)
+      looked += range.count
+      if (range.isLast) return looked
+      after = range.upTo
+      size = Math.min(PAGE, size * SHRINK)
+    } catch (error) {
+      if (size === 1 || !OUT_OF_TIME.has(sqlStateOf(error) ?? '')) throw error
+      size = Math.ceil(size / SHRINK)
+    }
+  }
+}
+
+/**
+ * All questions about one range, in one snapshot. What is committed meanwhile is in none of the answers, so that a busy
+ * shop looks as whole as one at rest.
+ */
+function askRange<Id>(
+  { database }: Look,
+  { invariants, next }: Walk<Id>,
+  from: { after: Id; limit: number },
+  bounds: Bounds,
+): Promise<{ differences: readonly Difference[]; count: number; upTo: Id; isLast: boolean }> {
+  return database.sql.transaction(async (tx) => {
+    await tx.query(sql.type(z.unknown())`set transaction isolation level repeatable read read only`)
+    const { count, upTo, isLast } = await next(tx, from.after, from.limit)
+    const differences: Difference[] = []
+    for (const [check, { find }] of Object.entries(invariants)) {
+      const findings = await tx.any(find({ after: from.after, upTo }, bounds))
+      differences.push(...findings.map((finding) => ({ check, ...finding })))
+    }
+    return { differences, count, upTo, isLast }
+  })
+}

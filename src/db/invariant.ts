@@ -1,0 +1,301 @@
+// What must hold in every database of ours at every commit. Each invariant is a question whose answers are broken ones,
+// asked about a range of orders, products or answered attempts: it speaks of one of them at a time, so a snapshot per
+// range is as good as one of everything, and none is held long enough to keep dead rows in the hot tables.
+
+import { sql, type FragmentSqlToken, type QuerySqlToken } from 'slonik'
+import { z } from 'zod'
+
+/** What is wrong, with which order or product, and how that shows: ids, words and numbers only. */
+export const FINDING = z.object({ subject: z.string(), detail: z.string() })
+export type Finding = z.output<typeof FINDING>
+
+/** Ids after `after`, up to and with `upTo`. Rows whose order is gone fall into a range as well. */
+export type IdRange = { after: string; upTo: string }
+export type AnswerKey = { actor: string; method: string; key: string }
+
+export type Bounds = {
+  /** How long what is under way may take before it counts as stuck. */
+  stuckAfterMs: number
+}
+
+type Question<Range> = (range: Range, bounds: Bounds) => QuerySqlToken<typeof FINDING>
+export type Invariant<Range> = { says: string; find: Question<Range> }
+
+const ask = sql.type(FINDING)
+const ordersIn = (column: FragmentSqlToken, { after, upTo }: IdRange): FragmentSqlToken =>
+  sql.fragment`(${column} > ${after}::uuid and ${column} <= ${upTo}::uuid)`
+const ofOrder = (range: IdRange): FragmentSqlToken => ordersIn(sql.fragment`o.order_id`, range)
+const ofProduct = ({ after, upTo }: IdRange): FragmentSqlToken =>
+  sql.fragment`(o.product_id > ${after} and o.product_id <= ${upTo})`
+const stuckSince = ({ stuckAfterMs }: Bounds): FragmentSqlToken =>
+  sql.fragment`clock_timestamp() - make_interval(secs => ${stuckAfterMs / 1_000})`
+
+/** Answers are kept for thirty days (requirements D-26); one day of slack. */
+const ANSWERS_KEPT = sql.fragment`interval '29 days'`
+
+/** An order with news that no assessment has seen: what its payments come to is not yet due. */
+const HAS_NEWS = sql.fragment`exists (select from payment_report n where n.order_id = o.order_id and not n.is_assessed)`
+
+/** What an order's outputs add up to. */
+const MONEY = sql.fragment`lateral (
+  select coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
+    coalesce(sum(p.amount) filter (where p.state in ('seen', 'final')), 0) as seen
+  from payment p where p.order_id = o.order_id) m`
+
+export const ORDER_INVARIANTS = {
+  order_exists: {
+    says: 'what names an order names one that exists',
+    find: (range) => {
+      const within = ordersIn(sql.fragment`order_id`, range)
+      return ask`
+        select t.order_id::text as subject, string_agg(distinct t.part, ', ') as detail from (
+          select order_id, 'order_line' as part from order_line where ${within}
+          union all select order_id, 'invoice' from invoice where ${within}
+          union all select order_id, 'reservation' from reservation where ${within}
+          union all select order_id, 'stock_movement' from stock_movement where ${within}
+          union all select order_id, 'payment' from payment where ${within}
+          union all select order_id, 'payment_report' from payment_report where ${within}
+          union all select order_id, 'refund_due' from refund_due where ${within}
+          union all select order_id, 'workflow_start' from workflow_start where ${within}
+          union all select order_id, 'order_wake' from order_wake where ${within}
+          union all select order_id, 'notification' from notification where ${within}
+          union all select order_id, 'key_retire' from key_retire where ${within}
+        ) t where not exists (select from orders o where o.order_id = t.order_id) group by 1`
+    },
+  },
+  order_is_whole: {
+    says: 'an order has a customer, lines and an invoice',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'lines: ' || l.n || ', invoices: ' || i.n || ', customers: ' || c.n as detail
+      from orders o
+      cross join lateral (select count(*) as n from order_line x where x.order_id = o.order_id) l
+      cross join lateral (select count(*) as n from invoice x where x.order_id = o.order_id) i
+      cross join lateral (select count(*) as n from customer x where x.user_id = o.user_id) c
+      where ${ofOrder(range)} and (l.n = 0 or i.n <> 1 or c.n <> 1)`,
+  },
+  total_equals_lines: {
+    says: 'the total is the sum of the lines',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'total ' || o.total || ', lines ' || l.total as detail
+      from orders o
+      cross join lateral (
+        select coalesce(sum(x.quantity * x.unit_price), 0) as total from order_line x where x.order_id = o.order_id) l
+      where ${ofOrder(range)} and o.total <> l.total`,
+  },
+  due_equals_total: {
+    says: 'the amount due is the total at the quoted rate',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'due ' || i.amount_due || ', total ' || o.total || ' at ' || i.rate as detail
+      from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset
+      where ${ofOrder(range)} and i.amount_due <> quote_due(o.total, i.rate, c.decimals)`,
+  },
+  order_has_one_key: {
+    says: 'an order is the answer to one attempt of its customer',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'attempts: ' || count(k.key) as detail
+      from orders o
+      left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.order_id = o.order_id
+      where ${ofOrder(range)} and o.created_at > clock_timestamp() - ${ANSWERS_KEPT}
+      group by o.order_id having count(k.key) <> 1`,
+  },
+  holds_cover_lines: {
+    says: 'an order holds what its lines sum up to, or nothing',
+    find: (range) => ask`
+      with wanted as (
+        select o.order_id, o.product_id, sum(o.quantity) as quantity from order_line o where ${ofOrder(range)} group by 1, 2
+      ), held as (
+        select o.order_id, o.product_id, o.quantity from reservation o where ${ofOrder(range)} and o.hold_no = 1
+      )
+      select order_id::text as subject, product_id || ': wants ' || coalesce(w.quantity, 0) || ', holds ' || coalesce(h.quantity, 0) as detail
+      from wanted w full join held h using (order_id, product_id)
+      where w.quantity is distinct from h.quantity and exists (select from held x where x.order_id = coalesce(w.order_id, h.order_id))`,
+  },
+  holds_equal_ledger: {
+    says: 'a hold is taken once and ends once, as the ledger says',
+    find: (range) => ask`
+      with held as (
+        select o.order_id, o.product_id, o.hold_no, o.state, array['reserve 0 ' || o.quantity] as taken,
+          case o.state when 'consumed' then array['consume -' || o.quantity || ' -' || o.quantity]
+            when 'expired' then array['expire 0 -' || o.quantity]
+            when 'released' then array['release 0 -' || o.quantity] else '{}' end as ended
+        from reservation o where ${ofOrder(range)}
+      ), moved as (
+        select o.order_id, o.product_id, o.hold_no, array_agg(o.kind || ' ' || o.on_hand_delta || ' ' || o.reserved_delta order by o.kind) as moves
+        from stock_movement o where ${ofOrder(range)} group by 1, 2, 3
+      )
+      select order_id::text as subject,
+        product_id || ': ' || coalesce(h.state, 'no hold') || ', ledger: ' || coalesce(array_to_string(m.moves, ', '), 'nothing') as detail
+      from held h full join moved m using (order_id, product_id, hold_no)
+      where m.moves is distinct from h.ended || h.taken`,
+  },
+  holds_follow_status: {
+    says: 'a hold is where its order is',
+    find: (range) => ask`
+      select o.order_id::text as subject, o.status || ', but holds: ' || coalesce(string_agg(distinct r.state, ', '), 'none') as detail
+      from orders o left join reservation r on r.order_id = o.order_id
+      where ${ofOrder(range)}
+      group by o.order_id
+      having o.status not in ('pending', 'cancelled') and count(r.state) = 0
+        or count(*) filter (where r.state <> all (case o.status
+          when 'pending' then array['held'] when 'processing' then array['committed']
+          when 'cancelled' then array['released', 'expired'] else array['consumed'] end)) > 0`,
+  },
+  payments_equal_inbox: {
+    says: 'an output is credited once, to the order it was paid to, as its watchers last saw it',
+    find: (range) => ask`
+      with present as (
+        select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.order_id, l.network, l.tx_id, l.output_index, l.state
+        from (
+          select distinct on (o.order_id, o.source, o.network, o.tx_id, o.output_index) o.*
+          from payment_report o join invoice i on i.order_id = o.order_id and i.asset = o.asset and i.address = o.address
+          where ${ofOrder(range)}
+          order by o.order_id, o.source, o.network, o.tx_id, o.output_index, o.seq desc
+        ) l
+        order by l.order_id, l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc
+      ), credited as (
+        select o.order_id, o.network, o.tx_id, o.output_index, o.amount, o.state from payment o where ${ofOrder(range)}
+      )
+      select o.order_id::text as subject,
+        tx_id || ': credited as ' || coalesce(c.state, 'nothing') || ', reported as ' || coalesce(p.state, 'nothing') as detail
+      from credited c full join present p using (order_id, network, tx_id, output_index) join orders o using (order_id)
+      where not ${HAS_NEWS}
+        and (c.state is distinct from p.state
+          or not exists (
+            select from payment_report r
+            where (r.order_id, r.network, r.tx_id, r.output_index, r.amount) = (o.order_id, network, tx_id, output_index, c.amount)))
+        and not (c.tx_id is null and exists (
+          select from payment y where (y.network, y.tx_id, y.output_index) = (network, tx_id, output_index)))`,
+  },
+  payment_state_follows: {
+    says: 'the payment state is what the payments come to',
+    find: (range) => ask`
+      select o.order_id::text as subject, o.status || ', ' || o.payment_state || ': final ' || m.final || ' of ' || i.amount_due as detail
+      from orders o join invoice i on i.order_id = o.order_id cross join ${MONEY}
+      where ${ofOrder(range)} and not ${HAS_NEWS}
+        and o.payment_state <> all (case
+          when o.status = 'pending' then array[case
+            when m.seen * 1000 >= i.amount_due * 999 then 'confirming' when m.seen > 0 then 'partial' else 'awaiting' end]
+          when o.status <> 'cancelled' then array[case when m.final * 1000 >= i.amount_due * 999 then 'paid' else 'at_risk' end]
+          when m.final > 0 then array['unresolved', 'refunding', 'partially_refunded', 'refunded']
+          when m.seen > 0 then array['late_confirming']
+          else array['expired', 'cancelled', 'late_confirming', 'unresolved', 'reversed'] end)`,
+  },
+  refund_follows_money: {
+    says: 'what is owed back is what came to a cancelled order, or too much to another',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'owed ' || coalesce(r.amount, 0) || ', final ' || m.final || ' of ' || i.amount_due as detail
+      from orders o join invoice i on i.order_id = o.order_id cross join ${MONEY}
+      left join refund_due r on r.order_id = o.order_id
+      where ${ofOrder(range)} and not ${HAS_NEWS}
+        and coalesce(r.amount, 0) <> case o.status when 'cancelled' then m.final else greatest(0, m.final - i.amount_due) end`,
+  },
+  key_retires_at_the_end: {
+    says: 'a closed order has its key retired, an open one does not',
+    find: (range) => ask`
+      select o.order_id::text as subject, o.status || ', retirement of ' || coalesce(k.address, 'no key') as detail
+      from orders o join invoice i on i.order_id = o.order_id left join key_retire k on k.order_id = o.order_id
+      where ${ofOrder(range)} and coalesce(k.network || ' ' || k.address, '') <>
+        case when o.status in ('delivered', 'cancelled') then i.network || ' ' || i.address else '' end`,
+  },
+  news_is_awaited: {
+    says: 'a wake waits for each order with news',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'no wake' as detail from orders o
+      where ${ofOrder(range)} and ${HAS_NEWS} and not exists (select from order_wake w where w.order_id = o.order_id)`,
+  },
+  relay_passes_on: {
+    says: 'starts and wakes do not wait for ever',
+    find: (range, bounds) => ask`
+      select o.order_id::text as subject, o.what || ' since ' || o.created_at || ', attempts ' || o.attempts || coalesce(', ' || o.dead_reason, '') as detail
+      from (
+        select order_id, 'start' as what, created_at, attempts, dead_reason from workflow_start
+        union all select order_id, 'wake', created_at, attempts, dead_reason from order_wake
+      ) o
+      where ${ofOrder(range)} and o.created_at < ${stuckSince(bounds)}`,
+  },
+  hold_ends_on_time: {
+    says: 'no unpaid order holds stock beyond its time',
+    find: (range, bounds) => ask`
+      select o.order_id::text as subject, 'might have expired at ' || (i.expires_at + i.grace) as detail
+      from orders o join invoice i on i.order_id = o.order_id
+      where ${ofOrder(range)} and o.status = 'pending' and i.expires_at + i.grace < ${stuckSince(bounds)}
+        and exists (select from expirable e where e.order_id = o.order_id)
+        and exists (select from reservation r where r.order_id = o.order_id and r.state = 'held' and r.expires_at < ${stuckSince(bounds)})`,
+  },
+  news_follows_status: {
+    says: 'every change of status was written down to be told, in order',
+    find: (range) => ask`
+      with told as (
+        select o.order_id, o.channel, o.status, o.order_version,
+          lag(o.status) over w as before, lead(o.status) over w is null as is_last
+        from notification o where ${ofOrder(range)}
+        window w as (partition by o.order_id, o.channel order by o.notification_id)
+      )
+      select o.order_id::text as subject, t.channel || ': ' || t.status || ' at version ' || t.order_version || ', now ' || o.status || ' at ' || o.version as detail
+      from told t join orders o on o.order_id = t.order_id
+      where t.order_version > o.version
+        or t.is_last and t.status <> o.status
+        or t.before is not null and not exists (
+          select from order_transition m where m.from_status = t.before and m.to_status = t.status)
+      union all
+      select o.order_id::text, 'log: nothing, now ' || o.status || ' at ' || o.version from orders o
+      where ${ofOrder(range)} and exists (select from notification_channel c where c.channel = 'log' and c.is_enabled)
+        and not exists (select from notification n where n.order_id = o.order_id and n.channel = 'log')`,
+  },
+} as const satisfies Readonly<Record<string, Invariant<IdRange>>>
+
+/** Products by id, in the database's own order. */
+export const PRODUCT_INVARIANTS = {
+  product_has_stock: {
+    says: 'a product has its counters, and counters their product',
+    find: (range) => ask`
+      select product_id as subject, case when s.product_id is null then 'no counters' else 'no product' end as detail
+      from (select * from product o where ${ofProduct(range)}) p full join (select * from stock o where ${ofProduct(range)}) s using (product_id)
+      where p.product_id is null or s.product_id is null`,
+  },
+  stock_equals_ledger: {
+    says: 'units on hand are what was counted in and out',
+    find: (range) => ask`
+      select o.product_id as subject, 'on hand ' || o.on_hand || ', ledger ' || l.units as detail
+      from stock o
+      cross join lateral (
+        select coalesce(sum(m.on_hand_delta), 0) as units from stock_movement m
+        where m.product_id = o.product_id and m.on_hand_delta <> 0) l
+      where ${ofProduct(range)} and o.on_hand <> l.units`,
+  },
+  reserved_equals_holds: {
+    says: 'units reserved are what orders hold',
+    find: (range) => ask`
+      select o.product_id as subject, 'reserved ' || o.reserved || ', held ' || h.units || ', committed ' || c.units as detail
+      from stock o
+      cross join lateral (
+        select coalesce(sum(r.quantity), 0) as units from reservation r where r.product_id = o.product_id and r.state = 'held') h
+      cross join lateral (
+        select coalesce(sum(r.quantity), 0) as units from reservation r where r.product_id = o.product_id and r.state = 'committed') c
+      where ${ofProduct(range)} and o.reserved <> h.units + c.units`,
+  },
+  never_oversold: {
+    says: 'no more units are reserved than there are',
+    find: (range) => ask`
+      select o.product_id as subject, 'on hand ' || o.on_hand || ', reserved ' || o.reserved as detail
+      from stock o where ${ofProduct(range)} and (o.reserved < 0 or o.reserved > o.on_hand)`,
+  },
+} as const satisfies Readonly<Record<string, Invariant<IdRange>>>
+
+export type AnswerRange = { after: AnswerKey; upTo: AnswerKey }
+
+export const ANSWER_INVARIANTS = {
+  answer_names_its_order: {
+    says: 'an answer names an order that exists and is its caller’s, and tells nothing newer than it',
+    find: ({ after, upTo }) => ask`
+      select coalesce(k.order_id::text, k.actor || ' ' || k.method || ' ' || k.key) as subject,
+        k.method || ' by ' || k.actor || case when o.order_id is null then ': no such order' else ', order of user:' || o.user_id || ' at ' || o.version end as detail
+      from idempotency k left join orders o on o.order_id = k.order_id
+      where (k.actor, k.method, k.key) > (${after.actor}, ${after.method}, ${after.key}::uuid)
+        and (k.actor, k.method, k.key) <= (${upTo.actor}, ${upTo.method}, ${upTo.key}::uuid)
+        and (k.order_id is not null and o.order_id is null
+          or k.order_id is null and k.response = 'null'
+          or k.method = 'CreateOrder' and k.actor <> 'user:' || o.user_id
+          or (k.response ->> 'version')::bigint > o.version)`,
+  },
+} as const satisfies Readonly<Record<string, Invariant<AnswerRange>>>
