@@ -218,6 +218,8 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
 const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
   audit_checkpoint_by_txid: 'the sealer, which goes on after its last checkpoint',
   audit_entry_to_seal: 'the sealer, which reads on in the order of transactions',
+  reservation_committed: 'the consistency check, which adds up what orders hold of a product',
+  stock_movement_counted: 'the consistency check, which adds up the ledger of a product',
 }
 
 /** Which index each of these stands on, for the report of what they cost without. */
