@@ -6,6 +6,7 @@ import pg from 'pg'
 import { createPool, SchemaValidationError, sql, type DatabasePool, type Interceptor } from 'slonik'
 import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
+import { withGate } from './gate.ts'
 
 /** A wait for a connection beyond this answers UNAVAILABLE (SR-9.3). */
 const POOL_WAIT_MS = 1_000
@@ -100,7 +101,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   })
   // An idle session that the server closes is replaced on next use; without a listener it would end the process.
   pool.on('error', () => undefined)
-  const slonik = await createPool(options.url, {
+  const slonikPool = await createPool(options.url, {
     maxPoolSize: slonikSize,
     connectionTimeout: POOL_WAIT_MS,
     idleTimeout: 'DISABLE_TIMEOUT',
@@ -113,6 +114,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     typeParsers: slonikParsers,
     interceptors: [rowValidator],
   })
+  const slonik = withGate(slonikPool, slonikSize, POOL_WAIT_MS)
   return {
     sql: slonik,
     run: async (query, values) => (await pool.query({ ...query, values: [...(values ?? [])] })).rows,

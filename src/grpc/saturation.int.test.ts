@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
+import { until } from '../../test/support/until.ts'
+import { callWire } from '../../test/support/wire.ts'
+import { OrderServiceService } from './gen/holdfast/v1/order.ts'
+
+/** Far more than an api process has sessions for (requirements SR-9.3: ten). */
+const CALLS = 100
+const POOL_SIZE = 10n
+
+let database: TestDatabase
+let front: TestFront
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  front = await createTestFront(database)
+})
+afterAll(async () => {
+  await front.stop()
+  await database.drop()
+})
+
+const { getOrder, listOrders } = OrderServiceService
+const READS = [
+  { path: getOrder.path, body: getOrder.requestSerialize({ orderId: randomUUID(), includeShippingAddress: false }) },
+  { path: listOrders.path, body: Buffer.alloc(0) },
+]
+
+/** Reads by both doors to the database, all at once. */
+async function readAtOnce(times: number) {
+  const token = await front.tokenOf(customer(1))
+  const calls = Array.from({ length: times }, (_, at) => READS[at % READS.length] ?? READS[0])
+  return Promise.all(
+    calls.map((call) =>
+      callWire(front.address, call?.path ?? '', call?.body ?? Buffer.alloc(0), [['authorization', `Bearer ${token}`]]),
+    ),
+  )
+}
+
+const countSessions = async (): Promise<bigint> => {
+  const [row] = await database.query<{ sessions: bigint }>(
+    `select count(*) as sessions from pg_stat_activity where datname = current_database() and usename = 'app_api'`,
+  )
+  return row?.sessions ?? 0n
+}
+
+test('a front whose sessions are all taken says so soon and when to come back, takes no more of them, and recovers', async () => {
+  const blocker = new pg.Client({ connectionString: database.url })
+  await blocker.connect()
+  await blocker.query('begin')
+  await blocker.query('lock table holdfast.orders in access exclusive mode')
+  const answers = readAtOnce(CALLS)
+  await until(async () => (await countSessions()) === POOL_SIZE)
+  for (const { code, detail } of await answers) {
+    expect({ code, detail }).toMatchObject({
+      code: 'UNAVAILABLE',
+      detail: { reason: 'DATABASE_UNAVAILABLE', retryAfterMs: expect.any(Number) },
+    })
+  }
+  expect(await countSessions()).toBeLessThanOrEqual(POOL_SIZE)
+  await blocker.query('rollback')
+  await blocker.end()
+  const after = await readAtOnce(READS.length)
+  expect(after.map(({ code }) => code)).toEqual(['PERMISSION_DENIED', 'OK'])
+})
