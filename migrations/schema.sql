@@ -841,6 +841,34 @@ ALTER FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean)
 COMMENT ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) IS 'The one expiry. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
 
 --
+-- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.forget_answers(p_limit integer) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  with old as (
+    select k.actor, k.method, k.key from idempotency k
+    where k.created_at < statement_timestamp() - interval '30 days'
+      and not exists (
+        select from orders o where o.order_id = k.order_id and o.status not in ('delivered', 'cancelled'))
+    order by k.created_at limit p_limit for update skip locked
+  ), forgotten as (
+    delete from idempotency k using old where (k.actor, k.method, k.key) = (old.actor, old.method, old.key) returning 1
+  )
+  select count(*)::integer from forgotten
+$$;
+
+ALTER FUNCTION holdfast.forget_answers(p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION forget_answers(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.forget_answers(p_limit integer) IS 'Removes at most so many answers that are older than 30 days and whose order, if any, has ended. Returns how many.';
+
+--
 -- Name: guard_address_lease(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1231,105 +1259,6 @@ ALTER TABLE holdfast.audit_entry OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.audit_entry IS 'One row per aggregate and transaction, or per statement for stock and rules: body says who changed what, hash = SHA-256(prev_hash || body). Append-only, a partition per month.';
-
---
--- Name: audit_entry_2026_11; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.audit_entry_2026_11 (
-    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
-    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
-    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
-    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
-    aggregate_id text,
-    seq bigint,
-    prev_hash bytea,
-    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
-    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
-    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
-    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
-    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
-    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
-    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
-    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
-    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
-    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
-)
-WITH (toast_tuple_target='8160');
-
-ALTER TABLE holdfast.audit_entry_2026_11 OWNER TO holdfast_owner;
-
---
--- Name: TABLE audit_entry_2026_11; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.audit_entry_2026_11 IS 'Audit entries of one month.';
-
---
--- Name: audit_entry_2026_12; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.audit_entry_2026_12 (
-    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
-    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
-    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
-    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
-    aggregate_id text,
-    seq bigint,
-    prev_hash bytea,
-    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
-    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
-    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
-    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
-    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
-    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
-    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
-    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
-    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
-    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
-)
-WITH (toast_tuple_target='8160');
-
-ALTER TABLE holdfast.audit_entry_2026_12 OWNER TO holdfast_owner;
-
---
--- Name: TABLE audit_entry_2026_12; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.audit_entry_2026_12 IS 'Audit entries of one month.';
-
---
--- Name: audit_entry_2027_01; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.audit_entry_2027_01 (
-    entry_id bigint CONSTRAINT audit_entry_entry_id_not_null NOT NULL,
-    at timestamp with time zone CONSTRAINT audit_entry_at_not_null NOT NULL,
-    txid xid8 CONSTRAINT audit_entry_txid_not_null NOT NULL,
-    kind text CONSTRAINT audit_entry_kind_not_null NOT NULL,
-    aggregate_id text,
-    seq bigint,
-    prev_hash bytea,
-    actor text CONSTRAINT audit_entry_actor_not_null NOT NULL,
-    body text CONSTRAINT audit_entry_body_not_null NOT NULL,
-    hash bytea CONSTRAINT audit_entry_hash_not_null NOT NULL,
-    CONSTRAINT audit_entry_actor_length CHECK (((char_length(actor) >= 1) AND (char_length(actor) <= 80))),
-    CONSTRAINT audit_entry_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
-    CONSTRAINT audit_entry_hash_length CHECK ((octet_length(hash) = 32)),
-    CONSTRAINT audit_entry_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
-    CONSTRAINT audit_entry_link_whole CHECK ((((aggregate_id IS NULL) = (seq IS NULL)) AND ((prev_hash IS NULL) = ((seq IS NULL) OR (seq = 1))))),
-    CONSTRAINT audit_entry_prev_length CHECK ((octet_length(prev_hash) = 32)),
-    CONSTRAINT audit_entry_seq_positive CHECK ((seq > 0))
-)
-WITH (toast_tuple_target='8160');
-
-ALTER TABLE holdfast.audit_entry_2027_01 OWNER TO holdfast_owner;
-
---
--- Name: TABLE audit_entry_2027_01; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.audit_entry_2027_01 IS 'Audit entries of one month.';
 
 --
 -- Name: audit_entry_default; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -2424,24 +2353,6 @@ ALTER TABLE holdfast.workflow_start OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.workflow_start IS 'Orders whose workflow is still to be started. Urgency 0: a payment or a command waits for it.';
 
 --
--- Name: audit_entry_2026_11; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_2026_11 FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00');
-
---
--- Name: audit_entry_2026_12; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_2026_12 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00');
-
---
--- Name: audit_entry_2027_01; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_2027_01 FOR VALUES FROM ('2027-01-01 00:00:00+00') TO ('2027-02-01 00:00:00+00');
-
---
 -- Name: audit_entry_default; Type: TABLE ATTACH; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2488,27 +2399,6 @@ ALTER TABLE ONLY holdfast.audit_checkpoint
 
 ALTER TABLE ONLY holdfast.audit_entry
     ADD CONSTRAINT audit_entry_pk PRIMARY KEY (entry_id, at);
-
---
--- Name: audit_entry_2026_11 audit_entry_2026_11_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.audit_entry_2026_11
-    ADD CONSTRAINT audit_entry_2026_11_pkey PRIMARY KEY (entry_id, at);
-
---
--- Name: audit_entry_2026_12 audit_entry_2026_12_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.audit_entry_2026_12
-    ADD CONSTRAINT audit_entry_2026_12_pkey PRIMARY KEY (entry_id, at);
-
---
--- Name: audit_entry_2027_01 audit_entry_2027_01_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE ONLY holdfast.audit_entry_2027_01
-    ADD CONSTRAINT audit_entry_2027_01_pkey PRIMARY KEY (entry_id, at);
 
 --
 -- Name: audit_entry_default audit_entry_default_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -2852,52 +2742,16 @@ CREATE INDEX address_pool_free ON holdfast.address_pool USING btree (network, as
 CREATE INDEX audit_checkpoint_by_txid ON holdfast.audit_checkpoint USING btree (after_entry_id, below_txid);
 
 --
--- Name: audit_entry_2026_11_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+-- Name: audit_entry_default_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE UNIQUE INDEX audit_entry_2026_11_link_once ON holdfast.audit_entry_2026_11 USING btree (kind, aggregate_id, seq);
+CREATE UNIQUE INDEX audit_entry_default_link_once ON holdfast.audit_entry_default USING btree (kind, aggregate_id, seq);
 
 --
 -- Name: audit_entry_to_seal; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE INDEX audit_entry_to_seal ON ONLY holdfast.audit_entry USING btree (txid, entry_id);
-
---
--- Name: audit_entry_2026_11_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE INDEX audit_entry_2026_11_txid_entry_id_idx ON holdfast.audit_entry_2026_11 USING btree (txid, entry_id);
-
---
--- Name: audit_entry_2026_12_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE UNIQUE INDEX audit_entry_2026_12_link_once ON holdfast.audit_entry_2026_12 USING btree (kind, aggregate_id, seq);
-
---
--- Name: audit_entry_2026_12_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE INDEX audit_entry_2026_12_txid_entry_id_idx ON holdfast.audit_entry_2026_12 USING btree (txid, entry_id);
-
---
--- Name: audit_entry_2027_01_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE UNIQUE INDEX audit_entry_2027_01_link_once ON holdfast.audit_entry_2027_01 USING btree (kind, aggregate_id, seq);
-
---
--- Name: audit_entry_2027_01_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE INDEX audit_entry_2027_01_txid_entry_id_idx ON holdfast.audit_entry_2027_01 USING btree (txid, entry_id);
-
---
--- Name: audit_entry_default_link_once; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE UNIQUE INDEX audit_entry_default_link_once ON holdfast.audit_entry_default USING btree (kind, aggregate_id, seq);
 
 --
 -- Name: audit_entry_default_txid_entry_id_idx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -2910,6 +2764,12 @@ CREATE INDEX audit_entry_default_txid_entry_id_idx ON holdfast.audit_entry_defau
 --
 
 CREATE INDEX chain_output_by_block ON holdfast.chain_output USING btree (network, block_height);
+
+--
+-- Name: idempotency_by_age; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX idempotency_by_age ON holdfast.idempotency USING btree (created_at);
 
 --
 -- Name: key_retire_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -3008,42 +2868,6 @@ CREATE INDEX stock_movement_counted ON holdfast.stock_movement USING btree (prod
 CREATE INDEX workflow_start_due ON holdfast.workflow_start USING btree (urgency, quote_ends_at) WHERE (dead_reason IS NULL);
 
 --
--- Name: audit_entry_2026_11_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_2026_11_pkey;
-
---
--- Name: audit_entry_2026_11_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_2026_11_txid_entry_id_idx;
-
---
--- Name: audit_entry_2026_12_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_2026_12_pkey;
-
---
--- Name: audit_entry_2026_12_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_2026_12_txid_entry_id_idx;
-
---
--- Name: audit_entry_2027_01_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_2027_01_pkey;
-
---
--- Name: audit_entry_2027_01_txid_entry_id_idx; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_2027_01_txid_entry_id_idx;
-
---
 -- Name: audit_entry_default_pkey; Type: INDEX ATTACH; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3078,24 +2902,6 @@ CREATE TRIGGER audit_entry_append_only BEFORE DELETE OR UPDATE ON holdfast.audit
 --
 
 CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
-
---
--- Name: audit_entry_2026_11 audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_2026_11 FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
-
---
--- Name: audit_entry_2026_12 audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_2026_12 FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
-
---
--- Name: audit_entry_2027_01 audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TRIGGER audit_entry_no_truncate BEFORE TRUNCATE ON holdfast.audit_entry_2027_01 FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
 
 --
 -- Name: audit_entry_default audit_entry_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -3519,6 +3325,13 @@ GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_e
 
 REVOKE ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) TO app_api;
+
+--
+-- Name: FUNCTION forget_answers(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.forget_answers(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.forget_answers(p_limit integer) TO app_worker;
 
 --
 -- Name: FUNCTION guard_address_lease(); Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -2,6 +2,7 @@
 // db/order.ts and db/payment.ts; here each gets its failure translated and the log line an operator looks for.
 
 import { activityInfo, log } from '@temporalio/activity'
+import { forgetAnswers } from '../db/idempotency.ts'
 import { expireOrder, releaseStock, reserveStock, runCommand } from '../db/order.ts'
 import { assessLatePayments, assessPayments } from '../db/payment.ts'
 import { findStaleDuties, runHoldSweep } from '../db/relay.ts'
@@ -26,6 +27,8 @@ export type Activities = {
   assessLatePayments: (orderId: string) => Promise<OrderState>
   /** Runs the duties nobody has run lately; their names. */
   runStaleDuties: () => Promise<readonly string[]>
+  /** Removes a batch of answers that are too old to be asked for. */
+  forgetAnswers: () => Promise<{ count: number; isDone: boolean }>
 }
 
 export function createActivities(deps: { database: Database }): Activities {
@@ -59,6 +62,7 @@ export function createActivities(deps: { database: Database }): Activities {
       if (stale.includes('hold_sweep')) await runHoldSweep(database, 'backstop')
       return stale
     }),
+    forgetAnswers: guarded('forgetAnswers', () => forgetAnswers(database)),
     assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
   }
 }

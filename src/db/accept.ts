@@ -5,7 +5,7 @@ import { DomainError } from '../domain/failure.ts'
 import { formatFiat, parseFiat } from '../domain/money.ts'
 import { ASSET_POLICY, type Asset } from '../domain/payment.ts'
 import type { Line, Shortage } from '../domain/stock.ts'
-import { databaseFailure, isDatabaseDown, retrying, statement, type Database } from './pool.ts'
+import { databaseFailure, isDatabaseDown, retrying, statement, violatedConstraintOf, type Database } from './pool.ts'
 
 /** Larger batches hold the hot rows longer than the shared commit saves. */
 const MAX_BATCH_ORDERS = 64
@@ -186,6 +186,13 @@ async function settle(deps: Deps, batch: readonly Entry[]): Promise<void> {
       entry.resolve(verdict)
     }
   } catch (error) {
+    const [only] = batch
+    if (batch.length === 1 && only !== undefined && violatedConstraintOf(error) === 'orders_pk') {
+      // The attempt was answered so long ago that the answer is forgotten; its order is not.
+      deps.giveBack(only.order.network, only.order.address)
+      only.resolve({ verdict: 'IDEMPOTENCY_KEY_REUSED' })
+      return
+    }
     if (batch.length === 1 || isDatabaseDown(error)) {
       for (const entry of batch) entry.reject(databaseFailure(error))
       return

@@ -40,6 +40,16 @@ export async function findAnswer<Answer>(
   return schema.parse(row.response)
 }
 
+/** One of them takes milliseconds: whoever waits for a lock it holds does not notice. */
+const FORGET_BATCH = 1_000
+const FORGET = statement('idempotency_forget', 'select forget_answers($1) as count')
+
+/** Removes answers that are older than 30 days and whose order, if any, has ended; the database decides which. */
+export async function forgetAnswers(database: Pick<Database, 'run'>): Promise<{ count: number; isDone: boolean }> {
+  const [{ count } = { count: 0 }] = await database.run<{ count: number }>(FORGET, [FORGET_BATCH])
+  return { count, isDone: count < FORGET_BATCH }
+}
+
 const FOUND = z.object({ isSame: z.boolean(), response: z.unknown() })
 const NOTHING = z.unknown()
 

@@ -176,6 +176,14 @@ export function sqlStateOf(error: unknown): string | undefined {
   return undefined
 }
 
+/** The constraint that Postgres named behind an error of pg or slonik. */
+export function violatedConstraintOf(error: unknown): string | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof pg.DatabaseError) return cause.constraint
+  }
+  return undefined
+}
+
 /** True when the database, not the request, is what failed: unreachable, restarting, full, or out of time. */
 export function isDatabaseDown(error: unknown): boolean {
   const state = sqlStateOf(error)

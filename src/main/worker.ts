@@ -22,10 +22,10 @@ import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
 import { findBacklog } from '../db/relay.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
-import { ensureBackstop } from '../relay/backstop.ts'
 import { startHoldSweeper } from '../relay/duty.ts'
 import type { RelayMetrics } from '../relay/loop.ts'
 import { startNotifier } from '../relay/notify.ts'
+import { ensureSchedules } from '../relay/schedule.ts'
 import { startWaker } from '../relay/signal.ts'
 import { startStarter } from '../relay/start.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
@@ -76,7 +76,7 @@ async function main(): Promise<void> {
     // A worker that fails by itself ends the process; whoever supervises it starts another.
     running.catch(() => stopping.abort())
     await promote(client, config, logger, stopping.signal)
-    await ensureBackstop(new Client({ connection, namespace: config.TEMPORAL_BACKGROUND_NAMESPACE }))
+    await ensureSchedules(new Client({ connection, namespace: config.TEMPORAL_BACKGROUND_NAMESPACE }))
     polling = connection
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 

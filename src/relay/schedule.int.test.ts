@@ -3,8 +3,8 @@ import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import { BACKGROUND_TASK_QUEUE, BACKSTOP_SCHEDULE } from '../workflows/message.ts'
-import { ensureBackstop } from './backstop.ts'
+import { BACKGROUND_TASK_QUEUE, BACKSTOP_SCHEDULE, FORGET_SCHEDULE, SCHEDULES } from '../workflows/message.ts'
+import { ensureSchedules } from './schedule.ts'
 
 let shop: TestDatabase
 let worker: TestWorker
@@ -26,8 +26,8 @@ test('a duty that nobody runs any more is run by the schedule behind it, and a l
   )
   const { productId } = await putProduct(shop)
   const { orderId } = await putOrder(shop, { lines: [buildLine({ productId })], windowMs: 1, graceMs: 1 })
-  await ensureBackstop(worker.client)
-  await ensureBackstop(worker.client)
+  await ensureSchedules(worker.client)
+  await ensureSchedules(worker.client)
   const schedule = worker.client.schedule.getHandle(BACKSTOP_SCHEDULE)
 
   await schedule.trigger()
@@ -45,5 +45,19 @@ test('a duty that nobody runs any more is run by the schedule behind it, and a l
   await schedule.trigger()
   await until(async () => (await finished()) > runs)
   expect(await shop.query(`select items, started_at from duty where duty = 'hold_sweep'`)).toEqual([before])
-  await schedule.delete()
+})
+
+test('answers too old to be asked for are cleared away by a schedule, in as many batches as it takes', async () => {
+  await shop.query(
+    `insert into idempotency (actor, method, key, request_hash, response, created_at)
+     select 'user:1', 'PutProduct', gen_random_uuid(), sha256('x'), '{}', clock_timestamp() - make_interval(days => 28 + at % 5)
+     from generate_series(1, 5000) at`,
+  )
+  await ensureSchedules(worker.client)
+  await worker.client.schedule.getHandle(FORGET_SCHEDULE).trigger()
+  const left = async () =>
+    (await shop.query<{ n: bigint }>("select count(*) as n from idempotency where response = '{}'"))[0]?.n
+  // Of five ages, 28 and 29 days are kept; 30 is over by the instant that has passed since.
+  await until(async () => (await left()) === 2_000n)
+  for (const { scheduleId } of SCHEDULES) await worker.client.schedule.getHandle(scheduleId).delete()
 })

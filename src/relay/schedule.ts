@@ -1,22 +1,23 @@
-// The schedule that stands behind the fast duties. They run without Temporal, for its outages; it runs without them, for
-// a process that lives and has lost its loop.
+// Chores that Temporal repeats, in a namespace of their own: those that need not survive it, and the one that stands
+// behind the fast duties, which do: they run without Temporal, for its outages; it runs without them, for a process
+// that lives and has lost its loop.
 
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
-import { BACKGROUND_TASK_QUEUE, BACKSTOP_SCHEDULE } from '../workflows/message.ts'
+import { BACKGROUND_TASK_QUEUE, SCHEDULES } from '../workflows/message.ts'
 
-const EVERY = '1 minute'
-
-/** Makes the schedule unless it is there; any worker may, at any start. @param client on the background namespace */
-export async function ensureBackstop(client: Client): Promise<void> {
-  try {
-    await client.schedule.create({
-      scheduleId: BACKSTOP_SCHEDULE,
-      spec: { intervals: [{ every: EVERY }] },
-      action: { type: 'startWorkflow', workflowType: 'backstop', taskQueue: BACKGROUND_TASK_QUEUE },
-      // What was missed is not made up for: the next run sees the same state.
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: EVERY },
-    })
-  } catch (error) {
-    if (!(error instanceof ScheduleAlreadyRunning)) throw error
+/** Makes the schedules that are not there; any worker may, at any start. @param client on the background namespace */
+export async function ensureSchedules(client: Client): Promise<void> {
+  for (const { scheduleId, workflowType, every } of SCHEDULES) {
+    try {
+      await client.schedule.create({
+        scheduleId,
+        spec: { intervals: [{ every }] },
+        action: { type: 'startWorkflow', workflowType, taskQueue: BACKGROUND_TASK_QUEUE },
+        // What was missed is not made up for: the next run sees the same state.
+        policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
+      })
+    } catch (error) {
+      if (!(error instanceof ScheduleAlreadyRunning)) throw error
+    }
   }
 }

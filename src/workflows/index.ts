@@ -2,4 +2,5 @@
 
 export { aftercare } from './aftercare.ts'
 export { backstop } from './backstop.ts'
+export { forgetAnswers } from './forget.ts'
 export { order } from './order.ts'

@@ -7,9 +7,17 @@ import type { CancelReason, OrderStatus } from '../domain/order.ts'
 
 export const ORDER_TASK_QUEUE = 'orders'
 
-/** Scheduled duties, in a namespace of their own. */
+/** Scheduled chores, in a namespace of their own. */
 export const BACKGROUND_TASK_QUEUE = 'background'
 export const BACKSTOP_SCHEDULE = 'duty-backstop'
+export const FORGET_SCHEDULE = 'forget-answers'
+
+/** One workflow each, of the type's name. */
+export const SCHEDULES = [
+  { scheduleId: BACKSTOP_SCHEDULE, workflowType: 'backstop', every: '1 minute' },
+  // As much as a shop of 300 orders a second leaves behind fits into one run.
+  { scheduleId: FORGET_SCHEDULE, workflowType: 'forgetAnswers', every: '10 minutes' },
+] as const
 
 export const orderWorkflowId = (orderId: string): string => `order:${orderId}`
 export const aftercareWorkflowId = (orderId: string): string => `aftercare:${orderId}`
