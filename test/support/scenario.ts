@@ -1,0 +1,302 @@
+// Every transaction of the house that writes, as one call each: what the call needs is made first, and the call is the
+// same each time it is made. For tests that break it: behind each statement, or between its commit and its answer.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { createAcceptor, type AcceptedOrder } from '../../src/db/accept.ts'
+import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
+import { appendBlock, createCursor, rewind } from '../../src/db/chain.ts'
+import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
+import { replayNotifications } from '../../src/db/notification.ts'
+import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
+import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
+import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { sweepHolds } from '../../src/db/relay.ts'
+import { adjustStock } from '../../src/db/stock.ts'
+import { buildLine, buildProposal } from './builder.ts'
+import type { TestDatabase } from './database.ts'
+import { buildCommand, buildObservation, runOf, SHIP, type Run, type TestShop } from './shop.ts'
+import { until } from './until.ts'
+
+/** The databases of the processes, each under its role. */
+export type Doors = { api: Database; worker: Database; keys: Database; watcher: Database }
+export type Scene = { shop: TestShop; doors: Doors }
+export type Act = (doors: Doors) => Promise<unknown>
+export type Scenario = {
+  /** Functions of ours, and of the database, that it runs. */
+  of: string
+  /** Makes what the call needs, and gives the call. */
+  prepare: (scene: Scene) => Promise<Act>
+  /** The error with which the same call ends that has taken effect before; undefined where it is answered. */
+  again?: 'CursorMovedError' | 'UniqueIntegrityConstraintViolationError'
+}
+
+/** An order of two products, so that each statement about stock has two rows to change. */
+async function orderOfTwo(shop: TestShop, overrides: Parameters<TestShop['order']>[0] = {}): Promise<AcceptedOrder> {
+  const products = [await shop.product(), await shop.product()]
+  return shop.order({ lines: products.map(({ productId }) => buildLine({ productId, quantity: 2 })), ...overrides })
+}
+
+async function lapsed(shop: TestShop): Promise<AcceptedOrder> {
+  const order = await orderOfTwo(shop, { windowMs: 1, graceMs: 0 })
+  const look = 'select from reservation where order_id = $1 and expires_at < clock_timestamp()'
+  await until(async () => (await shop.query(look, [order.orderId])).length > 0)
+  return order
+}
+
+/** As if the order had been stored without a hold. History is not rewritten, but by one who turns the rules off. */
+const forgetHold = (shop: TestShop, { orderId }: AcceptedOrder) =>
+  shop.query(
+    `set local session_replication_role = replica;
+     update stock s set reserved = s.reserved - r.quantity from reservation r
+     where r.order_id = '${orderId}' and r.product_id = s.product_id;
+     delete from reservation where order_id = '${orderId}';
+     delete from stock_movement where order_id = '${orderId}'`,
+  )
+
+/** The run of an order that is paid, a little too much. */
+async function paid(shop: TestShop): Promise<Run> {
+  const order = await orderOfTwo(shop)
+  const run = runOf(order)
+  await recordReport(shop.api, 'w1', [buildObservation(order, { amount: order.amountDue + 5n })])
+  await assessPayments(shop.worker, run.next())
+  return run
+}
+
+const attemptOf = (method: string) => ({ ...buildCommand({ method }), requestHash: randomBytes(32) })
+const SOON_MS = 30_000
+const soon = () => Date.now() + SOON_MS
+
+const productToPut = (productId: string): ProductToPut => ({
+  productId,
+  name: 'Lamp',
+  unitPriceMinor: 999n,
+  currency: 'EUR',
+  isActive: true,
+  expectedVersion: undefined,
+})
+
+const buildEpoch = (): Epoch => ({
+  epochId: randomUUID(),
+  masterVersion: 1,
+  salt: randomBytes(32),
+  iterations: 100_000,
+})
+const buildKey = (epoch: Epoch): PaymentKey => ({
+  ...{ keyId: randomUUID(), network: 'ethereum', asset: 'ETH', address: `0x${randomBytes(20).toString('hex')}` },
+  ...{ formatVersion: 1, envelopeVersion: 1, epochId: epoch.epochId, masterVersion: epoch.masterVersion },
+  ...{ salt: randomBytes(32), wrapNonce: randomBytes(12), wrapTag: randomBytes(16), wrappedKey: randomBytes(32) },
+  ...{ nonce: randomBytes(12), tag: randomBytes(16), ciphertext: randomBytes(48) },
+})
+/** The same fingerprint each time: a version of the ring has one. */
+const FINGERPRINT = randomBytes(32)
+async function newEpoch({ doors }: Scene): Promise<Epoch> {
+  const epoch = buildEpoch()
+  await insertEpoch(doors.keys, { epoch, fingerprint: FINGERPRINT, keyLimit: 10 })
+  return epoch
+}
+
+/** A chain of its own, with one block and one transfer to an order in it. */
+async function newChain({ shop, doors }: Scene) {
+  const order = await orderOfTwo(shop, { network: `sim-${randomUUID().slice(0, 8)}` })
+  const { network, address } = order
+  const cursor = await createCursor(doors.watcher, network, 1)
+  const blockAt = (height: number) => ({
+    ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date() },
+    transfers: [
+      { asset: 'ETH' as const, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0, address, amount: 7n },
+    ],
+  })
+  return { network, cursor, blockAt }
+}
+
+const COMMANDED = { cancel: {}, ship: SHIP, deliver: { ...SHIP, method: 'MarkDelivered' } } as const
+const commanding = (command: keyof typeof COMMANDED): Scenario => ({
+  of: 'runCommand',
+  prepare: async ({ shop }) => {
+    const run = await paid(shop)
+    if (command === 'deliver') await shop.ask('ship', run.next())
+    const [fence, input] = [run.next(), buildCommand(COMMANDED[command])]
+    return ({ worker }) => runCommand(worker, fence, command, input)
+  },
+})
+
+export const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  'an order is accepted': {
+    of: 'accept_orders',
+    prepare: async ({ shop }) => {
+      const lines = [await shop.product(), await shop.product()].map(({ productId }) => buildLine({ productId }))
+      const proposal = buildProposal({ lines, userId: BigInt(`0x${randomBytes(6).toString('hex')}`) + 1n })
+      return ({ api }) => createAcceptor({ database: api, giveBack: () => undefined }).accept(proposal)
+    },
+  },
+  'a hold is taken': {
+    of: 'reserveStock',
+    prepare: async ({ shop }) => {
+      const order = await orderOfTwo(shop)
+      await forgetHold(shop, order)
+      const fence = runOf(order).next()
+      return ({ worker }) => reserveStock(worker, fence)
+    },
+  },
+  'an order expires': {
+    of: 'expireOrder expire_orders end_orders',
+    prepare: async ({ shop }) => {
+      const fence = runOf(await lapsed(shop)).next()
+      return ({ worker }) => expireOrder(worker, fence)
+    },
+  },
+  'holds are swept': {
+    of: 'expire_orders end_orders',
+    prepare: async ({ shop }) => {
+      await lapsed(shop)
+      return ({ worker }) => sweepHolds(worker, 10)
+    },
+  },
+  'a hold is undone': {
+    of: 'releaseStock end_orders',
+    prepare: async ({ shop }) => {
+      const fence = runOf(await orderOfTwo(shop)).next()
+      return ({ worker }) => releaseStock(worker, fence)
+    },
+  },
+  'an order is cancelled': commanding('cancel'),
+  'an order is shipped': commanding('ship'),
+  'an order is delivered': commanding('deliver'),
+  'an address changes': {
+    of: 'changeAddress',
+    prepare: async ({ shop }) => {
+      const { orderId } = await orderOfTwo(shop)
+      const [sealed, input] = [randomBytes(64), buildCommand({ method: 'UpdateShippingAddress' })]
+      return ({ api }) => changeAddress(api, orderId, sealed, input)
+    },
+  },
+  'transfers are reported': {
+    of: 'recordReport want_wake',
+    prepare: async ({ shop }) => {
+      const facts = [await orderOfTwo(shop), await orderOfTwo(shop)].map((order) => buildObservation(order))
+      return ({ api }) => recordReport(api, 'w1', facts)
+    },
+  },
+  'a payment is assessed': {
+    of: 'assessPayments',
+    prepare: async ({ shop }) => {
+      const order = await orderOfTwo(shop)
+      await recordReport(shop.api, 'w1', [buildObservation(order, { amount: order.amountDue + 5n })])
+      const fence = runOf(order).next()
+      return ({ worker }) => assessPayments(worker, fence)
+    },
+  },
+  'late money is assessed': {
+    of: 'assessLatePayments',
+    prepare: async ({ shop }) => {
+      const order = await orderOfTwo(shop)
+      await shop.ask('cancel', runOf(order).next())
+      await recordReport(shop.api, 'w1', [buildObservation(order)])
+      return ({ worker }) => assessLatePayments(worker, order.orderId)
+    },
+  },
+  'stock is corrected': {
+    of: 'adjustStock',
+    prepare: async ({ shop }) => {
+      const { productId } = await shop.product()
+      const [attempt, change] = [attemptOf('AdjustStock'), { kind: 'delta' as const, units: 3n }]
+      const adjustment = { productId, change, actor: 'user:1', reason: 'found', expectedVersion: undefined }
+      return ({ api }) => adjustStock(api, attempt, adjustment, soon())
+    },
+  },
+  'a product is new': {
+    of: 'putProduct',
+    prepare: async () => {
+      const [attempt, product] = [attemptOf('PutProduct'), productToPut(`sku-${randomUUID()}`)]
+      return ({ api }) => putProduct(api, attempt, product, soon())
+    },
+  },
+  'a price changes': {
+    of: 'putProduct',
+    prepare: async ({ shop }) => {
+      const [attempt, product] = [attemptOf('PutProduct'), productToPut((await shop.product()).productId)]
+      return ({ api }) => putProduct(api, attempt, product, soon())
+    },
+  },
+  'dead notifications are revived': {
+    of: 'replayNotifications',
+    prepare: async ({ shop }) => {
+      const { orderId } = await orderOfTwo(shop)
+      await shop.query(
+        `update notification set dead_at = clock_timestamp(), dead_reason = 'refused' where order_id = $1`,
+        [orderId],
+      )
+      const attempt = attemptOf('ReplayNotifications')
+      return ({ api }) => replayNotifications(api, attempt, undefined, soon())
+    },
+  },
+  'a block is followed': {
+    of: 'appendBlock',
+    again: 'CursorMovedError',
+    prepare: async (scene) => {
+      const { doors } = scene
+      const { network, blockAt } = await newChain(scene)
+      await appendBlock(doors.watcher, network, blockAt(1), 2)
+      const next = blockAt(2)
+      return ({ watcher }) => appendBlock(watcher, network, next, 2)
+    },
+  },
+  'a block is undone': {
+    of: 'rewind',
+    again: 'CursorMovedError',
+    prepare: async (scene) => {
+      const { doors } = scene
+      const { network, blockAt } = await newChain(scene)
+      const cursor = await appendBlock(doors.watcher, network, blockAt(1), 2)
+      return ({ watcher }) => rewind(watcher, network, cursor, 0)
+    },
+  },
+  'keys are made': {
+    of: 'insertKeys',
+    again: 'UniqueIntegrityConstraintViolationError',
+    prepare: async (scene) => {
+      const epoch = await newEpoch(scene)
+      const keys = [buildKey(epoch), buildKey(epoch)]
+      return ({ keys: database }) => insertKeys(database, epoch.epochId, keys)
+    },
+  },
+  'a key is retired': {
+    of: 'renewKeys',
+    prepare: async (scene) => {
+      const { shop, doors } = scene
+      const [epoch, order] = [await newEpoch(scene), await orderOfTwo(shop)]
+      const key = { ...buildKey(epoch), address: order.address }
+      await insertKeys(doors.keys, epoch.epochId, [key])
+      await shop.ask('cancel', runOf(order).next())
+      const renewal = { ...key, orderId: order.orderId, envelopeVersion: 2, salt: randomBytes(32) }
+      return ({ keys }) => renewKeys(keys, epoch.epochId, [renewal])
+    },
+  },
+}
+
+/** Doors for a shop, of which the api's and the worker's are its own. `close` closes the others. */
+export async function openDoors(shop: TestShop): Promise<{ doors: Doors; close: () => Promise<void> }> {
+  const open = (role: 'app_keys' | 'watcher') =>
+    openDatabase({ url: shop.test.urlOf(role), poolSize: 4, applicationName: `test-${role}` })
+  const [keys, watcher] = [await open('app_keys'), await open('watcher')]
+  return {
+    doors: { api: shop.api, worker: shop.worker, keys, watcher },
+    close: async () => {
+      await keys.close()
+      await watcher.close()
+    },
+  }
+}
+
+/** Number and contents of all rows, table by table. */
+export async function pictureOf(test: TestDatabase): Promise<unknown> {
+  const tables = await test.query<{ name: string }>(
+    `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = 'holdfast' and c.relkind in ('r', 'p') and not c.relispartition order by 1`,
+  )
+  const parts = tables.map(
+    ({ name }) =>
+      `select '${name}' as name, count(*) as rows, sum(hashtextextended(t::text, 0)::numeric) as content from ${name} t`,
+  )
+  return test.query(parts.join(' union all '))
+}
