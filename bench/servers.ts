@@ -109,10 +109,13 @@ const databaseAt = (url: string, name: string, passwords: Readonly<Record<Proces
   },
 })
 
-/** Our roles have it by themselves. */
+/** What is written by hand is somebody's doing too. */
+const BY_HAND = JSON.stringify({ actor: 'system:bench', role: 'system' })
+
+/** Our roles have the path by themselves, and name their actors. */
 function withSearchPath(url: string): string {
   const own = new URL(url)
-  own.searchParams.set('options', '-c search_path=holdfast,pg_catalog')
+  own.searchParams.set('options', `-c search_path=holdfast,pg_catalog -c holdfast.actor=${BY_HAND}`)
   return own.href
 }
 

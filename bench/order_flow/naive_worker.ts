@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url'
 import { openDatabase } from '../../src/db/pool.ts'
+import { systemActor } from '../../src/domain/audit.ts'
 import { createMilestones, readConfig, runLoop } from '../loop.ts'
 import { openEngine, type EngineConfig } from './engine.ts'
 import { createNaiveActivities, putNaiveOrder, type NaiveLine } from './naive_activities.ts'
@@ -17,7 +18,12 @@ type Config = EngineConfig & {
 const POOL_SIZE = 10
 
 const config = await readConfig<Config>()
-const database = await openDatabase({ url: config.databaseUrl, poolSize: POOL_SIZE, applicationName: 'bench-naive' })
+const database = await openDatabase({
+  url: config.databaseUrl,
+  poolSize: POOL_SIZE,
+  applicationName: 'bench-naive',
+  actor: systemActor('worker'),
+})
 const milestones = createMilestones()
 const engine = await openEngine(config, {
   workflowsPath: fileURLToPath(new URL('naive_workflow.ts', import.meta.url)),

@@ -1,10 +1,10 @@
 // Accepting orders on a real Postgres: races, one answer per key, and all or nothing. What batches do is in
 // accept_batch.int.test.ts.
 
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
-import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
+import { buildAttempt, buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
 import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
@@ -69,7 +69,6 @@ function listeningTo(database: Database, errors: unknown[]): Acceptor {
     })
   return createAcceptor({ database: { run }, giveBack: () => undefined })
 }
-const attemptOf = () => ({ actor: 'user:1', method: 'Test', key: randomUUID(), requestHash: randomBytes(32) })
 
 describe('the last units', () => {
   const ROUNDS = count(20, 100)
@@ -113,7 +112,7 @@ describe('the last units', () => {
     const correct = (at: number) => {
       const change = { kind: 'delta', units: at % 4 === 3 ? -5n : 3n } as const
       const adjustment = { productId, change, actor: 'user:1', reason: 'count', expectedVersion: undefined }
-      return adjustStock(shop.api, attemptOf(), adjustment, Date.now() + 10_000).catch((error: unknown) =>
+      return adjustStock(shop.api, buildAttempt(), adjustment, Date.now() + 10_000).catch((error: unknown) =>
         expect(error).toMatchObject({ reason: 'STOCK_BELOW_RESERVED' }),
       )
     }
@@ -327,7 +326,7 @@ test('every line has the price of the catalogue version stamped on it, however o
         isActive: true,
         expectedVersion: undefined,
       }
-      const { answer } = await publishProduct(shop.api, attemptOf(), product, Date.now() + 10_000)
+      const { answer } = await publishProduct(shop.api, buildAttempt(), product, Date.now() + 10_000)
       published.set(answer.version, unitPriceMinor)
       latest = unitPriceMinor
       if (!isDone) await new Promise<void>((resolve) => (sold = resolve))
@@ -383,7 +382,7 @@ test('a price that changes while an order is being written is not the price of i
     isActive: true,
     expectedVersion: undefined,
   }
-  const publishing = publishProduct(shop.api, attemptOf(), cheap, Date.now() + 10_000)
+  const publishing = publishProduct(shop.api, buildAttempt(), cheap, Date.now() + 10_000)
   await Promise.race([waiting(2), publishing])
   await blocker.query('rollback')
   await blocker.end()

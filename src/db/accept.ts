@@ -1,10 +1,12 @@
 // Accepts orders: concurrent calls are decided together in one statement and one commit, each order whole and in
 // arrival order (design rule 8). The decision itself is accept_orders() in migrations.
 
+import { systemActor, type Actor } from '../domain/audit.ts'
 import { DomainError } from '../domain/failure.ts'
 import { formatFiat, parseFiat } from '../domain/money.ts'
 import { ASSET_POLICY, type Asset } from '../domain/payment.ts'
 import type { Line, Shortage } from '../domain/stock.ts'
+import { actorsText, actorText } from './audit.ts'
 import { databaseFailure, isDatabaseDown, retrying, statement, violatedConstraintOf, type Database } from './pool.ts'
 
 /** Larger batches hold the hot rows longer than the shared commit saves. */
@@ -25,6 +27,8 @@ export type ProposedOrder = {
   key: string
   /** SHA-256 of the canonical request. */
   requestHash: Buffer
+  /** The customer, with the call and the token. */
+  by: Actor
   currency: string
   lines: readonly Line[]
   addressSealed: Buffer
@@ -91,7 +95,15 @@ type VerdictRow = {
   created_at: Date
 }
 
-const ACCEPT = statement('accept_orders', 'select * from accept_orders($1::jsonb, $2)')
+// Each order is its own caller's doing, and so is a customer's first row; the stock they share is changed by the batch.
+// The context is set before the function runs, since that waits for it.
+const ACCEPT = statement(
+  'accept_orders',
+  `with context as materialized (
+     select set_config('holdfast.actor', $3, true) || set_config('holdfast.actors', $4, true) <> '' as is_set)
+   select a.* from context cross join lateral accept_orders($1::jsonb, $2 and is_set) a`,
+)
+const BATCH = actorText(systemActor('accept'))
 
 // Reclaim runs in its own transaction, never inside an accept, which would turn the lock order around.
 const RECLAIM = statement(
@@ -206,8 +218,11 @@ async function settle(deps: Deps, batch: readonly Entry[]): Promise<void> {
 async function decide(database: Pick<Database, 'run'>, batch: readonly Entry[]): Promise<VerdictRow[]> {
   const deadline = Math.max(...batch.map((entry) => entry.order.deadline))
   const orders = batch.map((entry, ordinal) => payloadOf(entry.order, ordinal))
+  const actors = actorsText(
+    batch.flatMap(({ order }) => [[order.orderId, order.by] as const, [order.userId.toString(), order.by] as const]),
+  )
   const ask = (asked: typeof orders, isLastTry: boolean): Promise<VerdictRow[]> =>
-    retrying(() => database.run<VerdictRow>(ACCEPT, [JSON.stringify(asked), isLastTry]), deadline)
+    retrying(() => database.run<VerdictRow>(ACCEPT, [JSON.stringify(asked), isLastTry, BATCH, actors]), deadline)
   const rows = await ask(orders, false)
   const short = rows.filter((row) => row.verdict === 'reclaim')
   if (short.length === 0) return rows

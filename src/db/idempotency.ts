@@ -2,8 +2,10 @@
 
 import { sql, type DatabaseTransactionConnection, type SerializableValue } from 'slonik'
 import { z } from 'zod'
+import type { Actor } from '../domain/audit.ts'
 import { KEY_REUSED } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
+import { actorText } from './audit.ts'
 import { retrying, sqlStateOf, statement, type Database } from './pool.ts'
 
 /** A wait for another call with the same key ends with the role's lock_timeout. */
@@ -17,6 +19,8 @@ export type Attempt = {
   key: string
   /** SHA-256 of the canonical request. */
   requestHash: Buffer
+  /** Who acts, in the words of the audit. */
+  by: Actor
 }
 
 const FIND_ANSWER = statement(
@@ -86,12 +90,13 @@ export async function answerOnce<Answer extends SerializableValue>(
 /** False when the key has been used before. JSON's null stands in for the answer until the effect has one. */
 async function claim(
   tx: DatabaseTransactionConnection,
-  { actor, method, key, requestHash }: Attempt,
+  { actor, method, key, requestHash, by }: Attempt,
 ): Promise<boolean> {
   try {
     const rows = await tx.any(sql.type(NOTHING)`
       insert into idempotency (actor, method, key, request_hash, response)
-      values (${actor}, ${method}, ${key}, ${sql.binary(requestHash)}, 'null')
+      select ${actor}, ${method}, ${key}::uuid, ${sql.binary(requestHash)}, 'null'
+      from (select set_config('holdfast.actor', ${actorText(by)}, true) as acting offset 0) context where acting is not null
       on conflict do nothing returning key`)
     return rows.length > 0
   } catch (error) {

@@ -3,7 +3,9 @@
 
 import { sql } from 'slonik'
 import { z } from 'zod'
+import { systemActor } from '../domain/audit.ts'
 import { ASSETS } from '../domain/payment.ts'
+import { actorText } from './audit.ts'
 import { retrying, statement, type Database } from './pool.ts'
 
 /** Waits before an envelope that does not open is tried again: 1, 2, 4 … s, at most ten minutes. */
@@ -22,10 +24,13 @@ const FIND_CUSTOMER_KEY = statement(
 // then read the key in a statement of its own, since this one's snapshot is older than that row.
 const INSERT_CUSTOMER_KEY = statement(
   'insert_customer_key',
-  `with customer_row as (insert into customer (user_id) values ($1) on conflict do nothing)
-   insert into customer_key (user_id, ring_version, wrapped_key) values ($1, $2, $3)
+  `with context as materialized (select set_config('holdfast.actor', $4, true) as acting),
+   customer_row as (insert into customer (user_id) values ($1) on conflict do nothing)
+   insert into customer_key (user_id, ring_version, wrapped_key) select $1, $2, $3 from context where acting is not null
    on conflict do nothing returning user_id`,
 )
+/** The vault makes a key when it first needs one, whoever's request that was. */
+const VAULT = actorText(systemActor('vault'))
 
 export async function findCustomerKey(database: Database, userId: bigint): Promise<CustomerKey | undefined> {
   const [key] = await database.run<CustomerKey>(FIND_CUSTOMER_KEY, [userId])
@@ -34,7 +39,7 @@ export async function findCustomerKey(database: Database, userId: bigint): Promi
 
 /** Inserts the customer too, where they are new. False when a key stands already. */
 export async function insertCustomerKey(database: Database, userId: bigint, key: CustomerKey): Promise<boolean> {
-  const rows = await database.run(INSERT_CUSTOMER_KEY, [userId, key.ringVersion, key.wrappedKey])
+  const rows = await database.run(INSERT_CUSTOMER_KEY, [userId, key.ringVersion, key.wrappedKey, VAULT])
   return rows.length === 1
 }
 

@@ -4,10 +4,16 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import Postgrator from 'postgrator'
+import type { Actor } from '../domain/audit.ts'
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url))
 /** Any number, the same for every runner: two runners wait for each other. */
 const ADVISORY_LOCK = 7_043_211
+
+/** What changes a rule says who did. */
+const MIGRATION: Actor = { actor: 'migration:holdfast', role: 'migration' }
+/** The audit's partitions stand at least so many months ahead of the newest deployment. */
+const AUDIT_MONTHS_AHEAD = 3
 
 export type MigrateResult = { version: number; applied: readonly string[] }
 
@@ -24,6 +30,7 @@ export async function migrate(url: string): Promise<MigrateResult> {
     await client.query(await readFile(`${MIGRATIONS_DIR}role.sql`, 'utf8'))
     await client.query('set local role holdfast_owner')
     await client.query('set local search_path = holdfast, pg_catalog')
+    await client.query(`select set_config('holdfast.actor', $1, true)`, [JSON.stringify(MIGRATION)])
     const runner = new Postgrator({
       migrationPattern: `${MIGRATIONS_DIR}*.do.*.sql`,
       driver: 'pg',
@@ -32,6 +39,7 @@ export async function migrate(url: string): Promise<MigrateResult> {
     })
     const applied = await runner.migrate()
     const version = await runner.getDatabaseVersion()
+    await client.query('select audit_make_partitions(current_date, $1)', [AUDIT_MONTHS_AHEAD])
     await client.query('commit')
     return { version, applied: applied.map((migration) => `${migration.version} ${migration.name}`) }
   } finally {

@@ -88,7 +88,7 @@ describe('the fence', () => {
 describe('reserveStock', () => {
   /** As if the order had been stored without a hold. */
   const forgetHold = ({ orderId }: AcceptedOrder) =>
-    shop.query(
+    shop.test.forge(
       `with gone as (delete from reservation where order_id = $1 returning product_id, quantity),
          unsaid as (delete from stock_movement where order_id = $1)
        update stock s set reserved = s.reserved - g.quantity from gone g where s.product_id = g.product_id`,

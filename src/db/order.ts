@@ -1,7 +1,16 @@
 // The steps of an order's life. Each is one transaction that takes the order's row lock first, checks the run's
 // fence, changes status, holds and stock together, and answers with the order's whole state. Status moves nowhere else.
 
-import { KEY_REUSED, refusalOf, type CommandInput, type CommandResult, type Fence } from '../domain/command.ts'
+import type { Actor } from '../domain/audit.ts'
+import {
+  actorOfCommand,
+  KEY_REUSED,
+  refusalOf,
+  type CommandInput,
+  type CommandResult,
+  type Fence,
+  type Refusal,
+} from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
 import {
   type CancelReason,
@@ -12,6 +21,7 @@ import {
   type ReservationState,
 } from '../domain/order.ts'
 import type { PaymentState } from '../domain/payment.ts'
+import { actorText } from './audit.ts'
 import { statement, type Database, type Tx } from './pool.ts'
 
 export type LockedOrder = {
@@ -25,11 +35,13 @@ export type LockedOrder = {
   has_held: boolean
 }
 
-// Race: two runs, or a run and a slow attempt of its own step. The row lock makes the fence exact.
+// Race: two runs, or a run and a slow attempt of its own step. The row lock makes the fence exact. Who acts goes with
+// it; without a name it is the worker itself.
 const LOCK = statement(
   'order_lock',
   `select status, payment_state, hold, version, generation, step,
-     exists (select from reservation r where r.order_id = orders.order_id) as has_held
+     exists (select from reservation r where r.order_id = orders.order_id) as has_held,
+     case when $2::text is not null then set_config('holdfast.actor', $2, true) end as acting
    from orders where order_id = $1 for update`,
 )
 
@@ -60,8 +72,8 @@ type StateRow = {
 }
 
 /** @throws {DomainError} NOT_FOUND */
-export async function lockOrder(tx: Tx, orderId: string): Promise<LockedOrder> {
-  const [order] = await tx.run<LockedOrder>(LOCK, [orderId])
+export async function lockOrder(tx: Tx, orderId: string, by?: Actor): Promise<LockedOrder> {
+  const [order] = await tx.run<LockedOrder>(LOCK, [orderId, by === undefined ? null : actorText(by)])
   if (order === undefined) throw new DomainError('NOT_FOUND', 'No such order.')
   return order
 }
@@ -93,10 +105,11 @@ export async function inStep<Result>(
   database: Pick<Database, 'transaction'>,
   fence: Fence,
   work: (tx: Tx, order: LockedOrder) => Promise<Result | undefined>,
+  by?: Actor,
 ): Promise<{ state: OrderState; result: Result | undefined }> {
   const { orderId, generation, step } = fence
   return database.transaction(async (tx) => {
-    const order = await lockOrder(tx, orderId)
+    const order = await lockOrder(tx, orderId, by)
     if (order.generation > generation) throw new DomainError('STALE_RUN', 'A later run owns this order.')
     if (order.generation === generation && order.step >= step)
       return { state: await getOrderState(tx, orderId), result: undefined }
@@ -250,14 +263,15 @@ export async function runCommand(
   command: Command,
   input: CommandInput,
 ): Promise<CommandResult> {
-  const { state, result } = await inStep(database, fence, async (tx, order) => {
+  const carryOut = async (tx: Tx, order: LockedOrder): Promise<Refusal | undefined> => {
     const standing = { ...order, paymentState: order.payment_state, version: Number(order.version) }
     const refusal = refusalOf(command, input, standing)
     if (refusal !== undefined) return (await wasDone(tx, input)) ? undefined : refusal
     await EFFECTS[command](tx, fence.orderId, input)
     await saveAnswer(tx, fence.orderId, input)
     return undefined
-  })
+  }
+  const { state, result } = await inStep(database, fence, carryOut, actorOfCommand(input))
   return result === undefined ? { ok: true, state } : { ok: false, ...result, state }
 }
 
@@ -276,9 +290,10 @@ export async function changeAddress(
   orderId: string,
   addressSealed: Buffer,
   input: CommandInput,
+  by: Actor = actorOfCommand(input),
 ): Promise<OrderState> {
   return database.transaction(async (tx) => {
-    const order = await lockOrder(tx, orderId)
+    const order = await lockOrder(tx, orderId, by)
     if (await wasDone(tx, input)) return getOrderState(tx, orderId)
     if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
       throw new DomainError('VERSION_MISMATCH', 'The order has changed since it was read.')

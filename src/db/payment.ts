@@ -9,8 +9,10 @@ import {
   type PaymentState,
   type TransferState,
 } from '../domain/payment.ts'
+import type { Actor } from '../domain/audit.ts'
 import { isTerminal, type OrderHold, type OrderState, type OrderStatus } from '../domain/order.ts'
 import type { Fence } from '../domain/command.ts'
+import { actorText } from './audit.ts'
 import { getOrderState, inStep, lockOrder } from './order.ts'
 import { statement, type Database, type Tx } from './pool.ts'
 
@@ -32,14 +34,16 @@ export type Observation = {
   firstSeenAt: Date
 }
 
-// Race closed with expiry and assessment: both take the same order lock, in the same order of ids.
+// Race closed with expiry and assessment: both take the same order lock, in the same order of ids. The condition on the
+// context is looked at before any row, so that it is set also where no order is found.
 const LOCK_ORDERS_OF_ADDRESSES = statement(
   'report_lock_orders',
-  `select o.order_id from orders o
-   where o.order_id in (
+  `with context as materialized (select set_config('holdfast.actor', $3, true) as acting)
+   select o.order_id from orders o
+   where (select acting from context) is not null and o.order_id in (
      select i.order_id from invoice i
      join unnest($1::text[], $2::text[]) as a (network, address) on a.network = i.network and a.address = i.address)
-   order by o.order_id for no key update`,
+   order by o.order_id for no key update of o`,
 )
 
 const INSERT_REPORTS = statement(
@@ -90,13 +94,14 @@ export async function recordReport(
   database: Pick<Database, 'transaction'>,
   source: string,
   observations: readonly Observation[],
-  deadline?: number,
+  call: { deadline?: number; origin?: Omit<Actor, 'actor' | 'role'> } = {},
 ): Promise<number> {
+  const by: Actor = { actor: `watcher:${source}`, role: 'watcher', ...call.origin }
   return database.transaction(
     async (tx) => {
       const networks = observations.map((fact) => fact.network)
       const addresses = observations.map((fact) => fact.address)
-      await tx.run(LOCK_ORDERS_OF_ADDRESSES, [networks, addresses])
+      await tx.run(LOCK_ORDERS_OF_ADDRESSES, [networks, addresses, actorText(by)])
       const fresh = await tx.run<{ order_id: string | null }>(INSERT_REPORTS, [
         source,
         JSON.stringify(observations.map(rowOf)),
@@ -105,7 +110,7 @@ export async function recordReport(
       if (orderIds.length > 0) await tx.run(EXTEND_AND_WAKE, [orderIds])
       return fresh.length
     },
-    deadline === undefined ? {} : { deadline },
+    call.deadline === undefined ? {} : { deadline: call.deadline },
   )
 }
 
@@ -153,10 +158,12 @@ const CREDIT = statement(
 )
 
 // Everything an assessment changes, in one statement; the order's row is locked. Parts that do not apply match no row.
-const APPLY = statement(
-  'assess_apply',
-  `with moved as (
-     update orders set payment_state = $2, payment_flags = $3, status = $4, hold = $5
+// A status is only written where it moves: the database refuses a move to where the order already is.
+const applying = (name: string, status: string) =>
+  statement(
+    name,
+    `with moved as (
+     update orders set payment_state = $2, payment_flags = $3, hold = $5${status}
      where order_id = $1 and (payment_state, payment_flags, status, hold) is distinct from ($2, $3::text[], $4, $5)
    ), committed as (
      update reservation set state = 'committed' where order_id = $1 and state = 'held' and $4 = 'processing'
@@ -168,7 +175,9 @@ const APPLY = statement(
      update payment_report set is_assessed = true where order_id = $1 and not is_assessed
    )
    delete from order_wake where order_id = $1`,
-)
+  )
+const APPLY = applying('assess_apply', '')
+const APPLY_AND_MOVE = applying('assess_apply_and_move', ', status = $4')
 
 /**
  * Reads the whole inbox of an order and brings payments and status in line: confirming, paid (and so to processing
@@ -214,7 +223,7 @@ async function assessLocked(
   for (const flag of result.flags) flags.add(flag)
   if (facts.some((fact) => !fact.is_right_asset)) flags.add('wrong_asset')
   const status = order.status === 'pending' && result.paymentState === 'paid' ? 'processing' : order.status
-  await tx.run(APPLY, [
+  await tx.run(status === order.status ? APPLY : APPLY_AND_MOVE, [
     orderId,
     result.paymentState,
     [...flags].toSorted(),

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { createPool, SchemaValidationError, sql, type DatabasePool, type Interceptor } from 'slonik'
 import { z } from 'zod'
+import type { Actor } from '../domain/audit.ts'
 import { DomainError } from '../domain/failure.ts'
 import { withGate } from './gate.ts'
 
@@ -54,6 +55,8 @@ export type DatabaseOptions = {
   url: string
   poolSize: number
   applicationName: string
+  /** Who acts where a transaction names nobody: system processes only. Without it such a write is refused. */
+  actor?: Actor
   /** For pools whose statements are all by key: never plan again (design rule 23). */
   forceGenericPlan?: boolean
 }
@@ -85,6 +88,8 @@ const rowValidator: Interceptor = {
 }
 
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  // Sessions begin with it. JSON without spaces needs no quoting here.
+  const actorOption = options.actor === undefined ? [] : [`-c holdfast.actor=${JSON.stringify(options.actor)}`]
   const slonikSize = Math.max(1, Math.round(options.poolSize * SLONIK_SHARE))
   const pool = new pg.Pool({
     connectionString: options.url,
@@ -95,13 +100,16 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     idleTimeoutMillis: 0,
     types: typeOverrides,
     options: [
+      ...actorOption,
       ...PLANS_BY_KEY.map((method) => `-c ${method}=off`),
       ...(options.forceGenericPlan === true ? ['-c plan_cache_mode=force_generic_plan'] : []),
     ].join(' '),
   })
   // An idle session that the server closes is replaced on next use; without a listener it would end the process.
   pool.on('error', () => undefined)
-  const slonikPool = await createPool(options.url, {
+  const slonikUrl = new URL(options.url)
+  for (const option of actorOption) slonikUrl.searchParams.set('options', option)
+  const slonikPool = await createPool(slonikUrl.href, {
     maxPoolSize: slonikSize,
     connectionTimeout: POOL_WAIT_MS,
     idleTimeout: 'DISABLE_TIMEOUT',

@@ -42,7 +42,13 @@ export const adjustStock = (
   adjustment: Adjustment,
   deadline: number,
 ): Promise<{ answer: StockView; isReplay: boolean }> =>
-  answerOnce(database, attempt, STOCK, (tx) => writeAdjustment(tx, adjustment), deadline)
+  answerOnce(
+    database,
+    { ...attempt, by: { ...attempt.by, reason: adjustment.reason } },
+    STOCK,
+    (tx) => writeAdjustment(tx, adjustment),
+    deadline,
+  )
 
 async function writeAdjustment(tx: DatabaseTransactionConnection, adjustment: Adjustment): Promise<StockView> {
   const { productId, change, actor, reason, expectedVersion } = adjustment

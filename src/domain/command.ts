@@ -1,5 +1,6 @@
 // Commands: what people ask of an order, and why it may refuse.
 
+import type { Actor } from './audit.ts'
 import type { FailureReason } from './failure.ts'
 import { COMMAND_TARGET, mayMove, type ActorRole, type Command, type OrderState } from './order.ts'
 
@@ -17,7 +18,19 @@ export type CommandInput = {
   requestHash: string
   /** Refuse unless the order is at this version. */
   expectedVersion?: number
+  /** The call and the token that asked, for the audit: ids only, since a workflow's history keeps them. */
+  requestId?: string
+  tokenId?: string
 }
+
+/** Who acts when a command is carried out. */
+export const actorOfCommand = ({ actor, role, requestHash, requestId, tokenId }: CommandInput): Actor => ({
+  actor,
+  role,
+  requestHash,
+  ...(requestId !== undefined && { requestId }),
+  ...(tokenId !== undefined && { tokenId }),
+})
 
 /** A refusal is an answer, not an error: it carries the state that caused it. */
 export type CommandResult =

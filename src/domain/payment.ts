@@ -42,6 +42,26 @@ export const PAYMENT_STATES = [
 ] as const
 export type PaymentState = (typeof PAYMENT_STATES)[number]
 
+/**
+ * Where a payment state may go. Seen money comes and goes until the order is paid; a closed order's money is late or
+ * unresolved; and what was handed back never counts again. The database's table payment_transition says the same.
+ */
+export const PAYMENT_MOVES: Readonly<Record<PaymentState, readonly PaymentState[]>> = {
+  awaiting: ['partial', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
+  partial: ['awaiting', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
+  confirming: ['awaiting', 'partial', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
+  paid: ['at_risk', 'unresolved', 'refunding'],
+  at_risk: ['paid', 'reversed', 'late_confirming', 'unresolved', 'cancelled'],
+  reversed: [],
+  expired: ['late_confirming', 'unresolved'],
+  late_confirming: ['unresolved'],
+  unresolved: ['late_confirming', 'refunding'],
+  cancelled: ['late_confirming', 'unresolved', 'refunding'],
+  refunding: ['partially_refunded', 'refunded'],
+  partially_refunded: ['refunding'],
+  refunded: [],
+}
+
 export const PAYMENT_FLAGS = [
   'late',
   'under',

@@ -2,8 +2,10 @@
 // metadata, where a client could write it too.
 
 import type { Metadata } from '@grpc/grpc-js'
-import type { Principal } from '../domain/access.ts'
+import { actorOf, type Principal } from '../domain/access.ts'
+import type { Actor } from '../domain/audit.ts'
 import type { FailureReason } from '../domain/failure.ts'
+import type { ActorRole } from '../domain/order.ts'
 import type { MethodPath } from './method.ts'
 
 /** Before the token is checked, and for the one call that needs none. */
@@ -14,6 +16,8 @@ export type CallRecord = {
   readonly path: MethodPath
   readonly requestId: string
   readonly peer: string
+  /** Keyed hash of the peer's address, hex: for the audit, which must not name where people are. */
+  readonly peerHash: string
   /** Monotonic milliseconds. */
   readonly startedAt: number
   principal: Principal
@@ -34,6 +38,16 @@ export type Call = {
   /** SHA-256 of the canonical request: its known fields as we would write them. */
   requestHash: () => Buffer
 }
+
+/** Who acts, for the audit. `role` is the one of the caller's that allows it. */
+export const auditActorOf = (call: Pick<Call, 'record' | 'principal' | 'requestHash'>, role: ActorRole): Actor => ({
+  actor: actorOf(call.principal),
+  role,
+  requestId: call.record.requestId,
+  tokenId: call.principal.tokenId,
+  ipHash: call.record.peerHash,
+  requestHash: call.requestHash().toString('hex'),
+})
 
 // The metadata object of a call is the one thing that interceptors and handlers both see.
 const records = new WeakMap<Metadata, CallRecord>()

@@ -37,7 +37,7 @@ export const createCatalogAdminHandlers = (deps: {
   putProduct: async ({ idempotencyKey, productId, name, unitPrice, isActive, expectedVersion }, call) => {
     const { answer, isReplay } = await putProduct(
       deps.database,
-      attemptOf(idempotencyKey, call),
+      attemptOf(idempotencyKey, call, 'admin'),
       { productId, name, unitPriceMinor: unitPrice, currency: deps.currency, isActive, expectedVersion },
       call.deadline,
     )

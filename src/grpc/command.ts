@@ -25,7 +25,7 @@ import { refusalOf, type CommandInput, type CommandResult } from '../domain/comm
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
-import type { Call } from './call.ts'
+import { auditActorOf, type Call } from './call.ts'
 import { orderUnreachable, writeScopeOf } from './guard.ts'
 
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
@@ -62,7 +62,7 @@ export const createCommander =
     const standing = await findStanding(deps.database, request.orderId, writeScopeOf(call.principal, role))
     if (standing === undefined) throw orderUnreachable(call.principal)
     const input = commandInputOf(request, role, call)
-    const attempt = attemptOf(request.idempotencyKey, call)
+    const attempt = attemptOf(request.idempotencyKey, call, role)
     const earlier = await findCommandAnswer(deps.database, attempt)
     if (earlier !== undefined) {
       call.record.isReplay = true
@@ -83,11 +83,12 @@ function roleFor(command: Command, call: Call): ActorRole {
   return command === 'cancel' ? 'customer' : 'fulfilment'
 }
 
-export const attemptOf = (key: string, call: Call): Attempt => ({
+export const attemptOf = (key: string, call: Call, role: ActorRole): Attempt => ({
   actor: actorOf(call.principal),
   method: methodOf(call),
   key,
   requestHash: call.requestHash(),
+  by: auditActorOf(call, role),
 })
 
 export const commandInputOf = (request: CommandRequest, role: ActorRole, call: Call): CommandInput => ({
@@ -96,6 +97,8 @@ export const commandInputOf = (request: CommandRequest, role: ActorRole, call: C
   method: methodOf(call),
   key: request.idempotencyKey,
   requestHash: call.requestHash().toString('hex'),
+  requestId: call.record.requestId,
+  tokenId: call.principal.tokenId,
   ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),
 })
 

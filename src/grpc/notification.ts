@@ -27,7 +27,7 @@ export const createNotificationAdminHandlers = ({
 
   replayNotifications: async ({ idempotencyKey, notificationIds, all }, call) => {
     const wanted = all ? undefined : notificationIds
-    const attempt = attemptOf(idempotencyKey, call)
+    const attempt = attemptOf(idempotencyKey, call, 'admin')
     const { replayed, isReplay } = await replayNotifications(database, attempt, wanted, call.deadline)
     call.record.isReplay = isReplay
     return { notificationIds: replayed }

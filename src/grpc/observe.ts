@@ -18,7 +18,14 @@ const HEALTH = '/grpc.health.v1.Health/'
 
 type Metrics = ReturnType<typeof createMetrics>
 
-export function createObserver({ logger, registry }: { logger: Logger; registry: Registry }): ServerInterceptor {
+export type ObserverDeps = {
+  logger: Logger
+  registry: Registry
+  /** Names a peer's address without telling it. */
+  peerHashOf: (address: string) => string
+}
+
+export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): ServerInterceptor {
   const metrics = createMetrics(registry)
   return (method, call) => {
     const finish = createFinish(metrics, logger)
@@ -28,10 +35,12 @@ export function createObserver({ logger, registry }: { logger: Logger; registry:
         next({
           onReceiveMetadata: (metadata, pass) => {
             const [given] = metadata.get(REQUEST_ID_KEY)
+            const peer = call.getConnectionInfo().remoteAddress ?? ''
             record = {
               path: method.path as MethodPath,
               requestId: typeof given === 'string' && REQUEST_ID_SHAPE.test(given) ? given : randomUUID(),
-              peer: call.getConnectionInfo().remoteAddress ?? '',
+              peer,
+              peerHash: peerHashOf(peer),
               startedAt: performance.now(),
               principal: NOBODY,
               orderId: undefined,

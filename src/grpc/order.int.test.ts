@@ -7,6 +7,7 @@ import { admin, auditor, createTestFront, customer, fulfilment, type TestFront }
 import { count } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import { callWire } from '../../test/support/wire.ts'
+import { systemActor, type Actor } from '../domain/audit.ts'
 import { DomainError } from '../domain/failure.ts'
 import { orderHold, orderStatus, paymentState } from './client.ts'
 import { type CreateOrderRequest, OrderServiceService } from './gen/holdfast/v1/order.ts'
@@ -47,6 +48,23 @@ const failureOf = async (call: Promise<unknown>): Promise<DomainError> => {
   if (!(error instanceof DomainError)) throw error
   return error
 }
+const ADMIN: Actor = { actor: 'user:1', role: 'admin' }
+const payAsSystem = (orderId: string) =>
+  database.writeAs(
+    'app_worker',
+    systemActor('worker'),
+    `update orders set status = 'processing', payment_state = 'paid' where order_id = $1`,
+    [orderId],
+  )
+const shipAsAdmin = (orderId: string) =>
+  database.writeAs('app_worker', ADMIN, `update orders set status = 'shipped' where order_id = $1`, [orderId])
+const cancelAsAdmin = (orderId: string) =>
+  database.writeAs(
+    'app_worker',
+    ADMIN,
+    `update orders set status = 'cancelled', cancel_reason = 'admin' where order_id = $1`,
+    [orderId],
+  )
 const idOf = async (userId: number): Promise<string> => (await create(userId)).orderId
 
 describe('CreateOrder', () => {
@@ -195,9 +213,7 @@ describe('reading an order', () => {
   test('shows fulfilment paid orders only, and nothing about money', async () => {
     const orderId = await idOf(203)
     expect((await failureOf(front.as(fulfilment).order.getOrder({ orderId }))).reason).toBe('PERMISSION_DENIED')
-    await database.query("update orders set status = 'processing', payment_state = 'paid' where order_id = $1", [
-      orderId,
-    ])
+    await payAsSystem(orderId)
     const { order } = await front.as(fulfilment).order.getOrder({ orderId, includeShippingAddress: true })
     expect(order).toMatchObject({
       shippingAddress: STREET,
@@ -267,7 +283,7 @@ describe('ListOrders', () => {
 
   test('keeps to its filters, and a cursor to the filters it was made for', async () => {
     const [older, newer] = [await idOf(304), await idOf(304)]
-    await database.query("update orders set status = 'cancelled', cancel_reason = 'admin' where order_id = $1", [older])
+    await cancelAsAdmin(older)
     const everyone = front.as(admin).order
     const cancelled = await everyone.listOrders({ userId: 304n, status: orderStatus.codeOf('cancelled') })
     expect(cancelled.orders.map(({ state }) => state?.orderId)).toEqual([older])
@@ -313,10 +329,8 @@ describe('UpdateShippingAddress', () => {
     expect((await failureOf(front.as(customer(402)).order.updateShippingAddress(change()))).reason).toBe(
       'PERMISSION_DENIED',
     )
-    await database.query("update orders set status = 'processing', payment_state = 'paid' where order_id = $1", [
-      orderId,
-    ])
-    await database.query("update orders set status = 'shipped' where order_id = $1", [orderId])
+    await payAsSystem(orderId)
+    await shipAsAdmin(orderId)
     expect(await failureOf(me.updateShippingAddress(change()))).toMatchObject({
       reason: 'ORDER_STATUS',
       metadata: { status: 'shipped' },
@@ -333,18 +347,14 @@ describe('WatchOrder', () => {
         seen.push(orderStatus.wordOf(state?.status ?? 0))
     })()
     await until(() => seen.length === 1)
-    await database.query("update orders set status = 'cancelled', cancel_reason = 'admin' where order_id = $1", [
-      orderId,
-    ])
+    await cancelAsAdmin(orderId)
     await watching
     expect(seen).toEqual(['pending', 'cancelled'])
   })
 
   test('resumes after the version a caller has', async () => {
     const orderId = await idOf(501)
-    await database.query("update orders set status = 'cancelled', cancel_reason = 'admin' where order_id = $1", [
-      orderId,
-    ])
+    await cancelAsAdmin(orderId)
     const me = front.as(customer(501)).order
     const after = async (afterVersion: bigint) => {
       const versions: (bigint | undefined)[] = []

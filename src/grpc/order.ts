@@ -11,7 +11,7 @@ import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
 import type { Logger } from '../telemetry.ts'
-import type { Call } from './call.ts'
+import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
 import {
   commandMessage,
@@ -96,14 +96,15 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     const role: ActorRole = hasRole(call.principal, 'admin') ? 'admin' : 'customer'
     const standing = await findStanding(deps.database, request.orderId, writeScopeOf(call.principal, role))
     if (standing === undefined) throw orderUnreachable(call.principal)
-    const attempt = attemptOf(request.idempotencyKey, call)
+    const attempt = attemptOf(request.idempotencyKey, call, role)
     const earlier = await findCommandAnswer(deps.database, attempt)
     if (earlier !== undefined) {
       call.record.isReplay = true
       return commandMessage(request.orderId, earlier)
     }
     const sealed = await deps.pii.seal(standing.userId, request.orderId, request.shippingAddress)
-    const state = await changeAddress(deps.database, request.orderId, sealed, commandInputOf(request, role, call))
+    const input = commandInputOf(request, role, call)
+    const state = await changeAddress(deps.database, request.orderId, sealed, input, attempt.by)
     // Of two calls with one key the later finds the order as it is by then; both are told what the change was answered.
     return commandMessage(request.orderId, (await findCommandAnswer(deps.database, attempt)) ?? state)
   },
@@ -157,6 +158,7 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
     userId,
     key: idempotencyKey,
     requestHash: call.requestHash(),
+    by: auditActorOf(call, 'customer'),
     currency,
     lines: lines.map((line) => ({
       productId: line.productId,

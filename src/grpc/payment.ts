@@ -4,6 +4,7 @@
 import { recordReport, type Observation } from '../db/payment.ts'
 import type { Database } from '../db/pool.ts'
 import { DomainError } from '../domain/failure.ts'
+import { auditActorOf } from './call.ts'
 import { PaymentReport, type PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import type { Handlers } from './handle.ts'
 import { MAX_REPORT_BYTES, reportIdOf } from './report.ts'
@@ -34,7 +35,10 @@ export const createPaymentHandlers = (deps: PaymentDeps): Handlers<typeof Paymen
     const source = call.principal.subject
     deps.verifyReport({ source, ...request })
     const observations = readReport(request.report, source)
-    await recordReport(deps.database, source, observations, call.deadline)
+    await recordReport(deps.database, source, observations, {
+      deadline: call.deadline,
+      origin: auditActorOf(call, 'watcher'),
+    })
     return { id: request.id, observations: observations.length }
   },
 })

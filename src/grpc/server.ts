@@ -49,6 +49,7 @@ export type FrontDeps = OrderDeps &
     logger: Logger
     registry: Registry
     verifyToken: TokenVerifier
+    peerHashOf: (address: string) => string
     /** Is the database reachable, and are its migrations those of this build? */
     isReady: () => Promise<boolean>
   }

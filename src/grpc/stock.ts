@@ -67,7 +67,7 @@ export const createStockAdminHandlers = ({
   adjustStock: async ({ idempotencyKey, productId, change, reason, expectedVersion }, call) => {
     const { answer, isReplay } = await adjustStock(
       database,
-      attemptOf(idempotencyKey, call),
+      attemptOf(idempotencyKey, call, 'admin'),
       {
         productId,
         change: { kind: change.$case, units: change.value },

@@ -8,6 +8,7 @@ import { createTestDatabase, type TestDatabase } from '../../test/support/databa
 import { countFreeAddresses } from '../db/address.ts'
 import { findDueRetirements, getEpoch, readRetireBacklog, renewKeys, type PaymentKey } from '../db/key.ts'
 import { openDatabase, type Database } from '../db/pool.ts'
+import { systemActor } from '../domain/audit.ts'
 import { formatAddress } from './address.ts'
 import { createCustody } from './custody.ts'
 import { deriveEpochKek, openKey } from './envelope.ts'
@@ -20,7 +21,12 @@ let keys: Database
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  keys = await openDatabase({ url: database.urlOf('app_keys'), poolSize: 2, applicationName: 'test-keys' })
+  keys = await openDatabase({
+    url: database.urlOf('app_keys'),
+    poolSize: 2,
+    applicationName: 'test-keys',
+    actor: systemActor('keys'),
+  })
 })
 afterAll(async () => {
   await keys.close()

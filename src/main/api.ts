@@ -29,6 +29,7 @@ import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
+import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret, SecretError } from '../keyvault/secret.ts'
@@ -120,6 +121,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     },
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
+    peerHashOf: createPeerHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,
       findCustomerKey: (userId) => findCustomerKey(database, userId),

@@ -7,6 +7,7 @@ import { countFreeAddresses } from '../db/address.ts'
 import { readRetireBacklog } from '../db/key.ts'
 import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import { systemActor } from '../domain/audit.ts'
 import type { Asset } from '../domain/payment.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { ADDRESS_MAKERS } from '../keyvault/address.ts'
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-keys',
+    actor: systemActor('keys'),
   })
   const epochs = createEpochBook({
     database,

@@ -20,6 +20,7 @@ import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
 import { findBacklog } from '../db/relay.ts'
+import { systemActor } from '../domain/audit.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { startHoldSweeper } from '../relay/duty.ts'
@@ -56,6 +57,7 @@ async function main(): Promise<void> {
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-worker',
+    actor: systemActor('worker'),
   })
   const newest = await newestMigration()
   /** Set while workers poll. */

@@ -2,6 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder, type ProposedOrder } from '../../src/db/accept.ts'
+import type { Attempt } from '../../src/db/idempotency.ts'
 import type { Line } from '../../src/domain/stock.ts'
 import type { TestDatabase } from './database.ts'
 
@@ -46,6 +47,7 @@ export const buildLine = (overrides: Partial<Line> = {}): Line => ({
 
 /** An order as the front proposes it to the database: paid in ETH at 2,000.00 per coin within an hour. */
 export const buildProposal = (overrides: Partial<ProposedOrder> = {}): ProposedOrder => ({
+  by: { actor: `user:${overrides.userId ?? 7n}`, role: 'customer' },
   orderId: randomUUID(),
   userId: 7n,
   key: randomUUID(),
@@ -61,6 +63,16 @@ export const buildProposal = (overrides: Partial<ProposedOrder> = {}): ProposedO
   graceMs: 60_000,
   confirmWithinMs: HOUR_MS,
   deadline: Number.POSITIVE_INFINITY,
+  ...overrides,
+})
+
+/** An admin's, under a key of its own. */
+export const buildAttempt = (overrides: Partial<Attempt> = {}): Attempt => ({
+  actor: 'user:1',
+  method: 'Test',
+  key: randomUUID(),
+  requestHash: randomBytes(32),
+  by: { actor: overrides.actor ?? 'user:1', role: 'admin' },
   ...overrides,
 })
 

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
+import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { testServers, type DatabaseRole } from './servers.ts'
 
 export type TestDatabase = {
@@ -13,9 +14,15 @@ export type TestDatabase = {
   urlOf: (role: DatabaseRole) => string
   /** Looks on and prepares as the superuser, without any role's limits; rows by column name. */
   query: <Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]) => Promise<Row[]>
+  /** Writes by hand what only a role of the shop's may write, in the name of an actor. */
+  writeAs: (role: DatabaseRole, by: Actor, text: string, values?: readonly unknown[]) => Promise<void>
+  /** Rewrites rows as only a superuser can: past every trigger, so that nothing is noted or refused. */
+  forge: (text: string, values?: readonly unknown[]) => Promise<void>
   /** Ends every session on it and removes it. */
   drop: () => Promise<void>
 }
+
+const BY_HAND = systemActor('test')
 
 /** Numbers and amounts arrive as they do in src/db: int8 as bigint, numeric as text. */
 const types = new pg.TypeOverrides()
@@ -40,6 +47,11 @@ async function createDatabase(template: string): Promise<TestDatabase> {
   const adminUrl = urlFor(postgres.user, postgres.password, 'postgres')
   const url = urlFor(postgres.user, postgres.password, name)
   await runOnce(adminUrl, `create database ${name} template ${template}`)
+  // Whoever looks on by hand is somebody too. The shop's own roles get no such default: they must say who acts.
+  await runOnce(
+    adminUrl,
+    `alter role ${postgres.user} in database ${name} set holdfast.actor = '${JSON.stringify(BY_HAND)}'`,
+  )
   const pool = new pg.Pool({ connectionString: url, max: 2, types, options: '-c search_path=holdfast,pg_catalog' })
   // Tests end sessions and whole servers; the pool makes new ones on next use.
   pool.on('error', () => undefined)
@@ -49,10 +61,35 @@ async function createDatabase(template: string): Promise<TestDatabase> {
     urlOf: (role) => urlFor(role, passwords[role], name),
     query: async <Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) =>
       (await pool.query<Row>(text, values.length === 0 ? undefined : [...values])).rows,
+    writeAs: (role, by, text, values = []) =>
+      within(pool, async (client) => {
+        await client.query(`set local role ${role}`)
+        await client.query(`select set_config('holdfast.actor', $1, true)`, [JSON.stringify(by)])
+        await client.query(text, [...values])
+      }),
+    forge: (text, values = []) =>
+      within(pool, async (client) => {
+        await client.query('set local session_replication_role = replica')
+        await client.query(text, [...values])
+      }),
     drop: async () => {
       await pool.end()
       await runOnce(adminUrl, `drop database ${name} with (force)`)
     },
+  }
+}
+
+async function within(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+  const client = await pool.connect()
+  try {
+    await client.query('begin')
+    await work(client)
+    await client.query('commit')
+  } catch (error) {
+    await client.query('rollback')
+    throw error
+  } finally {
+    client.release()
   }
 }
 

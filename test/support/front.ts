@@ -15,6 +15,7 @@ import { createCommander } from '../../src/grpc/command.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
+import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
@@ -115,6 +116,7 @@ export async function createTestFront(test: TestDatabase, options: TestFrontOpti
       },
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
+      peerHashOf: createPeerHash(secret),
       pii: createPiiVault({
         ring: loadRing('test ring', ring, 'development'),
         findCustomerKey: (userId) => findCustomerKey(database, userId),

@@ -6,6 +6,7 @@ import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder }
 import { getOrderState, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { systemActor } from '../../src/domain/audit.ts'
 import type { CommandInput, CommandResult, Fence } from '../../src/domain/command.ts'
 import type { Command, OrderState, OrderStatus } from '../../src/domain/order.ts'
 import { buildLine, buildProposal, putProduct, type TestProduct } from './builder.ts'
@@ -59,6 +60,7 @@ export async function createTestShop(): Promise<TestShop> {
     url: test.urlOf('app_worker'),
     poolSize: POOL_SIZE,
     applicationName: 'test-worker',
+    actor: systemActor('worker'),
   })
   const givenBack: string[] = []
   const acceptor = createAcceptor({ database: api, giveBack: (_network, address) => void givenBack.push(address) })

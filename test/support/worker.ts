@@ -13,6 +13,7 @@ import {
 } from '@temporalio/worker'
 import { createActivities, type Activities } from '../../src/activities/index.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { systemActor } from '../../src/domain/audit.ts'
 import { startHoldSweeper } from '../../src/relay/duty.ts'
 import type { RelayMetrics } from '../../src/relay/loop.ts'
 import { startNotifier } from '../../src/relay/notify.ts'
@@ -63,7 +64,12 @@ export async function createTestWorker(
   await prepareNamespaces(testServers().temporalAddress, { [namespace]: DAY_HOURS })
   const connection = await NativeConnection.connect({ address: testServers().temporalAddress })
   const client = new Client({ connection, namespace })
-  const opened = await openDatabase({ url: test.urlOf('app_worker'), poolSize: 8, applicationName: 'test-worker' })
+  const opened = await openDatabase({
+    url: test.urlOf('app_worker'),
+    poolSize: 8,
+    applicationName: 'test-worker',
+    actor: systemActor('worker'),
+  })
   const database = options.observe?.(opened) ?? opened
   const logger = createLogger({ process: 'test', level: 'silent' })
   const deps = { database, client, holder: namespace, logger, metrics: createMetrics() }
