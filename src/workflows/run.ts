@@ -63,20 +63,18 @@ export class OrderRun {
 
   /** Confirms the hold that was taken with the order; an order that could get none ends here. */
   async reserveStock(): Promise<void> {
-    const known = await this.#learn(this.#do((fence) => step('reserveStock', fence)))
+    const known = await this.#learn((fence) => step('reserveStock', fence))
     if (known.status === 'pending' && known.reservation === 'none') await this.releaseStock()
   }
 
   async releaseStock(): Promise<void> {
-    await this.#learn(this.#do((fence) => step('releaseStock', fence)))
+    await this.#learn((fence) => step('releaseStock', fence))
   }
 
   /** Goes on when the order has reached the goal, or has ended before it. */
   async until(goal: OrderStatus): Promise<void> {
-    for (let known = this.#state; known !== undefined && !hasReached(known.status, goal); known = this.#state) {
-      if (await this.#act(known)) continue
-      await condition(() => this.#isChanged || this.#isTimeUp || this.#commands.length > 0)
-    }
+    for (let known = this.#state; known !== undefined && !hasReached(known.status, goal); known = this.#state)
+      await (this.#next(known) ?? condition(() => this.#isChanged || this.#isTimeUp || this.#commands.length > 0))
   }
 
   /** Answers who still asks, and ends. What comes later is aftercare's. */
@@ -126,30 +124,23 @@ export class OrderRun {
     throw ApplicationFailure.create({ type, message, nonRetryable: true, details: [state] })
   }
 
-  /** Acts on the one most urgent thing there is to do; false when there is nothing but to wait. */
-  async #act(known: OrderState): Promise<boolean> {
+  /** Begins the one most urgent thing there is to do; undefined when there is nothing but to wait. */
+  #next(known: OrderState): Promise<unknown> | undefined {
     if (this.#isChanged || known.hasUnassessed) {
       // Cleared before the look, not after: a signal during it must cause another.
       this.#isChanged = false
-      await this.#learn(this.#do((fence) => step('assessPayments', fence)))
-      return true
+      return this.#learn((fence) => step('assessPayments', fence))
     }
-    const next = this.#commands.shift()
-    if (next !== undefined) {
-      await this.#run(next)
-      return true
-    }
+    const command = this.#commands.shift()
+    if (command !== undefined) return this.#run(command)
     if (!mayExpire(known)) {
       this.#disarm()
-      return false
+      return undefined
     }
-    if (this.#isTimeUp) {
-      await this.#expire()
-      return true
-    }
+    if (this.#isTimeUp) return this.#expire()
     if (this.#timer === undefined)
       this.#arm(known.expiresInMs * (1 + EXPIRY_JITTER_SHARE * Math.random()), 'payment window')
-    return false
+    return undefined
   }
 
   async #run({ command, input, answer }: PendingCommand): Promise<void> {
@@ -169,7 +160,7 @@ export class OrderRun {
 
   async #expire(): Promise<void> {
     this.#disarm()
-    const after = await this.#learn(this.#do((fence) => step('expireOrder', fence)))
+    const after = await this.#learn((fence) => step('expireOrder', fence))
     if (!mayExpire(after)) return
     this.#arm(after.expiresInMs || this.#retryMs, 'asks for expiry again')
     this.#retryMs = Math.min(EXPIRY_RETRY_TO_MS, this.#retryMs * EXPIRY_RETRY_FACTOR)
@@ -194,18 +185,14 @@ export class OrderRun {
   }
 
   /** The next step of this run. */
-  async #do<Answer>(act: (fence: Fence) => Promise<Answer>): Promise<Answer> {
+  #do<Answer>(act: (fence: Fence) => Promise<Answer>): Promise<Answer> {
     this.#step += 1
     this.#isBusy = true
-    try {
-      return await act({ ...this.#input, step: this.#step })
-    } finally {
-      this.#isBusy = false
-    }
+    return act({ ...this.#input, step: this.#step }).finally(() => (this.#isBusy = false))
   }
 
-  async #learn(next: Promise<OrderState>): Promise<OrderState> {
-    return this.#note(await next)
+  async #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {
+    return this.#note(await this.#do(act))
   }
 
   #note(state: OrderState): OrderState {
