@@ -8,6 +8,7 @@ import {
   createWriteFailpoint,
   INJECTED_STATE,
   InjectedFailure,
+  unwrapped,
   type FailureKind,
   type WriteFailpoint,
 } from '../../test/support/failpoint.ts'
@@ -61,13 +62,12 @@ async function expectCleanPools(): Promise<void> {
   for (const door of Object.values(doors)) expect(door.stats().waiting).toBe(0)
 }
 
-/** Jest runs tests in a realm of their own, whose errors Node's emitters do not know: they wrap them. */
-const unwrapped = (error: unknown): unknown => (error as { context?: unknown }).context ?? error
-
 const isInjected = (error: unknown): boolean =>
   error instanceof InjectedFailure ||
   sqlStateOf(error) === INJECTED_STATE ||
   isDatabaseDown(unwrapped(error)) ||
+  // Of the other realm, too: what a socket says.
+  /^(ECONN|EPIPE)/.test(String((error as { code?: unknown }).code)) ||
   (error instanceof DomainError && error.reason === 'DATABASE_UNAVAILABLE')
 
 /** Fails the call, and then lets the same call succeed. */

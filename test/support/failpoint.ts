@@ -13,6 +13,9 @@ export class InjectedFailure extends Error {
   override readonly name = 'InjectedFailure'
 }
 
+/** Jest runs tests in a realm of their own, whose errors Node's emitters take for something else, and wrap. */
+export const unwrapped = (error: unknown): unknown => (error as { context?: unknown }).context ?? error
+
 const MY_PID = statement('failpoint_pid', 'select pg_backend_pid() as pid')
 const PID = z.object({ pid: z.number() })
 
@@ -65,7 +68,7 @@ export function createFailpoint(
         return rows
       }
       await begin(pidOf)
-      return work({ run })
+      return work({ ...tx, run })
     }, options)
 
   const watched = (tx: DatabaseTransactionConnection, pidOf: () => Promise<number>): DatabaseTransactionConnection =>
