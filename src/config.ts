@@ -84,6 +84,7 @@ const WORKER = z.object({
   HOLDFAST_WEBHOOK_URL: z.url().optional(),
   HOLDFAST_WEBHOOK_SECRET_FILE: z.string().min(1).optional(),
   HOLDFAST_WEBHOOK_PRIVATE: z.enum(['allow', 'refuse']).default('refuse'),
+  HOLDFAST_CONSISTENCY_EVERY_MS: durationMs.default(3_600_000),
 })
 
 const KEYS = z.object({
@@ -164,6 +165,8 @@ const CLI = z.object({
   DATABASE_PASSWORD_FILE: databaseLogin.DATABASE_PASSWORD_FILE,
   HOLDFAST_AUDIT_FILE: z.string().min(1).optional(),
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
+  TEMPORAL_ADDRESS: z.string().min(1).optional(),
+  TEMPORAL_NAMESPACE: z.string().min(1).optional(),
 })
 
 const SCHEMAS = {

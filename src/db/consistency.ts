@@ -2,6 +2,7 @@
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
+import { isTerminal, ORDER_STATUSES, type OrderStatus } from '../domain/order.ts'
 import {
   ANSWER_INVARIANTS,
   ORDER_INVARIANTS,
@@ -41,6 +42,9 @@ const PAGE = 500
 const SHRINK = 5
 /** More would not help anybody to see what is wrong. */
 const MAX_DIFFERENCES = 1_000
+/** As the table takes them. */
+const MAX_SUBJECT = 200
+const MAX_DETAIL = 500
 /** Query cancelled, transaction timeout, lock not available. */
 const OUT_OF_TIME = new Set(['57014', '25P04', '55P03'])
 
@@ -163,4 +167,96 @@ function askRange<Id>(
     }
     return { differences, count, upTo, isLast }
   })
+}
+
+/** What there is to know of an order when it is compared with its workflow. */
+export type Standing = {
+  status: OrderStatus
+  /** Its workflow is still to be started. */
+  isToStart: boolean
+  /** It has stood like this for so long that its workflow must have noticed. */
+  isOld: boolean
+}
+
+const STANDING = z.object({
+  orderId: z.string(),
+  status: z.enum(ORDER_STATUSES),
+  isToStart: z.boolean(),
+  isOld: z.boolean(),
+})
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** What a workflow may take to notice what it did itself. */
+const NOTICE = sql.fragment`interval '1 minute'`
+/** An expired order's workflow wakes up to a fifth of its window late, and asks again every ten minutes at the latest. */
+const NOTICE_EXPIRY = sql.fragment`interval '11 minutes' + (i.expires_at + i.grace - o.created_at) / 5`
+
+/** How orders stand, by id; what is no id of an order has no standing. */
+export async function findStandings(
+  database: Look['database'],
+  orderIds: readonly string[],
+): Promise<ReadonlyMap<string, Standing>> {
+  const ids = orderIds.filter((id) => UUID.test(id))
+  const rows = await database.sql.any(sql.type(STANDING)`
+    select o.order_id::text as "orderId", o.status,
+      exists (select from workflow_start s where s.order_id = o.order_id) as "isToStart",
+      clock_timestamp() > case when o.cancel_reason = 'expired' and i.order_id is not null
+        then greatest(o.updated_at, i.expires_at + i.grace) + ${NOTICE_EXPIRY} else o.updated_at + ${NOTICE} end as "isOld"
+    from orders o left join invoice i on i.order_id = o.order_id where o.order_id = any (${sql.array(ids, 'uuid')})`)
+  return new Map(rows.map((row) => [row.orderId, row]))
+}
+
+const OPEN_ORDER = z.object({ orderId: z.string(), createdAt: z.string() })
+
+/** Orders that should have a workflow, in pages. An order only moves to a status that is still to be read. */
+export async function* listOpenOrders(database: Look['database']): AsyncGenerator<readonly string[]> {
+  for (const status of ORDER_STATUSES.filter((each) => !isTerminal(each))) {
+    let after = { orderId: LAST_UUID, createdAt: 'infinity' }
+    for (;;) {
+      const page: readonly (typeof after)[] = await database.sql.any(sql.type(OPEN_ORDER)`
+        select o.order_id::text as "orderId", o.created_at::text as "createdAt" from orders o
+        where o.status = ${status} and (o.created_at, o.order_id) < (${after.createdAt}::timestamptz, ${after.orderId}::uuid)
+          and not exists (select from workflow_start s where s.order_id = o.order_id)
+        order by o.created_at desc, o.order_id desc limit ${PAGE}`)
+      if (page.length > 0) yield page.map(({ orderId }) => orderId)
+      after = page.at(-1) ?? after
+      if (page.length < PAGE) break
+    }
+  }
+}
+
+/** Keeps what a run found: what it no longer found is gone, and only that. */
+export async function recordConsistency(database: Look['database'], report: ConsistencyReport): Promise<void> {
+  const { startedAt, looked, differences } = report
+  const rows = differences.map(({ check, subject, detail }) => [
+    check,
+    subject.slice(0, MAX_SUBJECT),
+    detail.slice(0, MAX_DETAIL),
+  ])
+  await database.sql.transaction(async (tx) => {
+    await tx.query(sql.type(z.unknown())`
+      insert into consistency_run (started_at, orders, products, answers, workflows, differences)
+      values (${startedAt.toISOString()}, ${looked.orders}, ${looked.products}, ${looked.answers}, ${looked.workflows}, ${rows.length})`)
+    await tx.query(sql.type(z.unknown())`
+      insert into inconsistency (check_name, subject, detail, last_seen_at)
+      select distinct on (f.check_name, f.subject) f.check_name, f.subject, f.detail, now()
+      from ${sql.unnest(rows, ['text', 'text', 'text'])} f (check_name, subject, detail)
+      order by 1, 2
+      on conflict (check_name, subject) do update set detail = excluded.detail, last_seen_at = excluded.last_seen_at`)
+    await tx.query(sql.type(z.unknown())`delete from inconsistency where last_seen_at < now()`)
+  })
+}
+
+const COUNT = z.object({ check: z.string(), count: z.number() })
+const LAST_RUN = z.object({ finishedAt: z.date() })
+
+/** What the last run left: how many differences by check, and when it ended. */
+export async function findConsistency(
+  database: Look['database'],
+): Promise<{ counts: ReadonlyMap<string, number>; finishedAt: Date | undefined }> {
+  const counts = await database.sql.any(sql.type(COUNT)`
+    select check_name as check, count(*)::int as count from inconsistency group by 1`)
+  const last = await database.sql.maybeOne(sql.type(LAST_RUN)`
+    select finished_at as "finishedAt" from consistency_run order by run_no desc limit 1`)
+  return { counts: new Map(counts.map(({ check, count }) => [check, count])), finishedAt: last?.finishedAt }
 }

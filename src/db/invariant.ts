@@ -156,15 +156,20 @@ export const ORDER_INVARIANTS = {
         select o.order_id, o.network, o.tx_id, o.output_index, o.amount, o.state from payment o where ${ofOrder(range)}
       )
       select o.order_id::text as subject,
-        tx_id || ': credited as ' || coalesce(c.state, 'nothing') || ', reported as ' || coalesce(p.state, 'nothing') as detail
-      from credited c full join present p using (order_id, network, tx_id, output_index) join orders o using (order_id)
+        x.tx_id || ': credited as ' || coalesce(x.credited, 'nothing') || ', reported as ' || coalesce(x.reported, 'nothing') as detail
+      from (
+        select order_id, network, tx_id, output_index, c.amount, c.state as credited, p.state as reported
+        from credited c full join present p using (order_id, network, tx_id, output_index)
+      ) x join orders o using (order_id)
       where not ${HAS_NEWS}
-        and (c.state is distinct from p.state
+        and (x.credited is distinct from x.reported
           or not exists (
             select from payment_report r
-            where (r.order_id, r.network, r.tx_id, r.output_index, r.amount) = (o.order_id, network, tx_id, output_index, c.amount)))
-        and not (c.tx_id is null and exists (
-          select from payment y where (y.network, y.tx_id, y.output_index) = (network, tx_id, output_index)))`,
+            where (r.order_id, r.network, r.tx_id, r.output_index, r.amount)
+              = (x.order_id, x.network, x.tx_id, x.output_index, x.amount)))
+        -- An output is one order's, however many it was reported to have paid.
+        and not (x.credited is null and exists (
+          select from payment y where (y.network, y.tx_id, y.output_index) = (x.network, x.tx_id, x.output_index)))`,
   },
   payment_state_follows: {
     says: 'the payment state is what the payments come to',
@@ -299,3 +304,11 @@ export const ANSWER_INVARIANTS = {
           or (k.response ->> 'version')::bigint > o.version)`,
   },
 } as const satisfies Readonly<Record<string, Invariant<AnswerRange>>>
+
+/** What each of them says. */
+export const INVARIANTS: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries({ ...ORDER_INVARIANTS, ...PRODUCT_INVARIANTS, ...ANSWER_INVARIANTS }).map(([name, { says }]) => [
+    name,
+    says,
+  ]),
+)

@@ -11,12 +11,14 @@ export const ORDER_TASK_QUEUE = 'orders'
 export const BACKGROUND_TASK_QUEUE = 'background'
 export const BACKSTOP_SCHEDULE = 'duty-backstop'
 export const FORGET_SCHEDULE = 'forget-answers'
+export const CONSISTENCY_SCHEDULE = 'consistency'
 
 /** One workflow each, of the type's name. */
 export const SCHEDULES = [
   { scheduleId: BACKSTOP_SCHEDULE, workflowType: 'backstop', every: '1 minute' },
   // As much as a shop of 300 orders a second leaves behind fits into one run.
   { scheduleId: FORGET_SCHEDULE, workflowType: 'forgetAnswers', every: '10 minutes' },
+  { scheduleId: CONSISTENCY_SCHEDULE, workflowType: 'consistency', every: '1 hour' },
 ] as const
 
 export const orderWorkflowId = (orderId: string): string => `order:${orderId}`

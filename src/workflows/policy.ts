@@ -6,6 +6,7 @@ import {
   proxyActivities,
   proxyLocalActivities,
 } from '@temporalio/workflow'
+import type { ConsistencyActivities } from '../activities/consistency.ts'
 import type { Activities } from '../activities/index.ts'
 
 /** Above the wait for a connection (1 s) plus the database's transaction timeout (5 s); below the 8 s after which a
@@ -14,6 +15,12 @@ const STEP_TIMEOUT_MS = 6_500
 const RETRY_FROM_MS = 200
 /** A minute: an outage of hours ends within a minute of its cure, and costs few attempts meanwhile. */
 const RETRY_TO_MS = 60_000
+
+/** What reads everything may take long, but not be silent: its worker may be gone. */
+const LONG_STEP_TIMEOUT_MS = 3_600_000
+const LONG_STEP_SILENCE_MS = 30_000
+/** Then it is left to the schedule's next run. */
+const LONG_STEP_ATTEMPTS = 5
 
 /** An unpaid order asks for its expiry up to a fifth of its window late, so that many do not ask at once. */
 export const EXPIRY_JITTER_SHARE = 0.2
@@ -51,6 +58,18 @@ export async function step<Name extends keyof Activities>(
     return await (ordinary[name] as Call)(...args)
   }
 }
+
+const long = proxyActivities<ConsistencyActivities>({
+  ...common,
+  startToCloseTimeout: LONG_STEP_TIMEOUT_MS,
+  heartbeatTimeout: LONG_STEP_SILENCE_MS,
+  retry: { initialInterval: RETRY_FROM_MS, maximumInterval: RETRY_TO_MS, maximumAttempts: LONG_STEP_ATTEMPTS },
+})
+
+/** Runs an activity of minutes, for a schedule: no order waits for it. */
+export const longStep = <Name extends keyof ConsistencyActivities>(
+  name: Name,
+): ReturnType<ConsistencyActivities[Name]> => (long[name] as ConsistencyActivities[Name])() as never
 
 /** The failure an activity gave up with: its own error, one level below what the SDK throws. */
 const failureOf = (error: unknown): ApplicationFailure | undefined => {

@@ -9,7 +9,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 export const EXIT_HELP = `Exit codes:
   0  done
   1  what was verified is not right; or a bug here or there, whose message has an incident id where the server has one
-  2  wrong usage, or a value the server does not accept
+  2  wrong usage, or a value the server does not accept; of verify, also: it could not look at everything
   3  refused: stock, price, or the order's state is against it
   4  denied: no valid token, or not allowed with it
   5  unavailable or limited: the same command may work later`
@@ -20,6 +20,8 @@ export class UsageError extends Error {}
 export class UnavailableError extends Error {}
 /** What was verified is not right; what was found has been printed. */
 export class FoundError extends Error {}
+/** There is no verdict, neither way: for commands whose callers must not take it for one. */
+export class UnverifiedError extends Error {}
 
 const CODE_OF_KIND: Readonly<Record<FailureKind, ExitCode>> = {
   invalid: EXIT.usage,
@@ -67,7 +69,8 @@ export function endingOf(error: unknown): Ending {
       code === EXIT.unavailable ? '\nIs the stack running? Start it with npm start, or name it with --api.' : ''
     return { code, message: `${error.code}: ${error.message}${advice}` }
   }
-  if (error instanceof UsageError) return { code: EXIT.usage, message: error.message }
+  if (error instanceof UsageError || error instanceof UnverifiedError)
+    return { code: EXIT.usage, message: error.message }
   if (error instanceof UnavailableError) return { code: EXIT.unavailable, message: error.message }
   return { code: EXIT.unexpected, message: error instanceof Error ? error.message : 'unknown error' }
 }

@@ -8,6 +8,7 @@ import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
 import { globalOptions, type Shell } from './session.ts'
 import { addProductCommands, addStockCommands } from './stock.ts'
+import { addVerifyCommand } from './verify.ts'
 
 /** A fresh program: it writes through the shell, and throws CommanderError instead of ending the process. */
 export function createProgram(shell: Shell): Command {
@@ -24,6 +25,7 @@ export function createProgram(shell: Shell): Command {
   addProductCommands(program, shell)
   addNotificationCommands(program, shell)
   addAuditCommands(program, shell)
+  addVerifyCommand(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program

@@ -1,0 +1,73 @@
+// holdfast verify: is the shop at one with itself? Reads only, as a role that can do no other.
+
+import { Client, Connection } from '@temporalio/client'
+import type { Command } from 'commander'
+import type { ConsistencyReport } from '../../db/consistency.ts'
+import { openDatabase } from '../../db/pool.ts'
+import { checkConsistency } from '../../relay/consistency.ts'
+import { CHECKS } from '../consistency.ts'
+import { endingOf, FoundError, UnverifiedError } from './exit.ts'
+import { formatFields, formatTable, print } from './print.ts'
+import { findStack, type Shell } from './session.ts'
+
+const POOL_SIZE = 2
+const CONNECT_WITHIN = '5 seconds'
+
+type VerifyOptions = { database?: string; temporal?: string; namespace?: string; json?: boolean; readyFile?: string }
+
+export function addVerifyCommand(program: Command, shell: Shell): void {
+  program
+    .command('verify')
+    .description('compare all orders, stock, payments and workflows with each other; reads only')
+    .option('--database <url>', 'Postgres, as the auditor (DATABASE_URL)')
+    .option('--temporal <host:port>', 'Temporal (TEMPORAL_ADDRESS)')
+    .option('--namespace <name>', 'where the orders’ workflows are (TEMPORAL_NAMESPACE)')
+    .action(async (_options: object, command: Command) => {
+      const options = command.optsWithGlobals<VerifyOptions>()
+      const report = await lookAround(shell, options)
+      print({ json: options.json === true, write: shell.write }, reportView(report), () => describe(report))
+      const count = report.differences.length
+      if (count > 0) throw new FoundError(`${count} ${count === 1 ? 'difference' : 'differences'}`)
+    })
+}
+
+/** @throws {UnverifiedError} when anything kept it from a verdict */
+async function lookAround(shell: Shell, options: VerifyOptions): Promise<ConsistencyReport> {
+  const closing: (() => Promise<unknown>)[] = []
+  try {
+    const { config } = shell
+    const { ready, found } = await findStack(shell, options.readyFile)
+    const database = await openDatabase({
+      url: found(options.database ?? config.DATABASE_URL ?? ready?.audit.database, '--database'),
+      poolSize: POOL_SIZE,
+      applicationName: 'holdfast-verify',
+    })
+    closing.push(database.close)
+    const address = found(options.temporal ?? config.TEMPORAL_ADDRESS ?? ready?.temporal.address, '--temporal')
+    const connection = await Connection.connect({ address, connectTimeout: CONNECT_WITHIN })
+    closing.push(() => connection.close())
+    const namespace = found(options.namespace ?? config.TEMPORAL_NAMESPACE ?? ready?.temporal.namespace, '--namespace')
+    return await checkConsistency({ database, client: new Client({ connection, namespace }) })
+  } catch (error) {
+    throw new UnverifiedError(`nothing is verified: ${endingOf(error).message}`, { cause: error })
+  } finally {
+    for (const close of closing) await close()
+  }
+}
+
+const reportView = ({ startedAt, looked, differences }: ConsistencyReport) => ({
+  isConsistent: differences.length === 0,
+  startedAt: startedAt.toISOString(),
+  looked,
+  differences: differences.map((difference) => ({ ...difference, says: CHECKS[difference.check] ?? '' })),
+})
+
+function describe({ looked, differences }: ConsistencyReport): string {
+  const checks = Object.keys(CHECKS).length
+  const verdict = differences.length === 0 ? 'all is as it must be' : 'THERE ARE DIFFERENCES'
+  const summary = formatFields({ ...looked, checks, verdict })
+  if (differences.length === 0) return summary
+  const rows = differences.map(({ check, subject, detail }) => ({ check, about: subject, found: detail }))
+  const said = [...new Set(differences.map(({ check }) => check))].map((check) => `${check}: ${CHECKS[check] ?? ''}`)
+  return [summary, '', formatTable(rows), '', 'What should be so:', ...said].join('\n')
+}
