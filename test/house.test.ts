@@ -150,6 +150,18 @@ describe('calls', () => {
   })
 })
 
+/** Bodies of functions that are handed a transaction, by their braces. */
+const functionsWithin = (text: string): string[] =>
+  [...text.matchAll(/\(\s*(?:tx|part)(?:: \w+)?(?:,[^()]*)?\)[^{};]*\{/g)].map(({ 0: head, index }) => {
+    let depth = 1
+    let end = index + head.length
+    for (; depth > 0 && end < text.length; end += 1) {
+      if (text[end] === '{') depth += 1
+      if (text[end] === '}') depth -= 1
+    }
+    return text.slice(index + head.length, end)
+  })
+
 describe('statements', () => {
   const files = SOURCES.filter((path) => path.startsWith('src/db/') && path !== 'src/db/pool.ts')
 
@@ -170,6 +182,19 @@ describe('statements', () => {
       [...readSource(path).matchAll(/\bstatement\(\s*'(\w+)'/g)].map(([, name]) => name),
     )
     expect(names).toEqual([...new Set(names)])
+  })
+
+  /** What must be one transaction: an order's steps, its money, answers given with their effect. */
+  const IN_TRANSACTIONS = ['src/db/order.ts', 'src/db/payment.ts']
+
+  test('what must be one transaction asks nothing outside of it', () => {
+    expect(linesMatching(IN_TRANSACTIONS, /\bdatabase\.(run|sql)\b/)).toEqual([])
+    const strays = files.flatMap((path) =>
+      functionsWithin(readSource(path))
+        .filter((body) => /\bdatabase\b/.test(body))
+        .map((body) => `${path}: ${body.slice(0, 80)}`),
+    )
+    expect(strays).toEqual([])
   })
 
   test('no query of slonik is built from a string', () => {

@@ -6,7 +6,7 @@ import { DomainError } from '../domain/failure.ts'
 const RETRY_HINT_MS = 1_000
 
 /** Every way to take a connection of a pool. */
-const DOORS: ReadonlySet<string | symbol> = new Set(
+export const DOORS: ReadonlySet<string | symbol> = new Set(
   'any anyFirst exists many manyFirst maybeOne maybeOneFirst one oneFirst record query stream transaction connect'.split(
     ' ',
   ),

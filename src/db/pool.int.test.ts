@@ -110,6 +110,47 @@ describe('a transaction', () => {
     expect(await rows()).toBe(0)
   })
 
+  test('keeps all else when an optional part of it fails, and nothing of the part', async () => {
+    const negative = [-1]
+    const answer = await database.transaction(async (tx) => {
+      await tx.run(INSERT, [1])
+      const isLost = await tx
+        .savepoint(async (part) => {
+          await part.run(INSERT, [2])
+          await part.savepoint((inner) => inner.run(INSERT, [3]))
+          await part.run(INSERT, negative)
+        })
+        .then(
+          () => false,
+          () => true,
+        )
+      await tx.savepoint((part) => part.run(INSERT, [4]))
+      await tx.savepoint(() => Promise.reject(new Error('ours'))).catch(() => undefined)
+      await tx.run(INSERT, [5])
+      return isLost
+    })
+    expect(answer).toBe(true)
+    expect(await shop.query('select i from probe order by i')).toEqual([{ i: 1 }, { i: 4 }, { i: 5 }])
+    expect(await open()).toEqual([])
+  })
+
+  test('is lost whole when its session goes within an optional part, whatever the work makes of it', async () => {
+    const work = database.transaction(async (tx) => {
+      await tx.run(INSERT, [1])
+      await tx
+        .savepoint(async (part) => {
+          const [{ pid } = { pid: 0 }] = await part.run<{ pid: number }>(MY_PID)
+          await shop.query('select pg_terminate_backend($1)', [pid])
+          await part.run(INSERT, [2])
+        })
+        .catch(() => undefined)
+      return 'done'
+    })
+    expect(isDatabaseDown(await work.catch((error: unknown) => error))).toBe(true)
+    expect(await rows()).toBe(0)
+    expect(await open()).toEqual([])
+  })
+
   test('that deadlocks with another is run again', async () => {
     await shop.query('insert into probe (i) values (1), (2)')
     const both = Promise.withResolvers<void>()

@@ -8,6 +8,14 @@ import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { DomainError } from '../domain/failure.ts'
 import { withGate } from './gate.ts'
+import {
+  createSlowWatch,
+  slowInterceptor,
+  withSlowWatch,
+  type Running,
+  type SlowEvent,
+  type SlowWatch,
+} from './slow.ts'
 
 /** A wait for a connection beyond this answers UNAVAILABLE (SR-9.3). */
 const POOL_WAIT_MS = 1_000
@@ -37,7 +45,14 @@ const PLANS_BY_KEY = [
 const RETRYABLE_STATES = new Set(['40001', '40P01', '55P03'])
 
 export type Statement = { name: string; text: string }
-export type Tx = { run: <Row>(statement: Statement, values?: readonly unknown[]) => Promise<Row[]> }
+export type Tx = {
+  run: <Row>(statement: Statement, values?: readonly unknown[]) => Promise<Row[]>
+  /**
+   * An optional part: when it rejects, what it did is undone and the rest of the transaction stands; whoever can do
+   * without it catches the error. One at a time.
+   */
+  savepoint: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+}
 
 export type Database = {
   /** Everything that is not an order's own path. */
@@ -57,6 +72,8 @@ export type DatabaseOptions = {
   applicationName: string
   /** Who acts where a transaction names nobody: system processes only. Without it such a write is refused. */
   actor?: Actor
+  /** Told of transactions that last for more than a second, and of locks that were not had. */
+  report?: (event: SlowEvent) => void
   /** For pools whose statements are all by key: never plan again (design rule 23). */
   forceGenericPlan?: boolean
 }
@@ -120,50 +137,100 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     idleInTransactionSessionTimeout: IDLE_IN_TRANSACTION_MS,
     resetConnection: async () => undefined,
     typeParsers: slonikParsers,
-    interceptors: [rowValidator],
+    interceptors: [slowInterceptor, rowValidator],
   })
-  const slonik = withGate(slonikPool, slonikSize, POOL_WAIT_MS)
+  const watch = createSlowWatch(options.report ?? (() => undefined))
+  const slonik = withGate(withSlowWatch(slonikPool, watch, sqlStateOf), slonikSize, POOL_WAIT_MS)
   return {
     sql: slonik,
-    run: async (query, values) => (await pool.query({ ...query, values: [...(values ?? [])] })).rows,
-    transaction: (work, { deadline = Number.POSITIVE_INFINITY } = {}) => retrying(() => once(pool, work), deadline),
+    run: (query, values) => alone(pool, watch, query, values),
+    transaction: (work, { deadline = Number.POSITIVE_INFINITY } = {}) =>
+      retrying(() => once(pool, watch, work), deadline),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: async () => {
+      watch.close()
       await pool.end()
       await slonik.end()
     },
   }
 }
 
-async function once<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+/** A session that fails in any way is not used again. */
+async function alone<Row>(
+  pool: pg.Pool,
+  watch: SlowWatch,
+  query: Statement,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
   const client = await pool.connect()
+  const running = watch.begin()
+  running.at(query)
+  try {
+    const { rows } = await client.query({ ...query, values: [...values] })
+    client.release()
+    running.end()
+    return rows
+  } catch (error) {
+    client.release(error as Error)
+    running.end(sqlStateOf(error))
+    throw error
+  }
+}
+
+async function once<T>(pool: pg.Pool, watch: SlowWatch, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const client = await pool.connect()
+  const running = watch.begin()
   let broken: Error | undefined
+  let state: string | undefined
   // A session killed between two statements reports it here; the next statement fails and the client is discarded.
   const onError = (error: Error): void => void (broken = error)
   client.on('error', onError)
   try {
     await client.query('begin isolation level read committed')
-    const result = await work({
-      run: async (query, values) => (await client.query({ ...query, values: [...(values ?? [])] })).rows,
-    })
+    const result = await work(txOf(client, running))
+    running.at({ name: 'commit', text: '' })
     // Postgres answers the commit of a transaction in which a statement failed by rolling it back.
     const { command } = await client.query('commit')
     if (command !== 'COMMIT') throw new Error('rolled back: a failure within the transaction was swallowed')
     return result
   } catch (error) {
+    state = sqlStateOf(error)
     await client.query('rollback').catch((failure: Error) => (broken ??= failure))
     throw error
   } finally {
     client.off('error', onError)
     client.release(broken)
+    running.end(state)
   }
+}
+
+function txOf(client: pg.PoolClient, running: Running): Tx {
+  const tx: Tx = {
+    run: async (query, values = []) => {
+      running.at(query)
+      return (await client.query({ ...query, values: [...values] })).rows
+    },
+    savepoint: async (work) => {
+      await client.query('savepoint part')
+      try {
+        const result = await work(tx)
+        await client.query('release savepoint part')
+        return result
+      } catch (error) {
+        // Where the session is gone this fails too; what the part failed with says more.
+        await client.query('rollback to savepoint part; release savepoint part').catch(() => undefined)
+        throw error
+      }
+    },
+  }
+  return tx
 }
 
 /**
  * Runs a transaction again when Postgres says it did nothing, with full jitter, inside the caller's deadline
  * (SR-7.4). A lost connection is never retried here: its commit is ambiguous.
  */
-export async function retrying<T>(attempt: () => Promise<T>, deadline: number): Promise<T> {
+export async function retrying<T>(attempt: () => Promise<T>, deadline = Number.POSITIVE_INFINITY): Promise<T> {
   for (let tried = 1; ; tried += 1) {
     try {
       return await attempt()

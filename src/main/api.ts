@@ -37,6 +37,7 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
 import { startOptionsOf } from '../relay/start.ts'
 import { createLogger, createRegistry, Gauge, type Registry } from '../telemetry.ts'
+import { createSlowReport } from './database.ts'
 
 const FRESH_MS = 500
 /** A blip of the engine passes unseen; an outage is told within a second. */
@@ -57,6 +58,7 @@ async function main(): Promise<void> {
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-api',
+    report: createSlowReport(registry, logger),
     forceGenericPlan: true,
   })
   const connection = Connection.lazy({

@@ -16,6 +16,7 @@ import { assertRingFits, createEpochBook } from '../keyvault/epoch.ts'
 import { loadRing, type Ring } from '../keyvault/ring.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
+import { createSlowReport } from './database.ts'
 
 /** A turn with nothing to do costs three small queries. */
 const IDLE_MS = 250
@@ -43,6 +44,7 @@ async function main(): Promise<void> {
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-keys',
+    report: createSlowReport(registry, logger),
     actor: systemActor('keys'),
   })
   const epochs = createEpochBook({

@@ -13,6 +13,7 @@ import { startMetricsListener } from '../http/metrics.ts'
 import { parseSecret, SecretError } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import { createLogger, createRegistry } from '../telemetry.ts'
+import { createSlowReport } from './database.ts'
 
 /** A step that outlives this after SIGTERM is cut off, as a kill -9 would. */
 const STOP_WITHIN_MS = 8_000
@@ -35,6 +36,7 @@ async function main(): Promise<void> {
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-watcher',
+    report: createSlowReport(registry, logger),
   })
   const { chainId, maxBlockAgeMs } = chainRulesOf(config)
   const watcher = createWatcher({

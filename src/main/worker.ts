@@ -32,6 +32,8 @@ import { startStarter } from '../relay/start.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { BACKGROUND_TASK_QUEUE, ORDER_TASK_QUEUE } from '../workflows/message.ts'
 import { createChannels } from './channel.ts'
+import { createSlowReport } from './database.ts'
+import { watchConsistency } from './consistency.ts'
 
 const DEPLOYMENT = 'holdfast'
 /** Above the longest activity (6.5 s), so that a stop does not cut a transaction's answer off. */
@@ -57,6 +59,7 @@ async function main(): Promise<void> {
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-worker',
+    report: createSlowReport(registry, logger),
     actor: systemActor('worker'),
   })
   const newest = await newestMigration()

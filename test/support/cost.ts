@@ -1,6 +1,6 @@
 // What an order asks of the database: transactions and statements, counted by name. Exact, on any machine.
 
-import type { Database, Statement } from '../../src/db/pool.ts'
+import type { Database, Statement, Tx } from '../../src/db/pool.ts'
 
 export type Costs = {
   /** Transactions that write, those of a single statement included. */
@@ -35,14 +35,14 @@ export function createMeter(): Meter {
   }
 
   const transaction: (database: Database) => Database['transaction'] = (database) => async (work, options) => {
-    const counted: typeof work = (tx) =>
-      work({
-        run: (query, values) => {
-          note(query)
-          return tx.run(query, values)
-        },
-      })
-    const result = await database.transaction(counted, options)
+    const counted = (tx: Tx): Tx => ({
+      run: (query, values) => {
+        note(query)
+        return tx.run(query, values)
+      },
+      savepoint: (part) => tx.savepoint((inner) => part(counted(inner))),
+    })
+    const result = await database.transaction((tx) => work(counted(tx)), options)
     costs.commits += 1
     return result
   }

@@ -6,6 +6,7 @@ import { createAcceptor, type AcceptedOrder } from '../../src/db/accept.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
 import { appendBlock, createCursor, rewind } from '../../src/db/chain.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
+import { forgetAnswers } from '../../src/db/idempotency.ts'
 import { replayNotifications } from '../../src/db/notification.ts'
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
@@ -228,6 +229,17 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       )
       const attempt = attemptOf('ReplayNotifications')
       return ({ api }) => replayNotifications(api, attempt, undefined, soon())
+    },
+  },
+  'old answers are forgotten': {
+    of: 'forgetAnswers forget_answers',
+    prepare: async ({ shop }) => {
+      await shop.query(
+        `insert into idempotency (actor, method, key, request_hash, response, created_at)
+         select 'user:1', 'PutProduct', gen_random_uuid(), sha256('x'), '{}', clock_timestamp() - interval '31 days'
+         from generate_series(1, 3)`,
+      )
+      return ({ worker }) => forgetAnswers(worker)
     },
   },
   'a block is followed': {
