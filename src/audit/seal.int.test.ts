@@ -52,6 +52,7 @@ describe('a turn', () => {
   it('puts all that was committed under a signed root, in the database and in the file', async () => {
     await put(3)
     await put(2)
+    await sealing.settle()
     const sealed = await sealTurn(sealing.deps)
     expect(sealed).toMatchObject({ no: 1, continues: 0, size: 5, previous: checkpointHash(undefined) })
     const rows = await test.query<{ entryId: bigint; txid: string; hash: Buffer }>(
@@ -79,7 +80,7 @@ describe('a turn', () => {
       await late.query('begin')
       await late.query(PUT_ENTRIES, [1, null])
       await put(1)
-      expect(await sealing.seal()).toBe(0)
+      expect(await sealTurn(sealing.deps)).toBeUndefined()
       await expectClean({ entries: 1, unsealed: 1 })
       await late.query('commit')
     } finally {
@@ -99,6 +100,7 @@ describe('a turn', () => {
 
   it('is done once when two sealers are at the same one', async () => {
     await put(10)
+    await sealing.settle()
     const results = await Promise.allSettled([sealTurn(sealing.deps), sealTurn(sealing.deps)])
     expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
     await put(1)
@@ -110,6 +112,7 @@ describe('a turn', () => {
 describe('the file', () => {
   it('gets the line that a crash kept from it with the next turn', async () => {
     await put(1)
+    await sealing.settle()
     const { append } = sealing.deps.witness
     sealing.deps.witness.append = () => Promise.reject(new Error('killed'))
     await expect(sealTurn(sealing.deps)).rejects.toThrow('killed')
@@ -192,6 +195,7 @@ describe('after a restore', () => {
     await put(2, OLD_TXID + 5n)
     await put(4)
     expect(await refusal(sealTurn(sealing.deps))).toBe('restored')
+    await sealing.settle()
     const adopted = await adoptRestored(sealing.deps, sealing.file)
     expect(adopted).toMatchObject({ no: 2, continues: 1, size: 5, afterEntryId: 5n, belowTxid: 0n })
     expect(await sealing.seal()).toBe(1)

@@ -140,6 +140,11 @@ export async function storeCheckpoint(
     on conflict (level, tile_no) do update set hashes = excluded.hashes`)
 }
 
+/** Makes the partitions of this month and so many more, where they are missing. @returns how many it made */
+export const makePartitions = (database: AuditDb, months: number): Promise<number> =>
+  database.sql.oneFirst(sql.type(z.object({ made: z.number() }))`
+    select audit_make_partitions((now() at time zone 'utc')::date, ${months + 1}) as made`)
+
 const COUNTED_AT_MOST = 100_000
 
 /** How many entries wait to be sealed, counted up to a bound, and for how long the first has. */

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
 import { ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
-import { findLastCheckpoint, readUnsealed } from '../db/audit_seal.ts'
+import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit_seal.ts'
 import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
 import { dutyDone, holdDuty } from '../db/relay.ts'
@@ -20,6 +20,9 @@ import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registr
 const DUTY = 'audit_seal'
 /** Another sealer takes over a dead one's duty after this: well within the unsealed window. */
 const LEASE_MS = 6_000
+/** Partitions of the audit are made so far ahead, and looked after so often. */
+const MONTHS_AHEAD = 2
+const PARTITIONS_EVERY_MS = 3_600_000
 /** Without a good turn for this long, something is wrong that a person should know of. */
 const MAX_TURN_AGE_MS = 15_000
 /** A turn that outlives this after SIGTERM is cut off, as a kill -9 would. */
@@ -66,6 +69,7 @@ async function serve(config: Config<'sealer'>, deps: SealDeps, database: Databas
   })
   const holder = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
   logger.info({ keyId: deps.sealer.keyId }, 'sealer started')
+  const making = keepPartitions(database, logger, stopping.signal)
   while (!stopping.signal.aborted) {
     try {
       await turn(deps, database, holder, metrics)
@@ -78,8 +82,19 @@ async function serve(config: Config<'sealer'>, deps: SealDeps, database: Databas
     }
     await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
   }
+  await making
   await listener.stop()
   logger.info('sealer stopped')
+}
+
+/** What has no partition of its own is kept in the default one: a month that is late is no harm, and tried again. */
+async function keepPartitions(database: Database, logger: Logger, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await makePartitions(database, MONTHS_AHEAD).catch((error: unknown) =>
+      logger.warn({ err: error }, 'no partitions made; trying again'),
+    )
+    await delay(PARTITIONS_EVERY_MS, undefined, { signal }).catch(() => undefined)
+  }
 }
 
 /** Seals all there is, where the duty is ours. */

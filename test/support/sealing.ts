@@ -4,8 +4,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { SealDeps } from '../../src/audit/seal.ts'
-import { sealTurn } from '../../src/audit/seal.ts'
+import { sealTurn, type SealDeps } from '../../src/audit/seal.ts'
 import type { Verdict } from '../../src/audit/finding.ts'
 import { verifyAudit } from '../../src/audit/verify.ts'
 import { openWitness } from '../../src/audit/witness.ts'
@@ -13,6 +12,7 @@ import type { AuditDb } from '../../src/db/audit_seal.ts'
 import { openDatabase } from '../../src/db/pool.ts'
 import { loadSealer, loadSealerKeys, type SealerKeys } from '../../src/keyvault/checkpoint.ts'
 import type { TestDatabase } from './database.ts'
+import { until } from './until.ts'
 
 export type TestSealer = {
   deps: SealDeps
@@ -20,6 +20,8 @@ export type TestSealer = {
   file: string
   /** PEM, for commands that read it from a file. */
   publicKey: string
+  /** Resolves once all that was committed can be sealed: other tests' transactions on the server hold it up. */
+  settle: () => Promise<void>
   /** As many checkpoints as there is something to seal. @returns how many */
   seal: () => Promise<number>
   /** As the auditor, unless told otherwise. */
@@ -46,12 +48,22 @@ export async function createTestSealer(test: TestDatabase): Promise<TestSealer> 
     keys,
     witness: await openWitness(file),
   } satisfies SealDeps
+  const settle = async (): Promise<void> =>
+    void (await until(async () => {
+      const [row] = await test.query<{ isOver: boolean }>(
+        `select coalesce(max(txid) < pg_snapshot_xmin(now), true) as "isOver" from audit_entry, pg_current_snapshot() as now
+         where txid < pg_snapshot_xmax(now)`,
+      )
+      return row?.isOver === true
+    }))
   return {
     deps,
     keys,
     file,
     publicKey,
+    settle,
     seal: async () => {
+      await settle()
       let sealed = 0
       while ((await sealTurn(deps)) !== undefined) sealed += 1
       return sealed

@@ -1,6 +1,6 @@
 // holdfast audit ...: is history the one that was sealed, and proofs of what was done to an order.
 
-import { readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { CHECKS, type Finding, type Verdict } from '../../audit/finding.ts'
 import { checkProof, PROOF_FILE } from '../../audit/proof.ts'
@@ -69,6 +69,7 @@ async function verify(shell: Shell, options: VerifyOptions): Promise<void> {
   })
   try {
     const file = found(options.file ?? config.HOLDFAST_AUDIT_FILE ?? ready?.audit.file, '--file')
+    await access(file).catch(() => refuseFile(file))
     const verdict = await verifyAudit({ database, file, keys: await readKeys(shell, options) })
     print({ json: options.json === true, write }, verdictView(verdict), () => describe(verdict))
     if (verdict.findings.length > 0) throw new FoundError(`${verdict.findings.length} findings: history was changed`)
@@ -97,9 +98,11 @@ async function readKeys(shell: Shell, options: VerifyOptions): Promise<SealerKey
 }
 
 async function readFileOf(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(() => {
-    throw new UsageError(`${path} cannot be read`)
-  })
+  return readFile(path, 'utf8').catch(() => refuseFile(path))
+}
+
+function refuseFile(path: string): never {
+  throw new UsageError(`${path} cannot be read`)
 }
 
 function parseJson(text: string): unknown {
