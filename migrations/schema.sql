@@ -684,6 +684,183 @@ ALTER FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text,
 COMMENT ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) IS 'Has every change to a table audited from now on.';
 
 --
+-- Name: begin_assessment(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) RETURNS TABLE(outcome text, status text, payment_state text, hold text, flags text[], amount_due numeric, facts jsonb)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_facts jsonb := '[]';
+begin
+  if v_outcome = 'entered' then
+    if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null) then
+      v_facts := credit_payments(p_order_id);
+    end if;
+    -- Nothing to decide: the step is done.
+    if v_facts = '[]' and p_step is not null then
+      update orders set generation = p_generation, step = p_step where order_id = p_order_id;
+    end if;
+  end if;
+  return query
+  select v_outcome, o.status, o.payment_state, o.hold, o.payment_flags, i.amount_due, v_facts
+  from orders o join invoice i on i.order_id = o.order_id where o.order_id = p_order_id;
+end
+$$;
+
+ALTER FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION begin_assessment(p_order_id uuid, p_generation integer, p_step integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order, credits its inbox and says what there is to decide on.';
+
+--
+-- Name: command_order(uuid, integer, integer, text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) RETURNS TABLE(outcome text, answer jsonb, status text, payment_state text, hold text, cancel_reason text, version bigint, reservation text, expires_in_ms integer, has_unassessed boolean)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+  v_actor text := p_input ->> 'actor';
+  v_method text := p_input ->> 'method';
+  v_key uuid := (p_input ->> 'key')::uuid;
+  v_hash bytea := decode(p_input ->> 'requestHash', 'hex');
+  v_target text := case p_command when 'cancel' then 'cancelled' when 'ship' then 'shipped' when 'deliver' then 'delivered' end;
+  v_outcome text;
+  v_order record;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  v_outcome := enter_step(p_order_id, p_generation, p_step);
+  if v_outcome = 'entered' then
+    select o.status, o.payment_state, o.hold, o.version into v_order from orders o where o.order_id = p_order_id;
+    v_outcome := case
+      when coalesce((p_input ->> 'expectedVersion')::bigint <> v_order.version, false)
+        or not exists (
+          select from order_transition t
+          where t.from_status = v_order.status and t.to_status = v_target and t.role = p_input ->> 'role')
+        or p_command = 'ship' and (v_order.hold <> 'none' or v_order.payment_state <> 'paid')
+      then 'refused' else 'done' end;
+
+    if v_outcome = 'done' then
+      insert into idempotency (actor, method, key, request_hash, order_id, response)
+      values (v_actor, v_method, v_key, v_hash, p_order_id,
+        jsonb_build_object('status', v_target, 'version', v_order.version + 1))
+      on conflict do nothing;
+      if not found then
+        v_outcome := 'IDEMPOTENCY_KEY_REUSED';
+      elsif p_command = 'cancel' then
+        perform end_orders(array[p_order_id], case p_input ->> 'role' when 'admin' then 'admin' else 'customer' end, 'released', v_actor);
+      else
+        update orders set status = v_target, generation = p_generation, step = p_step where order_id = p_order_id;
+        if p_command = 'ship' then
+          perform consume_stock(p_order_id, v_actor);
+        else
+          insert into key_retire (order_id, network, address)
+          select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
+        end if;
+      end if;
+      -- Reports not yet assessed are aftercare's once the order has ended (design rule 15).
+      if v_outcome = 'done' and p_command <> 'ship' then
+        perform want_wake(array[p_order_id])
+        where exists (select from payment_report where order_id = p_order_id and not is_assessed);
+      end if;
+    elsif exists (select from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key) then
+      -- A command that took effect moved the status, so only one that the status refuses can have been done before.
+      v_outcome := case when exists (
+          select from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash)
+        then 'repeated' else 'IDEMPOTENCY_KEY_REUSED' end;
+    end if;
+    if v_outcome <> 'IDEMPOTENCY_KEY_REUSED' then
+      update orders set generation = p_generation, step = p_step
+      where order_id = p_order_id and (generation, step) is distinct from (p_generation, p_step);
+    end if;
+  end if;
+  return query
+  select v_outcome,
+    (select k.response from idempotency k
+     where v_outcome in ('done', 'repeated') and k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash),
+    s.* from order_state(p_order_id) s;
+end
+$$;
+
+ALTER FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) IS 'A command on an order: done, repeated, refused, STALE_RUN or IDEMPOTENCY_KEY_REUSED, with its stored answer.';
+
+--
+-- Name: consume_stock(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform 1 from stock
+  where product_id in (select product_id from reservation where order_id = p_order_id and state = 'committed')
+  order by product_id for no key update;
+
+  with consumed as (
+    update reservation set state = 'consumed' where order_id = p_order_id and state = 'committed'
+    returning product_id, hold_no, quantity
+  ), moved as (
+    insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+    select product_id, p_order_id, hold_no, 'consume', -quantity, -quantity, p_actor from consumed
+  )
+  update stock s set on_hand = s.on_hand - c.quantity, reserved = s.reserved - c.quantity, version = s.version + 1
+  from (select product_id, sum(quantity) as quantity from consumed group by 1) c where s.product_id = c.product_id;
+end
+$$;
+
+ALTER FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION consume_stock(p_order_id uuid, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) IS 'Takes the committed units of a shipped order off the shelf.';
+
+--
+-- Name: credit_payments(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.credit_payments(p_order_id uuid) RETURNS jsonb
+    LANGUAGE sql
+    AS $$
+  with present as (
+    select * from present_outputs(array[p_order_id])
+  ), credited as (
+    insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
+    select network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at from present where is_right_asset
+    on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
+    where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
+    returning network, tx_id, output_index
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'amount', coalesce(y.amount, p.amount)::text, 'state', p.state, 'isInTime', p.is_in_time, 'isRightAsset', p.is_right_asset,
+    'isOurs', p.is_right_asset and coalesce(y.order_id = p.order_id, c.tx_id is not null))), '[]')
+  from present p
+  left join payment y using (network, tx_id, output_index) left join credited c using (network, tx_id, output_index)
+$$;
+
+ALTER FUNCTION holdfast.credit_payments(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION credit_payments(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.credit_payments(p_order_id uuid) IS 'Credits what the inbox has for an order, and says what of it counts.';
+
+--
 -- Name: decide_in_order(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -735,6 +912,47 @@ ALTER FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) O
 --
 
 COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'The slow path of accept_orders: who gets what is left, in arrival order.';
+
+--
+-- Name: end_assessment(uuid, integer, integer, text, text[], text, text, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) RETURNS TABLE(status text, payment_state text, hold text, cancel_reason text, version bigint, reservation text, expires_in_ms integer, has_unassessed boolean)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+begin
+  -- A status is written only where it moves: the database refuses a move to where the order already is.
+  if p_status <> (select o.status from orders o where o.order_id = p_order_id) then
+    update orders o set payment_state = p_payment_state, payment_flags = p_flags, hold = p_hold, status = p_status,
+      generation = coalesce(p_generation, o.generation), step = coalesce(p_step, o.step)
+    where o.order_id = p_order_id;
+  else
+    update orders o set payment_state = p_payment_state, payment_flags = p_flags, hold = p_hold,
+      generation = coalesce(p_generation, o.generation), step = coalesce(p_step, o.step)
+    where o.order_id = p_order_id;
+  end if;
+  if p_status = 'processing' then
+    update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
+  end if;
+  insert into refund_due (order_id, asset, amount)
+  select order_id, asset, p_refund from invoice
+  where order_id = p_order_id and (p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id))
+  on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
+  where refund_due.amount <> excluded.amount;
+  update payment_report set is_assessed = true where order_id = p_order_id and not is_assessed;
+  delete from order_wake where order_id = p_order_id;
+  return query select s.* from order_state(p_order_id) s;
+end
+$$;
+
+ALTER FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) IS 'Writes what an assessment decided and answers with the order''s state.';
 
 --
 -- Name: end_orders(uuid[], text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -794,6 +1012,34 @@ ALTER FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_stat
 --
 
 COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders, whose rows the caller has locked, with all that follows in the same transaction.';
+
+--
+-- Name: enter_step(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_generation int;
+  v_step int;
+begin
+  select generation, step into v_generation, v_step from orders where order_id = p_order_id for update;
+  return case
+    when not found then 'NOT_FOUND'
+    when v_generation > p_generation then 'STALE_RUN'
+    when v_generation = p_generation and v_step >= p_step then 'repeated'
+    else 'entered' end;
+end
+$$;
+
+ALTER FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION enter_step(p_order_id uuid, p_generation integer, p_step integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order for a step of a run: entered, repeated, STALE_RUN or NOT_FOUND.';
 
 --
 -- Name: expire_orders(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
@@ -1063,6 +1309,54 @@ ALTER FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refus
 COMMENT ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) IS 'The recorded answers to CreateOrder attempts, one row each.';
 
 --
+-- Name: order_state(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.order_state(p_order_id uuid) RETURNS TABLE(status text, payment_state text, hold text, cancel_reason text, version bigint, reservation text, expires_in_ms integer, has_unassessed boolean)
+    LANGUAGE sql STABLE
+    AS $$
+  select o.status, o.payment_state, o.hold, o.cancel_reason, o.version,
+    coalesce((select r.state from reservation r where r.order_id = o.order_id order by r.hold_no desc limit 1), 'none'),
+    greatest(0, ceil(extract(epoch from i.expires_at + i.grace - clock_timestamp()) * 1000))::int,
+    exists (select from payment_report p where p.order_id = o.order_id and not p.is_assessed)
+  from orders o join invoice i on i.order_id = o.order_id where o.order_id = p_order_id
+$$;
+
+ALTER FUNCTION holdfast.order_state(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION order_state(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.order_state(p_order_id uuid) IS 'The whole truth about an order, as every step answers with it.';
+
+--
+-- Name: present_outputs(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.present_outputs(p_order_ids uuid[]) RETURNS TABLE(order_id uuid, network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, amount_due numeric, asset_due text, confirm_within interval, is_right_asset boolean, is_in_time boolean)
+    LANGUAGE sql STABLE
+    AS $$
+  select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.order_id, l.network, l.tx_id, l.output_index, l.asset,
+    l.amount, l.state, l.first_seen_at, i.amount_due, i.asset, i.confirm_within, l.asset = i.asset,
+    l.first_seen_at <= i.expires_at + i.grace
+  from (
+    select distinct on (p.order_id, p.source, p.network, p.tx_id, p.output_index) p.*
+    from payment_report p where p.order_id = any (p_order_ids)
+    order by p.order_id, p.source, p.network, p.tx_id, p.output_index, p.seq desc
+  ) l join invoice i on i.order_id = l.order_id
+  order by l.order_id, l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc
+$$;
+
+ALTER FUNCTION holdfast.present_outputs(p_order_ids uuid[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION present_outputs(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) IS 'What watchers say of each output of these orders by now.';
+
+--
 -- Name: quote_due(numeric, numeric, smallint); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1080,6 +1374,60 @@ ALTER FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint
 --
 
 COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
+
+--
+-- Name: record_report(text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_order_ids uuid[];
+  v_fresh int;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id in (
+    select i.order_id from invoice i
+    join jsonb_to_recordset(p_facts) f (network text, address text) on f.network = i.network and f.address = i.address)
+  order by o.order_id for no key update;
+
+  with fresh as (
+    insert into payment_report (source, report_id, network, asset, tx_id, output_index, seq, state, address, amount,
+      block_height, block_hash, first_seen_at, order_id)
+    select p_source, r.report_id, r.network, r.asset, r.tx_id, r.output_index, r.seq, r.state, r.address, r.amount,
+      r.block_height, r.block_hash, r.first_seen_at, i.order_id
+    from jsonb_to_recordset(p_facts) r (report_id text, network text, asset text, tx_id text, output_index int, seq int,
+      state text, address text, amount numeric, block_height bigint, block_hash text, first_seen_at timestamptz)
+    left join invoice i on i.network = r.network and i.address = r.address
+    on conflict do nothing
+    returning order_id
+  )
+  select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}') into v_fresh, v_order_ids
+  from fresh;
+
+  if cardinality(v_order_ids) > 0 then
+    update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + e.confirm_within)
+    from (
+      select order_id, confirm_within from present_outputs(v_order_ids)
+      where state in ('seen', 'final') and is_right_asset and is_in_time
+      group by order_id, confirm_within, amount_due having sum(amount) * 1000 >= amount_due * 999
+    ) e where r.order_id = e.order_id and r.state = 'held';
+    update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
+    perform want_wake(v_order_ids);
+  end if;
+  return v_fresh;
+end
+$$;
+
+ALTER FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION record_report(p_source text, p_facts jsonb, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) IS 'Takes a verified report into the inbox; returns how many of its facts were new.';
 
 --
 -- Name: refuse_rewriting(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1128,6 +1476,83 @@ ALTER FUNCTION holdfast.refuse_unsealing() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.refuse_unsealing() IS 'No statement changes or removes a checkpoint, or removes a tile, whoever runs it.';
+
+--
+-- Name: step_order(uuid, integer, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) RETURNS TABLE(outcome text, status text, payment_state text, hold text, cancel_reason text, version bigint, reservation text, expires_in_ms integer, has_unassessed boolean)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_status text;
+begin
+  if v_outcome = 'entered' then
+    select o.status into v_status from orders o where o.order_id = p_order_id;
+    case p_what
+      when 'reserve' then
+        -- Never again for one that did hold some.
+        if v_status = 'pending' and not exists (select from reservation r where r.order_id = p_order_id) then
+          perform take_stock(p_order_id);
+        end if;
+      when 'release' then
+        if v_status in ('pending', 'processing') then
+          perform end_orders(array[p_order_id], 'out_of_stock', 'released', 'system');
+        end if;
+      when 'expire' then
+        perform expire_orders(array[p_order_id], false);
+    end case;
+    update orders set generation = p_generation, step = p_step where order_id = p_order_id;
+  end if;
+  return query select v_outcome, s.* from order_state(p_order_id) s;
+end
+$$;
+
+ALTER FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) IS 'One step of an order that nobody asked for by name: reserve, release or expire.';
+
+--
+-- Name: take_stock(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.take_stock(p_order_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform 1 from stock where product_id in (select product_id from order_line where order_id = p_order_id)
+  order by product_id for no key update;
+
+  with wanted as (
+    select l.product_id, sum(l.quantity)::bigint as quantity from order_line l where l.order_id = p_order_id group by 1
+  ), fits as (
+    select bool_and(s.on_hand - s.reserved >= w.quantity) as yes from wanted w join stock s using (product_id)
+  ), held as (
+    insert into reservation (order_id, product_id, quantity, expires_at)
+    select p_order_id, w.product_id, w.quantity, i.expires_at + i.grace
+    from wanted w, invoice i, fits where i.order_id = p_order_id and fits.yes returning product_id, hold_no, quantity
+  ), moved as (
+    insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+    select product_id, p_order_id, hold_no, 'reserve', 0, quantity, 'system' from held
+  )
+  update stock s set reserved = s.reserved + h.quantity, version = s.version + 1
+  from held h where s.product_id = h.product_id;
+end
+$$;
+
+ALTER FUNCTION holdfast.take_stock(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION take_stock(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.take_stock(p_order_id uuid) IS 'Holds stock for an order that never held any; takes nothing when it does not all fit.';
 
 --
 -- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3306,6 +3731,34 @@ REVOKE ALL ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text)
 REVOKE ALL ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_assessment(p_order_id uuid, p_generation integer, p_step integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
+
+--
+-- Name: FUNCTION command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) TO app_worker;
+
+--
+-- Name: FUNCTION consume_stock(p_order_id uuid, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) TO app_worker;
+
+--
+-- Name: FUNCTION credit_payments(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid) TO app_worker;
+
+--
 -- Name: FUNCTION decide_in_order(p_wanted jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3313,11 +3766,25 @@ REVOKE ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try bo
 GRANT ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) TO app_api;
 
 --
+-- Name: FUNCTION end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) TO app_worker;
+
+--
 -- Name: FUNCTION end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) TO app_worker;
+
+--
+-- Name: FUNCTION enter_step(p_order_id uuid, p_generation integer, p_step integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
 
 --
 -- Name: FUNCTION expire_orders(p_order_ids uuid[], p_skip_locked boolean); Type: ACL; Schema: holdfast; Owner: app_worker
@@ -3383,6 +3850,22 @@ REVOKE ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[],
 GRANT ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) TO app_api;
 
 --
+-- Name: FUNCTION order_state(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.order_state(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_api;
+
+--
+-- Name: FUNCTION present_outputs(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) TO app_api;
+
+--
 -- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3390,6 +3873,13 @@ REVOKE ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals 
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO app_api;
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO app_worker;
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO auditor;
+
+--
+-- Name: FUNCTION record_report(p_source text, p_facts jsonb, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) TO app_api;
 
 --
 -- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3408,6 +3898,20 @@ REVOKE ALL ON FUNCTION holdfast.refuse_truncate() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.refuse_unsealing() FROM PUBLIC;
+
+--
+-- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) TO app_worker;
+
+--
+-- Name: FUNCTION take_stock(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.take_stock(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.take_stock(p_order_id uuid) TO app_worker;
 
 --
 -- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner

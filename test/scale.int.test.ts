@@ -7,6 +7,7 @@ import { findVerdict } from '../src/db/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
 import * as chain from '../src/db/chain.ts'
+import { forgetAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
@@ -175,7 +176,7 @@ const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
 const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   'starts to be made': async () => {
     const [first, second] = await relay.claimStarts(scene.worker, 'test', 100)
-    await read.findStart(scene.api, first?.orderId ?? '')
+    await read.findAsked(scene.api, first?.orderId ?? '', { ownerId: 1n, statuses: [] }, attempt())
     await relay.deleteStarts(scene.worker, 'test', [first?.orderId ?? ''])
     await relay.deferStart(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
   },
@@ -198,6 +199,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     await renewKeys(scene.keys, due[0]?.epochId ?? '', renewed.slice(0, 1))
     await readRetireBacklog(scene.keys)
   },
+  'answers to be forgotten': () => forgetAnswers(scene.worker),
   'free addresses': () => countFreeAddresses(scene.keys, ETHEREUM.network, ETHEREUM.asset),
   'a block of the chain, and one that is lost again': async () => {
     const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)
@@ -282,7 +284,7 @@ describe('without its index', () => {
         (sum, { blocks }) => sum + blocks,
         0,
       )
-    const [before] = [await blocksOf()]
+    const before = await blocksOf()
     await hide(index, true)
     const after = await blocksOf()
     await hide(index, false)

@@ -10,12 +10,11 @@ const down = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { cod
 /** A database that answers every transaction in one way, and counts them. */
 function databaseThat(answer: () => Promise<never>) {
   const seen = { transactions: 0 }
-  const database = {
-    transaction: () => {
-      seen.transactions += 1
-      return answer()
-    },
-  } as unknown as Database
+  const count = () => {
+    seen.transactions += 1
+    return answer()
+  }
+  const database = { run: count, transaction: count } as unknown as Database
   return { database, seen }
 }
 

@@ -38,10 +38,16 @@ export async function findAnswer<Answer>(
   schema: z.ZodType<Answer>,
 ): Promise<Answer | undefined> {
   const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]
-  const [row] = await database.run<{ isSame: boolean; response: unknown }>(FIND_ANSWER, values)
-  if (row === undefined) return undefined
-  if (!row.isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
-  return schema.parse(row.response)
+  const [row] = await database.run<KeptAnswer>(FIND_ANSWER, values)
+  return row && openAnswer(row, schema)
+}
+
+export type KeptAnswer = { isSame: boolean; response: unknown }
+
+/** @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
+export function openAnswer<Answer>({ isSame, response }: KeptAnswer, schema: z.ZodType<Answer>): Answer {
+  if (!isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
+  return schema.parse(response)
 }
 
 /** One of them takes milliseconds: whoever waits for a lock it holds does not notice. */

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import type { CancelReason, OrderHold, OrderStatus } from '../domain/order.ts'
 import type { Asset, PaymentFlag, PaymentState } from '../domain/payment.ts'
 import { minorOf, type AcceptedLine } from './accept.ts'
+import type { Attempt, KeptAnswer } from './idempotency.ts'
 import { statement, type Database } from './pool.ts'
 
 /** An order is within reach when it is the owner's or has one of these statuses. */
@@ -241,16 +242,48 @@ export async function countStarts(database: Pick<Database, 'sql'>, limit: number
     select count(*)::int as starts from (select from workflow_start limit ${limit}) waiting`)
 }
 
-const FIND_START = statement(
-  'read_start',
-  `select s.order_id as "orderId", s.generation, i.asset, i.expires_at + i.grace as "expiresAt"
-   from workflow_start s join invoice i using (order_id) where s.order_id = $1`,
+// All that a command needs to know before its workflow is asked, in one look.
+const FIND_ASKED = statement(
+  'read_asked',
+  `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at, o.user_id,
+     k.request_hash = $7 as is_same, k.response, s.generation, i.asset, i.expires_at + i.grace as expires_at
+   from orders o join invoice i using (order_id) left join workflow_start s using (order_id)
+   left join idempotency k on k.actor = $4 and k.method = $5 and k.key = $6
+   where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
 /** What is needed to start an order's workflow, as long as that is still to be done. */
 export type StartToDo = { orderId: string; generation: number; asset: Asset; expiresAt: Date }
 
-export async function findStart(database: Pick<Database, 'run'>, orderId: string): Promise<StartToDo | undefined> {
-  const [row] = await database.run<StartToDo>(FIND_START, [orderId])
-  return row
+export type Asked = {
+  standing: OrderStanding & { userId: bigint }
+  /** What this attempt was answered before. */
+  kept: KeptAnswer | undefined
+  start: StartToDo | undefined
+}
+type AskedRow = StandingRow & {
+  user_id: bigint
+  is_same: boolean | null
+  response: unknown
+  generation: number | null
+  asset: Asset
+  expires_at: Date
+}
+
+/** An order that somebody asks something of, if it is within reach. */
+export async function findAsked(
+  database: Pick<Database, 'run'>,
+  orderId: string,
+  scope: Scope,
+  { actor, method, key, requestHash }: Omit<Attempt, 'by'>,
+): Promise<Asked | undefined> {
+  const values = [orderId, scope.ownerId, scope.statuses, actor, method, key, requestHash]
+  const [row] = await database.run<AskedRow>(FIND_ASKED, values)
+  if (row === undefined) return undefined
+  const { user_id: userId, is_same: isSame, response, generation, asset, expires_at: expiresAt } = row
+  return {
+    standing: { ...standingOf(row), userId },
+    kept: isSame === null ? undefined : { isSame, response },
+    start: generation === null ? undefined : { orderId, generation, asset, expiresAt },
+  }
 }

@@ -2,7 +2,7 @@
 
 import type { Actor } from './audit.ts'
 import type { FailureReason } from './failure.ts'
-import { COMMAND_TARGET, mayMove, type ActorRole, type Command, type OrderState } from './order.ts'
+import { COMMAND_TARGET, mayMove, type ActorRole, type Command, type OrderState, type OrderStatus } from './order.ts'
 
 /** Who writes: the run (generation) and the step it has counted to. */
 export type Fence = { orderId: string; generation: number; step: number }
@@ -32,9 +32,13 @@ export const actorOfCommand = ({ actor, role, requestHash, requestId, tokenId }:
   ...(tokenId !== undefined && { tokenId }),
 })
 
+/** What a command that took effect left: bound to its key, and told to whoever repeats it. */
+export type CommandAnswer = { status: OrderStatus; version: number }
+
 /** A refusal is an answer, not an error: it carries the state that caused it. */
 export type CommandResult =
-  { ok: true; state: OrderState } | { ok: false; reason: FailureReason; message: string; state: OrderState }
+  | { ok: true; state: OrderState; answer: CommandAnswer }
+  | { ok: false; reason: FailureReason; message: string; state: OrderState }
 
 export type Refusal = { reason: FailureReason; message: string }
 

@@ -17,11 +17,11 @@ import {
 import { ApplicationFailure } from '@temporalio/common'
 import { status } from '@grpc/grpc-js'
 import { z } from 'zod'
-import { findAnswer, type Attempt } from '../db/idempotency.ts'
+import { findAnswer, openAnswer, type Attempt } from '../db/idempotency.ts'
 import type { Database } from '../db/pool.ts'
-import { findStanding, findStart, type OrderStanding, type StartToDo } from '../db/read.ts'
+import { findAsked, findStanding, type Asked, type OrderStanding, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
-import { refusalOf, type CommandInput, type CommandResult } from '../domain/command.ts'
+import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
@@ -34,7 +34,6 @@ const RETRY_HINT_MS = 1_000
 
 /** Stored by the transaction that had the effect. */
 const ANSWER = z.object({ status: z.enum(ORDER_STATUSES), version: z.number() })
-export type CommandAnswer = z.output<typeof ANSWER>
 
 /** What a command was answered when it took effect. Throws IDEMPOTENCY_KEY_REUSED. */
 export const findCommandAnswer = (database: Database, attempt: Attempt): Promise<CommandAnswer | undefined> =>
@@ -59,22 +58,22 @@ export const createCommander =
   (deps: CommanderDeps): Commander =>
   async (command, request, call) => {
     const role = roleFor(command, call)
-    const standing = await findStanding(deps.database, request.orderId, writeScopeOf(call.principal, role))
-    if (standing === undefined) throw orderUnreachable(call.principal)
-    const input = commandInputOf(request, role, call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
-    const earlier = await findCommandAnswer(deps.database, attempt)
-    if (earlier !== undefined) {
+    const asked = await findAsked(deps.database, request.orderId, writeScopeOf(call.principal, role), attempt)
+    if (asked === undefined) throw orderUnreachable(call.principal)
+    if (asked.kept !== undefined) {
+      const earlier = openAnswer(asked.kept, ANSWER)
       call.record.isReplay = true
       return earlier
     }
-    const result = await ask(deps, command, request.orderId, input, standing.version, call)
-    // What was written with the effect is the answer, also when this very attempt took effect on an earlier connection.
+    const input = commandInputOf(request, role, call)
+    const result = await ask(deps, command, asked, input, call)
+    if (result !== 'closed' && result.ok) return result.answer
+    // This very attempt may have taken effect on an earlier connection; then what was written with the effect holds.
     const answer = await findCommandAnswer(deps.database, attempt)
     if (answer !== undefined) return answer
-    if (result === 'closed') throw await refusalOfClosed(deps, command, input, standing)
-    if (!result.ok) throw refusedError(result.reason, result.message, result.state)
-    return { status: result.state.status, version: result.state.version }
+    if (result === 'closed') throw await refusalOfClosed(deps, command, input, asked.standing)
+    throw refusedError(result.reason, result.message, result.state)
   }
 
 /** The widest role that may ask for this: it decides what the order is told about who asked. */
@@ -109,12 +108,10 @@ const methodOf = (call: Call): string => call.record.path.split('/')[2] ?? ''
 async function ask(
   deps: CommanderDeps,
   command: Command,
-  orderId: string,
+  { standing: { orderId, version }, start }: Asked,
   input: CommandInput,
-  version: bigint,
   call: Call,
 ): Promise<CommandResult | 'closed'> {
-  const start = await findStart(deps.database, orderId)
   const options = { args: [input] as [CommandInput], updateId: updateIdOf(input, version) }
   const { workflow } = deps.client
   const update = (): Promise<CommandResult> =>

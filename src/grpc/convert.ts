@@ -19,7 +19,7 @@ import {
 import type { OrderToShip as OrderToShipMessage } from './gen/holdfast/v1/fulfilment.ts'
 import type { CreateOrderResponse, Order, OrderSummary as OrderSummaryMessage } from './gen/holdfast/v1/order.ts'
 import type { ProductStock } from './gen/holdfast/v1/stock.ts'
-import type { CommandAnswer } from './command.ts'
+import type { CommandAnswer } from '../domain/command.ts'
 import { fieldInvalid } from './validate.ts'
 import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from './word.ts'
 

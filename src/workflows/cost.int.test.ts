@@ -87,45 +87,20 @@ const ACCEPTED = {
   api: { commits: 1, statements: { accept_orders: 1 } },
   worker: {
     commits: 3,
-    statements: { relay_claim_starts: 1, relay_delete_starts: 1, order_lock: 1, order_finish_step: 1 },
+    statements: { relay_claim_starts: 1, relay_delete_starts: 1, order_step: 1 },
   },
 }
 const PAYMENT_SIGNAL = {
-  api: { commits: 1, statements: { report_lock_orders: 1, report_insert: 1, report_extend_and_wake: 1 } },
+  api: { commits: 1, statements: { report_record: 1 } },
   worker: {
     commits: 3,
-    statements: {
-      relay_claim_wakes: 1,
-      relay_wakes_sent: 1,
-      order_lock: 1,
-      assess_credit: 1,
-      assess_apply: 1,
-      order_finish_step: 1,
-    },
+    statements: { relay_claim_wakes: 1, relay_wakes_sent: 1, assess_begin: 1, assess_end: 1 },
   },
 }
-/** Who asks may ask, has the attempt been answered, is the workflow started; and what it was answered in the end. */
-const COMMAND_READS = { read_standing: 1, idempotency_find: 2, read_start: 1 }
-const SHIPPED = {
-  api: { commits: 0, statements: COMMAND_READS },
-  worker: {
-    commits: 1,
-    statements: {
-      order_lock: 1,
-      order_move: 1,
-      order_lock_stock_of_holds: 1,
-      order_consume: 1,
-      order_save_answer: 1,
-      order_finish_step: 1,
-    },
-  },
-}
-const DELIVERED = {
-  api: { commits: 0, statements: COMMAND_READS },
-  worker: {
-    commits: 1,
-    statements: { order_lock: 1, order_move: 1, order_close: 1, order_save_answer: 1, order_finish_step: 1 },
-  },
+/** One look at who asks what of which order, and one call that does it. */
+const COMMAND = {
+  api: { commits: 0, statements: { read_asked: 1 } },
+  worker: { commits: 1, statements: { order_command: 1 } },
 }
 /** History events: those of an eager start with its first task; then what each message adds. */
 const EVENTS = { started: 6, paymentSignal: 6, command: 7 }
@@ -157,7 +132,7 @@ test.each([
     await handleOf(order).result()
     phases.push(read())
 
-    expect(phases).toEqual([ACCEPTED, ...reports.map(() => PAYMENT_SIGNAL), SHIPPED, DELIVERED])
+    expect(phases).toEqual([ACCEPTED, ...reports.map(() => PAYMENT_SIGNAL), COMMAND, COMMAND])
     expect(phases.reduce((sum, phase) => sum + phase.api.commits + phase.worker.commits, 0)).toBe(commits)
     expect((await handleOf(order).describe()).historyLength).toBe(events)
   },

@@ -13,8 +13,10 @@ import { assessLatePayments, assessPayments, recordReport } from '../../src/db/p
 import { openDatabase, type Database } from '../../src/db/pool.ts'
 import { sweepHolds } from '../../src/db/relay.ts'
 import { adjustStock } from '../../src/db/stock.ts'
-import { buildLine, buildProposal } from './builder.ts'
+import { systemActor, type Actor } from '../../src/domain/audit.ts'
+import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import type { TestDatabase } from './database.ts'
+import type { DatabaseRole } from './servers.ts'
 import { buildCommand, buildObservation, runOf, SHIP, type Run, type TestShop } from './shop.ts'
 import { until } from './until.ts'
 
@@ -63,7 +65,7 @@ async function paid(shop: TestShop): Promise<Run> {
   return run
 }
 
-const attemptOf = (method: string) => ({ ...buildCommand({ method }), requestHash: randomBytes(32) })
+const attemptOf = (method: string) => buildAttempt({ method })
 const SOON_MS = 30_000
 const soon = () => Date.now() + SOON_MS
 
@@ -112,7 +114,7 @@ async function newChain({ shop, doors }: Scene) {
 
 const COMMANDED = { cancel: {}, ship: SHIP, deliver: { ...SHIP, method: 'MarkDelivered' } } as const
 const commanding = (command: keyof typeof COMMANDED): Scenario => ({
-  of: 'runCommand',
+  of: 'runCommand command_order consume_stock',
   prepare: async ({ shop }) => {
     const run = await paid(shop)
     if (command === 'deliver') await shop.ask('ship', run.next())
@@ -131,7 +133,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   'a hold is taken': {
-    of: 'reserveStock',
+    of: 'reserveStock step_order take_stock',
     prepare: async ({ shop }) => {
       const order = await orderOfTwo(shop)
       await forgetHold(shop, order)
@@ -172,14 +174,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   'transfers are reported': {
-    of: 'recordReport want_wake',
+    of: 'recordReport record_report want_wake',
     prepare: async ({ shop }) => {
       const facts = [await orderOfTwo(shop), await orderOfTwo(shop)].map((order) => buildObservation(order))
       return ({ api }) => recordReport(api, 'w1', facts)
     },
   },
   'a payment is assessed': {
-    of: 'assessPayments',
+    of: 'assessPayments begin_assessment credit_payments end_assessment',
     prepare: async ({ shop }) => {
       const order = await orderOfTwo(shop)
       await recordReport(shop.api, 'w1', [buildObservation(order, { amount: order.amountDue + 5n })])
@@ -286,10 +288,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 }
 
+/** What a process says of itself when it opens its database; those that act for callers only say nothing. */
+export const actingAs = (role: DatabaseRole): { actor?: Actor } =>
+  role === 'app_worker' || role === 'app_keys' ? { actor: systemActor(role.replace('app_', '')) } : {}
+
 /** Doors for a shop, of which the api's and the worker's are its own. `close` closes the others. */
 export async function openDoors(shop: TestShop): Promise<{ doors: Doors; close: () => Promise<void> }> {
   const open = (role: 'app_keys' | 'watcher') =>
-    openDatabase({ url: shop.test.urlOf(role), poolSize: 4, applicationName: `test-${role}` })
+    openDatabase({ url: shop.test.urlOf(role), poolSize: 4, applicationName: `test-${role}`, ...actingAs(role) })
   const [keys, watcher] = [await open('app_keys'), await open('watcher')]
   return {
     doors: { api: shop.api, worker: shop.worker, keys, watcher },
