@@ -15,6 +15,7 @@ import {
   Worker,
   type WorkerOptions,
 } from '@temporalio/worker'
+import { createConsistencyActivities } from '../activities/consistency.ts'
 import { createActivities } from '../activities/index.ts'
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { newestMigration } from '../db/migrate.ts'
@@ -23,6 +24,7 @@ import { findBacklog } from '../db/relay.ts'
 import { systemActor } from '../domain/audit.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
+import { checkConsistency } from '../relay/consistency.ts'
 import { startHoldSweeper } from '../relay/duty.ts'
 import type { RelayMetrics } from '../relay/loop.ts'
 import { startNotifier } from '../relay/notify.ts'
@@ -30,7 +32,7 @@ import { ensureSchedules } from '../relay/schedule.ts'
 import { startWaker } from '../relay/signal.ts'
 import { startStarter } from '../relay/start.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
-import { BACKGROUND_TASK_QUEUE, ORDER_TASK_QUEUE } from '../workflows/message.ts'
+import { BACKGROUND_TASK_QUEUE, CONSISTENCY_SCHEDULE, ORDER_TASK_QUEUE } from '../workflows/message.ts'
 import { createChannels } from './channel.ts'
 import { createSlowReport } from './database.ts'
 import { watchConsistency } from './consistency.ts'
@@ -72,16 +74,19 @@ async function main(): Promise<void> {
     isReady: async () => (await isServing(polling)) && (await findSchemaVersion(database)) >= newest,
   })
   watchBacklog(database, registry, logger, stopping.signal)
+  watchConsistency(database, registry, logger, stopping.signal)
 
   const connection = await connect(config, logger, stopping.signal)
   if (connection !== undefined) {
     const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
-    const workers = await createWorkers(config, connection, database)
+    const workers = await createWorkers(config, client, connection, database)
     const running = Promise.all(workers.map((worker) => worker.run()))
     // A worker that fails by itself ends the process; whoever supervises it starts another.
     running.catch(() => stopping.abort())
     await promote(client, config, logger, stopping.signal)
-    await ensureSchedules(new Client({ connection, namespace: config.TEMPORAL_BACKGROUND_NAMESPACE }))
+    await ensureSchedules(new Client({ connection, namespace: config.TEMPORAL_BACKGROUND_NAMESPACE }), {
+      [CONSISTENCY_SCHEDULE]: config.HOLDFAST_CONSISTENCY_EVERY_MS,
+    })
     polling = connection
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 
@@ -148,6 +153,7 @@ async function connect(
 /** One worker for orders, and a small one for scheduled duties in their own namespace. */
 async function createWorkers(
   config: Config<'worker'>,
+  client: Client,
   connection: NativeConnection,
   database: Database,
 ): Promise<readonly Worker[]> {
@@ -183,6 +189,13 @@ async function createWorkers(
     ...common,
     namespace: config.TEMPORAL_BACKGROUND_NAMESPACE,
     taskQueue: BACKGROUND_TASK_QUEUE,
+    activities: {
+      ...common.activities,
+      ...createConsistencyActivities({
+        database,
+        look: (onRange) => checkConsistency({ database, client, onRange }),
+      }),
+    },
     maxConcurrentWorkflowTaskPolls: 2,
     maxConcurrentActivityTaskPolls: 1,
     maxConcurrentLocalActivityExecutions: 1,

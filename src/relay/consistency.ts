@@ -24,7 +24,7 @@ export const WORKFLOW_CHECKS = {
   workflow_has_order: 'a workflow has an order with which there is something to do',
   workflow_shows_status: 'the status a workflow shows is that of its order',
 } as const
-type Check = keyof typeof WORKFLOW_CHECKS
+export type WorkflowCheck = keyof typeof WORKFLOW_CHECKS
 
 export type LookEverywhere = Look & {
   client: Client
@@ -154,7 +154,11 @@ async function describe(client: Client, workflowId: string): Promise<Run> {
 }
 
 /** What is wrong between a workflow and its order, if anything is. */
-function wrongOf(kind: Kind, run: Run, order: Standing | undefined): { check: Check; detail: string } | undefined {
+function wrongOf(
+  kind: Kind,
+  run: Run,
+  order: Standing | undefined,
+): { check: WorkflowCheck; detail: string } | undefined {
   if (!run.isRunning) {
     if (kind === 'aftercare' || order === undefined || isTerminal(order.status) || order.isToStart) return undefined
     return { check: 'order_has_workflow', detail: `${order.status}, and no workflow runs` }

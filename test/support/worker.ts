@@ -11,6 +11,7 @@ import {
   Worker,
   type WorkerOptions,
 } from '@temporalio/worker'
+import type { ConsistencyActivities } from '../../src/activities/consistency.ts'
 import { createActivities, type Activities } from '../../src/activities/index.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
@@ -31,7 +32,7 @@ export type TestWorker = {
   namespace: string
   /** Starts a worker, with some steps replaced; ends the one before. */
   run: (
-    replace?: (real: Activities) => Partial<Activities>,
+    replace?: (real: Activities) => Partial<Activities & ConsistencyActivities>,
     options?: Pick<Partial<WorkerOptions>, 'maxCachedWorkflows' | 'taskQueue'>,
   ) => Promise<void>
   /** Ends the worker as a deployment would; the relays go on. */

@@ -1,0 +1,224 @@
+// Orders against their workflows, both ways, on a real engine: nothing is said of a shop at work, and what was torn
+// apart by hand is found under the order's id.
+
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { buildLine } from '../../test/support/builder.ts'
+import { crowd } from '../../test/support/crowd.ts'
+import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
+import { until } from '../../test/support/until.ts'
+import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
+import { createConsistencyActivities } from '../activities/consistency.ts'
+import type { AcceptedOrder } from '../db/accept.ts'
+import { findConsistency } from '../db/consistency.ts'
+import { recordReport } from '../db/payment.ts'
+import {
+  aftercareWorkflowId,
+  BACKGROUND_TASK_QUEUE,
+  cancelUpdate,
+  CONSISTENCY_SCHEDULE,
+  deliverUpdate,
+  orderWorkflowId,
+  SCHEDULES,
+  shipUpdate,
+} from '../workflows/message.ts'
+import { checkConsistency, compareWorkflows, type WorkflowCheck } from './consistency.ts'
+import { ensureSchedules } from './schedule.ts'
+
+const ORDERS = 40
+const WITHIN_MS = 120_000
+
+let shop: TestShop
+let worker: TestWorker
+let productId: string
+
+beforeAll(async () => {
+  shop = await createTestShop()
+  worker = await createTestWorker(shop.test)
+  await worker.run()
+  productId = (await shop.product({ onHand: 10_000n })).productId
+}, WITHIN_MS)
+afterAll(async () => {
+  await worker.stop()
+  await shop.close()
+})
+
+const accept = (overrides = {}): Promise<AcceptedOrder> =>
+  shop.order({ lines: [buildLine({ productId })], ...overrides })
+const handleOf = ({ orderId }: AcceptedOrder) => worker.client.workflow.getHandle(orderWorkflowId(orderId))
+const runs = (order: AcceptedOrder) => until(async () => (await handleOf(order).describe()).status.name === 'RUNNING')
+const isIn = (order: AcceptedOrder, status: string) =>
+  until(
+    async () =>
+      (await shop.query('select from orders where order_id = $1 and status = $2', [order.orderId, status]))[0],
+  )
+const look = (settleMs = 0) => compareWorkflows({ database: worker.database, client: worker.client, settleMs })
+/** Past every fence. */
+const plant = (statements: string) =>
+  shop.query(`begin; set local session_replication_role = replica; ${statements}; commit`)
+
+const LIVES: readonly ((order: AcceptedOrder) => Promise<unknown>)[] = [
+  async () => undefined,
+  async (order) => recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })]),
+  async (order) => {
+    await runs(order)
+    return handleOf(order).executeUpdate(cancelUpdate, { args: [buildCommand()] })
+  },
+  async (order) => {
+    await recordReport(shop.api, 'w1', [buildObservation(order)])
+    await isIn(order, 'processing')
+    await handleOf(order).executeUpdate(shipUpdate, { args: [buildCommand(SHIP)] })
+    await handleOf(order).executeUpdate(deliverUpdate, { args: [buildCommand({ ...SHIP, method: 'MarkDelivered' })] })
+  },
+]
+
+test(
+  'a shop at work shows no difference to the engine, and neither does one at rest',
+  async () => {
+    await shop.catchUp()
+    let isBusy = true
+    const looking = (async () => {
+      const seen: unknown[] = []
+      while (isBusy) seen.push(...(await look()).differences)
+      return seen
+    })()
+    await crowd(ORDERS, async (at) => {
+      const order = await accept(at % 5 === 0 ? { windowMs: 1, graceMs: 0 } : {})
+      if (at % 5 !== 0) await LIVES[at % LIVES.length]?.(order)
+    })
+    isBusy = false
+    expect(await looking).toEqual([])
+    await until(async () => (await shop.query('select from workflow_start')).length === 0)
+    const report = await checkConsistency({ database: worker.database, client: worker.client })
+    expect(report.differences).toEqual([])
+    expect(report.looked).toMatchObject({ orders: ORDERS, products: 1 })
+    expect(report.looked.workflows).toBeGreaterThan(0)
+  },
+  WITHIN_MS,
+)
+
+type Torn = { check: WorkflowCheck; tear: () => Promise<string> }
+
+/** Stands as if it had stood so for an hour: a workflow has had the time to notice. */
+const moved = (orderId: string, to: string): Promise<unknown> =>
+  plant(`update orders set ${to}, updated_at = now() - interval '1 hour', created_at = now() - interval '2 hours'
+    where order_id = '${orderId}'`)
+
+const TORN: Readonly<Record<string, Torn>> = {
+  'an open order whose workflow was ended by hand': {
+    check: 'order_has_workflow',
+    tear: async () => {
+      const order = await accept()
+      await runs(order)
+      await handleOf(order).terminate('torn')
+      return order.orderId
+    },
+  },
+  'an open order whose workflow nobody will start': {
+    check: 'order_has_workflow',
+    tear: async () => {
+      const order = await accept()
+      await runs(order)
+      const orderId = randomUUID()
+      await plant(`insert into orders select (jsonb_populate_record(o, jsonb_build_object('order_id', '${orderId}'))).* from orders o
+        where order_id = '${order.orderId}'`)
+      return orderId
+    },
+  },
+  'a workflow of no order': {
+    check: 'workflow_has_order',
+    tear: async () => {
+      const orderId = randomUUID()
+      const start = { taskQueue: 'nobody', workflowId: orderWorkflowId(orderId), args: [{ orderId, generation: 1 }] }
+      await worker.client.workflow.start('order', start)
+      return orderId
+    },
+  },
+  'a workflow whose name is no order’s': {
+    check: 'workflow_has_order',
+    tear: async () => {
+      await worker.client.workflow.start('order', { taskQueue: 'nobody', workflowId: orderWorkflowId('x'), args: [] })
+      return 'x'
+    },
+  },
+  'a workflow that goes on after its order was ended past it': {
+    check: 'workflow_has_order',
+    tear: async () => {
+      const order = await accept()
+      await runs(order)
+      await moved(order.orderId, "status = 'cancelled', cancel_reason = 'admin'")
+      return order.orderId
+    },
+  },
+  'a workflow that knows nothing of what its order became': {
+    check: 'workflow_shows_status',
+    tear: async () => {
+      const order = await accept()
+      await runs(order)
+      await moved(order.orderId, "status = 'processing'")
+      return order.orderId
+    },
+  },
+  'aftercare of an order that is open': {
+    check: 'workflow_has_order',
+    tear: async () => {
+      const order = await accept()
+      await runs(order)
+      const { orderId } = order
+      const start = { taskQueue: 'nobody', workflowId: aftercareWorkflowId(orderId), args: [{ orderId }] }
+      await worker.client.workflow.start('aftercare', start)
+      return orderId
+    },
+  },
+}
+
+test.each(Object.keys(TORN))(
+  'what was torn apart is found, and nothing else: %s',
+  async (name) => {
+    const { check, tear } = TORN[name] as Torn
+    const before = (await look()).differences
+    const subject = await tear()
+    const found = await until(async () => {
+      const { differences } = await look()
+      return differences.length > before.length ? differences : undefined
+    })
+    const known = new Set(before.map((one) => `${one.check} ${one.subject}`))
+    expect(found.filter((one) => !known.has(`${one.check} ${one.subject}`))).toEqual([
+      { check, subject, detail: expect.any(String) },
+    ])
+  },
+  WITHIN_MS,
+)
+
+test(
+  'the schedule, as often as it is told to, finds the same and keeps it for every worker to show',
+  async () => {
+    const look = { database: worker.database, client: worker.client, settleMs: 0 }
+    const { differences } = await checkConsistency(look)
+    // Each is a line in the log: a few will do.
+    const few = differences.slice(0, 3)
+    expect(few).toHaveLength(3)
+    const activities = createConsistencyActivities({
+      database: worker.database,
+      look: async (onRange) => {
+        const report = await checkConsistency({ ...look, onRange })
+        expect(report.differences).toEqual(differences)
+        return { ...report, differences: few }
+      },
+    })
+    await worker.run(() => activities, { taskQueue: BACKGROUND_TASK_QUEUE })
+    await ensureSchedules(worker.client)
+    await ensureSchedules(worker.client, { [CONSISTENCY_SCHEDULE]: 60_000 })
+    const schedule = worker.client.schedule.getHandle(CONSISTENCY_SCHEDULE)
+    expect((await schedule.describe()).spec.intervals).toMatchObject([{ every: 60_000 }])
+    await schedule.trigger()
+    await until(async () => (await findConsistency(worker.database)).finishedAt)
+    const kept = await shop.query<{ check: string; subject: string }>(
+      'select check_name as "check", subject from inconsistency',
+    )
+    const keyOf = (one: { check: string; subject: string }): string => `${one.check} ${one.subject}`
+    expect(kept.map(keyOf).toSorted()).toEqual(few.map(keyOf).toSorted())
+    for (const { scheduleId } of SCHEDULES) await worker.client.schedule.getHandle(scheduleId).delete()
+  },
+  WITHIN_MS,
+)
