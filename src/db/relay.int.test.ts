@@ -251,7 +251,11 @@ describe('notifications', () => {
 
 describe('a duty', () => {
   const dutyRow = async () =>
-    (await shop.query('select holder, failures, items, succeeded_at is not null as "didSucceed" from duty'))[0]
+    (
+      await shop.query(
+        `select holder, failures, items, succeeded_at is not null as "didSucceed" from duty where duty = 'hold_sweep'`,
+      )
+    )[0]
   beforeEach(() =>
     shop.query(`update duty set holder = null, held_until = null, failures = 0, items = 0, succeeded_at = null`),
   )

@@ -33,6 +33,7 @@ const READS = [
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',
+  '/holdfast.v1.AuditService/GetOrderHistory',
   '/holdfast.v1.CatalogService/GetProduct',
   '/holdfast.v1.CatalogService/ListProducts',
   '/holdfast.v1.FulfilmentService/ListOrdersToShip',

@@ -36,7 +36,9 @@ describe('the hold sweeper', () => {
     await until(async () => (await ear.counts('hold_sweep')).passed === 3)
     await relay.stop()
     for (const order of orders) expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 0n })
-    expect(await shop.query('select holder, items from duty')).toEqual([{ holder: 'p-1', items: 3n }])
+    expect(await shop.query(`select holder, items from duty where duty = 'hold_sweep'`)).toEqual([
+      { holder: 'p-1', items: 3n },
+    ])
   })
 
   test('is one process at a time; another takes over when that one is gone', async () => {
@@ -44,11 +46,11 @@ describe('the hold sweeper', () => {
     await until(async () => (await shop.query(`select from duty where holder = 'p-1'`)).length > 0)
     const second = sweeper('p-2')
     await isCancelled(await lapsed())
-    expect(await shop.query('select holder from duty')).toEqual([{ holder: 'p-1' }])
+    expect(await shop.query(`select holder from duty where duty = 'hold_sweep'`)).toEqual([{ holder: 'p-1' }])
     await first.stop()
     await shop.query(`update duty set held_until = clock_timestamp() - interval '1 ms'`)
     await isCancelled(await lapsed())
-    expect(await shop.query('select holder from duty')).toEqual([{ holder: 'p-2' }])
+    expect(await shop.query(`select holder from duty where duty = 'hold_sweep'`)).toEqual([{ holder: 'p-2' }])
     await second.stop()
   })
 
@@ -57,11 +59,15 @@ describe('the hold sweeper', () => {
       create trigger fail before update on reservation for each statement execute function holdfast.fail()`)
     const order = await lapsed()
     const relay = sweeper('p-1')
-    await until(async () => (await shop.query('select from duty where failures > 0')).length > 0)
+    await until(
+      async () => (await shop.query(`select from duty where duty = 'hold_sweep' and failures > 0`)).length > 0,
+    )
     expect(await shop.state(order)).toMatchObject({ status: 'pending', reservation: 'held' })
     await shop.query('drop function holdfast.fail cascade')
     await isCancelled(order)
-    await until(async () => (await shop.query('select from duty where failures = 0')).length > 0)
+    await until(
+      async () => (await shop.query(`select from duty where duty = 'hold_sweep' and failures = 0`)).length > 0,
+    )
     await relay.stop()
     expect(ear.lines()[0]).toMatchObject({ duty: 'hold_sweep', msg: 'duty failed', err: { code: 'P0001' } })
   })
