@@ -115,6 +115,27 @@ end
 $$;
 comment on function audit_make_partitions is 'Makes the partitions of so many months that have none yet. Returns how many it made.';
 
+create table payment_transition (
+  from_state text not null,
+  to_state text not null,
+  constraint payment_transition_pk primary key (from_state, to_state)
+);
+comment on table payment_transition is 'Legal moves of payment_state; a test keeps it equal to PAYMENT_MOVES in src/domain/payment.ts.';
+insert into payment_transition (from_state, to_state)
+select m.f, t from (values
+  ('awaiting', '{partial,confirming,paid,expired,late_confirming,unresolved,cancelled}'::text[]),
+  ('partial', '{awaiting,confirming,paid,expired,late_confirming,unresolved,cancelled}'),
+  ('confirming', '{awaiting,partial,paid,expired,late_confirming,unresolved,cancelled}'),
+  ('paid', '{at_risk,unresolved,refunding}'),
+  ('at_risk', '{paid,reversed,late_confirming,unresolved,cancelled}'),
+  ('expired', '{late_confirming,unresolved}'),
+  ('late_confirming', '{unresolved}'),
+  ('unresolved', '{late_confirming,refunding}'),
+  ('cancelled', '{late_confirming,unresolved,refunding}'),
+  ('refunding', '{partially_refunded,refunded}'),
+  ('partially_refunded', '{refunding}')) m (f, too), unnest(m.too) t;
+grant select on payment_transition to app_worker, auditor;
+
 -- WHAT IS WATCHED ---------------------------------------------------------------------------------------------------
 
 create table audit_scope (
@@ -177,6 +198,7 @@ declare
   v_columns text[];
   v_row text;
   v_key text;
+  v_either text; -- the key, of whichever row there is
   v_join text;
   v_changed text;
   v_differs text;
@@ -194,13 +216,14 @@ begin
     where a.attrelid = p_table::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (p_ignored)
   )
   select array_agg(name::text order by attnum),
-    string_agg(format('%s as %s', value, name), ', ' order by attnum),
-    string_agg(format('%L || to_json(coalesce(n.%s, o.%2$s))', label, name), ' || '','' || ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', replace(value, '@.' || name, format('coalesce(n.%s, o.%1$s)', name)), name), ', ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where not is_key),
     string_agg(format('n.%s = o.%1$s', name), ' and ' order by attnum) filter (where is_key),
-    string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
-      ', ' order by attnum),
+    coalesce(string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
+      ', ' order by attnum) filter (where not is_key), 'null'),
     string_agg(format('n.%s is distinct from o.%1$s', name), ' or ' order by attnum)
-  into v_columns, v_row, v_key, v_join, v_changed, v_differs
+  into v_columns, v_key, v_either, v_row, v_join, v_changed, v_differs
   from watched;
 
   v_note := format($note$
@@ -218,25 +241,28 @@ begin
       v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
     begin
       if tg_op = 'INSERT' then %s (
-          select %s as id, string_agg('{"table":"%s","op":"INSERT","new":' || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select %s) r group by 1
+          select %s as id, string_agg('{"table":"%s","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select %s) k cross join lateral (select %s) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then %2$s (
-          select coalesce(%3$s, %6$s) as id, string_agg('{"table":"%4$s","op":"UPDATE","key":{' || %8$s
-            || '},"old":{' || concat_ws(',', %10$s) || '},"new":{' || concat_ws(',', %11$s) || '}}', ',') as changes
-          from old_rows o full join new_rows n on %9$s
-          where %12$s group by 1
+          select d.id, string_agg('{"table":"%4$s","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(%3$s, %7$s) as id, row_to_json(k)::text as key, concat_ws(',', %12$s) as before, concat_ws(',', %13$s) as after
+            from old_rows o full join new_rows n on %11$s cross join lateral (select %10$s) k
+            where %14$s
+          ) d group by d.id
         ) c where c.changes is not null;
       else %2$s (
-          select %6$s as id, string_agg('{"table":"%4$s","op":"DELETE","old":' || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select %7$s) r group by 1
+          select %7$s as id, string_agg('{"table":"%4$s","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select %8$s) k cross join lateral (select %9$s) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
     end
     $capture$
-  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_row, '@', 'n'),
-    replace(v_id, '@', 'o'), replace(v_row, '@', 'o'), v_key, v_join, replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
+  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_key, '@', 'n'), replace(v_row, '@', 'n'),
+    replace(v_id, '@', 'o'), replace(v_key, '@', 'o'), replace(v_row, '@', 'o'), v_either, v_join,
+    replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
   execute format('comment on function %I is %L', 'audit_' || p_table, format('Notes every change to %s for the audit.', p_table));
   execute format('revoke execute on function %I from public', 'audit_' || p_table);
 
@@ -367,6 +393,25 @@ select audit_root('product', 'product', 'product_id');
 select audit_root('customer', 'customer', 'user_id');
 select audit_root('payment_key', 'key', 'key_id');
 
+-- The fence (generation, step) is the workflow's bookmark: it moves with every step, also with one that changes nothing.
+select audit_watch('orders', 'order', 'order_id', '{generation,step,audit_seq,audit_hash}');
+select audit_watch('order_line', 'order', 'order_id');
+select audit_watch('invoice', 'order', 'order_id');
+select audit_watch('reservation', 'order', 'order_id');
+select audit_watch('payment', 'order', 'order_id');
+select audit_watch('payment_report', 'order', 'order_id');
+select audit_watch('refund_due', 'order', 'order_id');
+select audit_watch('customer', 'customer', 'user_id', '{audit_seq,audit_hash}');
+select audit_watch('customer_key', 'customer', 'user_id', '{}', '{wrapped_key}');
+select audit_watch('product', 'product', 'product_id', '{audit_seq,audit_hash}');
+select audit_watch('payment_key', 'key', 'key_id', '{audit_seq,audit_hash}', '{salt,wrap_nonce,wrap_tag,wrapped_key,nonce,tag,ciphertext}');
+select audit_watch('stock', 'stock', null);
+select audit_watch('key_epoch', 'key_epoch', null, '{}', '{salt}');
+select audit_watch('master_key', 'master_key', null);
+select audit_watch('currency', 'currency', null);
+select audit_watch('order_transition', 'order_transition', null);
+select audit_watch('payment_transition', 'payment_transition', null);
+
 insert into audit_scope (table_name, reason) values
   ('stock_movement', 'is itself the append-only record of what the entries of stock say in sum'),
   ('idempotency', 'holds answers, not facts, and is cleared after a while; the request''s hash is in the entry of its effect'),
@@ -390,9 +435,110 @@ create trigger stock_movement_append_only before update or delete on stock_movem
 create trigger stock_movement_no_truncate before truncate on stock_movement
   for each statement execute function refuse_rewriting();
 
+-- THE STATE MACHINE, BY ROLE ----------------------------------------------------------------------------------------
+
+-- Two moves of one row, each with a guard of its own: the role of the transaction's actor decides what may be asked, and
+-- app_worker alone may write it. Nobody is exempt, not even the tables' owner.
+create function guard_order_status() returns trigger language plpgsql as $$
+begin
+  if current_user <> 'app_worker' or not exists (
+    select from holdfast.order_transition t where t.from_status = old.status and t.to_status = new.status
+      and t.role = holdfast.actor_of(new.order_id::text) ->> 'role') then
+    raise exception 'orders: % to % is not a legal move for this actor', old.status, new.status using errcode = 'HF002';
+  end if;
+  return new;
+end
+$$;
+create function guard_order_payment() returns trigger language plpgsql as $$
+begin
+  if current_user <> 'app_worker' or not exists (
+    select from holdfast.payment_transition t where t.from_state = old.payment_state and t.to_state = new.payment_state) then
+    raise exception 'orders: payment does not go from % to %', old.payment_state, new.payment_state using errcode = 'HF004';
+  end if;
+  return new;
+end
+$$;
+-- Named in the statement and yet the same: the illegal pairs that look like no change at all.
+create trigger orders_guard_standstill before update of status on orders
+  for each row when (new.status = old.status) execute function guard_order_status();
+create trigger orders_guard_status before update on orders
+  for each row when (new.status <> old.status) execute function guard_order_status();
+create trigger orders_guard_payment before update on orders
+  for each row when (new.payment_state <> old.payment_state) execute function guard_order_payment();
+
+create or replace function guard_order_update() returns trigger language plpgsql as $$
+begin
+  if (new.order_id, new.user_id, new.currency, new.total, new.created_at)
+     is distinct from (old.order_id, old.user_id, old.currency, old.total, old.created_at) then
+    raise exception 'orders: id, customer, currency, total and creation time never change' using errcode = 'HF001';
+  end if;
+  -- The fence is not news to a reader: it moves neither version nor time.
+  if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
+     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason, old.address_sealed) then
+    new.version := old.version + 1;
+    new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  else
+    new.version := old.version;
+    new.updated_at := old.updated_at;
+  end if;
+  return new;
+end
+$$;
+
+-- A head that moves is not news either.
+drop trigger product_version on product;
+create trigger product_version before update on product
+  for each row when ((new.audit_seq, new.audit_hash) is not distinct from (old.audit_seq, old.audit_hash)) execute function move_version();
+
+-- Expiry is the system's doing whoever asks for it, and the api may ask in the name of nobody.
+set local role none;
+alter function holdfast.expire_orders(uuid[], boolean) set holdfast.actor = '{"actor":"system:expiry","role":"system"}';
+alter function holdfast.expire_orders(uuid[], boolean) set holdfast.actors = '';
+set local role holdfast_owner;
+
+-- Rows begin without a head: rights to whole tables would let a role set one.
+revoke insert on customer, product from app_api;
+grant insert (user_id) on customer to app_api;
+grant insert (product_id, name, unit_price, currency, is_active) on product to app_api;
+revoke insert on payment_key from app_keys;
+grant insert (key_id, network, asset, address, format_version, envelope_version, epoch_id, master_version, salt, wrap_nonce,
+  wrap_tag, wrapped_key, nonce, tag, ciphertext) on payment_key to app_keys;
+
+-- AFTER SEVEN YEARS -------------------------------------------------------------------------------------------------
+
+-- Whole months only, and none younger than the law allows. A chain whose first entry goes must still know its hash.
+create function audit_purge(p_before timestamptz) returns setof text
+language plpgsql security definer set search_path = holdfast, pg_catalog as $$
+declare
+  v_partition text;
+begin
+  if p_before > clock_timestamp() - interval '7 years' then
+    raise exception 'audit: entries are kept for seven years' using errcode = 'HF008';
+  end if;
+  for v_partition in
+    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'audit_entry'::regclass and c.relname ~ '^audit_entry_\d{4}_\d\d$'
+      and (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') at time zone 'utc' <= p_before
+    order by 1
+  loop
+    execute format('update orders r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''order'' and e.seq = 1 and r.order_id::text = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('update product r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''product'' and e.seq = 1 and r.product_id = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('update customer r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''customer'' and e.seq = 1 and r.user_id::text = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('update payment_key r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''key'' and e.seq = 1 and r.key_id::text = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('drop table %I', v_partition);
+    return next v_partition;
+  end loop;
+end
+$$;
+comment on function audit_purge is 'Drops the months that ended before an instant at least seven years ago. Returns their partitions.';
+
 revoke execute on function no_actor, actor_of, actor_text, refuse_rewriting, refuse_truncate, audit_make_partitions, audit_watch,
-  audit_last, audit_body, audit_root, audit_flush from public;
+  audit_last, audit_body, audit_root, audit_flush, guard_order_status, guard_order_payment, audit_purge from public;
 revoke usage on type audit_draft from public;
 grant execute on function actor_of to app_worker;
-grant execute on function audit_make_partitions to audit_sealer;
+grant execute on function audit_make_partitions, audit_purge to audit_sealer;
 grant select on audit_entry, audit_scope to auditor, audit_sealer;

@@ -414,6 +414,171 @@ ALTER FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p
 COMMENT ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) IS 'The bytes an entry''s hash is taken of; src/domain/audit.ts reads and writes the same.';
 
 --
+-- Name: audit_currency(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_currency() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'currency' else 'currency' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"currency","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.currency as currency) k cross join lateral (select n.kind as kind, n.decimals as decimals) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'currency' else 'currency' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"currency","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(o.decimals)::text, 'null') end) as before, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(n.decimals)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.currency = o.currency cross join lateral (select coalesce(n.currency, o.currency) as currency) k
+            where n.currency is distinct from o.currency or n.kind is distinct from o.kind or n.decimals is distinct from o.decimals
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'currency' else 'currency' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"currency","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.currency as currency) k cross join lateral (select o.kind as kind, o.decimals as decimals) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_currency() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_currency(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_currency() IS 'Notes every change to currency for the audit.';
+
+--
+-- Name: audit_customer(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_customer() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'customer' else 'customer' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.user_id::text as id, string_agg('{"table":"customer","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.user_id::text as user_id) k cross join lateral (select n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'customer' else 'customer' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"customer","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.user_id::text, o.user_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.user_id = o.user_id cross join lateral (select coalesce(n.user_id, o.user_id)::text as user_id) k
+            where n.user_id is distinct from o.user_id or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'customer' else 'customer' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.user_id::text as id, string_agg('{"table":"customer","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.user_id::text as user_id) k cross join lateral (select o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_customer() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_customer(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_customer() IS 'Notes every change to customer for the audit.';
+
+--
+-- Name: audit_customer_key(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_customer_key() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'customer_key' else 'customer' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.user_id::text as id, string_agg('{"table":"customer_key","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.user_id::text as user_id) k cross join lateral (select n.ring_version as ring_version, encode(sha256(n.wrapped_key), 'hex') as wrapped_key, n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'customer_key' else 'customer' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"customer_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.user_id::text, o.user_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.ring_version is distinct from o.ring_version then '"ring_version":' || coalesce(to_json(o.ring_version)::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(o.wrapped_key), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.ring_version is distinct from o.ring_version then '"ring_version":' || coalesce(to_json(n.ring_version)::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(n.wrapped_key), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.user_id = o.user_id cross join lateral (select coalesce(n.user_id, o.user_id)::text as user_id) k
+            where n.user_id is distinct from o.user_id or n.ring_version is distinct from o.ring_version or n.wrapped_key is distinct from o.wrapped_key or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'customer_key' else 'customer' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.user_id::text as id, string_agg('{"table":"customer_key","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.user_id::text as user_id) k cross join lateral (select o.ring_version as ring_version, encode(sha256(o.wrapped_key), 'hex') as wrapped_key, o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_customer_key() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_customer_key(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_customer_key() IS 'Notes every change to customer_key for the audit.';
+
+--
 -- Name: audit_flush(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -477,6 +642,116 @@ ALTER FUNCTION holdfast.audit_flush() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.audit_flush() IS 'Turns what a transaction changed into its audit entries, when it commits.';
 
 --
+-- Name: audit_invoice(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_invoice() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"invoice","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.network as network, n.asset as asset, n.address as address, n.amount_due::text as amount_due, n.rate::text as rate, n.expires_at as expires_at, extract(epoch from n.grace)::text as grace, extract(epoch from n.confirm_within)::text as confirm_within, n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"invoice","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(o.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from o.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from o.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(n.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from n.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from n.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
+            where n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.address is distinct from o.address or n.amount_due is distinct from o.amount_due or n.rate is distinct from o.rate or n.expires_at is distinct from o.expires_at or n.grace is distinct from o.grace or n.confirm_within is distinct from o.confirm_within or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"invoice","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.network as network, o.asset as asset, o.address as address, o.amount_due::text as amount_due, o.rate::text as rate, o.expires_at as expires_at, extract(epoch from o.grace)::text as grace, extract(epoch from o.confirm_within)::text as confirm_within, o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_invoice() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_invoice(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_invoice() IS 'Notes every change to invoice for the audit.';
+
+--
+-- Name: audit_key_epoch(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_key_epoch() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'key_epoch' else 'key_epoch' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"key_epoch","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.epoch_id as epoch_id) k cross join lateral (select n.master_version as master_version, encode(sha256(n.salt), 'hex') as salt, n.iterations as iterations, n.key_limit as key_limit, n.key_count as key_count, n.created_at as created_at, n.last_used_at as last_used_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'key_epoch' else 'key_epoch' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"key_epoch","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(o.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(o.salt), 'hex'))::text, 'null') end, case when n.iterations is distinct from o.iterations then '"iterations":' || coalesce(to_json(o.iterations)::text, 'null') end, case when n.key_limit is distinct from o.key_limit then '"key_limit":' || coalesce(to_json(o.key_limit)::text, 'null') end, case when n.key_count is distinct from o.key_count then '"key_count":' || coalesce(to_json(o.key_count)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.last_used_at is distinct from o.last_used_at then '"last_used_at":' || coalesce(to_json(o.last_used_at)::text, 'null') end) as before, concat_ws(',', case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(n.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(n.salt), 'hex'))::text, 'null') end, case when n.iterations is distinct from o.iterations then '"iterations":' || coalesce(to_json(n.iterations)::text, 'null') end, case when n.key_limit is distinct from o.key_limit then '"key_limit":' || coalesce(to_json(n.key_limit)::text, 'null') end, case when n.key_count is distinct from o.key_count then '"key_count":' || coalesce(to_json(n.key_count)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.last_used_at is distinct from o.last_used_at then '"last_used_at":' || coalesce(to_json(n.last_used_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.epoch_id = o.epoch_id cross join lateral (select coalesce(n.epoch_id, o.epoch_id) as epoch_id) k
+            where n.epoch_id is distinct from o.epoch_id or n.master_version is distinct from o.master_version or n.salt is distinct from o.salt or n.iterations is distinct from o.iterations or n.key_limit is distinct from o.key_limit or n.key_count is distinct from o.key_count or n.created_at is distinct from o.created_at or n.last_used_at is distinct from o.last_used_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'key_epoch' else 'key_epoch' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"key_epoch","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.epoch_id as epoch_id) k cross join lateral (select o.master_version as master_version, encode(sha256(o.salt), 'hex') as salt, o.iterations as iterations, o.key_limit as key_limit, o.key_count as key_count, o.created_at as created_at, o.last_used_at as last_used_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_key_epoch() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_key_epoch(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_key_epoch() IS 'Notes every change to key_epoch for the audit.';
+
+--
 -- Name: audit_last(text, text, timestamp with time zone); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -537,6 +812,653 @@ ALTER FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) OWN
 COMMENT ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) IS 'Makes the partitions of so many months that have none yet. Returns how many it made.';
 
 --
+-- Name: audit_master_key(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_master_key() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'master_key' else 'master_key' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"master_key","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.version as version) k cross join lateral (select encode(n.fingerprint, 'hex') as fingerprint, n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'master_key' else 'master_key' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"master_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.fingerprint is distinct from o.fingerprint then '"fingerprint":' || coalesce(to_json(encode(o.fingerprint, 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.fingerprint is distinct from o.fingerprint then '"fingerprint":' || coalesce(to_json(encode(n.fingerprint, 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.version = o.version cross join lateral (select coalesce(n.version, o.version) as version) k
+            where n.version is distinct from o.version or n.fingerprint is distinct from o.fingerprint or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'master_key' else 'master_key' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"master_key","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.version as version) k cross join lateral (select encode(o.fingerprint, 'hex') as fingerprint, o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_master_key() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_master_key(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_master_key() IS 'Notes every change to master_key for the audit.';
+
+--
+-- Name: audit_order_line(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_order_line() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_line' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"order_line","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.order_id as order_id, n.line_no as line_no) k cross join lateral (select n.product_id as product_id, n.product_version::text as product_version, n.name as name, n.quantity as quantity, n.unit_price::text as unit_price) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_line' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"order_line","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.product_id is distinct from o.product_id then '"product_id":' || coalesce(to_json(o.product_id)::text, 'null') end, case when n.product_version is distinct from o.product_version then '"product_version":' || coalesce(to_json(o.product_version::text)::text, 'null') end, case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end, case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(o.quantity)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(o.unit_price::text)::text, 'null') end) as before, concat_ws(',', case when n.product_id is distinct from o.product_id then '"product_id":' || coalesce(to_json(n.product_id)::text, 'null') end, case when n.product_version is distinct from o.product_version then '"product_version":' || coalesce(to_json(n.product_version::text)::text, 'null') end, case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end, case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(n.quantity)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(n.unit_price::text)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.order_id = o.order_id and n.line_no = o.line_no cross join lateral (select coalesce(n.order_id, o.order_id) as order_id, coalesce(n.line_no, o.line_no) as line_no) k
+            where n.order_id is distinct from o.order_id or n.line_no is distinct from o.line_no or n.product_id is distinct from o.product_id or n.product_version is distinct from o.product_version or n.name is distinct from o.name or n.quantity is distinct from o.quantity or n.unit_price is distinct from o.unit_price
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_line' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"order_line","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.order_id as order_id, o.line_no as line_no) k cross join lateral (select o.product_id as product_id, o.product_version::text as product_version, o.name as name, o.quantity as quantity, o.unit_price::text as unit_price) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_order_line() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_order_line(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_order_line() IS 'Notes every change to order_line for the audit.';
+
+--
+-- Name: audit_order_transition(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_order_transition() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_transition' else 'order_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"order_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.from_status as from_status, n.to_status as to_status, n.role as role) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_transition' else 'order_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"order_transition","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', null) as before, concat_ws(',', null) as after
+            from old_rows o full join new_rows n on n.from_status = o.from_status and n.to_status = o.to_status and n.role = o.role cross join lateral (select coalesce(n.from_status, o.from_status) as from_status, coalesce(n.to_status, o.to_status) as to_status, coalesce(n.role, o.role) as role) k
+            where n.from_status is distinct from o.from_status or n.to_status is distinct from o.to_status or n.role is distinct from o.role
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_transition' else 'order_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"order_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.from_status as from_status, o.to_status as to_status, o.role as role) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_order_transition() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_order_transition(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_order_transition() IS 'Notes every change to order_transition for the audit.';
+
+--
+-- Name: audit_orders(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_orders() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'orders' else 'order' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"orders","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.user_id::text as user_id, n.status as status, n.payment_state as payment_state, n.payment_flags as payment_flags, n.hold as hold, n.cancel_reason as cancel_reason, n.currency as currency, n.total::text as total, encode(n.address_sealed, 'hex') as address_sealed, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'orders' else 'order' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"orders","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.user_id is distinct from o.user_id then '"user_id":' || coalesce(to_json(o.user_id::text)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.payment_state is distinct from o.payment_state then '"payment_state":' || coalesce(to_json(o.payment_state)::text, 'null') end, case when n.payment_flags is distinct from o.payment_flags then '"payment_flags":' || coalesce(to_json(o.payment_flags)::text, 'null') end, case when n.hold is distinct from o.hold then '"hold":' || coalesce(to_json(o.hold)::text, 'null') end, case when n.cancel_reason is distinct from o.cancel_reason then '"cancel_reason":' || coalesce(to_json(o.cancel_reason)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.total is distinct from o.total then '"total":' || coalesce(to_json(o.total::text)::text, 'null') end, case when n.address_sealed is distinct from o.address_sealed then '"address_sealed":' || coalesce(to_json(encode(o.address_sealed, 'hex'))::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.user_id is distinct from o.user_id then '"user_id":' || coalesce(to_json(n.user_id::text)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.payment_state is distinct from o.payment_state then '"payment_state":' || coalesce(to_json(n.payment_state)::text, 'null') end, case when n.payment_flags is distinct from o.payment_flags then '"payment_flags":' || coalesce(to_json(n.payment_flags)::text, 'null') end, case when n.hold is distinct from o.hold then '"hold":' || coalesce(to_json(n.hold)::text, 'null') end, case when n.cancel_reason is distinct from o.cancel_reason then '"cancel_reason":' || coalesce(to_json(n.cancel_reason)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.total is distinct from o.total then '"total":' || coalesce(to_json(n.total::text)::text, 'null') end, case when n.address_sealed is distinct from o.address_sealed then '"address_sealed":' || coalesce(to_json(encode(n.address_sealed, 'hex'))::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
+            where n.order_id is distinct from o.order_id or n.user_id is distinct from o.user_id or n.status is distinct from o.status or n.payment_state is distinct from o.payment_state or n.payment_flags is distinct from o.payment_flags or n.hold is distinct from o.hold or n.cancel_reason is distinct from o.cancel_reason or n.currency is distinct from o.currency or n.total is distinct from o.total or n.address_sealed is distinct from o.address_sealed or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'orders' else 'order' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"orders","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.user_id::text as user_id, o.status as status, o.payment_state as payment_state, o.payment_flags as payment_flags, o.hold as hold, o.cancel_reason as cancel_reason, o.currency as currency, o.total::text as total, encode(o.address_sealed, 'hex') as address_sealed, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_orders() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_orders(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_orders() IS 'Notes every change to orders for the audit.';
+
+--
+-- Name: audit_payment(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_payment() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"payment","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.network as network, n.tx_id as tx_id, n.output_index as output_index) k cross join lateral (select n.order_id as order_id, n.asset as asset, n.amount::text as amount, n.state as state, n.is_in_time as is_in_time, n.first_seen_at as first_seen_at, n.version::text as version, n.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"payment","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(o.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(n.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.network = o.network and n.tx_id = o.tx_id and n.output_index = o.output_index cross join lateral (select coalesce(n.network, o.network) as network, coalesce(n.tx_id, o.tx_id) as tx_id, coalesce(n.output_index, o.output_index) as output_index) k
+            where n.network is distinct from o.network or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.order_id is distinct from o.order_id or n.asset is distinct from o.asset or n.amount is distinct from o.amount or n.state is distinct from o.state or n.is_in_time is distinct from o.is_in_time or n.first_seen_at is distinct from o.first_seen_at or n.version is distinct from o.version or n.updated_at is distinct from o.updated_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"payment","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.network as network, o.tx_id as tx_id, o.output_index as output_index) k cross join lateral (select o.order_id as order_id, o.asset as asset, o.amount::text as amount, o.state as state, o.is_in_time as is_in_time, o.first_seen_at as first_seen_at, o.version::text as version, o.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_payment() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_payment(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_payment() IS 'Notes every change to payment for the audit.';
+
+--
+-- Name: audit_payment_key(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_payment_key() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_key' else 'key' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.key_id::text as id, string_agg('{"table":"payment_key","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.key_id as key_id) k cross join lateral (select n.network as network, n.asset as asset, n.address as address, n.tier as tier, n.format_version as format_version, n.envelope_version as envelope_version, n.epoch_id as epoch_id, n.master_version as master_version, encode(sha256(n.salt), 'hex') as salt, encode(sha256(n.wrap_nonce), 'hex') as wrap_nonce, encode(sha256(n.wrap_tag), 'hex') as wrap_tag, encode(sha256(n.wrapped_key), 'hex') as wrapped_key, encode(sha256(n.nonce), 'hex') as nonce, encode(sha256(n.tag), 'hex') as tag, encode(sha256(n.ciphertext), 'hex') as ciphertext, n.created_at as created_at, n.sealed_at as sealed_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_key' else 'key' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"payment_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.key_id::text, o.key_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.tier is distinct from o.tier then '"tier":' || coalesce(to_json(o.tier)::text, 'null') end, case when n.format_version is distinct from o.format_version then '"format_version":' || coalesce(to_json(o.format_version)::text, 'null') end, case when n.envelope_version is distinct from o.envelope_version then '"envelope_version":' || coalesce(to_json(o.envelope_version)::text, 'null') end, case when n.epoch_id is distinct from o.epoch_id then '"epoch_id":' || coalesce(to_json(o.epoch_id)::text, 'null') end, case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(o.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(o.salt), 'hex'))::text, 'null') end, case when n.wrap_nonce is distinct from o.wrap_nonce then '"wrap_nonce":' || coalesce(to_json(encode(sha256(o.wrap_nonce), 'hex'))::text, 'null') end, case when n.wrap_tag is distinct from o.wrap_tag then '"wrap_tag":' || coalesce(to_json(encode(sha256(o.wrap_tag), 'hex'))::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(o.wrapped_key), 'hex'))::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(encode(sha256(o.nonce), 'hex'))::text, 'null') end, case when n.tag is distinct from o.tag then '"tag":' || coalesce(to_json(encode(sha256(o.tag), 'hex'))::text, 'null') end, case when n.ciphertext is distinct from o.ciphertext then '"ciphertext":' || coalesce(to_json(encode(sha256(o.ciphertext), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.sealed_at is distinct from o.sealed_at then '"sealed_at":' || coalesce(to_json(o.sealed_at)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.tier is distinct from o.tier then '"tier":' || coalesce(to_json(n.tier)::text, 'null') end, case when n.format_version is distinct from o.format_version then '"format_version":' || coalesce(to_json(n.format_version)::text, 'null') end, case when n.envelope_version is distinct from o.envelope_version then '"envelope_version":' || coalesce(to_json(n.envelope_version)::text, 'null') end, case when n.epoch_id is distinct from o.epoch_id then '"epoch_id":' || coalesce(to_json(n.epoch_id)::text, 'null') end, case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(n.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(n.salt), 'hex'))::text, 'null') end, case when n.wrap_nonce is distinct from o.wrap_nonce then '"wrap_nonce":' || coalesce(to_json(encode(sha256(n.wrap_nonce), 'hex'))::text, 'null') end, case when n.wrap_tag is distinct from o.wrap_tag then '"wrap_tag":' || coalesce(to_json(encode(sha256(n.wrap_tag), 'hex'))::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(n.wrapped_key), 'hex'))::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(encode(sha256(n.nonce), 'hex'))::text, 'null') end, case when n.tag is distinct from o.tag then '"tag":' || coalesce(to_json(encode(sha256(n.tag), 'hex'))::text, 'null') end, case when n.ciphertext is distinct from o.ciphertext then '"ciphertext":' || coalesce(to_json(encode(sha256(n.ciphertext), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.sealed_at is distinct from o.sealed_at then '"sealed_at":' || coalesce(to_json(n.sealed_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.key_id = o.key_id cross join lateral (select coalesce(n.key_id, o.key_id) as key_id) k
+            where n.key_id is distinct from o.key_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.address is distinct from o.address or n.tier is distinct from o.tier or n.format_version is distinct from o.format_version or n.envelope_version is distinct from o.envelope_version or n.epoch_id is distinct from o.epoch_id or n.master_version is distinct from o.master_version or n.salt is distinct from o.salt or n.wrap_nonce is distinct from o.wrap_nonce or n.wrap_tag is distinct from o.wrap_tag or n.wrapped_key is distinct from o.wrapped_key or n.nonce is distinct from o.nonce or n.tag is distinct from o.tag or n.ciphertext is distinct from o.ciphertext or n.created_at is distinct from o.created_at or n.sealed_at is distinct from o.sealed_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_key' else 'key' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.key_id::text as id, string_agg('{"table":"payment_key","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.key_id as key_id) k cross join lateral (select o.network as network, o.asset as asset, o.address as address, o.tier as tier, o.format_version as format_version, o.envelope_version as envelope_version, o.epoch_id as epoch_id, o.master_version as master_version, encode(sha256(o.salt), 'hex') as salt, encode(sha256(o.wrap_nonce), 'hex') as wrap_nonce, encode(sha256(o.wrap_tag), 'hex') as wrap_tag, encode(sha256(o.wrapped_key), 'hex') as wrapped_key, encode(sha256(o.nonce), 'hex') as nonce, encode(sha256(o.tag), 'hex') as tag, encode(sha256(o.ciphertext), 'hex') as ciphertext, o.created_at as created_at, o.sealed_at as sealed_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_payment_key() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_payment_key(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_payment_key() IS 'Notes every change to payment_key for the audit.';
+
+--
+-- Name: audit_payment_report(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_payment_report() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_report' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"payment_report","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.report_no::text as report_no) k cross join lateral (select n.source as source, n.report_id as report_id, n.network as network, n.asset as asset, n.tx_id as tx_id, n.output_index as output_index, n.seq as seq, n.state as state, n.address as address, n.amount::text as amount, n.block_height::text as block_height, n.block_hash as block_hash, n.first_seen_at as first_seen_at, n.order_id as order_id, n.received_at as received_at, n.is_assessed as is_assessed) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_report' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"payment_report","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(o.source)::text, 'null') end, case when n.report_id is distinct from o.report_id then '"report_id":' || coalesce(to_json(o.report_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(o.output_index)::text, 'null') end, case when n.seq is distinct from o.seq then '"seq":' || coalesce(to_json(o.seq)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(o.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(o.block_hash)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.received_at is distinct from o.received_at then '"received_at":' || coalesce(to_json(o.received_at)::text, 'null') end, case when n.is_assessed is distinct from o.is_assessed then '"is_assessed":' || coalesce(to_json(o.is_assessed)::text, 'null') end) as before, concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(n.source)::text, 'null') end, case when n.report_id is distinct from o.report_id then '"report_id":' || coalesce(to_json(n.report_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(n.output_index)::text, 'null') end, case when n.seq is distinct from o.seq then '"seq":' || coalesce(to_json(n.seq)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(n.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(n.block_hash)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.received_at is distinct from o.received_at then '"received_at":' || coalesce(to_json(n.received_at)::text, 'null') end, case when n.is_assessed is distinct from o.is_assessed then '"is_assessed":' || coalesce(to_json(n.is_assessed)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.report_no = o.report_no cross join lateral (select coalesce(n.report_no, o.report_no)::text as report_no) k
+            where n.report_no is distinct from o.report_no or n.source is distinct from o.source or n.report_id is distinct from o.report_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.seq is distinct from o.seq or n.state is distinct from o.state or n.address is distinct from o.address or n.amount is distinct from o.amount or n.block_height is distinct from o.block_height or n.block_hash is distinct from o.block_hash or n.first_seen_at is distinct from o.first_seen_at or n.order_id is distinct from o.order_id or n.received_at is distinct from o.received_at or n.is_assessed is distinct from o.is_assessed
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_report' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"payment_report","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.report_no::text as report_no) k cross join lateral (select o.source as source, o.report_id as report_id, o.network as network, o.asset as asset, o.tx_id as tx_id, o.output_index as output_index, o.seq as seq, o.state as state, o.address as address, o.amount::text as amount, o.block_height::text as block_height, o.block_hash as block_hash, o.first_seen_at as first_seen_at, o.order_id as order_id, o.received_at as received_at, o.is_assessed as is_assessed) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_payment_report() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_payment_report(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_payment_report() IS 'Notes every change to payment_report for the audit.';
+
+--
+-- Name: audit_payment_transition(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_payment_transition() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_transition' else 'payment_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"payment_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.from_state as from_state, n.to_state as to_state) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_transition' else 'payment_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"payment_transition","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', null) as before, concat_ws(',', null) as after
+            from old_rows o full join new_rows n on n.from_state = o.from_state and n.to_state = o.to_state cross join lateral (select coalesce(n.from_state, o.from_state) as from_state, coalesce(n.to_state, o.to_state) as to_state) k
+            where n.from_state is distinct from o.from_state or n.to_state is distinct from o.to_state
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payment_transition' else 'payment_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"payment_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.from_state as from_state, o.to_state as to_state) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_payment_transition() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_payment_transition(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_payment_transition() IS 'Notes every change to payment_transition for the audit.';
+
+--
+-- Name: audit_product(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_product() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'product' else 'product' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.product_id::text as id, string_agg('{"table":"product","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.product_id as product_id) k cross join lateral (select n.name as name, n.unit_price::text as unit_price, n.currency as currency, n.is_active as is_active, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'product' else 'product' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"product","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.product_id::text, o.product_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(o.unit_price::text)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.is_active is distinct from o.is_active then '"is_active":' || coalesce(to_json(o.is_active)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(n.unit_price::text)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.is_active is distinct from o.is_active then '"is_active":' || coalesce(to_json(n.is_active)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.product_id = o.product_id cross join lateral (select coalesce(n.product_id, o.product_id) as product_id) k
+            where n.product_id is distinct from o.product_id or n.name is distinct from o.name or n.unit_price is distinct from o.unit_price or n.currency is distinct from o.currency or n.is_active is distinct from o.is_active or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'product' else 'product' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.product_id::text as id, string_agg('{"table":"product","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.product_id as product_id) k cross join lateral (select o.name as name, o.unit_price::text as unit_price, o.currency as currency, o.is_active as is_active, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_product() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_product(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_product() IS 'Notes every change to product for the audit.';
+
+--
+-- Name: audit_purge(timestamp with time zone); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_purge(p_before timestamp with time zone) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $_$
+declare
+  v_partition text;
+begin
+  if p_before > clock_timestamp() - interval '7 years' then
+    raise exception 'audit: entries are kept for seven years' using errcode = 'HF008';
+  end if;
+  for v_partition in
+    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'audit_entry'::regclass and c.relname ~ '^audit_entry_\d{4}_\d\d$'
+      and (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') at time zone 'utc' <= p_before
+    order by 1
+  loop
+    execute format('update orders r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''order'' and e.seq = 1 and r.order_id::text = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('update product r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''product'' and e.seq = 1 and r.product_id = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('update customer r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''customer'' and e.seq = 1 and r.user_id::text = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('update payment_key r set audit_seq = e.seq, audit_hash = e.hash from %I e
+      where e.kind = ''key'' and e.seq = 1 and r.key_id::text = e.aggregate_id and r.audit_seq is null', v_partition);
+    execute format('drop table %I', v_partition);
+    return next v_partition;
+  end loop;
+end
+$_$;
+
+ALTER FUNCTION holdfast.audit_purge(p_before timestamp with time zone) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_purge(p_before timestamp with time zone); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) IS 'Drops the months that ended before an instant at least seven years ago. Returns their partitions.';
+
+--
+-- Name: audit_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund_due() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_due' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"refund_due","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.asset as asset, n.amount::text as amount, n.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_due' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund_due","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
+            where n.order_id is distinct from o.order_id or n.asset is distinct from o.asset or n.amount is distinct from o.amount or n.updated_at is distinct from o.updated_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_due' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"refund_due","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.asset as asset, o.amount::text as amount, o.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund_due() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund_due(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund_due() IS 'Notes every change to refund_due for the audit.';
+
+--
+-- Name: audit_reservation(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_reservation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'reservation' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"reservation","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.order_id as order_id, n.product_id as product_id, n.hold_no as hold_no) k cross join lateral (select n.quantity::text as quantity, n.state as state, n.expires_at as expires_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'reservation' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"reservation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(o.quantity::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end) as before, concat_ws(',', case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(n.quantity::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.order_id = o.order_id and n.product_id = o.product_id and n.hold_no = o.hold_no cross join lateral (select coalesce(n.order_id, o.order_id) as order_id, coalesce(n.product_id, o.product_id) as product_id, coalesce(n.hold_no, o.hold_no) as hold_no) k
+            where n.order_id is distinct from o.order_id or n.product_id is distinct from o.product_id or n.hold_no is distinct from o.hold_no or n.quantity is distinct from o.quantity or n.state is distinct from o.state or n.expires_at is distinct from o.expires_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'reservation' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"reservation","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.order_id as order_id, o.product_id as product_id, o.hold_no as hold_no) k cross join lateral (select o.quantity::text as quantity, o.state as state, o.expires_at as expires_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_reservation() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_reservation(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_reservation() IS 'Notes every change to reservation for the audit.';
+
+--
 -- Name: audit_root(text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -584,6 +1506,61 @@ ALTER FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) OWNER T
 COMMENT ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) IS 'Makes the function that appends to the chains of one kind of aggregate.';
 
 --
+-- Name: audit_stock(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_stock() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'stock' else 'stock' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"stock","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.product_id as product_id) k cross join lateral (select n.on_hand::text as on_hand, n.reserved::text as reserved, n.version::text as version) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'stock' else 'stock' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"stock","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.on_hand is distinct from o.on_hand then '"on_hand":' || coalesce(to_json(o.on_hand::text)::text, 'null') end, case when n.reserved is distinct from o.reserved then '"reserved":' || coalesce(to_json(o.reserved::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end) as before, concat_ws(',', case when n.on_hand is distinct from o.on_hand then '"on_hand":' || coalesce(to_json(n.on_hand::text)::text, 'null') end, case when n.reserved is distinct from o.reserved then '"reserved":' || coalesce(to_json(n.reserved::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.product_id = o.product_id cross join lateral (select coalesce(n.product_id, o.product_id) as product_id) k
+            where n.product_id is distinct from o.product_id or n.on_hand is distinct from o.on_hand or n.reserved is distinct from o.reserved or n.version is distinct from o.version
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'stock' else 'stock' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"stock","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.product_id as product_id) k cross join lateral (select o.on_hand::text as on_hand, o.reserved::text as reserved, o.version::text as version) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_stock() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_stock(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_stock() IS 'Notes every change to stock for the audit.';
+
+--
 -- Name: audit_watch(text, text, text, text[], text[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -597,6 +1574,7 @@ declare
   v_columns text[];
   v_row text;
   v_key text;
+  v_either text; -- the key, of whichever row there is
   v_join text;
   v_changed text;
   v_differs text;
@@ -614,13 +1592,14 @@ begin
     where a.attrelid = p_table::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (p_ignored)
   )
   select array_agg(name::text order by attnum),
-    string_agg(format('%s as %s', value, name), ', ' order by attnum),
-    string_agg(format('%L || to_json(coalesce(n.%s, o.%2$s))', label, name), ' || '','' || ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', replace(value, '@.' || name, format('coalesce(n.%s, o.%1$s)', name)), name), ', ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where not is_key),
     string_agg(format('n.%s = o.%1$s', name), ' and ' order by attnum) filter (where is_key),
-    string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
-      ', ' order by attnum),
+    coalesce(string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
+      ', ' order by attnum) filter (where not is_key), 'null'),
     string_agg(format('n.%s is distinct from o.%1$s', name), ' or ' order by attnum)
-  into v_columns, v_row, v_key, v_join, v_changed, v_differs
+  into v_columns, v_key, v_either, v_row, v_join, v_changed, v_differs
   from watched;
 
   v_note := format($note$
@@ -638,25 +1617,28 @@ begin
       v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
     begin
       if tg_op = 'INSERT' then %s (
-          select %s as id, string_agg('{"table":"%s","op":"INSERT","new":' || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select %s) r group by 1
+          select %s as id, string_agg('{"table":"%s","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select %s) k cross join lateral (select %s) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then %2$s (
-          select coalesce(%3$s, %6$s) as id, string_agg('{"table":"%4$s","op":"UPDATE","key":{' || %8$s
-            || '},"old":{' || concat_ws(',', %10$s) || '},"new":{' || concat_ws(',', %11$s) || '}}', ',') as changes
-          from old_rows o full join new_rows n on %9$s
-          where %12$s group by 1
+          select d.id, string_agg('{"table":"%4$s","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(%3$s, %7$s) as id, row_to_json(k)::text as key, concat_ws(',', %12$s) as before, concat_ws(',', %13$s) as after
+            from old_rows o full join new_rows n on %11$s cross join lateral (select %10$s) k
+            where %14$s
+          ) d group by d.id
         ) c where c.changes is not null;
       else %2$s (
-          select %6$s as id, string_agg('{"table":"%4$s","op":"DELETE","old":' || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select %7$s) r group by 1
+          select %7$s as id, string_agg('{"table":"%4$s","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select %8$s) k cross join lateral (select %9$s) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
     end
     $capture$
-  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_row, '@', 'n'),
-    replace(v_id, '@', 'o'), replace(v_row, '@', 'o'), v_key, v_join, replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
+  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_key, '@', 'n'), replace(v_row, '@', 'n'),
+    replace(v_id, '@', 'o'), replace(v_key, '@', 'o'), replace(v_row, '@', 'o'), v_either, v_join,
+    replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
   execute format('comment on function %I is %L', 'audit_' || p_table, format('Notes every change to %s for the audit.', p_table));
   execute format('revoke execute on function %I from public', 'audit_' || p_table);
 
@@ -1048,6 +2030,8 @@ COMMENT ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p
 CREATE FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) RETURNS TABLE(order_id uuid, outcome text, wait_ms bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'holdfast', 'pg_catalog'
+    SET "holdfast.actor" TO '{"actor":"system:expiry","role":"system"}'
+    SET "holdfast.actors" TO ''
     AS $$
 declare
   v_locked uuid[];
@@ -1149,6 +2133,43 @@ $$;
 ALTER FUNCTION holdfast.guard_order_insert() OWNER TO holdfast_owner;
 
 --
+-- Name: guard_order_payment(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_order_payment() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if current_user <> 'app_worker' or not exists (
+    select from holdfast.payment_transition t where t.from_state = old.payment_state and t.to_state = new.payment_state) then
+    raise exception 'orders: payment does not go from % to %', old.payment_state, new.payment_state using errcode = 'HF004';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_order_payment() OWNER TO holdfast_owner;
+
+--
+-- Name: guard_order_status(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_order_status() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if current_user <> 'app_worker' or not exists (
+    select from holdfast.order_transition t where t.from_status = old.status and t.to_status = new.status
+      and t.role = holdfast.actor_of(new.order_id::text) ->> 'role') then
+    raise exception 'orders: % to % is not a legal move for this actor', old.status, new.status using errcode = 'HF002';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_order_status() OWNER TO holdfast_owner;
+
+--
 -- Name: guard_order_update(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1159,10 +2180,6 @@ begin
   if (new.order_id, new.user_id, new.currency, new.total, new.created_at)
      is distinct from (old.order_id, old.user_id, old.currency, old.total, old.created_at) then
     raise exception 'orders: id, customer, currency, total and creation time never change' using errcode = 'HF001';
-  end if;
-  if new.status <> old.status
-     and not exists (select from holdfast.order_transition t where t.from_status = old.status and t.to_status = new.status) then
-    raise exception 'orders: % to % is not a legal move', old.status, new.status using errcode = 'HF002';
   end if;
   -- The fence is not news to a reader: it moves neither version nor time.
   if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
@@ -2584,6 +3601,23 @@ ALTER TABLE holdfast.payment_report ALTER COLUMN report_no ADD GENERATED ALWAYS 
 );
 
 --
+-- Name: payment_transition; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payment_transition (
+    from_state text NOT NULL,
+    to_state text NOT NULL
+);
+
+ALTER TABLE holdfast.payment_transition OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payment_transition; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payment_transition IS 'Legal moves of payment_state; a test keeps it equal to PAYMENT_MOVES in src/domain/payment.ts.';
+
+--
 -- Name: product; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3099,6 +4133,13 @@ ALTER TABLE ONLY holdfast.payment_report
     ADD CONSTRAINT payment_report_seq_once UNIQUE (source, network, tx_id, output_index, seq);
 
 --
+-- Name: payment_transition payment_transition_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payment_transition
+    ADD CONSTRAINT payment_transition_pk PRIMARY KEY (from_state, to_state);
+
+--
 -- Name: product product_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3353,10 +4394,244 @@ CREATE TRIGGER audit_tile_grows BEFORE UPDATE ON holdfast.audit_tile FOR EACH RO
 CREATE TRIGGER audit_tile_stays BEFORE DELETE OR TRUNCATE ON holdfast.audit_tile FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_unsealing();
 
 --
+-- Name: currency currency_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER currency_audit_delete AFTER DELETE ON holdfast.currency REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_currency();
+
+--
+-- Name: currency currency_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER currency_audit_insert AFTER INSERT ON holdfast.currency REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_currency();
+
+--
+-- Name: currency currency_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER currency_audit_truncate BEFORE TRUNCATE ON holdfast.currency FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: currency currency_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER currency_audit_update AFTER UPDATE ON holdfast.currency REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_currency();
+
+--
+-- Name: customer customer_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_audit_delete AFTER DELETE ON holdfast.customer REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer();
+
+--
+-- Name: customer customer_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_audit_insert AFTER INSERT ON holdfast.customer REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer();
+
+--
+-- Name: customer customer_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_audit_truncate BEFORE TRUNCATE ON holdfast.customer FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: customer customer_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_audit_update AFTER UPDATE ON holdfast.customer REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer();
+
+--
+-- Name: customer_key customer_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_key_audit_delete AFTER DELETE ON holdfast.customer_key REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer_key();
+
+--
+-- Name: customer_key customer_key_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_key_audit_insert AFTER INSERT ON holdfast.customer_key REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer_key();
+
+--
+-- Name: customer_key customer_key_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_key_audit_truncate BEFORE TRUNCATE ON holdfast.customer_key FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: customer_key customer_key_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER customer_key_audit_update AFTER UPDATE ON holdfast.customer_key REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer_key();
+
+--
+-- Name: invoice invoice_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER invoice_audit_delete AFTER DELETE ON holdfast.invoice REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_invoice();
+
+--
+-- Name: invoice invoice_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER invoice_audit_insert AFTER INSERT ON holdfast.invoice REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_invoice();
+
+--
+-- Name: invoice invoice_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER invoice_audit_truncate BEFORE TRUNCATE ON holdfast.invoice FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: invoice invoice_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER invoice_audit_update AFTER UPDATE ON holdfast.invoice REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_invoice();
+
+--
+-- Name: key_epoch key_epoch_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER key_epoch_audit_delete AFTER DELETE ON holdfast.key_epoch REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_key_epoch();
+
+--
+-- Name: key_epoch key_epoch_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER key_epoch_audit_insert AFTER INSERT ON holdfast.key_epoch REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_key_epoch();
+
+--
+-- Name: key_epoch key_epoch_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER key_epoch_audit_truncate BEFORE TRUNCATE ON holdfast.key_epoch FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: key_epoch key_epoch_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER key_epoch_audit_update AFTER UPDATE ON holdfast.key_epoch REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_key_epoch();
+
+--
+-- Name: master_key master_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER master_key_audit_delete AFTER DELETE ON holdfast.master_key REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_master_key();
+
+--
+-- Name: master_key master_key_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER master_key_audit_insert AFTER INSERT ON holdfast.master_key REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_master_key();
+
+--
+-- Name: master_key master_key_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER master_key_audit_truncate BEFORE TRUNCATE ON holdfast.master_key FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: master_key master_key_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER master_key_audit_update AFTER UPDATE ON holdfast.master_key REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_master_key();
+
+--
+-- Name: order_line order_line_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_line_audit_delete AFTER DELETE ON holdfast.order_line REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_line();
+
+--
+-- Name: order_line order_line_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_line_audit_insert AFTER INSERT ON holdfast.order_line REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_line();
+
+--
+-- Name: order_line order_line_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_line_audit_truncate BEFORE TRUNCATE ON holdfast.order_line FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: order_line order_line_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_line_audit_update AFTER UPDATE ON holdfast.order_line REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_line();
+
+--
+-- Name: order_transition order_transition_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_transition_audit_delete AFTER DELETE ON holdfast.order_transition REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_transition();
+
+--
+-- Name: order_transition order_transition_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_transition_audit_insert AFTER INSERT ON holdfast.order_transition REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_transition();
+
+--
+-- Name: order_transition order_transition_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_transition_audit_truncate BEFORE TRUNCATE ON holdfast.order_transition FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: order_transition order_transition_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_transition_audit_update AFTER UPDATE ON holdfast.order_transition REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_transition();
+
+--
+-- Name: orders orders_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_audit_delete AFTER DELETE ON holdfast.orders REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_orders();
+
+--
+-- Name: orders orders_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_audit_insert AFTER INSERT ON holdfast.orders REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_orders();
+
+--
+-- Name: orders orders_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_audit_truncate BEFORE TRUNCATE ON holdfast.orders FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: orders orders_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_audit_update AFTER UPDATE ON holdfast.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_orders();
+
+--
 -- Name: orders orders_guard_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE TRIGGER orders_guard_insert BEFORE INSERT ON holdfast.orders FOR EACH ROW EXECUTE FUNCTION holdfast.guard_order_insert();
+
+--
+-- Name: orders orders_guard_payment; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_guard_payment BEFORE UPDATE ON holdfast.orders FOR EACH ROW WHEN ((new.payment_state <> old.payment_state)) EXECUTE FUNCTION holdfast.guard_order_payment();
+
+--
+-- Name: orders orders_guard_standstill; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_guard_standstill BEFORE UPDATE OF status ON holdfast.orders FOR EACH ROW WHEN ((new.status = old.status)) EXECUTE FUNCTION holdfast.guard_order_status();
+
+--
+-- Name: orders orders_guard_status; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_guard_status BEFORE UPDATE ON holdfast.orders FOR EACH ROW WHEN ((new.status <> old.status)) EXECUTE FUNCTION holdfast.guard_order_status();
 
 --
 -- Name: orders orders_guard_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -3377,16 +4652,208 @@ CREATE TRIGGER orders_note_insert AFTER INSERT ON holdfast.orders REFERENCING NE
 CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders REFERENCING OLD TABLE AS old_order NEW TABLE AS new_order FOR EACH STATEMENT EXECUTE FUNCTION holdfast.note_status_change();
 
 --
+-- Name: payment payment_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_audit_delete AFTER DELETE ON holdfast.payment REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment();
+
+--
+-- Name: payment payment_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_audit_insert AFTER INSERT ON holdfast.payment REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment();
+
+--
+-- Name: payment payment_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_audit_truncate BEFORE TRUNCATE ON holdfast.payment FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: payment payment_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_audit_update AFTER UPDATE ON holdfast.payment REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment();
+
+--
+-- Name: payment_key payment_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_key_audit_delete AFTER DELETE ON holdfast.payment_key REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_key();
+
+--
+-- Name: payment_key payment_key_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_key_audit_insert AFTER INSERT ON holdfast.payment_key REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_key();
+
+--
+-- Name: payment_key payment_key_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_key_audit_truncate BEFORE TRUNCATE ON holdfast.payment_key FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: payment_key payment_key_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_key_audit_update AFTER UPDATE ON holdfast.payment_key REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_key();
+
+--
+-- Name: payment_report payment_report_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_report_audit_delete AFTER DELETE ON holdfast.payment_report REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_report();
+
+--
+-- Name: payment_report payment_report_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_report_audit_insert AFTER INSERT ON holdfast.payment_report REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_report();
+
+--
+-- Name: payment_report payment_report_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_report_audit_truncate BEFORE TRUNCATE ON holdfast.payment_report FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: payment_report payment_report_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_report_audit_update AFTER UPDATE ON holdfast.payment_report REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_report();
+
+--
+-- Name: payment_transition payment_transition_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_transition_audit_delete AFTER DELETE ON holdfast.payment_transition REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_transition();
+
+--
+-- Name: payment_transition payment_transition_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_transition_audit_insert AFTER INSERT ON holdfast.payment_transition REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_transition();
+
+--
+-- Name: payment_transition payment_transition_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_transition_audit_truncate BEFORE TRUNCATE ON holdfast.payment_transition FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: payment_transition payment_transition_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_transition_audit_update AFTER UPDATE ON holdfast.payment_transition REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_transition();
+
+--
 -- Name: payment payment_version; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE TRIGGER payment_version BEFORE UPDATE ON holdfast.payment FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
 
 --
+-- Name: product product_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER product_audit_delete AFTER DELETE ON holdfast.product REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_product();
+
+--
+-- Name: product product_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER product_audit_insert AFTER INSERT ON holdfast.product REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_product();
+
+--
+-- Name: product product_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER product_audit_truncate BEFORE TRUNCATE ON holdfast.product FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: product product_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER product_audit_update AFTER UPDATE ON holdfast.product REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_product();
+
+--
 -- Name: product product_version; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
+CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW WHEN ((NOT ((new.audit_seq IS DISTINCT FROM old.audit_seq) OR (new.audit_hash IS DISTINCT FROM old.audit_hash)))) EXECUTE FUNCTION holdfast.move_version();
+
+--
+-- Name: refund_due refund_due_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_audit_delete AFTER DELETE ON holdfast.refund_due REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_due();
+
+--
+-- Name: refund_due refund_due_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_audit_insert AFTER INSERT ON holdfast.refund_due REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_due();
+
+--
+-- Name: refund_due refund_due_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_audit_truncate BEFORE TRUNCATE ON holdfast.refund_due FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund_due refund_due_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_audit_update AFTER UPDATE ON holdfast.refund_due REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_due();
+
+--
+-- Name: reservation reservation_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER reservation_audit_delete AFTER DELETE ON holdfast.reservation REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_reservation();
+
+--
+-- Name: reservation reservation_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER reservation_audit_insert AFTER INSERT ON holdfast.reservation REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_reservation();
+
+--
+-- Name: reservation reservation_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER reservation_audit_truncate BEFORE TRUNCATE ON holdfast.reservation FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: reservation reservation_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER reservation_audit_update AFTER UPDATE ON holdfast.reservation REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_reservation();
+
+--
+-- Name: stock stock_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER stock_audit_delete AFTER DELETE ON holdfast.stock REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_stock();
+
+--
+-- Name: stock stock_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER stock_audit_insert AFTER INSERT ON holdfast.stock REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_stock();
+
+--
+-- Name: stock stock_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER stock_audit_truncate BEFORE TRUNCATE ON holdfast.stock FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: stock stock_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER stock_audit_update AFTER UPDATE ON holdfast.stock REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_stock();
 
 --
 -- Name: stock_movement stock_movement_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -3700,10 +5167,40 @@ REVOKE ALL ON FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_dra
 REVOKE ALL ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_currency(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_currency() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_customer(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_customer() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_customer_key(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_customer_key() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_flush(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_flush() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_invoice(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_invoice() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_key_epoch(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_key_epoch() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3719,10 +5216,89 @@ REVOKE ALL ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months inte
 GRANT ALL ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) TO audit_sealer;
 
 --
+-- Name: FUNCTION audit_master_key(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_master_key() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_order_line(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_order_line() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_order_transition(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_order_transition() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_orders(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_orders() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_payment(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_payment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_payment_key(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_payment_key() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_payment_report(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_payment_report() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_payment_transition(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_payment_transition() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_product(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_product() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_purge(p_before timestamp with time zone); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) TO audit_sealer;
+
+--
+-- Name: FUNCTION audit_refund_due(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund_due() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_reservation(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_reservation() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_root(p_table text, p_kind text, p_id text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_stock(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_stock() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -3811,6 +5387,18 @@ REVOKE ALL ON FUNCTION holdfast.guard_address_lease() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.guard_order_insert() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_order_payment(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_order_payment() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_order_status(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_order_status() FROM PUBLIC;
 
 --
 -- Name: FUNCTION guard_order_update(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -4118,9 +5706,15 @@ GRANT SELECT ON TABLE holdfast.currency TO watcher;
 -- Name: TABLE customer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.customer TO app_api;
+GRANT SELECT ON TABLE holdfast.customer TO app_api;
 GRANT SELECT ON TABLE holdfast.customer TO app_worker;
 GRANT SELECT ON TABLE holdfast.customer TO auditor;
+
+--
+-- Name: COLUMN customer.user_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(user_id) ON TABLE holdfast.customer TO app_api;
 
 --
 -- Name: TABLE customer_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -4469,13 +6063,32 @@ GRANT UPDATE(is_in_time) ON TABLE holdfast.payment TO app_worker;
 -- Name: TABLE payment_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.payment_key TO app_keys;
+GRANT SELECT ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.key_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
+GRANT INSERT(key_id) ON TABLE holdfast.payment_key TO app_keys;
 GRANT SELECT(key_id) ON TABLE holdfast.payment_key TO auditor;
+
+--
+-- Name: COLUMN payment_key.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.asset; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(asset) ON TABLE holdfast.payment_key TO app_keys;
+
+--
+-- Name: COLUMN payment_key.address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(address) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.tier; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -4484,64 +6097,70 @@ GRANT SELECT(key_id) ON TABLE holdfast.payment_key TO auditor;
 GRANT UPDATE(tier) ON TABLE holdfast.payment_key TO app_keys;
 
 --
+-- Name: COLUMN payment_key.format_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(format_version) ON TABLE holdfast.payment_key TO app_keys;
+
+--
 -- Name: COLUMN payment_key.envelope_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(envelope_version) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(envelope_version),UPDATE(envelope_version) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.epoch_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(epoch_id) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(epoch_id),UPDATE(epoch_id) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.master_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(master_version) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(master_version),UPDATE(master_version) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.salt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(salt) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(salt),UPDATE(salt) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.wrap_nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(wrap_nonce) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(wrap_nonce),UPDATE(wrap_nonce) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.wrap_tag; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(wrap_tag) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(wrap_tag),UPDATE(wrap_tag) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.wrapped_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(wrapped_key) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(wrapped_key),UPDATE(wrapped_key) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(nonce) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(nonce),UPDATE(nonce) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.tag; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(tag) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(tag),UPDATE(tag) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.ciphertext; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(ciphertext) ON TABLE holdfast.payment_key TO app_keys;
+GRANT INSERT(ciphertext),UPDATE(ciphertext) ON TABLE holdfast.payment_key TO app_keys;
 
 --
 -- Name: COLUMN payment_key.sealed_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -4562,36 +6181,49 @@ GRANT SELECT(audit_seq) ON TABLE holdfast.payment_key TO auditor;
 GRANT SELECT(audit_hash) ON TABLE holdfast.payment_key TO auditor;
 
 --
+-- Name: TABLE payment_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.payment_transition TO app_worker;
+GRANT SELECT ON TABLE holdfast.payment_transition TO auditor;
+
+--
 -- Name: TABLE product; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.product TO app_api;
+GRANT SELECT ON TABLE holdfast.product TO app_api;
 GRANT SELECT ON TABLE holdfast.product TO app_worker;
 GRANT SELECT ON TABLE holdfast.product TO auditor;
+
+--
+-- Name: COLUMN product.product_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(product_id) ON TABLE holdfast.product TO app_api;
 
 --
 -- Name: COLUMN product.name; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(name) ON TABLE holdfast.product TO app_api;
+GRANT INSERT(name),UPDATE(name) ON TABLE holdfast.product TO app_api;
 
 --
 -- Name: COLUMN product.unit_price; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(unit_price) ON TABLE holdfast.product TO app_api;
+GRANT INSERT(unit_price),UPDATE(unit_price) ON TABLE holdfast.product TO app_api;
 
 --
 -- Name: COLUMN product.currency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(currency) ON TABLE holdfast.product TO app_api;
+GRANT INSERT(currency),UPDATE(currency) ON TABLE holdfast.product TO app_api;
 
 --
 -- Name: COLUMN product.is_active; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(is_active) ON TABLE holdfast.product TO app_api;
+GRANT INSERT(is_active),UPDATE(is_active) ON TABLE holdfast.product TO app_api;
 
 --
 -- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner

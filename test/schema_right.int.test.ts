@@ -21,11 +21,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       expirable idempotency invoice notification
       order_line order_transition order_wake orders payment payment_report product refund_due reservation schema_version
       stock stock_movement workflow_start`,
-    insert: `customer customer_key idempotency invoice order_line order_wake payment_report product
-      reservation stock stock_movement workflow_start`,
+    insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
+      workflow_start`,
     delete: 'idempotency',
     columns: {
+      'insert customer': 'user_id',
       'insert orders': 'order_id user_id currency total address_sealed',
+      'insert product': 'product_id name unit_price currency is_active',
       'update address_pool': 'leased_by leased_at',
       'update idempotency': 'response order_id',
       'update notification': 'attempts next_at dead_reason dead_at',
@@ -36,12 +38,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
       'update workflow_start': 'urgency',
     },
-    execute: 'accept_orders decide_in_order expire_orders order_answers quote_due want_wake',
+    execute:
+      'accept_orders decide_in_order expire_orders order_answers order_state present_outputs quote_due record_report want_wake',
   },
   app_worker: {
     select: `chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
-      notification notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
-      reservation schema_version stock stock_movement workflow_start`,
+      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
+      refund_due reservation schema_version stock stock_movement workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
@@ -56,12 +59,16 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update reservation': 'state',
       'update stock': 'on_hand reserved version',
     },
-    execute: 'end_orders expire_orders forget_answers quote_due want_wake',
+    execute:
+      'actor_of begin_assessment command_order consume_stock credit_payments end_assessment end_orders enter_step ' +
+      'expire_orders forget_answers order_state present_outputs quote_due step_order take_stock want_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
-    insert: 'address_pool key_epoch master_key payment_key',
+    insert: 'address_pool key_epoch master_key',
     columns: {
+      'insert payment_key': `key_id network asset address format_version envelope_version epoch_id master_version salt
+        wrap_nonce wrap_tag wrapped_key nonce tag ciphertext`,
       'update key_epoch': 'key_count last_used_at',
       'update key_retire': 'attempts next_at done_at',
       'update payment_key': `tier envelope_version epoch_id master_version salt wrap_nonce wrap_tag wrapped_key nonce tag
@@ -81,16 +88,17 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   audit_sealer: {
-    select: 'audit_checkpoint audit_tile duty schema_version',
+    select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',
     insert: 'audit_checkpoint audit_tile',
     update: 'duty',
     columns: { 'update audit_tile': 'hashes' },
+    execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `address_pool audit_checkpoint audit_tile chain_output chain_report chain_status consistency_run
+    select: `address_pool audit_checkpoint audit_entry audit_scope audit_tile chain_output chain_report chain_status consistency_run
       currency customer duty expirable idempotency inconsistency invoice key_retire notification
-      notification_channel order_line order_transition order_wake orders payment payment_report product refund_due
-      reservation schema_version stock stock_movement workflow_start`,
+      notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
+      product refund_due reservation schema_version stock stock_movement workflow_start`,
     columns: { 'select payment_key': 'key_id audit_seq audit_hash' },
     execute: 'quote_due',
   },

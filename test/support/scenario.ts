@@ -316,5 +316,6 @@ export async function pictureOf(test: TestDatabase): Promise<unknown> {
     ({ name }) =>
       `select '${name}' as name, count(*) as rows, sum(hashtextextended(t::text, 0)::numeric) as content from ${name} t`,
   )
-  return test.query(parts.join(' union all '))
+  // The server may read the tables side by side and answer in any order.
+  return test.query(`${parts.join(' union all ')} order by name`)
 }
