@@ -51,8 +51,8 @@ export async function createTestSealer(test: TestDatabase): Promise<TestSealer> 
   const settle = async (): Promise<void> =>
     void (await until(async () => {
       const [row] = await test.query<{ isOver: boolean }>(
-        `select coalesce(max(txid) < pg_snapshot_xmin(now), true) as "isOver" from audit_entry, pg_current_snapshot() as now
-         where txid < pg_snapshot_xmax(now)`,
+        `select not exists (select from audit_entry, pg_current_snapshot() as now
+           where txid >= pg_snapshot_xmin(now) and txid < pg_snapshot_xmax(now)) as "isOver"`,
       )
       return row?.isOver === true
     }))
