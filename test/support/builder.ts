@@ -21,7 +21,10 @@ export const buildProduct = (overrides: Partial<TestProduct> = {}): TestProduct 
 })
 
 /** Stores a product and counts its stock in, ledger included. */
-export async function putProduct(database: TestDatabase, overrides: Partial<TestProduct> = {}): Promise<TestProduct> {
+export async function putProduct(
+  database: Pick<TestDatabase, 'query'>,
+  overrides: Partial<TestProduct> = {},
+): Promise<TestProduct> {
   const product = buildProduct(overrides)
   const { productId, name, unitPrice, currency, onHand } = product
   await database.query(
@@ -77,7 +80,7 @@ export const buildAttempt = (overrides: Partial<Attempt> = {}): Attempt => ({
 })
 
 /** Stores an order by the shop's own statement. @throws when it is refused */
-export async function putOrder(database: TestDatabase, overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
+export async function putOrder(database: Pick<TestDatabase, 'query'>, overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
   const acceptor = createAcceptor({
     database: { run: ({ text }, values) => database.query(text, values) as never },
     giveBack: () => undefined,

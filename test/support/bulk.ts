@@ -4,7 +4,12 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 
-export type BulkSize = { products: number; orders: number }
+export type BulkSize = {
+  products: number
+  orders: number
+  /** Reservations of each order; one unless given. */
+  holdsPerOrder?: number
+}
 
 /** Orders come half a minute apart; the newest wait for payment, those before them for shipping. */
 const OPEN_SHARE = 100
@@ -36,7 +41,7 @@ const ADDRESS = `'0x' || md5('address ' || n) || substr(md5(n::text), 1, 8)`
 const TX_ID = `'0x' || md5('tx ' || n) || md5(n::text)`
 
 /** What each table gets, in two lanes that do not need each other. `orders` and `products` are the sizes. */
-const LANES = ({ products, orders }: BulkSize): readonly (readonly string[])[] => {
+const LANES = ({ products, orders, holdsPerOrder = 1 }: BulkSize): readonly (readonly string[])[] => {
   const open = Math.ceil(orders / OPEN_SHARE)
   const keys = Math.ceil(orders / KEY_SHARE)
   const backlog = Math.min(BACKLOG, open)
@@ -58,8 +63,8 @@ const LANES = ({ products, orders }: BulkSize): readonly (readonly string[])[] =
       `insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
        select ${ORDER_ID}, 'ethereum', 'ETH', ${ADDRESS}, 6250000000000000, 2000, ${created} + interval '1 hour', '1 minute', '1 hour', ${created}
        from ${each(orders)}`,
-      `insert into idempotency (actor, method, key, request_hash, order_id)
-       select 'user:' || ceil(n / ${ORDERS_PER_CUSTOMER}.0), 'CreateOrder', md5('key ' || n)::uuid, decode(repeat('00', 32), 'hex'), ${ORDER_ID}
+      `insert into idempotency (actor, method, key, request_hash, order_id, created_at)
+       select 'user:' || ceil(n / ${ORDERS_PER_CUSTOMER}.0), 'CreateOrder', md5('key ' || n)::uuid, decode(repeat('00', 32), 'hex'), ${ORDER_ID}, ${created}
        from ${each(orders)}`,
       `insert into payment_report (source, report_id, network, asset, tx_id, output_index, seq, state, address, amount,
          block_height, block_hash, first_seen_at, order_id, received_at, is_assessed)
@@ -76,11 +81,11 @@ const LANES = ({ products, orders }: BulkSize): readonly (readonly string[])[] =
       `insert into stock (product_id, on_hand, reserved) select 'sku-' || n, 1000000, 1000 from ${each(products)}`,
       `insert into order_line (order_id, line_no, product_id, product_version, name, quantity, unit_price)
        select ${ORDER_ID}, 1, ${product}, 1, 'Product', 1, 12.50 from ${each(orders)}`,
-      `insert into reservation (order_id, product_id, quantity, state, expires_at)
-       select ${ORDER_ID}, ${product}, 1,
+      `insert into reservation (order_id, product_id, hold_no, quantity, state, expires_at)
+       select ${ORDER_ID}, ${product}, hold_no, 1,
          case status when 'pending' then 'held' when 'processing' then 'committed' when 'cancelled' then 'expired' else 'consumed' end,
          ${created} + interval '1 hour'
-       from ${each(orders)}, lateral (select ${status}) s (status)`,
+       from ${each(orders)}, generate_series(1, ${holdsPerOrder}) hold_no, lateral (select ${status}) s (status)`,
       `insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor, created_at)
        select ${product}, ${ORDER_ID}, 1, 'reserve', 0, 1, 'system', ${created} from ${each(orders)}`,
       `insert into notification (order_id, order_version, channel, status, payment_state, next_at, delivered_at, changed_at, created_at)

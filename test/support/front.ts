@@ -60,7 +60,10 @@ export type TestFront = {
 export type TestFrontOptions = { engine?: Client; windowMs?: number; deps?: Partial<FrontDeps> }
 
 /** A shop in EUR that takes ETH at 2,000.00 within an hour. Addresses come from the pool: see putAddresses. */
-export async function createTestFront(test: TestDatabase, options: TestFrontOptions = {}): Promise<TestFront> {
+export async function createTestFront(
+  test: Pick<TestDatabase, 'urlOf'>,
+  options: TestFrontOptions = {},
+): Promise<TestFront> {
   const lines: string[] = []
   const destination = new Writable({
     write: (chunk: Buffer, _encoding, done) => (lines.push(chunk.toString()), done()),

@@ -1,0 +1,54 @@
+// gRPC load by ghz, a program of its own: what it costs is not taken for the server's.
+
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { programAt } from './program.ts'
+import { percentile } from './statistics.ts'
+
+const run = promisify(execFile)
+
+const PROTOSET = fileURLToPath(new URL('../proto/holdfast.binpb', import.meta.url))
+const MAX_CONNECTIONS = 4
+const MAX_OUTPUT_BYTES = 512 * 1024 * 1024
+
+export type Calls = {
+  address: string
+  token: string
+  /** `package.Service.Method` */
+  method: string
+  /** The request as JSON, which ghz fills anew for each call where it has templates. */
+  data: string
+  inFlight: number
+  seconds: number
+}
+export type Called = { rate: number; latencyMs: (share: number) => number; errors: number; messages: string[] }
+
+/** What of ghz's report is read. Latencies are in nanoseconds. */
+type Report = {
+  count: number
+  rps: number
+  statusCodeDistribution: Record<string, number>
+  errorDistribution: Record<string, number> | null
+  details: { latency: number }[]
+}
+
+export async function callFor({ address, token, method, data, inFlight, seconds }: Calls): Promise<Called> {
+  const args = [
+    ...['--insecure', '--protoset', PROTOSET, '--call', method],
+    ...['--metadata', JSON.stringify({ authorization: `Bearer ${token}` }), '--data', data],
+    ...['--concurrency', String(inFlight), '--connections', String(Math.min(inFlight, MAX_CONNECTIONS))],
+    // Calls under way when the time is over are waited for: cut off, they would count as errors.
+    ...['--duration', `${seconds}s`, '--duration-stop', 'wait', '--format', 'json'],
+    address,
+  ]
+  const { stdout } = await run(programAt('HOLDFAST_GHZ'), args, { maxBuffer: MAX_OUTPUT_BYTES })
+  const report = JSON.parse(stdout) as Report
+  const latencies = report.details.map(({ latency }) => latency / 1e6)
+  return {
+    rate: report.rps,
+    latencyMs: (share) => percentile(latencies, share),
+    errors: report.count - (report.statusCodeDistribution['OK'] ?? 0),
+    messages: Object.keys(report.errorDistribution ?? {}),
+  }
+}

@@ -1,0 +1,95 @@
+// What stock can take: one product that everybody wants, how many there are in a very large shop, and what the whole
+// audit costs. Ours against itself without one of its parts, and against the engine that could never keep up.
+
+import { figureOf, type Benchmark, type Round, type System } from './benchmark.ts'
+import { acceptRateOf, createAccept, ENTRIES } from './order_flow/accept.ts'
+import { createBare } from './order_flow/bare.ts'
+import { openScene } from './order_flow/scene.ts'
+import type { BenchDatabase } from './servers.ts'
+import { createFront } from './stock/front.ts'
+import { createHot } from './stock/hot.ts'
+import { AVAILABILITY_LARGE, AVAILABILITY_SMALL, createLook, NOTHING, openShops } from './stock/look.ts'
+
+const RATE = 'orders/s'
+const CALLS = 'calls/s'
+const P95 = 'look ms, p95'
+
+const rateOf = (round: Round, system: string): number => figureOf(round, system, RATE)
+/** How many times as fast the first is answered as the second. */
+const quicker = (first: string, second: string) => (round: Round) =>
+  figureOf(round, second, P95) / figureOf(round, first, P95)
+
+const UNAUDITED = 'accept, no audit'
+
+export const stock: Benchmark = {
+  name: 'stock',
+  question: 'What can one hot product, a very large catalogue and a whole audit do to the way in?',
+  headline: CALLS,
+  ratios: {
+    'in process, combined / one by one': (round) =>
+      rateOf(round, 'in process, combined') / rateOf(round, 'in process, one by one'),
+    'CreateOrder, combined / one by one': (round) =>
+      rateOf(round, 'CreateOrder, combined') / rateOf(round, 'CreateOrder, one by one'),
+    'no-op p95 / availability p95': quicker(AVAILABILITY_SMALL.name, NOTHING.name),
+    'small shop p95 / large shop p95': quicker(AVAILABILITY_LARGE.name, AVAILABILITY_SMALL.name),
+    'audit entries / order': (round) => figureOf(round, 'accept', ENTRIES),
+    'audited / unaudited': (round) => acceptRateOf(round) / acceptRateOf(round, UNAUDITED),
+    'accept / bare': (round) => acceptRateOf(round) / rateOf(round, 'bare'),
+  },
+  goals: {
+    'hot product in process': { ratio: 'in process, combined / one by one', atLeast: 10 },
+    'hot product through gRPC': { ratio: 'CreateOrder, combined / one by one', atLeast: 2.5 },
+    'availability at most twice a no-op': { ratio: 'no-op p95 / availability p95', atLeast: 1 / 2 },
+    'a million products at most 1.2 of a thousand': { ratio: 'small shop p95 / large shop p95', atLeast: 1 / 1.2 },
+    'the audit is whole': { ratio: 'audit entries / order', atLeast: 1 },
+    'the audit costs a fifth at most': { ratio: 'audited / unaudited', atLeast: 0.8 },
+    'accepts / drain': { ratio: 'accept / bare', atLeast: 15 },
+  },
+  async open(options) {
+    const scene = await openScene(options)
+    try {
+      const { small, large } = await openShops(scene)
+      const unaudited = {
+        name: UNAUDITED,
+        about: 'The same on a database whose audit triggers were dropped.',
+        prepare: dropAudit,
+      }
+      const systems = [
+        createHot(scene, 'combined'),
+        createHot(scene, 'one by one'),
+        createFront(scene, 'combined'),
+        createFront(scene, 'one by one'),
+        createLook(scene, small, NOTHING),
+        createLook(scene, small, AVAILABILITY_SMALL),
+        createLook(scene, large, AVAILABILITY_LARGE),
+        createAccept(scene),
+        createAccept(scene, unaudited),
+        await createBare(scene),
+      ]
+      return { systems: systems.map(withCalls), facts: scene.facts, close: scene.close }
+    } catch (error) {
+      await scene.close()
+      throw error
+    }
+  },
+}
+
+/** One headline for orders and for looks. */
+const withCalls = (system: System): System => ({
+  ...system,
+  measure: async () => {
+    const { figures, ...rest } = await system.measure()
+    return { figures: { [CALLS]: figures[CALLS] ?? figures[RATE] ?? Number.NaN, ...figures }, ...rest }
+  },
+})
+
+/** @throws {Error} when there is none: the ratio would compare a thing with itself */
+async function dropAudit(database: BenchDatabase): Promise<void> {
+  const triggers = await database.query<{ drop: string }>(
+    `select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass) as drop
+     from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+     where not t.tgisinternal and t.tgparentid = 0 and p.proname like 'audit%'`,
+  )
+  if (triggers.length === 0) throw new Error('there is no audit trigger to drop')
+  for (const { drop } of triggers) await database.query(drop)
+}

@@ -1,0 +1,81 @@
+// The same product through gRPC: two fronts of one making, in a process of their own, that differ in the acceptor alone.
+
+import { once } from 'node:events'
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { putAddresses } from '../../test/support/address.ts'
+import { putProduct } from '../../test/support/builder.ts'
+import type { Measurement, System } from '../benchmark.ts'
+import { callFor } from '../ghz.ts'
+import type { Scene } from '../order_flow/scene.ts'
+import { IN_FLIGHT, PLENTY, warmUpOf, type Combining } from './setting.ts'
+import { findOversold } from './truth.ts'
+
+/** More than this machine could use up: an order without an address would be an error. */
+const ADDRESSES_PER_S = 3_000
+const ADDRESS_BATCH = 1_000
+export const BUYER = 1
+
+export type FrontConfig = {
+  databaseUrl: string
+  combining: Combining
+  /** Reads answer at once, with nothing: what a call costs that does no work. */
+  isIdle?: boolean
+}
+export type FrontReady = { address: string; token: string }
+
+export function createFront({ servers, seconds, isSmoke }: Scene, combining: Combining): System {
+  const warmUpS = warmUpOf(isSmoke)
+  return {
+    name: `CreateOrder, ${combining}`,
+    about: `CreateOrder through gRPC, ${IN_FLIGHT} in flight on one product, ${combining}.`,
+    measure: async () => {
+      const database = await servers.createDatabase('bench_front')
+      const { productId, unitPrice } = await putProduct(database, { onHand: PLENTY })
+      const addresses = (warmUpS + seconds) * ADDRESSES_PER_S
+      for (let made = 0; made < addresses; made += ADDRESS_BATCH) await putAddresses(database, ADDRESS_BATCH)
+      const data = JSON.stringify({
+        idempotencyKey: '{{newUUID}}',
+        userId: String(BUYER),
+        lines: [{ productId, quantity: 1, expectedUnitPrice: unitPrice }],
+        asset: 'ETH',
+        shippingAddress: '1 Harbour Street, Sample Town',
+      })
+      const front = await startFront({ databaseUrl: database.urlOf('app_api'), combining })
+      try {
+        const calls = { ...front.ready, method: 'holdfast.v1.OrderService.CreateOrder', data, inFlight: IN_FLIGHT }
+        const warm = await callFor({ ...calls, seconds: warmUpS })
+        const called = await callFor({ ...calls, seconds })
+        const wrong = await findOversold(database)
+        return {
+          figures: {
+            'orders/s': called.rate,
+            'create ms, p50': called.latencyMs(0.5),
+            'create ms, p99': called.latencyMs(0.99),
+          },
+          errors: warm.errors + called.errors + wrong.length,
+          messages: [...wrong, ...warm.messages, ...called.messages],
+        } satisfies Measurement
+      } finally {
+        await front.stop()
+      }
+    },
+  }
+}
+
+export async function startFront(config: FrontConfig): Promise<{ ready: FrontReady; stop: () => Promise<void> }> {
+  const entry = fileURLToPath(new URL('front_process.ts', import.meta.url))
+  const child = spawn(process.execPath, [...process.execArgv, entry], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  // It ends when stdin does, that is with this process at the latest.
+  child.stdin.write(`${JSON.stringify(config)}\n`)
+  for await (const line of createInterface({ input: child.stdout })) {
+    const stop = async (): Promise<void> => {
+      child.stdin.end()
+      await exited
+    }
+    return { ready: JSON.parse(line) as FrontReady, stop }
+  }
+  throw new Error('the front ended before it was ready')
+}

@@ -1,0 +1,88 @@
+// How many there are, asked by a hundred clients: against a call that does nothing, and in a shop a thousand times as
+// large. Products are chosen anew for each call from the whole catalogue.
+
+import { loadBulk, type BulkSize } from '../../test/support/bulk.ts'
+import type { Measurement, System } from '../benchmark.ts'
+import { callFor } from '../ghz.ts'
+import type { Scene } from '../order_flow/scene.ts'
+import type { BenchDatabase } from '../servers.ts'
+import { startFront } from './front.ts'
+import { warmUpOf } from './setting.ts'
+
+const CLIENTS = 100
+/** In a smoke run the large shop is a small one. */
+const SMOKE_SHARE = 100
+
+const SMALL = 1_000
+const LARGE: Required<BulkSize> = { products: 1_000_000, orders: 1_000_000, holdsPerOrder: 10 }
+
+export const NOTHING = {
+  name: 'no-op',
+  about: `The same call from ${CLIENTS} clients, with its token, to a front that has nothing to ask for its answer.`,
+}
+export const AVAILABILITY_SMALL = {
+  name: 'availability, small',
+  about: `GetAvailability of a product of a thousand, from ${CLIENTS} clients.`,
+}
+export const AVAILABILITY_LARGE = {
+  name: 'availability, large',
+  about: `GetAvailability of a product of a million beside ten million reservations, from ${CLIENTS} clients.`,
+}
+
+export type Shop = { database: BenchDatabase; products: number }
+
+/** Two shops, made once for all rounds. */
+export async function openShops({ servers, isSmoke, log }: Scene): Promise<{ small: Shop; large: Shop }> {
+  const share = isSmoke ? SMOKE_SHARE : 1
+  const open = async (name: string, size: BulkSize): Promise<Shop> => {
+    log(`filling ${name}: ${size.products} products, ${size.orders * (size.holdsPerOrder ?? 1)} reservations`)
+    const database = await servers.createDatabase(name)
+    await loadBulk(database.url, size)
+    return { database, products: size.products }
+  }
+  return {
+    small: await open('bench_small', { products: SMALL, orders: SMALL }),
+    large: await open('bench_large', {
+      ...LARGE,
+      products: LARGE.products / share,
+      orders: LARGE.orders / share,
+    }),
+  }
+}
+
+export function createLook(
+  { seconds, isSmoke }: Scene,
+  { database, products }: Shop,
+  what: { name: string; about: string },
+): System {
+  return {
+    ...what,
+    measure: async () => {
+      const config = {
+        databaseUrl: database.urlOf('app_api'),
+        combining: 'combined',
+        isIdle: what === NOTHING,
+      } as const
+      const front = await startFront(config)
+      try {
+        const method = 'holdfast.v1.StockService.GetAvailability'
+        // ghz draws from a range without its end.
+        const data = JSON.stringify({ productIds: [`sku-{{randomInt 1 ${products + 1}}}`] })
+        const calls = { ...front.ready, method, data, inFlight: CLIENTS }
+        const warm = await callFor({ ...calls, seconds: warmUpOf(isSmoke) })
+        const called = await callFor({ ...calls, seconds })
+        return {
+          figures: {
+            'calls/s': called.rate,
+            'look ms, p50': called.latencyMs(0.5),
+            'look ms, p95': called.latencyMs(0.95),
+          },
+          errors: warm.errors + called.errors,
+          messages: [...warm.messages, ...called.messages],
+        } satisfies Measurement
+      } finally {
+        await front.stop()
+      }
+    },
+  }
+}
