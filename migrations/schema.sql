@@ -758,11 +758,17 @@ COMMENT ON FUNCTION holdfast.audit_key_epoch() IS 'Notes every change to key_epo
 --
 
 CREATE FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) RETURNS TABLE(seq bigint, hash bytea)
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     AS $$
-  select e.seq, e.hash from audit_entry e
-  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= coalesce(p_from - interval '1 day', '-infinity')
-  order by e.seq desc limit 1
+#variable_conflict use_column
+begin
+  return query select e.seq, e.hash from audit_entry e
+  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= p_from - interval '1 day' order by e.seq desc limit 1;
+  if not found then
+    return query select e.seq, e.hash from audit_entry e
+    where e.kind = p_kind and e.aggregate_id = p_aggregate_id order by e.seq desc limit 1;
+  end if;
+end
 $$;
 
 ALTER FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) OWNER TO holdfast_owner;

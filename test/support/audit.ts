@@ -1,0 +1,63 @@
+// What the audit says, read as src/db reads it, and held against the rows themselves.
+
+import { createHash } from 'node:crypto'
+import { expect } from '@jest/globals'
+import { findAuditEntries, type AuditEntryRow } from '../../src/db/audit.ts'
+import { parseBody, type AuditBody } from '../../src/domain/audit.ts'
+import type { TestDatabase } from './database.ts'
+
+type Reader = Pick<TestDatabase, 'query'>
+
+export const entriesOf = ({ query }: Reader, kind: string, id: string): Promise<AuditEntryRow[]> =>
+  findAuditEntries(
+    { run: ({ text }, values) => query(text, values) as never },
+    { kind, id },
+    { afterSeq: 0n, limit: 10_000 },
+  )
+
+/** Throws unless it is in canonical form. */
+export function bodyOf(entry: Pick<AuditEntryRow, 'body'> | undefined): AuditBody {
+  const body = parseBody(entry?.body ?? '')
+  if (body === undefined) throw new Error(`not in canonical form: ${entry?.body}`)
+  return body
+}
+
+export const lastOf = async (reader: Reader, kind: string, id: string): Promise<AuditBody> =>
+  bodyOf((await entriesOf(reader, kind, id)).at(-1))
+
+const KINDS = [
+  ['order', 'orders', 'order_id'],
+  ['product', 'product', 'product_id'],
+  ['customer', 'customer', 'user_id'],
+  ['key', 'payment_key', 'key_id'],
+] as const
+
+/** Walks every chain there is, from the first entry to the head on its row. */
+export async function expectWholeChains({ query }: Reader): Promise<void> {
+  for (const [kind, table, id] of KINDS) {
+    const entries = await query<AuditEntryRow>(
+      `select aggregate_id as "aggregateId", seq, prev_hash as "prevHash", body, hash from audit_entry
+       where kind = $1 order by aggregate_id, seq`,
+      [kind],
+    )
+    const heads = new Map<string, { seq: bigint; hash: Buffer }>()
+    for (const { aggregateId, seq, prevHash, body, hash } of entries) {
+      const before = heads.get(aggregateId ?? '')
+      expect([aggregateId, seq, prevHash]).toEqual([aggregateId, (before?.seq ?? 0n) + 1n, before?.hash ?? null])
+      const whole = Buffer.concat([prevHash ?? Buffer.alloc(0), Buffer.from(body)])
+      expect(createHash('sha256').update(whole).digest()).toEqual(hash)
+      const { kind: saidKind, id: saidId, seq: saidSeq } = bodyOf({ body })
+      expect([saidKind, saidId, saidSeq]).toEqual([kind, aggregateId, String(seq)])
+      heads.set(aggregateId ?? '', { seq: seq ?? 0n, hash })
+    }
+    const rows = await query<{ id: string; seq: bigint | null; hash: Buffer | null }>(
+      `select ${id}::text as id, audit_seq as seq, audit_hash as hash from ${table}`,
+    )
+    // The first entry's place and hash do not stand on the row: accepting an order writes it once.
+    for (const { id: aggregateId, seq, hash } of rows) {
+      const head = heads.get(aggregateId)
+      expect({ aggregateId, head: { seq: seq ?? 1n, hash: hash ?? head?.hash } }).toEqual({ aggregateId, head })
+    }
+    expect(heads.size).toBe(rows.length)
+  }
+}
