@@ -80,7 +80,10 @@ export const buildAttempt = (overrides: Partial<Attempt> = {}): Attempt => ({
 })
 
 /** Stores an order by the shop's own statement. @throws when it is refused */
-export async function putOrder(database: Pick<TestDatabase, 'query'>, overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
+export async function putOrder(
+  database: Pick<TestDatabase, 'query'>,
+  overrides: Partial<ProposedOrder> = {},
+): Promise<AcceptedOrder> {
   const acceptor = createAcceptor({
     database: { run: ({ text }, values) => database.query(text, values) as never },
     giveBack: () => undefined,
