@@ -11,7 +11,7 @@ import { hashOf } from '../domain/merkle.ts'
 import { grow, subtreeReader, tileMap } from '../domain/tile.ts'
 import { checkpointHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
 import { adoptRestored, SealRefused, sealTurn } from './seal.ts'
-import { readWitness } from './witness.ts'
+import { openWitness, readWitness } from './witness.ts'
 
 let test: TestDatabase
 let sealing: TestSealer
@@ -110,6 +110,18 @@ describe('a turn', () => {
 })
 
 describe('the file', () => {
+  it('is one for sealers that take turns', async () => {
+    const other = { ...sealing.deps, witness: await openWitness(sealing.file) }
+    for (let at = 0; at < 6; at += 1) {
+      await put(1)
+      await sealing.settle()
+      expect((await sealTurn(at % 2 === 0 ? sealing.deps : other))?.no).toBe(at + 1)
+    }
+    await other.witness.close()
+    expect((await inFile()).map(({ no }) => no)).toEqual([1, 2, 3, 4, 5, 6])
+    await expectClean({ entries: 6 })
+  })
+
   it('gets the line that a crash kept from it with the next turn', async () => {
     await put(1)
     await sealing.settle()
@@ -161,7 +173,6 @@ describe('sealing stops', () => {
       await put(1)
       await sealing.seal()
     }
-    await put(1)
     await forge(act)
     expect(await refusal(sealTurn(sealing.deps))).toBe(reason)
     expect(await inFile()).toHaveLength(2)

@@ -54,6 +54,8 @@ export type SealDeps = {
 
 /** Seals what can be sealed, in one checkpoint. @returns it, or undefined when there was nothing new. Throws SealRefused */
 export async function sealTurn(deps: SealDeps): Promise<Checkpoint | undefined> {
+  // The file first: whatever it has by then, the database had before.
+  await deps.witness.refresh()
   const last = (await findLastCheckpoint(deps.database)) ?? undefined
   await catchUp(deps, last)
   const base = last ?? NOTHING_SEALED
@@ -74,13 +76,15 @@ async function cutOf({ database }: SealDeps, base: Base, xmin: bigint): Promise<
 
 async function sealUpTo(deps: SealDeps, base: Base, bounds: Bounds, no: number): Promise<Checkpoint | undefined> {
   const { database, sealer, witness, now = Date.now } = deps
+  // Looked at on every turn, also when there is nothing to add.
+  const edge = await readEdge(database, base)
   const leaves = await listLeaves(database, rangeOf(bounds, base, undefined))
   const isAdopting = bounds.afterEntryId !== base.afterEntryId || no !== base.no + 1
   if (leaves.length === 0 && !isAdopting) return undefined
-  const { size, tiles, root } = await growTree(database, base, leaves.map(leafHash))
+  const { size, tiles } = grow(base.size, edge, leaves.map(leafHash), nodeHash)
   if (size === 0) throw new SealRefused('restored', 'there is nothing to seal yet')
   const checkpoint = sealer.seal({
-    ...{ no, continues: base.no, size, root, ...bounds },
+    ...{ no, continues: base.no, size, root: rootOf(new Map([...tileMap(edge), ...tileMap(tiles)]), size), ...bounds },
     lastEntryId: leaves.reduce((highest, { entryId }) => (entryId > highest ? entryId : highest), base.lastEntryId),
     at: new Date(now()).toISOString(),
     previous: checkpointHash(witness.last()),
@@ -91,22 +95,16 @@ async function sealUpTo(deps: SealDeps, base: Base, bounds: Bounds, no: number):
 }
 
 /** Throws SealRefused when the stored tree is not the one that was signed. */
-async function growTree(database: AuditDb, base: Base, leaves: readonly Uint8Array[]) {
-  const edge = await readEdge(database, base)
-  const { size, tiles } = grow(base.size, edge, leaves, nodeHash)
-  const all = new Map([...tileMap(edge), ...tileMap(tiles)])
-  return { size, tiles, root: rootOf(all, size) }
-}
-
 async function readEdge(database: AuditDb, base: Base): Promise<Tile[]> {
   if (base.size === 0) return []
   const ids = edgeOf(base.size)
   const stored = await readTiles(database, ids)
   const edge = ids.flatMap((id) => stored.get(tileKey(id)) ?? [])
   const isWhole = ids.every((id) => stored.get(tileKey(id))?.hashes.length === id.width)
-  if (!isWhole || rootOf(tileMap(edge), base.size) !== base.root)
-    throw new SealRefused('tree', `the stored tree is not the one of checkpoint ${base.no}`)
-  return edge
+  if (isWhole && rootOf(tileMap(edge), base.size) === base.root) return edge
+  // Race: another sealer, whose lease was ours until a moment ago, has grown the tree since.
+  if ((await findLastCheckpoint(database))?.no !== base.no) throw new Error('another sealer has gone on meanwhile')
+  throw new SealRefused('tree', `the stored tree is not the one of checkpoint ${base.no}`)
 }
 
 const rootOf = (tiles: ReadonlyMap<string, Tile>, size: number): string =>
@@ -148,6 +146,7 @@ const isSame = (one: Checkpoint, other: Checkpoint): boolean =>
  */
 export async function adoptRestored(deps: SealDeps, path: string): Promise<Checkpoint | undefined> {
   const { database, witness } = deps
+  await witness.refresh()
   const last = (await findLastCheckpoint(database)) ?? undefined
   const written = witness.last()
   const { xmin, xmax } = await readHorizon(database)

@@ -75,6 +75,8 @@ export async function* readWitness(path: string): AsyncGenerator<Checkpoint> {
 
 export type Witness = {
   last: () => Checkpoint | undefined
+  /** Looks at the file again, where another process has written to it since. */
+  refresh: () => Promise<void>
   /** Resolves once the line is on disk. */
   append: (checkpoint: Checkpoint) => Promise<void>
   close: () => Promise<void>
@@ -88,21 +90,25 @@ export async function openWitness(path: string): Promise<Witness> {
     const { last, end } = await tailOf(file, path)
     await file.truncate(end)
     await syncFolder(dirname(path))
-    return witnessOf(file, last)
+    return witnessOf(file, path, last, end)
   } catch (error) {
     await file.close()
     throw error
   }
 }
 
-function witnessOf(file: FileHandle, found: Checkpoint | undefined): Witness {
-  let last = found
+function witnessOf(file: FileHandle, path: string, found: Checkpoint | undefined, foundEnd: number): Witness {
+  let [last, end] = [found, foundEnd]
   return {
     last: () => last,
+    refresh: async () => {
+      if ((await file.stat()).size !== end) ({ last, end } = await tailOf(file, path))
+    },
     append: async (checkpoint) => {
+      const line = Buffer.from(`${formatCheckpoint(checkpoint)}\n`)
       const { size } = await file.stat()
       try {
-        await file.appendFile(`${formatCheckpoint(checkpoint)}\n`)
+        await file.appendFile(line)
         await file.sync()
       } catch (error) {
         // A full disk may have taken a part: the next line must not go on from there.
@@ -110,6 +116,7 @@ function witnessOf(file: FileHandle, found: Checkpoint | undefined): Witness {
         throw error
       }
       last = checkpoint
+      end = size + line.length
     },
     close: () => file.close(),
   }
