@@ -152,6 +152,8 @@ describe('what is kept', () => {
 
   test.each([
     `insert into audit_entry (at, txid, kind, actor, body, hash) values (now(), '1', 'order', 'user:1', '{}', sha256(''))`,
+    'drop table audit_entry_default',
+    'alter table audit_entry detach partition audit_entry_default',
     'delete from audit_pending',
     `update audit_pending set changes = ''`,
     'truncate audit_pending',

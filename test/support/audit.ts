@@ -2,18 +2,27 @@
 
 import { createHash } from 'node:crypto'
 import { expect } from '@jest/globals'
-import { findAuditEntries, type AuditEntryRow } from '../../src/db/audit.ts'
 import { parseBody, type AuditBody } from '../../src/domain/audit.ts'
 import type { TestDatabase } from './database.ts'
 
 type Reader = Pick<TestDatabase, 'query'>
 
+export type AuditEntryRow = {
+  aggregateId: string | null
+  seq: bigint | null
+  prevHash: Buffer | null
+  body: string
+  hash: Buffer
+}
+
+const COLUMNS = 'aggregate_id as "aggregateId", seq, prev_hash as "prevHash", body, hash'
+
+/** A chain, from its beginning. */
 export const entriesOf = ({ query }: Reader, kind: string, id: string): Promise<AuditEntryRow[]> =>
-  findAuditEntries(
-    { run: ({ text }, values) => query(text, values) as never },
-    { kind, id },
-    { afterSeq: 0n, limit: 10_000 },
-  )
+  query<AuditEntryRow>(`select ${COLUMNS} from audit_entry where kind = $1 and aggregate_id = $2 order by seq`, [
+    kind,
+    id,
+  ])
 
 /** Throws unless it is in canonical form. */
 export function bodyOf(entry: Pick<AuditEntryRow, 'body'> | undefined): AuditBody {
@@ -36,8 +45,7 @@ const KINDS = [
 export async function expectWholeChains({ query }: Reader): Promise<void> {
   for (const [kind, table, id] of KINDS) {
     const entries = await query<AuditEntryRow>(
-      `select aggregate_id as "aggregateId", seq, prev_hash as "prevHash", body, hash from audit_entry
-       where kind = $1 order by aggregate_id, seq`,
+      `select ${COLUMNS} from audit_entry where kind = $1 order by aggregate_id, seq`,
       [kind],
     )
     const heads = new Map<string, { seq: bigint; hash: Buffer }>()
