@@ -254,6 +254,24 @@ describe('after a restore', () => {
   })
 })
 
+describe('purged entries', () => {
+  const YEAR_MS = 366 * 86_400_000
+
+  it('are excused once their checkpoint is seven years old, and not before; what follows is proven as ever', async () => {
+    await put(3)
+    await sealing.seal()
+    await put(2)
+    await sealing.seal()
+    await forge('delete from audit_entry where entry_id <= 3')
+    const after = (years: number) => sealing.verify({ now: () => Date.now() + years * YEAR_MS })
+    expect(await after(7)).toMatchObject({ findings: [], purged: 3, entries: 2 })
+    const missing = [0, 1, 2].map((leaf) => ({ check: 'entry_missing', checkpoint: 1, leaf }))
+    expect((await after(6)).findings).toEqual(missing)
+    await put(1)
+    expect(await sealing.seal()).toBe(1)
+  })
+})
+
 it('a file that is not the sealer’s is found by its signatures', async () => {
   await put(1)
   await sealing.seal()
