@@ -165,6 +165,8 @@ async function alone<Row>(
   const client = await pool.connect()
   const running = watch.begin()
   running.at(query)
+  // A session that ends meanwhile says so here too, besides failing the statement: unheard, it would end the process.
+  client.on('error', ignore)
   try {
     const { rows } = await client.query({ ...query, values: [...values] })
     client.release()
@@ -174,8 +176,12 @@ async function alone<Row>(
     client.release(error as Error)
     running.end(sqlStateOf(error))
     throw error
+  } finally {
+    client.off('error', ignore)
   }
 }
+
+const ignore = (): void => undefined
 
 async function once<T>(pool: pg.Pool, watch: SlowWatch, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect()
