@@ -5564,6 +5564,7 @@ GRANT SELECT ON TABLE holdfast.audit_checkpoint TO app_api;
 GRANT SELECT ON TABLE holdfast.audit_entry TO auditor;
 GRANT SELECT ON TABLE holdfast.audit_entry TO audit_sealer;
 GRANT SELECT ON TABLE holdfast.audit_entry TO app_api;
+GRANT SELECT ON TABLE holdfast.audit_entry TO app_worker;
 
 --
 -- Name: TABLE audit_scope; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -42,7 +42,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'accept_orders decide_in_order expire_orders order_answers order_state present_outputs quote_due record_report want_wake',
   },
   app_worker: {
-    select: `chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
+    select: `audit_entry chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
       refund_due reservation schema_version stock stock_movement workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation

@@ -168,7 +168,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'another total': {
     to: fresh,
     sql: ({ orderId }) => `update orders set total = total + 1 where order_id = '${orderId}'`,
-    found: ['total_equals_lines', 'due_equals_total'],
+    found: ['total_equals_lines', 'due_equals_total', 'order_equals_audit'],
   },
   'another quantity': {
     to: fresh,
@@ -193,7 +193,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'an order shipped by nobody': {
     to: fresh,
     sql: ({ orderId }) => `update orders set status = 'shipped' where order_id = '${orderId}'`,
-    found: ['holds_follow_status', 'payment_state_follows', 'news_follows_status'],
+    found: ['holds_follow_status', 'payment_state_follows', 'news_follows_status', 'order_equals_audit'],
   },
   'a payment that is gone': {
     to: orderIn('processing'),
@@ -256,6 +256,17 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     sql: ({ orderId }) =>
       `update workflow_start set created_at = now() - interval '11 minutes' where order_id = '${orderId}'`,
     found: ['relay_passes_on'],
+  },
+  'a history whose end was cut off': {
+    to: orderIn('shipped'),
+    sql: ({ orderId }) => `delete from audit_entry where kind = 'order' and aggregate_id = '${orderId}'
+      and seq = (select max(seq) from audit_entry where kind = 'order' and aggregate_id = '${orderId}')`,
+    found: ['audit_ends_at_its_head', 'order_equals_audit'],
+  },
+  'a change that left no trace': {
+    to: orderIn('processing'),
+    sql: ({ orderId }) => `update orders set version = version + 1 where order_id = '${orderId}'`,
+    found: ['order_equals_audit'],
   },
   'a hold that nobody ends': {
     to: async () => {

@@ -36,6 +36,13 @@ const ANSWERS_KEPT = sql.fragment`interval '29 days'`
 /** An order with news that no assessment has seen: what its payments come to is not yet due. */
 const HAS_NEWS = sql.fragment`exists (select from payment_report n where n.order_id = o.order_id and not n.is_assessed)`
 
+/** History before this instant is purged, or older than the audit itself. */
+const OLDEST_ENTRY = sql.fragment`(select e.at from audit_entry e order by e.entry_id limit 1)`
+
+/** An order's entries; a day of slack for clocks, so that only the partitions are read that may hold them. */
+const ENTRIES = sql.fragment`audit_entry e where e.kind = 'order' and e.aggregate_id = o.order_id::text
+  and e.at >= o.created_at - interval '1 day'`
+
 /** What an order's outputs add up to. */
 const MONEY = sql.fragment`lateral (
   select coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
@@ -246,6 +253,37 @@ export const ORDER_INVARIANTS = {
       select o.order_id::text, 'log: nothing, now ' || o.status || ' at ' || o.version from orders o
       where ${ofOrder(range)} and exists (select from notification_channel c where c.channel = 'log' and c.is_enabled)
         and not exists (select from notification n where n.order_id = o.order_id and n.channel = 'log')`,
+  },
+  audit_ends_at_its_head: {
+    says: 'the newest entry of an order’s history is the one its row names',
+    find: (range) => ask`
+      select o.order_id::text as subject, 'row: entry ' || coalesce(o.audit_seq, 1) || ', history: ' || coalesce(l.seq::text, 'none') as detail
+      from orders o left join lateral (select e.seq, e.hash from ${ENTRIES} order by e.seq desc limit 1) l on true
+      where ${ofOrder(range)} and o.updated_at >= ${OLDEST_ENTRY}
+        and (l.seq is distinct from coalesce(o.audit_seq, 1) or l.hash <> o.audit_hash)`,
+  },
+  order_equals_audit: {
+    says: 'an order is what its history comes to, and its version the number of its changes',
+    find: (range) => ask`
+      with change as (
+        select o.order_id, e.seq, c.no, c.change -> 'new' as new, c.change ->> 'op' = 'INSERT' as is_birth
+        from orders o
+        cross join lateral (select e.seq, e.body::jsonb as body from ${ENTRIES}) e
+        cross join lateral jsonb_array_elements(e.body -> 'changes') with ordinality c (change, no)
+        where ${ofOrder(range)} and c.change ->> 'table' = 'orders'
+      ), fold as (
+        select order_id, count(*) filter (where new ? 'version') as changes,
+          (array_agg(new ->> 'status' order by seq desc, no desc) filter (where new ? 'status'))[1] as status,
+          (array_agg(new ->> 'payment_state' order by seq desc, no desc) filter (where new ? 'payment_state'))[1] as payment_state,
+          (array_agg(new ->> 'total' order by seq desc, no desc) filter (where new ? 'total'))[1] as total,
+          (array_agg((new ->> 'version')::bigint order by seq desc, no desc) filter (where new ? 'version'))[1] as version
+        from change group by order_id having bool_or(is_birth)
+      )
+      select o.order_id::text as subject, o.status || ', ' || o.payment_state || ' at ' || o.version || ', history: '
+        || f.status || ', ' || f.payment_state || ' at ' || f.version || ' after ' || f.changes as detail
+      from fold f join orders o on o.order_id = f.order_id
+      where (o.status, o.payment_state, o.total, o.version, o.version)
+        is distinct from (f.status, f.payment_state, f.total::numeric, f.version, f.changes)`,
   },
 } as const satisfies Readonly<Record<string, Invariant<IdRange>>>
 
