@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import pg from 'pg'
 import { putAddresses } from '../../test/support/address.ts'
 import { bodyOf, entriesOf, lastOf } from '../../test/support/audit.ts'
+import { buildLine } from '../../test/support/builder.ts'
 import { DATABASE_ROLES, type DatabaseRole } from '../../test/support/servers.ts'
 import { buildObservation, createTestShop, type TestShop } from '../../test/support/shop.ts'
 import type { Actor } from '../domain/audit.ts'
@@ -196,6 +197,28 @@ describe('what is kept', () => {
       { new: { unit_price: '1.00' } },
       { new: { unit_price: '2.00' } },
     ])
+  })
+
+  test('of two transactions that change an order at once, though neither locked it, is two links of its chain', async () => {
+    const lines = [await shop.product(), await shop.product()].map(({ productId }) => buildLine({ productId }))
+    const { orderId } = await shop.order({ lines })
+    const extend = statement(
+      'audit_guard_extend',
+      `update reservation set expires_at = expires_at + interval '1 s' where order_id = $1 and product_id = $2`,
+    )
+    const ROUNDS = 20
+    for (let round = 0; round < ROUNDS; round += 1)
+      await Promise.all(
+        lines.map(({ productId }, at) =>
+          shop.api.transaction(async (tx) => {
+            await tx.run(statement(`audit_guard_actor_${at}`, actingAs({ actor: `user:${at + 1}`, role: 'admin' })))
+            await tx.run(extend, [orderId, productId])
+          }),
+        ),
+      )
+    const entries = await entriesOf(shop.test, 'order', orderId)
+    expect(entries.map(({ seq }) => Number(seq))).toEqual(Array.from({ length: 1 + 2 * ROUNDS }, (_, at) => at + 1))
+    for (const [at, { prevHash }] of entries.entries()) expect(prevHash).toEqual(entries[at - 1]?.hash ?? null)
   })
 
   test('is empty of what is still to be kept, outside of transactions', async () => {
