@@ -126,6 +126,11 @@ test(
     await until(async () => (await ask('order', 'get', String(open['orderId'])))['status'] === 'processing', {
       withinMs: STEP_WITHIN_MS,
     })
+    expect(await ask('verify')).toMatchObject({
+      isConsistent: true,
+      looked: { orders: 2, workflows: 1 },
+      differences: [],
+    })
     expect(await stop()).toMatchObject({ code: 0 })
   },
   2 * (START_WITHIN_MS + STOP_WITHIN_MS),
