@@ -1,9 +1,11 @@
 // Failures put where they hurt: between the statements of a transaction, and behind every write that a statement makes.
 // Our own code throws, or the server ends the session.
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import { statement, type Database, type Tx } from '../../src/db/pool.ts'
+import { isDatabaseDown, statement, type Database, type Tx } from '../../src/db/pool.ts'
+import { DomainError } from '../../src/domain/failure.ts'
 import type { TestDatabase } from './database.ts'
 import { until } from './until.ts'
 
@@ -15,6 +17,12 @@ export class InjectedFailure extends Error {
 
 /** Jest runs tests in a realm of their own, whose errors Node's emitters take for something else, and wrap. */
 export const unwrapped = (error: unknown): unknown => (error as { context?: unknown }).context ?? error
+
+/** The caller cannot know whether what it asked was done. */
+export const isAnswerLost = (error: unknown): boolean =>
+  isDatabaseDown(unwrapped(error)) ||
+  (error instanceof DomainError && error.reason === 'DATABASE_UNAVAILABLE') ||
+  /^(ECONN|EPIPE)/.test(String((error as { code?: unknown }).code))
 
 const MY_PID = statement('failpoint_pid', 'select pg_backend_pid() as pid')
 const PID = z.object({ pid: z.number() })
@@ -97,6 +105,25 @@ export function createFailpoint(
   })
   return { database: { ...database, sql: slonik, transaction }, sent: () => sent }
 }
+
+/**
+ * The same database, whose sessions are ended while a single statement runs: a little later, the greater `at`. Nobody can
+ * say whether it took effect before.
+ */
+export const createStrike = (database: Database, test: TestDatabase, at: number): Database => ({
+  ...database,
+  run: async (query, values) => {
+    const answer = database.run<never>(query, values)
+    // It may fail before anybody waits for it.
+    answer.catch(() => undefined)
+    for (let tick = 0; tick < at; tick += 1) await nextTurn()
+    await test.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and state = 'active' and application_name like 'test-%'`,
+    )
+    return answer
+  },
+})
 
 export type WriteFailpoint = {
   /** The nth write from now on fails; 0 only counts. Across all sessions: one call at a time. */
