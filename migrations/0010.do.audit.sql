@@ -498,11 +498,30 @@ drop trigger product_version on product;
 create trigger product_version before update on product
   for each row when ((new.audit_seq, new.audit_hash) is not distinct from (old.audit_seq, old.audit_hash)) execute function move_version();
 
--- Expiry is the system's doing whoever asks for it, and the api may ask in the name of nobody.
-set local role none;
-alter function holdfast.expire_orders(uuid[], boolean) set holdfast.actor = '{"actor":"system:expiry","role":"system"}';
-alter function holdfast.expire_orders(uuid[], boolean) set holdfast.actors = '';
+-- Expiry is the system's doing whoever asks for it, and the api may ask in the name of nobody. The function keeps its
+-- owner, app_worker; only a superuser could give it the context as a setting of its own.
+grant create on schema holdfast to app_worker;
+set local role app_worker;
+alter function expire_orders(uuid[], boolean) rename to expire_due;
+create function expire_orders(p_order_ids uuid[], p_skip_locked boolean)
+returns table (order_id uuid, outcome text, wait_ms bigint)
+language plpgsql security definer set search_path = holdfast, pg_catalog as $$
+declare
+  v_actor text := coalesce(current_setting('holdfast.actor', true), '');
+  v_actors text := coalesce(current_setting('holdfast.actors', true), '');
+begin
+  perform set_config('holdfast.actor', '{"actor":"system:expiry","role":"system"}', true), set_config('holdfast.actors', '', true);
+  return query select e.order_id, e.outcome, e.wait_ms from expire_due(p_order_ids, p_skip_locked) e;
+  perform set_config('holdfast.actor', v_actor, true), set_config('holdfast.actors', v_actors, true);
+end
+$$;
+comment on function expire_orders is 'The one expiry, by the system. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
+comment on function expire_due is 'What expire_orders does, in the name of whoever the transaction names.';
+revoke execute on function expire_orders from public;
+revoke execute on function expire_due from app_api;
+grant execute on function expire_orders to app_api;
 set local role holdfast_owner;
+revoke create on schema holdfast from app_worker;
 
 -- Rows begin without a head: rights to whole tables would let a role set one.
 revoke insert on customer, product from app_api;
