@@ -2032,14 +2032,12 @@ ALTER FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step
 COMMENT ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order for a step of a run: entered, repeated, STALE_RUN or NOT_FOUND.';
 
 --
--- Name: expire_orders(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
+-- Name: expire_due(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
 --
 
-CREATE FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) RETURNS TABLE(order_id uuid, outcome text, wait_ms bigint)
+CREATE FUNCTION holdfast.expire_due(p_order_ids uuid[], p_skip_locked boolean) RETURNS TABLE(order_id uuid, outcome text, wait_ms bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'holdfast', 'pg_catalog'
-    SET "holdfast.actor" TO '{"actor":"system:expiry","role":"system"}'
-    SET "holdfast.actors" TO ''
     AS $$
 declare
   v_locked uuid[];
@@ -2070,13 +2068,39 @@ begin
 end
 $$;
 
+ALTER FUNCTION holdfast.expire_due(p_order_ids uuid[], p_skip_locked boolean) OWNER TO app_worker;
+
+--
+-- Name: FUNCTION expire_due(p_order_ids uuid[], p_skip_locked boolean); Type: COMMENT; Schema: holdfast; Owner: app_worker
+--
+
+COMMENT ON FUNCTION holdfast.expire_due(p_order_ids uuid[], p_skip_locked boolean) IS 'What expire_orders does, in the name of whoever the transaction names.';
+
+--
+-- Name: expire_orders(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
+--
+
+CREATE FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) RETURNS TABLE(order_id uuid, outcome text, wait_ms bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_actor text := coalesce(current_setting('holdfast.actor', true), '');
+  v_actors text := coalesce(current_setting('holdfast.actors', true), '');
+begin
+  perform set_config('holdfast.actor', '{"actor":"system:expiry","role":"system"}', true), set_config('holdfast.actors', '', true);
+  return query select e.order_id, e.outcome, e.wait_ms from expire_due(p_order_ids, p_skip_locked) e;
+  perform set_config('holdfast.actor', v_actor, true), set_config('holdfast.actors', v_actors, true);
+end
+$$;
+
 ALTER FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) OWNER TO app_worker;
 
 --
 -- Name: FUNCTION expire_orders(p_order_ids uuid[], p_skip_locked boolean); Type: COMMENT; Schema: holdfast; Owner: app_worker
 --
 
-COMMENT ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) IS 'The one expiry. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
+COMMENT ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) IS 'The one expiry, by the system. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
 
 --
 -- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -5369,6 +5393,12 @@ GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_e
 
 REVOKE ALL ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
+
+--
+-- Name: FUNCTION expire_due(p_order_ids uuid[], p_skip_locked boolean); Type: ACL; Schema: holdfast; Owner: app_worker
+--
+
+REVOKE ALL ON FUNCTION holdfast.expire_due(p_order_ids uuid[], p_skip_locked boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION expire_orders(p_order_ids uuid[], p_skip_locked boolean); Type: ACL; Schema: holdfast; Owner: app_worker
