@@ -16,6 +16,7 @@ import * as read from '../src/db/read.ts'
 import { claimNotifications, deferNotifications, notificationsDelivered } from '../src/db/notification.ts'
 import * as relay from '../src/db/relay.ts'
 import { adjustStock, readStock } from '../src/db/stock.ts'
+import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
 import { bulkOrder, loadBulk } from './support/bulk.ts'
@@ -44,7 +45,7 @@ beforeAll(async () => {
   await loadBulk(shop.test.url, SIZE)
   plans = await recordPlans(shop.test, ['app_api', 'app_worker', 'app_keys', 'watcher'])
   const open = (role: 'app_keys' | 'watcher') =>
-    openDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: `test-${role}` })
+    openDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, actor: systemActor('keys') })
   scene = { ...shop, keys: await open('app_keys'), watcher: await open('watcher') }
   const rows = await shop.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${BIG_ROWS}`,

@@ -4,6 +4,7 @@ import { createAcceptor, type Acceptor } from '../../src/db/accept.ts'
 import { openDatabase } from '../../src/db/pool.ts'
 import { POOLS } from '../../src/servers/wiring.ts'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
+import { crowd } from '../../test/support/crowd.ts'
 import type { Measurement, System } from '../benchmark.ts'
 import type { Scene } from '../order_flow/scene.ts'
 import type { BenchDatabase } from '../servers.ts'
@@ -11,7 +12,7 @@ import { IN_FLIGHT, PLENTY, warmUpOf, type Combining } from './setting.ts'
 import { runLoad } from './load.ts'
 import { findOversold } from './truth.ts'
 
-/** More buyers than units, all at once. */
+/** More buyers than units. */
 const [LAST_UNITS, LAST_BUYERS] = [100, 3 * IN_FLIGHT]
 
 /** @param combining false for one statement and one commit per order, by the same function and the same pool */
@@ -60,7 +61,7 @@ export function createBenchAcceptor(
 async function sellOut(database: BenchDatabase, acceptor: Acceptor): Promise<string[]> {
   const { productId } = await putProduct(database, { onHand: BigInt(LAST_UNITS) })
   const buy = () => acceptor.accept(buildProposal({ lines: [buildLine({ productId })] }))
-  const verdicts = await Promise.all(Array.from({ length: LAST_BUYERS }, buy))
+  const verdicts = await crowd(LAST_BUYERS, buy, IN_FLIGHT)
   const sold = verdicts.filter(({ verdict }) => verdict === 'accepted').length
   return [
     ...(await findOversold(database)),

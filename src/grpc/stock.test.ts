@@ -30,10 +30,38 @@ test('products are answered once each, in order, without the unknown ones', asyn
   expect(asOf.getTime()).toBe(1_000_000)
 })
 
-test('concurrent questions read a product once', async () => {
+test('concurrent questions are one query, and those that come while it runs are the next', async () => {
+  const release = Promise.withResolvers<void>()
+  const asked: (readonly string[])[] = []
+  const availabilityOf = createAvailability(async (productIds) => {
+    asked.push(productIds)
+    await release.promise
+    return productIds.map(stockOf)
+  })
+  const first = [availabilityOf(['tea']), availabilityOf(['tea', 'cup'])]
+  await jest.advanceTimersByTimeAsync(0)
+  const later = [availabilityOf(['cup', 'pot']), availabilityOf(['jar'])]
+  await jest.advanceTimersByTimeAsync(0)
+  expect(asked).toEqual([['cup', 'tea']])
+  release.resolve()
+  const answers = await Promise.all([...first, ...later])
+  expect(answers.map(({ stock }) => stock.map(({ productId }) => productId))).toEqual([
+    ['tea'],
+    ['cup', 'tea'],
+    ['cup', 'pot'],
+    ['jar'],
+  ])
+  expect(asked).toEqual([
+    ['cup', 'tea'],
+    ['jar', 'pot'],
+  ])
+})
+
+test('a query has a thousand products at most', async () => {
   const { asked, availabilityOf } = buildAvailability()
-  await Promise.all([availabilityOf(['tea']), availabilityOf(['tea', 'cup']), availabilityOf(['cup'])])
-  expect(asked).toEqual([['tea'], ['cup']])
+  const ids = Array.from({ length: 1_500 }, (_, at) => `sku-${at}`)
+  expect((await availabilityOf(ids)).stock).toHaveLength(1_500)
+  expect(asked.map(({ length }) => length)).toEqual([1_000, 500])
 })
 
 test('a reading serves for a second and says how old it is', async () => {

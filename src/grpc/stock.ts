@@ -13,25 +13,51 @@ import type { Handlers } from './handle.ts'
 const FRESH_MS = 1_000
 const MAX_CACHED = 10_000
 
+/** Products of one query. Beyond it a query of its own is begun. */
+const MAX_GATHERED = 1_000
+
 type Reading = { stock: StockView | undefined; asOf: Date }
-type Entry = { reading: Promise<Reading>; beganAt: number }
+type Entry = { reading: Promise<Reading>; /** Infinity until the query begins. */ beganAt: number }
+type Batch = { entries: Map<string, Entry>; all: Promise<{ found: Map<string, StockView>; asOf: Date }> }
 
-/** Reads products' counters, each at most once in FRESH_MS; concurrent questions share one query. */
+/**
+ * Reads products' counters, each at most once in FRESH_MS. One query is under way at a time; what is asked for
+ * meanwhile goes together into the next, so that a large catalogue costs queries by time and not by callers.
+ */
 export function createAvailability(read: (productIds: readonly string[]) => Promise<readonly StockView[]>) {
-  // In the order of reading: the oldest entries come first.
+  // In the order of asking: the oldest entries come first.
   const entries = new Map<string, Entry>()
+  let gathering: Batch | undefined
+  let last: Promise<unknown> = Promise.resolve()
 
-  function load(productIds: readonly string[], beganAt: number): void {
-    const asOf = new Date()
-    const all = read(productIds).then((rows) => new Map(rows.map((row) => [row.productId, row])))
-    for (const productId of productIds) {
-      const entry: Entry = { reading: all.then((rows) => ({ stock: rows.get(productId), asOf })), beganAt }
-      entry.reading.catch(() => entries.get(productId) === entry && entries.delete(productId))
-      entries.delete(productId)
-      entries.set(productId, entry)
-    }
-    for (const oldest of entries.keys()) {
-      if (entries.size <= MAX_CACHED) break
+  function openBatch(): Batch {
+    const batch: Batch = { entries: new Map(), all: last.then(() => readAll(batch)) }
+    last = batch.all.catch(() => undefined)
+    return batch
+  }
+
+  async function readAll(batch: Batch) {
+    if (gathering === batch) gathering = undefined
+    const [beganAt, asOf] = [performance.now(), new Date()]
+    for (const entry of batch.entries.values()) entry.beganAt = beganAt
+    const rows = await read([...batch.entries.keys()].toSorted())
+    return { found: new Map(rows.map((row) => [row.productId, row])), asOf }
+  }
+
+  function load(productId: string): Entry {
+    if (gathering === undefined || gathering.entries.size >= MAX_GATHERED) gathering = openBatch()
+    const reading = gathering.all.then(({ found, asOf }) => ({ stock: found.get(productId), asOf }))
+    const entry: Entry = { reading, beganAt: Infinity }
+    reading.catch(() => entries.get(productId) === entry && entries.delete(productId))
+    gathering.entries.set(productId, entry)
+    entries.delete(productId)
+    entries.set(productId, entry)
+    return entry
+  }
+
+  function dropOldest(): void {
+    for (const [oldest, { beganAt }] of entries) {
+      if (entries.size <= MAX_CACHED || beganAt === Infinity) break
       entries.delete(oldest)
     }
   }
@@ -39,12 +65,15 @@ export function createAvailability(read: (productIds: readonly string[]) => Prom
   return async (productIds: readonly string[]): Promise<{ stock: StockView[]; asOf: Date }> => {
     const wanted = [...new Set(productIds)].toSorted()
     const now = performance.now()
-    const missing = wanted.filter((productId) => now - (entries.get(productId)?.beganAt ?? -Infinity) >= FRESH_MS)
-    if (missing.length > 0) load(missing, now)
-    const readings = await Promise.all(wanted.flatMap((productId) => entries.get(productId)?.reading ?? []))
+    const readings = wanted.map((productId) => {
+      const known = entries.get(productId)
+      return known !== undefined && now - known.beganAt < FRESH_MS ? known.reading : load(productId).reading
+    })
+    dropOldest()
+    const answers = await Promise.all(readings)
     return {
-      stock: readings.flatMap(({ stock }) => stock ?? []),
-      asOf: new Date(Math.min(...readings.map(({ asOf }) => asOf.getTime()))),
+      stock: answers.flatMap(({ stock }) => stock ?? []),
+      asOf: new Date(Math.min(...answers.map(({ asOf }) => asOf.getTime()))),
     }
   }
 }
