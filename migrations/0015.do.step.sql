@@ -170,9 +170,9 @@ begin
           select from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash)
         then 'repeated' else 'IDEMPOTENCY_KEY_REUSED' end;
     end if;
-    if v_outcome <> 'IDEMPOTENCY_KEY_REUSED' then
-      update orders set generation = p_generation, step = p_step
-      where order_id = p_order_id and (generation, step) is distinct from (p_generation, p_step);
+    -- Shipping and delivery have written the fence with the status.
+    if v_outcome in ('refused', 'repeated') or v_outcome = 'done' and p_command = 'cancel' then
+      update orders set generation = p_generation, step = p_step where order_id = p_order_id;
     end if;
   end if;
   return query
@@ -317,11 +317,11 @@ begin
   if p_status = 'processing' then
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
   end if;
-  insert into refund_due (order_id, asset, amount)
-  select order_id, asset, p_refund from invoice
-  where order_id = p_order_id and (p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id))
-  on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
-  where refund_due.amount <> excluded.amount;
+  if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
+    insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
+    on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
+    where refund_due.amount <> excluded.amount;
+  end if;
   update payment_report set is_assessed = true where order_id = p_order_id and not is_assessed;
   delete from order_wake where order_id = p_order_id;
   return query select s.* from order_state(p_order_id) s;
