@@ -105,12 +105,14 @@ const ACCEPT = statement(
 )
 const BATCH = actorText(systemActor('accept'))
 
-// Reclaim runs in its own transaction, never inside an accept, which would turn the lock order around.
+// Reclaim runs in its own transaction, never inside an accept, which would turn the lock order around. It stops at the
+// limit: joined instead, all that waits of a product would be found first.
 const RECLAIM = statement(
   'reclaim_expired',
   `select count(*) from expire_orders(array(
-     select distinct order_id from reservation r join expirable using (order_id)
-     where r.product_id = any ($1) and r.state = 'held' and r.expires_at <= statement_timestamp() limit ${RECLAIM_LIMIT}), true)`,
+     select order_id from reservation r
+     where r.product_id = any ($1) and r.state = 'held' and r.expires_at <= statement_timestamp()
+       and (select true from expirable e where e.order_id = r.order_id) limit ${RECLAIM_LIMIT}), true)`,
 )
 
 type Deps = {
