@@ -8,7 +8,7 @@ import {
   createWriteFailpoint,
   INJECTED_STATE,
   InjectedFailure,
-  unwrapped,
+  isAnswerLost,
   type FailureKind,
   type WriteFailpoint,
 } from '../../test/support/failpoint.ts'
@@ -19,8 +19,7 @@ import { DATABASE_ROLES } from '../../test/support/servers.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { findSources, readSource } from '../../test/support/source.ts'
 import { until } from '../../test/support/until.ts'
-import { DomainError } from '../domain/failure.ts'
-import { isDatabaseDown, sqlStateOf } from './pool.ts'
+import { sqlStateOf } from './pool.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 4)
 
@@ -63,12 +62,7 @@ async function expectCleanPools(): Promise<void> {
 }
 
 const isInjected = (error: unknown): boolean =>
-  error instanceof InjectedFailure ||
-  sqlStateOf(error) === INJECTED_STATE ||
-  isDatabaseDown(unwrapped(error)) ||
-  // Of the other realm, too: what a socket says.
-  /^(ECONN|EPIPE)/.test(String((error as { code?: unknown }).code)) ||
-  (error instanceof DomainError && error.reason === 'DATABASE_UNAVAILABLE')
+  error instanceof InjectedFailure || sqlStateOf(error) === INJECTED_STATE || isAnswerLost(error)
 
 /** Fails the call, and then lets the same call succeed. */
 async function expectAllOrNothing(act: Act, fail: () => Promise<unknown>): Promise<void> {

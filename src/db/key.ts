@@ -162,7 +162,7 @@ export async function renewKeys(
     ), counted as (
       update key_epoch
       set key_count = key_count + (select count(*) from renewed)::integer, last_used_at = clock_timestamp()
-      where epoch_id = ${epochId}
+      where epoch_id = ${epochId} and exists (select from renewed)
     )
     update key_retire q set done_at = clock_timestamp()
     from renewed where q.order_id = renewed.order_id

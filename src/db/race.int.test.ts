@@ -228,7 +228,7 @@ async function playRound(random: () => number, isKilling: boolean): Promise<numb
 
 describe('callers at once', () => {
   test(`see each product's stock as if one had come after the other, also when sessions are killed (seed ${seed})`, async () => {
-    const commands = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(8_000, 500_000))
+    const commands = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 500_000))
     const random = randomOf('rounds')
     for (let played = 0, round = 0; played < commands; round += 1) played += await playRound(random, round % 4 === 0)
   })

@@ -1,0 +1,197 @@
+// The shop once more, as the requirements tell it: no locks, no SQL, and none of the code it is compared with. Each
+// method is one call, whole and alone; it answers what the caller must be told.
+
+export type Wanted = { productId: string; quantity: bigint; priceMinor: bigint }
+export type ModelProduct = { onHand: bigint; reserved: bigint; priceMinor: bigint }
+export type TransferModel = { amount: bigint; state: 'seen' | 'final' | 'reorged'; isInTime: boolean }
+export type ModelOrder = {
+  wants: ReadonlyMap<string, bigint>
+  total: bigint
+  due: bigint
+  status: 'pending' | 'processing' | 'shipped' | 'delivered' | 'cancelled'
+  paymentState: string
+  hold: 'none' | 'payment'
+  cancelReason: string | null
+  reservation: 'held' | 'committed' | 'consumed' | 'released' | 'expired'
+  flags: Set<string>
+  version: number
+  owed: bigint | null
+  /** The quote's time was over at once. */
+  isShort: boolean
+  /** Enough was seen in time: the hold outlasts the quote. */
+  isExtended: boolean
+  transfers: TransferModel[]
+  /** What was counted when somebody last looked. */
+  counted: readonly TransferModel[]
+  hasUnassessed: boolean
+}
+export type Answer = Readonly<Record<string, unknown>>
+
+/** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals, rounded up. */
+const dueOf = (totalMinor: bigint): bigint => (totalMinor * 10n ** 18n + 199_999n) / 200_000n
+const pays = (sum: bigint, due: bigint): boolean => sum * 1000n >= due * 999n
+const sumOf = (transfers: readonly TransferModel[], ...states: string[]): bigint =>
+  transfers.filter(({ state }) => states.includes(state)).reduce((sum, { amount }) => sum + amount, 0n)
+
+export class ShopModel {
+  readonly products = new Map<string, ModelProduct>()
+  readonly orders: ModelOrder[] = []
+  /** Answers by key, with what was asked. */
+  readonly #answers = new Map<string, { hash: string; answer: Answer }>()
+
+  create(key: string, hash: string, wanted: readonly Wanted[], isShort: boolean): Answer {
+    const known = this.#answers.get(key)
+    if (known !== undefined) {
+      if (known.hash !== hash) return { verdict: 'IDEMPOTENCY_KEY_REUSED' }
+      return known.answer['verdict'] === 'accepted' ? { ...known.answer, verdict: 'replayed' } : known.answer
+    }
+    const answer = this.#decide(wanted, isShort)
+    this.#answers.set(key, { hash, answer })
+    return answer
+  }
+
+  #decide(wanted: readonly Wanted[], isShort: boolean): Answer {
+    const unknown = wanted.filter(({ productId }) => !this.products.has(productId))
+    if (unknown.length > 0) return { verdict: 'PRODUCT_UNKNOWN' }
+    const changed = wanted.filter(({ productId, priceMinor }) => this.product(productId).priceMinor !== priceMinor)
+    if (changed.length > 0) return { verdict: 'PRICE_CHANGED' }
+    const wants = new Map<string, bigint>()
+    for (const { productId, quantity } of wanted) wants.set(productId, (wants.get(productId) ?? 0n) + quantity)
+    const short = (): string[] => [...wants].filter(([id, units]) => units > this.available(id)).map(([id]) => id)
+    // Stock that is only waiting to be given back is given back first.
+    const missing = short()
+    const due = this.orders.filter((order) => this.#mayReclaim(order) && missing.some((id) => order.wants.has(id)))
+    for (const order of due) this.#end(order, 'expired', 'expired')
+    const shortages = short().toSorted()
+    if (shortages.length > 0)
+      return {
+        verdict: 'OUT_OF_STOCK',
+        shortages: shortages.map((productId) => ({
+          ...{ productId, wanted: wants.get(productId), available: this.available(productId) },
+        })),
+      }
+    const total = wanted.reduce((sum, { quantity, priceMinor }) => sum + quantity * priceMinor, 0n)
+    for (const [id, units] of wants) this.product(id).reserved += units
+    this.orders.push({
+      ...{ wants, total, due: dueOf(total), status: 'pending', paymentState: 'awaiting', hold: 'none' },
+      ...{ cancelReason: null, reservation: 'held', flags: new Set(), version: 1, owed: null, isShort },
+      ...{ isExtended: false, transfers: [], counted: [], hasUnassessed: false },
+    })
+    return { verdict: 'accepted', order: this.orders.length - 1, total, due: dueOf(total) }
+  }
+
+  /** A transfer nobody knew of; or, of one that is known, what became of it. */
+  report(order: ModelOrder, transfer: TransferModel, known?: number): void {
+    if (known === undefined) order.transfers.push(transfer)
+    else order.transfers[known] = transfer
+    order.hasUnassessed = true
+    const inTime = order.transfers.filter(({ isInTime }) => isInTime)
+    if (pays(sumOf(inTime, 'seen', 'final'), order.due)) order.isExtended = true
+  }
+
+  assess(order: ModelOrder): void {
+    if (order.transfers.length === 0) return
+    order.counted = order.transfers.map((transfer) => ({ ...transfer }))
+    order.hasUnassessed = false
+    const before = JSON.stringify([order.status, order.paymentState, order.hold, [...order.flags].toSorted()])
+    const [final, seen] = [sumOf(order.counted, 'final'), sumOf(order.counted, 'seen', 'final')]
+    const isPaid = pays(final, order.due)
+    const isEnded = order.status === 'cancelled'
+    if (isEnded) order.paymentState = final > 0n ? 'unresolved' : seen > 0n ? 'late_confirming' : order.paymentState
+    else if (isPaid) order.paymentState = 'paid'
+    else if (order.status !== 'pending') order.paymentState = 'at_risk'
+    else order.paymentState = pays(seen, order.due) ? 'confirming' : seen > 0n ? 'partial' : 'awaiting'
+    if (order.status === 'pending' && isPaid) Object.assign(order, { status: 'processing', reservation: 'committed' })
+    if (order.status === 'processing') order.hold = isPaid ? 'none' : 'payment'
+    const mark = (flag: string, is: boolean): unknown => (is ? order.flags.add(flag) : order.flags.delete(flag))
+    mark('over', final > order.due)
+    mark('within_tolerance', order.paymentState === 'paid' && final < order.due)
+    mark('under', isEnded && final > 0n && !isPaid)
+    if (order.counted.some(({ isInTime }) => !isInTime)) order.flags.add('late')
+    if (order.counted.some(({ state }) => state === 'reorged')) order.flags.add('reorged')
+    const owed = isEnded ? final : final > order.due ? final - order.due : 0n
+    if (owed > 0n || order.owed !== null) order.owed = owed
+    const after = JSON.stringify([order.status, order.paymentState, order.hold, [...order.flags].toSorted()])
+    if (before !== after) order.version += 1
+  }
+
+  command(order: ModelOrder, command: 'cancel' | 'ship' | 'deliver', role: string, expected?: number): Answer {
+    const refuse = (reason: string): Answer => ({ ok: false, reason })
+    if (expected !== undefined && expected !== order.version) return refuse('VERSION_MISMATCH')
+    if (command === 'cancel') {
+      if (order.status !== 'pending' && order.status !== 'processing') return refuse('ORDER_STATUS')
+      this.#end(order, 'released', role)
+    } else if (command === 'ship') {
+      if (order.status !== 'processing') return refuse('ORDER_STATUS')
+      if (order.hold !== 'none' || order.paymentState !== 'paid') return refuse('ORDER_ON_HOLD')
+      for (const [id, units] of order.wants) {
+        this.product(id).onHand -= units
+        this.product(id).reserved -= units
+      }
+      Object.assign(order, { status: 'shipped', reservation: 'consumed', version: order.version + 1 })
+    } else {
+      if (order.status !== 'shipped') return refuse('ORDER_STATUS')
+      Object.assign(order, { status: 'delivered', version: order.version + 1 })
+    }
+    return { ok: true }
+  }
+
+  changeAddress(order: ModelOrder, expected?: number): Answer {
+    if (expected !== undefined && expected !== order.version) return { reason: 'VERSION_MISMATCH' }
+    if (order.status !== 'pending' && order.status !== 'processing') return { reason: 'ORDER_STATUS' }
+    order.version += 1
+    return { version: order.version }
+  }
+
+  /** Asked by the order's own workflow. */
+  expire(order: ModelOrder): void {
+    if (this.#mayExpire(order)) this.#end(order, 'expired', 'expired')
+  }
+
+  /** @returns how many ended */
+  sweep(): number {
+    const due = this.orders.filter((order) => this.#mayReclaim(order))
+    for (const order of due) this.#end(order, 'expired', 'expired')
+    return due.length
+  }
+
+  adjust(productId: string, units: bigint): Answer {
+    const product = this.product(productId)
+    if (product.onHand + units < product.reserved) return { reason: 'STOCK_BELOW_RESERVED' }
+    product.onHand += units
+    return { onHand: product.onHand, reserved: product.reserved }
+  }
+
+  product(id: string): ModelProduct {
+    const product = this.products.get(id)
+    if (product === undefined) throw new Error(`the model has no product ${id}`)
+    return product
+  }
+
+  available(id: string): bigint {
+    const { onHand, reserved } = this.product(id)
+    return onHand - reserved
+  }
+
+  /** Its time is over, and nothing speaks for it. */
+  #mayExpire({ status, paymentState, isShort, hasUnassessed }: ModelOrder): boolean {
+    return status === 'pending' && ['awaiting', 'partial'].includes(paymentState) && isShort && !hasUnassessed
+  }
+
+  /** Others may ask for it only when its hold is over too. */
+  #mayReclaim(order: ModelOrder): boolean {
+    return this.#mayExpire(order) && !order.isExtended
+  }
+
+  #end(order: ModelOrder, reservation: 'released' | 'expired', reason: string): void {
+    const [final, seen] = [sumOf(order.counted, 'final'), sumOf(order.counted, 'seen')]
+    const quiet = reason === 'expired' ? 'expired' : 'cancelled'
+    if (reason === 'expired' && order.paymentState === 'partial') order.flags.add('under')
+    for (const [id, units] of order.wants) this.product(id).reserved -= units
+    Object.assign(order, {
+      ...{ status: 'cancelled', cancelReason: reason, reservation, version: order.version + 1 },
+      paymentState: final > 0n ? 'unresolved' : seen > 0n ? 'late_confirming' : quiet,
+      owed: final > 0n ? final : order.owed,
+    })
+  }
+}
