@@ -147,10 +147,11 @@ begin
 
       with held as (
         insert into reservation (order_id, product_id, quantity, expires_at)
-        select o.order_id, w ->> 'p', (w ->> 'q')::bigint, v_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
-        from jsonb_array_elements(v_wanted) w
-        join jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint, grace_ms bigint) on o.i = (w ->> 'i')::int
+        select o.order_id, l.p, sum(l.q), v_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
+        from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint, grace_ms bigint, lines jsonb)
+        cross join jsonb_to_recordset(o.lines) l (p text, q bigint)
         where o.i = any (v_accepted)
+        group by o.order_id, o.window_ms, o.grace_ms, l.p
         returning order_id, product_id, hold_no, quantity
       )
       insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
@@ -174,13 +175,15 @@ begin
     end if;
 
     -- A refusal is this key's answer for good; a reclaim is no answer yet.
-    update idempotency k set order_id = null, response = v_refused -> o.i::text
-    from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
-    where v_refused -> o.i::text ->> 'verdict' <> 'reclaim'
-      and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
-    delete from idempotency k using jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
-    where v_refused -> o.i::text ->> 'verdict' = 'reclaim'
-      and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+    if v_refused <> '{}' then
+      update idempotency k set order_id = null, response = v_refused -> o.i::text
+      from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
+      where v_refused -> o.i::text ->> 'verdict' <> 'reclaim'
+        and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+      delete from idempotency k using jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
+      where v_refused -> o.i::text ->> 'verdict' = 'reclaim'
+        and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+    end if;
   end if;
 
   return query select * from order_answers(p_orders, v_fresh, v_refused);
@@ -1766,9 +1769,9 @@ begin
           select from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash)
         then 'repeated' else 'IDEMPOTENCY_KEY_REUSED' end;
     end if;
-    if v_outcome <> 'IDEMPOTENCY_KEY_REUSED' then
-      update orders set generation = p_generation, step = p_step
-      where order_id = p_order_id and (generation, step) is distinct from (p_generation, p_step);
+    -- Shipping and delivery have written the fence with the status.
+    if v_outcome in ('refused', 'repeated') or v_outcome = 'done' and p_command = 'cancel' then
+      update orders set generation = p_generation, step = p_step where order_id = p_order_id;
     end if;
   end if;
   return query
@@ -1925,11 +1928,11 @@ begin
   if p_status = 'processing' then
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
   end if;
-  insert into refund_due (order_id, asset, amount)
-  select order_id, asset, p_refund from invoice
-  where order_id = p_order_id and (p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id))
-  on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
-  where refund_due.amount <> excluded.amount;
+  if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
+    insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
+    on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
+    where refund_due.amount <> excluded.amount;
+  end if;
   update payment_report set is_assessed = true where order_id = p_order_id and not is_assessed;
   delete from order_wake where order_id = p_order_id;
   return query select s.* from order_state(p_order_id) s;
@@ -2309,9 +2312,8 @@ begin
     from new_order n cross join notification_channel c where c.is_enabled;
   else
     insert into notification (order_id, order_version, channel, status, payment_state, cancel_reason, changed_at)
-    select n.order_id, n.version, c.channel, n.status, n.payment_state, n.cancel_reason, n.updated_at
-    from new_order n join old_order o using (order_id) cross join notification_channel c
-    where n.status <> o.status and c.is_enabled;
+    select new.order_id, new.version, c.channel, new.status, new.payment_state, new.cancel_reason, new.updated_at
+    from notification_channel c where c.is_enabled;
   end if;
   return null;
 end
@@ -4681,7 +4683,7 @@ CREATE TRIGGER orders_note_insert AFTER INSERT ON holdfast.orders REFERENCING NE
 -- Name: orders orders_note_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders REFERENCING OLD TABLE AS old_order NEW TABLE AS new_order FOR EACH STATEMENT EXECUTE FUNCTION holdfast.note_status_change();
+CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders FOR EACH ROW WHEN ((new.status IS DISTINCT FROM old.status)) EXECUTE FUNCTION holdfast.note_status_change();
 
 --
 -- Name: payment payment_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
