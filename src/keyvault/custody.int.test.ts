@@ -201,7 +201,7 @@ describe('the stored keys', () => {
       const other = await openDatabase({ url: database.urlOf(role), poolSize: 2, applicationName: 'test-other' })
       try {
         for (const table of ['payment_key', 'key_epoch', 'master_key']) {
-          const query = { name: `read_${table}`, text: `select from ${table} limit 1` }
+          const query = { name: `read_${table}`, text: `select * from ${table} limit 1` }
           await expect(other.run(query)).rejects.toMatchObject({ code: '42501' })
         }
       } finally {
