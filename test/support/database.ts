@@ -28,11 +28,16 @@ const BY_HAND = systemActor('test')
 const types = new pg.TypeOverrides()
 types.setTypeParser(pg.types.builtins.INT8, BigInt)
 
-/** A migrated database. Use it in `beforeAll`, and `drop` in `afterAll`. Takes about a tenth of a second. */
+/**
+ * A migrated database. Use it in `beforeAll`, and `drop` in `afterAll`. Takes about a tenth of a second.
+ * HOLDFAST_TEST_MUTATION: SQL that takes a guard out of it (test/controls.ts).
+ */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const database = await createDatabase(testServers().template)
   // What belongs to the database and not to its content is never copied: rights to connect, roles' search paths.
   await migrate(database.url)
+  const mutation = process.env['HOLDFAST_TEST_MUTATION'] ?? ''
+  if (mutation !== '') await runOnce(database.url, `set search_path = holdfast; ${mutation}`)
   return database
 }
 

@@ -1,0 +1,220 @@
+// `npm run test:controls`: would the tests notice? Each guard of the database is taken away in turn, in databases of its
+// own, and the test named beside it must turn red. First all of those tests must be green with every guard in place.
+// npm run test:controls -- [WORD...: only guards whose name has one of these]
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startTestServers } from './support/servers.ts'
+import { ROOT } from './support/source.ts'
+
+const JEST = join(ROOT, 'node_modules/jest/bin/jest.js')
+const WITHIN_MS = 300_000
+
+type Control = {
+  guard: string
+  /** SQL that takes it away, run in each test database after the migrations (test/support/database.ts). */
+  mutation: string
+  file: string
+  /** Part of the test's full name. */
+  test: string
+}
+
+/** Rewrites a function; fails when the text it is about is no longer there. */
+const without = (name: string, text: string, instead = ''): string => `
+  do $mutate$
+  declare
+    v_text constant text := $text$${text}$text$;
+    v_now constant text := pg_get_functiondef('holdfast.${name}'::regproc);
+  begin
+    if strpos(v_now, v_text) = 0 then raise exception 'no such text in ${name}: %', v_text; end if;
+    execute replace(v_now, v_text, $text$${instead}$text$);
+  end
+  $mutate$`
+
+const CONTROLS: readonly Control[] = [
+  {
+    guard: 'CHECK that stock is never oversold',
+    mutation: 'alter table stock drop constraint stock_never_oversold',
+    file: 'src/db/guard.int.test.ts',
+    test: 'is never oversold, whoever writes',
+  },
+  {
+    guard: 'lock on the stock rows that an order wants',
+    mutation: without('accept_orders', 'order by product_id\n    for no key update', 'order by product_id'),
+    file: 'src/db/accept.int.test.ts',
+    test: 'a price that changes while an order is being written is not the price of its lines',
+  },
+  {
+    guard: 'stock rows locked in the order of products',
+    mutation: without(
+      'accept_orders',
+      `where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
+    order by product_id
+    for no key update`,
+      `where false;
+    -- Slowly, so that others come between.
+    declare
+      v_row record;
+    begin
+      for v_row in
+        select p from (select distinct w ->> 'p' as p from jsonb_array_elements(v_wanted) w) d order by random()
+      loop
+        perform 1 from stock where product_id = v_row.p for no key update;
+        perform pg_sleep(0.005);
+      end loop;
+    end`,
+    ),
+    file: 'src/db/accept.int.test.ts',
+    test: 'never deadlocks with one that names the products the other way round',
+  },
+  {
+    guard: 'lock on the order row of a step',
+    mutation: without('enter_step', ' for update'),
+    file: 'src/db/order.int.test.ts',
+    test: 'lets many attempts of one step at once have one effect',
+  },
+  {
+    guard: 'fence against a run that was replaced',
+    mutation: without('enter_step', "when v_generation > p_generation then 'STALE_RUN'"),
+    file: 'src/db/order.int.test.ts',
+    test: 'of a run that a later one has replaced, which changes nothing',
+  },
+  {
+    guard: 'fence against a step that was done',
+    mutation: without('enter_step', "when v_generation = p_generation and v_step >= p_step then 'repeated'"),
+    file: 'src/db/order.int.test.ts',
+    test: 'with the present state when its step was finished before, and changes nothing',
+  },
+  {
+    guard: 'unique keys of what a watcher reports',
+    mutation: `alter table payment_report drop constraint payment_report_id_once;
+      alter table payment_report drop constraint payment_report_seq_once`,
+    file: 'src/db/payment.int.test.ts',
+    test: 'told a thousand times from twenty connections is one fact and one credit',
+  },
+  {
+    guard: 'unique key of a payment',
+    mutation:
+      without(
+        'credit_payments',
+        'on conflict (network, tx_id, output_index) do update',
+        'on conflict (network, tx_id, output_index, order_id) do update',
+      ) +
+      '; alter table payment drop constraint payment_pk; alter table payment add constraint payment_pk unique (network, tx_id, output_index, order_id)',
+    file: 'src/db/payment.int.test.ts',
+    test: 'claimed for two orders that are assessed at once pays one of them',
+  },
+  {
+    guard: 'unique idempotency key',
+    mutation: 'alter table idempotency drop constraint idempotency_pk',
+    file: 'src/db/accept.int.test.ts',
+    test: 'sent fifty times at once is one order, and everybody is told the same of it',
+  },
+  {
+    guard: 'news keeps an order from expiring',
+    mutation: `create or replace view expirable as select order_id from orders join invoice using (order_id)
+      where status = 'pending' and payment_state in ('awaiting', 'partial') and expires_at + grace <= clock_timestamp()`,
+    file: 'src/db/expire.int.test.ts',
+    test: 'stays although its hold is over, while what its watcher said is not assessed',
+  },
+  {
+    guard: 'lock on the order rows that may expire',
+    mutation: without('expire_orders', 'order by o.order_id for update skip locked', 'order by o.order_id'),
+    file: 'src/db/expire.int.test.ts',
+    test: 'asked for by many at once happens once',
+  },
+  {
+    guard: 'moves of a status only as the table says',
+    mutation: 'drop trigger orders_guard_status on orders',
+    file: 'src/db/transition.int.test.ts',
+    test: 'as the worker, for exactly the pairs and roles of the domain',
+  },
+  {
+    guard: 'frozen agreement',
+    mutation: 'drop trigger orders_guard_update on orders',
+    file: 'src/db/guard.int.test.ts',
+    test: 'keeps its total, whoever writes',
+  },
+  {
+    guard: 'audit of every change of an order',
+    mutation:
+      "do $$ begin execute (select string_agg(format('drop trigger %I on orders', tgname), '; ') from pg_trigger where tgrelid = 'orders'::regclass and tgname like 'audit%'); end $$",
+    file: 'src/db/audit_walk.int.test.ts',
+    test: 'rebuilds every order from the audit alone',
+  },
+]
+
+type Outcome = { passed: number; failed: readonly string[]; text: string }
+/** The part of jest's own result that is read here. */
+type JestResult = {
+  numPassedTests: number
+  testResults: { assertionResults: { status: string; fullName: string }[]; message: string }[]
+}
+
+const escaped = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, String.raw`\$&`)
+
+/** Runs the tests of these controls, and no others. */
+async function run(controls: readonly Control[], mutation: string, outputFile: string): Promise<Outcome> {
+  const files = [...new Set(controls.map(({ file }) => escaped(file)))]
+  const names = controls.map(({ test }) => escaped(test)).join('|')
+  const child = spawn(
+    process.execPath,
+    [JEST, '--ci', '--selectProjects', 'integration', '--testPathPatterns', ...files].concat([
+      '--testNamePattern',
+      names,
+      '--json',
+      '--outputFile',
+      outputFile,
+      '--maxWorkers=2',
+    ]),
+    {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning',
+        HOLDFAST_TEST_COMMANDS: '2000',
+        HOLDFAST_TEST_MUTATION: mutation,
+      },
+      stdio: 'ignore',
+      timeout: WITHIN_MS,
+    },
+  )
+  await once(child, 'exit')
+  const result = JSON.parse(await readFile(outputFile, 'utf8')) as JestResult
+  await rm(outputFile)
+  const tests = result.testResults.flatMap(({ assertionResults }) => assertionResults)
+  return {
+    passed: result.numPassedTests,
+    failed: tests.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
+    text: result.testResults.map(({ message }) => message).join('\n'),
+  }
+}
+
+const words = process.argv.slice(2)
+const chosen = CONTROLS.filter(({ guard }) => words.length === 0 || words.some((word) => guard.includes(word)))
+const dir = await mkdtemp(join(tmpdir(), 'holdfast-controls-'))
+const stop = await startTestServers()
+const rows: { guard: string; test: string; outcome: 'red' | 'GREEN' }[] = []
+try {
+  const whole = await run(chosen, '', join(dir, 'whole.json'))
+  if (whole.failed.length > 0 || whole.passed < chosen.length)
+    throw new Error(
+      `with every guard in place: ${whole.passed} passed, failed: ${whole.failed.join(', ')}\n${whole.text}`,
+    )
+  for (const control of chosen) {
+    const { failed } = await run([control], control.mutation, join(dir, 'one.json'))
+    const isNoticed = failed.some((name) => name.includes(control.test))
+    rows.push({ guard: control.guard, test: failed[0] ?? control.test, outcome: isNoticed ? 'red' : 'GREEN' })
+    console.error(`${isNoticed ? 'red  ' : 'GREEN'} without ${control.guard}`)
+  }
+} finally {
+  await stop()
+  await rm(dir, { recursive: true })
+}
+console.table(rows)
+const unnoticed = rows.filter(({ outcome }) => outcome === 'GREEN').length
+console.log(`${rows.length - unnoticed} of ${rows.length} guards are missed when they are gone`)
+process.exitCode = unnoticed === 0 ? 0 : 1
