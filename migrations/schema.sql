@@ -1866,6 +1866,8 @@ declare
   v_waiting text[] := '{}';
   v_order record;
   v_short jsonb;
+  v_now timestamptz := clock_timestamp();
+  v_is_due boolean;
 begin
   select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}') into v_left
   from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
@@ -1882,11 +1884,16 @@ begin
     if v_short is null and not v_order.wants ?| v_waiting then
       select v_left || jsonb_object_agg(k.key, (v_left ->> k.key)::bigint - k.value::bigint) into v_left
       from jsonb_each_text(v_order.wants) k;
-    elsif v_order.wants ?| v_waiting or not p_is_last_try and exists (
-      select from reservation r join expirable e on e.order_id = r.order_id
-      where r.product_id in (select s ->> 'p' from jsonb_array_elements(v_short) s)
-        and r.state = 'held' and r.expires_at <= clock_timestamp()
-    ) then
+      continue;
+    end if;
+    -- A subquery per row and not a join: it goes by the index on (product, expiry) and stops at the first that may end.
+    v_is_due := v_short is not null and not p_is_last_try and coalesce((
+      select true from reservation r
+      where r.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s))
+        and r.state = 'held' and r.expires_at <= v_now
+        and (select true from expirable e where e.order_id = r.order_id)
+      limit 1), false);
+    if v_order.wants ?| v_waiting or v_is_due then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
       v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
