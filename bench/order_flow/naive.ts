@@ -11,6 +11,8 @@ export async function createNaive({ servers, loop, historyIn }: Scene): Promise<
   await servers.createNamespace(NAMESPACE)
   const database = await servers.createDatabase('bench_naive')
   await putProducts(database)
+  // One role for front and worker: the one that may move a status.
+  await database.query('grant insert on customer, orders, order_line, invoice to app_worker')
   return {
     name: 'naive',
     about:
@@ -27,7 +29,7 @@ export async function createNaive({ servers, loop, historyIn }: Scene): Promise<
           ...loop,
           temporalAddress: servers.temporalAddress,
           namespace: NAMESPACE,
-          databaseUrl: database.url,
+          databaseUrl: database.urlOf('app_worker'),
           customers: CUSTOMERS,
           products,
           linesPerOrder: LINES_PER_ORDER,
