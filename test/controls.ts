@@ -72,9 +72,10 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'lock on the order row of a step',
-    mutation: without('enter_step', ' for update'),
-    file: 'src/db/order.int.test.ts',
-    test: 'lets many attempts of one step at once have one effect',
+    // Slowly, so that others come between.
+    mutation: without('enter_step', ' for update;', '; perform pg_sleep(0.02);'),
+    file: 'src/db/order_command.int.test.ts',
+    test: 'and cancelling at once has one winner, and the stock follows it',
   },
   {
     guard: 'fence against a run that was replaced',
@@ -125,6 +126,24 @@ const CONTROLS: readonly Control[] = [
     mutation: without('expire_orders', 'order by o.order_id for update skip locked', 'order by o.order_id'),
     file: 'src/db/expire.int.test.ts',
     test: 'asked for by many at once happens once',
+  },
+  {
+    guard: 'nothing is refused that there is',
+    mutation: without('decide_in_order', 'where k.value::bigint > coalesce', 'where k.value::bigint >= coalesce'),
+    file: 'src/db/race.int.test.ts',
+    test: "see each product's stock as if one had come after the other",
+  },
+  {
+    guard: 'a hold outlasts its quote once enough was seen',
+    mutation: without('record_report', 'having sum(amount) * 1000 >= amount_due * 999', 'having false'),
+    file: 'src/db/payment_inbox.int.test.ts',
+    test: 'lasts until the transfers had time to become final, once enough was seen in time',
+  },
+  {
+    guard: 'a hold that ends gives its units back',
+    mutation: without('end_orders', 'set reserved = s.reserved - e.quantity,', 'set'),
+    file: 'src/db/model.int.test.ts',
+    test: 'it answers and stores what the requirements say',
   },
   {
     guard: 'moves of a status only as the table says',
