@@ -1763,11 +1763,11 @@ begin
         perform want_wake(array[p_order_id])
         where exists (select from payment_report where order_id = p_order_id and not is_assessed);
       end if;
-    elsif exists (select from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key) then
+    else
       -- A command that took effect moved the status, so only one that the status refuses can have been done before.
-      v_outcome := case when exists (
-          select from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash)
-        then 'repeated' else 'IDEMPOTENCY_KEY_REUSED' end;
+      v_outcome := coalesce((
+        select case when k.request_hash = v_hash then 'repeated' else 'IDEMPOTENCY_KEY_REUSED' end
+        from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key), v_outcome);
     end if;
     -- Shipping and delivery have written the fence with the status.
     if v_outcome in ('refused', 'repeated') or v_outcome = 'done' and p_command = 'cancel' then
