@@ -6,11 +6,24 @@ import { DomainError } from '../domain/failure.ts'
 const RETRY_HINT_MS = 1_000
 
 /** Every way to take a connection of a pool. */
-export const DOORS: ReadonlySet<string | symbol> = new Set(
+const DOORS: ReadonlySet<string | symbol> = new Set(
   'any anyFirst exists many manyFirst maybeOne maybeOneFirst one oneFirst record query stream transaction connect'.split(
     ' ',
   ),
 )
+
+/** The same pool, each of whose calls is made by `around`. */
+export const wrapCalls = (
+  pool: DatabasePool,
+  around: (act: () => Promise<unknown>) => Promise<unknown>,
+): DatabasePool =>
+  new Proxy(pool, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name)
+      if (!DOORS.has(name) || typeof value !== 'function') return value
+      return (...args: unknown[]) => around(async () => Reflect.apply(value, target, args) as unknown)
+    },
+  })
 
 /**
  * Lets `width` calls through at a time, those that came first before the others.
@@ -57,13 +70,5 @@ export function createGate(width: number, waitMs: number): <T>(act: () => Promis
 }
 
 /** The same pool, whose callers wait for one of its connections no longer than that. */
-export function withGate(pool: DatabasePool, width: number, waitMs: number): DatabasePool {
-  const gate = createGate(width, waitMs)
-  return new Proxy(pool, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name)
-      if (!DOORS.has(name) || typeof value !== 'function') return value
-      return (...args: unknown[]) => gate(async () => Reflect.apply(value, target, args) as unknown)
-    },
-  })
-}
+export const withGate = (pool: DatabasePool, width: number, waitMs: number): DatabasePool =>
+  wrapCalls(pool, createGate(width, waitMs))

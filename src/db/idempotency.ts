@@ -34,7 +34,7 @@ const FIND_ANSWER = statement(
  */
 export async function findAnswer<Answer>(
   database: Pick<Database, 'run'>,
-  attempt: Attempt,
+  attempt: Omit<Attempt, 'by'>,
   schema: z.ZodType<Answer>,
 ): Promise<Answer | undefined> {
   const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]

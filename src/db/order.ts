@@ -1,6 +1,7 @@
 // The steps of an order's life. Each is one transaction that takes the order's row lock first, checks the run's
 // fence, changes status, holds and stock together, and answers with the order's whole state. Status moves nowhere else.
 
+import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import {
   actorOfCommand,
@@ -22,6 +23,7 @@ import {
 } from '../domain/order.ts'
 import type { PaymentState } from '../domain/payment.ts'
 import { actorText } from './audit.ts'
+import { findAnswer } from './idempotency.ts'
 import { retrying, statement, type Database, type Tx } from './pool.ts'
 
 const STATE = statement('order_state', 'select * from order_state($1)')
@@ -120,14 +122,12 @@ export async function runCommand(
 
 const REFUSED_BEFORE = { reason: 'ENGINE_UNAVAILABLE', message: 'The order could not do this a moment ago.' } as const
 
+const ANY_ANSWER = z.unknown()
+
 // Race: two changes at once, or a change and a command. The row lock gives them an order.
 const LOCK = statement(
   'order_lock',
   `select status, version, set_config('holdfast.actor', $2, true) as acting from orders where order_id = $1 for update`,
-)
-const FIND_ANSWER = statement(
-  'order_find_answer',
-  `select request_hash, response from idempotency where actor = $1 and method = $2 and key = $3`,
 )
 // With the order as the change left it. A key that is taken here was taken by another request meanwhile.
 const SAVE_ANSWER = statement(
@@ -138,11 +138,8 @@ const SAVE_ANSWER = statement(
 )
 
 /** True when an earlier call with this key has done it. Throws IDEMPOTENCY_KEY_REUSED. */
-async function wasDone(tx: Tx, { actor, method, key, requestHash }: CommandInput): Promise<boolean> {
-  const [answer] = await tx.run<{ request_hash: Buffer }>(FIND_ANSWER, [actor, method, key])
-  if (answer !== undefined && !answer.request_hash.equals(Buffer.from(requestHash, 'hex'))) throw keyReused()
-  return answer !== undefined
-}
+const wasDone = async (tx: Tx, { actor, method, key, requestHash }: CommandInput): Promise<boolean> =>
+  (await findAnswer(tx, { actor, method, key, requestHash: Buffer.from(requestHash, 'hex') }, ANY_ANSWER)) !== undefined
 
 async function saveAnswer(tx: Tx, orderId: string, { actor, method, key, requestHash }: CommandInput): Promise<void> {
   const saved = await tx.run(SAVE_ANSWER, [actor, method, key, Buffer.from(requestHash, 'hex'), orderId])

@@ -144,8 +144,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   return {
     sql: slonik,
     run: (query, values) => alone(pool, watch, query, values),
-    transaction: (work, { deadline = Number.POSITIVE_INFINITY } = {}) =>
-      retrying(() => once(pool, watch, work), deadline),
+    transaction: (work, { deadline } = {}) => retrying(() => once(pool, watch, work), deadline),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: async () => {
       watch.close()
@@ -250,17 +249,14 @@ export async function retrying<T>(attempt: () => Promise<T>, deadline = Number.P
 }
 
 /** The SQLSTATE behind an error of pg or slonik, if Postgres gave one. */
-export function sqlStateOf(error: unknown): string | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof pg.DatabaseError) return cause.code
-  }
-  return undefined
-}
+export const sqlStateOf = (error: unknown): string | undefined => databaseErrorOf(error)?.code
 
 /** The constraint that Postgres named behind an error of pg or slonik. */
-export function violatedConstraintOf(error: unknown): string | undefined {
+export const violatedConstraintOf = (error: unknown): string | undefined => databaseErrorOf(error)?.constraint
+
+function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof pg.DatabaseError) return cause.constraint
+    if (cause instanceof pg.DatabaseError) return cause
   }
   return undefined
 }

@@ -4,7 +4,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import type { DatabasePool, Interceptor } from 'slonik'
-import { DOORS } from './gate.ts'
+import { wrapCalls } from './gate.ts'
 
 /** SR-7.5. The database itself ends a transaction after 5 s and a wait for a lock after 1 s. */
 const SLOW_MS = 1_000
@@ -82,28 +82,21 @@ export const slowInterceptor: Interceptor = {
 }
 
 /** The same pool, whose calls are watched. */
-export function withSlowWatch(
+export const withSlowWatch = (
   pool: DatabasePool,
   watch: SlowWatch,
   stateOf: (error: unknown) => string | undefined,
-): DatabasePool {
-  return new Proxy(pool, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name)
-      if (!DOORS.has(name) || typeof value !== 'function') return value
-      return (...args: unknown[]) => {
-        const running = watch.begin()
-        return current.run(running, async () => {
-          try {
-            const answer: unknown = await Reflect.apply(value, target, args)
-            running.end()
-            return answer
-          } catch (error) {
-            running.end(stateOf(error))
-            throw error
-          }
-        })
+): DatabasePool =>
+  wrapCalls(pool, (act) => {
+    const running = watch.begin()
+    return current.run(running, async () => {
+      try {
+        const answer = await act()
+        running.end()
+        return answer
+      } catch (error) {
+        running.end(stateOf(error))
+        throw error
       }
-    },
+    })
   })
-}
