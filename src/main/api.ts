@@ -1,8 +1,6 @@
 // The api process: parses strangers' input, accepts orders, takes reports, answers reads. It holds no worker's rights,
 // and starts and serves while Temporal is down: only commands need it.
 
-import { hostname } from 'node:os'
-import { randomUUID } from 'node:crypto'
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import {
   assetPolicyOf,
@@ -38,6 +36,7 @@ import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
 import { startOptionsOf } from '../relay/start.ts'
 import { createLogger, createRegistry, Gauge, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database.ts'
+import { createHolder } from './holder.ts'
 
 const FRESH_MS = 500
 /** A blip of the engine passes unseen; an outage is told within a second. */
@@ -159,7 +158,7 @@ function leasesOf(
   database: Database,
   offers: ReadonlyMap<Asset, Offer>,
 ): ReadonlyMap<string, AddressLease> {
-  const holder = `api:${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
+  const holder = `api:${createHolder()}`
   const blockSize = config.HOLDFAST_ADDRESS_BLOCK
   return new Map(
     [...offers].map(([asset, { network }]) => [

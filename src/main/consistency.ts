@@ -1,11 +1,11 @@
 // What the last look at everything found, shown by every worker alike: it stands in the database.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { findConsistency } from '../db/consistency.ts'
 import { INVARIANTS } from '../db/invariant.ts'
 import type { Database } from '../db/pool.ts'
 import { WORKFLOW_CHECKS } from '../relay/consistency.ts'
 import { Gauge, type Logger, type Registry } from '../telemetry.ts'
+import { repeat } from './repeat.ts'
 
 const EVERY_MS = 15_000
 
@@ -31,10 +31,5 @@ export function watchConsistency(database: Database, registry: Registry, logger:
     for (const check of Object.keys(CHECKS)) found.set({ check }, counts.get(check) ?? 0)
     if (finishedAt !== undefined) checkedAt.set(finishedAt.getTime() / 1_000)
   }
-  void (async () => {
-    while (!signal.aborted) {
-      await read().catch((error: unknown) => logger.warn({ err: error }, 'consistency could not be read'))
-      await delay(EVERY_MS, undefined, { signal }).catch(() => undefined)
-    }
-  })()
+  void repeat(read, EVERY_MS, signal, (error) => logger.warn({ err: error }, 'consistency could not be read'))
 }

@@ -1,8 +1,6 @@
 // The sealer process: signs what the audit holds, every few seconds, and writes it where no database role reaches. The
 // only one with the sealing key. `sealer.ts adopt` goes on after a restore (docs/operations.md).
 
-import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
@@ -16,6 +14,8 @@ import { startMetricsListener } from '../http/metrics.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
+import { createHolder } from './holder.ts'
+import { repeat } from './repeat.ts'
 
 const DUTY = 'audit_seal'
 /** Another sealer takes over a dead one's duty after this: well within the unsealed window. */
@@ -67,7 +67,7 @@ async function serve(config: Config<'sealer'>, deps: SealDeps, database: Databas
     isReady: async () =>
       performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
   })
-  const holder = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
+  const holder = createHolder()
   logger.info({ keyId: deps.sealer.keyId }, 'sealer started')
   const making = keepPartitions(database, logger, stopping.signal)
   while (!stopping.signal.aborted) {
@@ -88,14 +88,13 @@ async function serve(config: Config<'sealer'>, deps: SealDeps, database: Databas
 }
 
 /** What has no partition of its own is kept in the default one: a month that is late is no harm, and tried again. */
-async function keepPartitions(database: Database, logger: Logger, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await makePartitions(database, MONTHS_AHEAD).catch((error: unknown) =>
-      logger.warn({ err: error }, 'no partitions made; trying again'),
-    )
-    await delay(PARTITIONS_EVERY_MS, undefined, { signal }).catch(() => undefined)
-  }
-}
+const keepPartitions = (database: Database, logger: Logger, signal: AbortSignal): Promise<void> =>
+  repeat(
+    () => makePartitions(database, MONTHS_AHEAD),
+    PARTITIONS_EVERY_MS,
+    signal,
+    (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
+  )
 
 /** Seals all there is, where the duty is ours. */
 async function turn(deps: SealDeps, database: Database, holder: string, metrics: SealerMetrics): Promise<void> {

@@ -1,8 +1,6 @@
 // The worker process: order workflows, their activities, and the relays that start and wake them, on one connection
 // to Temporal (an eager start hands the first task to the worker that shares it).
 
-import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Client } from '@temporalio/client'
@@ -36,6 +34,8 @@ import { BACKGROUND_TASK_QUEUE, CONSISTENCY_SCHEDULE, ORDER_TASK_QUEUE } from '.
 import { createChannels } from './channel.ts'
 import { createSlowReport } from './database.ts'
 import { watchConsistency } from './consistency.ts'
+import { createHolder } from './holder.ts'
+import { repeat } from './repeat.ts'
 
 const DEPLOYMENT = 'holdfast'
 /** Above the longest activity (6.5 s), so that a stop does not cut a transaction's answer off. */
@@ -91,7 +91,7 @@ async function main(): Promise<void> {
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 
     watchParked(client, registry, logger, stopping.signal)
-    const holder = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`
+    const holder = createHolder()
     const metrics = createRelayMetrics(registry)
     const relays = [
       startStarter({ database, client, holder, logger, metrics }),
@@ -296,12 +296,9 @@ function watchBacklog(database: Database, registry: Registry, logger: Logger, si
     dead.set({ queue: 'wake' }, Number(backlog.deadWakes))
     age.set(backlog.oldestStartS)
   }
-  void (async () => {
-    while (!signal.aborted) {
-      await measure().catch((error: unknown) => logger.warn({ err: error }, 'backlog could not be measured'))
-      await delay(BACKLOG_EVERY_MS, undefined, { signal }).catch(() => undefined)
-    }
-  })()
+  void repeat(measure, BACKLOG_EVERY_MS, signal, (error) =>
+    logger.warn({ err: error }, 'backlog could not be measured'),
+  )
 }
 
 /** Orders whose undo waits for a person: Temporal alone knows of them. */
@@ -311,17 +308,11 @@ function watchParked(client: Client, registry: Registry, logger: Logger, signal:
     help: 'Orders whose undo waits for a person.',
     registers: [registry],
   })
-  void (async () => {
-    while (!signal.aborted) {
-      try {
-        const { count } = await client.workflow.count("NeedsOperator = true AND ExecutionStatus = 'Running'")
-        parked.set(count)
-      } catch (error) {
-        logger.warn({ err: error }, 'parked orders could not be counted')
-      }
-      await delay(PARKED_EVERY_MS, undefined, { signal }).catch(() => undefined)
-    }
-  })()
+  const measure = async (): Promise<void> =>
+    parked.set((await client.workflow.count("NeedsOperator = true AND ExecutionStatus = 'Running'")).count)
+  void repeat(measure, PARKED_EVERY_MS, signal, (error) =>
+    logger.warn({ err: error }, 'parked orders could not be counted'),
+  )
 }
 
 const aborted = (signal: AbortSignal): Promise<void> =>
