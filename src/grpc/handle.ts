@@ -126,8 +126,8 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   const ending = new AbortController()
   const given = Number(wire.getDeadline())
   const deadline = Number.isFinite(given) || method.responseStream ? given : Date.now() + DEFAULT_DEADLINE_MS
-  // Also fires after a normal end; the controller is then of no interest to anyone.
-  wire.on('cancelled', () => ending.abort())
+  const onCancelled = (): void => ending.abort()
+  wire.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
   const timer = Number.isFinite(deadline)
     ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
@@ -150,6 +150,8 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
     call,
     end: () => {
       clearTimeout(timer)
+      // It fires after a normal end too, and to abort for nobody costs two errors with their stacks.
+      wire.off('cancelled', onCancelled)
       closing?.removeEventListener('abort', stop)
     },
   }
