@@ -164,6 +164,24 @@ const CONTROLS: readonly Control[] = [
     file: 'src/db/audit_walk.int.test.ts',
     test: 'rebuilds every order from the audit alone',
   },
+  {
+    guard: 'purge only of what was sealed',
+    mutation: without('audit_purge', 'if v_is_lost then', 'if false then'),
+    file: 'src/db/audit_guard.int.test.ts',
+    test: 'a month stays while an entry of it is under no checkpoint, or under one that is too young',
+  },
+  {
+    guard: 'purge only of what was sealed before a restore',
+    mutation: without('audit_purge', 'entry_id <= $2 and '),
+    file: 'src/db/audit_guard.int.test.ts',
+    test: 'an entry that came after a restore is not taken for a sealed one, whatever its transaction',
+  },
+  {
+    guard: 'purge that leaves the audit append-only',
+    mutation: without('audit_purge', 'alter table audit_entry_default enable trigger audit_entry_append_only;'),
+    file: 'src/db/audit_guard.int.test.ts',
+    test: 'entries of months without a partition go like others, and what is left is guarded as before',
+  },
 ]
 
 type Outcome = { passed: number; failed: readonly string[]; text: string }

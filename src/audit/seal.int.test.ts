@@ -270,6 +270,23 @@ describe('purged entries', () => {
     await put(1)
     expect(await sealing.seal()).toBe(1)
   })
+
+  it('are those that a purge took, of a month or of none', async () => {
+    await test.query(`select audit_make_partitions('2014-03-01', 1)`)
+    await put(3)
+    await forge(
+      `update audit_entry set at = '2014-03-31'`,
+      `update audit_entry set at = '2014-04-01' where entry_id > 2`,
+    )
+    sealing.deps.now = () => Date.parse('2014-04-01T00:00:02Z')
+    await sealing.seal()
+    sealing.deps.now = Date.now
+    await put(2)
+    await sealing.seal()
+    const [taken] = await test.query(`select array_agg(name) as names from audit_purge('2014-05-01Z') as name`)
+    expect(taken).toEqual({ names: ['audit_entry_2014_03', 'audit_entry_default'] })
+    expect(await sealing.verify()).toMatchObject({ findings: [], purged: 3, entries: 2 })
+  })
 })
 
 it('a file that is not the sealer’s is found by its signatures', async () => {

@@ -1,11 +1,12 @@
 // What nobody can do to the audit: write without saying who acts, change or lose what is kept, leave a table out, or
-// purge what is younger than seven years.
+// purge what is younger than seven years or was never sealed.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { putAddresses } from '../../test/support/address.ts'
 import { bodyOf, entriesOf, lastOf } from '../../test/support/audit.ts'
 import { buildLine } from '../../test/support/builder.ts'
+import { createTestSealer, type TestSealer } from '../../test/support/sealing.ts'
 import { DATABASE_ROLES, type DatabaseRole } from '../../test/support/servers.ts'
 import { buildObservation, createTestShop, type TestShop } from '../../test/support/shop.ts'
 import type { Actor } from '../domain/audit.ts'
@@ -17,6 +18,7 @@ const NOBODY = 'HF006'
 const NOT_REWRITTEN = 'HF007'
 const TOO_YOUNG = 'HF008'
 const NOT_EMPTIED = 'HF009'
+const NOT_SEALED = 'HF012'
 
 let shop: TestShop
 const sessions = new Map<DatabaseRole | 'superuser', pg.Client>()
@@ -287,13 +289,25 @@ describe('after seven years', () => {
     return productId
   }
 
+  let sealing: TestSealer
   let kept: string
   let gone: string
+  beforeAll(async () => {
+    sealing = await createTestSealer(shop.test)
+  })
   beforeEach(async () => {
     await shop.query(`select audit_make_partitions('2016-01-15', 3)`)
     kept = await dated('2016-02-01T00:00:00Z')
     gone = await dated('2016-01-31T23:59:59Z')
+    await sealOn('2016-02-10')
   })
+  afterAll(() => sealing.close())
+
+  /** Seals all there is, as if it were that day. */
+  async function sealOn(day: string): Promise<void> {
+    sealing.deps.now = () => Date.parse(day)
+    await sealing.seal()
+  }
 
   test('whole months go, no younger ones, and a chain goes on from what it was', async () => {
     await expect(purge(`clock_timestamp() - interval '7 years' + interval '1 minute'`)).rejects.toMatchObject({
@@ -308,6 +322,39 @@ describe('after seven years', () => {
     expect(await lastOf(shop.test, 'product', gone)).toMatchObject({ seq: '2' })
     expect(await lastOf(shop.test, 'product', kept)).toMatchObject({ seq: '2' })
     expect(await purge(`'2016-02-29T00:00:00Z'`)).toEqual([])
+  })
+
+  test('a month stays while an entry of it is under no checkpoint, or under one that is too young', async () => {
+    await expect(purge(`'2016-02-09T23:59:59Z'`)).rejects.toMatchObject({
+      code: NOT_SEALED,
+      message: 'audit: audit_entry_2016_01 has entries that no checkpoint of that age covers',
+    })
+    await dated('2016-01-15T00:00:00Z')
+    await expect(purge(`'2016-02-29T00:00:00Z'`)).rejects.toMatchObject({ code: NOT_SEALED })
+    expect(await entriesOf(shop.test, 'product', gone)).toHaveLength(1)
+    await sealOn('2016-02-11')
+    expect(await purge(`'2016-02-29T00:00:00Z'`)).toEqual([{ name: 'audit_entry_2016_01' }])
+  })
+
+  test('an entry that came after a restore is not taken for a sealed one, whatever its transaction', async () => {
+    const late = await dated('2016-01-15T00:00:00Z')
+    await shop.test.forge(`update audit_entry set txid = '3' where kind = 'product' and aggregate_id = $1`, [late])
+    await expect(purge(`'2016-02-29T00:00:00Z'`)).rejects.toMatchObject({ code: NOT_SEALED })
+    await shop.test.forge(`delete from audit_entry where kind = 'product' and aggregate_id = $1`, [late])
+    expect(await purge(`'2016-02-29T00:00:00Z'`)).toEqual([{ name: 'audit_entry_2016_01' }])
+  })
+
+  test('entries of months without a partition go like others, and what is left is guarded as before', async () => {
+    const old = await dated('2014-05-05T00:00:00Z')
+    const young = await dated('2099-01-01T00:00:00Z')
+    await expect(purge(`'2014-06-30T00:00:00Z'`)).rejects.toMatchObject({ code: NOT_SEALED })
+    await sealOn('2014-06-01')
+    expect(await purge(`'2014-06-30T00:00:00Z'`)).toEqual([{ name: 'audit_entry_default' }])
+    expect(await entriesOf(shop.test, 'product', old)).toEqual([])
+    expect(await entriesOf(shop.test, 'product', young)).toHaveLength(1)
+    await shop.query(`update product set name = 'Other' where product_id = $1`, [old])
+    expect(await lastOf(shop.test, 'product', old)).toMatchObject({ seq: '2' })
+    expect(await outcome('superuser', 'delete from audit_entry_default')).toBe(NOT_REWRITTEN)
   })
 
   test('nobody but the sealer may ask for it', async () => {
