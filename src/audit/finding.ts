@@ -3,6 +3,7 @@
 import type { AuditDb } from '../db/audit_seal.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import type { SealerKeys } from '../keyvault/checkpoint.ts'
+import type { Ledger } from './ledger.ts'
 
 export const CHECKS = {
   file_line: 'a line of the file is no checkpoint',
@@ -20,6 +21,7 @@ export const CHECKS = {
   link: 'an entry does not follow the one before it in its chain',
   head: "the newest entry of a chain is not the one its aggregate's row names",
   row_missing: 'a chain has no aggregate',
+  stock_ledger: "a product's movements do not add up to what its entries say",
 } as const
 export type Check = keyof typeof CHECKS
 
@@ -74,6 +76,8 @@ export type Verdict = {
   /** Leaves whose entries were purged after their years. */
   purged: number
   chains: number
+  /** Whose movements were compared with their entries. */
+  products: number
   /** The newest checkpoint that the file has. */
   last: Checkpoint | undefined
   /** Checkpoints that a restored database no longer has; the file says which. */
@@ -81,4 +85,8 @@ export type Verdict = {
 }
 
 /** What the parts of one verification share. */
-export type Run = VerifyDeps & { report: Report; verdict: { -readonly [K in keyof Verdict]: Verdict[K] } }
+export type Run = VerifyDeps & {
+  report: Report
+  ledger: Ledger
+  verdict: { -readonly [K in keyof Verdict]: Verdict[K] }
+}

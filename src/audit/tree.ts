@@ -44,15 +44,17 @@ export async function verifyTree(
 type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'>; hash: Hash }
 
 /** Entries of one count of transaction ids, each checked in itself, handed out up to a transaction. */
-function entryReader({ database, report, verdict }: Run, afterId: bigint, upToId: bigint | undefined) {
+function entryReader({ database, report, ledger, verdict }: Run, afterId: bigint, upToId: bigint | undefined) {
   const entries = readEntries(database, { afterId, upToId, pageSize: PAGE })
   let waiting: AuditEntry | undefined
   const next = async (belowTxid: bigint | undefined): Promise<AuditEntry | undefined> => {
     const entry: AuditEntry | undefined = waiting ?? (await entries.next()).value
     waiting = undefined
     if (entry !== undefined && belowTxid !== undefined && entry.txid >= belowTxid) return void (waiting = entry)
-    if (entry !== undefined) verifyEntry(entry, report)
-    if (entry !== undefined) verdict.entries += 1
+    if (entry === undefined) return undefined
+    verifyEntry(entry, report)
+    ledger.note(entry)
+    verdict.entries += 1
     return entry
   }
   return {

@@ -1,12 +1,14 @@
 // Is the audit the one that was sealed? The file of checkpoints is the witness: every checkpoint of the database is
-// compared with it, every entry becomes a leaf again and every root is computed anew, and every chain is walked.
-// It may run beside a busy system: what has not been sealed yet is counted, and only checked in itself.
+// compared with it, every entry becomes a leaf again and every root is computed anew, every chain is walked, and the
+// movements of stock are compared with what the entries say. It may run beside a busy system: what has not been sealed
+// yet is counted, and only checked in itself.
 
 import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit_seal.ts'
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'
 import { collectFindings, TooManyFindings, type Run, type Verdict, type VerifyDeps } from './finding.ts'
+import { openLedger } from './ledger.ts'
 import { verifyTree } from './tree.ts'
 import { readWitness, WitnessError } from './witness.ts'
 
@@ -15,12 +17,16 @@ const PAGE = 500
 /** Throws ENOENT where there is no file, and what the database throws. */
 export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
   const { findings, report } = collectFindings()
-  const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, abandoned: 0 }
-  const run: Run = { ...deps, report, verdict: { findings, isComplete: true, last: undefined, ...counts } }
+  const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, products: 0, abandoned: 0 }
+  const verdict = { findings, isComplete: true, last: undefined, ...counts }
+  const run: Run = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
   try {
     const newest = await findLastCheckpoint(deps.database)
     const plan = await verifyFile(run)
-    if (plan !== undefined) await verifyTree(run, liveCheckpoints(run, plan, newest), plan.eraEnds)
+    if (plan !== undefined) {
+      await verifyTree(run, liveCheckpoints(run, plan, newest), plan.eraEnds)
+      run.verdict.products = run.ledger.report(report)
+    }
     run.verdict.chains = await verifyChains({ ...run, isPurged: run.verdict.purged > 0 })
   } catch (error) {
     if (!(error instanceof TooManyFindings)) throw error

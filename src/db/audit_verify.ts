@@ -116,3 +116,68 @@ export function readHeads(
       select e.seq, e.hash from audit_entry e where e.kind = h.kind and e.aggregate_id = h.id order by e.seq desc limit 1
     ) l on true`)
 }
+
+const sum = z.string().transform(BigInt)
+const MOMENT = z.object({ snapshot: z.string(), horizon: z.string().transform(BigInt), lastMovementId: z.bigint() })
+
+/** A moment of the stock ledger: its newest movement, who was at work, and below which transaction nobody was. */
+export const readLedgerMoment = (database: AuditDb): Promise<z.output<typeof MOMENT>> =>
+  database.sql.one(sql.type(MOMENT)`
+    select pg_current_snapshot()::text as snapshot, pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
+      coalesce(max(movement_id), 0) as "lastMovementId"
+    from stock_movement`)
+
+/** Whether all who were at work at a moment have ended. */
+export const isSnapshotOver = (database: AuditDb, snapshot: string): Promise<boolean> =>
+  database.sql.oneFirst(sql.type(z.object({ isOver: z.boolean() }))`
+    select not exists (
+      select pg_snapshot_xip(${snapshot}::pg_snapshot) intersect select pg_snapshot_xip(pg_current_snapshot())
+    ) as "isOver"`)
+
+const MOVED = z.object({ productId: z.string(), onHand: sum, reserved: sum, lastId: z.bigint() })
+const LOWEST_ID = -(2n ** 63n)
+
+/** What movements up to one add up to, by product within each page. */
+export async function* readMovements(
+  database: AuditDb,
+  upToId: bigint,
+  pageSize: number,
+): AsyncGenerator<z.output<typeof MOVED>> {
+  let after: bigint | undefined = LOWEST_ID
+  while (after !== undefined) {
+    const page: readonly z.output<typeof MOVED>[] = await database.sql.any(sql.type(MOVED)`
+      with page as (
+        select movement_id, product_id, on_hand_delta, reserved_delta from stock_movement
+        where movement_id > ${after} and movement_id <= ${upToId} order by movement_id limit ${pageSize}
+      )
+      select product_id as "productId", sum(on_hand_delta)::text as "onHand", sum(reserved_delta)::text as reserved,
+        (select max(movement_id) from page) as "lastId"
+      from page group by product_id`)
+    yield* page
+    after = page.at(-1)?.lastId
+  }
+}
+
+const COUNTED = z.object({ productId: z.string(), version: z.bigint(), onHand: sum, reserved: sum })
+
+/** The version of each product's counters and, at the same moment, what movements after one add up to. */
+export async function* readCounted(
+  database: AuditDb,
+  afterId: bigint,
+  pageSize: number,
+): AsyncGenerator<z.output<typeof COUNTED>> {
+  let after: string | undefined = ''
+  while (after !== undefined) {
+    // One statement: its snapshot is the moment.
+    const page: readonly z.output<typeof COUNTED>[] = await database.sql.any(sql.type(COUNTED)`
+      select s.product_id as "productId", s.version, coalesce(m.on_hand, 0)::text as "onHand", coalesce(m.reserved, 0)::text as reserved
+      from (select product_id, version from stock where product_id > ${after} order by product_id limit ${pageSize}) s
+      left join (
+        select product_id, sum(on_hand_delta) as on_hand, sum(reserved_delta) as reserved from stock_movement
+        where movement_id > ${afterId} group by product_id
+      ) m using (product_id)
+      order by product_id`)
+    yield* page
+    after = page.length < pageSize ? undefined : page.at(-1)?.productId
+  }
+}

@@ -153,11 +153,12 @@ const findingView = ({ entryId, seq, ...rest }: Finding) => ({
 })
 
 function describe({ findings, isComplete, ...verdict }: Verdict): string {
-  const { last, entries, unsealed, purged, chains, abandoned } = verdict
+  const { last, entries, unsealed, purged, chains, products, abandoned } = verdict
   const lines = [
     formatFields({
       entries,
       chains,
+      products,
       'not yet sealed': unsealed,
       ...(purged > 0 && { 'purged after their years': purged }),
       ...(abandoned > 0 && { 'checkpoints given up by a restore': abandoned }),
