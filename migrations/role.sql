@@ -17,6 +17,10 @@ begin
       execute format('alter role %I set idle_in_transaction_session_timeout = %L', name, '5s');
       execute format('alter role %I set transaction_timeout = %L', name, '5s');
     end if;
+    -- Who is a member may look at a role's sessions: open_transactions() is the owner's. Nobody acts as the role by it.
+    if not pg_has_role('holdfast_owner', name, 'usage') then
+      execute format('grant %I to holdfast_owner with inherit true, set false', name);
+    end if;
   end loop;
   -- The migrating role acts as the owner, with the owner's rights, and once gives a function of the owner's to
   -- app_worker; superusers may already.

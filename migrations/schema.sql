@@ -2177,6 +2177,32 @@ ALTER FUNCTION holdfast.forget_answers(p_limit integer) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.forget_answers(p_limit integer) IS 'Removes at most so many answers that are older than 30 days and whose order, if any, has ended. Returns how many.';
 
 --
+-- Name: forget_notifications(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.forget_notifications(p_limit integer) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  with old as (
+    select notification_id from notification
+    where delivered_at < statement_timestamp() - interval '30 days'
+    order by delivered_at limit p_limit for update skip locked
+  ), forgotten as (
+    delete from notification n using old where n.notification_id = old.notification_id returning 1
+  )
+  select count(*)::integer from forgotten
+$$;
+
+ALTER FUNCTION holdfast.forget_notifications(p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION forget_notifications(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.forget_notifications(p_limit integer) IS 'Removes at most so many notifications that were delivered more than 30 days ago. Returns how many.';
+
+--
 -- Name: guard_address_lease(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2369,6 +2395,26 @@ ALTER FUNCTION holdfast.note_status_change() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.note_status_change() IS 'Writes what the world is to be told of orders that were made or moved.';
+
+--
+-- Name: open_transactions(interval); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.open_transactions(p_longer_than interval) RETURNS TABLE(role_name name, pid integer, application text, state text, began_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  select a.usename, a.pid, a.application_name, a.state, a.xact_start from pg_stat_activity a
+  where a.datname = current_database() and a.pid <> pg_backend_pid() and a.xact_start < clock_timestamp() - p_longer_than
+$$;
+
+ALTER FUNCTION holdfast.open_transactions(p_longer_than interval) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION open_transactions(p_longer_than interval); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.open_transactions(p_longer_than interval) IS 'Sessions of our roles on this database, but for the one that asks, that have been in a transaction for longer than this.';
 
 --
 -- Name: order_answers(jsonb, integer[], jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4327,6 +4373,12 @@ CREATE INDEX key_retire_due ON holdfast.key_retire USING btree (next_at) WHERE (
 CREATE INDEX notification_dead ON holdfast.notification USING btree (notification_id) WHERE (dead_at IS NOT NULL);
 
 --
+-- Name: notification_delivered; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX notification_delivered ON holdfast.notification USING btree (delivered_at) WHERE (delivered_at IS NOT NULL);
+
+--
 -- Name: notification_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5460,6 +5512,13 @@ REVOKE ALL ON FUNCTION holdfast.forget_answers(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.forget_answers(p_limit integer) TO app_worker;
 
 --
+-- Name: FUNCTION forget_notifications(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) TO app_worker;
+
+--
 -- Name: FUNCTION guard_address_lease(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5512,6 +5571,14 @@ REVOKE ALL ON FUNCTION holdfast.no_actor() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.note_status_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION open_transactions(p_longer_than interval); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.open_transactions(p_longer_than interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.open_transactions(p_longer_than interval) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.open_transactions(p_longer_than interval) TO auditor;
 
 --
 -- Name: FUNCTION order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -13,7 +13,12 @@ import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
 import { openDatabase, type Database } from '../src/db/pool.ts'
 import * as read from '../src/db/read.ts'
-import { claimNotifications, deferNotifications, notificationsDelivered } from '../src/db/notification.ts'
+import {
+  claimNotifications,
+  deferNotifications,
+  forgetNotifications,
+  notificationsDelivered,
+} from '../src/db/notification.ts'
 import * as relay from '../src/db/relay.ts'
 import { adjustStock, readStock } from '../src/db/stock.ts'
 import { systemActor } from '../src/domain/audit.ts'
@@ -201,6 +206,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     await readRetireBacklog(scene.keys)
   },
   'answers to be forgotten': () => forgetAnswers(scene.worker),
+  'news to be forgotten': () => forgetNotifications(scene.worker),
   'free addresses': () => countFreeAddresses(scene.keys, ETHEREUM.network, ETHEREUM.asset),
   'a block of the chain, and one that is lost again': async () => {
     const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)

@@ -61,7 +61,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'actor_of begin_assessment command_order consume_stock credit_payments end_assessment end_orders enter_step ' +
-      'expire_orders forget_answers order_state present_outputs quote_due step_order take_stock want_wake',
+      'expire_orders forget_answers forget_notifications open_transactions order_state present_outputs quote_due step_order ' +
+      'take_stock want_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -100,7 +101,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation schema_version stock stock_movement workflow_start`,
     columns: { 'select payment_key': 'key_id audit_seq audit_hash' },
-    execute: 'quote_due',
+    execute: 'open_transactions quote_due',
   },
   analytics: {},
 }

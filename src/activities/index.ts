@@ -3,6 +3,7 @@
 
 import { activityInfo, log } from '@temporalio/activity'
 import { forgetAnswers } from '../db/idempotency.ts'
+import { forgetNotifications } from '../db/notification.ts'
 import { expireOrder, releaseStock, reserveStock, runCommand } from '../db/order.ts'
 import { assessLatePayments, assessPayments } from '../db/payment.ts'
 import { findStaleDuties, runHoldSweep } from '../db/relay.ts'
@@ -29,6 +30,8 @@ export type Activities = {
   runStaleDuties: () => Promise<readonly string[]>
   /** Removes a batch of answers that are too old to be asked for. */
   forgetAnswers: () => Promise<{ count: number; isDone: boolean }>
+  /** Removes a batch of news that was delivered long ago. */
+  forgetNotifications: () => Promise<{ count: number; isDone: boolean }>
 }
 
 export function createActivities(deps: { database: Database }): Activities {
@@ -63,6 +66,7 @@ export function createActivities(deps: { database: Database }): Activities {
       return stale
     }),
     forgetAnswers: guarded('forgetAnswers', () => forgetAnswers(database)),
+    forgetNotifications: guarded('forgetNotifications', () => forgetNotifications(database)),
     assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
   }
 }

@@ -1,12 +1,16 @@
-// Answers are forgotten after 30 days, and never that of an order that is still open.
+// Answers are forgotten after 30 days, and never that of an order that is still open; so is news once it was told, and
+// never what is still to be told.
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { buildLine, buildProposal } from '../../test/support/builder.ts'
+import { findViolations } from '../../test/support/invariant.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
+import type { AcceptedOrder } from './accept.ts'
 import { forgetAnswers } from './idempotency.ts'
+import { claimNotifications, forgetNotifications, notificationsDelivered } from './notification.ts'
 
 let shop: TestShop
 beforeAll(async () => {
@@ -72,6 +76,90 @@ describe('an answer', () => {
     })
     await session.end()
     expect(await keys()).toEqual([key])
+  })
+})
+
+describe('news of an order', () => {
+  const LONG_AGO = "clock_timestamp() - interval '31 days'"
+
+  beforeEach(() => shop.query('delete from notification'))
+
+  const left = async ({ orderId }: AcceptedOrder): Promise<string[]> => {
+    const rows = await shop.query<{ status: string }>(
+      'select status from notification where order_id = $1 order by notification_id',
+      [orderId],
+    )
+    return rows.map(({ status }) => status)
+  }
+  const set = ({ orderId }: AcceptedOrder, status: string, to: string) =>
+    shop.query(`update notification set ${to} where order_id = $1 and status = $2`, [orderId, status])
+  /** An order and its news: pending, processing, shipped, delivered. */
+  const delivered = async (): Promise<AcceptedOrder> => (await shop.orderIn('delivered')).order
+
+  test('is kept for 30 days from when it was told on the clock of the database, and gone after', async () => {
+    const order = await delivered()
+    await set(order, 'pending', `delivered_at = clock_timestamp() - interval '30 days 00:00:01'`)
+    await set(order, 'processing', `delivered_at = clock_timestamp() - interval '29 days 23:59:00'`)
+    await set(order, 'shipped', 'delivered_at = clock_timestamp()')
+    expect(await forgetNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await left(order)).toEqual(['processing', 'shipped', 'delivered'])
+  })
+
+  test('stays while it is dead or still to be told, whatever its age, and is told in order', async () => {
+    const order = await delivered()
+    await shop.query(`update notification set changed_at = ${LONG_AGO}, created_at = ${LONG_AGO}`)
+    await set(order, 'pending', `dead_at = ${LONG_AGO}, dead_reason = 'refused'`)
+    await set(order, 'processing', `delivered_at = ${LONG_AGO}`)
+    expect(await forgetNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await left(order)).toEqual(['pending', 'shipped', 'delivered'])
+    for (const status of ['shipped', 'delivered']) {
+      const claimed = await claimNotifications(shop.worker, 'test', 10, 'log')
+      expect(claimed.map((row) => row.status)).toEqual([status])
+      await notificationsDelivered(shop.worker, 'test', [claimed[0]?.notificationId ?? 0n])
+    }
+  })
+
+  test('goes in small transactions, and does not wait for what is in use', async () => {
+    const order = await shop.order()
+    await shop.query(
+      `insert into notification (order_id, order_version, channel, status, payment_state, changed_at, delivered_at)
+       select $1, at, 'webhook', 'pending', 'awaiting', ${LONG_AGO}, ${LONG_AGO} from generate_series(1, 2001) at`,
+      [order.orderId],
+    )
+    const user = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+    await user.connect()
+    await user.query('begin')
+    await user.query('select from notification where delivered_at is not null limit 1 for update')
+    expect(await forgetNotifications(shop.worker)).toEqual({ count: 2_000, isDone: false })
+    expect(await forgetNotifications(shop.worker)).toEqual({ count: 0, isDone: true })
+    await user.query('rollback')
+    await user.end()
+    expect(await forgetNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await left(order)).toEqual(['pending'])
+  })
+
+  test('can be removed by the worker in no other way', async () => {
+    const order = await shop.order()
+    await set(order, 'pending', `delivered_at = ${LONG_AGO}`)
+    const session = new pg.Client({ connectionString: shop.test.urlOf('app_worker') })
+    await session.connect()
+    await expect(session.query('delete from notification')).rejects.toMatchObject({ code: '42501' })
+    await session.end()
+    expect(await left(order)).toEqual(['pending'])
+  })
+
+  test('that was forgotten, all or some of it, is no difference to the consistency check', async () => {
+    const differences = async () =>
+      (await findViolations(shop.test)).filter(({ check }) => check === 'news_follows_status')
+    const [all, some] = [await delivered(), await delivered()]
+    await shop.query(`update notification set changed_at = ${LONG_AGO}, delivered_at = ${LONG_AGO}`)
+    // Told out of turn: it had been dead until lately.
+    await set(some, 'processing', 'delivered_at = clock_timestamp()')
+    await shop.test.forge(`update orders set created_at = ${LONG_AGO}`)
+    expect(await differences()).toEqual([])
+    expect(await forgetNotifications(shop.worker)).toEqual({ count: 7, isDone: true })
+    expect([await left(all), await left(some)]).toEqual([[], ['processing']])
+    expect(await differences()).toEqual([])
   })
 })
 

@@ -30,8 +30,8 @@ const ofProduct = ({ after, upTo }: IdRange): FragmentSqlToken =>
 const stuckSince = ({ stuckAfterMs }: Bounds): FragmentSqlToken =>
   sql.fragment`clock_timestamp() - make_interval(secs => ${stuckAfterMs / 1_000})`
 
-/** Answers are kept for thirty days (requirements D-26); one day of slack. */
-const ANSWERS_KEPT = sql.fragment`interval '29 days'`
+/** Answers are kept for thirty days (requirements D-26), and so is news from when it was told; one day of slack. */
+const KEPT = sql.fragment`interval '29 days'`
 
 /** An order with news that no assessment has seen: what its payments come to is not yet due. */
 const HAS_NEWS = sql.fragment`exists (select from payment_report n where n.order_id = o.order_id and not n.is_assessed)`
@@ -102,7 +102,7 @@ export const ORDER_INVARIANTS = {
       select o.order_id::text as subject, 'attempts: ' || count(k.key) as detail
       from orders o
       left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.order_id = o.order_id
-      where ${ofOrder(range)} and o.created_at > clock_timestamp() - ${ANSWERS_KEPT}
+      where ${ofOrder(range)} and o.created_at > clock_timestamp() - ${KEPT}
       group by o.order_id having count(k.key) <> 1`,
   },
   holds_cover_lines: {
@@ -240,7 +240,7 @@ export const ORDER_INVARIANTS = {
       with told as (
         select o.order_id, o.channel, o.status, o.order_version,
           lag(o.status) over w as before, lead(o.status) over w is null as is_last
-        from notification o where ${ofOrder(range)}
+        from notification o where ${ofOrder(range)} and o.changed_at > clock_timestamp() - ${KEPT}
         window w as (partition by o.order_id, o.channel order by o.notification_id)
       )
       select o.order_id::text as subject, t.channel || ': ' || t.status || ' at version ' || t.order_version || ', now ' || o.status || ' at ' || o.version as detail
@@ -251,7 +251,8 @@ export const ORDER_INVARIANTS = {
           select from order_transition m where m.from_status = t.before and m.to_status = t.status)
       union all
       select o.order_id::text, 'log: nothing, now ' || o.status || ' at ' || o.version from orders o
-      where ${ofOrder(range)} and exists (select from notification_channel c where c.channel = 'log' and c.is_enabled)
+      where ${ofOrder(range)} and o.created_at > clock_timestamp() - ${KEPT}
+        and exists (select from notification_channel c where c.channel = 'log' and c.is_enabled)
         and not exists (select from notification n where n.order_id = o.order_id and n.channel = 'log')`,
   },
   audit_ends_at_its_head: {

@@ -93,6 +93,18 @@ export const deferNotifications = async (
   await database.run(DEFER, [holder, ids, delays, deferrals.map(({ deadReason }) => deadReason)])
 }
 
+/** A few hundredths of a second: nobody waits for a row like these. */
+const FORGET_BATCH = 2_000
+const FORGET = statement('notification_forget', 'select forget_notifications($1) as count')
+
+/** Removes news that was delivered more than 30 days ago; what is dead or still to be told stays. */
+export async function forgetNotifications(
+  database: Pick<Database, 'run'>,
+): Promise<{ count: number; isDone: boolean }> {
+  const [{ count } = { count: 0 }] = await database.run<{ count: number }>(FORGET, [FORGET_BATCH])
+  return { count, isDone: count < FORGET_BATCH }
+}
+
 const DEAD = z.object({
   notificationId: z.bigint(),
   orderId: z.string(),

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
@@ -47,17 +48,27 @@ test('a duty that nobody runs any more is run by the schedule behind it, and a l
   expect(await shop.query(`select items, started_at from duty where duty = 'hold_sweep'`)).toEqual([before])
 })
 
-test('answers too old to be asked for are cleared away by a schedule, in as many batches as it takes', async () => {
+test('answers and news too old to be asked for are cleared away by a schedule, in as many batches as it takes', async () => {
   await shop.query(
     `insert into idempotency (actor, method, key, request_hash, response, created_at)
      select 'user:1', 'PutProduct', gen_random_uuid(), sha256('x'), '{}', clock_timestamp() - make_interval(days => 28 + at % 5)
      from generate_series(1, 5000) at`,
   )
+  const [order] = await shop.query<{ orderId: string }>('select order_id as "orderId" from orders')
+  await shop.query(
+    `insert into notification (order_id, order_version, channel, status, payment_state, changed_at, delivered_at)
+     select $1, at, 'webhook', 'pending', 'awaiting', at_time, at_time from generate_series(1, 5000) at,
+       lateral (select clock_timestamp() - make_interval(days => 28 + at % 5) as at_time) t`,
+    [order?.orderId],
+  )
   await ensureSchedules(worker.client)
   await worker.client.schedule.getHandle(FORGET_SCHEDULE).trigger()
-  const left = async () =>
-    (await shop.query<{ n: bigint }>("select count(*) as n from idempotency where response = '{}'"))[0]?.n
+  const left = () =>
+    shop.query(
+      `select (select count(*) from idempotency where response = '{}') as answers,
+         (select count(*) from notification where channel = 'webhook') as news`,
+    )
   // Of five ages, 28 and 29 days are kept; 30 is over by the instant that has passed since.
-  await until(async () => (await left()) === 2_000n)
+  await until(async () => isDeepStrictEqual(await left(), [{ answers: 2_000n, news: 2_000n }]))
   for (const { scheduleId } of SCHEDULES) await worker.client.schedule.getHandle(scheduleId).delete()
 })

@@ -8,7 +8,7 @@ import { appendBlock, createCursor, rewind } from '../../src/db/chain.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
 import { forgetAnswers } from '../../src/db/idempotency.ts'
-import { replayNotifications } from '../../src/db/notification.ts'
+import { forgetNotifications, replayNotifications } from '../../src/db/notification.ts'
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
@@ -246,6 +246,21 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
          from generate_series(1, 3)`,
       )
       return ({ worker }) => forgetAnswers(worker)
+    },
+  },
+  'news told long ago is forgotten': {
+    of: 'forgetNotifications forget_notifications',
+    prepare: async ({ shop }) => {
+      const { orderId } = await orderOfTwo(shop)
+      await shop.query(
+        `update notification set delivered_at = clock_timestamp() - interval '31 days',
+           changed_at = clock_timestamp() - interval '31 days' where order_id = $1`,
+        [orderId],
+      )
+      await shop.test.forge(`update orders set created_at = created_at - interval '31 days' where order_id = $1`, [
+        orderId,
+      ])
+      return ({ worker }) => forgetNotifications(worker)
     },
   },
   'a block is followed': {
