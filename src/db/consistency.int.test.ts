@@ -8,6 +8,7 @@ import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from './accept.ts'
 import { compareTables, findConsistency, recordConsistency } from './consistency.ts'
 import { INVARIANTS } from './invariant.ts'
@@ -309,10 +310,32 @@ describe('what was planted past every fence', () => {
     )
   })
 
+  test('is found while it lasts: a session that stays in a transaction, let off its limits', async () => {
+    const lasting = async () =>
+      (await compareTables({ database: auditor, transactionMs: 200 })).differences.filter(
+        ({ check }) => check === 'transaction_ends',
+      )
+    const session = new pg.Client({ connectionString: shop.test.urlOf('app_api'), application_name: 'left' })
+    await session.connect()
+    for (const limit of ['transaction_timeout', 'idle_in_transaction_session_timeout'])
+      await session.query(`set ${limit} = 0`)
+    await session.query('begin')
+    const { rows } = await session.query<{ pid: number }>('select pg_backend_pid() as pid')
+    const found = await until(async () => (await lasting())[0])
+    expect(found).toEqual({
+      check: 'transaction_ends',
+      subject: `app_api ${rows[0]?.pid}`,
+      detail: expect.stringMatching(/^left: idle in transaction, in a transaction since /),
+    })
+    expect((await findViolations(shop.test)).map(({ check }) => check)).not.toContain('transaction_ends')
+    await session.query('rollback')
+    expect(await lasting()).toEqual([])
+    await session.end()
+  })
+
   test('no invariant is without such a proof', () => {
-    const proven = new Set(
-      Object.values(PLANTS).flatMap(({ found, foundOfProduct = [] }) => [...found, ...foundOfProduct]),
-    )
+    const planted = Object.values(PLANTS).flatMap(({ found, foundOfProduct = [] }) => [...found, ...foundOfProduct])
+    const proven = new Set([...planted, 'transaction_ends'])
     expect(Object.keys(INVARIANTS).filter((name) => !proven.has(name))).toEqual([])
   })
 

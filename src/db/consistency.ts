@@ -7,6 +7,7 @@ import {
   ANSWER_INVARIANTS,
   ORDER_INVARIANTS,
   PRODUCT_INVARIANTS,
+  SESSION_INVARIANTS,
   type AnswerKey,
   type Bounds,
   type Finding,
@@ -30,12 +31,15 @@ export type ConsistencyReport = {
 export type Look = {
   database: Pick<Database, 'sql'>
   stuckAfterMs?: number
+  transactionMs?: number
   /** Called before each range; what it throws ends the look. */
   onRange?: () => void
 }
 
 /** Above the longest an ordinary outage of a relay takes to heal. */
 const STUCK_AFTER_MS = 600_000
+/** Postgres ends a transaction of ours after five seconds: one of twice that has been let off. */
+const TRANSACTION_MS = 10_000
 /** An order has about fifteen rows in all tables: a page is read in a tenth of a second. */
 const PAGE = 500
 /** A page that runs into the role's time limits is asked again in parts as small as this of it. */
@@ -102,6 +106,12 @@ const ANSWERS: Walk<AnswerKey> = {
   },
 }
 
+const SESSIONS: Walk<null> = {
+  invariants: SESSION_INVARIANTS,
+  first: null,
+  next: async () => ({ count: 0, upTo: null, isLast: true }),
+}
+
 /** Asks every invariant of the database about everything in it. */
 export async function compareTables(look: Look): Promise<Omit<ConsistencyReport, 'startedAt'>> {
   const { differences, keep } = collectDifferences()
@@ -111,6 +121,7 @@ export async function compareTables(look: Look): Promise<Omit<ConsistencyReport,
     answers: await walk(look, ANSWERS, keep),
     workflows: 0,
   }
+  await walk(look, SESSIONS, keep)
   return { looked, differences }
 }
 
@@ -129,7 +140,8 @@ export function collectDifferences(): { differences: readonly Difference[]; keep
 }
 
 async function walk<Id>(look: Look, along: Walk<Id>, keep: (difference: Difference) => void): Promise<number> {
-  const bounds = { stuckAfterMs: look.stuckAfterMs ?? STUCK_AFTER_MS }
+  const { stuckAfterMs = STUCK_AFTER_MS, transactionMs = TRANSACTION_MS } = look
+  const bounds = { stuckAfterMs, transactionMs }
   let [after, size, looked] = [along.first, PAGE, 0]
   for (;;) {
     look.onRange?.()

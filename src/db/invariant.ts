@@ -16,6 +16,8 @@ export type AnswerKey = { actor: string; method: string; key: string }
 export type Bounds = {
   /** How long what is under way may take before it counts as stuck. */
   stuckAfterMs: number
+  /** How long a session may be in a transaction. */
+  transactionMs: number
 }
 
 type Question<Range> = (range: Range, bounds: Bounds) => QuerySqlToken<typeof FINDING>
@@ -346,10 +348,22 @@ export const ANSWER_INVARIANTS = {
   },
 } as const satisfies Readonly<Record<string, Invariant<AnswerRange>>>
 
+/** Asked once, of no range. */
+export const SESSION_INVARIANTS = {
+  transaction_ends: {
+    says: 'no session of ours stays in a transaction',
+    find: (_range, { transactionMs }) => ask`
+      select role_name || ' ' || pid as subject, application || ': ' || state || ', in a transaction since ' || began_at as detail
+      from open_transactions(make_interval(secs => ${transactionMs / 1_000}))`,
+  },
+} as const satisfies Readonly<Record<string, Invariant<unknown>>>
+
 /** What each of them says. */
 export const INVARIANTS: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries({ ...ORDER_INVARIANTS, ...PRODUCT_INVARIANTS, ...ANSWER_INVARIANTS }).map(([name, { says }]) => [
-    name,
-    says,
-  ]),
+  Object.entries({
+    ...ORDER_INVARIANTS,
+    ...PRODUCT_INVARIANTS,
+    ...ANSWER_INVARIANTS,
+    ...SESSION_INVARIANTS,
+  }).map(([name, { says }]) => [name, says]),
 )

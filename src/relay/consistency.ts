@@ -23,6 +23,7 @@ export const WORKFLOW_CHECKS = {
   order_has_workflow: 'an open order has a workflow, or one that is still to be started',
   workflow_has_order: 'a workflow has an order with which there is something to do',
   workflow_shows_status: 'the status a workflow shows is that of its order',
+  suspects_are_asked: 'every workflow that looks wrong is asked about',
 } as const
 export type WorkflowCheck = keyof typeof WORKFLOW_CHECKS
 
@@ -38,6 +39,8 @@ const PAGE = 500
 const WIDTH = 8
 /** Beyond so many the engine was lost or restored, and asking about each would only add to it. */
 const MAX_SUSPECTS = 1_000
+/** What was not asked about has not been found right. */
+const UNASKED = { check: 'suspects_are_asked' satisfies WorkflowCheck, subject: 'workflows' } as const
 const RUNNING = `(WorkflowType = 'order' OR WorkflowType = 'aftercare') AND ExecutionStatus = 'Running'`
 
 const KINDS = { order: orderWorkflowId, aftercare: aftercareWorkflowId } as const
@@ -67,6 +70,8 @@ export async function compareWorkflows(
   if (accused.length > 0) await delay(look.settleMs ?? SETTLE_MS)
   const { differences, keep } = collectDifferences()
   for (const { difference } of await judge(look, accused)) keep(difference)
+  const unasked = suspects.length - MAX_SUSPECTS
+  if (unasked > 0) keep({ ...UNASKED, detail: `${unasked} more look wrong, and were not asked about` })
   return { looked, differences }
 }
 
