@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import pg from 'pg'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { PUT_ENTRIES } from '../../test/support/sealing.ts'
 import { until } from '../../test/support/until.ts'
@@ -105,6 +106,24 @@ describe('the sealer process', () => {
     const { code, output } = await sealer.ended
     expect(code).toBe(0)
     expect(output).toContain('sealer stopped')
+  })
+
+  it('tells of transactions that last and of locks it does not have, and seals on once it has them', async () => {
+    const sealer = await start()
+    await until(async () => (await sealer.get('/readyz')).ok)
+    const shows = async (line: string) =>
+      (await (await sealer.get('/metrics')).text()).split('\n').some((each) => each.startsWith(line))
+    expect(await shows('holdfast_slow_transactions_total{process="sealer"} 0')).toBe(true)
+    const holder = new pg.Client({ connectionString: database.url })
+    await holder.connect()
+    await holder.query('begin; lock table holdfast.audit_checkpoint in access exclusive mode')
+    await until(() => shows('holdfast_lock_failures_total{process="sealer"} 1'))
+    await holder.query('rollback')
+    await holder.end()
+    await put(1)
+    await until(() => isSealed(1))
+    sealer.process.kill('SIGTERM')
+    expect((await sealer.ended).output).toContain('"event":"slow_lock"')
   })
 
   it('makes room for the entries of months to come', async () => {

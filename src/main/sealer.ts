@@ -14,6 +14,7 @@ import { startMetricsListener } from '../http/metrics.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
+import { createSlowReport } from './database.ts'
 import { createHolder } from './holder.ts'
 import { repeat } from './repeat.ts'
 
@@ -33,27 +34,30 @@ type SealerMetrics = ReturnType<typeof createSealerMetrics>
 async function main(): Promise<void> {
   const config = loadConfig('sealer')
   const logger = createLogger({ process: 'sealer', level: config.HOLDFAST_LOG_LEVEL })
+  const registry = createRegistry('sealer')
   const { sealer, keys } = readKeys(config)
   const witness = await openWitness(config.HOLDFAST_AUDIT_FILE)
   const database = await openDatabase({
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL,
     applicationName: 'holdfast-sealer',
+    report: createSlowReport(registry, logger),
   })
   const deps: SealDeps = { database, sealer, keys, witness }
   try {
     if (process.argv[2] === 'adopt') {
       const checkpoint = await adoptRestored(deps, config.HOLDFAST_AUDIT_FILE)
       logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
-    } else await serve(config, deps, database, logger)
+    } else await serve({ config, deps, database, registry, logger })
   } finally {
     await database.close()
     await witness.close()
   }
 }
 
-async function serve(config: Config<'sealer'>, deps: SealDeps, database: Database, logger: Logger): Promise<void> {
-  const registry = createRegistry('sealer')
+type Parts = { config: Config<'sealer'>; deps: SealDeps; database: Database; registry: Registry; logger: Logger }
+
+async function serve({ config, deps, database, registry, logger }: Parts): Promise<void> {
   const metrics = createSealerMetrics(registry)
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
