@@ -1,5 +1,5 @@
 // `npm test`: every stage of tests on one set of servers, and one last line `N passed, N failed, N skipped`.
-// npm test -- [PATH...] [--stage NAME] [--full] [--seed N] [--check: what CI looks at besides, first]
+// npm test -- [PATH...] [--stage NAME] [--full] [--seed N] [--check: what CI looks at besides]
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { runChecks } from './support/check.ts'
+import { BENCHMARKS, CHECKS, runSteps } from './support/check.ts'
 import { startTestServers } from './support/servers.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -41,13 +41,14 @@ const { values: options, positionals: paths } = parseArgs({
   },
 })
 const stages = STAGES.filter(({ name }) => options.stage === undefined || options.stage === name)
+const isWhole = options.stage === undefined && paths.length === 0
 if (stages.length === 0) throw new Error(`--stage is one of ${STAGES.map(({ name }) => name).join(', ')}`)
 
 let running: ChildProcess | undefined
-let isInterrupted = false
+const stopping = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    isInterrupted = true
+    stopping.abort()
     running?.kill('SIGTERM')
   })
 }
@@ -59,12 +60,16 @@ const add = (tally: Tally): void => {
 let stopServers: (() => Promise<void>) | undefined
 const temporaryDir = await mkdtemp(join(tmpdir(), 'holdfast-run-'))
 try {
-  if (options.check) add(await runChecks(ROOT))
+  if (options.check) add(await runSteps(ROOT, CHECKS, stopping.signal))
   for (const stage of stages) {
-    if (isInterrupted || !(await hasTests(stage))) continue
+    if (stopping.signal.aborted || !(await hasTests(stage))) continue
     if (stage.name !== 'unit') stopServers ??= await startTestServers()
     add(await runStage(stage))
   }
+  // They need the machine, and have servers of their own.
+  await stopServers?.()
+  stopServers = undefined
+  if (options.check && isWhole) add(await runSteps(ROOT, BENCHMARKS, stopping.signal))
 } catch (error) {
   console.error(error)
   total.failed += 1
@@ -73,7 +78,7 @@ try {
   await rm(temporaryDir, { recursive: true })
 }
 
-const isGood = !isInterrupted && total.failed === 0 && total.passed > 0
+const isGood = !stopping.signal.aborted && total.failed === 0 && total.passed > 0
 if (total.passed + total.failed + total.skipped === 0) console.error('no test matches')
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exitCode = isGood ? 0 : 1

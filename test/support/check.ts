@@ -1,4 +1,5 @@
-// What CI looks at besides the tests: `npm run check` runs these first. Each counts as one test.
+// What CI looks at besides the tests: `npm run check` runs the checks first, and each benchmark last. Each counts as one
+// test.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,15 +11,21 @@ import { text } from 'node:stream/consumers'
 type Step = {
   name: string
   commands: readonly (readonly string[])[]
-  /** Skipped where this program is not: Go is needed for no more than this once a Temporal server is at hand. */
+  /** Skipped where this program is not: Go is needed for no more than these once a Temporal server is at hand. */
   needs?: string
 }
+/** @param scratch a folder for what a step makes */
+type StepsOf = (scratch: string) => readonly Step[]
 
-/** What docker-compose.yml leaves to the operator. */
-const COMPOSE_VARIABLES = { HOLDFAST_ETH_RPC_URL: 'http://127.0.0.1:8545', HOLDFAST_ETH_RATE: '2000.00' }
+const VARIABLES = {
+  // What docker-compose.yml leaves to the operator.
+  HOLDFAST_ETH_RPC_URL: 'http://127.0.0.1:8545',
+  HOLDFAST_ETH_RATE: '2000.00',
+  // A benchmark runs a Temporal server of its own.
+  TEMPORAL_ADDRESS: undefined,
+}
 
-/** @param scratch a folder for what a step generates to compare */
-const stepsOf = (scratch: string): readonly Step[] => [
+export const CHECKS: StepsOf = (scratch) => [
   {
     name: 'generated code is current (npm run generate)',
     commands: [
@@ -52,18 +59,32 @@ const stepsOf = (scratch: string): readonly Step[] => [
   },
 ]
 
-/** Runs every step, shows the output of those that fail, and returns how many passed and failed. */
-export async function runChecks(root: string): Promise<{ passed: number; failed: number; skipped: number }> {
+/** So short that they show only that everything still runs; what they need, tools/setup.mjs gets. */
+export const BENCHMARKS: StepsOf = (scratch) =>
+  ['order-flow', 'stock'].map((name) => ({
+    name: `the benchmark ${name} runs`,
+    commands: [['node', 'tools/setup.mjs', 'bench', name, '--smoke', '--out', scratch]],
+    needs: 'go',
+  }))
+
+/** Runs every step until stopped, shows the output of those that fail, and returns how many passed and failed. */
+export async function runSteps(
+  root: string,
+  stepsOf: StepsOf,
+  signal: AbortSignal,
+): Promise<{ passed: number; failed: number; skipped: number }> {
   const scratch = await mkdtemp(join(tmpdir(), 'holdfast-check-'))
   const tally = { passed: 0, failed: 0, skipped: 0 }
   try {
     for (const { name, commands, needs } of stepsOf(scratch)) {
-      if (needs !== undefined && (await firstProblem([['sh', '-c', `command -v ${needs}`]], root)) !== undefined) {
+      if (signal.aborted) break
+      const isThere = needs === undefined ? [] : [['sh', '-c', `command -v ${needs}`]]
+      if ((await firstProblem(isThere, root, signal)) !== undefined) {
         tally.skipped += 1
         console.error(`  ○ ${name}: there is no ${needs} here`)
         continue
       }
-      const problem = await firstProblem(commands, root)
+      const problem = await firstProblem(commands, root, signal)
       tally[problem === undefined ? 'passed' : 'failed'] += 1
       console.error(problem === undefined ? `  ✓ ${name}` : `  ✕ ${name}\n${problem}`)
     }
@@ -74,14 +95,17 @@ export async function runChecks(root: string): Promise<{ passed: number; failed:
 }
 
 /** The output of the first command that does not end well. */
-async function firstProblem(commands: Step['commands'], cwd: string): Promise<string | undefined> {
+async function firstProblem(commands: Step['commands'], cwd: string, signal: AbortSignal): Promise<string | undefined> {
   for (const [command = '', ...args] of commands) {
     const child = spawn(command, args, {
       cwd,
-      env: { ...process.env, ...COMPOSE_VARIABLES },
+      env: { ...process.env, ...VARIABLES },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    const stop = (): unknown => child.kill('SIGTERM')
+    signal.addEventListener('abort', stop, { once: true })
     const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+    signal.removeEventListener('abort', stop)
     if (code !== 0) return `${[command, ...args].join(' ')} (exit ${code})\n${out}${err}`
   }
   return undefined
