@@ -90,12 +90,10 @@ const ACCEPTED = {
     statements: { relay_claim_starts: 1, relay_delete_starts: 1, order_step: 1 },
   },
 }
-const PAYMENT_SIGNAL = {
+/** The order looks while the relay waits, and its assessment settles the relay's row. */
+const PAYMENT_REPORT = {
   api: { commits: 1, statements: { report_record: 1 } },
-  worker: {
-    commits: 3,
-    statements: { relay_claim_wakes: 1, relay_wakes_sent: 1, assess_begin: 1, assess_end: 1 },
-  },
+  worker: { commits: 2, statements: { relay_claim_wakes: 1, assess_begin: 1, assess_end: 1 } },
 }
 /** One look at who asks what of which order, and one call that does it. */
 const COMMAND = {
@@ -103,13 +101,13 @@ const COMMAND = {
   worker: { commits: 1, statements: { order_command: 1 } },
 }
 /** History events: those of an eager start with its first task; then what each message adds. */
-const EVENTS = { started: 6, paymentSignal: 6, command: 7 }
+const EVENTS = { started: 6, paymentReport: 6, command: 7 }
 
 test.each([
-  { signals: 'one payment signal', reports: ['final'], commits: 10, events: 28 },
-  { signals: 'two payment signals', reports: ['seen', 'final'], commits: 14, events: 33 },
+  { payment: 'one payment report', reports: ['final'], commits: 9, events: 29 },
+  { payment: 'two payment reports', reports: ['seen', 'final'], commits: 12, events: 35 },
 ] as const)(
-  'an order with $signals costs $commits commits and $events events',
+  'an order with $payment costs $commits commits and $events events',
   async ({ reports, commits, events }) => {
     const order = await accept()
     let total = EVENTS.started
@@ -121,8 +119,8 @@ test.each([
     for (const [at, state] of reports.entries()) {
       const fact = { ...transfer, reportId: randomBytes(32).toString('hex'), state, seq: at + 1 }
       await recordReport(api, 'w1', [fact])
-      total += EVENTS.paymentSignal
-      await settled(order, total, 'relay_wakes_sent')
+      total += EVENTS.paymentReport
+      await settled(order, total, 'assess_end')
       phases.push(read())
     }
     await command(order, 'ship', 'MarkShipped')
@@ -132,7 +130,7 @@ test.each([
     await handleOf(order).result()
     phases.push(read())
 
-    expect(phases).toEqual([ACCEPTED, ...reports.map(() => PAYMENT_SIGNAL), COMMAND, COMMAND])
+    expect(phases).toEqual([ACCEPTED, ...reports.map(() => PAYMENT_REPORT), COMMAND, COMMAND])
     expect(phases.reduce((sum, phase) => sum + phase.api.commits + phase.worker.commits, 0)).toBe(commits)
     expect((await handleOf(order).describe()).historyLength).toBe(events)
   },

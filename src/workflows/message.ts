@@ -35,6 +35,8 @@ export type AftercareInput = { orderId: string }
 
 /** «Look again.» No content and no authority: a forged one does nothing. */
 export const orderChanged = defineSignal('orderChanged')
+/** The same, for a workflow whose worker answers. */
+export const lookUpdate = defineUpdate('look')
 
 export const cancelUpdate = defineUpdate<CommandResult, [CommandInput]>('cancel')
 export const shipUpdate = defineUpdate<CommandResult, [CommandInput]>('ship')

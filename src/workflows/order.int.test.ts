@@ -206,6 +206,25 @@ test('an order whose window passes with every worker stopped gives its stock bac
   expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
 })
 
+test('news of money reaches a running order as one update that says nothing, and as no signal', async () => {
+  const order = await newOrder()
+  await until(async () => (await shop.query('select from orders where order_id = $1 and step > 0', [order.orderId]))[0])
+  await until(
+    async () => (await shop.query('select from workflow_start where order_id = $1', [order.orderId])).length === 0,
+  )
+  await pay(order)
+  await reach(order, 'processing')
+  const { events = [] } = await until(async () => {
+    const history = await handleOf(order).fetchHistory()
+    return history.events?.some((event) => event.workflowExecutionUpdateCompletedEventAttributes) ? history : undefined
+  })
+  const updates = events?.flatMap((event) => event.workflowExecutionUpdateAcceptedEventAttributes ?? []) ?? []
+  expect(updates.map(({ acceptedRequest }) => acceptedRequest?.input)).toMatchObject([{ name: 'look' }])
+  expect(updates[0]?.acceptedRequest?.input?.args?.payloads ?? []).toEqual([])
+  expect(events?.filter((event) => event.workflowExecutionSignaledEventAttributes)).toEqual([])
+  expect(await shop.query('select from order_wake where order_id = $1', [order.orderId])).toEqual([])
+})
+
 test('a signal nobody had a reason to send changes nothing', async () => {
   const order = await newOrder()
   await started(order)

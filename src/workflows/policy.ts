@@ -46,17 +46,16 @@ const ordinary = proxyActivities<Activities>({
  * as an ordinary activity, retried for ever. Both are the same step to the database.
  * @throws {ActivityFailure} only for a reason that is final
  */
-export async function step<Name extends keyof Activities>(
+export function step<Name extends keyof Activities>(
   name: Name,
   ...args: Parameters<Activities[Name]>
 ): Promise<Awaited<ReturnType<Activities[Name]>>> {
   type Call = (...args: Parameters<Activities[Name]>) => Promise<Awaited<ReturnType<Activities[Name]>>>
-  try {
-    return await (local[name] as Call)(...args)
-  } catch (error) {
+  // Promises are dear here (the SDK keeps a stack trace of each), so there is one and no async function.
+  return (local[name] as Call)(...args).catch((error: unknown) => {
     if (isFinal(error)) throw error
-    return await (ordinary[name] as Call)(...args)
-  }
+    return (ordinary[name] as Call)(...args)
+  })
 }
 
 const long = proxyActivities<ConsistencyActivities>({

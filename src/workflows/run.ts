@@ -20,6 +20,7 @@ import { detailsOf } from './details.ts'
 import {
   cancelUpdate,
   deliverUpdate,
+  lookUpdate,
   orderChanged,
   shipUpdate,
   STATUS_ATTRIBUTE,
@@ -52,10 +53,17 @@ export class OrderRun {
   #isTimeUp = false
   #retryMs = EXPIRY_RETRY_FROM_MS
   #shownStatus: OrderStatus = 'pending'
+  /** Ends the present wait, if there is one. */
+  #ring: () => void = () => undefined
 
   constructor(input: OrderInput) {
     this.#input = input
-    setHandler(orderChanged, () => void (this.#isChanged = true), { description: 'Look at the inbox again' })
+    const look = (): void => {
+      this.#isChanged = true
+      this.#ring()
+    }
+    setHandler(orderChanged, look, { description: 'Look at the inbox again' })
+    setHandler(lookUpdate, look, { description: 'Look at the inbox again' })
     this.#listen(cancelUpdate, 'cancel')
     this.#listen(shipUpdate, 'ship')
     this.#listen(deliverUpdate, 'deliver')
@@ -74,7 +82,12 @@ export class OrderRun {
   /** Goes on when the order has reached the goal, or has ended before it. */
   async until(goal: OrderStatus): Promise<void> {
     for (let known = this.#state; known !== undefined && !hasReached(known.status, goal); known = this.#state)
-      await (this.#next(known) ?? condition(() => this.#isChanged || this.#isTimeUp || this.#commands.length > 0))
+      await (this.#next(known) ?? this.#news())
+  }
+
+  /** Not `condition()`, for which the SDK goes once more into the sandbox after each message. */
+  #news(): Promise<void> {
+    return new Promise((resolve) => (this.#ring = resolve))
   }
 
   /** Answers who still asks, and ends. What comes later is aftercare's. */
@@ -97,7 +110,7 @@ export class OrderRun {
       key: uuid4(),
       requestHash: '0'.repeat(64),
     }
-    this.#commands.push({ command: 'cancel', input, answer: noteCancellation })
+    this.#ask({ command: 'cancel', input, answer: noteCancellation })
   }
 
   /** @param parked the undo step that waits for a person, if one does */
@@ -107,11 +120,16 @@ export class OrderRun {
 
   #listen(update: typeof cancelUpdate, command: Command): void {
     const handler = (input: CommandInput): Promise<CommandResult> =>
-      new Promise((answer) => this.#commands.push({ command, input, answer }))
+      new Promise((answer) => this.#ask({ command, input, answer }))
     setHandler(update, handler, {
       validator: (input) => this.#refuseAtOnce(command, input),
       description: `Asks to ${command} the order, on behalf of the actor named`,
     })
+  }
+
+  #ask(pending: PendingCommand): void {
+    this.#commands.push(pending)
+    this.#ring()
   }
 
   /** Synchronous, and only from what is known for sure: a refusal here leaves no trace in the history. */
@@ -145,7 +163,7 @@ export class OrderRun {
 
   async #run({ command, input, answer }: PendingCommand): Promise<void> {
     try {
-      const result = await this.#do((fence) => step('runCommand', fence, command, input))
+      const result = await step('runCommand', this.#begin(), command, input)
       this.#note(result.state)
       answer(result)
     } catch (error) {
@@ -155,6 +173,8 @@ export class OrderRun {
       const reason = reasonOf(error)
       const known = reason !== undefined && Object.hasOwn(FAILURES, reason) ? (reason as FailureReason) : 'INTERNAL'
       answer({ ok: false, reason: known, message: 'The order could not do this.', state })
+    } finally {
+      this.#isBusy = false
     }
   }
 
@@ -173,6 +193,7 @@ export class OrderRun {
     const isUp = async (): Promise<void> => {
       await scope.run(() => sleep(ms, { summary }))
       this.#isTimeUp = true
+      this.#ring()
     }
     // Cancelled: nobody waits for it any more.
     isUp().catch(() => undefined)
@@ -184,15 +205,19 @@ export class OrderRun {
     this.#isTimeUp = false
   }
 
-  /** The next step of this run. */
-  #do<Answer>(act: (fence: Fence) => Promise<Answer>): Promise<Answer> {
+  /** The next step of this run: until its answer is noted, the order may be further than is known here. */
+  #begin(): Fence {
     this.#step += 1
     this.#isBusy = true
-    return act({ ...this.#input, step: this.#step }).finally(() => (this.#isBusy = false))
+    return { ...this.#input, step: this.#step }
   }
 
   async #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {
-    return this.#note(await this.#do(act))
+    try {
+      return this.#note(await act(this.#begin()))
+    } finally {
+      this.#isBusy = false
+    }
   }
 
   #note(state: OrderState): OrderState {
