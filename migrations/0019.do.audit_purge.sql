@@ -16,7 +16,6 @@ declare
   -- anew and look sealed; those entries come after the last one that was.
   v_is_sealed constant text := 'coalesce(entry_id <= $2 and (entry_id <= $3 or txid < $4), false)';
   v_is_lost boolean;
-  v_root record;
 begin
   if p_before > clock_timestamp() - interval '7 years' then
     raise exception 'audit: entries are kept for seven years' using errcode = 'HF008';
@@ -42,14 +41,9 @@ begin
     if v_is_lost then
       raise exception 'audit: % has entries that no checkpoint of that age covers', v_partition using errcode = 'HF012';
     end if;
-    for v_root in
-      select * from (values ('order', 'orders', 'order_id'), ('product', 'product', 'product_id'),
-        ('customer', 'customer', 'user_id'), ('key', 'payment_key', 'key_id')) r (kind, table_name, id)
-    loop
-      execute format('update %I r set audit_seq = e.seq, audit_hash = e.hash from %I e
-        where e.kind = %L and e.seq = 1 and e.at < $1 and r.%I::text = e.aggregate_id and r.audit_seq is null',
-        v_root.table_name, v_partition, v_root.kind, v_root.id) using v_kept_from;
-    end loop;
+    execute format('insert into audit_head (kind, aggregate_id, seq, hash)
+      select kind, aggregate_id, seq, hash from %I where seq = 1 and at < $1 on conflict do nothing', v_partition)
+    using v_kept_from;
   end loop;
 
   -- After all that takes long: the first drop stops everybody who writes an entry.

@@ -262,15 +262,23 @@ CREATE FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], 
     LANGUAGE plpgsql
     AS $$
     begin
-      with draft as (
-        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'customer' and d.run = p_run and not d.is_birth
-      ), head as (
-        select r.user_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from customer r
-        where r.user_id = any (array(select aggregate_id from draft)::bigint[]) order by r.user_id for no key update
-      ), link as (
-        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
-        from draft d left join head h on h.id = d.aggregate_id
-        left join lateral audit_last('customer', d.aggregate_id, h.created_at) l on h.seq is null
+      perform 1 from customer r
+      where r.user_id = any (array(
+        select d.aggregate_id from unnest(p_drafts) d where d.kind = 'customer' and d.run = p_run and not d.is_birth)::bigint[])
+      order by r.user_id for no key update;
+
+      with link as (
+        select d as whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from unnest(p_drafts) d
+        left join lateral (
+          select e.seq, e.hash from audit_head e where e.kind = 'customer' and e.aggregate_id = d.aggregate_id limit 1
+        ) h on true
+        left join lateral (
+          select a.seq, a.hash
+          from audit_last('customer', d.aggregate_id, (select r.created_at from customer r where r.user_id = d.aggregate_id::bigint)) a
+          where h.seq is null offset 0
+        ) l on true
+        where d.kind = 'customer' and d.run = p_run and not d.is_birth
       ), written as (
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'customer', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
@@ -278,7 +286,8 @@ CREATE FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], 
         from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
-      update customer r set audit_seq = w.seq, audit_hash = w.hash from written w where r.user_id = w.aggregate_id::bigint;
+      insert into audit_head (kind, aggregate_id, seq, hash) select 'customer', w.aggregate_id, w.seq, w.hash from written w
+      on conflict (kind, aggregate_id) do update set seq = excluded.seq, hash = excluded.hash;
     end
     $$;
 
@@ -298,15 +307,23 @@ CREATE FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run
     LANGUAGE plpgsql
     AS $$
     begin
-      with draft as (
-        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'key' and d.run = p_run and not d.is_birth
-      ), head as (
-        select r.key_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from payment_key r
-        where r.key_id = any (array(select aggregate_id from draft)::uuid[]) order by r.key_id for no key update
-      ), link as (
-        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
-        from draft d left join head h on h.id = d.aggregate_id
-        left join lateral audit_last('key', d.aggregate_id, h.created_at) l on h.seq is null
+      perform 1 from payment_key r
+      where r.key_id = any (array(
+        select d.aggregate_id from unnest(p_drafts) d where d.kind = 'key' and d.run = p_run and not d.is_birth)::uuid[])
+      order by r.key_id for no key update;
+
+      with link as (
+        select d as whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from unnest(p_drafts) d
+        left join lateral (
+          select e.seq, e.hash from audit_head e where e.kind = 'key' and e.aggregate_id = d.aggregate_id limit 1
+        ) h on true
+        left join lateral (
+          select a.seq, a.hash
+          from audit_last('key', d.aggregate_id, (select r.created_at from payment_key r where r.key_id = d.aggregate_id::uuid)) a
+          where h.seq is null offset 0
+        ) l on true
+        where d.kind = 'key' and d.run = p_run and not d.is_birth
       ), written as (
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'key', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
@@ -314,7 +331,8 @@ CREATE FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run
         from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
-      update payment_key r set audit_seq = w.seq, audit_hash = w.hash from written w where r.key_id = w.aggregate_id::uuid;
+      insert into audit_head (kind, aggregate_id, seq, hash) select 'key', w.aggregate_id, w.seq, w.hash from written w
+      on conflict (kind, aggregate_id) do update set seq = excluded.seq, hash = excluded.hash;
     end
     $$;
 
@@ -334,15 +352,23 @@ CREATE FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_r
     LANGUAGE plpgsql
     AS $$
     begin
-      with draft as (
-        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'order' and d.run = p_run and not d.is_birth
-      ), head as (
-        select r.order_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from orders r
-        where r.order_id = any (array(select aggregate_id from draft)::uuid[]) order by r.order_id for no key update
-      ), link as (
-        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
-        from draft d left join head h on h.id = d.aggregate_id
-        left join lateral audit_last('order', d.aggregate_id, h.created_at) l on h.seq is null
+      perform 1 from orders r
+      where r.order_id = any (array(
+        select d.aggregate_id from unnest(p_drafts) d where d.kind = 'order' and d.run = p_run and not d.is_birth)::uuid[])
+      order by r.order_id for no key update;
+
+      with link as (
+        select d as whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from unnest(p_drafts) d
+        left join lateral (
+          select e.seq, e.hash from audit_head e where e.kind = 'order' and e.aggregate_id = d.aggregate_id limit 1
+        ) h on true
+        left join lateral (
+          select a.seq, a.hash
+          from audit_last('order', d.aggregate_id, (select r.created_at from orders r where r.order_id = d.aggregate_id::uuid)) a
+          where h.seq is null offset 0
+        ) l on true
+        where d.kind = 'order' and d.run = p_run and not d.is_birth
       ), written as (
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'order', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
@@ -350,7 +376,8 @@ CREATE FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_r
         from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
-      update orders r set audit_seq = w.seq, audit_hash = w.hash from written w where r.order_id = w.aggregate_id::uuid;
+      insert into audit_head (kind, aggregate_id, seq, hash) select 'order', w.aggregate_id, w.seq, w.hash from written w
+      on conflict (kind, aggregate_id) do update set seq = excluded.seq, hash = excluded.hash;
     end
     $$;
 
@@ -370,15 +397,23 @@ CREATE FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p
     LANGUAGE plpgsql
     AS $$
     begin
-      with draft as (
-        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = 'product' and d.run = p_run and not d.is_birth
-      ), head as (
-        select r.product_id::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from product r
-        where r.product_id = any (array(select aggregate_id from draft)::text[]) order by r.product_id for no key update
-      ), link as (
-        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
-        from draft d left join head h on h.id = d.aggregate_id
-        left join lateral audit_last('product', d.aggregate_id, h.created_at) l on h.seq is null
+      perform 1 from product r
+      where r.product_id = any (array(
+        select d.aggregate_id from unnest(p_drafts) d where d.kind = 'product' and d.run = p_run and not d.is_birth)::text[])
+      order by r.product_id for no key update;
+
+      with link as (
+        select d as whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from unnest(p_drafts) d
+        left join lateral (
+          select e.seq, e.hash from audit_head e where e.kind = 'product' and e.aggregate_id = d.aggregate_id limit 1
+        ) h on true
+        left join lateral (
+          select a.seq, a.hash
+          from audit_last('product', d.aggregate_id, (select r.created_at from product r where r.product_id = d.aggregate_id::text)) a
+          where h.seq is null offset 0
+        ) l on true
+        where d.kind = 'product' and d.run = p_run and not d.is_birth
       ), written as (
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'product', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
@@ -386,7 +421,8 @@ CREATE FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p
         from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
-      update product r set audit_seq = w.seq, audit_hash = w.hash from written w where r.product_id = w.aggregate_id::text;
+      insert into audit_head (kind, aggregate_id, seq, hash) select 'product', w.aggregate_id, w.seq, w.hash from written w
+      on conflict (kind, aggregate_id) do update set seq = excluded.seq, hash = excluded.hash;
     end
     $$;
 
@@ -1335,7 +1371,6 @@ declare
   -- anew and look sealed; those entries come after the last one that was.
   v_is_sealed constant text := 'coalesce(entry_id <= $2 and (entry_id <= $3 or txid < $4), false)';
   v_is_lost boolean;
-  v_root record;
 begin
   if p_before > clock_timestamp() - interval '7 years' then
     raise exception 'audit: entries are kept for seven years' using errcode = 'HF008';
@@ -1361,14 +1396,9 @@ begin
     if v_is_lost then
       raise exception 'audit: % has entries that no checkpoint of that age covers', v_partition using errcode = 'HF012';
     end if;
-    for v_root in
-      select * from (values ('order', 'orders', 'order_id'), ('product', 'product', 'product_id'),
-        ('customer', 'customer', 'user_id'), ('key', 'payment_key', 'key_id')) r (kind, table_name, id)
-    loop
-      execute format('update %I r set audit_seq = e.seq, audit_hash = e.hash from %I e
-        where e.kind = %L and e.seq = 1 and e.at < $1 and r.%I::text = e.aggregate_id and r.audit_seq is null',
-        v_root.table_name, v_partition, v_root.kind, v_root.id) using v_kept_from;
-    end loop;
+    execute format('insert into audit_head (kind, aggregate_id, seq, hash)
+      select kind, aggregate_id, seq, hash from %I where seq = 1 and at < $1 on conflict do nothing', v_partition)
+    using v_kept_from;
   end loop;
 
   -- After all that takes long: the first drop stops everybody who writes an entry.
@@ -1518,15 +1548,23 @@ begin
     create or replace function %1$I(p_drafts audit_draft[], p_run bigint, p_at timestamptz, p_at_text text, p_txid xid8, p_db_role text) returns void
     language plpgsql as $body$
     begin
-      with draft as (
-        select d as whole, d.aggregate_id from unnest(p_drafts) d where d.kind = %3$L and d.run = p_run and not d.is_birth
-      ), head as (
-        select r.%4$I::text as id, r.audit_seq as seq, r.audit_hash as hash, r.created_at from %2$I r
-        where r.%4$I = any (array(select aggregate_id from draft)::%5$s[]) order by r.%4$I for no key update
-      ), link as (
-        select d.whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
-        from draft d left join head h on h.id = d.aggregate_id
-        left join lateral audit_last(%3$L, d.aggregate_id, h.created_at) l on h.seq is null
+      perform 1 from %2$I r
+      where r.%4$I = any (array(
+        select d.aggregate_id from unnest(p_drafts) d where d.kind = %3$L and d.run = p_run and not d.is_birth)::%5$s[])
+      order by r.%4$I for no key update;
+
+      with link as (
+        select d as whole, d.aggregate_id, coalesce(h.seq, l.seq, 0) + 1 as seq, coalesce(h.hash, l.hash) as prev
+        from unnest(p_drafts) d
+        left join lateral (
+          select e.seq, e.hash from audit_head e where e.kind = %3$L and e.aggregate_id = d.aggregate_id limit 1
+        ) h on true
+        left join lateral (
+          select a.seq, a.hash
+          from audit_last(%3$L, d.aggregate_id, (select r.created_at from %2$I r where r.%4$I = d.aggregate_id::%5$s)) a
+          where h.seq is null offset 0
+        ) l on true
+        where d.kind = %3$L and d.run = p_run and not d.is_birth
       ), written as (
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, %3$L, k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
@@ -1534,7 +1572,8 @@ begin
         from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
-      update %2$I r set audit_seq = w.seq, audit_hash = w.hash from written w where r.%4$I = w.aggregate_id::%5$s;
+      insert into audit_head (kind, aggregate_id, seq, hash) select %3$L, w.aggregate_id, w.seq, w.hash from written w
+      on conflict (kind, aggregate_id) do update set seq = excluded.seq, hash = excluded.hash;
     end
     $body$
   $append$, 'audit_append_' || p_kind, p_table, p_kind, p_id,
@@ -1626,6 +1665,10 @@ declare
   v_changed text;
   v_differs text;
   v_note text;
+  -- An aggregate is born with the row whose id refers to nothing else.
+  v_is_root boolean := p_aggregate is not null and not exists (
+    select from pg_constraint k join pg_attribute a on a.attrelid = k.conrelid and a.attnum = any (k.conkey)
+    where k.conrelid = p_table::regclass and k.contype = 'f' and a.attname = p_aggregate);
 begin
   with watched as (
     select a.attnum, quote_ident(a.attname) as name, '"' || a.attname || '":' as label, a.attnum = any (k.conkey) as is_key,
@@ -1653,7 +1696,7 @@ begin
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then %L else %L end, c.id, %s, v_is_first and row_number() over () = 1,
           coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
-        from $note$, p_table, p_kind, case when 'audit_seq' = any (p_ignored) then 'tg_op = ''INSERT''' else 'false' end);
+        from $note$, p_table, p_kind, case when v_is_root then 'tg_op = ''INSERT''' else 'false' end);
 
   execute format($trigger$
     create or replace function %I() returns trigger
@@ -2872,6 +2915,30 @@ ALTER TABLE holdfast.audit_entry ALTER COLUMN entry_id ADD GENERATED ALWAYS AS I
 );
 
 --
+-- Name: audit_head; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.audit_head (
+    kind text NOT NULL,
+    aggregate_id text NOT NULL,
+    seq bigint NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_head_aggregate_length CHECK (((char_length(aggregate_id) >= 1) AND (char_length(aggregate_id) <= 80))),
+    CONSTRAINT audit_head_hash_length CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_head_kind_length CHECK (((char_length(kind) >= 1) AND (char_length(kind) <= 40))),
+    CONSTRAINT audit_head_seq_positive CHECK ((seq > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.audit_head OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE audit_head; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.audit_head IS 'The newest entry of each chain that has more than one, written with the entry; no role but the owner writes it.';
+
+--
 -- Name: audit_pending; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3150,10 +3217,6 @@ COMMENT ON TABLE holdfast.currency IS 'Money the shop knows: fiat it prices in, 
 CREATE TABLE holdfast.customer (
     user_id bigint NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    audit_seq bigint,
-    audit_hash bytea,
-    CONSTRAINT customer_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
-    CONSTRAINT customer_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT customer_id_positive CHECK ((user_id > 0))
 );
 
@@ -3264,11 +3327,7 @@ CREATE TABLE holdfast.orders (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    audit_seq bigint,
-    audit_hash bytea,
     CONSTRAINT orders_address_sealed_length CHECK (((octet_length(address_sealed) >= 29) AND (octet_length(address_sealed) <= 4096))),
-    CONSTRAINT orders_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
-    CONSTRAINT orders_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT orders_cancel_reason CHECK ((cancel_reason = ANY (ARRAY['customer'::text, 'admin'::text, 'expired'::text, 'underpaid'::text, 'out_of_stock'::text, 'fraud'::text]))),
     CONSTRAINT orders_cancelled_has_reason CHECK (((status = 'cancelled'::text) = (cancel_reason IS NOT NULL))),
     CONSTRAINT orders_generation_not_negative CHECK ((generation >= 0)),
@@ -3684,11 +3743,7 @@ CREATE TABLE holdfast.payment_key (
     ciphertext bytea NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     sealed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    audit_seq bigint,
-    audit_hash bytea,
     CONSTRAINT payment_key_address_canonical CHECK ((((char_length(address) >= 1) AND (char_length(address) <= 128)) AND ((asset <> 'ETH'::text) OR (address ~ '^0x[0-9a-f]{40}$'::text)))),
-    CONSTRAINT payment_key_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
-    CONSTRAINT payment_key_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT payment_key_ciphertext_length CHECK (((octet_length(ciphertext) >= 32) AND (octet_length(ciphertext) <= 64))),
     CONSTRAINT payment_key_envelope_positive CHECK ((envelope_version > 0)),
     CONSTRAINT payment_key_format CHECK ((format_version = 1)),
@@ -3753,10 +3808,6 @@ CREATE TABLE holdfast.product (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    audit_seq bigint,
-    audit_hash bytea,
-    CONSTRAINT product_audit_hash_length CHECK ((octet_length(audit_hash) = 32)),
-    CONSTRAINT product_audit_seq_positive CHECK ((audit_seq > 0)),
     CONSTRAINT product_id_shape CHECK ((product_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
     CONSTRAINT product_name_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
     CONSTRAINT product_price_not_negative CHECK ((unit_price >= (0)::numeric)),
@@ -3988,6 +4039,13 @@ ALTER TABLE ONLY holdfast.audit_entry
 
 ALTER TABLE ONLY holdfast.audit_entry_default
     ADD CONSTRAINT audit_entry_default_pkey PRIMARY KEY (entry_id, at);
+
+--
+-- Name: audit_head audit_head_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.audit_head
+    ADD CONSTRAINT audit_head_pk PRIMARY KEY (kind, aggregate_id);
 
 --
 -- Name: audit_pending audit_pending_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -4910,7 +4968,7 @@ CREATE TRIGGER product_audit_update AFTER UPDATE ON holdfast.product REFERENCING
 -- Name: product product_version; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW WHEN ((NOT ((new.audit_seq IS DISTINCT FROM old.audit_seq) OR (new.audit_hash IS DISTINCT FROM old.audit_hash)))) EXECUTE FUNCTION holdfast.move_version();
+CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
 
 --
 -- Name: refund_due refund_due_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -5709,6 +5767,14 @@ GRANT SELECT ON TABLE holdfast.audit_entry TO app_api;
 GRANT SELECT ON TABLE holdfast.audit_entry TO app_worker;
 
 --
+-- Name: TABLE audit_head; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.audit_head TO app_worker;
+GRANT SELECT ON TABLE holdfast.audit_head TO auditor;
+GRANT SELECT ON TABLE holdfast.audit_head TO audit_sealer;
+
+--
 -- Name: TABLE audit_scope; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6318,18 +6384,6 @@ GRANT INSERT(ciphertext),UPDATE(ciphertext) ON TABLE holdfast.payment_key TO app
 --
 
 GRANT UPDATE(sealed_at) ON TABLE holdfast.payment_key TO app_keys;
-
---
--- Name: COLUMN payment_key.audit_seq; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT(audit_seq) ON TABLE holdfast.payment_key TO auditor;
-
---
--- Name: COLUMN payment_key.audit_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT(audit_hash) ON TABLE holdfast.payment_key TO auditor;
 
 --
 -- Name: TABLE payment_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner

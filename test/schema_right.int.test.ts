@@ -42,7 +42,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'accept_orders decide_in_order expire_orders order_answers order_state present_outputs quote_due record_report want_wake',
   },
   app_worker: {
-    select: `audit_entry chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
+    select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
       refund_due reservation schema_version stock stock_movement workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
@@ -89,18 +89,18 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   audit_sealer: {
-    select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',
+    select: 'audit_checkpoint audit_entry audit_head audit_scope audit_tile duty schema_version',
     insert: 'audit_checkpoint audit_tile',
     update: 'duty',
     columns: { 'update audit_tile': 'hashes' },
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `address_pool audit_checkpoint audit_entry audit_scope audit_tile chain_output chain_report chain_status consistency_run
+    select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_output chain_report chain_status consistency_run
       currency customer duty expirable idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation schema_version stock stock_movement workflow_start`,
-    columns: { 'select payment_key': 'key_id audit_seq audit_hash' },
+    columns: { 'select payment_key': 'key_id' },
     execute: 'open_transactions quote_due',
   },
   analytics: {},

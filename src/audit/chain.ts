@@ -1,5 +1,5 @@
 // Every link of every chain: each entry names the hash of the one before it, none is left out, and the newest is the one
-// that the aggregate's own row has as its head. Checking only the ends would miss what was replaced between them.
+// that is kept as the chain's head. Checking only the ends would miss what was replaced between them.
 
 import { readHeads, readLinks, type Head, type Link } from '../db/audit_verify.ts'
 import type { AuditDb } from '../db/audit_seal.ts'

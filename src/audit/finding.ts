@@ -19,7 +19,7 @@ export const CHECKS = {
   entry_hash: "an entry's hash is not that of its text",
   entry_columns: "an entry's columns do not say what its text says",
   link: 'an entry does not follow the one before it in its chain',
-  head: "the newest entry of a chain is not the one its aggregate's row names",
+  head: 'the newest entry of a chain is not the one kept as its head',
   row_missing: 'a chain has no aggregate',
   stock_ledger: "a product's movements do not add up to what its entries say",
 } as const

@@ -69,11 +69,13 @@ async function rechain(tx: Tx, order: string): Promise<void> {
   await setHead(tx, order)
 }
 
-const setHead = (tx: Tx, order: string) =>
-  tx.query(sql.unsafe`
-    update orders set audit_seq = nullif(l.seq, 1), audit_hash = case when l.seq > 1 then l.hash end
-    from (select seq, hash from audit_entry where kind = 'order' and aggregate_id = ${order} order by seq desc limit 1) l
-    where order_id = ${order}::uuid`)
+async function setHead(tx: Tx, order: string): Promise<void> {
+  await tx.query(sql.unsafe`delete from audit_head where aggregate_id = ${order}`)
+  await tx.query(sql.unsafe`
+    insert into audit_head (kind, aggregate_id, seq, hash)
+    select kind, aggregate_id, seq, hash from audit_entry
+    where kind = 'order' and aggregate_id = ${order} and seq > 1 order by seq desc limit 1`)
+}
 
 const rehash = (tx: Tx, entry: bigint) =>
   tx.query(sql.unsafe`
@@ -141,14 +143,13 @@ const ACTS_BY_NAME: Readonly<Record<string, (tx: Tx, choice: Choice) => Promise<
   'removes a chain': async (tx, { order }) => {
     const id = order()
     await tx.query(sql.unsafe`delete from audit_entry where kind = 'order' and aggregate_id = ${id}`)
-    await tx.query(sql.unsafe`update orders set audit_seq = null, audit_hash = null where order_id = ${id}::uuid`)
+    await tx.query(sql.unsafe`delete from audit_head where aggregate_id = ${id}`)
   },
   'removes an order and keeps its history': (tx, { order }) =>
     tx.query(sql.unsafe`delete from orders where order_id = ${order()}::uuid`),
-  'moves a head back': (tx, { order }) =>
-    tx.query(sql.unsafe`update orders set audit_seq = null, audit_hash = null where order_id = ${order()}::uuid`),
+  'moves a head back': (tx, { order }) => tx.query(sql.unsafe`delete from audit_head where aggregate_id = ${order()}`),
   'gives a head another hash': (tx, { order }) =>
-    tx.query(sql.unsafe`update orders set audit_hash = sha256(audit_hash) where order_id = ${order()}::uuid`),
+    tx.query(sql.unsafe`update audit_head set hash = sha256(hash) where aggregate_id = ${order()}`),
   'changes a signed time': (tx, { below }) =>
     tx.query(sql.unsafe`
       update audit_checkpoint set sealed_at = sealed_at + interval '1 ms' where checkpoint_no = ${1 + below(ROUNDS)}`),

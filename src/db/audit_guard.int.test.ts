@@ -166,8 +166,8 @@ describe('what is kept', () => {
     `select audit_watch('orders', 'order', 'order_id', '{status}')`,
     'update audit_scope set ignored = columns',
     'create or replace function holdfast.audit_orders() returns trigger language plpgsql as $$ begin return null; end $$',
-    'update orders set audit_seq = null',
-    `update product set audit_hash = sha256('')`,
+    'delete from audit_head',
+    `update audit_head set hash = sha256('')`,
   ])('is not lost by a trick of a role: %s', async (text) => {
     for (const role of DATABASE_ROLES) expect([role, await outcome(role, text)]).toEqual([role, DENIED])
   })
@@ -261,8 +261,8 @@ describe('the scope', () => {
     )
     expect(rows.map(({ name }) => name).join(' ')).toBe(
       [
-        'address_pool audit_checkpoint audit_entry audit_entry_default audit_pending audit_scope audit_tile chain_block',
-        'chain_output chain_report chain_status consistency_run duty idempotency inconsistency key_retire notification',
+        'address_pool audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
+        'chain_block chain_output chain_report chain_status consistency_run duty idempotency inconsistency key_retire notification',
         'notification_channel order_wake stock_movement workflow_start',
       ].join(' '),
     )

@@ -1,5 +1,5 @@
 // What verification reads: every entry once in the order of the tree, every link once in the order of its chain, and
-// the heads on the aggregates' own rows. In pages, so that no table is held in memory and no statement is long.
+// the heads of the chains. In pages, so that no table is held in memory and no statement is long.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -94,7 +94,7 @@ export type Head = z.output<typeof HEAD>
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const NUMBER = /^[1-9][0-9]{0,17}$/
 
-/** The heads of aggregates as their rows have them, beside their newest entries; none for an aggregate without a row. */
+/** The heads of aggregates beside their newest entries; none for an aggregate without a row. */
 export function readHeads(
   database: AuditDb,
   aggregates: readonly { kind: string; aggregateId: string }[],
@@ -102,18 +102,20 @@ export function readHeads(
   const idsOf = (kind: string, shape: RegExp): string[] =>
     aggregates.filter((one) => one.kind === kind && shape.test(one.aggregateId)).map(({ aggregateId }) => aggregateId)
   return database.sql.any(sql.type(HEAD)`
-    select h.kind, h.id as "aggregateId", h.audit_seq as seq, h.audit_hash as hash, l.seq as "lastSeq", l.hash as "lastHash"
+    select r.kind, r.id as "aggregateId", h.seq, h.hash, l.seq as "lastSeq", l.hash as "lastHash"
     from (
-      select 'order' as kind, order_id::text as id, audit_seq, audit_hash from orders
+      select 'order' as kind, order_id::text as id from orders
       where order_id = any (${sql.array(idsOf('order', UUID), 'uuid')})
-      union all select 'product', product_id, audit_seq, audit_hash from product
+      union all select 'product', product_id from product
       where product_id = any (${sql.array(idsOf('product', /./), 'text')})
-      union all select 'customer', user_id::text, audit_seq, audit_hash from customer
+      union all select 'customer', user_id::text from customer
       where user_id = any (${sql.array(idsOf('customer', NUMBER), 'int8')})
-      union all select 'key', key_id::text, audit_seq, audit_hash from payment_key
+      union all select 'key', key_id::text from payment_key
       where key_id = any (${sql.array(idsOf('key', UUID), 'uuid')})
-    ) h left join lateral (
-      select e.seq, e.hash from audit_entry e where e.kind = h.kind and e.aggregate_id = h.id order by e.seq desc limit 1
+    ) r left join lateral (
+      select e.seq, e.hash from audit_head e where e.kind = r.kind and e.aggregate_id = r.id limit 1
+    ) h on true left join lateral (
+      select e.seq, e.hash from audit_entry e where e.kind = r.kind and e.aggregate_id = r.id order by e.seq desc limit 1
     ) l on true`)
 }
 

@@ -124,7 +124,7 @@ describe('the agreement', () => {
     '%s is written once: no role changes, removes or empties it',
     async (table) => {
       const [{ column } = { column: '' }] = await shop.query<{ column: string }>(
-        `select attname as column from pg_attribute where attrelid = $1::regclass and attnum > 0 order by attnum desc limit 1`,
+        `select attname as column from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum desc limit 1`,
         [table],
       )
       for (const role of DATABASE_ROLES) {

@@ -258,12 +258,14 @@ export const ORDER_INVARIANTS = {
         and not exists (select from notification n where n.order_id = o.order_id and n.channel = 'log')`,
   },
   audit_ends_at_its_head: {
-    says: 'the newest entry of an order’s history is the one its row names',
+    says: 'the newest entry of an order’s history is the one kept as its head',
     find: (range) => ask`
-      select o.order_id::text as subject, 'row: entry ' || coalesce(o.audit_seq, 1) || ', history: ' || coalesce(l.seq::text, 'none') as detail
-      from orders o left join lateral (select e.seq, e.hash from ${ENTRIES} order by e.seq desc limit 1) l on true
+      select o.order_id::text as subject, 'head: entry ' || coalesce(h.seq, 1) || ', history: ' || coalesce(l.seq::text, 'none') as detail
+      from orders o
+      left join lateral (select e.seq, e.hash from audit_head e where e.kind = 'order' and e.aggregate_id = o.order_id::text limit 1) h on true
+      left join lateral (select e.seq, e.hash from ${ENTRIES} order by e.seq desc limit 1) l on true
       where ${ofOrder(range)} and o.updated_at >= ${OLDEST_ENTRY}
-        and (l.seq is distinct from coalesce(o.audit_seq, 1) or l.hash <> o.audit_hash)`,
+        and (l.seq is distinct from coalesce(h.seq, 1) or l.hash <> h.hash)`,
   },
   order_equals_audit: {
     says: 'an order is what its history comes to, and its version the number of its changes',
