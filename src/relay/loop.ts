@@ -20,13 +20,15 @@ export type RelayMetrics = {
 export type Relay = { stop: () => Promise<void> }
 
 /**
- * @param turn claims and passes on one batch; says how many it claimed and how many a full batch holds
+ * @param deps.turn claims and passes on one batch; says how many it claimed and how many a full batch holds
+ * @param deps.idleMs how long to pause while there is no full batch; for what no order waits for, longer
  */
 export function startLoop(deps: {
   name: string
   logger: Logger
   metrics: RelayMetrics
   turn: () => Promise<{ claimed: number; limit: number }>
+  idleMs?: number
 }): Relay {
   const stopping = new AbortController()
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: stopping.signal }).catch(() => undefined)
@@ -38,7 +40,7 @@ export function startLoop(deps: {
         const { claimed, limit } = await deps.turn()
         downMs = DOWN_FROM_MS
         deps.metrics.lastSuccess.set({ relay: deps.name }, Date.now() / 1_000)
-        if (claimed < limit) await pause(IDLE_MS)
+        if (claimed < limit) await pause(deps.idleMs ?? IDLE_MS)
       } catch (error) {
         deps.logger.warn({ relay: deps.name, err: error, isDatabaseDown: isDatabaseDown(error) }, 'relay turn failed')
         await pause(downMs)

@@ -28,6 +28,8 @@ export type RetryPolicy = { maxAttempts: number; fromMs: number; toMs: number }
 /** With full jitter about ten hours on average: a receiver may be away for a night before a person is asked. */
 const RETRY: RetryPolicy = { maxAttempts: 30, fromMs: 1_000, toMs: 3_600_000 }
 const MAX_REASON_CHARACTERS = 150
+/** No order waits for news of it: a claim for many costs what a claim for one does. */
+const IDLE_MS = 250
 
 export type NotifierDeps = {
   database: Database
@@ -53,6 +55,7 @@ export function startNotifier({ retry = RETRY, ...deps }: NotifierDeps): Relay {
       name: `notify_${channel.name}`,
       logger: deps.logger,
       metrics: deps.metrics,
+      idleMs: IDLE_MS,
       turn: async () => {
         await announce()
         const rows = await claimNotifications(deps.database, deps.holder, channel.width, channel.name)
