@@ -47,12 +47,11 @@ CREATE FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) RE
     AS $$
 #variable_conflict use_column
 declare
-  v_now timestamptz;
   v_fresh int[];
-  v_refused jsonb := '{}';
+  v_refused jsonb;
   v_wanted jsonb;
   v_accepted int[];
-  v_count int;
+  v_is_done boolean := false;
 begin
   -- A concurrent call with the same key waits here for the first one's commit, then finds its row.
   with fresh as (
@@ -81,112 +80,57 @@ begin
       where o.i = any (v_fresh) group by 1, 2
     ) w;
 
-    perform 1 from stock
-    where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
-    order by product_id
-    for no key update;
-    v_now := clock_timestamp();
-
-    -- Unknown products, changed prices, sums out of range.
-    select coalesce(jsonb_object_agg(c.i, c.refusal), '{}') into v_refused
-    from (
-      select o.i, case
-        when count(*) filter (where p.product_id is null or s.product_id is null) > 0 then jsonb_build_object(
-          'verdict', 'PRODUCT_UNKNOWN',
-          'products', jsonb_agg(distinct l.p) filter (where p.product_id is null or s.product_id is null))
-        when count(*) filter (where p.unit_price <> l.price) > 0 then jsonb_build_object(
-          'verdict', 'PRICE_CHANGED',
-          'prices', jsonb_agg(distinct jsonb_build_object('p', l.p, 'price', p.unit_price::text)) filter (where p.unit_price <> l.price))
-        when sum(l.q * p.unit_price) not between 0.01 and 999999999999.99 then jsonb_build_object('verdict', 'AMOUNT_OUT_OF_RANGE')
-        end as refusal
-      from jsonb_to_recordset(p_orders) o (i int, currency text, lines jsonb)
-      cross join jsonb_to_recordset(o.lines) l (p text, q bigint, price numeric)
-      left join product p on p.product_id = l.p and p.is_active and p.currency = o.currency
-      left join stock s on s.product_id = l.p
-      where o.i = any (v_fresh)
-      group by o.i
-    ) c where c.refusal is not null;
-
-    -- Fast path: everything fits in sum, which is what any serial order would decide too.
-    if exists (
-      select from (
-        select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
-        from jsonb_array_elements(v_wanted) w where not v_refused ? (w ->> 'i') group by 1
-      ) t left join stock s on s.product_id = t.p
-      where s.product_id is null or s.on_hand - s.reserved < t.q
-    ) then
-      v_refused := v_refused || decide_in_order(
-        (select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(v_wanted) w where not v_refused ? (w ->> 'i')),
-        p_is_last_try);
+    -- Nothing is locked yet: what is seen here only chooses the way.
+    v_refused := refused_orders(p_orders, v_fresh);
+    if v_refused = '{}' and fits_in_sum(v_wanted, '{}') then
+      begin
+        if not write_orders(p_orders, v_fresh, clock_timestamp()) then
+          raise exception 'accept_orders: a price has changed' using errcode = 'HF013';
+        end if;
+        -- Their entries too, before a product that others want is locked.
+        set constraints all immediate;
+        set constraints all deferred;
+        if not take_wanted(v_wanted, v_fresh) then
+          raise exception 'accept_orders: stock has changed' using errcode = 'HF013';
+        end if;
+        v_is_done := true;
+      exception when sqlstate 'HF013' then
+        v_is_done := false;
+      end;
     end if;
 
-    select coalesce(array_agg(i), '{}') into v_accepted from unnest(v_fresh) as i where not v_refused ? i::text;
-
-    if cardinality(v_accepted) > 0 then
-      insert into orders (order_id, user_id, currency, total, address_sealed)
-      select o.order_id, o.user_id, o.currency,
-        (select sum(l.q * p.unit_price) from jsonb_to_recordset(o.lines) l (p text, q bigint) join product p on p.product_id = l.p),
-        decode(o.sealed, 'base64')
-      from jsonb_to_recordset(p_orders) o (i int, order_id uuid, user_id bigint, currency text, sealed text, lines jsonb)
-      where o.i = any (v_accepted);
-
-      insert into order_line (order_id, line_no, product_id, product_version, name, quantity, unit_price)
-      select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
-      from jsonb_to_recordset(p_orders) o (i int, order_id uuid, lines jsonb)
-      cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int) join product p on p.product_id = l.p
-      where o.i = any (v_accepted);
-
-      insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
-      select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
-        v_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
-        make_interval(secs => o.confirm_ms / 1000.0), v_now
-      from jsonb_to_recordset(p_orders)
-        o (i int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
-      join orders t on t.order_id = o.order_id
-      where o.i = any (v_accepted);
-
-      with held as (
-        insert into reservation (order_id, product_id, quantity, expires_at)
-        select o.order_id, l.p, sum(l.q), v_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
-        from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint, grace_ms bigint, lines jsonb)
-        cross join jsonb_to_recordset(o.lines) l (p text, q bigint)
-        where o.i = any (v_accepted)
-        group by o.order_id, o.window_ms, o.grace_ms, l.p
-        returning order_id, product_id, hold_no, quantity
-      )
-      insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
-      select product_id, order_id, hold_no, 'reserve', 0, quantity, 'system' from held;
-
-      insert into workflow_start (order_id, quote_ends_at)
-      select o.order_id, v_now + make_interval(secs => o.window_ms / 1000.0)
-      from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint) where o.i = any (v_accepted);
-
-      -- The hot rows last. The guard holds by the decision above and by the CHECK; the count proves it.
-      with taken as (
-        select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
-        from jsonb_array_elements(v_wanted) w where (w ->> 'i')::int = any (v_accepted) group by 1
-      )
-      update stock s set reserved = s.reserved + t.q, version = s.version + 1
-      from taken t where s.product_id = t.p and s.on_hand - s.reserved >= t.q;
-      get diagnostics v_count = row_count;
-      if v_count <> (select count(distinct w ->> 'p') from jsonb_array_elements(v_wanted) w where (w ->> 'i')::int = any (v_accepted)) then
-        raise exception 'accept_orders: stock changed under its lock' using errcode = 'HF010';
+    if not v_is_done then
+      perform 1 from stock
+      where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
+      order by product_id
+      for no key update;
+      v_refused := refused_orders(p_orders, v_fresh);
+      if not fits_in_sum(v_wanted, v_refused) then
+        v_refused := v_refused || decide_in_order(
+          (select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(v_wanted) w where not v_refused ? (w ->> 'i')),
+          p_is_last_try);
       end if;
-    end if;
+      select coalesce(array_agg(i), '{}') into v_accepted from unnest(v_fresh) as i where not v_refused ? i::text;
+      -- The guard holds by the decision above and by the CHECK; the counts prove it.
+      if cardinality(v_accepted) > 0
+        and not (write_orders(p_orders, v_accepted, clock_timestamp()) and take_wanted(v_wanted, v_accepted)) then
+        raise exception 'accept_orders: stock or price changed under its lock' using errcode = 'HF010';
+      end if;
 
-    -- A refusal is this key's answer for good; a reclaim is no answer yet.
-    if v_refused <> '{}' then
-      update idempotency k set order_id = null, response = v_refused -> o.i::text
-      from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
-      where v_refused -> o.i::text ->> 'verdict' <> 'reclaim'
-        and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
-      delete from idempotency k using jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
-      where v_refused -> o.i::text ->> 'verdict' = 'reclaim'
-        and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+      -- A refusal is this key's answer for good; a reclaim is no answer yet.
+      if v_refused <> '{}' then
+        update idempotency k set order_id = null, response = v_refused -> o.i::text
+        from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
+        where v_refused -> o.i::text ->> 'verdict' <> 'reclaim'
+          and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+        delete from idempotency k using jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
+        where v_refused -> o.i::text ->> 'verdict' = 'reclaim'
+          and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+      end if;
     end if;
   end if;
 
-  return query select * from order_answers(p_orders, v_fresh, v_refused);
+  return query select * from order_answers(p_orders, v_fresh, coalesce(v_refused, '{}'));
 end
 $$;
 
@@ -2192,6 +2136,29 @@ ALTER FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean)
 COMMENT ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) IS 'The one expiry, by the system. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
 
 --
+-- Name: fits_in_sum(jsonb, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  select not exists (
+    select from (
+      select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
+      from jsonb_array_elements(p_wanted) w where not p_refused ? (w ->> 'i') group by 1
+    ) t left join stock s on s.product_id = t.p
+    where s.product_id is null or s.on_hand - s.reserved < t.q)
+$$;
+
+ALTER FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION fits_in_sum(p_wanted jsonb, p_refused jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) IS 'Whether there is enough of each product for all orders that are not refused.';
+
+--
 -- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2661,6 +2628,41 @@ ALTER FUNCTION holdfast.refuse_unsealing() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.refuse_unsealing() IS 'No statement changes or removes a checkpoint, or removes a tile, whoever runs it.';
 
 --
+-- Name: refused_orders(jsonb, integer[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce(jsonb_object_agg(c.i, c.refusal), '{}')
+  from (
+    select o.i, case
+      when count(*) filter (where p.product_id is null or s.product_id is null) > 0 then jsonb_build_object(
+        'verdict', 'PRODUCT_UNKNOWN',
+        'products', jsonb_agg(distinct l.p) filter (where p.product_id is null or s.product_id is null))
+      when count(*) filter (where p.unit_price <> l.price) > 0 then jsonb_build_object(
+        'verdict', 'PRICE_CHANGED',
+        'prices', jsonb_agg(distinct jsonb_build_object('p', l.p, 'price', p.unit_price::text)) filter (where p.unit_price <> l.price))
+      when sum(l.q * p.unit_price) not between 0.01 and 999999999999.99 then jsonb_build_object('verdict', 'AMOUNT_OUT_OF_RANGE')
+      end as refusal
+    from jsonb_to_recordset(p_orders) o (i int, currency text, lines jsonb)
+    cross join jsonb_to_recordset(o.lines) l (p text, q bigint, price numeric)
+    left join product p on p.product_id = l.p and p.is_active and p.currency = o.currency
+    left join stock s on s.product_id = l.p
+    where o.i = any (p_fresh)
+    group by o.i
+  ) c where c.refusal is not null
+$$;
+
+ALTER FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refused_orders(p_orders jsonb, p_fresh integer[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) IS 'Why orders cannot be accepted whatever the stock, by ordinal.';
+
+--
 -- Name: step_order(uuid, integer, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2738,6 +2740,43 @@ ALTER FUNCTION holdfast.take_stock(p_order_id uuid) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.take_stock(p_order_id uuid) IS 'Holds stock for an order that never held any; takes nothing when it does not all fit.';
 
 --
+-- Name: take_wanted(jsonb, integer[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_wants int;
+  v_taken int;
+begin
+  perform 1 from stock
+  where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted))
+  order by product_id
+  for no key update;
+
+  with wants as (
+    select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
+    from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted) group by 1
+  ), taken as (
+    update stock s set reserved = s.reserved + w.q, version = s.version + 1
+    from wants w where s.product_id = w.p and s.on_hand - s.reserved >= w.q
+    returning 1
+  )
+  select (select count(*) from wants), (select count(*) from taken) into v_wants, v_taken;
+  return v_taken = v_wants;
+end
+$$;
+
+ALTER FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION take_wanted(p_wanted jsonb, p_accepted integer[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) IS 'Reserves in sum what these orders want of each product; false when it is not all there.';
+
+--
 -- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2758,6 +2797,72 @@ ALTER FUNCTION holdfast.want_wake(p_order_ids uuid[]) OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) IS 'Asks that these orders'' workflows look again; called inside the transaction that gives them a reason to.';
+
+--
+-- Name: write_orders(jsonb, integer[], timestamp with time zone); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_count bigint;
+begin
+  insert into orders (order_id, user_id, currency, total, address_sealed)
+  select o.order_id, o.user_id, o.currency,
+    (select sum(l.q * l.price) from jsonb_to_recordset(o.lines) l (q bigint, price numeric)),
+    decode(o.sealed, 'base64')
+  from jsonb_to_recordset(p_orders) o (i int, order_id uuid, user_id bigint, currency text, sealed text, lines jsonb)
+  where o.i = any (p_accepted);
+
+  insert into order_line (order_id, line_no, product_id, product_version, name, quantity, unit_price)
+  select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
+  from jsonb_to_recordset(p_orders) o (i int, order_id uuid, currency text, lines jsonb)
+  cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int, price numeric)
+  join product p on p.product_id = l.p
+  where o.i = any (p_accepted) and p.unit_price = l.price and p.is_active and p.currency = o.currency;
+  get diagnostics v_count = row_count;
+  if v_count <> (
+    select sum(jsonb_array_length(o.lines)) from jsonb_to_recordset(p_orders) o (i int, lines jsonb) where o.i = any (p_accepted)
+  ) then
+    return false;
+  end if;
+
+  insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+  select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
+    p_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
+    make_interval(secs => o.confirm_ms / 1000.0), p_now
+  from jsonb_to_recordset(p_orders)
+    o (i int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
+  join orders t on t.order_id = o.order_id
+  where o.i = any (p_accepted);
+
+  with held as (
+    insert into reservation (order_id, product_id, quantity, expires_at)
+    select o.order_id, l.p, sum(l.q), p_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
+    from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint, grace_ms bigint, lines jsonb)
+    cross join jsonb_to_recordset(o.lines) l (p text, q bigint)
+    where o.i = any (p_accepted)
+    group by o.order_id, o.window_ms, o.grace_ms, l.p
+    returning order_id, product_id, hold_no, quantity
+  )
+  insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+  select product_id, order_id, hold_no, 'reserve', 0, quantity, 'system' from held;
+
+  insert into workflow_start (order_id, quote_ends_at)
+  select o.order_id, p_now + make_interval(secs => o.window_ms / 1000.0)
+  from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint) where o.i = any (p_accepted);
+  return true;
+end
+$$;
+
+ALTER FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) IS 'Writes accepted orders with their lines, invoices, holds, movements and starts; false when a price has changed.';
 
 SET default_tablespace = '';
 
@@ -5563,6 +5668,13 @@ REVOKE ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked 
 GRANT ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) TO app_api;
 
 --
+-- Name: FUNCTION fits_in_sum(p_wanted jsonb, p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) TO app_api;
+
+--
 -- Name: FUNCTION forget_answers(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5696,6 +5808,13 @@ REVOKE ALL ON FUNCTION holdfast.refuse_truncate() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.refuse_unsealing() FROM PUBLIC;
 
 --
+-- Name: FUNCTION refused_orders(p_orders jsonb, p_fresh integer[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) TO app_api;
+
+--
 -- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5710,12 +5829,26 @@ REVOKE ALL ON FUNCTION holdfast.take_stock(p_order_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.take_stock(p_order_id uuid) TO app_worker;
 
 --
+-- Name: FUNCTION take_wanted(p_wanted jsonb, p_accepted integer[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) TO app_api;
+
+--
 -- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) TO app_api;
 GRANT ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) TO app_worker;
+
+--
+-- Name: FUNCTION write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) TO app_api;
 
 --
 -- Name: TABLE address_pool; Type: ACL; Schema: holdfast; Owner: holdfast_owner

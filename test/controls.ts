@@ -42,30 +42,30 @@ const CONTROLS: readonly Control[] = [
     test: 'is never oversold, whoever writes',
   },
   {
-    guard: 'lock on the stock rows that an order wants',
-    mutation: without('accept_orders', 'order by product_id\n    for no key update', 'order by product_id'),
+    guard: 'price that a line is written for',
+    mutation: without('write_orders', 'and p.unit_price = l.price '),
     file: 'src/db/accept.int.test.ts',
     test: 'a price that changes while an order is being written is not the price of its lines',
   },
   {
     guard: 'stock rows locked in the order of products',
     mutation: without(
-      'accept_orders',
-      `where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
-    order by product_id
-    for no key update`,
+      'take_wanted',
+      `where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted))
+  order by product_id
+  for no key update`,
       `where false;
-    -- Slowly, so that others come between.
-    declare
-      v_row record;
-    begin
-      for v_row in
-        select p from (select distinct w ->> 'p' as p from jsonb_array_elements(v_wanted) w) d order by random()
-      loop
-        perform 1 from stock where product_id = v_row.p for no key update;
-        perform pg_sleep(0.005);
-      end loop;
-    end`,
+  -- Slowly, so that others come between.
+  declare
+    v_row record;
+  begin
+    for v_row in
+      select p from (select distinct w ->> 'p' as p from jsonb_array_elements(p_wanted) w) d order by random()
+    loop
+      perform 1 from stock where product_id = v_row.p for no key update;
+      perform pg_sleep(0.005);
+    end loop;
+  end`,
     ),
     file: 'src/db/accept.int.test.ts',
     test: 'never deadlocks with one that names the products the other way round',

@@ -39,7 +39,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_orders decide_in_order expire_orders order_answers order_state present_outputs quote_due record_report want_wake',
+      'accept_orders decide_in_order expire_orders fits_in_sum order_answers order_state present_outputs quote_due ' +
+      'record_report refused_orders take_wanted want_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire

@@ -332,7 +332,6 @@ test('every line has the price of the catalogue version stamped on it, however o
       if (!isDone) await new Promise<void>((resolve) => (sold = resolve))
     }
   })()
-  let refusals = 0
   const buy = async (): Promise<void> => {
     for (;;) {
       const answer = await accept(
@@ -340,7 +339,6 @@ test('every line has the price of the catalogue version stamped on it, however o
       )
       if (isAccepted(answer)) return sold()
       expect(answer.verdict).toBe('PRICE_CHANGED')
-      refusals += 1
     }
   }
   const buyers = Array.from({ length: BUYERS }, async () => {
@@ -356,7 +354,7 @@ test('every line has the price of the catalogue version stamped on it, however o
   )
   expect(lines).toHaveLength(ORDERS)
   expect(lines.filter(({ version, price }) => published.get(String(version)) !== BigInt(price))).toEqual([])
-  expect(refusals).toBeGreaterThan(0)
+  expect(new Set(lines.map(({ version }) => version)).size).toBeGreaterThan(1)
 })
 
 test('a price that changes while an order is being written is not the price of its lines', async () => {
@@ -387,8 +385,5 @@ test('a price that changes while an order is being written is not the price of i
   await blocker.query('rollback')
   await blocker.end()
   await publishing
-  expect(await accepting).toMatchObject({
-    verdict: 'accepted',
-    order: { lines: [{ unitPriceMinor: 1_250n }], totalMinor: 1_250n },
-  })
+  expect(await accepting).toEqual({ verdict: 'PRICE_CHANGED', prices: [{ productId, unitPriceMinor: 1n }] })
 })

@@ -12,7 +12,9 @@ import { databaseFailure, isDatabaseDown, retrying, statement, violatedConstrain
 /** Larger batches hold the hot rows longer than the shared commit saves. */
 const MAX_BATCH_ORDERS = 64
 const MAX_BATCH_LINES = 512
-/** Two: one is decided while the other commits; more only makes them wait for each other's rows. */
+/** Fewer are decided together: a commit of their own would cost more than it saves, and they keep their order of arrival. */
+const MIN_SHARE_ORDERS = 32
+/** Two: they write side by side and wait for each other's stock only to take it; more would want more sessions. */
 const MAX_IN_FLIGHT = 2
 /** Beyond this the caller is better told to come back. */
 const MAX_QUEUED = 4_096
@@ -155,7 +157,9 @@ function createBatcher(deps: Deps) {
 
   function pump(): void {
     while (inFlight < MAX_IN_FLIGHT && queue.length > 0) {
-      const batch = takeBatch(queue, (entry) =>
+      // In equal shares: one batch of all would leave the other place empty until it ends.
+      const share = Math.max(MIN_SHARE_ORDERS, Math.ceil(queue.length / (MAX_IN_FLIGHT - inFlight)))
+      const batch = takeBatch(queue, Math.min(MAX_BATCH_ORDERS, share), (entry) =>
         refuse(entry, new DomainError('DEADLINE_EXCEEDED', 'The deadline passed before the order was looked at.')),
       )
       if (batch.length === 0) continue
@@ -238,11 +242,11 @@ async function decide(database: Pick<Database, 'run'>, batch: readonly Entry[]):
   return [...rows.filter((row) => !again.has(row.ordinal)), ...retried]
 }
 
-function takeBatch(queue: Entry[], drop: (entry: Entry) => void): Entry[] {
+function takeBatch(queue: Entry[], limit: number, drop: (entry: Entry) => void): Entry[] {
   const batch: Entry[] = []
   let lines = 0
   const now = Date.now()
-  while (batch.length < MAX_BATCH_ORDERS) {
+  while (batch.length < limit) {
     const next = queue[0]
     if (next === undefined || (batch.length > 0 && lines + next.order.lines.length > MAX_BATCH_LINES)) break
     queue.shift()

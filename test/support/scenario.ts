@@ -128,7 +128,7 @@ const commanding = (command: keyof typeof COMMANDED): Scenario => ({
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'an order is accepted': {
-    of: 'accept_orders',
+    of: 'accept_orders write_orders take_wanted',
     prepare: async ({ shop }) => {
       const lines = [await shop.product(), await shop.product()].map(({ productId }) => buildLine({ productId }))
       const proposal = buildProposal({ lines, userId: BigInt(`0x${randomBytes(6).toString('hex')}`) + 1n })
