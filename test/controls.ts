@@ -63,7 +63,7 @@ const CONTROLS: readonly Control[] = [
       select p from (select distinct w ->> 'p' as p from jsonb_array_elements(p_wanted) w) d order by random()
     loop
       perform 1 from stock where product_id = v_row.p for no key update;
-      perform pg_sleep(0.005);
+      perform pg_sleep(0.05);
     end loop;
   end`,
     ),
