@@ -161,7 +161,7 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'audit of every change of an order',
     mutation:
-      "do $$ begin execute (select string_agg(format('drop trigger %I on orders', tgname), '; ') from pg_trigger where tgrelid = 'orders'::regclass and tgname like 'audit%'); end $$",
+      "do $$ begin execute (select string_agg(format('drop trigger %I on orders', tgname), '; ') from pg_trigger where tgrelid = 'orders'::regclass and tgname like 'orders~_audit~_%' escape '~'); end $$",
     file: 'src/db/audit_walk.int.test.ts',
     test: 'rebuilds every order from the audit alone',
   },
