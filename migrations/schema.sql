@@ -80,9 +80,9 @@ begin
       where o.i = any (v_fresh) group by 1, 2
     ) w;
 
-    -- Nothing is locked yet: what is seen here only chooses the way.
-    v_refused := refused_orders(p_orders, v_fresh);
-    if v_refused = '{}' and fits_in_sum(v_wanted, '{}') then
+    -- Nothing is locked yet: what is seen here only chooses the way. An order alone is written in no more time than the
+    -- savepoint and the second look cost.
+    if cardinality(v_fresh) > 1 and refused_orders(p_orders, v_fresh) = '{}' and fits_in_sum(v_wanted, '{}') then
       begin
         if not write_orders(p_orders, v_fresh, clock_timestamp()) then
           raise exception 'accept_orders: a price has changed' using errcode = 'HF013';

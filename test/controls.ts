@@ -43,10 +43,16 @@ const CONTROLS: readonly Control[] = [
     test: 'is never oversold, whoever writes',
   },
   {
+    guard: 'lock on the stock rows that an order wants',
+    mutation: without('accept_orders', 'order by product_id\n      for no key update', 'order by product_id'),
+    file: 'src/db/accept.int.test.ts',
+    test: 'a price that changes while 1 orders are being written is not the price of their lines',
+  },
+  {
     guard: 'price that a line is written for',
     mutation: without('write_orders', 'and p.unit_price = l.price '),
     file: 'src/db/accept.int.test.ts',
-    test: 'a price that changes while an order is being written is not the price of its lines',
+    test: 'a price that changes while 2 orders are being written is not the price of their lines',
   },
   {
     guard: 'stock rows locked in the order of products',

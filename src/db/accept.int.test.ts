@@ -357,33 +357,43 @@ test('every line has the price of the catalogue version stamped on it, however o
   expect(new Set(lines.map(({ version }) => version)).size).toBeGreaterThan(1)
 })
 
-test('a price that changes while an order is being written is not the price of its lines', async () => {
-  const { productId } = await shop.product()
-  await accept(proposalFor(productId, 1, { userId: 77n }))
-  // Stops the next order of this customer between the look at the price and the writing of its lines.
-  const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
-  await blocker.connect()
-  await blocker.query('begin')
-  await blocker.query('select from customer where user_id = 77 for update')
-  const accepting = accept(proposalFor(productId, 1, { userId: 77n }))
-  const waiting = (least: number) =>
-    until(async () => {
-      const text = `from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-      return (await countOf(text)) >= least
-    })
-  await waiting(1)
-  const cheap = {
-    productId,
-    name: 'Lamp',
-    unitPriceMinor: 1n,
-    currency: 'EUR',
-    isActive: true,
-    expectedVersion: undefined,
-  }
-  const publishing = publishProduct(shop.api, buildAttempt(), cheap, Date.now() + 10_000)
-  await Promise.race([waiting(2), publishing])
-  await blocker.query('rollback')
-  await blocker.end()
-  await publishing
-  expect(await accepting).toEqual({ verdict: 'PRICE_CHANGED', prices: [{ productId, unitPriceMinor: 1n }] })
-})
+test.each([
+  // Alone, under the lock on its stock, for which whoever publishes a price waits too.
+  { orders: 1, answer: { verdict: 'accepted', order: { lines: [{ unitPriceMinor: 1_250n }], totalMinor: 1_250n } } },
+  // Written before anything is locked: all are undone, and told the new price.
+  { orders: 2, answer: { verdict: 'PRICE_CHANGED', prices: [{ unitPriceMinor: 1n }] } },
+])(
+  'a price that changes while $orders orders are being written is not the price of their lines',
+  async ({ orders, answer }) => {
+    const { productId } = await shop.product()
+    await accept(proposalFor(productId, 1, { userId: 77n }))
+    // Stops the next order of this customer between the look at the price and the writing of its lines.
+    const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+    await blocker.connect()
+    await blocker.query('begin')
+    await blocker.query('select from customer where user_id = 77 for update')
+    const accepting = Promise.all(
+      Array.from({ length: orders }, () => accept(proposalFor(productId, 1, { userId: 77n }))),
+    )
+    const waiting = (least: number) =>
+      until(async () => {
+        const text = `from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+        return (await countOf(text)) >= least
+      })
+    await waiting(1)
+    const cheap = {
+      productId,
+      name: 'Lamp',
+      unitPriceMinor: 1n,
+      currency: 'EUR',
+      isActive: true,
+      expectedVersion: undefined,
+    }
+    const publishing = publishProduct(shop.api, buildAttempt(), cheap, Date.now() + 10_000)
+    await Promise.race([waiting(2), publishing])
+    await blocker.query('rollback')
+    await blocker.end()
+    await publishing
+    expect(await accepting).toMatchObject(Array.from({ length: orders }, () => answer))
+  },
+)
