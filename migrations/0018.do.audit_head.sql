@@ -13,7 +13,7 @@ create table audit_head (
 ) with (fillfactor = 70);
 comment on table audit_head is 'The newest entry of each chain that has more than one, written with the entry; no role but the owner writes it.';
 insert into audit_scope (table_name, reason) values ('audit_head', 'is the audit: where its chains end');
-grant select on audit_head to app_worker, auditor, audit_sealer;
+grant select on audit_head to app_worker, auditor;
 
 insert into audit_head (kind, aggregate_id, seq, hash)
 select 'order', order_id::text, audit_seq, audit_hash from orders where audit_seq is not null

@@ -60,18 +60,25 @@ end
 $$;
 comment on function write_orders is 'Writes accepted orders with their lines, invoices, holds, movements and starts; false when a price has changed.';
 
--- Takes what these orders want, under the locks in the order of products. False when it is not all there.
+-- Race: two batches, and whoever counts or publishes. All that change several products lock them in this order.
+create function lock_wanted(p_wanted jsonb) returns void
+language plpgsql as $$
+begin
+  perform 1 from stock
+  where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w)
+  order by product_id
+  for no key update;
+end
+$$;
+comment on function lock_wanted is 'Locks the stock of all that is wanted, in the order of products.';
+
+-- Under these locks. False when it is not all there.
 create function take_wanted(p_wanted jsonb, p_accepted int[]) returns boolean
 language plpgsql as $$
 declare
   v_wants int;
   v_taken int;
 begin
-  perform 1 from stock
-  where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted))
-  order by product_id
-  for no key update;
-
   with wants as (
     select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
     from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted) group by 1
@@ -163,8 +170,8 @@ begin
       where o.i = any (v_fresh) group by 1, 2
     ) w;
 
-    -- Nothing is locked yet: what is seen here only chooses the way. An order alone is written in no more time than the
-    -- savepoint and the second look cost.
+    -- Nothing is locked yet: what is seen here only chooses the way. An order alone would pay for a savepoint and a second
+    -- look, to shorten a lock that hardly anybody waits for.
     if cardinality(v_fresh) > 1 and refused_orders(p_orders, v_fresh) = '{}' and fits_in_sum(v_wanted, '{}') then
       begin
         if not write_orders(p_orders, v_fresh, clock_timestamp()) then
@@ -173,6 +180,7 @@ begin
         -- Their entries too, before a product that others want is locked.
         set constraints all immediate;
         set constraints all deferred;
+        perform lock_wanted(v_wanted);
         if not take_wanted(v_wanted, v_fresh) then
           raise exception 'accept_orders: stock has changed' using errcode = 'HF013';
         end if;
@@ -183,10 +191,7 @@ begin
     end if;
 
     if not v_is_done then
-      perform 1 from stock
-      where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
-      order by product_id
-      for no key update;
+      perform lock_wanted(v_wanted);
       v_refused := refused_orders(p_orders, v_fresh);
       if not fits_in_sum(v_wanted, v_refused) then
         v_refused := v_refused || decide_in_order(
@@ -217,5 +222,5 @@ begin
 end
 $$;
 
-revoke execute on function write_orders, take_wanted, refused_orders, fits_in_sum from public;
-grant execute on function write_orders, take_wanted, refused_orders, fits_in_sum to app_api;
+revoke execute on function write_orders, lock_wanted, take_wanted, refused_orders, fits_in_sum from public;
+grant execute on function write_orders, lock_wanted, take_wanted, refused_orders, fits_in_sum to app_api;

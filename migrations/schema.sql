@@ -80,8 +80,8 @@ begin
       where o.i = any (v_fresh) group by 1, 2
     ) w;
 
-    -- Nothing is locked yet: what is seen here only chooses the way. An order alone is written in no more time than the
-    -- savepoint and the second look cost.
+    -- Nothing is locked yet: what is seen here only chooses the way. An order alone would pay for a savepoint and a second
+    -- look, to shorten a lock that hardly anybody waits for.
     if cardinality(v_fresh) > 1 and refused_orders(p_orders, v_fresh) = '{}' and fits_in_sum(v_wanted, '{}') then
       begin
         if not write_orders(p_orders, v_fresh, clock_timestamp()) then
@@ -90,6 +90,7 @@ begin
         -- Their entries too, before a product that others want is locked.
         set constraints all immediate;
         set constraints all deferred;
+        perform lock_wanted(v_wanted);
         if not take_wanted(v_wanted, v_fresh) then
           raise exception 'accept_orders: stock has changed' using errcode = 'HF013';
         end if;
@@ -100,10 +101,7 @@ begin
     end if;
 
     if not v_is_done then
-      perform 1 from stock
-      where product_id in (select w ->> 'p' from jsonb_array_elements(v_wanted) w)
-      order by product_id
-      for no key update;
+      perform lock_wanted(v_wanted);
       v_refused := refused_orders(p_orders, v_fresh);
       if not fits_in_sum(v_wanted, v_refused) then
         v_refused := v_refused || decide_in_order(
@@ -2335,6 +2333,29 @@ ALTER FUNCTION holdfast.guard_tile_growth() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.guard_tile_growth() IS 'A hash that stands in the tree stands there for ever.';
 
 --
+-- Name: lock_wanted(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.lock_wanted(p_wanted jsonb) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform 1 from stock
+  where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w)
+  order by product_id
+  for no key update;
+end
+$$;
+
+ALTER FUNCTION holdfast.lock_wanted(p_wanted jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION lock_wanted(p_wanted jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.lock_wanted(p_wanted jsonb) IS 'Locks the stock of all that is wanted, in the order of products.';
+
+--
 -- Name: move_version(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2750,11 +2771,6 @@ declare
   v_wants int;
   v_taken int;
 begin
-  perform 1 from stock
-  where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted))
-  order by product_id
-  for no key update;
-
   with wants as (
     select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
     from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted) group by 1
@@ -5725,6 +5741,13 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.guard_tile_growth() FROM PUBLIC;
 
 --
+-- Name: FUNCTION lock_wanted(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.lock_wanted(p_wanted jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.lock_wanted(p_wanted jsonb) TO app_api;
+
+--
 -- Name: FUNCTION move_version(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5905,7 +5928,6 @@ GRANT SELECT ON TABLE holdfast.audit_entry TO app_worker;
 
 GRANT SELECT ON TABLE holdfast.audit_head TO app_worker;
 GRANT SELECT ON TABLE holdfast.audit_head TO auditor;
-GRANT SELECT ON TABLE holdfast.audit_head TO audit_sealer;
 
 --
 -- Name: TABLE audit_scope; Type: ACL; Schema: holdfast; Owner: holdfast_owner

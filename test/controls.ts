@@ -44,7 +44,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'lock on the stock rows that an order wants',
-    mutation: without('accept_orders', 'order by product_id\n      for no key update', 'order by product_id'),
+    mutation: without('lock_wanted', 'order by product_id\n  for no key update', 'order by product_id'),
     file: 'src/db/accept.int.test.ts',
     test: 'a price that changes while 1 orders are being written is not the price of their lines',
   },
@@ -56,13 +56,8 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'stock rows locked in the order of products',
-    mutation: without(
-      'take_wanted',
-      `where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted))
-  order by product_id
-  for no key update`,
-      `where false;
-  -- Slowly, so that others come between.
+    // Slowly, so that others come between.
+    mutation: `create or replace function holdfast.lock_wanted(p_wanted jsonb) returns void language plpgsql as $$
   declare
     v_row record;
   begin
@@ -72,8 +67,7 @@ const CONTROLS: readonly Control[] = [
       perform 1 from stock where product_id = v_row.p for no key update;
       perform pg_sleep(0.05);
     end loop;
-  end`,
-    ),
+  end $$`,
     file: 'src/db/accept.int.test.ts',
     test: 'never deadlocks with one that names the products the other way round',
   },

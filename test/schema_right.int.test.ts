@@ -39,7 +39,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_orders decide_in_order expire_orders fits_in_sum order_answers order_state present_outputs quote_due ' +
+      'accept_orders decide_in_order expire_orders fits_in_sum lock_wanted order_answers order_state present_outputs quote_due ' +
       'record_report refused_orders take_wanted want_wake write_orders',
   },
   app_worker: {
@@ -90,7 +90,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   audit_sealer: {
-    select: 'audit_checkpoint audit_entry audit_head audit_scope audit_tile duty schema_version',
+    select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',
     insert: 'audit_checkpoint audit_tile',
     update: 'duty',
     columns: { 'update audit_tile': 'hashes' },
