@@ -18,7 +18,7 @@ import type { EpochBook, OpenEpoch } from './epoch.ts'
 import { SealError } from './seal.ts'
 
 /** Keys made or renewed in one turn: small, so that the first addresses are there at once and the loop never stalls. */
-const BATCH_KEYS = 32
+export const BATCH_KEYS = 32
 
 export type Custody = {
   /** Makes at most a batch of `wanted` addresses and puts them into the pool. Returns how many. */

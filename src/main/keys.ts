@@ -11,15 +11,17 @@ import { systemActor } from '../domain/audit.ts'
 import type { Asset } from '../domain/payment.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { ADDRESS_MAKERS } from '../keyvault/address.ts'
-import { createCustody, type Custody } from '../keyvault/custody.ts'
+import { BATCH_KEYS, createCustody, type Custody } from '../keyvault/custody.ts'
 import { assertRingFits, createEpochBook } from '../keyvault/epoch.ts'
 import { loadRing, type Ring } from '../keyvault/ring.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database.ts'
 
-/** A turn with nothing to do costs three small queries. */
-const IDLE_MS = 250
+/** Between turns that did not fill a batch: a batch of many costs hardly more than a batch of one. */
+const IDLE_MS = 1_000
+/** Nobody waits for a key to be sealed anew; it must be within a minute of its order's end. */
+const RETIRE_EVERY_MS = 5_000
 const RETRY_MS = 1_000
 /** Without a good turn for this long, something is wrong that a person should know of. */
 const MAX_TURN_AGE_MS = 15_000
@@ -71,11 +73,14 @@ async function main(): Promise<void> {
       logger.info({ pools, target: config.HOLDFAST_POOL_TARGET }, 'keys ready')
       return 'done'
     })
+    let retireAtMs = 0
     await untilStopped(stopping.signal, logger, async () => {
       const made = await fillPools({ database, custody, pools, target: config.HOLDFAST_POOL_TARGET, metrics })
-      const retired = await retireKeys({ database, custody, metrics, logger })
+      const isTime = performance.now() >= retireAtMs
+      const retired = isTime ? await retireKeys({ database, custody, metrics, logger }) : 0
       workedAtMs = performance.now()
-      return made + retired > 0 ? 'busy' : 'idle'
+      if (isTime && retired < BATCH_KEYS) retireAtMs = workedAtMs + RETIRE_EVERY_MS
+      return Math.max(made, retired) < BATCH_KEYS ? 'idle' : 'busy'
     })
   } finally {
     epochs.close()
