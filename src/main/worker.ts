@@ -36,6 +36,7 @@ import { createSlowReport } from './database.ts'
 import { watchConsistency } from './consistency.ts'
 import { createHolder } from './holder.ts'
 import { repeat } from './repeat.ts'
+import { shortenWorkflowStacks } from './stack.ts'
 
 const DEPLOYMENT = 'holdfast'
 /** Above the longest activity (6.5 s), so that a stop does not cut a transaction's answer off. */
@@ -56,6 +57,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
 
   const channels = createChannels(config, logger)
+  shortenWorkflowStacks()
   installRuntime(config, logger)
   const database = await openDatabase({
     url: config.DATABASE_URL,
@@ -93,9 +95,10 @@ async function main(): Promise<void> {
     watchParked(client, registry, logger, stopping.signal)
     const holder = createHolder()
     const metrics = createRelayMetrics(registry)
+    const waker = startWaker({ database, client, holder, logger, metrics })
     const relays = [
-      startStarter({ database, client, holder, logger, metrics }),
-      startWaker({ database, client, holder, logger, metrics }),
+      waker,
+      startStarter({ database, client, holder, logger, metrics, wakesUnderWay: waker.underWay }),
       startNotifier({ database, holder, logger, metrics, channels }),
       startHoldSweeper({ database, holder, logger, metrics }),
     ]
