@@ -1710,7 +1710,9 @@ declare
   v_facts jsonb := '[]';
 begin
   if v_outcome = 'entered' then
-    if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null) then
+    -- An order that never held stock is reserved first, and nothing is decided about its money before.
+    if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null)
+      and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
       v_facts := credit_payments(p_order_id);
     end if;
     -- Nothing to decide: the step is done.
@@ -2835,7 +2837,10 @@ begin
   select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
   from jsonb_to_recordset(p_orders) o (i int, order_id uuid, currency text, lines jsonb)
   cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int, price numeric)
-  join product p on p.product_id = l.p
+  -- By key, line by line: joined instead, a small catalogue is read whole, with all lines unpacked again for each product.
+  cross join lateral (
+    select p.product_id, p.version, p.name, p.unit_price, p.is_active, p.currency from product p where p.product_id = l.p offset 0
+  ) p
   where o.i = any (p_accepted) and p.unit_price = l.price and p.is_active and p.currency = o.currency;
   get diagnostics v_count = row_count;
   if v_count <> (

@@ -55,6 +55,18 @@ const CONTROLS: readonly Control[] = [
     test: 'a price that changes while 2 orders are being written is not the price of their lines',
   },
   {
+    guard: 'products found by key, however small the catalogue',
+    mutation: without('write_orders', ' offset 0'),
+    file: 'src/db/reach.int.test.ts',
+    test: 'accepting 8 at once reads the products of their lines and no other',
+  },
+  {
+    guard: 'hold on stock before the money is looked at',
+    mutation: without('begin_assessment', 'exists (select from reservation r where r.order_id = p_order_id)', 'true'),
+    file: 'src/db/order.int.test.ts',
+    test: 'comes before the money of an order that never held any',
+  },
+  {
     guard: 'stock rows locked in the order of products',
     // Slowly, so that others come between.
     mutation: `create or replace function holdfast.lock_wanted(p_wanted jsonb) returns void language plpgsql as $$

@@ -112,6 +112,24 @@ describe('reserveStock', () => {
     expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
   })
 
+  test('comes before the money of an order that never held any', async () => {
+    const order = await shop.order()
+    const run = runOf(order)
+    await forgetHold(order)
+    await recordReport(shop.api, 'w1', [buildObservation(order)])
+    expect(await assessPayments(shop.worker, run.next())).toMatchObject({
+      status: 'pending',
+      paymentState: 'awaiting',
+      reservation: 'none',
+      hasUnassessed: true,
+    })
+    expect(await reserveStock(shop.worker, run.next())).toMatchObject({ reservation: 'held' })
+    expect(await assessPayments(shop.worker, run.next())).toMatchObject({
+      status: 'processing',
+      reservation: 'committed',
+    })
+  })
+
   test('takes all of it or nothing', async () => {
     const [plenty, scarce] = [await shop.product(), await shop.product({ onHand: 3n })]
     const lines = [plenty, scarce].map(({ productId }) => buildLine({ productId, quantity: 2 }))

@@ -40,9 +40,15 @@ const newOrders = (times: number, overrides: Partial<ProposedOrder> = {}): Promi
   Promise.all(Array.from({ length: times }, () => newOrder(overrides)))
 const ids = (rows: readonly { orderId: string }[]): string[] => rows.map(({ orderId }) => orderId)
 const pay = (order: AcceptedOrder) => recordReport(shop.api, 'w1', [buildObservation(order, { amount: 1n })])
-/** The holder has died, and its lease has run out. */
-const lapse = (table: string) =>
-  shop.query(`update ${table} set claimed_until = clock_timestamp() - interval '1 ms' where claimed_until is not null`)
+/** The holder has died, and its leases have run out: with a wake it may hold the order's start. */
+const lapse = async (table: string) => {
+  for (const held of new Set([table, 'workflow_start']))
+    await shop.query(
+      `update ${held} set claimed_until = clock_timestamp() - interval '1 ms' where claimed_until is not null`,
+    )
+}
+/** All that was accepted so far runs. */
+const startAll = () => shop.query('delete from workflow_start')
 
 const QUEUES = {
   starts: { table: 'workflow_start', claim: claimStarts, fill: async (times: number) => void (await newOrders(times)) },
@@ -91,16 +97,14 @@ describe('what a holder may settle', () => {
     const [order] = await newOrders(1)
     const orderId = order?.orderId ?? ''
     await pay(order as AcceptedOrder)
-    await Promise.all([claimStarts(shop.worker, 'relay-1', 1), claimWakes(shop.worker, 'relay-1', 1)])
+    await claimWakes(shop.worker, 'relay-1', 1)
     const [notification] = await claimNotifications(shop.worker, 'relay-1', 1, 'log')
     for (const table of ['workflow_start', 'order_wake', 'notification']) await lapse(table)
-    await Promise.all([
-      claimStarts(shop.worker, 'relay-2', 1),
-      claimWakes(shop.worker, 'relay-2', 1),
-      claimNotifications(shop.worker, 'relay-2', 1, 'log'),
-    ])
+    await Promise.all([claimWakes(shop.worker, 'relay-2', 1), claimNotifications(shop.worker, 'relay-2', 1, 'log')])
 
     await deleteStarts(shop.worker, 'relay-1', [orderId])
+    await claimStarts(shop.worker, 'relay-1', 1, [orderId])
+    await claimWakes(shop.worker, 'relay-1', 1, [orderId])
     await deferStart(shop.worker, 'relay-1', orderId, 1_000, 'dead')
     await wakesSent(shop.worker, 'relay-1', [orderId])
     await deferWake(shop.worker, 'relay-1', orderId, 1_000, 'dead')
@@ -110,7 +114,7 @@ describe('what a holder may settle', () => {
       expect(await shop.query(`select from ${table} where ${held} and dead_reason is null`)).toHaveLength(1)
     expect(await shop.query(`select from notification where ${held} and delivered_at is null`)).toHaveLength(1)
 
-    await deleteStarts(shop.worker, 'relay-2', [orderId])
+    await claimWakes(shop.worker, 'relay-2', 1, [orderId])
     await notificationsDelivered(shop.worker, 'relay-2', [notification?.notificationId ?? 0n])
     expect(await shop.query('select from workflow_start')).toEqual([])
     expect(await shop.query('select claimed_by from notification where delivered_at is not null')).toEqual([
@@ -155,6 +159,18 @@ describe('starts', () => {
     })
   })
 
+  test('that have led to a workflow go with the next claim, whichever order is still to be started', async () => {
+    const [first, second] = await newOrders(2)
+    const orderIds = [first?.orderId ?? '', second?.orderId ?? '']
+    await claimStarts(shop.worker, 'a', 2)
+    expect(await claimStarts(shop.worker, 'a', 2, orderIds.slice(0, 1))).toEqual([])
+    expect(ids(await shop.query('select order_id as "orderId" from workflow_start'))).toEqual(orderIds.slice(1))
+    // Even where its lease has run out meanwhile: started it is.
+    await lapse('workflow_start')
+    expect(await claimStarts(shop.worker, 'a', 2, orderIds.slice(1))).toEqual([])
+    expect(await shop.query('select from workflow_start')).toEqual([])
+  })
+
   test('that failed come again after a while, and never once given up', async () => {
     const { orderId } = await newOrder()
     await claimStarts(shop.worker, 'a', 1)
@@ -183,13 +199,40 @@ describe('wakes', () => {
       expiresAt,
       startGeneration: 1,
     })
-    await shop.query('delete from workflow_start')
+    await startAll()
     await lapse('order_wake')
     expect(await claimWakes(shop.worker, 'a', 1)).toMatchObject([{ startGeneration: null }])
   })
 
+  test('take the start of their order with them, which nobody else then does', async () => {
+    const order = await newOrder()
+    await pay(order)
+    await claimWakes(shop.worker, 'a', 1)
+    expect(await claimStarts(shop.worker, 'b', 1)).toEqual([])
+    await lapse('workflow_start')
+    expect(ids(await claimStarts(shop.worker, 'b', 1))).toEqual([order.orderId])
+  })
+
+  test('wait while another relay starts their order, and no longer', async () => {
+    const order = await newOrder()
+    await claimStarts(shop.worker, 'a', 1)
+    await pay(order)
+    expect(await claimWakes(shop.worker, 'b', 1)).toEqual([])
+    await claimStarts(shop.worker, 'a', 1, [order.orderId])
+    expect(await claimWakes(shop.worker, 'b', 1)).toMatchObject([{ attempts: 1, startGeneration: null }])
+  })
+
+  test('leave the start of an order that has ended alone', async () => {
+    const order = await newOrder()
+    await shop.ask('cancel', runOf(order).next())
+    await pay(order)
+    expect(await claimWakes(shop.worker, 'a', 1)).toMatchObject([{ status: 'cancelled', startGeneration: null }])
+    expect(await claimStarts(shop.worker, 'b', 1)).toHaveLength(1)
+  })
+
   test('that were sent are sent again until somebody looked, and then no more', async () => {
     const order = await newOrder()
+    await startAll()
     await pay(order)
     await claimWakes(shop.worker, 'a', 1)
     await wakesSent(shop.worker, 'a', [order.orderId])
@@ -206,6 +249,7 @@ describe('wakes', () => {
 
   test('that nobody could take are given up, until there is news', async () => {
     const order = await newOrder()
+    await startAll()
     await pay(order)
     await claimWakes(shop.worker, 'a', 1)
     await deferWake(shop.worker, 'a', order.orderId, 0, 'no workflow')

@@ -24,17 +24,19 @@ const IS_FREE = `dead_reason is null and next_at <= statement_timestamp()
 // Three classes, most urgent first: someone waits; the quote still runs; the quote is over (a part of the batch, so
 // that a backlog of dead orders cannot keep live ones from starting). SKIP LOCKED: relays never wait for each other.
 // Race: a row that another relay claimed since this statement began. The conditions stand where the lock is taken, so
-// that they are asked again of the row as it is then.
+// that they are asked again of the row as it is then. What the last claim of this relay has led to is settled on the way.
 const CLAIM_STARTS = statement(
   'relay_claim_starts',
   `with live as (
      select order_id from workflow_start
-     where ${IS_FREE} and (urgency = 0 or quote_ends_at > statement_timestamp())
+     where ${IS_FREE} and order_id <> all ($4) and (urgency = 0 or quote_ends_at > statement_timestamp())
      order by urgency, quote_ends_at limit $2 for update skip locked
    ), over as (
      select order_id from workflow_start
-     where ${IS_FREE} and urgency = 1 and quote_ends_at <= statement_timestamp()
+     where ${IS_FREE} and order_id <> all ($4) and urgency = 1 and quote_ends_at <= statement_timestamp()
      order by quote_ends_at limit $3 for update skip locked
+   ), settled as (
+     delete from workflow_start where order_id = any ($4) and claimed_by = $1
    )
    update workflow_start s
    set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = s.attempts + 1
@@ -46,8 +48,14 @@ const CLAIM_STARTS = statement(
 /** A fifth of a batch at most goes to orders whose quote is over (design rule 13). */
 const OVER_SHARE = 5
 
-export const claimStarts = (database: Pick<Database, 'run'>, holder: string, limit: number): Promise<StartRow[]> =>
-  database.run<StartRow>(CLAIM_STARTS, [holder, limit, Math.max(1, Math.floor(limit / OVER_SHARE))])
+/** @param started orders claimed before whose workflows run by now: their rows go */
+export const claimStarts = (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  limit: number,
+  started: readonly string[] = [],
+): Promise<StartRow[]> =>
+  database.run<StartRow>(CLAIM_STARTS, [holder, limit, Math.max(1, Math.floor(limit / OVER_SHARE)), started])
 
 const DELETE_STARTS = statement(
   'relay_delete_starts',
@@ -80,27 +88,45 @@ export type WakeRow = {
   status: OrderStatus
   asset: Asset
   expiresAt: Date
-  /** Set while the order's workflow is still to be started: then the signal starts it. */
+  /** Set where the order's workflow is still to be started: this relay has that lease too, and starts it with the news. */
   startGeneration: number | null
 }
 
+// An order that another relay is about to start waits for that: it may be told as soon as it runs.
 const CLAIM_WAKES = statement(
   'relay_claim_wakes',
   `with due as (
-     select order_id from order_wake where ${IS_FREE}
+     select order_id from order_wake w where ${IS_FREE} and not exists (
+       select from workflow_start s where s.order_id = w.order_id and s.claimed_until >= statement_timestamp())
      order by next_at limit $2 for update skip locked
    ), claimed as (
      update order_wake w
      set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = w.attempts + 1
      from due where w.order_id = due.order_id
      returning w.order_id, w.wanted_seq, w.attempts
+   ), unstarted as (
+     select s.order_id from workflow_start s join orders o using (order_id)
+     where s.order_id in (select order_id from due) and o.status not in ('delivered', 'cancelled') and ${IS_FREE}
+     for update of s skip locked
+   ), starting as (
+     update workflow_start s
+     set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = s.attempts + 1
+     from unstarted u where s.order_id = u.order_id
+     returning s.order_id, s.generation
+   ), settled as (
+     delete from workflow_start where order_id = any ($3) and claimed_by = $1
    )
    select c.order_id as "orderId", c.wanted_seq as "wantedSeq", c.attempts, o.status, i.asset,
      i.expires_at + i.grace as "expiresAt", s.generation as "startGeneration"
-   from claimed c join orders o using (order_id) join invoice i using (order_id) left join workflow_start s using (order_id)`,
+   from claimed c join orders o using (order_id) join invoice i using (order_id) left join starting s using (order_id)`,
 )
-export const claimWakes = (database: Pick<Database, 'run'>, holder: string, limit: number): Promise<WakeRow[]> =>
-  database.run<WakeRow>(CLAIM_WAKES, [holder, limit])
+/** @param started orders claimed before whose workflows run by now: their starts are settled */
+export const claimWakes = (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  limit: number,
+  started: readonly string[] = [],
+): Promise<WakeRow[]> => database.run<WakeRow>(CLAIM_WAKES, [holder, limit, started])
 
 // The row stays: it goes when an assessment has seen it. If none does, the signal is sent again.
 const WAKES_SENT = statement(

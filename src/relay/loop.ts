@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isDatabaseDown } from '../db/pool.ts'
 import type { Counter, Gauge, Logger } from '../telemetry.ts'
 
-const IDLE_MS = 50
+export const IDLE_MS = 50
 const DOWN_FROM_MS = 200
 const DOWN_TO_MS = 5_000
 /** First wait after a failed item; doubles per attempt. */
@@ -21,14 +21,14 @@ export type Relay = { stop: () => Promise<void> }
 
 /**
  * @param deps.turn claims and passes on one batch; says how many it claimed and how many a full batch holds
- * @param deps.idleMs how long to pause while there is no full batch; for what no order waits for, longer
+ * @param deps.idleMs how long to pause while there is no full batch; longer where nothing waits for it
  */
 export function startLoop(deps: {
   name: string
   logger: Logger
   metrics: RelayMetrics
   turn: () => Promise<{ claimed: number; limit: number }>
-  idleMs?: number
+  idleMs?: () => number
 }): Relay {
   const stopping = new AbortController()
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: stopping.signal }).catch(() => undefined)
@@ -40,7 +40,7 @@ export function startLoop(deps: {
         const { claimed, limit } = await deps.turn()
         downMs = DOWN_FROM_MS
         deps.metrics.lastSuccess.set({ relay: deps.name }, Date.now() / 1_000)
-        if (claimed < limit) await pause(deps.idleMs ?? IDLE_MS)
+        if (claimed < limit) await pause(deps.idleMs?.() ?? IDLE_MS)
       } catch (error) {
         deps.logger.warn({ relay: deps.name, err: error, isDatabaseDown: isDatabaseDown(error) }, 'relay turn failed')
         await pause(downMs)

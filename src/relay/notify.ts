@@ -55,7 +55,7 @@ export function startNotifier({ retry = RETRY, ...deps }: NotifierDeps): Relay {
       name: `notify_${channel.name}`,
       logger: deps.logger,
       metrics: deps.metrics,
-      idleMs: IDLE_MS,
+      idleMs: () => IDLE_MS,
       turn: async () => {
         await announce()
         const rows = await claimNotifications(deps.database, deps.holder, channel.width, channel.name)

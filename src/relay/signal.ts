@@ -1,8 +1,8 @@
-// Tells workflows to look again. The row decides where the news goes: an open order's workflow, started by it if need be,
-// or the aftercare of an order that has ended. A row goes when an assessment has seen it.
+// Tells workflows to look again. The row decides where the news goes: an open order's workflow, started with it if need
+// be, or the aftercare of an order that has ended. A row goes when an assessment has seen it.
 
-import { WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client'
-import { claimWakes, deferWake, wakesSent, type WakeRow } from '../db/relay.ts'
+import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client'
+import { claimWakes, deferStart, deferWake, wakesSent, type WakeRow } from '../db/relay.ts'
 import { isTerminal } from '../domain/order.ts'
 import {
   aftercareWorkflowId,
@@ -12,48 +12,57 @@ import {
   orderWorkflowId,
   type AftercareInput,
 } from '../workflows/message.ts'
-import { retryDelayMs, startLoop, type Relay } from './loop.ts'
-import { startOptionsOf, type StartDeps } from './start.ts'
+import { IDLE_MS, retryDelayMs, startLoop, type Relay } from './loop.ts'
+import { createStarted, startOrder, type Started, type StartDeps } from './start.ts'
 
 /** Orders under way at once. An answer comes when the order has looked: a slow one must not hold up the others. */
 const WIDTH = 64
 /** Below it a claim is worth its statement. */
 const MAX_BUSY = WIDTH / 2
+/** While so many are under way nobody notices a longer pause, and a claim of several costs what a claim of one does. */
+const MANY_BUSY = 8
+const BUSY_IDLE_MS = 200
 /** An open order without a workflow is asked for this often before a person is called. */
 const MAX_MISSING = 10
 /** Then a signal does it, which needs no worker; together with the client's own retries below the lease. */
-const LOOK_WITHIN_MS = 4_000
+const LOOK_WITHIN_MS = 10_000
 
-export function startWaker(deps: StartDeps): Relay {
+export function startWaker(deps: StartDeps): Relay & { underWay: () => number } {
   const underWay = new Set<Promise<void>>()
+  const started = createStarted(deps)
   const loop = startLoop({
     name: 'wake',
     logger: deps.logger,
     metrics: deps.metrics,
+    idleMs: () => (underWay.size > MANY_BUSY ? BUSY_IDLE_MS : IDLE_MS),
     turn: async () => {
       while (underWay.size > MAX_BUSY) await Promise.race(underWay)
       const limit = WIDTH - underWay.size
-      const rows = await claimWakes(deps.database, deps.holder, limit)
+      const rows = await started.settledWith((ids) => claimWakes(deps.database, deps.holder, limit, ids))
       for (const row of rows) {
-        const done = wakeOne(deps, row).finally(() => underWay.delete(done))
+        const done = wakeOne(deps, row, started).finally(() => underWay.delete(done))
         underWay.add(done)
       }
       return { claimed: rows.length, limit }
     },
   })
   return {
+    underWay: () => underWay.size,
     stop: async () => {
       await loop.stop()
       await Promise.all(underWay)
+      await started.settle()
     },
   }
 }
 
-async function wakeOne(deps: StartDeps, row: WakeRow): Promise<void> {
+async function wakeOne(deps: StartDeps, row: WakeRow, started: Started): Promise<void> {
   const { database, holder, metrics } = deps
   try {
-    // Looked at: the assessment has removed the row, or does so within the lease.
+    // Looked: the assessment has removed the row, or does so within the lease.
     if ((await send(deps, row)) === 'signalled') await wakesSent(database, holder, [row.orderId])
+    // Whatever started it: it runs.
+    if (row.startGeneration !== null) started.add(row.orderId)
     metrics.passed.inc({ relay: 'wake' })
   } catch (error) {
     const isLost = error instanceof WorkflowNotFoundError && row.attempts >= MAX_MISSING
@@ -62,14 +71,20 @@ async function wakeOne(deps: StartDeps, row: WakeRow): Promise<void> {
       { relay: 'wake', orderId: row.orderId, err: error, isLost },
       'workflow not woken',
     )
-    const deadReason = isLost ? 'no workflow runs for this open order' : null
-    await deferWake(database, holder, row.orderId, retryDelayMs(row.attempts), deadReason).catch((failure: unknown) =>
+    await postpone(deps, row, isLost ? 'no workflow runs for this open order' : null).catch((failure: unknown) =>
       deps.logger.warn(
         { relay: 'wake', orderId: row.orderId, err: failure },
         'wake could not be settled; its lease will run out',
       ),
     )
   }
+}
+
+/** With the start that was claimed for it: whoever comes next must find both free. */
+async function postpone({ database, holder }: StartDeps, row: WakeRow, deadReason: string | null): Promise<void> {
+  const delayMs = retryDelayMs(row.attempts)
+  if (row.startGeneration !== null) await deferStart(database, holder, row.orderId, delayMs, null)
+  await deferWake(database, holder, row.orderId, delayMs, deadReason)
 }
 
 async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalled'> {
@@ -83,17 +98,25 @@ async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalle
       staticSummary: `Money or a reorganisation after order ${row.orderId} had ended`,
       signal: orderChanged,
     })
-  } else if (row.startGeneration === null) {
+  } else {
+    if (await hasStarted(deps, row)) return 'looked'
     const handle = workflow.getHandle(orderWorkflowId(row.orderId))
     if (row.attempts === 1 && (await hasLooked(deps, handle))) return 'looked'
     await handle.signal(orderChanged)
-  } else {
-    await workflow.signalWithStart('order', {
-      ...startOptionsOf({ ...row, generation: row.startGeneration }),
-      signal: orderChanged,
-    })
   }
   return 'signalled'
+}
+
+/** With the news, which the run then looks at first. False when a workflow runs: it is told as any other. */
+async function hasStarted(deps: StartDeps, { startGeneration: generation, ...row }: WakeRow): Promise<boolean> {
+  if (generation === null) return false
+  try {
+    await startOrder(deps, { ...row, generation }, { hasNews: true })
+    return true
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return false
+    throw error
+  }
 }
 
 /**

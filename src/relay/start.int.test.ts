@@ -47,6 +47,12 @@ afterAll(async () => {
 
 const newOrder = () => shop.order({ lines })
 const handleOf = ({ orderId }: AcceptedOrder) => engine.client.workflow.getHandle(orderWorkflowId(orderId))
+/** What its workflow was started with. */
+async function inputOf(order: AcceptedOrder): Promise<unknown> {
+  const [first] = (await handleOf(order).fetchHistory()).events ?? []
+  const [input] = first?.workflowExecutionStartedEventAttributes?.input?.payloads ?? []
+  return JSON.parse(Buffer.from(input?.data ?? []).toString())
+}
 const rowsOf = (table: 'workflow_start' | 'order_wake', { orderId }: AcceptedOrder) =>
   shop.query<{ attempts: number; dead: string | null }>(
     `select attempts, dead_reason as dead from ${table} where order_id = $1`,
@@ -124,6 +130,20 @@ describe('an accepted order', () => {
     expect((await handleOf(order).describe()).status.name).toBe('TERMINATED')
   })
 
+  test('waits for its start while many have news, but not for ever', async () => {
+    const order = await newOrder()
+    const starter = (deps: Parameters<typeof startStarter>[0]) => startStarter({ ...deps, wakesUnderWay: () => 9 })
+    let yieldedFrom = 0
+    await relaying(starter, async () => {
+      // The first turn is nobody's wait.
+      await isSettled(order)
+      const next = await newOrder()
+      yieldedFrom = performance.now()
+      await isSettled(next)
+    })
+    expect(performance.now() - yieldedFrom).toBeGreaterThan(4_000)
+  })
+
   test('that has ended with its workflow closed needs nothing', async () => {
     const order = await newOrder()
     await relaying(startStarter, () => isSettled(order))
@@ -148,13 +168,33 @@ describe('an order with news', () => {
     expect(await rowsOf('order_wake', order)).toMatchObject([{ attempts: 1, dead: null }])
   })
 
-  test('whose workflow is still to be started is started by the signal, once', async () => {
+  test('whose workflow is still to be started is started with the news, once, and needs no signal', async () => {
     const order = await newOrder()
     await pay(order)
-    await relaying(startWaker, () => isSent(order))
+    await relaying(startWaker, () => isSettled(order), { times: 3 })
+    expect(await inputOf(order)).toEqual({ orderId: order.orderId, generation: 1, hasNews: true })
+    expect(await signalsOf(orderWorkflowId(order.orderId))).toEqual([])
+    expect(await rowsOf('order_wake', order)).toMatchObject([{ attempts: 1, dead: null }])
+    expect(await ear.counts('wake')).toEqual({ passed: 1, failed: 0 })
+  })
+
+  test('whose start somebody else has made is told as any that runs, and the start is settled', async () => {
+    const order = await newOrder()
     await relaying(startStarter, () => isSettled(order))
+    await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
+    await pay(order)
+    await relaying(startWaker, () => Promise.all([isSettled(order), isSent(order)]))
+    expect(await inputOf(order)).toEqual({ orderId: order.orderId, generation: 1 })
     expect(await signalsOf(orderWorkflowId(order.orderId))).toHaveLength(1)
-    expect((await handleOf(order).describe()).status.name).toBe('RUNNING')
+  })
+
+  test('whose workflow ran and is told again, if nobody has looked within the lease', async () => {
+    const order = await newOrder()
+    await pay(order)
+    await relaying(startWaker, () => isSettled(order))
+    await shop.query('update order_wake set claimed_until = clock_timestamp()')
+    await relaying(startWaker, () => isSent(order))
+    expect(await signalsOf(orderWorkflowId(order.orderId))).toHaveLength(1)
   })
 
   test('that has ended is looked after by a workflow of its own', async () => {

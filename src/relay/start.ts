@@ -21,6 +21,12 @@ import { forEachBounded, retryDelayMs, startLoop, type Relay, type RelayMetrics 
 const BATCH = 64
 /** Starts under way at once: enough to keep the engine busy, few enough to leave it room for signals. */
 const WIDTH = 16
+/** Nobody waits for a start: the caller has its answer, and money or a command that comes first starts its order itself. */
+const IDLE_MS = 250
+/** Wakes under way beyond which starts wait: who has paid comes before who may. */
+const YIELD_ABOVE = 8
+/** Longer it does not wait for a batch's turn. */
+const YIELD_FOR_MS = 5_000
 
 export type StartDeps = {
   database: Database
@@ -30,9 +36,11 @@ export type StartDeps = {
   metrics: RelayMetrics
 }
 
+type Startable = Pick<StartRow, 'orderId' | 'generation' | 'asset' | 'expiresAt'>
+
 /** What every start of an order's workflow has in common, whoever starts it. */
-export function startOptionsOf(row: Pick<StartRow, 'orderId' | 'generation' | 'asset' | 'expiresAt'>) {
-  const input: OrderInput = { orderId: row.orderId, generation: row.generation }
+export function startOptionsOf(row: Startable, news: Pick<OrderInput, 'hasNews'> = {}) {
+  const input: OrderInput = { orderId: row.orderId, generation: row.generation, ...news }
   return {
     workflowId: orderWorkflowId(row.orderId),
     taskQueue: ORDER_TASK_QUEUE,
@@ -47,28 +55,82 @@ export function startOptionsOf(row: Pick<StartRow, 'orderId' | 'generation' | 'a
   } as const
 }
 
-export function startStarter(deps: StartDeps): Relay {
-  return startLoop({
+/** @param deps.wakesUnderWay to which starts yield; by default there are none */
+export function startStarter({
+  wakesUnderWay = () => 0,
+  ...deps
+}: StartDeps & { wakesUnderWay?: () => number }): Relay {
+  const started = createStarted(deps)
+  let yieldsUntilMs = 0
+  const loop = startLoop({
     name: 'start',
     logger: deps.logger,
     metrics: deps.metrics,
+    idleMs: () => IDLE_MS,
     turn: async () => {
-      const rows = await claimStarts(deps.database, deps.holder, BATCH)
-      const started: string[] = []
+      if (wakesUnderWay() > YIELD_ABOVE && performance.now() < yieldsUntilMs) {
+        await started.settle()
+        return { claimed: 0, limit: BATCH }
+      }
+      yieldsUntilMs = performance.now() + YIELD_FOR_MS
+      const rows = await started.settledWith((ids) => claimStarts(deps.database, deps.holder, BATCH, ids))
       await forEachBounded(rows, WIDTH, async (row) => {
-        if (await startOne(deps, row)) started.push(row.orderId)
+        if (!(await startOne(deps, row))) return
+        started.add(row.orderId)
+        deps.metrics.passed.inc({ relay: 'start' })
       })
-      if (started.length > 0) await deleteStarts(deps.database, deps.holder, started)
-      deps.metrics.passed.inc({ relay: 'start' }, started.length)
       return { claimed: rows.length, limit: BATCH }
     },
   })
+  return {
+    stop: async () => {
+      await loop.stop()
+      await started.settle()
+    },
+  }
 }
+
+export type Started = ReturnType<typeof createStarted>
+
+/** Orders whose workflows run while their rows still say otherwise: a relay's next claim settles them on the way. */
+export function createStarted({ database, holder, logger }: Pick<StartDeps, 'database' | 'holder' | 'logger'>) {
+  let orderIds: string[] = []
+  return {
+    add: (orderId: string): void => void orderIds.push(orderId),
+    /** Those that `claim` did not settle are handed to the next. */
+    settledWith: async <Row>(claim: (started: readonly string[]) => Promise<Row[]>): Promise<Row[]> => {
+      const taken = orderIds
+      orderIds = []
+      try {
+        return await claim(taken)
+      } catch (error) {
+        orderIds.push(...taken)
+        throw error
+      }
+    },
+    /** At once, where no claim follows. What it cannot settle is found to run by whoever claims it after the lease. */
+    settle: async (): Promise<void> => {
+      const taken = orderIds
+      if (taken.length === 0) return
+      orderIds = []
+      await deleteStarts(database, holder, taken).catch((error: unknown) =>
+        logger.warn({ relay: 'start', err: error }, 'starts could not be settled; their leases will run out'),
+      )
+    },
+  }
+}
+
+/** Starts a workflow whose first task comes back with the answer, to the worker on the same connection. */
+export const startOrder = (
+  { client }: Pick<StartDeps, 'client'>,
+  row: Startable,
+  news: Pick<OrderInput, 'hasNews'> = {},
+): Promise<unknown> => client.workflow.start('order', { ...startOptionsOf(row, news), requestEagerStart: true })
 
 /** True when the row has done its work. */
 async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
   try {
-    await deps.client.workflow.start('order', { ...startOptionsOf(row), requestEagerStart: true })
+    await startOrder(deps, row)
     return true
   } catch (error) {
     try {

@@ -74,21 +74,19 @@ async function command(order: AcceptedOrder, name: Command, method: string): Pro
 const handleOf = (order: AcceptedOrder) => worker.client.workflow.getHandle(orderWorkflowId(order.orderId))
 
 /** Waits for the relay's last word and for the workflow to be idle: what comes after is another phase's cost. */
-const settled = (order: AcceptedOrder, events: number, relayed?: string) =>
+const settled = (order: AcceptedOrder, events: number, relayed?: string, times = 1) =>
   until(async () => {
     const { historyLength, raw } = await handleOf(order).describe()
     const isIdle = historyLength >= events && (raw.pendingWorkflowTask ?? null) === null
-    return isIdle && (relayed === undefined || meters.worker.has(relayed))
+    return isIdle && (relayed === undefined || meters.worker.count(relayed) >= times)
   })
 
 const read = (): { api: Costs; worker: Costs } => ({ api: meters.api.read(), worker: meters.worker.read() })
 
 const ACCEPTED = {
   api: { commits: 1, statements: { accept_orders: 1 } },
-  worker: {
-    commits: 3,
-    statements: { relay_claim_starts: 1, relay_delete_starts: 1, order_step: 1 },
-  },
+  // The relay's next claim settles the one before; in a busy shop it claims the next order's start as well.
+  worker: { commits: 3, statements: { relay_claim_starts: 2, order_step: 1 } },
 }
 /** The order looks while the relay waits, and its assessment settles the relay's row. */
 const PAYMENT_REPORT = {
@@ -112,7 +110,7 @@ test.each([
     const order = await accept()
     let total = EVENTS.started
     await until(() => handleOf(order).describe())
-    await settled(order, total, 'relay_delete_starts')
+    await settled(order, total, 'relay_claim_starts', 2)
     const phases = [read()]
 
     const transfer = observation(order)

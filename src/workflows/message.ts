@@ -28,6 +28,8 @@ export type OrderInput = {
   orderId: string
   /** Which run of this order: 1, and one more for each deliberate restart. */
   generation: number
+  /** Started because there is news: the run looks at the inbox before anything else. */
+  hasNews?: true
 }
 export type OrderOutcome = { status: OrderStatus; cancelReason: CancelReason | null }
 

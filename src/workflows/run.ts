@@ -69,8 +69,15 @@ export class OrderRun {
     this.#listen(deliverUpdate, 'deliver')
   }
 
-  /** Confirms the hold that was taken with the order; an order that could get none ends here. */
+  /**
+   * Confirms the hold that was taken with the order; an order that could get none ends here. Where there is news of
+   * money already, assessing it confirms as much in the same step.
+   */
   async reserveStock(): Promise<void> {
+    if (this.#input.hasNews === true) {
+      const { reservation } = await this.#learn((fence) => step('assessPayments', fence))
+      if (reservation !== 'none') return
+    }
     const known = await this.#learn((fence) => step('reserveStock', fence))
     if (known.status === 'pending' && known.reservation === 'none') await this.releaseStock()
   }
@@ -209,7 +216,8 @@ export class OrderRun {
   #begin(): Fence {
     this.#step += 1
     this.#isBusy = true
-    return { ...this.#input, step: this.#step }
+    const { orderId, generation } = this.#input
+    return { orderId, generation, step: this.#step }
   }
 
   async #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {

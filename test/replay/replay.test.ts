@@ -31,7 +31,9 @@ test(
   'every recorded path replays on the present workflow code',
   async () => {
     const outcomes = await replayAll((await workflowBundle()).code)
-    expect(Object.keys(outcomes)).toEqual(expect.arrayContaining(['cancelled', 'delivered', 'expired', 'parked']))
+    expect(Object.keys(outcomes)).toEqual(
+      expect.arrayContaining(['cancelled', 'delivered', 'expired', 'parked', 'prepaid']),
+    )
     expect(new Set(Object.values(outcomes))).toEqual(new Set(['replays']))
   },
   WITHIN_MS,
@@ -47,7 +49,11 @@ test(
       await writeFile(join(dir, 'package.json'), '{"type":"module"}')
       const file = join(dir, 'src/workflows/run.ts')
       const text = await readFile(file, 'utf8')
-      const changed = text.replace("step('reserveStock', fence)", "step('assessPayments', fence)")
+      const exchanged = { reserveStock: 'assessPayments', assessPayments: 'reserveStock' } as const
+      const changed = text.replaceAll(
+        /(?<=step\(')(reserveStock|assessPayments)(?=', fence\))/g,
+        (name) => exchanged[name as keyof typeof exchanged],
+      )
       expect(changed).not.toBe(text)
       await writeFile(file, changed)
       const { code } = await bundleWorkflowCode({

@@ -11,13 +11,14 @@ export type Costs = {
 
 /** Statements that only look, outside of any transaction. */
 const READS = /^(read_|idempotency_find$)/
-/** A relay's claim that finds nothing is the price of waiting, not of an order. */
+/** A relay's claim that finds nothing and settles nothing is the price of waiting, not of an order. */
 const CLAIMS = /^relay_claim_/
 
 export type Meter = {
   /** Stands between whoever uses a database and the database. */
   observe: (database: Database) => Database
-  has: (statement: string) => boolean
+  /** How often a statement was counted since the last reading. */
+  count: (statement: string) => number
   /** What was counted since the last reading. */
   read: () => Costs
 }
@@ -28,7 +29,8 @@ export function createMeter(): Meter {
 
   const run: (database: Database) => Database['run'] = (database) => async (query, values) => {
     const rows = await database.run<never>(query, values)
-    if (rows.length === 0 && CLAIMS.test(query.name)) return rows
+    const settles = values?.some((value) => Array.isArray(value) && value.length > 0) ?? false
+    if (rows.length === 0 && !settles && CLAIMS.test(query.name)) return rows
     note(query)
     if (!READS.test(query.name)) costs.commits += 1
     return rows
@@ -49,7 +51,7 @@ export function createMeter(): Meter {
 
   return {
     observe: (database) => ({ ...database, run: run(database), transaction: transaction(database) }),
-    has: (statement) => statement in costs.statements,
+    count: (statement) => costs.statements[statement] ?? 0,
     read: () => {
       const seen = costs
       costs = { commits: 0, statements: {} }
