@@ -80,11 +80,10 @@ async function wakeOne(deps: StartDeps, row: WakeRow, started: Started): Promise
   }
 }
 
-/** With the start that was claimed for it: whoever comes next must find both free. */
+/** The start that was claimed with it is anybody's again, at once: it has a patience of its own. */
 async function postpone({ database, holder }: StartDeps, row: WakeRow, deadReason: string | null): Promise<void> {
-  const delayMs = retryDelayMs(row.attempts)
-  if (row.startGeneration !== null) await deferStart(database, holder, row.orderId, delayMs, null)
-  await deferWake(database, holder, row.orderId, delayMs, deadReason)
+  if (row.startGeneration !== null) await deferStart(database, holder, row.orderId, 0, null)
+  await deferWake(database, holder, row.orderId, retryDelayMs(row.attempts), deadReason)
 }
 
 async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalled'> {

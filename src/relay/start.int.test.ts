@@ -221,6 +221,20 @@ describe('an order with news', () => {
   })
 })
 
+test('a start that news could not make is anybody’s at once, however long the news has waited', async () => {
+  const order = await newOrder()
+  await pay(order)
+  await shop.query('update order_wake set attempts = 50')
+  cable.pull()
+  await relaying(startWaker, () => until(async () => (await ear.counts('wake')).failed > 0, { withinMs: 20_000 }))
+  cable.plug()
+  const [start] = await shop.query(
+    'select claimed_by as holder, next_at <= clock_timestamp() as "isDue" from workflow_start where order_id = $1',
+    [order.orderId],
+  )
+  expect(start).toEqual({ holder: null, isDue: true })
+}, 60_000)
+
 test('while the engine is away nothing is given up, and all goes on once it is back', async () => {
   const [fresh, paid] = [await newOrder(), await newOrder()]
   await pay(paid)

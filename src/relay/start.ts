@@ -146,18 +146,26 @@ async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
   }
 }
 
-/** A run exists. Running: all is well. Closed although the order is open: a person must look, and the row stays. */
+/**
+ * A run exists. Running: all is well. Closed: its order has ended, or a person must look, and the row stays. The order is
+ * read after the run, since it ends before its run closes: the other way round, one that was just ending would look lost.
+ */
 async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boolean> {
+  if (await isRunning(deps, row)) return true
   const { status } = await getOrderState(deps.database, row.orderId)
   if (isTerminal(status)) return true
-  try {
-    const run = await deps.client.workflow.getHandle(orderWorkflowId(row.orderId)).describe()
-    if (run.status.name === 'RUNNING' || run.status.name === 'PAUSED') return true
-  } catch (error) {
-    if (!(error instanceof WorkflowNotFoundError)) throw error
-  }
   await postpone(deps, row, undefined, 'the workflow has closed while its order is open')
   return false
+}
+
+async function isRunning({ client }: StartDeps, { orderId }: StartRow): Promise<boolean> {
+  try {
+    const { status } = await client.workflow.getHandle(orderWorkflowId(orderId)).describe()
+    return status.name === 'RUNNING' || status.name === 'PAUSED'
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false
+    throw error
+  }
 }
 
 async function postpone(deps: StartDeps, row: StartRow, error: unknown, deadReason: string | null): Promise<void> {
