@@ -95,25 +95,26 @@ export type Started = ReturnType<typeof createStarted>
 /** Orders whose workflows run while their rows still say otherwise: a relay's next claim settles them on the way. */
 export function createStarted({ database, holder, logger }: Pick<StartDeps, 'database' | 'holder' | 'logger'>) {
   let orderIds: string[] = []
+
+  /** Those that `settle` could not settle are handed to the next. */
+  async function settledWith<T>(settle: (started: readonly string[]) => Promise<T>): Promise<T> {
+    const taken = orderIds
+    orderIds = []
+    try {
+      return await settle(taken)
+    } catch (error) {
+      orderIds.push(...taken)
+      throw error
+    }
+  }
+
   return {
     add: (orderId: string): void => void orderIds.push(orderId),
-    /** Those that `claim` did not settle are handed to the next. */
-    settledWith: async <Row>(claim: (started: readonly string[]) => Promise<Row[]>): Promise<Row[]> => {
-      const taken = orderIds
-      orderIds = []
-      try {
-        return await claim(taken)
-      } catch (error) {
-        orderIds.push(...taken)
-        throw error
-      }
-    },
+    settledWith,
     /** At once, where no claim follows. What it cannot settle is found to run by whoever claims it after the lease. */
     settle: async (): Promise<void> => {
-      const taken = orderIds
-      if (taken.length === 0) return
-      orderIds = []
-      await deleteStarts(database, holder, taken).catch((error: unknown) =>
+      if (orderIds.length === 0) return
+      await settledWith((started) => deleteStarts(database, holder, started)).catch((error: unknown) =>
         logger.warn({ relay: 'start', err: error }, 'starts could not be settled; their leases will run out'),
       )
     },
