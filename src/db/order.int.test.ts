@@ -4,7 +4,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { buildLine } from '../../test/support/builder.ts'
 import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { buildCommand, buildObservation, createTestShop, runOf, SHIP, type TestShop } from '../../test/support/shop.ts'
+import {
+  buildCommand,
+  buildObservation,
+  createTestShop,
+  forgetHold,
+  runOf,
+  SHIP,
+  type TestShop,
+} from '../../test/support/shop.ts'
 import type { Fence } from '../domain/command.ts'
 import type { OrderState } from '../domain/order.ts'
 import type { AcceptedOrder } from './accept.ts'
@@ -86,15 +94,6 @@ describe('the fence', () => {
 })
 
 describe('reserveStock', () => {
-  /** As if the order had been stored without a hold. */
-  const forgetHold = ({ orderId }: AcceptedOrder) =>
-    shop.test.forge(
-      `with gone as (delete from reservation where order_id = $1 returning product_id, quantity),
-         unsaid as (delete from stock_movement where order_id = $1)
-       update stock s set reserved = s.reserved - g.quantity from gone g where s.product_id = g.product_id`,
-      [orderId],
-    )
-
   test('confirms the hold taken with the order', async () => {
     const order = await shop.order()
     expect(await reserveStock(shop.worker, runOf(order).next())).toMatchObject({
@@ -107,7 +106,7 @@ describe('reserveStock', () => {
 
   test('takes stock for an order that never held any', async () => {
     const order = await shop.order()
-    await forgetHold(order)
+    await forgetHold(shop, order)
     expect(await reserveStock(shop.worker, runOf(order).next())).toMatchObject({ reservation: 'held' })
     expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
   })
@@ -115,7 +114,7 @@ describe('reserveStock', () => {
   test('comes before the money of an order that never held any', async () => {
     const order = await shop.order()
     const run = runOf(order)
-    await forgetHold(order)
+    await forgetHold(shop, order)
     await recordReport(shop.api, 'w1', [buildObservation(order)])
     expect(await assessPayments(shop.worker, run.next())).toMatchObject({
       status: 'pending',
@@ -134,7 +133,7 @@ describe('reserveStock', () => {
     const [plenty, scarce] = [await shop.product(), await shop.product({ onHand: 3n })]
     const lines = [plenty, scarce].map(({ productId }) => buildLine({ productId, quantity: 2 }))
     const order = await shop.order({ lines })
-    await forgetHold(order)
+    await forgetHold(shop, order)
     await shop.order({ lines: [buildLine({ productId: scarce.productId, quantity: 2 })] })
     expect(await reserveStock(shop.worker, runOf(order).next())).toMatchObject({
       status: 'pending',

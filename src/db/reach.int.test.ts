@@ -2,12 +2,11 @@
 // cheap to Postgres: no further than the order's own rows. Postgres itself tells what it looked at.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { buildLine, buildProposal } from '../../test/support/builder.ts'
+import { buildLine } from '../../test/support/builder.ts'
 import { loadBulk } from '../../test/support/bulk.ts'
 import { crowd } from '../../test/support/crowd.ts'
 import { recordPlans, type Plan, type PlanRecorder } from '../../test/support/plan.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
-import { createAcceptor, type AcceptedOrder, type Acceptor } from './accept.ts'
 import { assessPayments, recordReport } from './payment.ts'
 
 const SIZE = { products: 400, orders: 1_000 }
@@ -19,13 +18,11 @@ const SMALL_ROWS = 50
 
 let shop: TestShop
 let plans: PlanRecorder
-let acceptor: Acceptor
 let tables: ReadonlySet<string>
 beforeAll(async () => {
   shop = await createTestShop()
   await loadBulk(shop.test.url, SIZE)
   plans = await recordPlans(shop.test, ['app_api', 'app_worker'])
-  acceptor = createAcceptor({ database: shop.api, giveBack: () => undefined })
   const rows = await shop.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${SMALL_ROWS}`,
   )
@@ -38,11 +35,6 @@ afterAll(async () => {
 
 const linesFrom = (number: number) =>
   Array.from({ length: LINES }, (_, at) => buildLine({ productId: `sku-${1 + ((number + at * 130) % SIZE.products)}` }))
-async function order(number: number): Promise<AcceptedOrder> {
-  const answer = await acceptor.accept(buildProposal({ lines: linesFrom(number) }))
-  if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
-  return answer.order
-}
 
 const farReaching = (found: readonly Plan[], mayRead: number): string[] =>
   found.flatMap(({ query, scans }) =>
@@ -52,13 +44,13 @@ const farReaching = (found: readonly Plan[], mayRead: number): string[] =>
   )
 
 test.each([1, 8])('accepting %d at once reads the products of their lines and no other', async (orders) => {
-  const found = await plans.during(() => crowd(orders, (at) => order(at)))
+  const found = await plans.during(() => crowd(orders, (at) => shop.order({ lines: linesFrom(at) })))
   expect(found.some(({ scans }) => scans.some(({ table }) => table === 'product'))).toBe(true)
   expect(farReaching(found, orders * MAY_READ)).toEqual([])
 })
 
 test('paying, shipping and delivering it reads what belongs to it', async () => {
-  const accepted = await order(1)
+  const accepted = await shop.order({ lines: linesFrom(1) })
   const run = runOf(accepted)
   const found = await plans.during(async () => {
     await recordReport(shop.api, 'w1', [buildObservation(accepted)])

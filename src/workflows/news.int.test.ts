@@ -1,10 +1,17 @@
 // An order that is paid before its workflow runs: the workflow begins with the money, and misses nothing of its life.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { ApplicationFailure } from '@temporalio/common'
 import { buildLine } from '../../test/support/builder.ts'
+import { FAULTS, withFault } from '../../test/support/fault.ts'
 import { recordHistory } from '../../test/support/history.ts'
-import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
+import {
+  buildCommand,
+  buildObservation,
+  createTestShop,
+  forgetHold,
+  SHIP,
+  type TestShop,
+} from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import type { AcceptedOrder } from '../db/accept.ts'
@@ -40,15 +47,6 @@ async function stepsOf(order: AcceptedOrder): Promise<unknown[]> {
   const data = (events ?? []).flatMap(({ markerRecordedEventAttributes: marker }) => marker?.details?.['data'] ?? [])
   return data.map(({ payloads }) => JSON.parse(Buffer.from(payloads?.[0]?.data ?? []).toString()).activity_type)
 }
-/** As if the order had been stored without a hold. */
-const forgetHold = ({ orderId }: AcceptedOrder) =>
-  shop.test.forge(
-    `with gone as (delete from reservation where order_id = $1 returning product_id, quantity),
-       unsaid as (delete from stock_movement where order_id = $1)
-     update stock s set reserved = s.reserved - g.quantity from gone g where s.product_id = g.product_id`,
-    [orderId],
-  )
-
 test('it is assessed in its first step, with no signal, no timer and no reservation of its own', async () => {
   const order = await shop.order()
   await pay(order)
@@ -72,32 +70,21 @@ test('with too little it waits for the rest as any other', async () => {
   await deliver(order)
 })
 
-test.each(['fails', 'succeeds but loses its answer'] as const)(
-  'it is delivered once although its first step %s',
-  async (fault) => {
-    let isFirst = true
-    await worker.run((real) => ({
-      assessPayments: async (fence) => {
-        const isFaulty = isFirst
-        isFirst = false
-        if (!isFaulty || fault === 'succeeds but loses its answer') await real.assessPayments(fence)
-        if (isFaulty) throw ApplicationFailure.retryable('injected', 'INJECTED')
-        return real.assessPayments(fence)
-      },
-    }))
-    const order = await shop.order()
-    await pay(order)
-    await reach(order, 'processing')
-    await deliver(order)
-    expect(isFirst).toBe(false)
-    expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })
-    await worker.run()
-  },
-)
+test.each(FAULTS)('it is delivered once although its first step %s', async (fault) => {
+  const gone = { isWrong: false }
+  await worker.run(withFault('assessPayments', fault, gone))
+  const order = await shop.order()
+  await pay(order)
+  await reach(order, 'processing')
+  await deliver(order)
+  expect(gone.isWrong).toBe(true)
+  expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })
+  await worker.run()
+})
 
 test('that never held stock it holds it first', async () => {
   const order = await shop.order()
-  await forgetHold(order)
+  await forgetHold(shop, order)
   await pay(order)
   await reach(order, 'processing')
   expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
@@ -108,7 +95,7 @@ test('that never held stock it holds it first', async () => {
 test('that never held stock and can get none it ends, and the money is owed back', async () => {
   const { productId } = await shop.product({ onHand: 2n })
   const order = await shop.order({ lines: [buildLine({ productId, quantity: 2 })] })
-  await forgetHold(order)
+  await forgetHold(shop, order)
   await shop.order({ lines: [buildLine({ productId, quantity: 2 })] })
   await pay(order)
   await reach(order, 'cancelled')

@@ -10,10 +10,10 @@ import type { AcceptedOrder, ProposedOrder } from '../db/accept.ts'
 import type { CommandInput } from '../domain/command.ts'
 import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { FAULTS, withFault } from '../../test/support/fault.ts'
 import { recordHistory } from '../../test/support/history.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import type { Activities } from '../activities/index.ts'
 import {
   cancelUpdate,
   deliverUpdate,
@@ -286,49 +286,29 @@ test('a run that a later one has replaced is refused for good', async () => {
 })
 
 const STEPS = ['reserveStock', 'assessPayments', 'runCommand'] as const
-type Fault = 'fails' | 'succeeds but loses its answer'
-
-/** The first call of a step goes wrong. */
-const withFault =
-  (name: keyof Activities, fault: Fault, gone: { isWrong: boolean } = { isWrong: false }) =>
-  (real: Activities): Partial<Activities> => {
-    const act = real[name] as (...args: unknown[]) => Promise<never>
-    return {
-      [name]: async (...args: unknown[]) => {
-        const isFaulty = !gone.isWrong
-        gone.isWrong = true
-        if (isFaulty && fault === 'succeeds but loses its answer') await act(...args)
-        if (isFaulty) throw ApplicationFailure.retryable('injected', 'INJECTED')
-        return act(...args)
-      },
-    }
-  }
-
-test.each(
-  STEPS.flatMap((name) => (['fails', 'succeeds but loses its answer'] as const).map((fault) => ({ name, fault }))),
-)('an order is delivered once although $name $fault', async ({ name, fault }) => {
-  const gone = { isWrong: false }
-  await worker.run(withFault(name, fault, gone))
-  const order = await newOrder()
-  await waiting(order)
-  await pay(order)
-  await reach(order, 'processing')
-  expect(await ship(order)).toMatchObject({ ok: true })
-  expect(await deliver(order)).toMatchObject({ ok: true })
-  expect(gone.isWrong).toBe(true)
-  expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
-  expect(await stockOf(order)).toEqual(SOLD)
-})
-
-test.each(['fails', 'succeeds but loses its answer'] as const)(
-  'an order expires once although expireOrder %s',
-  async (fault) => {
-    await worker.run(withFault('expireOrder', fault))
-    const order = await newOrder({ windowMs: 200, graceMs: 1 })
-    expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
-    expect(await stockOf(order)).toEqual(UNTOUCHED)
+test.each(STEPS.flatMap((name) => FAULTS.map((fault) => ({ name, fault }))))(
+  'an order is delivered once although $name $fault',
+  async ({ name, fault }) => {
+    const gone = { isWrong: false }
+    await worker.run(withFault(name, fault, gone))
+    const order = await newOrder()
+    await waiting(order)
+    await pay(order)
+    await reach(order, 'processing')
+    expect(await ship(order)).toMatchObject({ ok: true })
+    expect(await deliver(order)).toMatchObject({ ok: true })
+    expect(gone.isWrong).toBe(true)
+    expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
+    expect(await stockOf(order)).toEqual(SOLD)
   },
 )
+
+test.each(FAULTS)('an order expires once although expireOrder %s', async (fault) => {
+  await worker.run(withFault('expireOrder', fault))
+  const order = await newOrder({ windowMs: 200, graceMs: 1 })
+  expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
+  expect(await stockOf(order)).toEqual(UNTOUCHED)
+})
 
 test('an undo step that cannot finish waits for an operator, who retries it', async () => {
   let isBroken = true

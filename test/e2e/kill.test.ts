@@ -55,15 +55,13 @@ async function persist<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-const statusOf = async (orderId: string): Promise<string | undefined> =>
-  (await stack.query<{ status: string }>('select status from orders where order_id = $1', [orderId]))[0]?.status
-
-const cancelReasonOf = async (orderId: string): Promise<string | null | undefined> =>
+const standingOf = async (orderId: string) =>
   (
-    await stack.query<{ reason: string | null }>('select cancel_reason as reason from orders where order_id = $1', [
-      orderId,
-    ])
-  )[0]?.reason
+    await stack.query<{ status: string; reason: string | null }>(
+      'select status, cancel_reason as reason from orders where order_id = $1',
+      [orderId],
+    )
+  )[0]
 
 async function live(userId: number, fate: Fate): Promise<string> {
   const customer = stack.as('customer', String(userId))
@@ -76,12 +74,12 @@ async function live(userId: number, fate: Fate): Promise<string> {
     await persist(() => customer.order.cancelOrder({ idempotencyKey: cancelKey, orderId })).catch(
       async (error: unknown) => {
         // Its window may pass while nobody answers. Cancelled by this very call, it would be told so again.
-        if ((await cancelReasonOf(orderId)) !== 'expired') throw error
+        if ((await standingOf(orderId))?.reason !== 'expired') throw error
       },
     )
   } else if (fate === 'delivered') {
     await pay(order)
-    await until(async () => (await statusOf(orderId)) === 'processing', { withinMs: CALL_WITHIN_MS })
+    await until(async () => (await standingOf(orderId))?.status === 'processing', { withinMs: CALL_WITHIN_MS })
     await persist(() => fulfilment.fulfilment.markShipped({ idempotencyKey: shipKey, orderId }))
     await persist(() => fulfilment.fulfilment.markDelivered({ idempotencyKey: deliverKey, orderId }))
   }

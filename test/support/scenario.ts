@@ -18,7 +18,7 @@ import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import type { TestDatabase } from './database.ts'
 import type { DatabaseRole } from './servers.ts'
-import { buildCommand, buildObservation, runOf, SHIP, type Run, type TestShop } from './shop.ts'
+import { buildCommand, buildObservation, forgetHold, runOf, SHIP, type Run, type TestShop } from './shop.ts'
 import { until } from './until.ts'
 
 /** The databases of the processes, each under its role. */
@@ -48,16 +48,6 @@ async function lapsed(shop: TestShop): Promise<AcceptedOrder> {
   await until(async () => (await shop.query(look, [order.orderId])).length > 0)
   return order
 }
-
-/** As if the order had been stored without a hold. History is not rewritten, but by one who turns the rules off. */
-const forgetHold = (shop: TestShop, { orderId }: AcceptedOrder) =>
-  shop.query(
-    `set local session_replication_role = replica;
-     update stock s set reserved = s.reserved - r.quantity from reservation r
-     where r.order_id = '${orderId}' and r.product_id = s.product_id;
-     delete from reservation where order_id = '${orderId}';
-     delete from stock_movement where order_id = '${orderId}'`,
-  )
 
 /** The run of an order that is paid, a little too much. */
 async function paid(shop: TestShop): Promise<Run> {

@@ -137,6 +137,15 @@ export async function createTestShop(): Promise<TestShop> {
   }
 }
 
+/** As if the order had been stored without a hold. */
+export const forgetHold = ({ test }: Pick<TestShop, 'test'>, { orderId }: AcceptedOrder): Promise<unknown> =>
+  test.forge(
+    `with gone as (delete from reservation where order_id = $1 returning product_id, quantity),
+       unsaid as (delete from stock_movement where order_id = $1)
+     update stock s set reserved = s.reserved - g.quantity from gone g where s.product_id = g.product_id`,
+    [orderId],
+  )
+
 /** An order's own run: each step numbered after the one before. */
 export type Run = { next: () => Fence }
 
