@@ -135,6 +135,39 @@ const CONTROLS: readonly Control[] = [
     test: 'stays although its hold is over, while what its watcher said is not assessed',
   },
   {
+    guard: 'a hold that was extended keeps its order from expiring',
+    mutation: `create or replace view expirable as select order_id from orders join invoice using (order_id) join chain_status using (network)
+      where status = 'pending' and payment_state in ('awaiting', 'partial', 'confirming')
+        and expires_at + grace <= clock_timestamp() and caught_up_at > expires_at + grace
+        and not exists (select from payment_report r where r.order_id = orders.order_id and not r.is_assessed)`,
+    file: 'src/db/expire.int.test.ts',
+    test: 'stays although its hold is over, while enough was seen in time and may still become final',
+  },
+  {
+    guard: 'of sources that disagree the less favourable one is heard',
+    mutation: without('present_output', `when 'reorged' then 2`, `when 'reorged' then 3`),
+    file: 'src/db/payment.int.test.ts',
+    test: 'that disagree are heard by the less favourable one, before the order is paid and after',
+  },
+  {
+    guard: 'late is decided by when the chain saw it',
+    mutation: without('fresh_outputs', 'p.first_seen_at <= i.expires_at + i.grace', 'true'),
+    file: 'src/db/payment.int.test.ts',
+    test: 'seen after the quote and its grace pays nothing while the order is open, and is owed back',
+  },
+  {
+    guard: 'money older than its order pays nothing',
+    mutation: without('fresh_outputs', 'p.last_first_seen_at < i.created_at - c.clock_tolerance', 'false'),
+    file: 'src/db/payment.int.test.ts',
+    test: 'seen before the order was made, beyond the tolerance of its chain, is attributed to no order',
+  },
+  {
+    guard: 'the confirm deadline is set once',
+    mutation: without('record_report', 'r.expires_at <= i.expires_at + i.grace and', ''),
+    file: 'src/db/payment_inbox.int.test.ts',
+    test: 'is moved once: later reports do not put the confirm deadline off',
+  },
+  {
     guard: 'lock on the order rows that may expire',
     mutation: without('expire_due', 'order by o.order_id for update skip locked', 'order by o.order_id'),
     file: 'src/db/expire.int.test.ts',

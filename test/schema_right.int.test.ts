@@ -39,13 +39,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_orders decide_in_order expire_orders fits_in_sum lock_wanted order_answers order_state present_outputs quote_due ' +
-      'record_report refused_orders take_wanted want_wake write_orders',
+      'accept_orders decide_in_order expire_orders fits_in_sum fresh_outputs is_enough_seen lock_wanted order_answers order_state ' +
+      'present_output quote_due record_report refused_orders take_wanted want_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
-      refund_due reservation schema_version stock stock_movement workflow_start`,
+      refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
@@ -57,13 +57,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update payment': 'state is_in_time',
       'update payment_report': 'is_assessed',
       'update refund_due': 'amount updated_at',
-      'update reservation': 'state',
+      'update reservation': 'state expires_at',
       'update stock': 'on_hand reserved version',
     },
     execute:
       'actor_of begin_assessment command_order consume_stock credit_payments end_assessment end_orders enter_step ' +
-      'expire_orders forget_answers forget_notifications open_transactions order_state present_outputs quote_due step_order ' +
-      'take_stock want_wake',
+      'expire_orders forget_answers forget_notifications fresh_outputs open_transactions order_state present_output quote_due ' +
+      'step_order take_stock want_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -100,9 +100,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_output chain_report chain_status consistency_run
       currency customer duty expirable idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
-      product refund_due reservation schema_version stock stock_movement workflow_start`,
+      product refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
-    execute: 'open_transactions quote_due',
+    execute: 'open_transactions present_output quote_due',
   },
   analytics: {},
 }

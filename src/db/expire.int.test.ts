@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { buildLine, buildProposal } from '../../test/support/builder.ts'
 import { crowdOf } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { buildObservation, createTestShop, nextOf, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { expireOrder } from './order.ts'
@@ -34,6 +34,19 @@ async function outlast({ orderId }: AcceptedOrder): Promise<void> {
 async function lapsed(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
   const order = await shop.order({ ...SHORT, ...overrides })
   await outlast(order)
+  return order
+}
+/** Waits until the order's quote has run out; its hold may last longer. */
+async function outlastQuote({ orderId }: AcceptedOrder): Promise<void> {
+  const look = 'select from invoice where order_id = $1 and expires_at + grace < clock_timestamp()'
+  await until(async () => (await shop.query(look, [orderId])).length > 0)
+}
+/** One that was paid in time, whose quote is over and whose payment is not final yet. */
+async function confirming(overrides: Partial<ProposedOrder>): Promise<AcceptedOrder> {
+  const order = await shop.order({ windowMs: 300, graceMs: 0, ...overrides })
+  await recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })])
+  await assessPayments(shop.worker, runOf(order, 1).next())
+  await outlastQuote(order)
   return order
 }
 const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n })
@@ -66,11 +79,22 @@ const REASONS: Readonly<Record<string, () => Promise<AcceptedOrder>>> = {
     await outlast(order)
     return order
   },
-  'enough was seen in time and is being confirmed': async () => {
-    const order = await shop.order({ windowMs: 200, graceMs: 0, confirmWithinMs: 1 })
-    await recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })])
+  'enough was seen in time and may still become final': () => confirming({ confirmWithinMs: HOUR_MS }),
+  'what was seen in time lost its block and may come back': async () => {
+    const order = await shop.order({ windowMs: 300, graceMs: 0, confirmWithinMs: HOUR_MS })
+    const seen = buildObservation(order, { state: 'seen' })
+    await recordReport(shop.api, 'w1', [seen, nextOf(seen, { state: 'reorged' })])
     await assessPayments(shop.worker, runOf(order, 1).next())
+    await outlastQuote(order)
+    return order
+  },
+  'the time for becoming final is over, and its chain was not read past it': async () => {
+    const order = await confirming({ confirmWithinMs: 300 })
     await outlast(order)
+    await shop.query(
+      'update chain_status set caught_up_at = (select max(expires_at) from reservation where order_id = $1)',
+      [order.orderId],
+    )
     return order
   },
   'its chain was never read': () => lapsed({ network: 'unread' }),
@@ -132,6 +156,26 @@ describe.each(Object.keys(DOORS) as (keyof typeof DOORS)[])('asked by the %s, an
 })
 
 describe('an expiry', () => {
+  test.each(Object.keys(DOORS) as (keyof typeof DOORS)[])(
+    'asked by the %s ends a payment that was not final by its deadline as slow, and wakes the workflow',
+    async (door) => {
+      const order = await confirming({ confirmWithinMs: 300 })
+      await outlast(order)
+      await assessPayments(shop.worker, runOf(order, 1).next())
+      await shop.query('delete from order_wake where order_id = $1', [order.orderId])
+      await DOORS[door](order)
+      expect(await shop.state(order)).toMatchObject({
+        status: 'cancelled',
+        cancelReason: 'expired',
+        paymentState: 'late_confirming',
+        reservation: 'expired',
+      })
+      const [row] = await shop.query('select payment_flags as flags from orders where order_id = $1', [order.orderId])
+      expect(row).toEqual({ flags: ['slow_confirm'] })
+      expect(await shop.query('select from order_wake where order_id = $1', [order.orderId])).toHaveLength(1)
+    },
+  )
+
   test('keeps what came of too little money as owed, and says it was under', async () => {
     const order = await shop.order({ windowMs: 300, graceMs: 0 })
     const run = runOf(order)

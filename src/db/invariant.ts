@@ -45,10 +45,12 @@ const OLDEST_ENTRY = sql.fragment`(select e.at from audit_entry e order by e.ent
 const ENTRIES = sql.fragment`audit_entry e where e.kind = 'order' and e.aggregate_id = o.order_id::text
   and e.at >= o.created_at - interval '1 day'`
 
-/** What an order's outputs add up to. */
+/** What an order's outputs add up to; `waiting` may still become final, or go away. */
 const MONEY = sql.fragment`lateral (
-  select coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
-    coalesce(sum(p.amount) filter (where p.state in ('seen', 'final')), 0) as seen
+  select coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0) as final,
+    coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0) as seen,
+    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state = 'final'), 0) as late_final,
+    coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
   from payment p where p.order_id = o.order_id) m`
 
 export const ORDER_INVARIANTS = {
@@ -162,14 +164,14 @@ export const ORDER_INVARIANTS = {
     says: 'an output is credited once, to the order it was paid to, as its watchers last saw it',
     find: (range) => ask`
       with present as (
-        select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.order_id, l.network, l.tx_id, l.output_index, l.state
+        select l.order_id, l.network, l.tx_id, l.output_index, p.state
         from (
-          select distinct on (o.order_id, o.source, o.network, o.tx_id, o.output_index) o.*
-          from payment_report o join invoice i on i.order_id = o.order_id and i.asset = o.asset and i.address = o.address
-          where ${ofOrder(range)}
-          order by o.order_id, o.source, o.network, o.tx_id, o.output_index, o.seq desc
+          select distinct o.order_id, o.network, o.tx_id, o.output_index from payment_report o where ${ofOrder(range)}
         ) l
-        order by l.order_id, l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc
+        join invoice i on i.order_id = l.order_id join currency c on c.currency = i.asset
+        cross join lateral present_output(l.order_id, l.network, l.tx_id, l.output_index) p
+        where p.asset = i.asset and (p.last_first_seen_at >= i.created_at - c.clock_tolerance or exists (
+          select from payment y where (y.network, y.tx_id, y.output_index) = (l.network, l.tx_id, l.output_index)))
       ), credited as (
         select o.order_id, o.network, o.tx_id, o.output_index, o.amount, o.state from payment o where ${ofOrder(range)}
       )
@@ -193,24 +195,27 @@ export const ORDER_INVARIANTS = {
     says: 'the payment state is what the payments come to',
     find: (range) => ask`
       select o.order_id::text as subject, o.status || ', ' || o.payment_state || ': final ' || m.final || ' of ' || i.amount_due as detail
-      from orders o join invoice i on i.order_id = o.order_id cross join ${MONEY}
+      from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset cross join ${MONEY}
       where ${ofOrder(range)} and not ${HAS_NEWS}
         and o.payment_state <> all (case
           when o.status = 'pending' then array[case
             when m.seen * 1000 >= i.amount_due * 999 then 'confirming' when m.seen > 0 then 'partial' else 'awaiting' end]
-          when o.status <> 'cancelled' then array[case when m.final * 1000 >= i.amount_due * 999 then 'paid' else 'at_risk' end]
-          when m.final > 0 then array['unresolved', 'refunding', 'partially_refunded', 'refunded']
-          when m.seen > 0 then array['late_confirming']
-          else array['expired', 'cancelled', 'late_confirming', 'unresolved', 'reversed'] end)`,
+          when o.status <> 'cancelled' then array[case
+            when m.final * 1000 >= i.amount_due * 999 then 'paid' when m.seen * 1000 >= i.amount_due * 999 then 'at_risk' else 'reversed' end]
+          when m.final + m.late_final > c.dust_floor then array['unresolved', 'refunding', 'partially_refunded', 'refunded']
+          when m.waiting > 0 then array['late_confirming']
+          else array['expired', 'cancelled'] end)`,
   },
   refund_follows_money: {
-    says: 'what is owed back is what came to a cancelled order, or too much to another',
+    says: 'what is owed back is what came to a cancelled order, or too much or too late to another, unless it is dust',
     find: (range) => ask`
-      select o.order_id::text as subject, 'owed ' || coalesce(r.amount, 0) || ', final ' || m.final || ' of ' || i.amount_due as detail
-      from orders o join invoice i on i.order_id = o.order_id cross join ${MONEY}
+      select o.order_id::text as subject, 'owed ' || coalesce(r.amount, 0) || ', final ' || m.final || ' and late ' || m.late_final || ' of ' || i.amount_due as detail
+      from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset cross join ${MONEY}
+      cross join lateral (
+        select case o.status when 'cancelled' then m.final else greatest(0, m.final - i.amount_due) end + m.late_final as amount) owed
       left join refund_due r on r.order_id = o.order_id
       where ${ofOrder(range)} and not ${HAS_NEWS}
-        and coalesce(r.amount, 0) <> case o.status when 'cancelled' then m.final else greatest(0, m.final - i.amount_due) end`,
+        and coalesce(r.amount, 0) <> case when owed.amount > c.dust_floor then owed.amount else 0 end`,
   },
   key_retires_at_the_end: {
     says: 'a closed order has its key retired, an open one does not',

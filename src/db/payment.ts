@@ -11,7 +11,7 @@ import {
 } from '../domain/payment.ts'
 import type { Actor } from '../domain/audit.ts'
 import type { Fence } from '../domain/command.ts'
-import type { OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
+import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
 import { actorText } from './audit.ts'
 import { assertEntered, getOrderState, stateOf, type StateRow, type StepOutcome } from './order.ts'
 import { retrying, statement, type Database } from './pool.ts'
@@ -69,16 +69,26 @@ const rowOf = (fact: Observation) => ({
   first_seen_at: fact.firstSeenAt.toISOString(),
 })
 
-type Fact = { amount: string; state: TransferState; isInTime: boolean; isRightAsset: boolean; isOurs: boolean }
-
 type Begun = {
   outcome: StepOutcome
+  /** How many outputs had news; 0: there is nothing to decide. */
+  outputs: number
   status: OrderStatus
   payment_state: PaymentState
+  cancel_reason: CancelReason | null
   hold: OrderHold
   flags: PaymentFlag[]
   amount_due: string
-  facts: Fact[]
+  dust_floor: string
+  seen: string
+  final: string
+  late_seen: string
+  late_final: string
+  is_late: boolean
+  is_reorged: boolean
+  is_replaced: boolean
+  has_wrong_asset: boolean
+  has_early: boolean
 }
 
 // Order lock, fence and credit; then, in the same transaction, what it means and the order's state.
@@ -86,8 +96,9 @@ const BEGIN = statement('assess_begin', 'select * from begin_assessment($1, $2, 
 const END = statement('assess_end', 'select * from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
 
 /**
- * Reads the whole inbox of an order and brings payments and status in line: confirming, paid (and so to processing
- * with its holds committed), at risk, or late money of a closed order.
+ * Reads what is new in the inbox of an order and brings payments and status in line: confirming, paid (and so to
+ * processing with its holds committed), at risk, or late money of a closed order. At most 500 outputs at a time:
+ * where `hasUnassessed` stays true there is more, and it is to be called again.
  * @throws {DomainError} STALE_RUN, NOT_FOUND
  */
 export const assessPayments = (database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> =>
@@ -106,25 +117,42 @@ const assessInbox = (
   database.transaction(async (tx) => {
     const [begun] = await tx.run<Begun>(BEGIN, [orderId, generation, step])
     assertEntered(begun?.outcome)
-    if (begun === undefined || begun.facts.length === 0) return getOrderState(tx, orderId)
+    if (begun === undefined || begun.outputs === 0) return getOrderState(tx, orderId)
     const { paymentState, flags, status, hold, refundDue } = decide(begun)
     const values = [orderId, generation, step, paymentState, flags, status, hold, refundDue.toString()]
     return stateOf(await tx.run<StateRow>(END, values))
   })
 
-/** What an order's inbox means for it. */
-function decide({ status: before, payment_state: paymentState, hold, flags, amount_due, facts }: Begun) {
-  const transfers = facts.filter((fact) => fact.isOurs).map((fact) => ({ ...fact, amount: BigInt(fact.amount) }))
-  const result = assess({ status: before, paymentState, due: BigInt(amount_due), transfers })
+/** What an order's payments mean for it. */
+function decide(begun: Begun) {
+  const { status: before, hold, flags } = begun
+  const result = assess({
+    status: before,
+    paymentState: begun.payment_state,
+    cancelReason: begun.cancel_reason,
+    due: BigInt(begun.amount_due),
+    dustFloor: BigInt(begun.dust_floor),
+    totals: {
+      seen: BigInt(begun.seen),
+      final: BigInt(begun.final),
+      lateSeen: BigInt(begun.late_seen),
+      lateFinal: BigInt(begun.late_final),
+      isLate: begun.is_late,
+      isReorged: begun.is_reorged,
+      isReplaced: begun.is_replaced,
+    },
+  })
   const kept = new Set([...flags.filter((flag) => !RECOMPUTED_FLAGS.includes(flag)), ...result.flags])
-  if (facts.some((fact) => !fact.isRightAsset)) kept.add('wrong_asset')
+  if (begun.has_wrong_asset) kept.add('wrong_asset')
+  // Money that was there before the order is credited to nobody: a person must look at it.
+  if (begun.has_early) kept.add('manual')
   const status = before === 'pending' && result.paymentState === 'paid' ? 'processing' : before
   return { ...result, status, hold: holdOf(hold, status, result.paymentState), flags: [...kept].toSorted() }
 }
 
-/** Money that may go away again stops shipping; money that came back lets it go on. Other holds are people's. */
+/** Money that went away, or may, stops shipping; money that came back lets it go on. Other holds are people's. */
 function holdOf(hold: OrderHold, status: OrderStatus, paymentState: PaymentState): OrderHold {
   if (status !== 'processing') return hold
-  if (paymentState === 'at_risk' && hold === 'none') return 'payment'
+  if ((paymentState === 'at_risk' || paymentState === 'reversed') && hold === 'none') return 'payment'
   return paymentState === 'paid' && hold === 'payment' ? 'none' : hold
 }

@@ -66,6 +66,19 @@ describe('the hold on stock', () => {
     expect(await extensionOf(order)).toBe(0)
   })
 
+  test('is moved once: later reports do not put the confirm deadline off', async () => {
+    const { order, run } = await awaiting(patient)
+    const seen = buildObservation(order, { state: 'seen' })
+    await report(seen)
+    const before = await extensionOf(order)
+    await report(buildObservation(order, { state: 'seen', amount: 1n }))
+    await assess(run)
+    await report(nextOf(seen, { state: 'reorged' }))
+    await report(buildObservation(order, { state: 'seen', amount: 1n }))
+    await assess(run)
+    expect(await extensionOf(order)).toBe(before)
+  })
+
   test('is not moved again by money that was taken back', async () => {
     const { order } = await awaiting(patient)
     const final = buildObservation(order)
@@ -87,12 +100,13 @@ describe('the hold on stock', () => {
   })
 
   test('goes back to the rule of the window when what was seen is gone', async () => {
-    const { order, run } = await awaiting({ windowMs: 300, graceMs: 0, confirmWithinMs: 1 })
+    const { order, run } = await awaiting({ windowMs: 300, graceMs: 0, confirmWithinMs: DAY_MS })
     const seen = buildObservation(order, { state: 'seen' })
     await report(seen)
     expect(await assess(run)).toMatchObject({ paymentState: 'confirming' })
     await report(nextOf(seen, { state: 'dropped' }))
     expect(await assess(run)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
+    expect(await extensionOf(order)).toBe(0)
     await shop.catchUp()
     await until(async () => (await shop.query('select from expirable where order_id = $1', [order.orderId])).length > 0)
   })

@@ -7,13 +7,14 @@ import fc from 'fast-check'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, seed } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
-import { minimumOf, TRANSFER_STATES, type PaymentState, type TransferState } from '../domain/payment.ts'
+import { ASSET_POLICY, minimumOf, TRANSFER_STATES, type PaymentState, type TransferState } from '../domain/payment.ts'
 import type { AcceptedOrder } from './accept.ts'
 import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
 const OUTPUTS = 3
+const DUST = ASSET_POLICY.ETH.dustFloor
 const SOURCES = ['w1', 'w2'] as const
 /** What an output may be worth, by what is due. */
 const AMOUNTS = [
@@ -21,7 +22,8 @@ const AMOUNTS = [
   (due: bigint) => minimumOf(due),
   (due: bigint) => minimumOf(due) - 1n,
   (due: bigint) => due / 2n,
-  () => 1n,
+  () => DUST,
+  () => DUST + 1n,
 ] as const
 
 const step = fc.oneof(
@@ -67,46 +69,50 @@ class Model {
     if (!isKnown) this.told.push(fact)
   }
 
-  /** Per output: final if any source's last word is final, else the last word that was heard. */
+  /** Per output: of the sources' last words the least favourable; final if one has it final and none is against it. */
   present(): Fact[] {
     return Array.from({ length: OUTPUTS }, (_, output) => {
-      const heard = this.told.filter((fact) => fact.output === output)
-      const last = SOURCES.map((source) =>
-        heard
-          .filter((fact) => fact.source === source)
-          .toSorted((a, b) => a.seq - b.seq)
-          .at(-1),
+      const words = SOURCES.flatMap((source) => {
+        const own = this.told.filter((fact) => fact.output === output && fact.source === source)
+        return own.toSorted((a, b) => b.seq - a.seq).slice(0, 1)
+      })
+      const against = (['replaced', 'dropped', 'reorged'] as const).flatMap((state) =>
+        words.filter((word) => word.state === state),
       )
-      const words = heard.filter((fact) => last.includes(fact))
-      return words.find((fact) => fact.state === 'final') ?? words.at(-1)
+      return against[0] ?? words.find((word) => word.state === 'final') ?? words[0]
     }).filter((fact) => fact !== undefined)
   }
 
   assess(): void {
     const present = this.present()
     if (present.length === 0) return
-    const sum = (...states: string[]) =>
-      present.filter(({ state }) => states.includes(state)).reduce((total, { amount }) => total + amount, 0n)
-    const [final, seen] = [sum('final'), sum('seen', 'final')]
+    const sum = (isInTime: boolean, ...states: string[]) =>
+      present
+        .filter((fact) => fact.isInTime === isInTime && states.includes(fact.state))
+        .reduce((total, { amount }) => total + amount, 0n)
+    const [final, late] = [sum(true, 'final'), sum(false, 'final')]
+    const seen = sum(true, 'seen', 'reorged', 'final')
+    const isAwaited = present.some(({ state }) => state === 'seen' || state === 'reorged')
     const pays = (total: bigint) => total * 1000n >= this.due * 999n
     const isOpen = this.status === 'pending'
     const isEnded = this.status === 'cancelled'
-    if (isEnded) this.paymentState = final > 0n ? 'unresolved' : seen > 0n ? 'late_confirming' : this.paymentState
+    const excess = (isEnded ? final : final > this.due ? final - this.due : 0n) + late
+    const owed = excess > DUST ? excess : 0n
+    if (isEnded) this.paymentState = owed > 0n ? 'unresolved' : isAwaited ? 'late_confirming' : 'cancelled'
     else if (pays(final)) this.paymentState = 'paid'
-    else if (!isOpen) this.paymentState = 'at_risk'
+    else if (!isOpen) this.paymentState = pays(seen) ? 'at_risk' : 'reversed'
     else this.paymentState = pays(seen) ? 'confirming' : seen > 0n ? 'partial' : 'awaiting'
     if (isOpen && this.paymentState === 'paid') this.status = 'processing'
-    if (this.status === 'processing') this.hold = this.paymentState === 'at_risk' ? 'payment' : 'none'
+    if (this.status === 'processing') this.hold = this.paymentState === 'paid' ? 'none' : 'payment'
 
     const mark = (flag: string, is: boolean) => (is ? this.flags.add(flag) : this.flags.delete(flag))
-    mark('over', final > this.due)
+    mark('over', final + late > this.due)
     mark('within_tolerance', this.paymentState === 'paid' && final < this.due)
-    mark('under', isEnded && final > 0n && !pays(final))
+    mark('under', isEnded && final + late > 0n && !pays(final + late))
     if (present.some(({ isInTime }) => !isInTime)) this.flags.add('late')
     for (const state of ['reorged', 'replaced'] as const)
       if (present.some((fact) => fact.state === state)) this.flags.add(state)
 
-    const owed = isEnded ? final : final > this.due ? final - this.due : 0n
     if (owed > 0n || this.owed !== undefined) this.owed = owed
   }
 
@@ -114,10 +120,10 @@ class Model {
   cancel(credited: readonly { state: string; amount: bigint }[]): void {
     if (this.status !== 'pending' && this.status !== 'processing') return
     this.status = 'cancelled'
-    const final = credited.filter(({ state }) => state === 'final')
-    this.paymentState =
-      final.length > 0 ? 'unresolved' : credited.some(({ state }) => state === 'seen') ? 'late_confirming' : 'cancelled'
-    if (final.length > 0) this.owed = final.reduce((total, { amount }) => total + amount, 0n)
+    const final = credited.reduce((total, { state, amount }) => (state === 'final' ? total + amount : total), 0n)
+    const isAwaited = credited.some(({ state }) => state === 'seen' || state === 'reorged')
+    this.paymentState = final > DUST ? 'unresolved' : isAwaited ? 'late_confirming' : 'cancelled'
+    if (final > DUST) this.owed = final
   }
 }
 

@@ -37,6 +37,7 @@ describe('what may be tried again', () => {
       'ADDRESS_POOL_EMPTY',
       'START_BACKLOG_FULL',
       'RATE_UNAVAILABLE',
+      'ASSET_UNAVAILABLE',
       'ENGINE_UNAVAILABLE',
       'DATABASE_UNAVAILABLE',
       'SHUTTING_DOWN',

@@ -36,6 +36,7 @@ export const FAILURES = {
   ADDRESS_POOL_EMPTY: 'unavailable',
   START_BACKLOG_FULL: 'unavailable',
   RATE_UNAVAILABLE: 'unavailable',
+  ASSET_UNAVAILABLE: 'unavailable',
   ENGINE_UNAVAILABLE: 'unavailable',
   DATABASE_UNAVAILABLE: 'unavailable',
   SHUTTING_DOWN: 'unavailable',

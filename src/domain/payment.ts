@@ -1,7 +1,7 @@
 // What transfers on a chain mean for an order. Pure: the caller holds the order's lock and knows the facts.
 // The machine and its edge cases are those of requirements D-1, D-5, D-7 and D-9.
 
-import type { OrderStatus } from './order.ts'
+import type { CancelReason, OrderStatus } from './order.ts'
 
 export const ASSETS = ['BTC', 'LTC', 'ETH', 'SOL'] as const
 export type Asset = (typeof ASSETS)[number]
@@ -14,15 +14,53 @@ export type AssetPolicy = {
   graceMs: number
   /** From «enough was seen in time» until the hold gives up waiting for depth: about the 99.9th percentile. */
   confirmWithinMs: number
+  /** How far behind its chain a watcher may be before no more quotes are made: some of the chain's slowest blocks. */
+  maxLagMs: number
+  /** Base units up to which an excess is not owed back: about what its refund would cost on the chain. */
+  dustFloor: bigint
+  /** How far a block's own time may lie from the true one: money seen earlier than that before its order is not its. */
+  clockToleranceMs: number
 }
 
 const MINUTE_MS = 60_000
 
 export const ASSET_POLICY: Readonly<Record<Asset, AssetPolicy>> = {
-  BTC: { decimals: 8, confirmations: 3, graceMs: MINUTE_MS, confirmWithinMs: 120 * MINUTE_MS },
-  LTC: { decimals: 8, confirmations: 6, graceMs: MINUTE_MS, confirmWithinMs: 60 * MINUTE_MS },
-  ETH: { decimals: 18, confirmations: 12, graceMs: MINUTE_MS, confirmWithinMs: 30 * MINUTE_MS },
-  SOL: { decimals: 9, confirmations: 32, graceMs: MINUTE_MS, confirmWithinMs: 10 * MINUTE_MS },
+  BTC: {
+    decimals: 8,
+    confirmations: 3,
+    graceMs: MINUTE_MS,
+    confirmWithinMs: 120 * MINUTE_MS,
+    maxLagMs: 180 * MINUTE_MS,
+    dustFloor: 546n,
+    clockToleranceMs: 120 * MINUTE_MS,
+  },
+  LTC: {
+    decimals: 8,
+    confirmations: 6,
+    graceMs: MINUTE_MS,
+    confirmWithinMs: 60 * MINUTE_MS,
+    maxLagMs: 90 * MINUTE_MS,
+    dustFloor: 5_460n,
+    clockToleranceMs: 120 * MINUTE_MS,
+  },
+  ETH: {
+    decimals: 18,
+    confirmations: 12,
+    graceMs: MINUTE_MS,
+    confirmWithinMs: 30 * MINUTE_MS,
+    maxLagMs: 5 * MINUTE_MS,
+    dustFloor: 10_000_000_000_000n,
+    clockToleranceMs: MINUTE_MS,
+  },
+  SOL: {
+    decimals: 9,
+    confirmations: 32,
+    graceMs: MINUTE_MS,
+    confirmWithinMs: 10 * MINUTE_MS,
+    maxLagMs: 2 * MINUTE_MS,
+    dustFloor: 890_880n,
+    clockToleranceMs: MINUTE_MS,
+  },
 }
 
 export const PAYMENT_STATES = [
@@ -50,12 +88,12 @@ export const PAYMENT_MOVES: Readonly<Record<PaymentState, readonly PaymentState[
   awaiting: ['partial', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
   partial: ['awaiting', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
   confirming: ['awaiting', 'partial', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
-  paid: ['at_risk', 'unresolved', 'refunding'],
+  paid: ['at_risk', 'reversed', 'late_confirming', 'unresolved', 'cancelled', 'refunding'],
   at_risk: ['paid', 'reversed', 'late_confirming', 'unresolved', 'cancelled'],
-  reversed: [],
+  reversed: ['paid', 'at_risk', 'late_confirming', 'unresolved', 'cancelled'],
   expired: ['late_confirming', 'unresolved'],
-  late_confirming: ['unresolved'],
-  unresolved: ['late_confirming', 'refunding'],
+  late_confirming: ['unresolved', 'expired', 'cancelled'],
+  unresolved: ['late_confirming', 'expired', 'cancelled', 'refunding'],
   cancelled: ['late_confirming', 'unresolved', 'refunding'],
   refunding: ['partially_refunded', 'refunded'],
   partially_refunded: ['refunding'],
@@ -76,11 +114,11 @@ export const PAYMENT_FLAGS = [
 export type PaymentFlag = (typeof PAYMENT_FLAGS)[number]
 
 export const TRANSFER_STATES = ['seen', 'final', 'replaced', 'dropped', 'reorged'] as const
-/** seen: in a block, or known to the network; final: deep enough; the others no longer count. */
+/**
+ * seen: in a block, or known to the network; final: deep enough; reorged: its block was lost, and it may come back:
+ * before the order is paid it still counts as seen (D-9). The others no longer count.
+ */
 export type TransferState = (typeof TRANSFER_STATES)[number]
-
-/** The present view of one output: the report with the highest seq. */
-export type Transfer = { amount: bigint; state: TransferState; isInTime: boolean }
 
 /** Least amount that pays an order in full: 0.1 % below due, and nothing below for tiny amounts (D-7). */
 export const minimumOf = (due: bigint): bigint => due - due / 1000n
@@ -88,20 +126,33 @@ export const minimumOf = (due: bigint): bigint => due - due / 1000n
 /** D-4, the rule minimumOf is derived from. */
 export const isEnough = (received: bigint, due: bigint): boolean => received * 1000n >= due * 999n
 
+/** What the outputs credited to an order add up to, in base units. `seen` includes final and reorged ones. */
+export type Totals = {
+  /** First seen within the quote's window and grace: what may pay the order. */
+  seen: bigint
+  final: bigint
+  /** First seen later: owed back whatever becomes of the order. */
+  lateSeen: bigint
+  lateFinal: bigint
+  isLate: boolean
+  isReorged: boolean
+  isReplaced: boolean
+}
+
 export type AssessInput = {
   status: OrderStatus
   paymentState: PaymentState
+  cancelReason: CancelReason | null
   due: bigint
-  transfers: readonly Transfer[]
+  dustFloor: bigint
+  totals: Totals
 }
 
 export type Assessment = {
   paymentState: PaymentState
   /** Recomputed flags; the others an order carries stay. */
   flags: readonly PaymentFlag[]
-  seenTotal: bigint
-  finalTotal: bigint
-  /** Final money that is owed back: the excess of a paid order, or all of a cancelled one's. */
+  /** Final money that is owed back, where it is more than dust: what exceeds the due, or all of a cancelled order's. */
   refundDue: bigint
 }
 
@@ -109,41 +160,51 @@ export type Assessment = {
 export const RECOMPUTED_FLAGS: readonly PaymentFlag[] = ['over', 'within_tolerance', 'under']
 
 export function assess(input: AssessInput): Assessment {
-  const seenTotal = sumOf(input.transfers, (transfer) => transfer.state === 'seen' || transfer.state === 'final')
-  const finalTotal = sumOf(input.transfers, (transfer) => transfer.state === 'final')
-  const paymentState = paymentStateOf(input, seenTotal, finalTotal)
-  const refundDue = input.status === 'cancelled' ? finalTotal : finalTotal > input.due ? finalTotal - input.due : 0n
-  return { paymentState, flags: flagsOf(input, paymentState, finalTotal), seenTotal, finalTotal, refundDue }
+  const refundDue = refundDueOf(input)
+  const paymentState = paymentStateOf(input, refundDue)
+  return { paymentState, flags: flagsOf(input, paymentState), refundDue }
 }
 
-function paymentStateOf(input: AssessInput, seenTotal: bigint, finalTotal: bigint): PaymentState {
-  const isFinal = isEnough(finalTotal, input.due)
+function refundDueOf({ status, due, dustFloor, totals: { final, lateFinal } }: AssessInput): bigint {
+  const excess = final > due ? final - due : 0n
+  const owed = status === 'cancelled' ? final + lateFinal : excess + lateFinal
+  return owed > dustFloor ? owed : 0n
+}
+
+function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
+  const { seen, final, lateSeen, lateFinal } = input.totals
+  const isFinal = isEnough(final, input.due)
+  const isSeen = isEnough(seen, input.due)
   switch (input.status) {
     case 'pending':
       if (isFinal) return 'paid'
-      if (isEnough(seenTotal, input.due)) return 'confirming'
-      return seenTotal > 0n ? 'partial' : 'awaiting'
+      if (isSeen) return 'confirming'
+      return seen > 0n ? 'partial' : 'awaiting'
     case 'processing':
     case 'shipped':
     case 'delivered':
-      return isFinal ? 'paid' : 'at_risk'
+      if (isFinal) return 'paid'
+      return isSeen ? 'at_risk' : 'reversed'
     case 'cancelled':
-      if (finalTotal > 0n) return 'unresolved'
-      if (seenTotal > 0n) return 'late_confirming'
-      return input.paymentState
+      if (IN_REFUND.includes(input.paymentState)) return input.paymentState
+      if (refundDue > 0n) return 'unresolved'
+      if (seen + lateSeen > final + lateFinal) return 'late_confirming'
+      return input.cancelReason === 'expired' ? 'expired' : 'cancelled'
   }
 }
 
-function flagsOf(input: AssessInput, state: PaymentState, finalTotal: bigint): PaymentFlag[] {
+/** A refund that is under way or done is not for an assessment to undo. */
+const IN_REFUND: readonly PaymentState[] = ['refunding', 'partially_refunded', 'refunded']
+
+function flagsOf({ status, due, totals }: AssessInput, state: PaymentState): PaymentFlag[] {
+  const { final, lateFinal } = totals
+  const all = final + lateFinal
   const flags: PaymentFlag[] = []
-  if (finalTotal > input.due) flags.push('over')
-  if (state === 'paid' && finalTotal < input.due) flags.push('within_tolerance')
-  if (input.status === 'cancelled' && finalTotal > 0n && !isEnough(finalTotal, input.due)) flags.push('under')
-  if (input.transfers.some((transfer) => !transfer.isInTime)) flags.push('late')
-  if (input.transfers.some((transfer) => transfer.state === 'reorged')) flags.push('reorged')
-  if (input.transfers.some((transfer) => transfer.state === 'replaced')) flags.push('replaced')
+  if (all > due) flags.push('over')
+  if (state === 'paid' && final < due) flags.push('within_tolerance')
+  if (status === 'cancelled' && all > 0n && !isEnough(all, due)) flags.push('under')
+  if (totals.isLate) flags.push('late')
+  if (totals.isReorged) flags.push('reorged')
+  if (totals.isReplaced) flags.push('replaced')
   return flags
 }
-
-const sumOf = (transfers: readonly Transfer[], counts: (transfer: Transfer) => boolean): bigint =>
-  transfers.reduce((sum, transfer) => (counts(transfer) ? sum + transfer.amount : sum), 0n)

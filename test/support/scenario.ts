@@ -15,6 +15,7 @@ import { openDatabase, type Database } from '../../src/db/pool.ts'
 import { sweepHolds } from '../../src/db/relay.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
+import { ASSET_POLICY } from '../../src/domain/payment.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import type { TestDatabase } from './database.ts'
 import type { DatabaseRole } from './servers.ts'
@@ -53,7 +54,9 @@ async function lapsed(shop: TestShop): Promise<AcceptedOrder> {
 async function paid(shop: TestShop): Promise<Run> {
   const order = await orderOfTwo(shop)
   const run = runOf(order)
-  await recordReport(shop.api, 'w1', [buildObservation(order, { amount: order.amountDue + 5n })])
+  await recordReport(shop.api, 'w1', [
+    buildObservation(order, { amount: order.amountDue + 2n * ASSET_POLICY.ETH.dustFloor }),
+  ])
   await assessPayments(shop.worker, run.next())
   return run
 }
@@ -177,7 +180,9 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     of: 'assessPayments begin_assessment credit_payments end_assessment',
     prepare: async ({ shop }) => {
       const order = await orderOfTwo(shop)
-      await recordReport(shop.api, 'w1', [buildObservation(order, { amount: order.amountDue + 5n })])
+      await recordReport(shop.api, 'w1', [
+        buildObservation(order, { amount: order.amountDue + 2n * ASSET_POLICY.ETH.dustFloor }),
+      ])
       const fence = runOf(order).next()
       return ({ worker }) => assessPayments(worker, fence)
     },

@@ -1,0 +1,366 @@
+-- Money decided by the chain's time and by all sources, in bounded pieces. Found by a trial: late money was taken at the
+-- old quote while the order happened to be open, money older than the order counted, «final» of one source outvoted the
+-- «reorged» of another, 4,000 dust outputs made an order undecidable, a hold that was extended for a payment did not
+-- keep its order from expiring, and the confirm deadline was never enforced. Columns with constant defaults: nothing is
+-- rewritten. Functions with other results replace those of 0015 and 0022: a worker of the version before fails its step
+-- with «undefined column» and tries again until it is replaced; nothing is lost meanwhile.
+
+-- What is not worth a refund, and how far a block's own time may lie from the true one.
+alter table currency
+  add column dust_floor numeric(78, 0) not null default 0
+    constraint currency_dust_not_negative check (dust_floor >= 0),
+  add column clock_tolerance interval not null default interval '0'
+    constraint currency_clock_tolerance_range check (clock_tolerance between interval '0' and interval '1 day');
+comment on table currency is 'Money the shop knows: fiat it prices in, coins it is paid in. dust_floor: base units up to which an excess is not owed back. clock_tolerance: how much earlier than an order its payment may have been seen. A test keeps both equal to ASSET_POLICY in src/domain/payment.ts.';
+select audit_watch('currency', 'currency', null);
+update currency c set dust_floor = v.dust, clock_tolerance = v.tolerance
+from (values
+  ('BTC', 546, interval '2 hours'), ('LTC', 5460, interval '2 hours'),
+  ('ETH', 10000000000000, interval '1 minute'), ('SOL', 890880, interval '1 minute')) v (asset, dust, tolerance)
+where c.currency = v.asset;
+
+insert into payment_transition (from_state, to_state) values
+  ('paid', 'reversed'), ('paid', 'late_confirming'), ('paid', 'cancelled'),
+  ('reversed', 'paid'), ('reversed', 'at_risk'), ('reversed', 'late_confirming'), ('reversed', 'unresolved'), ('reversed', 'cancelled'),
+  ('late_confirming', 'expired'), ('late_confirming', 'cancelled'),
+  ('unresolved', 'expired'), ('unresolved', 'cancelled');
+
+-- EXPIRY ------------------------------------------------------------------------------------------------------------
+
+-- One condition for workflow, sweeper and reclaim (design rule 2). The end is that of the quote and its grace, or that
+-- of the hold where a payment seen in time has extended it: the confirm deadline. The chain must have been read past it.
+create or replace view expirable as
+select o.order_id
+from orders o
+join invoice i on i.order_id = o.order_id
+join chain_status c on c.network = i.network
+cross join lateral (
+  select greatest(i.expires_at + i.grace, (
+    select max(r.expires_at) from reservation r where r.order_id = o.order_id and r.state = 'held')) as at
+) ends
+where o.status = 'pending'
+  and o.payment_state in ('awaiting', 'partial', 'confirming')
+  and ends.at <= clock_timestamp()
+  and c.caught_up_at > ends.at
+  and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed);
+
+-- As in 0009, but for what the payments of the order come to: dust is not owed back, a transfer that lost its block may
+-- come back, and a payment that did not become final by its deadline is said to be slow. The order's workflow has no
+-- timer for that deadline: it is woken.
+create or replace function end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) returns void
+language plpgsql as $$
+declare
+  v_slow uuid[] := '{}';
+begin
+  if p_reason = 'expired' then
+    v_slow := array(select o.order_id from orders o where o.order_id = any (p_order_ids) and o.payment_state = 'confirming');
+  end if;
+
+  update orders o set
+    status = 'cancelled',
+    cancel_reason = p_reason,
+    payment_state = case
+      when m.final > m.dust_floor then 'unresolved'
+      when m.waiting > 0 then 'late_confirming'
+      when p_reason = 'expired' then 'expired'
+      else 'cancelled' end,
+    payment_flags = case
+      when p_reason <> 'expired' then o.payment_flags
+      when o.payment_state = 'partial' and not o.payment_flags @> '{under}' then o.payment_flags || '{under}'::text[]
+      when o.payment_state = 'confirming' and not o.payment_flags @> '{slow_confirm}' then o.payment_flags || '{slow_confirm}'::text[]
+      else o.payment_flags end
+  from (
+    select i.order_id, c.dust_floor,
+      coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
+      coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
+    from invoice i join currency c on c.currency = i.asset left join payment p on p.order_id = i.order_id
+    where i.order_id = any (p_order_ids) group by 1, 2
+  ) m
+  where o.order_id = m.order_id;
+
+  perform 1 from stock
+  where product_id in (
+    select product_id from reservation where order_id = any (p_order_ids) and state in ('held', 'committed'))
+  order by product_id
+  for no key update;
+
+  -- Compare-and-set on the hold: stock moves only for rows that this very statement ended.
+  with ended as (
+    update reservation set state = p_end_state
+    where order_id = any (p_order_ids) and state in ('held', 'committed')
+    returning order_id, product_id, hold_no, quantity
+  ), moved as (
+    insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
+    select product_id, order_id, hold_no, case p_end_state when 'expired' then 'expire' else 'release' end, 0, -quantity, p_actor
+    from ended
+  )
+  update stock s set reserved = s.reserved - e.quantity, version = s.version + 1
+  from (select product_id, sum(quantity) as quantity from ended group by product_id) e
+  where s.product_id = e.product_id;
+
+  insert into refund_due (order_id, asset, amount)
+  select p.order_id, p.asset, sum(p.amount) from payment p join currency c on c.currency = p.asset
+  where p.order_id = any (p_order_ids) and p.state = 'final'
+  group by p.order_id, p.asset, c.dust_floor having sum(p.amount) > c.dust_floor
+  on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp();
+
+  insert into key_retire (order_id, network, address)
+  select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
+
+  if cardinality(v_slow) > 0 then
+    perform want_wake(v_slow);
+  end if;
+end
+$$;
+
+-- As in 0015, but for the end of an extended hold, and for ends that lie further away than a timer of 2^31 ms can: who
+-- waits that long asks again then.
+create or replace function order_state(p_order_id uuid)
+returns table (
+  status text, payment_state text, hold text, cancel_reason text, version bigint, reservation text, expires_in_ms int,
+  has_unassessed boolean
+)
+language sql stable as $$
+  select o.status, o.payment_state, o.hold, o.cancel_reason, o.version,
+    coalesce((select r.state from reservation r where r.order_id = o.order_id order by r.hold_no desc limit 1), 'none'),
+    least(2147483647, greatest(0, ceil(extract(epoch from greatest(i.expires_at + i.grace, (
+      select max(r.expires_at) from reservation r where r.order_id = o.order_id and r.state = 'held')) - clock_timestamp()) * 1000)))::int,
+    exists (select from payment_report p where p.order_id = o.order_id and not p.is_assessed)
+  from orders o join invoice i on i.order_id = o.order_id where o.order_id = p_order_id
+$$;
+
+-- WHAT WATCHERS SAY -------------------------------------------------------------------------------------------------
+
+-- The present view of one output. Each source's last word counts while it is fresh: at most a day older than the newest
+-- word about this output. Of fresh words the least favourable holds (replaced, dropped, reorged), for paying as for
+-- shipping; where none is unfavourable, the output is final once a source has it final. Times: the earliest sighting
+-- decides what is late, the latest what is too early.
+create function present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index int)
+returns table (asset text, amount numeric, state text, first_seen_at timestamptz, last_first_seen_at timestamptz)
+language sql stable as $$
+  with word as (
+    select distinct on (r.source) r.asset, r.amount, r.state, r.first_seen_at, r.received_at, r.report_no,
+      case r.state when 'replaced' then 0 when 'dropped' then 1 when 'reorged' then 2 else 3 end as favour
+    from payment_report r
+    where r.order_id = p_order_id and r.network = p_network and r.tx_id = p_tx_id and r.output_index = p_output_index
+    order by r.source, r.seq desc
+  ), fresh as (
+    select * from word where received_at > (select max(w.received_at) from word w) - interval '1 day'
+  )
+  select (array_agg(f.asset order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
+    (array_agg(f.amount order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
+    (array_agg(f.state order by f.favour, f.state = 'final' desc))[1],
+    min(f.first_seen_at), max(f.first_seen_at)
+  from fresh f
+$$;
+comment on function present_output is 'What the sources of an output come to: asset, amount, state, and the earliest and latest first sighting.';
+
+-- The oldest outputs of an order with news, and what each means for its invoice. is_early: seen before the order was
+-- made, less the chain's clock tolerance; is_in_time: neither that nor after the quote and its grace.
+create function fresh_outputs(p_order_id uuid, p_limit int)
+returns table (
+  network text, tx_id text, output_index int, asset text, amount numeric, state text, first_seen_at timestamptz,
+  is_right_asset boolean, is_early boolean, is_in_time boolean
+)
+language sql stable as $$
+  select f.network, f.tx_id, f.output_index, p.asset, p.amount, p.state, p.first_seen_at, p.asset = i.asset, t.is_early,
+    not t.is_early and p.first_seen_at <= i.expires_at + i.grace
+  from (
+    select r.network, r.tx_id, r.output_index from payment_report r
+    where r.order_id = p_order_id and not r.is_assessed
+    group by 1, 2, 3 order by min(r.report_no) limit p_limit
+  ) f
+  cross join lateral present_output(p_order_id, f.network, f.tx_id, f.output_index) p
+  join invoice i on i.order_id = p_order_id
+  join currency c on c.currency = i.asset
+  cross join lateral (select p.last_first_seen_at < i.created_at - c.clock_tolerance as is_early) t
+$$;
+comment on function fresh_outputs is 'At most so many outputs of an order that have news (null: all), as their sources have them now.';
+
+-- Whether enough was seen in time, news included: what was credited, but for outputs with news, and these.
+create function is_enough_seen(p_order_id uuid) returns boolean language sql stable as $$
+  with fresh as materialized (select * from fresh_outputs(p_order_id, null))
+  select (
+    coalesce((select sum(f.amount) from fresh f
+      where f.is_right_asset and f.is_in_time and f.state in ('seen', 'reorged', 'final')), 0)
+    + coalesce((select sum(p.amount) from payment p
+      where p.order_id = p_order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')
+        and (p.network, p.tx_id, p.output_index) not in (select f.network, f.tx_id, f.output_index from fresh f)), 0)
+    ) * 1000 >= i.amount_due * 999
+  from invoice i where i.order_id = p_order_id
+$$;
+comment on function is_enough_seen is 'Whether what was seen in time reaches the minimum that pays an order.';
+
+-- As in 0015. The confirm deadline is set once, when enough is first seen: later reports do not move it.
+create or replace function record_report(p_source text, p_facts jsonb, p_actor text) returns int language plpgsql as $$
+declare
+  v_order_ids uuid[];
+  v_fresh int;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id in (
+    select i.order_id from invoice i
+    join jsonb_to_recordset(p_facts) f (network text, address text) on f.network = i.network and f.address = i.address)
+  order by o.order_id for no key update;
+
+  with fresh as (
+    insert into payment_report (source, report_id, network, asset, tx_id, output_index, seq, state, address, amount,
+      block_height, block_hash, first_seen_at, order_id)
+    select p_source, r.report_id, r.network, r.asset, r.tx_id, r.output_index, r.seq, r.state, r.address, r.amount,
+      r.block_height, r.block_hash, r.first_seen_at, i.order_id
+    from jsonb_to_recordset(p_facts) r (report_id text, network text, asset text, tx_id text, output_index int, seq int,
+      state text, address text, amount numeric, block_height bigint, block_hash text, first_seen_at timestamptz)
+    left join invoice i on i.network = r.network and i.address = r.address
+    on conflict do nothing
+    returning order_id
+  )
+  select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}') into v_fresh, v_order_ids
+  from fresh;
+
+  if cardinality(v_order_ids) > 0 then
+    update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + i.confirm_within)
+    from invoice i
+    where i.order_id = r.order_id and r.order_id = any (v_order_ids) and r.state = 'held'
+      and r.expires_at <= i.expires_at + i.grace and is_enough_seen(r.order_id);
+    update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
+    perform want_wake(v_order_ids);
+  end if;
+  return v_fresh;
+end
+$$;
+
+-- ASSESSMENT --------------------------------------------------------------------------------------------------------
+
+drop function end_assessment, begin_assessment, credit_payments, present_outputs;
+
+-- Race: an output claimed for two orders, by a wrong report, while both are assessed. The primary key lets one order
+-- have it. Money that was there before the order is nobody's payment: it stays in the inbox (unattributed_output).
+create function credit_payments(p_order_id uuid, p_limit int)
+returns table (outputs int, has_wrong_asset boolean, has_early boolean)
+language sql as $$
+  with present as materialized (
+    select * from fresh_outputs(p_order_id, p_limit)
+  ), credited as (
+    insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
+    select p.network, p.tx_id, p.output_index, p_order_id, p.asset, p.amount, p.state, p.is_in_time, p.first_seen_at from present p
+    where p.is_right_asset and (not p.is_early or exists (
+      select from payment y where (y.network, y.tx_id, y.output_index) = (p.network, p.tx_id, p.output_index)))
+    on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
+    where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
+  ), assessed as (
+    update payment_report r set is_assessed = true from present p
+    where r.order_id = p_order_id and not r.is_assessed
+      and (r.network, r.tx_id, r.output_index) = (p.network, p.tx_id, p.output_index)
+  )
+  select count(*)::int, coalesce(bool_or(not is_right_asset), false), coalesce(bool_or(is_right_asset and is_early), false)
+  from present
+$$;
+comment on function credit_payments is 'Credits at most so many outputs that have news, and marks that news as assessed.';
+
+-- The first half of an assessment; the caller decides what it means and ends it in the same transaction. An open
+-- order is its own run's, one that has ended is its aftercare's, which has no step to count (null). Bounded: 500
+-- outputs at a time are well within the limit of a statement; what is left shows as has_unassessed.
+create function begin_assessment(p_order_id uuid, p_generation int, p_step int)
+returns table (
+  outcome text, outputs int, status text, payment_state text, cancel_reason text, hold text, flags text[], amount_due numeric,
+  dust_floor numeric, seen numeric, final numeric, late_seen numeric, late_final numeric, is_late boolean,
+  is_reorged boolean, is_replaced boolean, has_wrong_asset boolean, has_early boolean
+)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_credit record;
+begin
+  select 0 as outputs, false as has_wrong_asset, false as has_early into v_credit;
+  if v_outcome = 'entered' then
+    -- An order that never held stock is reserved first, and nothing is decided about its money before.
+    if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null)
+      and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
+      select * into v_credit from credit_payments(p_order_id, 500);
+    end if;
+    -- Nothing to decide: the step is done.
+    if v_credit.outputs = 0 and p_step is not null then
+      update orders set generation = p_generation, step = p_step where order_id = p_order_id;
+    end if;
+  end if;
+  return query
+  select v_outcome, v_credit.outputs, o.status, o.payment_state, o.cancel_reason, o.hold, o.payment_flags, i.amount_due, c.dust_floor,
+    coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
+    coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0),
+    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
+    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state = 'final'), 0),
+    coalesce(bool_or(not p.is_in_time), false), coalesce(bool_or(p.state = 'reorged'), false),
+    coalesce(bool_or(p.state = 'replaced'), false), v_credit.has_wrong_asset, v_credit.has_early
+  from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset
+  left join payment p on p.order_id = o.order_id and v_credit.outputs > 0
+  where o.order_id = p_order_id
+  group by o.order_id, i.order_id, c.currency;
+end
+$$;
+comment on function begin_assessment is 'Locks an order, credits its inbox and says what its payments come to.';
+
+-- The news it is about was marked by begin_assessment, in the same transaction. While there is more, the wake stays.
+create function end_assessment(
+  p_order_id uuid, p_generation int, p_step int, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric
+)
+returns table (
+  status text, payment_state text, hold text, cancel_reason text, version bigint, reservation text, expires_in_ms int,
+  has_unassessed boolean
+)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+  -- A status is written only where it moves: the database refuses a move to where the order already is.
+  if p_status <> (select o.status from orders o where o.order_id = p_order_id) then
+    update orders o set payment_state = p_payment_state, payment_flags = p_flags, hold = p_hold, status = p_status,
+      generation = coalesce(p_generation, o.generation), step = coalesce(p_step, o.step)
+    where o.order_id = p_order_id;
+  else
+    update orders o set payment_state = p_payment_state, payment_flags = p_flags, hold = p_hold,
+      generation = coalesce(p_generation, o.generation), step = coalesce(p_step, o.step)
+    where o.order_id = p_order_id;
+  end if;
+  if p_status = 'processing' then
+    update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
+  elsif p_status = 'pending' and p_payment_state in ('awaiting', 'partial') then
+    -- What had extended the hold is gone: the window's rule applies again.
+    update reservation r set expires_at = i.expires_at + i.grace from invoice i
+    where i.order_id = r.order_id and r.order_id = p_order_id and r.state = 'held' and r.expires_at > i.expires_at + i.grace;
+  end if;
+  if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
+    insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
+    on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
+    where refund_due.amount <> excluded.amount;
+  end if;
+  delete from order_wake where order_id = p_order_id
+    and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed);
+  return query select s.* from order_state(p_order_id) s;
+end
+$$;
+comment on function end_assessment is 'Writes what an assessment decided and answers with the order''s state.';
+
+-- Money at an address of the shop that no order has been credited with: to an unknown address, in another asset, or
+-- older than its order. One row per output and source.
+create view unattributed_output as
+select r.source, r.network, r.tx_id, r.output_index, r.address, r.asset, r.amount, r.order_id, r.first_seen_at
+from payment_report r
+where r.state = 'final'
+  and (r.order_id is null or r.is_assessed)
+  and not exists (
+    select from payment p where (p.network, p.tx_id, p.output_index) = (r.network, r.tx_id, r.output_index))
+  and not exists (
+    select from payment_report l
+    where (l.source, l.network, l.tx_id, l.output_index) = (r.source, r.network, r.tx_id, r.output_index) and l.seq > r.seq);
+comment on view unattributed_output is 'Final money that no order was credited with, for an operator to attribute or to give back.';
+
+-- Orders that a person must look at, few at any time: for the alarm.
+create index orders_with_trouble on orders (payment_state) where payment_state in ('at_risk', 'reversed');
+
+grant update (expires_at) on reservation to app_worker;
+grant select on unattributed_output to app_worker, auditor;
+revoke execute on function present_output, fresh_outputs, is_enough_seen, credit_payments, begin_assessment, end_assessment from public;
+grant execute on function present_output, fresh_outputs, is_enough_seen to app_api;
+grant execute on function present_output, fresh_outputs, credit_payments, begin_assessment, end_assessment to app_worker;
+grant execute on function present_output to auditor;
