@@ -82,6 +82,13 @@ export async function startHoldfast(options: HoldfastOptions): Promise<Holdfast>
   }
 }
 
+/** As a watcher that reads its chain to the tip all the time: without one, no order is taken. */
+export const putChain = (database: BenchDatabase): Promise<unknown> =>
+  database.query(
+    `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
+     select 'ethereum', 1, 1, 1, 1, t, clock_timestamp() from (select clock_timestamp() + interval '1 day' as t) later`,
+  )
+
 /** Fills the catalogue and the shelves. */
 export const putProducts = (database: BenchDatabase): Promise<unknown> =>
   database.query(

@@ -22,6 +22,15 @@ function refusal(load: () => unknown): string {
   throw new Error('it was accepted')
 }
 
+const loadsWith = (process: Parameters<typeof loadConfig>[0], env: NodeJS.ProcessEnv): boolean => {
+  try {
+    loadConfig(process, env)
+    return true
+  } catch {
+    return false
+  }
+}
+
 test('a process that lacks a variable says which, and starts nothing', () => {
   const message = refusal(() => loadConfig('watcher', { ...MIGRATE, HOLDFAST_ETH_RPC_URL: 'http://node:8545' }))
   expect(message).toContain('watcher cannot start')
@@ -62,6 +71,21 @@ test.each(['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS'
     )
   },
 )
+
+test('every number has a bound: what a timer or the database could not hold is refused', () => {
+  for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer'] as const) {
+    const variables = variablesOf(process)
+    const required = Object.fromEntries(
+      variables.flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
+    )
+    const takes = (name: string, value: string) => loadsWith(process, { ...required, [name]: value })
+    const numbers = variables.filter(
+      ({ name }) => !takes(name, 'no-number') && [1, 1_000, 210_000].some((value) => takes(name, String(value))),
+    )
+    expect(numbers.length).toBeGreaterThan(2)
+    expect(numbers.filter(({ name }) => takes(name, '1e16'))).toEqual([])
+  }
+})
 
 test('production is the mode of a process that is told nothing', () => {
   expect(variablesOf('api').find(({ name }) => name === 'HOLDFAST_MODE')?.default).toBe('production')

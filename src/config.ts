@@ -12,7 +12,15 @@ export class ConfigError extends Error {
 }
 
 const port = z.coerce.number().int().min(0).max(65_535)
-const durationMs = z.coerce.number().int().min(1)
+/** The longest that a timer of JavaScript can wait; what is longer would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+const DAY_MS = 86_400_000
+/** A quote that runs longer than this is a price for a season. */
+const MAX_WINDOW_MS = 90 * DAY_MS
+/** The database's own limits (invoice_grace_range, invoice_confirm_within_range). */
+const MAX_GRACE_MS = 3_600_000
+const MAX_CONFIRM_WITHIN_MS = 7 * DAY_MS
+const durationMs = z.coerce.number().int().min(1).max(MAX_TIMER_MS)
 const mode = z.enum(['production', 'development']).default('production')
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
 
@@ -46,8 +54,9 @@ const API = z.object({
   ...base,
   ...database,
   ...temporal,
-  ...perAsset('GRACE_MS', durationMs),
-  ...perAsset('CONFIRM_WITHIN_MS', durationMs),
+  ...perAsset('GRACE_MS', durationMs.max(MAX_GRACE_MS)),
+  ...perAsset('CONFIRM_WITHIN_MS', durationMs.max(MAX_CONFIRM_WITHIN_MS)),
+  ...perAsset('MAX_LAG_MS', durationMs),
   ...perAsset('RATE', z.string()),
   ...perAsset('NETWORK', network),
   HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
@@ -64,9 +73,14 @@ const API = z.object({
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),
   HOLDFAST_CURRENCY: z.enum(['EUR', 'USD']).default('EUR'),
-  HOLDFAST_PAYMENT_WINDOW_MS: durationMs.default(15 * 60_000),
+  HOLDFAST_PAYMENT_WINDOW_MS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(MAX_WINDOW_MS)
+    .default(15 * 60_000),
   HOLDFAST_ADDRESS_BLOCK: z.coerce.number().int().min(1).max(1_024).default(256),
-  HOLDFAST_START_BACKLOG_LIMIT: z.coerce.number().int().min(1).default(100_000),
+  HOLDFAST_START_BACKLOG_LIMIT: z.coerce.number().int().min(1).max(1_000_000_000).default(100_000),
   HOLDFAST_ENABLED_ASSETS: z.string().default('ETH'),
 })
 
@@ -80,7 +94,7 @@ const WORKER = z.object({
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_BUILD_ID: z.string().min(1).max(63).default('development'),
   HOLDFAST_WORKFLOW_BUNDLE: z.string().min(1).optional(),
-  HOLDFAST_MAX_CACHED_WORKFLOWS: z.coerce.number().int().min(0).optional(),
+  HOLDFAST_MAX_CACHED_WORKFLOWS: z.coerce.number().int().min(0).max(1_000_000).optional(),
   HOLDFAST_WEBHOOK_URL: z.url().optional(),
   HOLDFAST_WEBHOOK_SECRET_FILE: z.string().min(1).optional(),
   HOLDFAST_WEBHOOK_PRIVATE: z.enum(['allow', 'refuse']).default('refuse'),
@@ -97,9 +111,11 @@ const KEYS = z.object({
   HOLDFAST_KEY_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ENABLED_ASSETS: z.string().default('ETH'),
   HOLDFAST_KEYS_PER_DERIVATION: z.coerce.number().int().min(1).max(1_000).default(256),
-  HOLDFAST_PBKDF2_ITERATIONS: z.coerce.number().int().min(100_000).default(210_000),
+  HOLDFAST_PBKDF2_ITERATIONS: z.coerce.number().int().min(100_000).max(10_000_000).default(210_000),
   HOLDFAST_POOL_TARGET: z.coerce.number().int().min(1).max(1_000_000).default(2_048),
 })
+
+const MAX_CONFIRMATIONS = 500
 
 const WATCHER = z.object({
   ...base,
@@ -116,12 +132,14 @@ const WATCHER = z.object({
   HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
   HOLDFAST_ETH_RPC_URL: z.url(),
   HOLDFAST_ETH_NETWORK: z.string().min(1).max(32).default('ethereum'),
-  HOLDFAST_ETH_CHAIN_ID: z.coerce.number().int().min(1).optional(),
-  HOLDFAST_ETH_START: z.coerce.number().int().min(0).optional(),
+  HOLDFAST_ETH_CHAIN_ID: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  HOLDFAST_ETH_START: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   HOLDFAST_ETH_CONFIRMATIONS: z.coerce
     .number()
     .int()
     .min(ASSET_POLICY.ETH.confirmations)
+    // The watcher remembers a thousand blocks: a depth beyond that would never be final.
+    .max(MAX_CONFIRMATIONS)
     .default(ASSET_POLICY.ETH.confirmations),
   HOLDFAST_POLL_MS: durationMs.default(1_000),
   HOLDFAST_MAX_TIP_AGE_MS: durationMs.default(120_000),
@@ -245,8 +263,13 @@ export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy 
     ...policy,
     graceMs: config[`HOLDFAST_${asset}_GRACE_MS`] ?? policy.graceMs,
     confirmWithinMs: config[`HOLDFAST_${asset}_CONFIRM_WITHIN_MS`] ?? policy.confirmWithinMs,
+    maxLagMs: config[`HOLDFAST_${asset}_MAX_LAG_MS`] ?? maxLagOf(config.HOLDFAST_MODE, policy),
   }
 }
+
+/** A development chain mines only on demand: its newest block may be of any age. */
+const maxLagOf = (runMode: 'production' | 'development', { maxLagMs }: AssetPolicy): number =>
+  runMode === 'production' ? maxLagMs : Number.POSITIVE_INFINITY
 
 const ETHEREUM_CHAIN_ID = 1
 const ANVIL_CHAIN_ID = 31_337

@@ -1,7 +1,7 @@
 import { putAddresses } from '../../test/support/address.ts'
 import { figureOf, type Measurement, type Round, type System } from '../benchmark.ts'
 import { callFor } from '../ghz.ts'
-import { mintToken, products, putProducts, startHoldfast } from '../holdfast.ts'
+import { mintToken, products, putChain, putProducts, startHoldfast } from '../holdfast.ts'
 import type { BenchDatabase } from '../servers.ts'
 import { LINES_PER_ORDER, type Scene } from './scene.ts'
 
@@ -46,6 +46,7 @@ export function createAccept({ servers, dataDir, seconds, isSmoke }: Scene, vari
       // Its backlog must be nobody's: a new database each time.
       const database = await servers.createDatabase('bench_accept')
       await putProducts(database)
+      await putChain(database)
       await fillPool(database, (warmUpS + LEVELS.length * levelS) * ADDRESSES_PER_S)
       await variant.prepare?.(database)
       const settings = { HOLDFAST_START_BACKLOG_LIMIT: String(NO_LIMIT) }

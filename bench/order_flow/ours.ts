@@ -4,7 +4,7 @@ import { WATCHER_SOURCE } from '../../src/servers/wiring.ts'
 import { orderWorkflowId } from '../../src/workflows/message.ts'
 import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'
-import { mintToken, products, putProducts, startHoldfast, untilPoolIsFull } from '../holdfast.ts'
+import { mintToken, products, putChain, putProducts, startHoldfast, untilPoolIsFull } from '../holdfast.ts'
 import { programAt } from '../program.ts'
 import { CUSTOMERS, LINES_PER_ORDER, type Scene } from './scene.ts'
 
@@ -20,6 +20,7 @@ export async function createOurs(scene: Scene): Promise<System> {
   await servers.createNamespace(NAMESPACE)
   const database = await servers.createDatabase('bench_ours')
   await putProducts(database)
+  await putChain(database)
   return {
     name: 'ours',
     about:

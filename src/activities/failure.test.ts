@@ -24,6 +24,7 @@ describe('a refusal', () => {
       'ADDRESS_POOL_EMPTY',
       'START_BACKLOG_FULL',
       'RATE_UNAVAILABLE',
+      'ASSET_UNAVAILABLE',
       'ENGINE_UNAVAILABLE',
       'DATABASE_UNAVAILABLE',
       'SHUTTING_DOWN',

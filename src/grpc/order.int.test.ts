@@ -150,6 +150,23 @@ describe('CreateOrder', () => {
     expect(error).toMatchObject({ reason: 'RATE_UNAVAILABLE', metadata: { asset: 'ETH' } })
   })
 
+  test('on a chain that cannot be seen is refused with the cause and when to try again; its answer of before is not', async () => {
+    const idempotencyKey = randomUUID()
+    const accepted = await create(106, { idempotencyKey })
+    front.setBlindness('behind')
+    try {
+      expect(await failureOf(create(106))).toMatchObject({
+        kind: 'unavailable',
+        reason: 'ASSET_UNAVAILABLE',
+        metadata: { asset: 'ETH', cause: 'behind' },
+        retryAfterMs: expect.any(Number),
+      })
+      expect((await create(106, { idempotencyKey })).orderId).toBe(accepted.orderId)
+    } finally {
+      front.setBlindness(undefined)
+    }
+  })
+
   test('ignores a total that a client sends along', async () => {
     const request = buildRequest(107)
     const withTotal = Buffer.concat([

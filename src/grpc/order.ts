@@ -2,6 +2,7 @@
 // is the acceptor's, a command's is its workflow's.
 
 import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept.ts'
+import type { Blindness } from '../db/chain_sight.ts'
 import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/pool.ts'
 import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.ts'
@@ -32,6 +33,8 @@ import type { OrderWatch } from './watch.ts'
 /** A stream ends by itself before the server's connection age would cut it off. */
 export const WATCH_MAX_MS = 120_000
 const BACKLOG_RETRY_HINT_MS = 5_000
+/** A chain that could not be seen is looked at again by the next call; a block may take longer to come. */
+const SIGHT_RETRY_HINT_MS = 10_000
 
 /** What a shop takes for an asset: where, and by which rules. */
 export type Offer = { network: string; policy: AssetPolicy }
@@ -49,6 +52,8 @@ export type OrderDeps = {
     /** Minor units per whole coin; undefined while there is no current price. */
     rateOf: (asset: Asset) => bigint | undefined
   }
+  /** Why payments in an asset would not be seen now; undefined while they are. */
+  findBlindness: (asset: Asset) => Promise<Blindness | undefined>
   /** An unused address. Rejects with ADDRESS_POOL_EMPTY. */
   leaseAddress: (network: string, asset: Asset) => Promise<string>
   orderIdOf: (userId: bigint, key: string) => string
@@ -145,6 +150,12 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   const rateMinor = rateOf(asset)
   if (rateMinor === undefined)
     throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, { metadata: { asset } })
+  const cause = await deps.findBlindness(asset)
+  if (cause !== undefined)
+    throw new DomainError('ASSET_UNAVAILABLE', `Payments in ${asset} cannot be seen just now; try again later.`, {
+      metadata: { asset, cause },
+      retryAfterMs: SIGHT_RETRY_HINT_MS,
+    })
   if (await deps.isBacklogFull())
     throw new DomainError('START_BACKLOG_FULL', 'Too many orders are waiting to be worked on; try again.', {
       retryAfterMs: BACKLOG_RETRY_HINT_MS,

@@ -14,6 +14,7 @@ import {
 } from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
+import { findBlindness } from '../db/chain_sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
 import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
@@ -39,6 +40,8 @@ import { createSlowReport } from './database.ts'
 import { createHolder } from './holder.ts'
 
 const FRESH_MS = 500
+/** A watcher looks at its chain each second; killed, it is back sooner than this. */
+const WATCHER_SILENCE_MS = 60_000
 /** A blip of the engine passes unseen; an outage is told within a second. */
 const ENGINE_ATTEMPTS = 3
 /** Besides the drain: what outlives this after SIGTERM is cut off, as a kill -9 would. */
@@ -120,6 +123,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       offers,
       rateOf: (asset) => rates.get(asset),
     },
+    findBlindness: sightOf(database, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
@@ -151,6 +155,17 @@ const offersOf = (config: Config<'api'>): ReadonlyMap<Asset, Offer> =>
       { network: networkOf(config, asset), policy: assetPolicyOf(config, asset) },
     ]),
   )
+
+/** The circuit breaker of each asset that is on offer. */
+function sightOf(database: Database, offers: ReadonlyMap<Asset, Offer>): FrontDeps['findBlindness'] {
+  const looks = new Map(
+    [...offers].map(([asset, { network, policy }]) => {
+      const limits = { silenceMs: WATCHER_SILENCE_MS, lagMs: policy.maxLagMs }
+      return [asset, freshFor(FRESH_MS, () => findBlindness(database, network, limits))] as const
+    }),
+  )
+  return async (asset) => looks.get(asset)?.()
+}
 
 /** One block of addresses per network. */
 function leasesOf(

@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { Client, Connection } from '@temporalio/client'
 import { createAcceptor } from '../../src/db/accept.ts'
 import { createAddressLease } from '../../src/db/address.ts'
+import type { Blindness } from '../../src/db/chain_sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../../src/db/key.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
 import type { Role } from '../../src/domain/access.ts'
@@ -53,6 +54,7 @@ export type TestFront = {
   /** As the registered source watcher-1 signs. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
   setRate: (rateMinor: bigint | undefined) => void
+  setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
   stop: () => Promise<void>
 }
@@ -95,6 +97,7 @@ export async function createTestFront(
     options.engine === undefined ? Connection.lazy({ address: NO_ENGINE, interceptors: [] }) : undefined
   const engine = options.engine ?? new Client({ ...(connection !== undefined && { connection }), namespace: 'none' })
   let rate: bigint | undefined = 200_000n
+  let blindness: Blindness | undefined
 
   const front: Front = await startFront(
     {
@@ -117,6 +120,7 @@ export async function createTestFront(
         ]),
         rateOf: () => rate,
       },
+      findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
       peerHashOf: createPeerHash(secret),
@@ -147,6 +151,9 @@ export async function createTestFront(
     as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
+    setBlindness: (cause) => {
+      blindness = cause
+    },
     setRate: (rateMinor) => {
       rate = rateMinor
     },

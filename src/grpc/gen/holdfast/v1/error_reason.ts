@@ -169,6 +169,14 @@ export const ErrorReason = {
    *     { "reason": "INTERNAL", "metadata": { "incident_id": "0b5c7c1e-6d5e-4a57-9d0e-2f2f1f0c8a11" } }
    */
   ERROR_REASON_INTERNAL: 25,
+  /**
+   * ERROR_REASON_ASSET_UNAVAILABLE - UNAVAILABLE. Payments in the asset would not be seen now, so no quote is made: `cause` is never_watched (no watcher
+   * has read this chain), watcher_silent or behind. Other assets are unaffected; google.rpc.RetryInfo says when to try
+   * again.
+   *
+   *     { "reason": "ASSET_UNAVAILABLE", "metadata": { "asset": "ETH", "cause": "behind" } }
+   */
+  ERROR_REASON_ASSET_UNAVAILABLE: 26,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -201,6 +209,7 @@ export namespace ErrorReason {
   export type ERROR_REASON_DATABASE_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE;
   export type ERROR_REASON_SHUTTING_DOWN = typeof ErrorReason.ERROR_REASON_SHUTTING_DOWN;
   export type ERROR_REASON_INTERNAL = typeof ErrorReason.ERROR_REASON_INTERNAL;
+  export type ERROR_REASON_ASSET_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -284,6 +293,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 25:
     case "ERROR_REASON_INTERNAL":
       return ErrorReason.ERROR_REASON_INTERNAL;
+    case 26:
+    case "ERROR_REASON_ASSET_UNAVAILABLE":
+      return ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -345,6 +357,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SHUTTING_DOWN";
     case ErrorReason.ERROR_REASON_INTERNAL:
       return "ERROR_REASON_INTERNAL";
+    case ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE:
+      return "ERROR_REASON_ASSET_UNAVAILABLE";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
