@@ -10,6 +10,7 @@ import { ASSET_POLICY, ASSETS, minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
 import { openDatabase } from './pool.ts'
+import { countTrouble } from './trouble.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -317,6 +318,7 @@ describe('two sources of one output', () => {
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
     await recordReport(shop.api, 'w2', [later(later(final, 'final'), 'dropped')])
     expect(await assess(run)).toMatchObject({ paymentState: 'reversed', hold: 'payment' })
+    expect(await countTrouble(shop.worker)).toEqual({ atRisk: expect.any(Number), reversed: 1 })
     expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
   })
 

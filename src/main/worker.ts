@@ -37,6 +37,7 @@ import { watchConsistency } from './consistency.ts'
 import { createHolder } from './holder.ts'
 import { repeat } from './repeat.ts'
 import { shortenWorkflowStacks } from './stack.ts'
+import { watchTrouble } from './trouble.ts'
 
 const DEPLOYMENT = 'holdfast'
 /** Above the longest activity (6.5 s), so that a stop does not cut a transaction's answer off. */
@@ -93,6 +94,7 @@ async function main(): Promise<void> {
     logger.info({ buildId: config.HOLDFAST_BUILD_ID }, 'worker ready')
 
     watchParked(client, registry, logger, stopping.signal)
+    watchTrouble(database, registry, logger, stopping.signal)
     const holder = createHolder()
     const metrics = createRelayMetrics(registry)
     const waker = startWaker({ database, client, holder, logger, metrics })
