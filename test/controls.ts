@@ -168,6 +168,16 @@ const CONTROLS: readonly Control[] = [
     test: 'is moved once: later reports do not put the confirm deadline off',
   },
   {
+    guard: 'nothing is shipped before the inbox is assessed',
+    mutation: without(
+      'command_order',
+      'or exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed)',
+      '',
+    ),
+    file: 'src/db/order_command.int.test.ts',
+    test: 'waits for an inbox that may say the money is gone, and is then refused',
+  },
+  {
     guard: 'lock on the order rows that may expire',
     mutation: without('expire_due', 'order by o.order_id for update skip locked', 'order by o.order_id'),
     file: 'src/db/expire.int.test.ts',

@@ -70,6 +70,21 @@ describe('every command in every status', () => {
 })
 
 describe('shipping', () => {
+  test('waits for an inbox that may say the money is gone, and is then refused', async () => {
+    const { order, run } = await shop.orderIn('processing')
+    const [row] = await shop.query<{ txId: string }>('select tx_id as "txId" from payment where order_id = $1', [
+      order.orderId,
+    ])
+    await recordReport(shop.api, 'w1', [buildObservation(order, { txId: row?.txId ?? '', seq: 2, state: 'reorged' })])
+    expect(await shop.ask('ship', run.next())).toMatchObject({
+      ok: false,
+      reason: 'ENGINE_UNAVAILABLE',
+      state: { status: 'processing', hasUnassessed: true },
+    })
+    expect(await assessPayments(shop.worker, run.next())).toMatchObject({ paymentState: 'at_risk', hold: 'payment' })
+    expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
+  })
+
   test('takes the units off the shelf', async () => {
     const { order, run } = await shop.orderIn('processing')
     await shop.ask('ship', run.next())

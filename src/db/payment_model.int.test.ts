@@ -57,6 +57,7 @@ class Model {
   hold = 'none'
   flags = new Set<string>()
   owed: bigint | undefined
+  hasNews = false
 
   constructor(due: bigint) {
     this.due = due
@@ -66,7 +67,9 @@ class Model {
     const isKnown = this.told.some(
       ({ source, output, seq }) => source === fact.source && output === fact.output && seq === fact.seq,
     )
-    if (!isKnown) this.told.push(fact)
+    if (isKnown) return
+    this.told.push(fact)
+    this.hasNews = true
   }
 
   /** Per output: of the sources' last words the least favourable; final if one has it final and none is against it. */
@@ -85,7 +88,8 @@ class Model {
 
   assess(): void {
     const present = this.present()
-    if (present.length === 0) return
+    if (!this.hasNews || present.length === 0) return
+    this.hasNews = false
     const sum = (isInTime: boolean, ...states: string[]) =>
       present
         .filter((fact) => fact.isInTime === isInTime && states.includes(fact.state))
@@ -181,7 +185,7 @@ test('whatever watchers say, in whatever order, the money is what the requiremen
       },
       ship: async () => {
         await shop.ask('ship', run.next())
-        if (model.status === 'processing' && model.paymentState === 'paid') model.status = 'shipped'
+        if (model.status === 'processing' && model.paymentState === 'paid' && !model.hasNews) model.status = 'shipped'
       },
       deliver: async () => {
         await shop.ask('deliver', run.next())

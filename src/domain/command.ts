@@ -51,7 +51,7 @@ export const KEY_REUSED: Refusal = {
 export function refusalOf(
   command: Command,
   input: Pick<CommandInput, 'role' | 'expectedVersion'>,
-  order: Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'>,
+  order: Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'> & Partial<Pick<OrderState, 'hasUnassessed'>>,
 ): Refusal | undefined {
   if (input.expectedVersion !== undefined && input.expectedVersion !== order.version) {
     return { reason: 'VERSION_MISMATCH', message: 'The order has changed since it was read.' }
@@ -61,6 +61,10 @@ export function refusalOf(
   }
   if (command === 'ship' && (order.hold !== 'none' || order.paymentState !== 'paid')) {
     return { reason: 'ORDER_ON_HOLD', message: 'The order is on hold or its payment is not settled.' }
+  }
+  // The inbox may already hold that the money is gone. Its workflow assesses it first and then ships.
+  if (command === 'ship' && order.hasUnassessed === true) {
+    return { reason: 'ENGINE_UNAVAILABLE', message: 'News of its payment is still being assessed; try again.' }
   }
   return undefined
 }
