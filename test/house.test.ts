@@ -45,7 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   relay: ['domain', 'db', 'telemetry', 'workflows/message', '@temporalio/client', '@temporalio/common', ANY_NODE],
   db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
-  chain: ['domain', 'db/chain', 'db/payment', 'type db/pool', 'telemetry', 'zod', ANY_NODE],
+  chain: ['domain', 'db/chain', 'db/chain_balance', 'db/payment', 'type db/pool', 'telemetry', 'zod', ANY_NODE],
   audit: ['domain', 'db/audit', 'db/audit_seal', 'db/audit_verify', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
   keyvault: ['domain', 'db/key', 'type db/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],

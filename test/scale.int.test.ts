@@ -7,6 +7,7 @@ import { findVerdict } from '../src/db/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
 import * as chain from '../src/db/chain.ts'
+import { countUnexplained, findUnchecked, saveBalances } from '../src/db/chain_balance.ts'
 import { forgetAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
@@ -211,14 +212,22 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   'a block of the chain, and one that is lost again': async () => {
     const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)
     const height = (cursor?.scannedHeight ?? 0) + 1
-    const block = { height, hash: '0xnew', parentHash: '0xold', minedAt: new Date() }
+    const [minedAt, chainTime] = [new Date(), new Date()]
+    const block = { height, hash: '0xnew', parentHash: '0xold', minedAt, chainTime }
     const { asset, address, amountDue: amount } = bulkOrder(PENDING + 5)
     const transfers = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
     const moved = await chain.appendBlock(scene.watcher, ETHEREUM.network, { ...block, transfers }, 12)
-    await chain.findDueReports(scene.watcher, ETHEREUM.network, 8)
+    const due = await chain.findDueReports(scene.watcher, ETHEREUM.network, 8)
     await chain.countReports(scene.watcher, ETHEREUM.network)
-    const tip = { height, hash: block.hash }
-    await chain.stampStatus(scene.watcher, ETHEREUM.network, { tip, askedAt: new Date(), isCurrent: true })
+    const tip = { height, hash: block.hash, chainTime }
+    await chain.deleteReports(
+      scene.watcher,
+      due.map(({ reportNo }) => reportNo),
+    )
+    const unchecked = await findUnchecked(scene.watcher, ETHEREUM.network, chainTime, 500)
+    await saveBalances(scene.watcher, ETHEREUM.network, tip, new Map(unchecked.map((each) => [each.address, 0n])))
+    await countUnexplained(scene.watcher, ETHEREUM.network)
+    await chain.stampStatus(scene.watcher, ETHEREUM.network, { tip, askedAt: new Date(), isVouched: true })
     await chain.rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
   },
 }

@@ -78,15 +78,17 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   watcher: {
-    select: 'chain_block chain_output chain_report chain_status currency schema_version',
-    insert: 'chain_block chain_output chain_report chain_status',
+    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status currency open_invoice schema_version`,
+    insert: 'chain_balance chain_block chain_operation chain_output chain_report chain_status',
     delete: 'chain_block chain_report',
     columns: {
       'select address_pool': 'network address',
-      'select invoice': 'network address',
+      'select invoice': 'network address asset',
+      'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at',
-      'update chain_status': 'scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
+      'update chain_status':
+        'start_height scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
     },
   },
   audit_sealer: {
@@ -97,7 +99,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_output chain_report chain_status consistency_run
+    select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,

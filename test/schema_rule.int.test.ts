@@ -13,6 +13,7 @@ const OURS = `n.nspname = 'holdfast' and c.relname <> 'schema_version' and not c
 /** Every foreign key, by name: from which columns to which table. All of them restrict. */
 const FOREIGN_KEYS = `
 address_pool_key_fk: address_pool (key_id, network, asset, address) -> payment_key
+chain_balance_status_fk: chain_balance (network) -> chain_status
 chain_block_status_fk: chain_block (network) -> chain_status
 chain_output_asset_fk: chain_output (asset) -> currency
 chain_output_status_fk: chain_output (network) -> chain_status
@@ -64,8 +65,10 @@ audit_head (kind, aggregate_id)
 audit_pending (txid, change_no)
 audit_scope (table_name)
 audit_tile (level, tile_no)
+chain_balance (network, address)
 chain_block (network, hash)
 chain_block (network, height)
+chain_operation (operation_no)
 chain_output (network, tx_id, output_index)
 chain_report (network, tx_id, output_index, seq)
 chain_report (report_no)
@@ -132,6 +135,7 @@ beforeAll(async () => {
   await shop.catchUp()
   await shop.query(`
     insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1;
+    insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());

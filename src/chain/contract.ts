@@ -22,23 +22,25 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       await mine(2)
       const tip = await client.getTip()
       const block = await client.findBlock(tip.height)
-      expect(block).toMatchObject({ height: tip.height, hash: tip.hash, minedAt: tip.minedAt })
-      expect(await client.findHash(tip.height)).toBe(tip.hash)
+      expect(block).toMatchObject(tip)
+      expect(await client.findHeader(tip.height)).toEqual(tip)
     })
 
-    test('links each block to the one before', async () => {
+    test('links each block to the one before, and no later one is older than chain time', async () => {
       const { client, mine } = await open()
       await mine(3)
       const { height } = await client.getTip()
       const [older, newer] = [await getBlock(client, height - 1), await getBlock(client, height)]
       expect(newer.parentHash).toBe(older.hash)
-      expect(newer.minedAt.getTime()).toBeGreaterThanOrEqual(older.minedAt.getTime())
+      expect(newer.minedAt.getTime()).toBeGreaterThanOrEqual(older.chainTime.getTime())
+      expect(newer.chainTime.getTime()).toBeGreaterThanOrEqual(older.chainTime.getTime())
+      expect(newer.chainTime.getTime()).toBeLessThanOrEqual(newer.minedAt.getTime())
     })
 
     test('knows nothing above the tip', async () => {
       const { client } = await open()
       const { height } = await client.getTip()
-      expect(await client.findHash(height + 1)).toBeUndefined()
+      expect(await client.findHeader(height + 1)).toBeUndefined()
       expect(await client.findBlock(height + 1)).toBeUndefined()
     })
 
@@ -79,8 +81,8 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       const lost = tip.height - from
       await reorganise(lost)
       expect((await client.getTip()).height).toBe(tip.height)
-      expect(await client.findHash(tip.height)).not.toBe(tip.hash)
-      expect((await getBlock(client, from + 1)).parentHash).toBe(await client.findHash(from))
+      expect((await client.findHeader(tip.height))?.hash).not.toBe(tip.hash)
+      expect((await getBlock(client, from + 1)).parentHash).toBe((await client.findHeader(from))?.hash)
       expect(await transfersSince(client, from)).toEqual([])
     })
   })

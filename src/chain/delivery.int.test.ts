@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { MAX_RECONNECT_MS } from '../grpc/client.ts'
+import { MAX_PAUSE_MS } from './delivery.ts'
+import { MAX_RETRY_MS } from './watcher.ts'
 import { CONFIRMATIONS, minePayment, openStage, statesOf, type Stage } from '../../test/support/chain_scene.ts'
 
 let stage: Stage
@@ -19,6 +22,16 @@ test('a receiver that asks for time gets it', async () => {
   await scene.step({ waitMs: 1_000 })
   expect(statesOf(scene)).toEqual(['1 seen'])
   expect((await scene.status())?.caughtUpAt).not.toBeNull()
+})
+
+test('after an outage of any length the first report is sent within ten seconds', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  minePayment(scene)
+  for (let look = 0; look < 20; look += 1) await scene.step({ fates: ['lost'] })
+  await scene.step({ waitMs: MAX_PAUSE_MS })
+  expect(statesOf(scene)).toEqual(['1 seen'])
+  // The channel's pause, then one of delivery, then one of a node that fails at the same time.
+  expect(MAX_RECONNECT_MS + MAX_PAUSE_MS + MAX_RETRY_MS).toBeLessThanOrEqual(10_000)
 })
 
 test('a report that is refused is sent alone and later, holds up no other, and nothing is vouched for until it is taken', async () => {

@@ -12,9 +12,12 @@ const BATCH_OBSERVATIONS = 16
 /** Then the chain is looked at again. */
 const MAX_MESSAGES_PER_DRAIN = 50
 const BACKOFF_FROM_MS = 250
-const BACKOFF_TO_MS = 10_000
+/** With the watcher's own pause and the channel's, a recovery of the api is noticed within ten seconds. */
+const BACKOFF_TO_MS = 3_000
 /** Part of a wait that is drawn by lot, so that watchers sent away together do not come back together. */
 const JITTER = 0.25
+/** The longest pause between two messages, unless the api asks for more. */
+export const MAX_PAUSE_MS = BACKOFF_TO_MS * (1 + JITTER)
 
 /** Answers that blame the content: sending the same again soon is pointless. All others pass with time. */
 const REFUSALS: readonly FailureKind[] = ['invalid', 'not_found', 'wrong_state', 'conflict', 'bug']

@@ -1,42 +1,35 @@
-// Ethereum's own coin, read from whole blocks: native transfers leave no log. What a contract sends inside a call is
-// not seen here.
+// Ethereum's own coin, read from whole blocks: native transfers leave no log. What contracts send is read from traces
+// where the node offers them, and shows in balances where it does not.
 
 import { z } from 'zod'
-import type { Block, ChainClient, ChainTransfer } from './client.ts'
-import { createRpc, RpcError, type Rpc } from './rpc.ts'
+import { ChainError, type Block, type ChainClient, type Header } from './client.ts'
+import { BLOCK, hash256, quantity, readBlock, RECEIPTS } from './ethereum_block.ts'
+import { readTraces, TRACES } from './ethereum_trace.ts'
+import { createBatchRpc, createRpc, RpcError, RpcRefusal, type Rpc } from './rpc.ts'
 
 const RPC_TIMEOUT_MS = 10_000
 
-const quantity = z.string().regex(/^0x(0|[1-9a-f][0-9a-f]*)$/i)
-const amount = quantity.transform(BigInt)
-const count = quantity.transform(Number).pipe(z.number().int().nonnegative())
-const hexOf = (bytes: number) =>
-  z
-    .string()
-    .regex(new RegExp(`^0x[0-9a-f]{${2 * bytes}}$`, 'i'))
-    .transform((text) => text.toLowerCase())
-const hash256 = hexOf(32)
-const minedAt = count.transform((seconds) => new Date(seconds * 1000))
+/** Answers of a node that has no such method: it is not asked again. */
+const METHOD_UNKNOWN = [-32_601, -32_004]
 
-const HEADER = z.object({ number: count, hash: hash256, timestamp: minedAt })
-const BLOCK = HEADER.extend({
-  parentHash: hash256,
-  transactions: z.array(z.object({ hash: hash256, to: hexOf(20).nullish(), value: amount })),
-})
-const RECEIPTS = z.array(z.object({ transactionHash: hash256, blockHash: hash256, status: count }))
-const SUCCEEDED = 1
+const count = quantity.transform(Number).pipe(z.number().int().nonnegative())
+const HEADER = z.object({ number: count, hash: hash256, timestamp: count })
 
 export type EthereumOptions = {
-  /** JSON-RPC over HTTP; needs eth_getBlockReceipts. */
+  /** JSON-RPC over HTTP; needs eth_getBlockReceipts, and eth_getBalance by block hash (EIP-1898). */
   url: string
   network: string
   /** A node of another chain is refused: the same address exists on all of them. */
   chainId: number
+  /** Told of each block whose traces could not be read: what contracts sent in it shows in balances alone. */
+  onUntraced?: (height: number, cause: string) => void
 }
 
 /** The real adapter. */
-export function createEthereumClient({ url, network, chainId }: EthereumOptions): ChainClient {
+export function createEthereumClient({ url, network, chainId, onUntraced }: EthereumOptions): ChainClient {
   const rpc = createRpc(url, RPC_TIMEOUT_MS)
+  const batch = createBatchRpc(url, RPC_TIMEOUT_MS)
+  const trace = createTracer(rpc, onUntraced)
   let isChainKnown = false
   const assertChain = async (): Promise<void> => {
     if (isChainKnown) return
@@ -48,40 +41,77 @@ export function createEthereumClient({ url, network, chainId }: EthereumOptions)
     network,
     getTip: async () => {
       await assertChain()
-      const { number, hash, timestamp } = await rpc('eth_getBlockByNumber', ['latest', false], HEADER)
-      return { height: number, hash, minedAt: timestamp }
+      return headerOf(await rpc('eth_getBlockByNumber', ['latest', false], HEADER))
     },
-    findHash: async (height) =>
-      (await rpc('eth_getBlockByNumber', [hexOfHeight(height), false], HEADER.nullable()))?.hash,
-    findBlock: (height) => findBlock(rpc, height),
+    findHeader: async (height) => {
+      const header = await rpc('eth_getBlockByNumber', [hexOfHeight(height), false], HEADER.nullable())
+      if (header === null) return undefined
+      assertHeight(header, height)
+      return headerOf(header)
+    },
+    findBlock: async (height) => {
+      const block = await named(height, findBlock(rpc, height))
+      if (block === undefined || block.txIds.length === 0) return block?.found
+      const inside = await trace(block.found, block.txIds)
+      return { ...block.found, transfers: [...block.found.transfers, ...inside] }
+    },
+    findBalances: async (addresses, blockHash) => {
+      const params = addresses.map((address) => [address, { blockHash }])
+      const balances = await batch('eth_getBalance', params, quantity)
+      return new Map(addresses.map((address, at) => [address, balances[at] ?? 0n]))
+    },
   }
 }
 
 const hexOfHeight = (height: number): string => `0x${height.toString(16)}`
 
-async function findBlock(rpc: Rpc, height: number): Promise<Block | undefined> {
-  const block = await rpc('eth_getBlockByNumber', [hexOfHeight(height), true], BLOCK.nullable())
-  if (block === null) return undefined
-  if (block.number !== height) throw new RpcError(`eth_getBlockByNumber: block ${block.number} for ${height}`)
-  const transfers = block.transactions.flatMap(({ hash: txId, to, value }): ChainTransfer[] =>
-    typeof to !== 'string' || value === 0n ? [] : [{ asset: 'ETH', txId, outputIndex: 0, address: to, amount: value }],
-  )
-  const succeeded = transfers.length === 0 ? new Set() : await findSucceeded(rpc, block.hash, block.transactions.length)
-  if (succeeded === undefined) return undefined
-  return {
-    height: block.number,
-    hash: block.hash,
-    parentHash: block.parentHash,
-    minedAt: block.timestamp,
-    transfers: transfers.filter(({ txId }) => succeeded.has(txId)),
-  }
+/** Block times strictly increase, so a block's own time is the chain's. */
+function headerOf({ number, hash, timestamp }: z.output<typeof HEADER>): Header {
+  const minedAt = new Date(timestamp * 1_000)
+  return { height: number, hash, minedAt, chainTime: minedAt }
 }
 
-/** Asked for by the block's hash: by its number, the answer could be another fork's. Undefined once the block is gone. */
-async function findSucceeded(rpc: Rpc, blockHash: string, txCount: number): Promise<Set<string> | undefined> {
-  const receipts = await rpc('eth_getBlockReceipts', [{ blockHash }], RECEIPTS.nullable())
-  if (receipts === null) return undefined
-  if (receipts.length !== txCount || receipts.some((receipt) => receipt.blockHash !== blockHash))
-    throw new RpcError('eth_getBlockReceipts: not the receipts of the block that was asked for')
-  return new Set(receipts.filter(({ status }) => status === SUCCEEDED).map(({ transactionHash }) => transactionHash))
+function assertHeight({ number }: { number: number }, height: number): void {
+  if (number !== height) throw new RpcError(`eth_getBlockByNumber: block ${number} for ${height}`)
+}
+
+/** An error says which block it was about. */
+const named = async <T>(height: number, work: Promise<T>): Promise<T> =>
+  work.catch((error: unknown) => {
+    if (error instanceof ChainError) throw new RpcError(`block ${height}: ${error.message}`, { cause: error })
+    throw error
+  })
+
+/** Receipts are asked for by the block's hash: by its number, the answer could be another fork's. */
+async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txIds: readonly string[] } | undefined> {
+  const block = await rpc('eth_getBlockByNumber', [hexOfHeight(height), true], HEADER.extend(BLOCK.shape).nullable())
+  if (block === null) return undefined
+  assertHeight(block, height)
+  const receipts =
+    block.transactions.length === 0 ? [] : await rpc('eth_getBlockReceipts', [{ blockHash: block.hash }], RECEIPTS)
+  if (receipts === null)
+    throw new RpcError('eth_getBlockReceipts: none for this block, which was pruned or has left the branch')
+  const { transfers, doubts } = readBlock(block, receipts)
+  const found = { ...headerOf(block), parentHash: block.parentHash, transfers, doubts }
+  return { found, txIds: block.transactions.map(({ hash }) => hash) }
+}
+
+/** A node without traces, or one that has them no longer, holds nothing up: balances tell what was missed. */
+function createTracer(rpc: Rpc, onUntraced: EthereumOptions['onUntraced']) {
+  let isOffered = true
+  return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['transfers']> => {
+    if (!isOffered) {
+      onUntraced?.(height, 'debug_traceBlockByHash is not offered')
+      return []
+    }
+    try {
+      const traces = await rpc('debug_traceBlockByHash', [hash, { tracer: 'callTracer' }], TRACES)
+      return readTraces(traces, txIds)
+    } catch (error) {
+      if (!(error instanceof ChainError)) throw error
+      if (error instanceof RpcRefusal && METHOD_UNKNOWN.includes(error.code)) isOffered = false
+      onUntraced?.(height, error.message)
+      return []
+    }
+  }
 }

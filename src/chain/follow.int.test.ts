@@ -11,6 +11,7 @@ import {
   type Stage,
 } from '../../test/support/chain_scene.ts'
 import { appendBlock, CursorMovedError } from '../db/chain.ts'
+import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
 
 let stage: Stage
@@ -68,7 +69,7 @@ test('a block that was found late counts from its own time, one with a clock ahe
   expect(ahead.delivered[0]?.firstSeenAt.getTime()).toBeLessThanOrEqual(Date.now())
 })
 
-test('the first start begins at the tip, and no later one skips a block', async () => {
+test('no start skips a block after the first', async () => {
   const scene = await stage.openScene()
   minePayment(scene, 1n)
   minePayment(scene, 2n)
@@ -77,7 +78,8 @@ test('the first start begins at the tip, and no later one skips a block', async 
   minePayment(scene, 4n)
   await scene.step({ crash: { after: 0, as: 'before' } })
   await scene.step()
-  expect(scene.delivered.map(({ amount }) => amount)).toEqual([2n, 3n, 4n])
+  const seen = scene.delivered.filter(({ state }) => state === 'seen')
+  expect(seen.map(({ amount }) => amount)).toEqual([1n, 2n, 3n, 4n])
 })
 
 test('a reorganisation of final blocks stops everything until the node returns or an operator lets it pass', async () => {
@@ -123,6 +125,106 @@ test('a node that stands behind our branch is waited for, and nothing is vouched
   expect(await scene.status()).toEqual(before)
   expect(statesOf(scene)).toEqual(['1 seen'])
   expect(block?.height).toBe(2)
+})
+
+test('a node further behind than the depth of final is waited for like any other: behind is not reorganised', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  for (let block = 0; block < CONFIRMATIONS + 4; block += 1) scene.chain.mine()
+  minePayment(scene)
+  await scene.step({ fates: ['lost'] })
+  const before = await scene.status()
+  scene.chain.drop(CONFIRMATIONS + 2)
+  expect(await scene.step()).toBeUndefined()
+  expect(statesOf(scene)).toEqual(['1 seen'])
+  expect(await scene.status()).toEqual(before)
+})
+
+test('a node further behind than the depth of final, but on another branch, is a deep reorganisation', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  for (let block = 0; block < CONFIRMATIONS + 4; block += 1) scene.chain.mine()
+  await scene.step()
+  scene.chain.drop(CONFIRMATIONS + 3)
+  scene.chain.mine()
+  expect(await scene.step()).toBeInstanceOf(DeepReorgError)
+})
+
+test('nodes behind one address that stand at N, N-1 and N-2 cause no reorganisation', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  for (let block = 0; block < 3; block += 1) scene.chain.mine()
+  minePayment(scene)
+  await scene.step()
+  const before = await scene.status()
+  const blocks = scene.chain.blocks()
+  for (const tipAt of [2, 3, 4]) {
+    for (const knownBelow of [2, 3, 4, 5]) {
+      scene.client.getTip = async () => blocks[tipAt] ?? Promise.reject(new Error('no block'))
+      scene.client.findHeader = async (height) => (height < knownBelow ? blocks[height] : undefined)
+      scene.client.findBlock = async (height) => (height < knownBelow ? blocks[height] : undefined)
+      expect(await scene.step()).toBeUndefined()
+    }
+  }
+  expect(statesOf(scene)).toEqual(['1 seen'])
+  expect(await scene.status()).toEqual(before)
+})
+
+test('a rewind withdraws what was vouched for, down to the common block, in its own transaction', async () => {
+  const times = [1, 2, 3, 4, 5, 6].map((minutes) => new Date(Date.now() - HOUR_MS + minutes * 60_000))
+  const scene = await stage.openScene({ startHeight: 0, minedAt: (height) => times[height] ?? new Date() })
+  scene.chain.mine()
+  scene.chain.mine()
+  const transfer = minePayment(scene)
+  await scene.step()
+  expect((await scene.status())?.caughtUpAt).toEqual(times[3])
+  scene.chain.drop(1)
+  scene.chain.mine([transfer])
+  scene.chain.mine()
+  const { findBlock } = scene.client
+  let looks = 0
+  scene.client.findBlock = async (height) => {
+    looks += 1
+    // The block that shows the fork is read; then the node is away.
+    if (looks > 1) throw new ChainError('429')
+    return findBlock(height)
+  }
+  await expect(scene.step()).rejects.toThrow('429')
+  expect((await scene.status())?.caughtUpAt).toEqual(times[2])
+  expect(statesOf(scene)).toEqual(['1 seen', '2 reorged'])
+  scene.client.findBlock = findBlock
+  await scene.step()
+  expect((await scene.status())?.caughtUpAt).toEqual(times[4])
+  expect(statesOf(scene)).toEqual(['1 seen', '2 reorged', '3 seen'])
+})
+
+test('a transfer that cannot be read for certain stops the cursor where it is to us, and nothing where it is not', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  await scene.step()
+  scene.chain.mine()
+  const { findBlock } = scene.client
+  const doubtOf = (address: string) => async (height: number) => {
+    const block = await findBlock(height)
+    return block && { ...block, doubts: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
+  }
+  scene.client.findBlock = doubtOf(scene.addresses[0] ?? '')
+  const before = await scene.status()
+  await expect(scene.step()).rejects.toThrow(
+    'block 1: the value of transaction 0xab is no quantity, in a transfer to an address of the shop',
+  )
+  expect(await scene.status()).toEqual(before)
+  scene.client.findBlock = doubtOf(`0x${'0'.repeat(40)}`)
+  await scene.step()
+  expect((await scene.status())?.caughtUpAt).not.toEqual(before?.caughtUpAt)
+})
+
+test('a block the node does not give is waited for, counted, and told of when it stays away', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  minePayment(scene)
+  scene.client.findBlock = async () => undefined
+  for (let look = 0; look < 4; look += 1) await scene.step()
+  expect(await scene.count('holdfast_chain_missing_blocks_total')).toBe(4)
+  expect(scene.log.filter(({ msg }) => msg === 'the node does not give a block')).toMatchObject([
+    { height: 0, tip: 1, missed: 4 },
+  ])
+  expect((await scene.status())?.caughtUpAt).toBeNull()
 })
 
 test('a block that does not follow the last one stored is refused, whatever its height', async () => {

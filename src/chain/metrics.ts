@@ -16,13 +16,16 @@ export function createChainMetrics(registry: Registry) {
     tipAge: gauge('tip_age_seconds', "The tip's age by its own time: a node that stands still shows here."),
     caughtUpAt: gauge(
       'caught_up_timestamp_seconds',
-      'When everything the chain held was last scanned and delivered; expiries wait for it.',
+      'Chain time up to which everything is scanned and delivered; expiries wait for it.',
     ),
     outboxDepth: gauge('outbox_depth', 'Reports that wait to be delivered.'),
     refusedDepth: gauge('outbox_refused', 'Waiting reports that were refused again and again: a person must look.'),
+    unexplained: gauge('unexplained', 'Addresses that hold money which no reported transfer explains.'),
     isHalted: gauge('halted', '1 while a reorganisation too deep to follow holds everything up.'),
     reorgs: counter('reorgs_total', 'Reorganisations followed.'),
     lostBlocks: counter('lost_blocks_total', 'Scanned blocks that left the chain.'),
+    missingBlocks: counter('missing_blocks_total', 'Blocks up to the tip that the node did not give.'),
+    untracedBlocks: counter('untraced_blocks_total', 'Blocks whose calls inside contracts the node did not show.'),
     failures: counter('failures_total', 'Looks at the chain that failed.'),
     reports: counter('reports_total', 'Messages sent, by outcome: taken, refused, deferred.', 'outcome'),
   }

@@ -1,12 +1,21 @@
 // JSON-RPC 2.0 over HTTP, as Ethereum nodes speak it. Answers are checked by the schema of their call. Errors name the
-// method and never the node's URL, which often carries a key.
+// method and what was wrong, never the node's URL, which often carries a key.
 
 import { z } from 'zod'
+import { ChainError } from './client.ts'
 
+/** Nodes and their hosts say at most this much to a batch. */
+const BATCH_SIZE = 100
+/** What a node says of itself is a stranger's text. */
+const MAX_REASON_LENGTH = 120
+
+// Some nodes send `"error": null` beside a result.
 const ANSWER = z.object({
+  id: z.unknown().optional(),
   result: z.unknown().optional(),
-  error: z.object({ code: z.number(), message: z.string() }).optional(),
+  error: z.object({ code: z.number(), message: z.string() }).nullish(),
 })
+type Answer = z.output<typeof ANSWER>
 
 export type Rpc = <Schema extends z.ZodType>(
   method: string,
@@ -14,8 +23,26 @@ export type Rpc = <Schema extends z.ZodType>(
   result: Schema,
 ) => Promise<z.output<Schema>>
 
-export class RpcError extends Error {
+/** The same method with several parameters: results in their order, each of the shape asked for. */
+export type BatchRpc = <Schema extends z.ZodType>(
+  method: string,
+  params: readonly (readonly unknown[])[],
+  result: Schema,
+) => Promise<z.output<Schema>[]>
+
+export class RpcError extends ChainError {
   override readonly name = 'RpcError'
+}
+
+/** The node answered that it will not or cannot. */
+export class RpcRefusal extends ChainError {
+  override readonly name = 'RpcRefusal'
+  readonly code: number
+
+  constructor(method: string, code: number, message: string) {
+    super(`${method}: the node refused (${code} ${message.slice(0, MAX_REASON_LENGTH)})`)
+    this.code = code
+  }
 }
 
 /** Calls reject with RpcError after `timeoutMs`, and on any answer that is not a result of the expected shape. */
@@ -23,28 +50,49 @@ export function createRpc(url: string, timeoutMs: number): Rpc {
   let lastId = 0
   return async (method, params, result) => {
     lastId += 1
-    const answer = await post(url, { jsonrpc: '2.0', id: lastId, method, params }, timeoutMs).catch(
-      (cause: unknown) => {
-        throw new RpcError(`${method}: the node did not answer`, { cause })
-      },
-    )
-    const parsed = ANSWER.safeParse(answer)
-    if (!parsed.success) throw new RpcError(`${method}: not an answer of JSON-RPC`)
-    const { error } = parsed.data
-    if (error !== undefined) throw new RpcError(`${method}: the node refused (${error.code} ${error.message})`)
-    const checked = result.safeParse(parsed.data.result)
-    if (checked.success) return checked.data
-    const [issue] = checked.error.issues
-    throw new RpcError(`${method}: unexpected answer at ${issue?.path.join('.') ?? 'its root'}`)
+    const answer = await post(url, method, { jsonrpc: '2.0', id: lastId, method, params }, timeoutMs)
+    return read(method, ANSWER.safeParse(answer).data, result)
   }
 }
 
-async function post(url: string, body: unknown, timeoutMs: number): Promise<unknown> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-    signal: AbortSignal.timeout(timeoutMs),
-  })
-  return response.json()
+/** As createRpc, with up to a hundred calls in one message. */
+export function createBatchRpc(url: string, timeoutMs: number): BatchRpc {
+  return async (method, params, result) => {
+    const results = []
+    for (let from = 0; from < params.length; from += BATCH_SIZE) {
+      const part = params.slice(from, from + BATCH_SIZE)
+      const calls = part.map((each, id) => ({ jsonrpc: '2.0', id, method, params: each }))
+      const answers = await post(url, method, calls, timeoutMs)
+      const parsed = z.array(ANSWER).safeParse(answers)
+      // A node that takes no batches answers once, as a rule with its reason.
+      if (!parsed.success) return [read(method, ANSWER.safeParse(answers).data, z.never())]
+      const byId = new Map(parsed.data.map((answer) => [answer.id, answer]))
+      results.push(...part.map((_, id) => read(method, byId.get(id), result)))
+    }
+    return results
+  }
+}
+
+function read<Schema extends z.ZodType>(method: string, answer: Answer | undefined, schema: Schema): z.output<Schema> {
+  if (answer === undefined) throw new RpcError(`${method}: not an answer of JSON-RPC`)
+  if (answer.error) throw new RpcRefusal(method, answer.error.code, answer.error.message)
+  const checked = schema.safeParse(answer.result)
+  if (checked.success) return checked.data
+  const [issue] = checked.error.issues
+  const place = issue === undefined || issue.path.length === 0 ? 'its root' : issue.path.join('.')
+  throw new RpcError(`${method}: unexpected answer at ${place}: ${issue?.message ?? 'unreadable'}`)
+}
+
+async function post(url: string, method: string, body: unknown, timeoutMs: number): Promise<unknown> {
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    return await response.json()
+  } catch (cause) {
+    throw new RpcError(`${method}: the node did not answer`, { cause })
+  }
 }

@@ -20,6 +20,7 @@ import {
 import { count, seed } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import type { ChainTransfer } from './client.ts'
+import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
 
 let stage: Stage
@@ -97,17 +98,20 @@ test(
   count(90_000, 1_800_000),
 )
 
-test('a tip that is old by its own time is scanned, but not vouched for', async () => {
-  const scene = await stage.openScene({
-    startHeight: 0,
-    maxBlockAgeMs: 60_000,
-    minedAt: () => new Date(Date.now() - HOUR_MS),
-  })
+test('a tip that is old by its own time is scanned and vouches for its own time, but the watcher is not ready', async () => {
+  const minedAt = new Date(Date.now() - HOUR_MS)
+  const scene = await stage.openScene({ startHeight: 0, maxBlockAgeMs: 60_000, minedAt: () => minedAt })
   minePayment(scene)
   await scene.step()
   expect(statesOf(scene)).toEqual(['1 seen'])
-  expect((await scene.status())?.caughtUpAt).toBeNull()
+  expect((await scene.status())?.caughtUpAt).toEqual(minedAt)
   expect(scene.watcher().ageMs()).toBe(Infinity)
+})
+
+test('a chain whose clock is ahead vouches for no time that has not come', async () => {
+  const scene = await stage.openScene({ startHeight: 0, minedAt: () => new Date(Date.now() + HOUR_MS) })
+  await scene.step()
+  expect((await scene.status())?.caughtUpAt?.getTime()).toBeLessThanOrEqual(Date.now())
 })
 
 test('what was seen is delivered while the node is away', async () => {
@@ -117,6 +121,25 @@ test('what was seen is delivered while the node is away', async () => {
   const databaseCallsBeforeTheTip = 2
   await scene.step({ crash: { after: databaseCallsBeforeTheTip, as: 'before' } })
   expect(statesOf(scene)).toEqual(['1 seen'])
+})
+
+test('what a look failed on is in the log, in words of this room alone', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  await scene.step()
+  scene.chain.mine()
+  let failure: Error = new ChainError('block 1: eth_getBlockReceipts: the node refused (-32000 pruned)')
+  scene.client.findBlock = async () => {
+    throw failure
+  }
+  const stop = new AbortController()
+  const running = scene.watcher().run(1, stop.signal)
+  const causes = () => scene.log.map(({ cause }) => cause)
+  await until(() => causes().includes('block 1: eth_getBlockReceipts: the node refused (-32000 pruned)'))
+  failure = new Error('a library quotes a row')
+  const heard = scene.log.length
+  await until(() => scene.log.length > heard).finally(() => stop.abort())
+  await running
+  expect(JSON.stringify(scene.log)).not.toContain('quotes a row')
 })
 
 test('a watcher runs until it is told to stop, whatever fails', async () => {

@@ -2,22 +2,26 @@
 // Nothing is kept in memory that a kill -9 could lose.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { countReports, createCursor, readCursor, stampStatus, type Cursor } from '../db/chain.ts'
-import type { Tip } from './client.ts'
+import { countReports, readCursor, stampStatus, type Cursor } from '../db/chain.ts'
+import { countUnexplained } from '../db/chain_balance.ts'
+import { checkBalances } from './balance.ts'
+import { ChainError, type Tip } from './client.ts'
 import { createDelivery, type Report } from './delivery.ts'
 import { DeepReorgError, follow, type FollowOptions } from './follow.ts'
+import { start, type StartOptions } from './start.ts'
 
-const MAX_RETRY_MS = 10_000
+/** With the pauses of delivery and of the channel to the api it is part of the ten seconds that a recovery may take. */
+export const MAX_RETRY_MS = 4_000
+/** A node behind an address of many may lack a block for a moment; a block missed in so many looks is told of. */
+const LOOKS_BEFORE_WARNING = 4
+const MAX_CAUSE_LENGTH = 300
 
-export type WatcherOptions = FollowOptions & {
-  /** The first block ever looked at; without it, the tip at the very first start. Later starts go on from the cursor. */
-  startHeight?: number | undefined
-  /** A tip older than this by its own time means a node that stands still: nothing expires on its word. */
-  maxBlockAgeMs: number
-  report: Report
-  /** Monotonic milliseconds. */
-  now?: () => number
-}
+export type WatcherOptions = FollowOptions &
+  StartOptions & {
+    report: Report
+    /** Monotonic milliseconds. */
+    now?: () => number
+  }
 
 export type Watcher = {
   /** One look at the chain: scan, deliver, stamp. Returns whether there is more to scan at once. */
@@ -31,24 +35,42 @@ export type Watcher = {
 type Scan = { askedAt: Date; tip: Tip; cursor: Cursor; hasMore: boolean }
 
 export function createWatcher(options: WatcherOptions): Watcher {
-  const { client, database, metrics, now = () => performance.now() } = options
+  const { client, database, metrics, logger, now = () => performance.now() } = options
   const { network } = client
   const deliver = createDelivery({ ...options, network, now })
   let freshAt = Number.NEGATIVE_INFINITY
+  /** Looks in a row at which the node named a tip and did not give the next block. */
+  let missed = 0
+  /** The tip whose balances are all compared; forgotten, they are compared again. */
+  let checkedHash: string | undefined
 
   async function scan(): Promise<Scan> {
-    // Read before the node is asked: whatever the chain held at this instant is in the tip it then names.
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
     const tip = await client.getTip()
-    const from = stored ?? (await createCursor(database, network, options.startHeight ?? tip.height))
+    const from = stored ?? (await start(options, tip, askedAt))
     const cursor = await follow(options, from, tip)
-    const lagBlocks = tip.height - cursor.scannedHeight
+    const lagBlocks = Math.max(0, tip.height - cursor.scannedHeight)
+    const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
+    missed = isStuck ? missed + 1 : 0
+    if (missed >= LOOKS_BEFORE_WARNING && Number.isInteger(Math.log2(missed)))
+      logger.warn(
+        { network, height: cursor.scannedHeight + 1, tip: tip.height, missed },
+        'the node does not give a block',
+      )
     metrics.isHalted.set({ network }, 0)
     metrics.tipHeight.set({ network }, tip.height)
     metrics.scannedHeight.set({ network }, cursor.scannedHeight)
     metrics.lagBlocks.set({ network }, lagBlocks)
     metrics.tipAge.set({ network }, (askedAt.getTime() - tip.minedAt.getTime()) / 1_000)
-    return { askedAt, tip, cursor, hasMore: lagBlocks > 0 && cursor.scannedHeight !== from.scannedHeight }
+    return { askedAt, tip, cursor, hasMore: lagBlocks > 0 && !isStuck }
+  }
+
+  /** Whether balances stand against vouching for this tip. */
+  async function check(tip: Tip): Promise<boolean> {
+    if (checkedHash === tip.hash) return true
+    const isChecked = await checkBalances(options, tip)
+    if (isChecked) checkedHash = tip.hash
+    return isChecked
   }
 
   async function step(): Promise<boolean> {
@@ -60,13 +82,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
       throw error
     })
     await deliver()
-    const isCurrent = askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs
-    if (isCurrent && cursor.scannedHash === tip.hash) freshAt = startedAt
-    const isCaughtUp = await stampStatus(database, network, { tip, askedAt, isCurrent })
-    if (isCaughtUp) metrics.caughtUpAt.set({ network }, askedAt.getTime() / 1_000)
+    const isScanned = cursor.scannedHash === tip.hash
+    if (isScanned && askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs) freshAt = startedAt
+    const isVouched = isScanned && (await check(tip))
+    const caughtUpAt = await stampStatus(database, network, { tip, askedAt, isVouched })
+    metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
     const { waiting, refused } = await countReports(database, network)
     metrics.outboxDepth.set({ network }, waiting)
     metrics.refusedDepth.set({ network }, refused)
+    metrics.unexplained.set({ network }, await countUnexplained(database, network))
     return hasMore
   }
 
@@ -87,11 +111,14 @@ async function runSteps(
       failures = 0
     } catch (error) {
       failures += 1
-      waitMs = Math.min(MAX_RETRY_MS, pollMs * 2 ** Math.min(failures, 16))
+      waitMs = Math.max(pollMs, Math.min(MAX_RETRY_MS, pollMs * 2 ** Math.min(failures, 16)))
       metrics.failures.inc({ network })
-      const message = error instanceof DeepReorgError ? error.message : 'a look at the chain failed'
-      logger.error({ network, err: error, failures }, message)
+      logger.error({ network, err: error, failures, cause: causeOf(error) }, 'a look at the chain failed')
     }
     await delay(waitMs, undefined, { signal }).catch(() => undefined)
   }
 }
+
+/** In the words of this room; a library's may quote a row. */
+const causeOf = (error: unknown): string | undefined =>
+  error instanceof ChainError || error instanceof DeepReorgError ? error.message.slice(0, MAX_CAUSE_LENGTH) : undefined

@@ -33,8 +33,12 @@ export type BlockToScan = {
   hash: string
   parentHash: string
   minedAt: Date
+  /** No later block of the branch has an earlier time of its own. */
+  chainTime: Date
   transfers: readonly { asset: Asset; txId: string; outputIndex: number; address: string; amount: bigint }[]
 }
+
+type TipToStamp = { height: number; hash: string; chainTime: Date }
 
 /** One state of one output, still to be reported. */
 export type Observation = z.output<typeof OBSERVATION>
@@ -88,6 +92,24 @@ export async function createCursor(database: Database, network: string, startHei
   return database.sql.one(sql.type(CURSOR)`select ${cursorColumns} from chain_status c where network = ${network}`)
 }
 
+/** When the oldest order was made that still waits for money on this network. */
+export async function findOldestOpening(database: Database, network: string): Promise<Date | undefined> {
+  const { since } = await database.sql.one(sql.type(z.object({ since: z.date().nullable() }))`
+    select min(created_at) as since from open_invoice where network = ${network}`)
+  return since ?? undefined
+}
+
+/** Which of these addresses a customer was ever shown. */
+export async function findOurs(
+  database: Database,
+  network: string,
+  addresses: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await database.sql.any(sql.type(z.object({ address: z.string() }))`
+    select address from invoice where network = ${network} and address = any (${sql.array([...addresses], 'text')})`)
+  return new Set(rows.map(({ address }) => address))
+}
+
 /** Hashes of the scanned branch by height, from `fromHeight` up, as far as they are kept. */
 export async function findBranch(
   database: Database,
@@ -121,8 +143,8 @@ export async function appendBlock(
     const { settledFrom, ...cursor } = { ...moved, scannedHash: hash }
     // Looked at again under the lock: another watcher may have gone back and come to the same height on another branch.
     const added = await tx.maybeOne(sql.type(z.object({ height: HEIGHT }))`
-      insert into chain_block (network, height, hash)
-      select ${network}, ${height}, ${hash}
+      insert into chain_block (network, height, hash, chain_time)
+      select ${network}, ${height}, ${hash}, ${sql.timestamp(block.chainTime)}
       where not exists (
         select from chain_block
         where network = ${network} and height = ${height - 1} and hash <> ${block.parentHash})
@@ -157,7 +179,7 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
     with changed as (
       insert into chain_output as o
         (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
-      select ${network}, t."txId", t."outputIndex", t.asset, t.address, t.amount, 'seen', 1, ${block.height}, ${block.hash},
+      select distinct on (t."txId", t."outputIndex") ${network}, t."txId", t."outputIndex", t.asset, t.address, t.amount, 'seen', 1, ${block.height}, ${block.hash},
         least(clock_timestamp(), ${sql.timestamp(block.minedAt)})
       from jsonb_to_recordset(${sql.jsonb(transfers)})
         as t ("txId" text, "outputIndex" integer, asset text, address text, amount numeric)
@@ -171,8 +193,9 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
 }
 
 /**
- * Goes back to `height`: the blocks above it are forgotten and our outputs in them no longer count.
- * An operator's leave for a deep reorganisation ends with it.
+ * Goes back to `height`: the blocks above it are forgotten and our outputs in them have lost their block. Expiries may
+ * rely on nothing later than the common block's chain time from this transaction on. An operator's leave for a deep
+ * reorganisation ends with it.
  * @throws {CursorMovedError}
  */
 export async function rewind(database: Database, network: string, cursor: Cursor, height: number): Promise<Cursor> {
@@ -180,12 +203,17 @@ export async function rewind(database: Database, network: string, cursor: Cursor
     const moved = await tx.maybeOne(sql.type(CURSOR)`
       update chain_status c
       set scanned_height = ${height}, settled_height = least(settled_height, ${height}),
-        rewind_to = case when ${height} < settled_height then null else rewind_to end
+        rewind_to = case when ${height} < settled_height then null else rewind_to end,
+        caught_up_at = (
+          select case when c.caught_up_at > b.chain_time then b.chain_time when c.caught_up_at <= b.chain_time then c.caught_up_at end
+          from chain_block b where b.network = c.network and b.height = ${height})
       where network = ${network} and scanned_height = ${cursor.scannedHeight}
         and ${height} >= least(settled_height, rewind_to)
       returning ${cursorColumns}`)
     if (moved === null) throw new CursorMovedError(`block ${cursor.scannedHeight} is no longer the last one`)
     await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network} and height > ${height}`)
+    await tx.query(sql.type(NOTHING)`
+      update chain_balance set checked_at = null where network = ${network} and height > ${height}`)
     await tx.query(sql.type(NOTHING)`
       with changed as (
         update chain_output set state = 'reorged', seq = seq + 1
@@ -198,25 +226,29 @@ export async function rewind(database: Database, network: string, cursor: Cursor
 
 /**
  * Notes that the node was asked at `askedAt` and what it called its tip. Where that very block is the last one scanned
- * and no report waits, everything the chain held at that instant is stored and delivered: `askedAt` is then the
- * instant expiries may rely on (`isCurrent` false withholds it). Returns whether it was given.
+ * and no report waits, all that the chain holds up to the tip's chain time is stored and delivered: this time, or
+ * `askedAt` where the chain's clock is ahead of ours, is what expiries may rely on. It is never the time of the
+ * question, because a node may lag and a block arrives after its own time. An unpaid order therefore waits for the first
+ * block after its end: 12 s on Ethereum, and on Bitcoin an hour and more, since chain time there is a median.
+ * `isVouched` false withholds it.
+ * @returns what may be relied on now; null: nothing
  */
 export async function stampStatus(
   database: Database,
   network: string,
-  { tip, askedAt, isCurrent }: { tip: { height: number; hash: string }; askedAt: Date; isCurrent: boolean },
-): Promise<boolean> {
-  const { isCaughtUp } = await database.sql.one(sql.type(z.object({ isCaughtUp: z.boolean() }))`
+  { tip, askedAt, isVouched }: { tip: TipToStamp; askedAt: Date; isVouched: boolean },
+): Promise<Date | null> {
+  const { caughtUpAt } = await database.sql.one(sql.type(z.object({ caughtUpAt: z.date().nullable() }))`
     update chain_status c
     set tip_height = ${tip.height}, tip_asked_at = greatest(c.tip_asked_at, ${sql.timestamp(askedAt)}),
       caught_up_at = case
-        when ${isCurrent} and c.scanned_height = ${tip.height}
+        when ${isVouched} and c.scanned_height = ${tip.height}
           and exists (select from chain_block b where b.network = c.network and b.height = ${tip.height} and b.hash = ${tip.hash})
           and not exists (select from chain_report r where r.network = c.network)
-        then greatest(c.caught_up_at, ${sql.timestamp(askedAt)}) else c.caught_up_at end
+        then greatest(c.caught_up_at, least(${sql.timestamp(tip.chainTime)}, ${sql.timestamp(askedAt)})) else c.caught_up_at end
     where c.network = ${network}
-    returning coalesce(c.caught_up_at >= ${sql.timestamp(askedAt)}, false) as "isCaughtUp"`)
-  return isCaughtUp
+    returning c.caught_up_at as "caughtUpAt"`)
+  return caughtUpAt
 }
 
 /** The oldest reports that may be sent now; within an output in the order of seq. */

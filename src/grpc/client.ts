@@ -27,6 +27,9 @@ export type { ObservedTransfer } from './report.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 const RECONNECT_FROM_MS = 100
+/** grpc-js waits up to two minutes by default, and draws a fifth more or less by lot. */
+const RECONNECT_TO_MS = 1_500
+export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2
 
 /** Four tries in about half a second: a restarting server is back or has given way to another by then. */
 const SERVICE_CONFIG = JSON.stringify({
@@ -119,6 +122,7 @@ const openChannel = ({ address, token }: ClientOptions): Channel => ({
     'grpc.service_config': SERVICE_CONFIG,
     'grpc.enable_http_proxy': 0,
     'grpc.initial_reconnect_backoff_ms': RECONNECT_FROM_MS,
+    'grpc.max_reconnect_backoff_ms': RECONNECT_TO_MS,
   }),
   token,
 })

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { createEthereumClient } from '../chain/ethereum.ts'
-import { createChainMetrics } from '../chain/metrics.ts'
+import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
 import type { Report } from '../chain/delivery.ts'
 import { createWatcher } from '../chain/watcher.ts'
 import { chainRulesOf, ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
@@ -12,7 +12,7 @@ import { createClient, createReporter, type HoldfastClient, type ObservedTransfe
 import { startMetricsListener } from '../http/metrics.ts'
 import { parseSecret, SecretError } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
-import { createLogger, createRegistry } from '../telemetry.ts'
+import { createLogger, createRegistry, type Logger } from '../telemetry.ts'
 import { createSlowReport } from './database.ts'
 
 /** A step that outlives this after SIGTERM is cut off, as a kill -9 would. */
@@ -39,18 +39,21 @@ async function main(): Promise<void> {
     report: createSlowReport(registry, logger),
   })
   const { chainId, maxBlockAgeMs } = chainRulesOf(config)
+  const network = config.HOLDFAST_ETH_NETWORK
+  const metrics = createChainMetrics(registry)
   const watcher = createWatcher({
     client: createEthereumClient({
       url: config.HOLDFAST_ETH_RPC_URL,
-      network: config.HOLDFAST_ETH_NETWORK,
+      network,
       chainId,
+      onUntraced: createUntracedNote(network, metrics, logger),
     }),
     database,
     confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     startHeight: config.HOLDFAST_ETH_START,
     maxBlockAgeMs,
     report,
-    metrics: createChainMetrics(registry),
+    metrics,
     logger,
   })
   const listener = await startMetricsListener({
@@ -59,12 +62,22 @@ async function main(): Promise<void> {
     registry,
     isReady: async () => watcher.ageMs() <= config.HOLDFAST_MAX_TIP_AGE_MS,
   })
-  logger.info({ network: config.HOLDFAST_ETH_NETWORK, source: config.HOLDFAST_SOURCE }, 'watcher started')
+  logger.info({ network, source: config.HOLDFAST_SOURCE }, 'watcher started')
   await watcher.run(config.HOLDFAST_POLL_MS, stopping.signal)
   await listener.stop()
   api.close()
   await database.close()
   logger.info('watcher stopped')
+}
+
+/** Tells once why a node shows no calls inside contracts, and counts the blocks. */
+function createUntracedNote(network: string, metrics: ChainMetrics, logger: Logger) {
+  let isTold = false
+  return (height: number, cause: string): void => {
+    metrics.untracedBlocks.inc({ network })
+    if (!isTold) logger.warn({ network, height, cause }, 'what contracts send shows in balances only')
+    isTold = true
+  }
 }
 
 /** What the watcher observed becomes a signed report to the api. */

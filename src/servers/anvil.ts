@@ -14,13 +14,19 @@ const CALL_WITHIN_MS = 1_000
 /** What a kill -9 may cost of the chain; stopped in order, it loses nothing. */
 const STATE_INTERVAL_S = 5
 
+/** An idle chain hardly grows, and an unpaid order ends within a minute of its window. */
+const IDLE_BLOCK_S = 60
+
 export const ANVIL_CHAIN_ID = 31_337
 
 export type AnvilOptions = {
   readonly port: number
   /** The chain is kept in there and found again; its log goes to `log/`. */
   readonly dataDir: string
-  /** When blocks come: with each transaction, at an interval in seconds, or only when asked for (`evm_mine`). */
+  /**
+   * When blocks come: with each transaction and once a minute, since nothing expires before the chain's own clock says
+   * so; at an interval in seconds; or only when asked for (`evm_mine`).
+   */
   readonly mining: 'automatic' | 'manual' | { readonly everySeconds: number }
 }
 
@@ -56,7 +62,7 @@ export async function startAnvil({ port, dataDir, mining }: AnvilOptions): Promi
 }
 
 function miningArgs(mining: AnvilOptions['mining']): string[] {
-  if (mining === 'automatic') return []
+  if (mining === 'automatic') return ['--mixed-mining', '--block-time', String(IDLE_BLOCK_S)]
   if (mining === 'manual') return ['--no-mining']
   return ['--block-time', String(mining.everySeconds)]
 }

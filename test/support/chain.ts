@@ -14,6 +14,10 @@ export type SimulatedChain = {
   mine: (transfers?: readonly ChainTransfer[]) => Block
   /** Drops the newest blocks and returns them. Mining then makes another branch: no hash comes twice. */
   drop: (count: number) => readonly Block[]
+  /** A contract sends coins within the newest block: no transfer shows it. */
+  sendInside: (address: string, amount: bigint) => void
+  /** What the branch holds for an address, at its tip. */
+  balanceOf: (address: string) => bigint
   /** A transfer with an id of its own. */
   transferTo: (address: string, amount: bigint) => ChainTransfer
 }
@@ -33,10 +37,19 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
   }
   const timeOf = minedAt ?? ((height) => new Date(GENESIS_MS + height * BLOCK_TIME_MS))
   const branch: Block[] = []
+  const inside: { hash: string; address: string; amount: bigint }[] = []
   const mine = (transfers: readonly ChainTransfer[] = []): Block => {
     const height = branch.length
     const parentHash = branch.at(-1)?.hash ?? `0x${'0'.repeat(64)}`
-    const block: Block = { height, hash: nextHash(), parentHash, minedAt: timeOf(height), transfers: [...transfers] }
+    const time = timeOf(height)
+    const block: Block = {
+      height,
+      hash: nextHash(),
+      parentHash,
+      minedAt: time,
+      chainTime: time,
+      transfers: [...transfers],
+    }
     branch.push(block)
     return block
   }
@@ -47,9 +60,12 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
       getTip: async () => {
         const last = branch.at(-1)
         if (last === undefined) throw new Error('a chain has at least its first block')
-        return last
+        return headerOf(last)
       },
-      findHash: async (height) => branch[height]?.hash,
+      findHeader: async (height) => {
+        const block = branch[height]
+        return block === undefined ? undefined : headerOf(block)
+      },
       findBlock: async (height) => branch[height],
     },
     blocks: () => branch,
@@ -58,9 +74,19 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
       if (count >= branch.length) throw new Error('the first block stays')
       return branch.splice(branch.length - count)
     },
+    sendInside: (address, amount) => {
+      inside.push({ hash: branch.at(-1)?.hash ?? '', address, amount })
+    },
+    balanceOf: (address) => {
+      const hashes = new Set(branch.map(({ hash }) => hash))
+      const moved = [...branch.flatMap(({ transfers }) => transfers), ...inside.filter(({ hash }) => hashes.has(hash))]
+      return moved.reduce((sum, each) => (each.address === address ? sum + each.amount : sum), 0n)
+    },
     transferTo: (address, amount) => ({ asset: 'ETH', txId: nextHash(), outputIndex: 0, address, amount }),
   }
 }
+
+const headerOf = ({ height, hash, minedAt, chainTime }: Block) => ({ height, hash, minedAt, chainTime })
 
 /** Takes the newest blocks back and mines others, over which the kept ones of the lost transfers are spread. */
 export function reorganise(chain: SimulatedChain, depth: number, keeps: readonly boolean[], blocks: number): void {

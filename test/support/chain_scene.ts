@@ -21,13 +21,16 @@ export const CONFIRMATIONS = 4
 export const HOUR_MS = 3_600_000
 /** How many addresses of each scene are ours. */
 export const ADDRESSES = 3
-const logger = createLogger({ process: 'test', level: 'silent' })
 
 type Ground = { database: Database; testDatabase: TestDatabase; productId: string }
 
 export type Stage = {
   /** As the watcher sees it. */
   database: Database
+  /** How the watcher finds its database. */
+  watcherUrl: string
+  /** As the api that takes reports sees it. */
+  api: Database
   /** As the superuser sees it. */
   query: TestDatabase['query']
   /** A chain and a watcher of their own. */
@@ -40,13 +43,17 @@ export async function openStage(): Promise<Stage> {
   const testDatabase = await createTestDatabase()
   const url = testDatabase.urlOf('watcher')
   const database = await openDatabase({ url, poolSize: 4, applicationName: 'watcher-test' })
+  const api = await openDatabase({ url: testDatabase.urlOf('app_api'), poolSize: 2, applicationName: 'api-test' })
   const { productId } = await putProduct(testDatabase, { onHand: 1_000_000n })
   return {
     database,
+    api,
+    watcherUrl: url,
     query: testDatabase.query,
     openScene: (options) => openScene({ database, testDatabase, productId }, options),
     close: async () => {
       await database.close()
+      await api.close()
       await testDatabase.drop()
     },
   }
@@ -78,21 +85,48 @@ function breakable<T extends object>(target: T, fault: () => Fault): T {
 /** What becomes of a message: three or one of it taken, lost on the way there or back, sent away for a second, refused. */
 export type Fate = 'taken' | 'one' | 'lost' | 'unanswered' | 'limited' | 'refused'
 
-type SceneOptions = { startHeight?: number | undefined; maxBlockAgeMs?: number; minedAt?: (height: number) => Date }
+type SceneOptions = {
+  startHeight?: number | undefined
+  maxBlockAgeMs?: number
+  minedAt?: (height: number) => Date
+  /** False: the addresses are nobody's. */
+  isShop?: boolean
+  /** Whether the node is asked for balances. */
+  hasBalances?: boolean
+}
 export type Step = { crash?: { after: number; as: Fault } | undefined; fates?: readonly Fate[]; waitMs?: number }
 
 /** A chain, our addresses on it, a watcher that can be killed, and everything the receiver was ever told. */
 async function openScene(
   { database, testDatabase, productId }: Ground,
-  { startHeight, maxBlockAgeMs = Infinity, minedAt = () => new Date() }: SceneOptions = {},
+  {
+    startHeight,
+    maxBlockAgeMs = Infinity,
+    minedAt = () => new Date(),
+    isShop = true,
+    hasBalances = true,
+  }: SceneOptions = {},
 ) {
   const network = `sim-${randomBytes(8).toString('hex')}`
   const addresses: string[] = []
   for (let order = 0; order < ADDRESSES; order += 1) {
     const lines = [{ productId, quantity: 1, unitPriceMinor: 1_250n }]
-    addresses.push((await putOrder(testDatabase, { network, lines })).address)
+    const overrides = { network, lines }
+    addresses.push(isShop ? (await putOrder(testDatabase, overrides)).address : `0x${randomBytes(20).toString('hex')}`)
   }
   const chain = createSimulatedChain({ network, seed: network, minedAt })
+  /** The node the watcher asks; a test may exchange its answers. */
+  const client: Omit<ChainClient, 'findBalances'> & Required<Pick<ChainClient, 'findBalances'>> = {
+    findBalances: async (of) => new Map(of.map((address) => [address, chain.balanceOf(address)])),
+    ...chain.client,
+  }
+  const asked: ChainClient = {
+    network,
+    getTip: () => client.getTip(),
+    findHeader: (height) => client.findHeader(height),
+    findBlock: (height) => client.findBlock(height),
+    ...(hasBalances && { findBalances: (of, hash) => client.findBalances(of, hash) }),
+  }
   const delivered: Observation[] = []
   let callsToCrash = Infinity
   let crashAs: Fault
@@ -110,15 +144,23 @@ async function openScene(
     if (fate === 'unanswered') throw new DomainError('DATABASE_UNAVAILABLE', 'no answer')
     return taken
   }
+  const log: Record<string, unknown>[] = []
+  const logger = createLogger({
+    process: 'test',
+    level: 'warn',
+    destination: { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) },
+  })
+  const registry = createRegistry('test')
+  const metrics = createChainMetrics(registry)
   const start = (): Watcher =>
     createWatcher({
-      client: { ...breakable<ChainClient>(chain.client, fault), network },
+      client: { ...breakable<ChainClient>(asked, fault), network },
       database: { ...database, sql: breakable(database.sql, fault) },
       confirmations: CONFIRMATIONS,
       startHeight,
       maxBlockAgeMs,
       report,
-      metrics: createChainMetrics(createRegistry('test')),
+      metrics,
       logger,
       now: () => nowMs,
     })
@@ -127,7 +169,12 @@ async function openScene(
     network,
     addresses,
     chain,
+    client,
     delivered,
+    log,
+    /** A counter of this network. */
+    count: async (name: string): Promise<number> =>
+      (await registry.getSingleMetric(name)?.get())?.values.reduce((sum, { value }) => sum + value, 0) ?? 0,
     watcher: () => watcher,
     start,
     /** One step, as a rule a long time after the one before; a crash leaves a new watcher behind. */

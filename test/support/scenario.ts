@@ -100,7 +100,7 @@ async function newChain({ shop, doors }: Scene) {
   const { network, address } = order
   const cursor = await createCursor(doors.watcher, network, 1)
   const blockAt = (height: number) => ({
-    ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date() },
+    ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
     transfers: [
       { asset: 'ETH' as const, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0, address, amount: 7n },
     ],

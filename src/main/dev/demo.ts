@@ -25,6 +25,8 @@ const SETTINGS = {
   HOLDFAST_ETH_GRACE_MS: '1000',
   HOLDFAST_POLL_MS: '250',
 }
+/** The chain's own clock must pass an unpaid order's end. */
+const DEMO_MINING = { everySeconds: 1 } as const
 /** Availability may be told a second late. */
 const STOCK_WITHIN_MS = 5_000
 const STOCK_INTERVAL_MS = 200
@@ -59,7 +61,7 @@ export async function demo({ json = false }: { json?: boolean }): Promise<boolea
   try {
     log(`starting a stack of its own in ${dataDir}`)
     const settings = { ...findSettings(), ...SETTINGS }
-    const stack = await launchStack(config, { dataDir, mining: 'manual', settings, signal, ...lent.launch }, log)
+    const stack = await launchStack(config, { dataDir, mining: DEMO_MINING, settings, signal, ...lent.launch }, log)
     try {
       const report = await play(stack, json ? () => undefined : (text) => process.stdout.write(text), signal)
       if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)

@@ -37,7 +37,7 @@ export async function start(options: StartOptions): Promise<void> {
     dataDir,
     portBase: options.portBase ?? DEFAULT_PORT_BASE,
     fresh: options.fresh === true,
-    // A block with each transaction: an idle chain does not grow.
+    // A block with each transaction, and one a minute: an idle chain hardly grows.
     mining: 'automatic',
     settings: findSettings(),
     uiBinary: config.HOLDFAST_TEMPORAL_UI,

@@ -1,0 +1,116 @@
+// A block of Ethereum with its receipts: what it says of itself must agree with what was read, or nothing of it is
+// believed. Transactions of strangers are read leniently, so that an oddity in one does not stop the watcher; a transfer
+// that is not encoded by the rules becomes a doubt, which is an error where it is to an address of the shop.
+
+import { z } from 'zod'
+import type { Block, ChainTransfer, Doubt } from './client.ts'
+import { RpcError } from './rpc.ts'
+
+/** Root of a trie without entries: Keccak-256 of the RLP of nothing. */
+const EMPTY_ROOT = '0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421'
+const BLOOM_BYTES = 256
+const SUCCEEDED = 1n
+const FAILED = 0n
+
+const QUANTITY = /^0x(0|[1-9a-f][0-9a-f]*)$/i
+const HEX = /^0x[0-9a-f]+$/i
+const HASH = /^0x[0-9a-f]{64}$/
+const ADDRESS = /^0x[0-9a-f]{40}$/
+/** An address with something before it, or without its 0x. */
+const PADDED_ADDRESS = /([0-9a-f]{40})$/
+
+export const quantity = z.string().regex(QUANTITY, 'not a quantity').transform(BigInt)
+const lenientQuantity = z.string().regex(HEX, 'not a number').transform(BigInt)
+const lower = z.string().transform((text) => text.toLowerCase())
+export const hexOf = (bytes: number) =>
+  z
+    .string()
+    .regex(new RegExp(`^0x[0-9a-f]{${2 * bytes}}$`, 'i'), `not ${bytes} bytes`)
+    .transform((text) => text.toLowerCase())
+export const hash256 = hexOf(32)
+
+const TRANSACTION = z.object({ hash: lower, to: lower.nullish(), value: z.unknown().optional() })
+export const BLOCK = z.object({
+  hash: hash256,
+  parentHash: hash256,
+  transactionsRoot: hash256,
+  gasUsed: lenientQuantity,
+  logsBloom: hexOf(BLOOM_BYTES),
+  transactions: z.array(TRANSACTION),
+})
+const RECEIPT = z.object({
+  transactionHash: lower,
+  blockHash: hash256,
+  status: z.unknown().optional(),
+  cumulativeGasUsed: lenientQuantity,
+  logsBloom: hexOf(BLOOM_BYTES),
+})
+export const RECEIPTS = z.array(RECEIPT).nullable()
+
+type RawBlock = z.output<typeof BLOCK>
+type Receipt = z.output<typeof RECEIPT>
+
+/** @throws {RpcError} where block and receipts are not of one piece */
+export function readBlock(
+  block: RawBlock,
+  receipts: readonly Receipt[],
+): { transfers: ChainTransfer[]; doubts: NonNullable<Block['doubts']> } {
+  assertWhole(block, receipts)
+  const transfers: ChainTransfer[] = []
+  const doubts: Doubt[] = []
+  for (const [at, transaction] of block.transactions.entries()) {
+    const found = readTransfer(transaction, receipts[at]?.status)
+    if (found === undefined) continue
+    if ('flaw' in found) doubts.push(found)
+    else transfers.push(found)
+  }
+  return { transfers, doubts }
+}
+
+/** A node may serve a block without some of its transactions, or receipts of another block. */
+function assertWhole(block: RawBlock, receipts: readonly Receipt[]): void {
+  const { transactions } = block
+  const isEmpty = transactions.length === 0
+  if (isEmpty !== (block.transactionsRoot === EMPTY_ROOT))
+    throw new RpcError(`${transactions.length} transactions, which its transactionsRoot contradicts`)
+  if (
+    receipts.length !== transactions.length ||
+    receipts.some(
+      ({ blockHash, transactionHash }, at) => blockHash !== block.hash || transactionHash !== transactions[at]?.hash,
+    )
+  )
+    throw new RpcError('eth_getBlockReceipts: not the receipts of the block that was asked for')
+  if ((receipts.at(-1)?.cumulativeGasUsed ?? 0n) !== block.gasUsed)
+    throw new RpcError('the gas of its receipts is not the gas it used')
+  if (receipts.reduce((bloom, receipt) => bloom | BigInt(receipt.logsBloom), 0n) !== BigInt(block.logsBloom))
+    throw new RpcError('the blooms of its receipts do not make its logsBloom')
+}
+
+function readTransfer(
+  { hash, to, value }: z.output<typeof TRANSACTION>,
+  status: unknown,
+): ChainTransfer | Doubt | undefined {
+  // A contract is made: there is no recipient.
+  if (typeof to !== 'string') return undefined
+  const address = ADDRESS.test(to) ? to : addressWithin(to)
+  if (address === undefined) return undefined
+  const doubt = (flaw: string): Doubt => ({ address, flaw })
+  const amount = numberOf(value)
+  if (amount === 0n) return undefined
+  const outcome = numberOf(status)
+  if (outcome === FAILED) return undefined
+  if (address !== to) return doubt('a recipient is not 20 bytes')
+  if (!HASH.test(hash)) return doubt('a transaction hash is not 32 bytes')
+  if (amount === undefined || !QUANTITY.test(String(value)))
+    return doubt(`the value of transaction ${hash} is no quantity`)
+  if (outcome !== SUCCEEDED) return doubt(`the receipt of transaction ${hash} does not say whether it succeeded`)
+  return { asset: 'ETH', txId: hash, outputIndex: 0, address, amount }
+}
+
+function addressWithin(text: string): string | undefined {
+  const found = PADDED_ADDRESS.exec(text)?.[1]
+  return found === undefined ? undefined : `0x${found}`
+}
+
+const numberOf = (value: unknown): bigint | undefined =>
+  typeof value === 'string' && HEX.test(value) ? BigInt(value) : undefined
