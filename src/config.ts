@@ -4,6 +4,14 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { ASSET_POLICY, ASSETS, type Asset, type AssetPolicy } from './domain/payment.ts'
+import {
+  BUILD_ID_PATTERN,
+  BUILD_ID_RULE,
+  MACHINE_PATTERN,
+  MACHINE_RULE,
+  NETWORK_PATTERN,
+  NETWORK_RULE,
+} from './domain/identifier.ts'
 import { parseFiat } from './domain/money.ts'
 
 /** Thrown at start only; the message is for the operator and names no secret. */
@@ -48,7 +56,7 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
     z.ZodOptional<Type>
   >
 
-const network = z.string().min(1).max(32)
+const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
 
 const API = z.object({
   ...base,
@@ -92,7 +100,7 @@ const WORKER = z.object({
   HOLDFAST_METRICS_PORT: port.default(9466),
   HOLDFAST_SDK_METRICS_PORT: port.default(9467),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
-  HOLDFAST_BUILD_ID: z.string().min(1).max(63).default('development'),
+  HOLDFAST_BUILD_ID: z.string().regex(BUILD_ID_PATTERN, BUILD_ID_RULE).default('development'),
   HOLDFAST_WORKFLOW_BUNDLE: z.string().min(1).optional(),
   HOLDFAST_MAX_CACHED_WORKFLOWS: z.coerce.number().int().min(0).max(1_000_000).optional(),
   HOLDFAST_WEBHOOK_URL: z.url().optional(),
@@ -123,15 +131,12 @@ const WATCHER = z.object({
   HOLDFAST_METRICS_PORT: port.default(9470),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_API_ADDRESS: z.string().min(1).default('127.0.0.1:7070'),
-  HOLDFAST_SOURCE: z
-    .string()
-    .regex(/^[a-z0-9-]{1,63}$/)
-    .default('watcher-1'),
+  HOLDFAST_SOURCE: z.string().regex(MACHINE_PATTERN, MACHINE_RULE).default('watcher-1'),
   HOLDFAST_SOURCE_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCE_ALGORITHM: z.enum(['sha256', 'sha512']).default('sha256'),
   HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
   HOLDFAST_ETH_RPC_URL: z.url(),
-  HOLDFAST_ETH_NETWORK: z.string().min(1).max(32).default('ethereum'),
+  HOLDFAST_ETH_NETWORK: network.default('ethereum'),
   HOLDFAST_ETH_CHAIN_ID: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
   HOLDFAST_ETH_START: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   HOLDFAST_ETH_CONFIRMATIONS: z.coerce

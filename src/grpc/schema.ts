@@ -1,6 +1,7 @@
 // What each method accepts. Strict objects: a field of a message without a rule here is refused, whoever forgot it.
 
 import { z } from 'zod'
+import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { MAX_LINES } from '../domain/stock.ts'
 import type { MethodPath } from './method.ts'
 import { MAX_OBSERVATIONS } from './report.ts'
@@ -44,8 +45,8 @@ const health = z.strictObject({ service: z.string().max(128, 'must have at most 
 
 /** The content of a report, once its signature was found right. */
 export const PAYMENT_REPORT = z.strictObject({
-  source: z.string().regex(/^[a-z0-9-]{1,63}$/, 'must be a source name'),
-  network: z.string().regex(/^[a-z0-9-]{1,32}$/, 'must be a network name'),
+  source: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
+  network: z.string().regex(NETWORK_PATTERN, NETWORK_RULE),
   observations: z
     .array(
       z

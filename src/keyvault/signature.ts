@@ -5,6 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
+import { MACHINE_PATTERN, MACHINE_RULE } from '../domain/identifier.ts'
 import { hasDuplicates, parseSecret, parseSecretFile, SecretError, type RunMode } from './secret.ts'
 
 const ALGORITHMS = ['sha256', 'sha512'] as const
@@ -23,7 +24,7 @@ const ID_SHAPE = /^[A-Za-z0-9_-]{1,64}$/
 const SOURCES_FILE = z.strictObject({
   sources: z.array(
     z.strictObject({
-      name: z.string().regex(/^[a-z0-9-]{1,63}$/),
+      name: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
       algorithm: z.enum(ALGORITHMS),
       secrets: z.array(z.string()).min(1).max(MAX_SECRETS),
     }),

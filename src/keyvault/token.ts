@@ -6,6 +6,7 @@ import { jwtVerify, SignJWT, type JWTPayload } from 'jose'
 import { z } from 'zod'
 import { ROLES, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
+import { MACHINE_PATTERN } from '../domain/identifier.ts'
 import { createExpiringCache } from './cache.ts'
 import { hasDuplicates, parseSecret, parseSecretFile, SecretError, type RunMode } from './secret.ts'
 
@@ -36,7 +37,6 @@ const CLAIMS = z.object({
   roles: z.array(z.enum(ROLES)).min(1).max(ROLES.length),
 })
 const USER_ID = /^[1-9][0-9]{0,18}$/
-const MACHINE_NAME = /^[a-z0-9-]{1,63}$/
 const MACHINE_ROLES: readonly Role[] = ['watcher', 'service']
 
 /** The first key signs; all of them verify. */
@@ -113,7 +113,7 @@ function readClaims(payload: JWTPayload): { exp: number; iat: number; principal:
   const machineRoles = roles.filter((role) => MACHINE_ROLES.includes(role)).length
   if (hasDuplicates(roles) || (machineRoles > 0 && machineRoles < roles.length)) throw new Error('roles')
   const isMachine = machineRoles > 0
-  if (!(isMachine ? MACHINE_NAME : USER_ID).test(sub)) throw new Error('subject')
+  if (!(isMachine ? MACHINE_PATTERN : USER_ID).test(sub)) throw new Error('subject')
   const userId = isMachine ? undefined : BigInt(sub)
   if (userId !== undefined && userId > MAX_USER_ID) throw new Error('subject')
   return { exp, iat, principal: Object.freeze({ subject: sub, userId, roles: Object.freeze(roles), tokenId: jti }) }

@@ -125,7 +125,7 @@ export interface ReportPaymentsResponse {
 export interface PaymentReport {
   /** source is the registered name of the watcher, `[a-z0-9-]{1,63}`; the caller's token must be the same one's. */
   source: string;
-  /** network is the chain, such as `ethereum`; 1-32 characters `[a-z0-9-]`. */
+  /** network is the chain, such as `ethereum` or `eth_mainnet`; 1-32 characters `[a-z0-9_-]`, the first no dash or underscore. */
   network: string;
   /** observations are 1-16 changes; 1024 bytes hold about three. */
   observations: PaymentObservation[];
