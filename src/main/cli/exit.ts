@@ -10,7 +10,7 @@ export const EXIT_HELP = `Exit codes:
   0  done
   1  what was verified is not right; or a bug here or there, whose message has an incident id where the server has one
   2  wrong usage, or a value the server does not accept; of verify, also: it could not look at everything
-  3  refused: stock, price, or the order's state is against it
+  3  refused: stock, price, or the state of the order or the chain is against it
   4  denied: no valid token, or not allowed with it
   5  unavailable or limited: the same command may work later`
 
@@ -18,6 +18,8 @@ export const EXIT_HELP = `Exit codes:
 export class UsageError extends Error {}
 /** Nothing answers where the command looked; the message says what to do. */
 export class UnavailableError extends Error {}
+/** What the command asks for is against the state of things; the message says what to do. */
+export class RefusedError extends Error {}
 /** What was verified is not right; what was found has been printed. */
 export class FoundError extends Error {}
 /** There is no verdict, neither way: for commands whose callers must not take it for one. */
@@ -71,6 +73,7 @@ export function endingOf(error: unknown): Ending {
   }
   if (error instanceof UsageError || error instanceof UnverifiedError)
     return { code: EXIT.usage, message: error.message }
+  if (error instanceof RefusedError) return { code: EXIT.refused, message: error.message }
   if (error instanceof UnavailableError) return { code: EXIT.unavailable, message: error.message }
   return { code: EXIT.unexpected, message: error instanceof Error ? error.message : 'unknown error' }
 }

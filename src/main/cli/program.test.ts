@@ -32,6 +32,8 @@ test.each([
   ['a fraction of a unit', ['stock', 'adjust', 'lamp', '--delta', '1.5']],
   ['a notification whose id is no number', ['notification', 'replay', 'all']],
   ['a proof of no order', ['audit', 'proof', 'lamp']],
+  ['a chain without a reason', ['chain', 'start', 'ethereum', '1', '--operator', 'ann']],
+  ['a network that no report could name', ['chain', 'rewind', 'Ethereum!', '1', '--operator', 'ann', '--reason', 'x']],
   ['a product without a price', ['product', 'put', 'lamp', '--name', 'Lamp']],
 ])('%s is refused as wrong usage, with a word on what is right', async (_what, args) => {
   const { error, said } = await attempt(...args)
@@ -69,13 +71,14 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['dead', 'replay'],
       ...['check', 'proof', 'verify'],
       'verify',
+      ...['list', 'start', 'rewind', 'attribute', 'set-aside'],
     ].toSorted(),
   )
   for (const command of leaves(program)) {
     expect(command.description()).not.toBe('')
     expect(command.helpInformation()).toMatch(/Global Options:[\s\S]*--json/)
     // These ask no server.
-    if (['check', 'verify'].includes(command.name())) continue
+    if (['check', 'verify'].includes(command.name()) || command.parent?.name() === 'chain') continue
     expect(command.helpInformation()).toMatch(/--role <role>[\s\S]*--user <id>/)
   }
   const { said } = await attempt('order', 'ship', '--help')

@@ -2,6 +2,7 @@
 
 import { Command } from 'commander'
 import { addAuditCommands } from './audit.ts'
+import { addChainCommands } from './chain.ts'
 import { EXIT_HELP } from './exit.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
@@ -26,6 +27,7 @@ export function createProgram(shell: Shell): Command {
   addNotificationCommands(program, shell)
   addAuditCommands(program, shell)
   addVerifyCommand(program, shell)
+  addChainCommands(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program

@@ -1,0 +1,198 @@
+// What an operator does to a chain by hand, with the watcher's rights. Each is one transaction with its reason; the
+// audit says who. The watcher may run meanwhile: it looks where it stands before each step.
+
+import { createHash } from 'node:crypto'
+import { sql, type DatabaseTransactionConnection } from 'slonik'
+import { z } from 'zod'
+import type { Actor } from '../domain/audit.ts'
+import { actorText } from './audit.ts'
+import type { Database } from './pool.ts'
+
+/** Who acts, and why. */
+export type Order = { operator: string; reason: string }
+
+const NOTHING = z.unknown()
+
+export type ChainView = z.output<typeof CHAIN>
+const CHAIN = z.object({
+  network: z.string(),
+  start: z.bigint().transform(Number),
+  scanned: z.bigint().transform(Number),
+  settled: z.bigint().transform(Number),
+  tip: z.bigint().transform(Number),
+  rewindTo: z.bigint().transform(Number).nullable(),
+  caughtUpAt: z.date().nullable(),
+  waiting: z.number(),
+})
+export type Evidence = z.output<typeof EVIDENCE>
+const EVIDENCE = z.object({
+  network: z.string(),
+  address: z.string(),
+  balance: z.string().transform(BigInt),
+  unexplained: z.string().transform(BigInt),
+  height: z.bigint().transform(Number),
+  foundAt: z.date(),
+})
+
+/** Where each chain stands, and the money nothing explains. */
+export async function listChains(
+  database: Database,
+): Promise<{ chains: readonly ChainView[]; evidence: readonly Evidence[] }> {
+  const chains = await database.sql.any(sql.type(CHAIN)`
+    select network, start_height as start, scanned_height as scanned, settled_height as settled, tip_height as tip,
+      rewind_to as "rewindTo", caught_up_at as "caughtUpAt",
+      (select count(*)::int from chain_report r where r.network = c.network) as waiting
+    from chain_status c order by network`)
+  const evidence = await database.sql.any(sql.type(EVIDENCE)`
+    select network, address, balance, unexplained, height, found_at as "foundAt"
+    from chain_balance where unexplained > 0 order by found_at limit 100`)
+  return { chains, evidence }
+}
+
+/**
+ * Has a chain read again from `height`. What was read stays known. `unsettled`: transfers below that height are not
+ * final yet, and would never be.
+ */
+export const setStart = (
+  database: Database,
+  network: string,
+  height: number,
+  by: Order,
+): Promise<'done' | 'unsettled'> =>
+  operate(database, by, async (tx) => {
+    await tx.query(sql.type(NOTHING)`
+      insert into chain_status (network, start_height, scanned_height, settled_height, tip_height)
+      values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
+      on conflict (network) do update set start_height = excluded.start_height, scanned_height = excluded.scanned_height,
+        settled_height = excluded.settled_height, rewind_to = null, caught_up_at = null`)
+    const { isUnsettled } = await tx.one(sql.type(z.object({ isUnsettled: z.boolean() }))`
+      select exists (
+        select from chain_output
+        where network = ${network} and block_height < ${height} and state in ('seen', 'reorged')) as "isUnsettled"`)
+    if (isUnsettled) throw new Undone('unsettled')
+    await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network}`)
+    await tx.query(sql.type(NOTHING)`update chain_balance set checked_at = null where network = ${network}`)
+    await note(tx, network, 'start', by, { height })
+    return 'done'
+  })
+
+/** Lets one reorganisation reach down to `height`, below what was final. */
+export const allowRewind = (
+  database: Database,
+  network: string,
+  height: number,
+  by: Order,
+): Promise<'done' | 'unknown'> =>
+  operate(database, by, async (tx) => {
+    const changed = await tx.query(sql.type(NOTHING)`
+      update chain_status set rewind_to = ${height} where network = ${network} and start_height - 1 <= ${height}`)
+    if (changed.rowCount === 0) throw new Undone('unknown')
+    await note(tx, network, 'rewind', by, { height })
+    return 'done'
+  })
+
+/**
+ * Reports the unexplained money of an address as a transfer: the watcher tells of it as of any other, and it is final
+ * when it is deep enough. Its id is made of the block at which the balance was read. `seenAt` is when the money came, if
+ * that is known better than by the balance.
+ * `stale`: the balance is that of an older block; a running watcher reads it again within a few blocks.
+ */
+export const attributeBalance = (
+  database: Database,
+  network: string,
+  address: string,
+  by: Order & { seenAt?: Date | undefined },
+): Promise<'done' | 'unknown' | 'stale'> =>
+  operate(database, by, async (tx) => {
+    await tx.query(sql.type(NOTHING)`select network from chain_status where network = ${network} for no key update`)
+    const row = await tx.maybeOne(sql.type(
+      z.object({ amount: z.string(), blockHash: z.string(), asset: z.string(), isFresh: z.boolean() }),
+    )`
+      select b.unexplained as amount, b.block_hash as "blockHash", i.asset,
+        b.checked_at is not null and b.height > c.settled_height
+          and exists (select from chain_block k where k.network = b.network and k.hash = b.block_hash) as "isFresh"
+      from chain_balance b join chain_status c on c.network = b.network
+      join invoice i on i.network = b.network and i.address = b.address
+      where b.network = ${network} and b.address = ${address} and b.unexplained > 0`)
+    if (row === null) throw new Undone('unknown')
+    if (!row.isFresh) throw new Undone('stale')
+    const digest = createHash('sha256').update(`${row.blockHash}\n${address}`).digest('hex')
+    const txId = row.asset === 'ETH' ? `0x${digest}` : digest
+    const { rowCount } = await tx.query(sql.type(NOTHING)`
+      with made as (
+        insert into chain_output
+          (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
+        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, 'seen', 1, b.height, b.block_hash,
+          least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)})
+        from chain_balance b where b.network = ${network} and b.address = ${address}
+        on conflict do nothing
+        returning *
+      )
+      insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
+      select network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at from made`)
+    // Done before, and not told yet.
+    if (rowCount === 0) throw new Undone('unknown')
+    await note(tx, network, 'attribute', by, { address, amount: row.amount })
+    return 'done'
+  })
+
+/** Decides that the unexplained money of an address is no payment: it holds no expiry up, and no alarm. */
+export const setAside = (
+  database: Database,
+  network: string,
+  address: string,
+  by: Order,
+): Promise<'done' | 'unknown'> =>
+  operate(database, by, async (tx) => {
+    const row = await tx.maybeOne(sql.type(z.object({ amount: z.string() }))`
+      update chain_balance set set_aside = set_aside + unexplained, unexplained = 0, found_at = null, attributed_at = clock_timestamp()
+      where network = ${network} and address = ${address} and unexplained > 0
+      returning old.unexplained as amount`)
+    if (row === null) throw new Undone('unknown')
+    await note(tx, network, 'set_aside', by, { address, amount: row.amount })
+    return 'done'
+  })
+
+/** Ends a transaction without an effect. */
+class Undone<Why extends string> extends Error {
+  readonly why: Why
+
+  constructor(why: Why) {
+    super(why)
+    this.why = why
+  }
+}
+
+type Work<Result> = (tx: DatabaseTransactionConnection) => Promise<Result>
+
+async function operate<Result extends string>(
+  database: Database,
+  { operator, reason }: Order,
+  work: Work<Result>,
+): Promise<Result> {
+  const by: Actor = { actor: `operator:${operator}`, role: 'admin', reason }
+  try {
+    return await database.sql.transaction(async (tx) => {
+      await tx.query(sql.type(NOTHING)`select set_config('holdfast.actor', ${actorText(by)}, true)`)
+      return work(tx)
+    })
+  } catch (error) {
+    if (error instanceof Undone) return (error as Undone<Result>).why
+    throw error
+  }
+}
+
+type About = { height: number } | { address: string; amount: string }
+
+async function note(
+  tx: DatabaseTransactionConnection,
+  network: string,
+  operation: 'start' | 'rewind' | 'attribute' | 'set_aside',
+  { reason }: Order,
+  about: About,
+): Promise<void> {
+  const { height, address, amount } = { height: null, address: null, amount: null, ...about }
+  await tx.query(sql.type(NOTHING)`
+    insert into chain_operation (network, operation, height, address, amount, reason)
+    values (${network}, ${operation}, ${height}, ${address}, ${amount}::numeric, ${reason})`)
+}

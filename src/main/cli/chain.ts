@@ -1,0 +1,120 @@
+// holdfast chain ...: where the watcher stands, and what only a person may decide about a chain. It speaks to the
+// database itself, as the watcher.
+
+import { InvalidArgumentError, type Command } from 'commander'
+import { allowRewind, attributeBalance, listChains, setAside, setStart } from '../../db/chain_operation.ts'
+import { openDatabase, type Database } from '../../db/pool.ts'
+import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../../domain/identifier.ts'
+import { RefusedError, UsageError } from './exit.ts'
+import { countArgument } from './option.ts'
+import { formatTable, print } from './print.ts'
+import type { Shell } from './session.ts'
+
+const POOL_SIZE = 1
+const MAX_HEIGHT = Number.MAX_SAFE_INTEGER
+const MAX_REASON_LENGTH = 200
+
+type ChainOptions = { database?: string; json?: boolean; operator: string; reason: string; seenAt?: Date }
+
+const WHY: Readonly<Record<string, string>> = {
+  unknown: 'There is no such thing to decide on: see holdfast chain list. What was attributed is told of first.',
+  unsettled: 'Transfers below this height are not final yet: let the watcher bring them to an end first.',
+  stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
+}
+
+export function addChainCommands(program: Command, shell: Shell): void {
+  const chain = program.command('chain').description('show where the watcher stands, and correct it by hand')
+
+  addOptions(chain.command('list').description('show each chain, and money that no transfer explains')).action(
+    async (_options: object, command: Command) => list(shell, command),
+  )
+
+  const operation = (name: string, description: string) =>
+    addOptions(chain.command(name).description(description).argument('<network>', 'name of the network', parseNetwork))
+      .requiredOption('--operator <name>', 'who decides, for the audit', parseOperator)
+      .requiredOption('--reason <text>', 'why, for the audit; no personal data', parseReason)
+  const height = countArgument(0, MAX_HEIGHT)
+
+  operation('start', 'have a chain read from a height on, as if it were the first')
+    .argument('<height>', 'first block to read', height)
+    .action(act(shell, (database, network, at: number, by) => setStart(database, network, at, by)))
+
+  operation('rewind', 'let one reorganisation go back to a height, below what was reported as final')
+    .argument('<height>', 'lowest block that may be gone back to', height)
+    .action(act(shell, (database, network, at: number, by) => allowRewind(database, network, at, by)))
+
+  operation('attribute', 'report the unexplained money of an address as a payment to its order')
+    .argument('<address>', 'as chain list shows it')
+    .option('--seen-at <time>', 'when it came, ISO 8601 (default: when it was found)', parseTime)
+    .action(act(shell, (database, network, address: string, by) => attributeBalance(database, network, address, by)))
+
+  operation('set-aside', 'decide that the unexplained money of an address is no payment')
+    .argument('<address>', 'as chain list shows it')
+    .action(act(shell, (database, network, address: string, by) => setAside(database, network, address, by)))
+}
+
+const addOptions = (command: Command): Command =>
+  command.option('--database <url>', 'Postgres, as the watcher (DATABASE_URL)')
+
+/** The action of a command that changes one thing. */
+const act =
+  <What>(
+    shell: Shell,
+    change: (database: Database, network: string, what: What, by: ChainOptions) => Promise<string>,
+  ) =>
+  async (network: string, what: What, _options: object, command: Command): Promise<void> => {
+    const options = command.optsWithGlobals<ChainOptions>()
+    const outcome = await withDatabase(shell, options, (database) => change(database, network, what, options))
+    if (outcome !== 'done') throw new RefusedError(WHY[outcome] ?? outcome)
+    print({ json: options.json === true, write: shell.write }, { outcome }, () => outcome)
+  }
+
+async function list(shell: Shell, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<ChainOptions>()
+  const found = await withDatabase(shell, options, listChains)
+  const chains = found.chains.map((each) => ({ ...each, caughtUpAt: each.caughtUpAt?.toISOString() ?? null }))
+  const evidence = found.evidence.map((each) => ({
+    ...each,
+    balance: String(each.balance),
+    unexplained: String(each.unexplained),
+    foundAt: each.foundAt.toISOString(),
+  }))
+  print({ json: options.json === true, write: shell.write }, { chains, evidence }, () =>
+    [formatTable(chains), ...(evidence.length === 0 ? [] : ['', 'Unexplained money:', formatTable(evidence)])].join(
+      '\n',
+    ),
+  )
+}
+
+async function withDatabase<T>(
+  { config }: Shell,
+  options: Pick<ChainOptions, 'database'>,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  const url = options.database ?? config.DATABASE_URL
+  if (url === undefined) throw new UsageError('give --database or DATABASE_URL: Postgres, as the watcher')
+  const database = await openDatabase({ url, poolSize: POOL_SIZE, applicationName: 'holdfast-chain' })
+  try {
+    return await work(database)
+  } finally {
+    await database.close()
+  }
+}
+
+const matching = (pattern: RegExp, rule: string) => (text: string) => {
+  if (pattern.test(text)) return text
+  throw new InvalidArgumentError(`It ${rule}.`)
+}
+const parseNetwork = matching(NETWORK_PATTERN, NETWORK_RULE)
+const parseOperator = matching(MACHINE_PATTERN, MACHINE_RULE)
+
+function parseReason(text: string): string {
+  if (text !== '' && text.length <= MAX_REASON_LENGTH) return text
+  throw new InvalidArgumentError(`It must have 1 to ${MAX_REASON_LENGTH} characters.`)
+}
+
+function parseTime(text: string): Date {
+  const time = new Date(text)
+  if (!Number.isNaN(time.getTime())) return time
+  throw new InvalidArgumentError('Not a time.')
+}
