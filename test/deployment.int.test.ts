@@ -16,14 +16,19 @@ import { findTool } from './support/servers.ts'
 import { readSource } from './support/source.ts'
 
 const MAX_CONNECTIONS = 20
-const START_WITHIN_MS = 60_000
+const START_WITHIN_MS = 120_000
 
 let dataDir: string
 let postgres: Postgres
+/** What the first run of the scripts and migrations made. */
+let migrated: Awaited<ReturnType<typeof migrate>>
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'holdfast-deployment-'))
   const [port = 0] = await freePorts(1)
   postgres = await startPostgres({ dataDir, port, maxConnections: MAX_CONNECTIONS })
+  await runScript('ops/postgres/init.sql', postgres.urlOf('postgres'))
+  migrated = await migrate(urlAs('holdfast_migrator'))
+  await runScript('ops/postgres/login.sql', urlAs('holdfast_migrator'))
 }, START_WITHIN_MS)
 afterAll(async () => {
   await postgres?.stop()
@@ -59,10 +64,7 @@ async function query(url: string, ...texts: string[]): Promise<unknown[]> {
 }
 
 test('a deployment is made by roles that are no superusers, and its processes can log in and nobody else can', async () => {
-  await runScript('ops/postgres/init.sql', postgres.urlOf('postgres'))
-  expect((await migrate(urlAs('holdfast_migrator'))).version).toBe(await newestMigration())
-  await runScript('ops/postgres/login.sql', urlAs('holdfast_migrator'))
-
+  expect(migrated.version).toBe(await newestMigration())
   for (const role of ['app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor']) {
     expect(
       await query(urlAs(role), 'select current_user as role, max(version)::int as version from schema_version'),

@@ -30,7 +30,7 @@ import { recordPlans, type Plan, type PlanRecorder } from './support/plan.ts'
 import { buildCommand, buildObservation, createTestShop, nextOf, runOf, SHIP, type TestShop } from './support/shop.ts'
 
 const SIZE = { products: 1_000_000, orders: 1_000_000 }
-const LOAD_WITHIN_MS = 300_000
+const LOAD_WITHIN_MS = 900_000
 /** A table below this is read whole in no time. */
 const BIG_ROWS = 5_000
 /** More rows than any of these statements has to look at, far fewer than a big table has. */
@@ -44,7 +44,6 @@ type Scene = TestShop & { keys: Database; watcher: Database }
 let scene: Scene
 let plans: PlanRecorder
 let bigTables: ReadonlySet<string>
-const used = new Set<string>()
 
 beforeAll(async () => {
   const shop = await createTestShop()
@@ -271,20 +270,32 @@ const wasteOf = (found: readonly Plan[], mayRead = FEW_ROWS): string[] =>
       .map(({ table, index, rows }) => `${rows} rows of ${table} by ${index ?? 'reading it whole'}: ${query}`),
   )
 
+const ALL = { ...READS, ...WRITES, ...DUTIES }
+const ran = new Map<string, readonly Plan[]>()
+/** The plans of one of them, which is run once: what it changed may not be there to change again. */
+async function plansOf(name: string): Promise<readonly Plan[]> {
+  const found = ran.get(name) ?? (await plans.during(ALL[name] ?? (async () => undefined)))
+  ran.set(name, found)
+  return found
+}
+
 describe.each([
   ['a read', READS],
   ['a write', WRITES],
   ['a duty', DUTIES],
 ])('%s', (_kind, all) => {
   test.each(Object.keys(all))('%s: big tables are searched by an index alone', async (name) => {
-    const found = await plans.during(all[name] ?? (async () => undefined))
+    const found = await plansOf(name)
     expect(found).not.toEqual([])
-    for (const { index } of found.flatMap(({ scans }) => scans)) if (index !== undefined) used.add(index)
     expect(wasteOf(found)).toEqual([])
   })
 })
 
 test('each index that is no key serves one of them', async () => {
+  const used = new Set<string>()
+  for (const name of Object.keys(ALL))
+    for (const { index } of (await plansOf(name)).flatMap(({ scans }) => scans))
+      if (index !== undefined) used.add(index)
   const indexes = await scene.query<{ name: string }>(
     `select c.relname as name from pg_index i join pg_class c on c.oid = i.indexrelid
      where c.relnamespace = 'holdfast'::regnamespace and not i.indisunique and not c.relispartition order by 1`,

@@ -7,6 +7,7 @@ import { putAddresses } from '../../test/support/address.ts'
 import { bodyOf, entriesOf, lastOf, type AuditEntryRow } from '../../test/support/audit.ts'
 import { buildAttempt, buildLine, buildProposal } from '../../test/support/builder.ts'
 import { buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
+import { until } from '../../test/support/until.ts'
 import { bodyText, type Actor } from '../domain/audit.ts'
 import { putProduct } from './catalogue.ts'
 import { expireOrder } from './order.ts'
@@ -109,6 +110,8 @@ describe('an order', () => {
     const lines = [buildLine({ productId: product.productId })]
     const lapsed = await shop.order({ lines, windowMs: 1, graceMs: 0 })
     await shop.catchUp()
+    const isOver = 'select from reservation where order_id = $1 and expires_at < clock_timestamp()'
+    await until(async () => (await shop.query(isOver, [lapsed.orderId])).length > 0)
     const next = await shop.order({ lines, userId: 8n })
     const { by, dbRole } = await lastOf(shop, 'order', lapsed.orderId)
     expect({ by, dbRole }).toEqual({ by: { actor: 'system:expiry', role: 'system' }, dbRole: 'app_api' })

@@ -20,6 +20,11 @@ import { sweepHolds } from './relay.ts'
 let shop: TestShop
 let auditor: Database
 
+/** A shop for the tests of one block: what is planted in one is not found in another. */
+function useShop(): void {
+  beforeAll(open)
+  afterAll(close)
+}
 async function open(): Promise<void> {
   shop = await createTestShop()
   auditor = await openDatabase({ url: shop.test.urlOf('auditor'), poolSize: 2, applicationName: 'test-auditor' })
@@ -28,8 +33,6 @@ async function close(): Promise<void> {
   await auditor.close()
   await shop.close()
 }
-beforeAll(open)
-afterAll(close)
 
 const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n, state: 'seen' })
 const report = (order: AcceptedOrder, fact = buildObservation(order)) => recordReport(shop.api, 'w1', [fact])
@@ -80,6 +83,7 @@ async function paid(order: AcceptedOrder): Promise<ReturnType<typeof runOf>> {
 }
 
 describe('a shop in which nothing went wrong', () => {
+  useShop()
   const ORDERS = count(1_000, 10_000)
   const PRODUCTS = 40
   /** One in so many expires. */
@@ -287,11 +291,8 @@ const plant = (statements: string) =>
   shop.query(`begin; set local session_replication_role = replica; ${statements}; commit`)
 
 describe('what was planted past every fence', () => {
-  // A small shop of its own: it is looked through twice for each of them.
-  beforeAll(async () => {
-    await close()
-    await open()
-  })
+  // A small one: it is looked through twice for each of them.
+  useShop()
 
   const keyOf = ({ check, subject }: { check: string; subject: string }): string => `${check} ${subject}`
 
@@ -344,6 +345,8 @@ describe('what was planted past every fence', () => {
       const looked = { orders: 1, products: 1, answers: 1, workflows: 0 }
       await recordConsistency(shop.worker, { startedAt: new Date(), looked, differences })
     }
+    const { lines } = await fresh()
+    await plant(`update stock set on_hand = on_hand + 1 where product_id = '${lines[0]?.productId}'`)
     const found = await findViolations(shop.test)
     await look(found)
     expect(await findViolations(shop.test)).toEqual(found)
@@ -352,7 +355,9 @@ describe('what was planted past every fence', () => {
     await look(found)
     expect(await firstSeen()).toEqual(before)
     const { counts, finishedAt } = await findConsistency(shop.worker)
-    expect(counts.get('stock_equals_ledger')).toBe(1)
+    const planted = found.filter(({ check }) => check === 'stock_equals_ledger')
+    expect(planted.length).toBeGreaterThan(0)
+    expect(counts.get('stock_equals_ledger')).toBe(planted.length)
     expect(finishedAt).toBeInstanceOf(Date)
 
     await look([])
@@ -363,13 +368,17 @@ describe('what was planted past every fence', () => {
   })
 })
 
-test('a table that cannot be read is no clean bill of health', async () => {
-  const locker = new pg.Client({ connectionString: shop.test.url })
-  await locker.connect()
-  await locker.query('begin; lock table holdfast.notification in access exclusive mode')
-  try {
-    await expect(compareTables({ database: auditor })).rejects.toThrow()
-  } finally {
-    await locker.end()
-  }
-}, 30_000)
+describe('a shop that cannot be looked at', () => {
+  useShop()
+
+  test('a table that cannot be read is no clean bill of health', async () => {
+    const locker = new pg.Client({ connectionString: shop.test.url })
+    await locker.connect()
+    await locker.query('begin; lock table holdfast.notification in access exclusive mode')
+    try {
+      await expect(compareTables({ database: auditor })).rejects.toThrow()
+    } finally {
+      await locker.end()
+    }
+  }, 30_000)
+})

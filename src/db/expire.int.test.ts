@@ -8,7 +8,7 @@ import { buildObservation, createTestShop, nextOf, runOf, type TestShop } from '
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { expireOrder } from './order.ts'
-import { assessPayments, recordReport } from './payment.ts'
+import { assessPayments, recordReport, type Observation } from './payment.ts'
 import { sweepHolds } from './relay.ts'
 
 const HOUR_MS = 3_600_000
@@ -36,6 +36,10 @@ async function lapsed(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedO
   await outlast(order)
   return order
 }
+/** Seen in the order's time, however long a machine takes to say so. */
+const seenOf = (order: AcceptedOrder, overrides: Partial<Observation> = {}) =>
+  buildObservation(order, { state: 'seen', firstSeenAt: order.createdAt, ...overrides })
+const half = (order: AcceptedOrder) => seenOf(order, { state: 'final', amount: order.amountDue / 2n })
 /** Waits until the order's quote has run out; its hold may last longer. */
 async function outlastQuote({ orderId }: AcceptedOrder): Promise<void> {
   const look = 'select from invoice where order_id = $1 and expires_at + grace < clock_timestamp()'
@@ -44,12 +48,11 @@ async function outlastQuote({ orderId }: AcceptedOrder): Promise<void> {
 /** One that was paid in time, whose quote is over and whose payment is not final yet. */
 async function confirming(overrides: Partial<ProposedOrder>): Promise<AcceptedOrder> {
   const order = await shop.order({ windowMs: 300, graceMs: 0, ...overrides })
-  await recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })])
+  await recordReport(shop.api, 'w1', [seenOf(order)])
   await assessPayments(shop.worker, runOf(order, 1).next())
   await outlastQuote(order)
   return order
 }
-const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n })
 
 /** Above any step that a test took before. */
 let steps = 100
@@ -75,14 +78,14 @@ const REASONS: Readonly<Record<string, () => Promise<AcceptedOrder>>> = {
   },
   'enough was seen in time, and nothing of it assessed': async () => {
     const order = await shop.order({ windowMs: 200, graceMs: 0, confirmWithinMs: 1 })
-    await recordReport(shop.api, 'w1', [buildObservation(order, { state: 'seen' })])
+    await recordReport(shop.api, 'w1', [seenOf(order)])
     await outlast(order)
     return order
   },
   'enough was seen in time and may still become final': () => confirming({ confirmWithinMs: HOUR_MS }),
   'what was seen in time lost its block and may come back': async () => {
     const order = await shop.order({ windowMs: 300, graceMs: 0, confirmWithinMs: HOUR_MS })
-    const seen = buildObservation(order, { state: 'seen' })
+    const seen = seenOf(order)
     await recordReport(shop.api, 'w1', [seen, nextOf(seen, { state: 'reorged' })])
     await assessPayments(shop.worker, runOf(order, 1).next())
     await outlastQuote(order)
@@ -244,6 +247,8 @@ describe('an expiry', () => {
 
 describe('holds that cannot end yet', () => {
   test('never keep the sweeper from those that can', async () => {
+    // What other tests left.
+    await DOORS.sweeper()
     const stuck = await Promise.all(Array.from({ length: 20 }, () => lapsed({ network: 'unread' })))
     const due = await lapsed()
     expect(await sweepHolds(shop.worker, 5)).toBe(1)

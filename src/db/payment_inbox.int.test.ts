@@ -101,7 +101,7 @@ describe('the hold on stock', () => {
 
   test('goes back to the rule of the window when what was seen is gone', async () => {
     const { order, run } = await awaiting({ windowMs: 300, graceMs: 0, confirmWithinMs: DAY_MS })
-    const seen = buildObservation(order, { state: 'seen' })
+    const seen = buildObservation(order, { state: 'seen', firstSeenAt: order.createdAt })
     await report(seen)
     expect(await assess(run)).toMatchObject({ paymentState: 'confirming' })
     await report(nextOf(seen, { state: 'dropped' }))

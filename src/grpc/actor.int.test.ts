@@ -60,7 +60,7 @@ test('an order and a change of its address name their caller, token and request'
 })
 
 test('a price and a count name the admin, token and request, and the count its reason', async () => {
-  const { productId } = product
+  const { productId } = await putProduct(database)
   const price = {
     idempotencyKey: randomUUID(),
     productId,

@@ -14,7 +14,7 @@ let shop: ReturnType<TestFront['asAdmin']>
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  await putAddresses(database, 100)
+  await putAddresses(database, count(100, 700))
   front = await createTestFront(database)
   shop = front.asAdmin()
 })

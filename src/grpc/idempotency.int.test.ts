@@ -199,6 +199,12 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
   },
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': async () => {
     const { orderId } = await newOrder()
+    // The notifier may be about to note that it told of it.
+    await until(
+      async () =>
+        (await value('select bool_and(delivered_at is not null) from notification where order_id = $1', [orderId])) ===
+        'true',
+    )
     await database.query(
       `update notification set dead_at = now(), dead_reason = 'gone', delivered_at = null, channel = 'webhook' where order_id = $1`,
       [orderId],

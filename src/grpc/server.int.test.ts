@@ -156,6 +156,7 @@ test('a handler that outlives its deadline is answered for in time', async () =>
 
 test('calls are counted by method and code, and logged in one line each', async () => {
   await callWire(front.address, LIST.path, EMPTY, [await bearer(9_001)])
+  await callWire(front.address, LIST.path, EMPTY)
   const text = await front.registry.metrics()
   expect(text).toMatch(/grpc_server_handled_total\{[^}]*grpc_method="ListOrders",grpc_code="OK"[^}]*\} [1-9]/)
   expect(text).toMatch(/grpc_server_handled_total\{[^}]*grpc_code="UNAUTHENTICATED"[^}]*\} [1-9]/)

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
@@ -37,20 +37,18 @@ let database: TestDatabase
 let folder: string
 let child: ChildProcess | undefined
 
-beforeAll(async () => {
+beforeEach(async () => {
   database = await createTestDatabase()
   folder = await mkdtemp(join(tmpdir(), 'holdfast-api-'))
   await putAddresses(database, 10)
-})
-afterAll(async () => {
-  await rm(folder, { recursive: true })
-  await database.drop()
 })
 afterEach(async () => {
   if (child?.exitCode === null && child.signalCode === null) {
     child.kill('SIGKILL')
     await once(child, 'exit')
   }
+  await rm(folder, { recursive: true })
+  await database.drop()
 })
 
 /** Starts the process in production mode with these secret files. */

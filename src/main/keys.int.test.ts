@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { until } from '../../test/support/until.ts'
@@ -18,19 +18,17 @@ let database: TestDatabase
 let folder: string
 let child: ChildProcess | undefined
 
-beforeAll(async () => {
+beforeEach(async () => {
   database = await createTestDatabase()
   folder = await mkdtemp(join(tmpdir(), 'holdfast-keys-'))
-})
-afterAll(async () => {
-  await rm(folder, { recursive: true })
-  await database.drop()
 })
 afterEach(async () => {
   if (child?.exitCode === null && child.signalCode === null) {
     child.kill('SIGKILL')
     await once(child, 'exit')
   }
+  await rm(folder, { recursive: true })
+  await database.drop()
 })
 
 const versionOf = (version: number, content: string | Buffer) => ({
@@ -133,6 +131,10 @@ describe('the keys process', () => {
   })
 
   it('does not go on with a ring that is not the one which sealed what is stored', async () => {
+    const first = await start(GOOD)
+    await until(async () => (await countFree()) === 40n)
+    first.process.kill('SIGTERM')
+    await first.ended
     const other = { primary: 2, versions: [versionOf(1, Buffer.alloc(32, 1)), versionOf(2, Buffer.alloc(32, 9))] }
     const { code, output } = await (await start(other)).ended
     expect(code).toBe(1)

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { PUT_ENTRIES } from '../../test/support/sealing.ts'
+import { PUT_ENTRIES, SETTLE_WITHIN_MS } from '../../test/support/sealing.ts'
 import { until } from '../../test/support/until.ts'
 import { verifyAudit } from '../audit/verify.ts'
 import { openDatabase } from '../db/pool.ts'
@@ -86,14 +86,16 @@ const isSealed = async (entries: number): Promise<boolean> => {
   const { last, unsealed, findings } = await verify()
   return findings.length === 0 && unsealed === 0 && last?.size === entries
 }
+const untilSealed = (entries: number) => until(() => isSealed(entries), { withinMs: SETTLE_WITHIN_MS })
 
 describe('the sealer process', () => {
   it('seals what is there and what comes, tells of it, and stops when asked', async () => {
     await put(3)
     const sealer = await start()
-    await until(async () => (await sealer.get('/readyz')).ok && (await isSealed(3)))
+    await until(async () => (await sealer.get('/readyz')).ok)
+    await untilSealed(3)
     await put(2)
-    await until(() => isSealed(5))
+    await untilSealed(5)
     const metrics = await until(async () => {
       const page = await (await sealer.get('/metrics')).text()
       return page.includes('holdfast_audit_unsealed_entries{process="sealer"} 0') && page
@@ -121,7 +123,7 @@ describe('the sealer process', () => {
     await holder.query('rollback')
     await holder.end()
     await put(1)
-    await until(() => isSealed(1))
+    await untilSealed(1)
     sealer.process.kill('SIGTERM')
     expect((await sealer.ended).output).toContain('"event":"slow_lock"')
   })
@@ -149,13 +151,13 @@ describe('the sealer process', () => {
       expect((await verify()).findings).toEqual([])
     }
     await start()
-    await until(() => isSealed(total))
+    await untilSealed(total)
   })
 
   it('alarms and seals nothing more once the database is behind the file', async () => {
     await put(1)
     const sealer = await start()
-    await until(() => isSealed(1))
+    await untilSealed(1)
     await database.query(
       'begin; set local session_replication_role = replica; delete from audit_checkpoint; delete from audit_tile; commit',
     )
@@ -171,7 +173,7 @@ describe('the sealer process', () => {
   it('goes on under a new key, as long as the old public key is kept', async () => {
     await put(1)
     const first = await start()
-    await until(() => isSealed(1))
+    await untilSealed(1)
     first.process.kill('SIGTERM')
     await first.ended
     const next = pairOf()

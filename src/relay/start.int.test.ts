@@ -17,6 +17,9 @@ import type { Relay } from './loop.ts'
 import { startWaker } from './signal.ts'
 import { startStarter } from './start.ts'
 
+/** The client itself tries for ten seconds before it says that the engine is away. */
+const AWAY_WITHIN_MS = 60_000
+
 let shop: TestShop
 /** Its namespace and client; no worker runs, so what is started stays as it was started. */
 let engine: TestWorker
@@ -226,22 +229,21 @@ test('a start that news could not make is anybody’s at once, however long the 
   await pay(order)
   await shop.query('update order_wake set attempts = 50')
   cable.pull()
-  await relaying(startWaker, () => until(async () => (await ear.counts('wake')).failed > 0, { withinMs: 20_000 }))
+  await relaying(startWaker, () => until(async () => (await ear.counts('wake')).failed > 0, { withinMs: AWAY_WITHIN_MS }))
   cable.plug()
   const [start] = await shop.query(
     'select claimed_by as holder, next_at <= clock_timestamp() as "isDue" from workflow_start where order_id = $1',
     [order.orderId],
   )
   expect(start).toEqual({ holder: null, isDue: true })
-}, 60_000)
+}, 2 * AWAY_WITHIN_MS)
 
 test('while the engine is away nothing is given up, and all goes on once it is back', async () => {
   const [fresh, paid] = [await newOrder(), await newOrder()]
   await pay(paid)
   await shop.query('update order_wake set attempts = 50')
   cable.pull()
-  // The client itself tries for ten seconds before it says so.
-  const hasFailed = (relay: string) => until(async () => (await ear.counts(relay)).failed > 0, { withinMs: 20_000 })
+  const hasFailed = (relay: string) => until(async () => (await ear.counts(relay)).failed > 0, { withinMs: AWAY_WITHIN_MS })
   await relaying(startStarter, () =>
     relaying(startWaker, async () => {
       await Promise.all([hasFailed('start'), hasFailed('wake')])
@@ -252,4 +254,4 @@ test('while the engine is away nothing is given up, and all goes on once it is b
     }),
   )
   for (const order of [fresh, paid]) expect((await handleOf(order).describe()).status.name).toBe('RUNNING')
-}, 60_000)
+}, 3 * AWAY_WITHIN_MS)

@@ -39,8 +39,8 @@ test('a child that ends before it is ready is reported with the end of its log',
 })
 
 test('a child that is not ready in time is ended and reported', async () => {
-  const start = shell('echo waiting; sleep 60', { isReady: async () => false, readyWithinMs: 200 })
-  await expect(start).rejects.toThrow(/shell was not ready within 200 ms[^]*waiting$/)
+  const start = shell('echo waiting; sleep 60', { isReady: async () => false, readyWithinMs: 2_000 })
+  await expect(start).rejects.toThrow(/shell was not ready within 2000 ms[^]*waiting$/)
 })
 
 test('a command that does not exist is reported', async () => {

@@ -2,7 +2,7 @@
 // written down here on purpose, or not at all.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { createAcceptor, type AcceptedOrder } from '../db/accept.ts'
 import { recordReport, type Observation } from '../db/payment.ts'
 import { openDatabase, type Database } from '../db/pool.ts'
@@ -23,7 +23,9 @@ let opened: Database
 let api: Database
 let worker: TestWorker
 
-beforeAll(async () => {
+/** Afresh for each test: the last one ends the sessions whose work it looks at. */
+beforeEach(async () => {
+  for (const meter of Object.values(meters)) meter.read()
   shop = await createTestDatabase()
   opened = await openDatabase({ url: shop.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
   api = meters.api.observe(opened)
@@ -31,7 +33,16 @@ beforeAll(async () => {
   await worker.run()
 }, 60_000)
 
-afterAll(() => shop.drop())
+async function stop(): Promise<void> {
+  await worker.stop()
+  await opened.close()
+}
+let isStopped = false
+afterEach(async () => {
+  if (!isStopped) await stop()
+  isStopped = false
+  await shop.drop()
+})
 
 /** One unit each of three products: the order that performance is always quoted for. */
 async function accept(): Promise<AcceptedOrder> {
@@ -135,16 +146,26 @@ test.each([
 )
 
 test('no statement of an order reads a whole table, however little Postgres knows of it', async () => {
+  const order = await accept()
+  await until(() => handleOf(order).describe())
+  await settled(order, EVENTS.started, 'relay_claim_starts', 2)
+  await recordReport(api, 'w1', [observation(order)])
+  await settled(order, EVENTS.started + EVENTS.paymentReport, 'assess_end')
+  await command(order, 'ship', 'MarkShipped')
+  await command(order, 'deliver', 'MarkDelivered')
+  await handleOf(order).result()
   // Sessions report what they did at their end.
-  await worker.stop()
-  await opened.close()
-  const scans = await until(async () => {
-    const rows = await shop.query<{ table: string; inserted: bigint; scans: bigint }>(
-      `select relname as table, n_tup_ins as inserted, seq_scan as scans from pg_stat_user_tables
-       where schemaname = 'holdfast'`,
-    )
-    return rows.some(({ table, inserted }) => table === 'key_retire' && inserted > 0n) ? rows : undefined
+  isStopped = true
+  await stop()
+  await until(async () => {
+    const left = `select from pg_stat_activity where datname = current_database() and usename in ('app_api', 'app_worker')`
+    return (await shop.query(left)).length === 0
   })
+  const scans = await shop.query<{ table: string; inserted: bigint; scans: bigint }>(
+    `select relname as table, n_tup_ins as inserted, seq_scan as scans from pg_stat_user_tables
+     where schemaname = 'holdfast'`,
+  )
+  expect(scans.find(({ table }) => table === 'key_retire')?.inserted).toBe(1n)
   // Two rows and six, read whole: there is nothing to search in them.
   expect(scans.filter((row) => row.scans > 0n).map((row) => row.table)).toEqual(['notification_channel', 'currency'])
 })

@@ -14,7 +14,8 @@ const ORDERS = count(200, 2_000)
 const KILLS = count(20, 200)
 const CUSTOMERS = 20
 const IN_FLIGHT = 8
-const WINDOW_MS = 20_000
+/** A payment comes in it although the api, and then the watcher, were being started again. */
+const WINDOW_MS = 40_000
 const CONFIRMATIONS = 12
 const MINE_EVERY_MS = 500
 const CALL_WITHIN_MS = 120_000

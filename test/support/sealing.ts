@@ -14,6 +14,9 @@ import { loadSealer, loadSealerKeys, type SealerKeys } from '../../src/keyvault/
 import type { TestDatabase } from './database.ts'
 import { until } from './until.ts'
 
+/** Below jest's own limit, and above the longest transaction of another test: one that loads a million rows. */
+export const SETTLE_WITHIN_MS = 80_000
+
 export type TestSealer = {
   deps: SealDeps
   keys: SealerKeys
@@ -49,13 +52,16 @@ export async function createTestSealer(test: TestDatabase): Promise<TestSealer> 
     witness: await openWitness(file),
   } satisfies SealDeps
   const settle = async (): Promise<void> =>
-    void (await until(async () => {
-      const [row] = await test.query<{ isOver: boolean }>(
-        `select not exists (select from audit_entry, pg_current_snapshot() as now
-           where txid >= pg_snapshot_xmin(now) and txid < pg_snapshot_xmax(now)) as "isOver"`,
-      )
-      return row?.isOver === true
-    }))
+    void (await until(
+      async () => {
+        const [row] = await test.query<{ isOver: boolean }>(
+          `select not exists (select from audit_entry, pg_current_snapshot() as now
+             where txid >= pg_snapshot_xmin(now) and txid < pg_snapshot_xmax(now)) as "isOver"`,
+        )
+        return row?.isOver === true
+      },
+      { withinMs: SETTLE_WITHIN_MS },
+    ))
   return {
     deps,
     keys,
