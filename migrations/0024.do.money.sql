@@ -19,6 +19,12 @@ from (values
   ('ETH', 10000000000000, interval '1 minute'), ('SOL', 890880, interval '1 minute')) v (asset, dust, tolerance)
 where c.currency = v.asset;
 
+-- Reports of one outbox carry one name. Two watchers of a network under different names shared the outbox, so that each
+-- source had half of every output's history. The first watcher claims the network; another name is refused at its start.
+alter table chain_status
+  add column source text constraint chain_status_source_shape check (source ~ '^[a-z0-9-]{1,63}$'); -- null: not claimed yet
+grant update (source) on chain_status to watcher;
+
 insert into payment_transition (from_state, to_state) values
   ('paid', 'reversed'), ('paid', 'late_confirming'), ('paid', 'cancelled'),
   ('reversed', 'paid'), ('reversed', 'at_risk'), ('reversed', 'late_confirming'), ('reversed', 'unresolved'), ('reversed', 'cancelled'),

@@ -88,7 +88,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update chain_output': 'state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at',
       'update chain_status':
-        'start_height scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
+        'source start_height scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
     },
   },
   audit_sealer: {

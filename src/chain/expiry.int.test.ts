@@ -57,6 +57,10 @@ describe.each(LAGS_MS)('a node %i ms behind', (lagMs) => {
        where network = $1`,
       [scene.network, new Date(endMs)],
     )
+    await stage.query(
+      'update reservation r set expires_at = i.expires_at + i.grace from invoice i where i.order_id = r.order_id and i.network = $1',
+      [scene.network],
+    )
     const lastInTime = Math.floor((endMs - from) / blockMs)
     const payments = new Map([
       [Math.max(1, lastInTime - 2), early],

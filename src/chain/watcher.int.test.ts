@@ -22,6 +22,7 @@ import { until } from '../../test/support/until.ts'
 import type { ChainTransfer } from './client.ts'
 import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
+import { SourceTakenError } from './watcher.ts'
 
 let stage: Stage
 beforeAll(async () => {
@@ -140,6 +141,16 @@ test('what a look failed on is in the log, in words of this room alone', async (
   await until(() => scene.log.length > heard).finally(() => stop.abort())
   await running
   expect(JSON.stringify(scene.log)).not.toContain('quotes a row')
+})
+
+test('a network is reported by one source: a watcher under another name ends and takes no report from its outbox', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  minePayment(scene)
+  await scene.step({ fates: ['lost'] })
+  await expect(scene.start('watcher-2').run(1, new AbortController().signal)).rejects.toThrow(SourceTakenError)
+  expect(statesOf(scene)).toEqual([])
+  await scene.step()
+  expect(statesOf(scene)).toEqual(['1 seen'])
 })
 
 test('a watcher runs until it is told to stop, whatever fails', async () => {

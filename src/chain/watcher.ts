@@ -2,7 +2,7 @@
 // Nothing is kept in memory that a kill -9 could lose.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { countReports, readCursor, stampStatus, type Cursor } from '../db/chain.ts'
+import { claimNetwork, countReports, readCursor, stampStatus, type Cursor } from '../db/chain.ts'
 import { countUnexplained } from '../db/chain_balance.ts'
 import { checkBalances } from './balance.ts'
 import { ChainError, type Tip } from './client.ts'
@@ -19,14 +19,21 @@ const MAX_CAUSE_LENGTH = 300
 export type WatcherOptions = FollowOptions &
   StartOptions & {
     report: Report
+    /** The name that the reports carry: one per network, since its outbox is one. */
+    source: string
     /** Monotonic milliseconds. */
     now?: () => number
   }
 
+/** Another source reports what this network's outbox holds. Nothing is read: trying again would not help. */
+export class SourceTakenError extends Error {
+  override readonly name = 'SourceTakenError'
+}
+
 export type Watcher = {
   /** One look at the chain: scan, deliver, stamp. Returns whether there is more to scan at once. */
   step: () => Promise<boolean>
-  /** Steps until aborted; failures are logged and tried again. */
+  /** Steps until aborted; failures are logged and tried again. @throws {SourceTakenError} */
   run: (pollMs: number, signal: AbortSignal) => Promise<void>
   /** Milliseconds since the node named a current tip that is scanned now; Infinity before the first. */
   ageMs: () => number
@@ -35,7 +42,7 @@ export type Watcher = {
 type Scan = { askedAt: Date; tip: Tip; cursor: Cursor; hasMore: boolean }
 
 export function createWatcher(options: WatcherOptions): Watcher {
-  const { client, database, metrics, logger, now = () => performance.now() } = options
+  const { client, database, metrics, logger, source, now = () => performance.now() } = options
   const { network } = client
   const deliver = createDelivery({ ...options, network, now })
   let freshAt = Number.NEGATIVE_INFINITY
@@ -48,6 +55,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
     const tip = await client.getTip()
     const from = stored ?? (await start(options, tip, askedAt))
+    if (from.source !== source && !(await claimNetwork(database, network, source)))
+      throw new SourceTakenError(
+        `${network} is reported by the source ${from.source ?? 'of another watcher'}, not by ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
+      )
     const cursor = await follow(options, from, tip)
     const lagBlocks = Math.max(0, tip.height - cursor.scannedHeight)
     const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
@@ -78,7 +89,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
       // What was seen stays true while the node is away; after a deep reorganisation it may not be.
       if (error instanceof DeepReorgError) metrics.isHalted.set({ network }, 1)
-      else await deliver()
+      else if (!(error instanceof SourceTakenError)) await deliver()
       throw error
     })
     await deliver()
@@ -110,6 +121,7 @@ async function runSteps(
       if (await step()) waitMs = 0
       failures = 0
     } catch (error) {
+      if (error instanceof SourceTakenError) throw error
       failures += 1
       waitMs = Math.max(pollMs, Math.min(MAX_RETRY_MS, pollMs * 2 ** Math.min(failures, 16)))
       metrics.failures.inc({ network })

@@ -24,6 +24,8 @@ export type Cursor = {
   scannedHash: string | null
   /** The highest height that was ever deep enough to be final. */
   settledHeight: number
+  /** The name its reports carry; null until a watcher has claimed the network. */
+  source: string | null
   /** How deep an operator allows one reorganisation to reach. */
   rewindTo: number | null
 }
@@ -55,6 +57,7 @@ const CURSOR = z.object({
   scannedHash: z.string().nullable(),
   settledHeight: HEIGHT,
   rewindTo: HEIGHT.nullable(),
+  source: z.string().nullable(),
 })
 const OBSERVATION = z.object({
   reportNo: z.bigint(),
@@ -73,7 +76,7 @@ const NOTHING = z.unknown()
 
 const cursorColumns = sql.fragment`c.start_height as "startHeight", c.scanned_height as "scannedHeight",
   (select hash from chain_block b where b.network = c.network and b.height = c.scanned_height) as "scannedHash",
-  c.settled_height as "settledHeight", c.rewind_to as "rewindTo"`
+  c.settled_height as "settledHeight", c.rewind_to as "rewindTo", c.source`
 
 /** The database's clock, and where this network was left; no cursor before the first start. */
 export async function readCursor(database: Database, network: string): Promise<{ now: Date; cursor?: Cursor }> {
@@ -90,6 +93,14 @@ export async function createCursor(database: Database, network: string, startHei
     values (${network}, ${startHeight}, ${startHeight - 1}, ${startHeight - 1}, ${startHeight})
     on conflict do nothing`)
   return database.sql.one(sql.type(CURSOR)`select ${cursorColumns} from chain_status c where network = ${network}`)
+}
+
+/** Makes a source the one whose name the reports of this network carry; false when another is. */
+export async function claimNetwork(database: Database, network: string, source: string): Promise<boolean> {
+  const claimed = await database.sql.any(sql.type(NOTHING)`
+    update chain_status set source = ${source}
+    where network = ${network} and (source is null or source = ${source}) returning network`)
+  return claimed.length > 0
 }
 
 /** When the oldest order was made that still waits for money on this network. */

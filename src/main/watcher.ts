@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createEthereumClient } from '../chain/ethereum.ts'
 import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
 import type { Report } from '../chain/delivery.ts'
-import { createWatcher } from '../chain/watcher.ts'
+import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
 import { chainRulesOf, ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
 import type { Observation } from '../db/chain.ts'
 import { openDatabase } from '../db/pool.ts'
@@ -53,6 +53,7 @@ async function main(): Promise<void> {
     startHeight: config.HOLDFAST_ETH_START,
     maxBlockAgeMs,
     report,
+    source: config.HOLDFAST_SOURCE,
     metrics,
     logger,
   })
@@ -102,7 +103,7 @@ function createReport(config: Config<'watcher'>, client: HoldfastClient): Report
 }
 
 await main().catch((error: unknown) => {
-  const isSetUp = error instanceof ConfigError || error instanceof SecretError
+  const isSetUp = error instanceof ConfigError || error instanceof SecretError || error instanceof SourceTakenError
   process.stderr.write(`${isSetUp ? error.message : 'watcher failed'}\n`)
   if (!isSetUp) createLogger({ process: 'watcher', level: 'error' }).fatal({ err: error }, 'watcher failed')
   process.exitCode = 1

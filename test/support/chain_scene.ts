@@ -152,8 +152,9 @@ async function openScene(
   })
   const registry = createRegistry('test')
   const metrics = createChainMetrics(registry)
-  const start = (): Watcher =>
+  const start = (source = 'watcher-1'): Watcher =>
     createWatcher({
+      source,
       client: { ...breakable<ChainClient>(asked, fault), network },
       database: { ...database, sql: breakable(database.sql, fault) },
       confirmations: CONFIRMATIONS,
