@@ -1,7 +1,7 @@
 // The worker process of the naive saga, with its front's work in it: no gRPC, no token, no idempotency key.
 
 import { fileURLToPath } from 'node:url'
-import { isDatabaseDown, openDatabase } from '../../src/db/pool.ts'
+import { isDatabaseUnavailable, openDatabase } from '../../src/db/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import { createMilestones, readConfig, runLoop } from '../loop.ts'
 import { openEngine, type EngineConfig } from './engine.ts'
@@ -63,7 +63,7 @@ async function put(orderId: string, lines: readonly NaiveLine[]): Promise<void> 
     try {
       return await putNaiveOrder(database, orderId, userId, lines)
     } catch (error) {
-      if (!isDatabaseDown(error) || tries === MAX_TRIES) throw error
+      if (!isDatabaseUnavailable(error) || tries === MAX_TRIES) throw error
     }
   }
 }

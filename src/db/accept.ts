@@ -7,7 +7,14 @@ import { formatFiat, parseFiat } from '../domain/money.ts'
 import { ASSET_POLICY, type Asset } from '../domain/payment.ts'
 import type { Line, Shortage } from '../domain/stock.ts'
 import { actorsText, actorText } from './audit.ts'
-import { databaseFailure, isDatabaseDown, retrying, statement, violatedConstraintOf, type Database } from './pool.ts'
+import {
+  databaseFailure,
+  isDatabaseUnavailable,
+  retrying,
+  statement,
+  violatedConstraintOf,
+  type Database,
+} from './pool.ts'
 
 /** Larger batches hold the hot rows longer than the shared commit saves. */
 const MAX_BATCH_ORDERS = 64
@@ -211,7 +218,7 @@ async function settle(deps: Deps, batch: readonly Entry[]): Promise<void> {
       only.resolve({ verdict: 'IDEMPOTENCY_KEY_REUSED' })
       return
     }
-    if (batch.length === 1 || isDatabaseDown(error)) {
+    if (batch.length === 1 || isDatabaseUnavailable(error)) {
       for (const entry of batch) entry.reject(databaseFailure(error))
       return
     }

@@ -2,6 +2,7 @@
 // shop's own Postgres gives its roles their logins in its own way.
 
 import pg from 'pg'
+import { sessionConfig } from './session.ts'
 
 /** `connectionLimit`: sessions the role may have at once, so that no process can take the others' share. */
 export type Login = { role: string; password: string; connectionLimit: number }
@@ -33,7 +34,7 @@ export async function grantLogins(url: string, logins: readonly Login[]): Promis
 }
 
 async function withClient(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: 'holdfast-set-up' })
+  const client = new pg.Client(sessionConfig({ url, applicationName: 'holdfast-set-up' }))
   await client.connect()
   try {
     await work(client)

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import Postgrator from 'postgrator'
 import type { Actor } from '../domain/audit.ts'
+import { sessionConfig } from './session.ts'
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url))
 /** Any number, the same for every runner: two runners wait for each other. */
@@ -22,7 +23,7 @@ export type MigrateResult = { version: number; applied: readonly string[] }
  * them made. Throws when a migration that was applied has since been edited.
  */
 export async function migrate(url: string): Promise<MigrateResult> {
-  const client = new pg.Client({ connectionString: url, application_name: 'holdfast-migrate' })
+  const client = new pg.Client(sessionConfig({ url, applicationName: 'holdfast-migrate' }))
   await client.connect()
   try {
     await client.query('begin')

@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import pg from 'pg'
-import { DomainError } from '../domain/failure.ts'
-import { databaseFailure, isDatabaseDown, retrying, sqlStateOf } from './pool.ts'
+import { retrying } from './pool.ts'
 
 /** As pg makes them of an answer of the server. */
 function sqlError(code: string): pg.DatabaseError {
@@ -11,82 +10,6 @@ function sqlError(code: string): pg.DatabaseError {
 }
 const systemError = (code: string): Error => Object.assign(new Error(`connect ${code} 127.0.0.1:5432`), { code })
 const within = (cause: Error): Error => new Error('Query failed.', { cause })
-
-describe('an SQLSTATE', () => {
-  test('is found however deep a library buries it', () => {
-    expect(sqlStateOf(sqlError('40P01'))).toBe('40P01')
-    expect(sqlStateOf(within(within(sqlError('23505'))))).toBe('23505')
-  })
-
-  test.each([systemError('EPIPE'), systemError('EPERM'), new Error('no code'), 'text', undefined, { code: '40001' }])(
-    'is not seen in %s',
-    (error) => {
-      expect(sqlStateOf(error)).toBeUndefined()
-    },
-  )
-})
-
-describe('the database is down', () => {
-  test.each([
-    '57P01',
-    '57P03',
-    '57014',
-    '53300',
-    '53100',
-    '08006',
-    '28P01',
-    '40001',
-    '40P01',
-    '55P03',
-    '25P03',
-    '25P04',
-  ])('when it says %s', (code) => {
-    expect(isDatabaseDown(within(sqlError(code)))).toBe(true)
-  })
-
-  test.each(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN'])(
-    'when the network says %s',
-    (code) => {
-      expect(isDatabaseDown(within(systemError(code)))).toBe(true)
-    },
-  )
-
-  test.each(['Connection terminated unexpectedly', 'timeout exceeded when trying to connect'])(
-    'when the driver says %s',
-    (text) => {
-      expect(isDatabaseDown(new Error(text))).toBe(true)
-    },
-  )
-
-  test.each([
-    sqlError('23505'),
-    sqlError('42501'),
-    sqlError('HF001'),
-    new TypeError('x is undefined'),
-    new DomainError('OUT_OF_STOCK', 'gone'),
-    undefined,
-    'down',
-  ])('not when the request is at fault: %s', (error) => {
-    expect(isDatabaseDown(error)).toBe(false)
-  })
-
-  test("is told to callers without a word of the driver's", () => {
-    const cause = within(systemError('ECONNREFUSED'))
-    const told = databaseFailure(cause)
-    expect(told).toBeInstanceOf(DomainError)
-    expect(told).toMatchObject({
-      reason: 'DATABASE_UNAVAILABLE',
-      message: 'The database cannot be reached; try again.',
-      retryAfterMs: 1_000,
-      cause,
-    })
-  })
-
-  test('is not told of any other error, which stays what it is', () => {
-    const error = sqlError('23505')
-    expect(databaseFailure(error)).toBe(error)
-  })
-})
 
 describe('retrying', () => {
   /** Fails so often with this, then succeeds. Counts the attempts. */

@@ -6,8 +6,9 @@ import pg from 'pg'
 import { createPool, SchemaValidationError, sql, type DatabasePool, type Interceptor } from 'slonik'
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
-import { DomainError } from '../domain/failure.ts'
+import { createDriver } from './driver.ts'
 import { withGate } from './gate.ts'
+import { ANSWER_WITHIN_MS, createSessions, POOL_WAIT_MS, sessionConfig, type Sessions } from './session.ts'
 import {
   createSlowWatch,
   slowInterceptor,
@@ -16,9 +17,10 @@ import {
   type SlowEvent,
   type SlowWatch,
 } from './slow.ts'
+import { isRetryable, isSessionSpent, sqlStateOf } from './sqlstate.ts'
 
-/** A wait for a connection beyond this answers UNAVAILABLE (SR-9.3). */
-const POOL_WAIT_MS = 1_000
+export { databaseFailure, isDatabaseDown, isDatabaseUnavailable, sqlStateOf, violatedConstraintOf } from './sqlstate.ts'
+
 /** Slonik's share of a process's connections; the order path has the rest. */
 const SLONIK_SHARE = 0.4
 const STATEMENT_TIMEOUT_MS = 2_000
@@ -26,7 +28,8 @@ const IDLE_IN_TRANSACTION_MS = 5_000
 const MAX_ATTEMPTS = 6
 const BACKOFF_FROM_MS = 10
 const BACKOFF_TO_MS = 1_000
-const RETRY_HINT_MS = 1_000
+/** A session that is thrown away says goodbye to the server for no longer. */
+const GOODBYE_MS = 500
 
 /**
  * The order path finds every row by a key. A plan that reads a whole table instead may look cheap while the table is
@@ -40,9 +43,6 @@ const PLANS_BY_KEY = [
   'enable_material',
   'jit',
 ]
-
-/** serialization failure, deadlock, lock not available: the transaction did nothing and may be run again. */
-const RETRYABLE_STATES = new Set(['40001', '40P01', '55P03'])
 
 export type Statement = { name: string; text: string }
 export type Tx = {
@@ -76,23 +76,17 @@ export type DatabaseOptions = {
   report?: (event: SlowEvent) => void
   /** For pools whose statements are all by key: never plan again (design rule 23). */
   forceGenericPlan?: boolean
+  /** How long an answer of the server may take. */
+  answerWithinMs?: number
 }
 
 /** Names a constant statement; the name is what makes Postgres plan it once per connection. */
 export const statement = (name: string, text: string): Statement => ({ name, text })
 
-const INT8_OID = 20
-const NUMERIC_OID = 1700
+const { INT8, NUMERIC } = pg.types.builtins
 const typeOverrides = new pg.TypeOverrides()
-typeOverrides.setTypeParser(INT8_OID, BigInt)
-typeOverrides.setTypeParser(NUMERIC_OID, (text) => text)
-
-/** Slonik's own default reads numeric as a float. */
-const slonikParsers = [
-  { name: 'int8', parse: (text: string) => BigInt(text) },
-  { name: 'numeric', parse: (text: string) => text },
-  { name: 'timestamptz', parse: (text: string) => new Date(text) },
-]
+typeOverrides.setTypeParser(INT8, BigInt)
+typeOverrides.setTypeParser(NUMERIC, (text) => text)
 
 const rowValidator: Interceptor = {
   name: 'row-validator',
@@ -104,47 +98,37 @@ const rowValidator: Interceptor = {
   },
 }
 
+/** Rejects when the server cannot be reached. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  // Sessions begin with it. JSON without spaces needs no quoting here.
-  const actorOption = options.actor === undefined ? [] : [`-c holdfast.actor=${JSON.stringify(options.actor)}`]
   const slonikSize = Math.max(1, Math.round(options.poolSize * SLONIK_SHARE))
-  const pool = new pg.Pool({
-    connectionString: options.url,
-    application_name: options.applicationName,
-    max: Math.max(1, options.poolSize - slonikSize),
-    connectionTimeoutMillis: POOL_WAIT_MS,
-    // A session's plans are worth more than the session: the next one would have to make them all again.
-    idleTimeoutMillis: 0,
-    types: typeOverrides,
-    options: [
-      ...actorOption,
-      ...PLANS_BY_KEY.map((method) => `-c ${method}=off`),
-      ...(options.forceGenericPlan === true ? ['-c plan_cache_mode=force_generic_plan'] : []),
-    ].join(' '),
-  })
-  // An idle session that the server closes is replaced on next use; without a listener it would end the process.
-  pool.on('error', () => undefined)
-  const slonikUrl = new URL(options.url)
-  for (const option of actorOption) slonikUrl.searchParams.set('options', option)
-  const slonikPool = await createPool(slonikUrl.href, {
+  const sessions = createSessions(options.answerWithinMs ?? ANSWER_WITHIN_MS)
+  await reach(sessionOf(options))
+  const pool = openPool(options, Math.max(1, options.poolSize - slonikSize), sessions)
+  const slonikPool = await createPool(options.url, {
+    driverFactory: createDriver(
+      {
+        ...sessionOf(options),
+        statement_timeout: STATEMENT_TIMEOUT_MS,
+        idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      },
+      sessions,
+    ),
     maxPoolSize: slonikSize,
-    connectionTimeout: POOL_WAIT_MS,
     idleTimeout: 'DISABLE_TIMEOUT',
+    gracefulTerminationTimeout: GOODBYE_MS,
     connectionRetryLimit: 0,
     queryRetryLimit: 0,
     transactionRetryLimit: 0,
-    statementTimeout: STATEMENT_TIMEOUT_MS,
-    idleInTransactionSessionTimeout: IDLE_IN_TRANSACTION_MS,
     resetConnection: async () => undefined,
-    typeParsers: slonikParsers,
     interceptors: [slowInterceptor, rowValidator],
   })
   const watch = createSlowWatch(options.report ?? (() => undefined))
   const slonik = withGate(withSlowWatch(slonikPool, watch, sqlStateOf), slonikSize, POOL_WAIT_MS)
+  const door: Door = { pool, sessions, watch }
   return {
     sql: slonik,
-    run: (query, values) => alone(pool, watch, query, values),
-    transaction: (work, { deadline } = {}) => retrying(() => once(pool, watch, work), deadline),
+    run: (query, values) => alone(door, query, values),
+    transaction: (work, { deadline } = {}) => retrying(() => once(door, work), deadline),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: async () => {
       watch.close()
@@ -154,10 +138,48 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   }
 }
 
+const sessionOf = ({ url, applicationName, actor }: DatabaseOptions, settings = {}): pg.ClientConfig => ({
+  ...sessionConfig({
+    url,
+    applicationName,
+    settings: { ...(actor !== undefined && { 'holdfast.actor': JSON.stringify(actor) }), ...settings },
+  }),
+  connectionTimeoutMillis: POOL_WAIT_MS,
+  types: typeOverrides,
+})
+
+/** An address, a login or a database that is wrong is told at once, not with the first call. */
+async function reach(config: pg.ClientConfig): Promise<void> {
+  const client = new pg.Client(config)
+  client.on('error', ignore)
+  await client.connect()
+  await client.end()
+}
+
+function openPool(options: DatabaseOptions, max: number, sessions: Sessions): pg.Pool {
+  const pool = new pg.Pool({
+    ...sessionOf(options, {
+      ...Object.fromEntries(PLANS_BY_KEY.map((method) => [method, 'off'])),
+      ...(options.forceGenericPlan === true && { plan_cache_mode: 'force_generic_plan' }),
+    }),
+    max,
+    // A session's plans are worth more than the session: the next one would have to make them all again.
+    idleTimeoutMillis: 0,
+  })
+  // An idle session that the server closes is replaced on next use; without a listener it would end the process.
+  pool.on('error', ignore)
+  pool.on('acquire', (client) => sessions.setIdle(client, false))
+  pool.on('release', (_error, client) => sessions.setIdle(client, true))
+  pool.on('remove', (client) => sessions.setIdle(client, false))
+  return pool
+}
+
+/** What the order path needs of its pool. */
+type Door = { pool: pg.Pool; sessions: Sessions; watch: SlowWatch }
+
 /** A session that fails in any way is not used again. */
 async function alone<Row>(
-  pool: pg.Pool,
-  watch: SlowWatch,
+  { pool, sessions, watch }: Door,
   query: Statement,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
@@ -167,10 +189,10 @@ async function alone<Row>(
   // A session that ends meanwhile says so here too, besides failing the statement: unheard, it would end the process.
   client.on('error', ignore)
   try {
-    const { rows } = await client.query({ ...query, values: [...values] })
+    const { rows } = await sessions.ask(client, { ...query, values: [...values] })
     client.release()
     running.end()
-    return rows
+    return rows as Row[]
   } catch (error) {
     client.release(error as Error)
     running.end(sqlStateOf(error))
@@ -182,7 +204,7 @@ async function alone<Row>(
 
 const ignore = (): void => undefined
 
-async function once<T>(pool: pg.Pool, watch: SlowWatch, work: (tx: Tx) => Promise<T>): Promise<T> {
+async function once<T>({ pool, sessions, watch }: Door, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   const running = watch.begin()
   let broken: Error | undefined
@@ -190,17 +212,19 @@ async function once<T>(pool: pg.Pool, watch: SlowWatch, work: (tx: Tx) => Promis
   // A session killed between two statements reports it here; the next statement fails and the client is discarded.
   const onError = (error: Error): void => void (broken = error)
   client.on('error', onError)
+  const ask: Ask = (query) => sessions.ask(client, query)
   try {
-    await client.query('begin isolation level read committed')
-    const result = await work(txOf(client, running))
+    await ask('begin isolation level read committed')
+    const result = await work(txOf(ask, running))
     running.at({ name: 'commit', text: '' })
     // Postgres answers the commit of a transaction in which a statement failed by rolling it back.
-    const { command } = await client.query('commit')
+    const { command } = await ask('commit')
     if (command !== 'COMMIT') throw new Error('rolled back: a failure within the transaction was swallowed')
     return result
   } catch (error) {
     state = sqlStateOf(error)
-    await client.query('rollback').catch((failure: Error) => (broken ??= failure))
+    if (isSessionSpent(error)) broken ??= error as Error
+    if (broken === undefined) await ask('rollback').catch((failure: Error) => (broken = failure))
     throw error
   } finally {
     client.off('error', onError)
@@ -209,21 +233,23 @@ async function once<T>(pool: pg.Pool, watch: SlowWatch, work: (tx: Tx) => Promis
   }
 }
 
-function txOf(client: pg.PoolClient, running: Running): Tx {
+type Ask = (query: pg.QueryConfig | string) => Promise<pg.QueryResult>
+
+function txOf(ask: Ask, running: Running): Tx {
   const tx: Tx = {
     run: async (query, values = []) => {
       running.at(query)
-      return (await client.query({ ...query, values: [...values] })).rows
+      return (await ask({ ...query, values: [...values] })).rows
     },
     savepoint: async (work) => {
-      await client.query('savepoint part')
+      await ask('savepoint part')
       try {
         const result = await work(tx)
-        await client.query('release savepoint part')
+        await ask('release savepoint part')
         return result
       } catch (error) {
         // Where the session is gone this fails too; what the part failed with says more.
-        await client.query('rollback to savepoint part; release savepoint part').catch(() => undefined)
+        await ask('rollback to savepoint part; release savepoint part').catch(() => undefined)
         throw error
       }
     },
@@ -241,52 +267,11 @@ export async function retrying<T>(attempt: () => Promise<T>, deadline = Number.P
       return await attempt()
     } catch (error) {
       const waitMs = Math.random() * Math.min(BACKOFF_TO_MS, BACKOFF_FROM_MS * 2 ** tried)
-      if (tried >= MAX_ATTEMPTS || !RETRYABLE_STATES.has(sqlStateOf(error) ?? '') || Date.now() + waitMs > deadline)
-        throw error
+      if (tried >= MAX_ATTEMPTS || !isRetryable(error) || Date.now() + waitMs > deadline) throw error
       await delay(waitMs)
     }
   }
 }
-
-/** The SQLSTATE behind an error of pg or slonik, if Postgres gave one. */
-export const sqlStateOf = (error: unknown): string | undefined => databaseErrorOf(error)?.code
-
-/** The constraint that Postgres named behind an error of pg or slonik. */
-export const violatedConstraintOf = (error: unknown): string | undefined => databaseErrorOf(error)?.constraint
-
-function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof pg.DatabaseError) return cause
-  }
-  return undefined
-}
-
-/** True when the database, not the request, is what failed: unreachable, restarting, full, or out of time. */
-export function isDatabaseDown(error: unknown): boolean {
-  const state = sqlStateOf(error)
-  if (state !== undefined)
-    return /^(08|28|53|57)/.test(state) || RETRYABLE_STATES.has(state) || state === '25P03' || state === '25P04'
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as { code?: unknown }
-    if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN)/.test(code)) return true
-    if (
-      /Connection terminated|timeout exceeded when trying to connect|ConnectionError|Client has encountered/.test(
-        `${cause.name} ${cause.message}`,
-      )
-    )
-      return true
-  }
-  return false
-}
-
-/** Turns an infrastructure error into the DomainError callers know; anything else is returned unchanged. */
-export const databaseFailure = (error: unknown): unknown =>
-  isDatabaseDown(error)
-    ? new DomainError('DATABASE_UNAVAILABLE', 'The database cannot be reached; try again.', {
-        retryAfterMs: RETRY_HINT_MS,
-        cause: error,
-      })
-    : error
 
 /** True when every migration of this build has been applied. */
 export async function findSchemaVersion(database: Database): Promise<number> {

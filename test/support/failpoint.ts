@@ -4,7 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import { isDatabaseDown, statement, type Database, type Tx } from '../../src/db/pool.ts'
+import { isDatabaseUnavailable, statement, type Database, type Tx } from '../../src/db/pool.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import type { TestDatabase } from './database.ts'
 import { until } from './until.ts'
@@ -20,7 +20,7 @@ export const unwrapped = (error: unknown): unknown => (error as { context?: unkn
 
 /** The caller cannot know whether what it asked was done. */
 export const isAnswerLost = (error: unknown): boolean =>
-  isDatabaseDown(unwrapped(error)) ||
+  isDatabaseUnavailable(unwrapped(error)) ||
   (error instanceof DomainError && error.reason === 'DATABASE_UNAVAILABLE') ||
   /^(ECONN|EPIPE)/.test(String((error as { code?: unknown }).code))
 

@@ -32,7 +32,7 @@ export type Scenario = {
   /** Makes what the call needs, and gives the call. */
   prepare: (scene: Scene) => Promise<Act>
   /** The error with which the same call ends that has taken effect before; undefined where it is answered. */
-  again?: 'CursorMovedError' | 'UniqueIntegrityConstraintViolationError'
+  again?: 'CursorMovedError' | 'DatabaseError'
   /** Tables that a repeat may write to: they keep each call, or have the same values put there again. */
   rewrites?: readonly string[]
 }
@@ -290,7 +290,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'keys are made': {
     of: 'insertKeys',
-    again: 'UniqueIntegrityConstraintViolationError',
+    again: 'DatabaseError',
     prepare: async (scene) => {
       const epoch = await newEpoch(scene)
       const keys = [buildKey(epoch), buildKey(epoch)]
