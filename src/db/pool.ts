@@ -122,6 +122,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     resetConnection: async () => undefined,
     interceptors: [slowInterceptor, rowValidator],
   })
+  // It tells of sessions that ended here too, besides failing the call.
+  slonikPool.on('error', ignore)
   const watch = createSlowWatch(options.report ?? (() => undefined))
   const slonik = withGate(withSlowWatch(slonikPool, watch, sqlStateOf), slonikSize, POOL_WAIT_MS)
   const door: Door = { pool, sessions, watch }

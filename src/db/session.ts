@@ -78,23 +78,28 @@ class SilentServerError extends Error {
 
 export function createSessions(answerWithinMs: number): Sessions {
   const idle = new Set<pg.Client>()
-  const cutIdle = (): void => {
-    for (const client of idle) client.connection.stream.destroy()
+  const cutIdle = (cause: Error): void => {
+    for (const client of idle) {
+      // By it the pools let go of a session at once; the closing of the socket would be heard later.
+      client.emit('error', cause)
+      client.connection.stream.destroy()
+    }
   }
 
   async function ask(client: pg.Client, query: pg.QueryConfig | string): Promise<pg.QueryResult> {
     let isWaiting = true
     const giveUp = (): void => {
       if (!isWaiting) return
-      client.connection.stream.destroy(new SilentServerError(`no answer within ${answerWithinMs} ms`))
-      cutIdle()
+      const cause = new SilentServerError(`no answer within ${answerWithinMs} ms`)
+      client.connection.stream.destroy(cause)
+      cutIdle(cause)
     }
     // What came while this process was busy is read before the check phase.
     const timer = setTimeout(() => setImmediate(giveUp), answerWithinMs)
     try {
       return await client.query(query)
     } catch (error) {
-      if (sqlStateOf(error) === READ_ONLY_STATE) cutIdle()
+      if (sqlStateOf(error) === READ_ONLY_STATE) cutIdle(error as Error)
       throw error
     } finally {
       isWaiting = false

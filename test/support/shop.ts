@@ -48,8 +48,12 @@ export type TestShop = {
   close: () => Promise<void>
 }
 
-export async function createTestShop(): Promise<TestShop> {
+/** @param prepare sets its database up before anything of the shop's connects */
+export async function createTestShop({
+  prepare,
+}: { prepare?: (test: TestDatabase) => Promise<void> } = {}): Promise<TestShop> {
   const test = await createTestDatabase()
+  await prepare?.(test)
   const api = await openDatabase({
     url: test.urlOf('app_api'),
     poolSize: POOL_SIZE,
