@@ -28,8 +28,14 @@ export type { ObservedTransfer } from './report.ts'
 const DEFAULT_DEADLINE_MS = 10_000
 const RECONNECT_FROM_MS = 100
 /** grpc-js waits up to two minutes by default, and draws a fifth more or less by lot. */
-const RECONNECT_TO_MS = 1_500
+export const RECONNECT_TO_MS = 1_500
 export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2
+/**
+ * A connection may go silent without a word: a firewall forgot it, a machine was cut off. Every such one is noticed
+ * within the sum of these, also one that only waits for the next change of an order. Servers between the two may refuse
+ * to be asked more than every ten seconds.
+ */
+export const KEEPALIVE: Keepalive = { everyMs: 15_000, withinMs: 5_000 }
 
 /** Four tries in about half a second: a restarting server is back or has given way to another by then. */
 const SERVICE_CONFIG = JSON.stringify({
@@ -60,11 +66,15 @@ export class TransportError extends Error {
   }
 }
 
+/** How often the peer is asked whether it is there, and how long it may take to answer. */
+export type Keepalive = { everyMs: number; withinMs: number }
+
 export type ClientOptions = {
   /** host:port. */
   address: string
   /** Asked for each call, since tokens live for minutes. */
   token: () => string | Promise<string>
+  keepalive?: Keepalive
 }
 
 export type CallOptions = { deadlineMs?: number; signal?: AbortSignal }
@@ -117,12 +127,15 @@ export function createAdminClient(options: ClientOptions) {
 
 type Channel = { client: Client; token: ClientOptions['token'] }
 
-const openChannel = ({ address, token }: ClientOptions): Channel => ({
+const openChannel = ({ address, token, keepalive = KEEPALIVE }: ClientOptions): Channel => ({
   client: new Client(address, credentials.createInsecure(), {
     'grpc.service_config': SERVICE_CONFIG,
     'grpc.enable_http_proxy': 0,
     'grpc.initial_reconnect_backoff_ms': RECONNECT_FROM_MS,
     'grpc.max_reconnect_backoff_ms': RECONNECT_TO_MS,
+    'grpc.keepalive_time_ms': keepalive.everyMs,
+    'grpc.keepalive_timeout_ms': keepalive.withinMs,
+    'grpc.keepalive_permit_without_calls': 1,
   }),
   token,
 })

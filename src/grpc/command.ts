@@ -29,6 +29,8 @@ import { auditActorOf, type Call } from './call.ts'
 import { orderUnreachable, writeScopeOf } from './guard.ts'
 
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
+/** Above a step's own attempt (6.5 s), below the deadline most callers have (10 s): a hung engine is told to them. */
+const ENGINE_WITHIN_MS = 7_000
 /** Above the engine's own retries, below what a person would wait for. */
 const RETRY_HINT_MS = 1_000
 
@@ -46,6 +48,7 @@ export type CommanderDeps = {
   client: Client
   /** How the relay would start an order's workflow. */
   startOptionsOf: (start: StartToDo) => WorkflowStartOptions
+  engineWithinMs?: number
 }
 export type Commander = (command: Command, request: CommandRequest, call: Call) => Promise<CommandAnswer>
 
@@ -124,11 +127,12 @@ async function ask(
             workflowIdConflictPolicy: 'USE_EXISTING',
           }),
         })
+  const until = Math.min(call.deadline, Date.now() + (deps.engineWithinMs ?? ENGINE_WITHIN_MS))
   try {
-    return await deps.client.withDeadline(call.deadline, () => deps.client.withAbortSignal(call.signal, update))
+    return await deps.client.withDeadline(until, () => deps.client.withAbortSignal(call.signal, update))
   } catch (error) {
     if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) return 'closed'
-    throw failureOf(error)
+    throw failureOf(error, call)
   }
 }
 
@@ -139,12 +143,15 @@ async function ask(
 const updateIdOf = ({ actor, method, key, requestHash }: CommandInput, version: bigint): string =>
   createHash('sha256').update([actor, method, key, requestHash, version].join('|')).digest('hex')
 
-function failureOf(error: unknown): unknown {
+function failureOf(error: unknown, call: Call): unknown {
   if (error instanceof WorkflowUpdateFailedError) return validatorsRefusal(error) ?? error
-  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED)
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED) {
+    // The caller would still wait: it was the engine that did not answer.
+    if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
     return new DomainError('DEADLINE_EXCEEDED', 'Time ran out. Repeat with the same key to learn what happened.', {
       cause: error,
     })
+  }
   return error instanceof ServiceError ? engineUnavailable(error) : error
 }
 

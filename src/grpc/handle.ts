@@ -36,6 +36,9 @@ export type Handlers<S extends Service> = { readonly [Name in keyof S]: Handler<
 type AnyHandler = (request: unknown, call: Call) => AsyncIterable<unknown> | Promise<unknown>
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>
 
+/** A hundred orders with a hundred lines each would pass this; a page of summaries is far below. */
+export const MAX_RESPONSE_BYTES = 1_048_576
+
 /** Stands for a body that is no message of its type: the library alone would call that INTERNAL. */
 const MALFORMED = Symbol('malformed')
 
@@ -50,7 +53,12 @@ export function addService<S extends Service>(
   const implementation: UntypedServiceImplementation = {}
   for (const [name, method] of Object.entries<Method>(service)) {
     const handler = handlers[name] as unknown as AnyHandler
-    definition[name] = { ...method, requestDeserialize: (bytes) => deserialize(method, bytes) }
+    definition[name] = {
+      ...method,
+      requestDeserialize: (bytes) => deserialize(method, bytes),
+      // Handlers' answers come as bytes: see serialize.
+      responseSerialize: (bytes) => bytes,
+    }
     implementation[name] = method.responseStream ? streamOf(method, handler, closing) : unaryOf(method, handler)
   }
   server.addService(definition as ServiceDefinition, implementation)
@@ -64,14 +72,25 @@ function deserialize(method: Method, bytes: Buffer): unknown {
   }
 }
 
+/**
+ * An answer that cannot be written is a failure like any other, with an incident id and a log line. Left to the library,
+ * the caller would get the library's words.
+ */
+function serialize(method: Method, response: unknown): Buffer {
+  const bytes = method.responseSerialize(response as never)
+  if (bytes.length > MAX_RESPONSE_BYTES) throw new Error(`an answer of ${bytes.length} bytes`)
+  return bytes
+}
+
 const unaryOf =
   (method: Method, handler: AnyHandler): handleUnaryCall<unknown, unknown> =>
   async (wire, callback) => {
     const { call, end } = openCall(method, wire)
-    let response: unknown
+    let response: Buffer | undefined
     let failure: StatusObject | null = null
     try {
-      response = await withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
+      const answer = await withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
+      response = serialize(method, answer)
     } catch (error) {
       failure = statusOf(error, call.record)
     }
@@ -103,7 +122,7 @@ async function pump(
   try {
     const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
     for await (const message of messages) {
-      if (!wire.write(message)) await once(wire, 'drain', { signal: call.signal })
+      if (!wire.write(serialize(method, message))) await once(wire, 'drain', { signal: call.signal })
     }
   } catch (error) {
     // Once stopped, only the cause of that is of interest.

@@ -8,7 +8,7 @@ import { createAuditHandlers } from './audit.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard, type TokenVerifier } from './guard.ts'
-import { addService } from './handle.ts'
+import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { createHealthHandlers } from './health.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
@@ -19,11 +19,10 @@ import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
 /** Requests are small; the library's 4 MiB would let one of them cost 380 MB of heap. Also bounds what gzip expands to. */
 const MAX_REQUEST_BYTES = 65_536
-/** A hundred orders with a hundred lines each would pass this; a page of summaries is far below. */
-const MAX_RESPONSE_BYTES = 1_048_576
 const MAX_STREAMS_PER_CONNECTION = 200
-const KEEPALIVE_EVERY_MS = 60_000
-const KEEPALIVE_TIMEOUT_MS = 20_000
+/** A client that went without a word frees its streams within the sum of these. */
+export const KEEPALIVE_EVERY_MS = 20_000
+export const KEEPALIVE_TIMEOUT_MS = 10_000
 /** So that clients spread over new servers within minutes. */
 const CONNECTION_AGE_MS = 300_000
 /** Longer than a watch may last: it is never cut off. */

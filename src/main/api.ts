@@ -1,7 +1,7 @@
 // The api process: parses strangers' input, accepts orders, takes reports, answers reads. It holds no worker's rights,
 // and starts and serves while Temporal is down: only commands need it.
 
-import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
+import { Client, Connection } from '@temporalio/client'
 import {
   assetPolicyOf,
   ConfigError,
@@ -38,12 +38,11 @@ import { startOptionsOf } from '../relay/start.ts'
 import { createLogger, createRegistry, Gauge, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database.ts'
 import { createHolder } from './holder.ts'
+import { temporalOptions } from './temporal.ts'
 
 const FRESH_MS = 500
 /** A watcher looks at its chain each second; killed, it is back sooner than this. */
 const WATCHER_SILENCE_MS = 60_000
-/** A blip of the engine passes unseen; an outage is told within a second. */
-const ENGINE_ATTEMPTS = 3
 /** Besides the drain: what outlives this after SIGTERM is cut off, as a kill -9 would. */
 const STOP_WITHIN_MS = 8_000
 
@@ -63,10 +62,7 @@ async function main(): Promise<void> {
     report: createSlowReport(registry, logger),
     forceGenericPlan: true,
   })
-  const connection = Connection.lazy({
-    address: config.TEMPORAL_ADDRESS,
-    interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ENGINE_ATTEMPTS }))],
-  })
+  const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = freshFor(FRESH_MS, async () => (await findSchemaVersion(database)) >= newest)
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {

@@ -9,7 +9,8 @@ const DOWN_FROM_MS = 200
 const DOWN_TO_MS = 5_000
 /** First wait after a failed item; doubles per attempt. */
 const RETRY_FROM_MS = 100
-const RETRY_TO_MS = 60_000
+/** What was refused by a neighbour that is down is passed on within ten seconds of its return. */
+const RETRY_TO_MS = 10_000
 
 export type RelayMetrics = {
   passed: Counter<'relay'>

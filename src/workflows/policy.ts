@@ -13,8 +13,8 @@ import type { Activities } from '../activities/index.ts'
  * workflow task must heartbeat. */
 const STEP_TIMEOUT_MS = 6_500
 const RETRY_FROM_MS = 200
-/** A minute: an outage of hours ends within a minute of its cure, and costs few attempts meanwhile. */
-const RETRY_TO_MS = 60_000
+/** An outage of hours ends within ten seconds of its cure; an attempt while the database is down is cheap. */
+const RETRY_TO_MS = 10_000
 
 /** What reads everything may take long, but not be silent: its worker may be gone. */
 const LONG_STEP_TIMEOUT_MS = 3_600_000

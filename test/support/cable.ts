@@ -1,4 +1,4 @@
-// A cable to a server that can be pulled and plugged in again: what an outage looks like from a client.
+// A cable to a server that can be pulled, or go silent, and be plugged in again: what outages look like from a client.
 
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
@@ -6,41 +6,81 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 export type Cable = {
   /** host:port, to be used instead of the server's own. */
   address: string
+  /** The same url, by way of the cable. */
+  urlOf: (url: string) => string
   /** Every connection breaks, and new ones are closed at once. */
   pull: () => void
+  /** Every connection stays open and carries nothing more, ever; new ones are carried. */
+  silence: () => void
+  /** As `silence`, and new ones are accepted without ever being carried: a server that hangs. */
+  hang: () => void
+  /** New connections are carried again. */
   plug: () => void
+  /** Connections made since the beginning. */
+  made: () => number
   close: () => Promise<void>
 }
 
+type Line = { isSilent: boolean; ends: readonly Socket[] }
+
 export async function createCable(target: string): Promise<Cable> {
   const { hostname: host, port } = new URL(`tcp://${target}`)
-  const sockets = new Set<Socket>()
-  let isPulled = false
+  const lines = new Set<Line>()
+  let state: 'plugged' | 'pulled' | 'hung' = 'plugged'
+  let made = 0
+
   const server = createServer((near) => {
-    if (isPulled) return void near.destroy()
+    made += 1
+    if (state === 'pulled') return void near.destroy()
     const far = connect(Number(port), host)
+    const line: Line = { isSilent: state === 'hung', ends: [near, far] }
+    lines.add(line)
     for (const [from, to] of [
       [near, far],
       [far, near],
     ] as const) {
-      sockets.add(from)
-      from.on('error', () => to.destroy())
-      from.on('close', () => (sockets.delete(from), to.destroy()))
-      from.pipe(to)
+      from.on('error', () => undefined)
+      from.on('data', (bytes) => {
+        if (!line.isSilent) to.write(bytes)
+      })
+      from.on('close', () => {
+        // Of a silent line the near end learns nothing.
+        if (line.isSilent && from === far) return
+        lines.delete(line)
+        to.destroy()
+      })
     }
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const pull = (): void => {
-    isPulled = true
-    for (const socket of sockets) socket.destroy()
+  const { port: own } = server.address() as AddressInfo
+  const silence = (): void => {
+    for (const line of lines) line.isSilent = true
+  }
+  const destroyAll = (): void => {
+    for (const { ends } of lines) for (const end of ends) end.destroy()
   }
   return {
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    pull,
-    plug: () => void (isPulled = false),
+    address: `127.0.0.1:${own}`,
+    urlOf: (url) => {
+      const through = new URL(url)
+      through.hostname = '127.0.0.1'
+      through.port = String(own)
+      return through.href
+    },
+    pull: () => {
+      state = 'pulled'
+      destroyAll()
+    },
+    silence,
+    hang: () => {
+      state = 'hung'
+      silence()
+    },
+    plug: () => void (state = 'plugged'),
+    made: () => made,
     close: async () => {
-      pull()
+      destroyAll()
       server.close()
       await once(server, 'close')
     },

@@ -59,7 +59,14 @@ export type TestFront = {
   stop: () => Promise<void>
 }
 
-export type TestFrontOptions = { engine?: Client; windowMs?: number; deps?: Partial<FrontDeps> }
+export type TestFrontOptions = {
+  engine?: Client
+  windowMs?: number
+  /** How long the database and the engine may take to answer. */
+  answerWithinMs?: number
+  engineWithinMs?: number
+  deps?: Partial<FrontDeps>
+}
 
 /** A shop in EUR that takes ETH at 2,000.00 within an hour. Addresses come from the pool: see putAddresses. */
 export async function createTestFront(
@@ -77,6 +84,7 @@ export async function createTestFront(
     poolSize: POOL_SIZE,
     applicationName: 'test-api',
     forceGenericPlan: true,
+    ...(options.answerWithinMs !== undefined && { answerWithinMs: options.answerWithinMs }),
   })
   const secret = randomBytes(32)
   const issuer = { issuer: 'holdfast-test', audience: 'holdfast-test' }
@@ -110,7 +118,12 @@ export async function createTestFront(
         sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
       }),
       acceptor: createAcceptor({ database, giveBack: (_network, address) => lease.giveBack(address) }),
-      command: createCommander({ database, client: engine, startOptionsOf }),
+      command: createCommander({
+        database,
+        client: engine,
+        startOptionsOf,
+        ...(options.engineWithinMs !== undefined && { engineWithinMs: options.engineWithinMs }),
+      }),
       watch: createOrderWatch(database),
       shop: {
         currency: 'EUR',

@@ -6,6 +6,7 @@ import type { ConsistencyReport } from '../../db/consistency.ts'
 import { openDatabase } from '../../db/pool.ts'
 import { checkConsistency } from '../../relay/consistency.ts'
 import { CHECKS } from '../consistency.ts'
+import { temporalOptions } from '../temporal.ts'
 import { endingOf, FoundError, UnverifiedError } from './exit.ts'
 import { formatFields, formatTable, print } from './print.ts'
 import { findStack, type Shell } from './session.ts'
@@ -44,7 +45,7 @@ async function lookAround(shell: Shell, options: VerifyOptions): Promise<Consist
     })
     closing.push(database.close)
     const address = found(options.temporal ?? config.TEMPORAL_ADDRESS ?? ready?.temporal.address, '--temporal')
-    const connection = await Connection.connect({ address, connectTimeout: CONNECT_WITHIN })
+    const connection = await Connection.connect({ ...temporalOptions(address), connectTimeout: CONNECT_WITHIN })
     closing.push(() => connection.close())
     const namespace = found(options.namespace ?? config.TEMPORAL_NAMESPACE ?? ready?.temporal.namespace, '--namespace')
     return await checkConsistency({ database, client: new Client({ connection, namespace }) })
