@@ -21,6 +21,8 @@ export type WatcherOptions = FollowOptions &
     report: Report
     /** The name that the reports carry: one per network, since its outbox is one. */
     source: string
+    /** Told before each step of a run. */
+    onTurn?: () => void
     /** Monotonic milliseconds. */
     now?: () => number
   }
@@ -105,7 +107,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
     return hasMore
   }
 
-  return { step, run: (pollMs, signal) => runSteps(step, options, pollMs, signal), ageMs: () => now() - freshAt }
+  const turn = (): Promise<boolean> => {
+    options.onTurn?.()
+    return step()
+  }
+  return { step, run: (pollMs, signal) => runSteps(turn, options, pollMs, signal), ageMs: () => now() - freshAt }
 }
 
 async function runSteps(

@@ -25,6 +25,8 @@ export type MetricsListenerOptions = {
   /** 0 takes a free one. */
   port: number
   registry: Registry
+  /** Does its work go on? No where a restart would help. */
+  isAlive: () => boolean
   /** May the process be given work now? An error counts as no. */
   isReady: () => Promise<boolean>
 }
@@ -37,7 +39,7 @@ const text = (status: number, body: string): Answer => ({
   body: `${body}\n`,
 })
 
-/** Serves GET /metrics, /healthz (alive) and /readyz (200 when ready, else 503) until stopped. */
+/** Serves GET /metrics, /healthz (200 when alive, else 503) and /readyz (200 when ready, else 503) until stopped. */
 export async function startMetricsListener(options: MetricsListenerOptions): Promise<MetricsListener> {
   const server = createServer(
     {
@@ -74,13 +76,14 @@ async function handle(
   response.end(request.method === 'HEAD' ? undefined : body)
 }
 
-async function answer({ registry, isReady }: MetricsListenerOptions, request: IncomingMessage): Promise<Answer> {
+async function answer(options: MetricsListenerOptions, request: IncomingMessage): Promise<Answer> {
+  const { registry, isAlive, isReady } = options
   if (request.method !== 'GET' && request.method !== 'HEAD') return text(405, 'only GET')
   switch (request.url) {
     case '/metrics':
       return { status: 200, type: registry.contentType, body: await registry.metrics() }
     case '/healthz':
-      return text(200, 'alive')
+      return isAlive() ? text(200, 'alive') : text(503, 'not alive')
     case '/readyz':
       return (await isReady().catch(() => false)) ? text(200, 'ready') : text(503, 'not ready')
     default:

@@ -2,22 +2,13 @@
 // and starts and serves while Temporal is down: only commands need it.
 
 import { Client, Connection } from '@temporalio/client'
-import {
-  assetPolicyOf,
-  ConfigError,
-  enabledAssetsOf,
-  loadConfig,
-  networkOf,
-  readSecretFile,
-  staticRatesOf,
-  type Config,
-} from '../config.ts'
+import { assetPolicyOf, enabledAssetsOf, networkOf, readSecretFile, staticRatesOf, type Config } from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain_sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
 import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import { findSchemaVersion, type Database } from '../db/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
@@ -26,18 +17,17 @@ import { freshFor } from '../grpc/fresh.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
-import { startMetricsListener } from '../http/metrics.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
 import { loadRing } from '../keyvault/ring.ts'
-import { parseSecret, SecretError } from '../keyvault/secret.ts'
+import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
 import { startOptionsOf } from '../relay/start.ts'
-import { createLogger, createRegistry, Gauge, type Registry } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import { Gauge, type Registry } from '../telemetry.ts'
 import { createHolder } from './holder.ts'
+import { aborted, nameTakenPort, runService, type Service } from './process.ts'
 import { temporalOptions } from './temporal.ts'
 
 const FRESH_MS = 500
@@ -46,46 +36,27 @@ const WATCHER_SILENCE_MS = 60_000
 /** Besides the drain: what outlives this after SIGTERM is cut off, as a kill -9 would. */
 const STOP_WITHIN_MS = 8_000
 
-async function main(): Promise<void> {
-  const config = loadConfig('api')
-  const logger = createLogger({ process: 'api', level: config.HOLDFAST_LOG_LEVEL })
-  const registry = createRegistry('api')
-  const stopping = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve())
-  })
+async function main(service: Service<'api'>): Promise<void> {
+  const { config, logger, registry } = service
   const secrets = readSecrets(config)
+  await service.listen()
   const newest = await newestMigration()
-  const database = await openDatabase({
-    url: config.DATABASE_URL,
-    poolSize: config.DATABASE_POOL,
-    applicationName: 'holdfast-api',
-    report: createSlowReport(registry, logger),
-    forceGenericPlan: true,
-  })
+  const database = await service.openDatabase({ forceGenericPlan: true })
   const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
+  service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = freshFor(FRESH_MS, async () => (await findSchemaVersion(database)) >= newest)
+  const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
     bind: config.HOLDFAST_BIND,
-    port: config.HOLDFAST_GRPC_PORT,
-    adminPort: config.HOLDFAST_ADMIN_PORT,
+    port: ports.HOLDFAST_GRPC_PORT,
+    adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
-  })
-  const listener = await startMetricsListener({
-    bind: config.HOLDFAST_METRICS_BIND,
-    port: config.HOLDFAST_METRICS_PORT,
-    registry,
-    isReady,
-  })
+  }).catch(nameTakenPort(ports))
+  service.onStop(front.stop)
+  service.readyWhen(isReady)
   logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
-
-  await stopping
-  setTimeout(() => process.exit(1), config.HOLDFAST_DRAIN_MS + STOP_WITHIN_MS).unref()
-  await front.stop()
-  await listener.stop()
-  await connection.close()
-  await database.close()
-  logger.info('api stopped')
+  await aborted(service.stopping)
 }
 
 type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
@@ -207,9 +178,6 @@ function registerGauges(
   })
 }
 
-await main().catch((error: unknown) => {
-  const isSetUp = error instanceof ConfigError || error instanceof SecretError
-  process.stderr.write(`${isSetUp ? error.message : 'api failed'}\n`)
-  if (!isSetUp) createLogger({ process: 'api', level: 'error' }).fatal({ err: error }, 'api failed')
-  process.exitCode = 1
+await runService('api', main, {
+  stopWithinMs: ({ HOLDFAST_DRAIN_MS: drainMs }) => drainMs + STOP_WITHIN_MS,
 })

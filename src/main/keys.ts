@@ -2,21 +2,20 @@
 // that holds the `key` ring and may read an envelope; it listens to nobody but its operators.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { ConfigError, enabledAssetsOf, loadConfig, networkOf, readSecretFile, type Config } from '../config.ts'
+import { ConfigError, enabledAssetsOf, networkOf, readSecretFile, type Config } from '../config.ts'
 import { countFreeAddresses } from '../db/address.ts'
 import { readRetireBacklog } from '../db/key.ts'
 import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import { findSchemaVersion, type Database } from '../db/pool.ts'
 import { systemActor } from '../domain/audit.ts'
 import type { Asset } from '../domain/payment.ts'
-import { startMetricsListener } from '../http/metrics.ts'
 import { ADDRESS_MAKERS } from '../keyvault/address.ts'
 import { BATCH_KEYS, createCustody, type Custody } from '../keyvault/custody.ts'
 import { assertRingFits, createEpochBook } from '../keyvault/epoch.ts'
 import { loadRing, type Ring } from '../keyvault/ring.ts'
 import { SecretError } from '../keyvault/secret.ts'
-import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import { Counter, Gauge, type Logger, type Registry } from '../telemetry.ts'
+import { runService } from './process.ts'
 
 /** Between turns that did not fill a batch: a batch of many costs hardly more than a batch of one. */
 const IDLE_MS = 1_000
@@ -25,79 +24,18 @@ const RETIRE_EVERY_MS = 5_000
 const RETRY_MS = 1_000
 /** Without a good turn for this long, something is wrong that a person should know of. */
 const MAX_TURN_AGE_MS = 15_000
-/** A turn that outlives this after SIGTERM is cut off, as a kill -9 would. */
-const STOP_WITHIN_MS = 8_000
 
 type Pool = { network: string; asset: Asset }
 type KeysMetrics = ReturnType<typeof createKeysMetrics>
 
-async function main(): Promise<void> {
-  const config = loadConfig('keys')
-  const logger = createLogger({ process: 'keys', level: config.HOLDFAST_LOG_LEVEL })
-  const registry = createRegistry('keys')
-  const metrics = createKeysMetrics(registry)
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
-  stopping.signal.addEventListener('abort', () => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
-
-  const ring = readRing(config)
-  const pools = poolsOf(config)
-  const database = await openDatabase({
-    url: config.DATABASE_URL,
-    poolSize: config.DATABASE_POOL,
-    applicationName: 'holdfast-keys',
-    report: createSlowReport(registry, logger),
-    actor: systemActor('keys'),
-  })
-  const epochs = createEpochBook({
-    database,
-    ring,
-    keysPerDerivation: config.HOLDFAST_KEYS_PER_DERIVATION,
-    iterations: config.HOLDFAST_PBKDF2_ITERATIONS,
-    onEpoch: () => metrics.epochs.inc(),
-  })
-  const custody = createCustody({ database, epochs })
-  const newest = await newestMigration()
-  let workedAtMs = Number.NEGATIVE_INFINITY
-  const listener = await startMetricsListener({
-    bind: config.HOLDFAST_METRICS_BIND,
-    port: config.HOLDFAST_METRICS_PORT,
-    registry,
-    isReady: async () =>
-      performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
-  })
-
-  try {
-    await untilStopped(stopping.signal, logger, async () => {
-      await assertRingFits(ring, database)
-      logger.info({ pools, target: config.HOLDFAST_POOL_TARGET }, 'keys ready')
-      return 'done'
-    })
-    let retireAtMs = 0
-    await untilStopped(stopping.signal, logger, async () => {
-      const made = await fillPools({ database, custody, pools, target: config.HOLDFAST_POOL_TARGET, metrics })
-      const isTime = performance.now() >= retireAtMs
-      const retired = isTime ? await retireKeys({ database, custody, metrics, logger }) : 0
-      workedAtMs = performance.now()
-      if (isTime && retired < BATCH_KEYS) retireAtMs = workedAtMs + RETIRE_EVERY_MS
-      return Math.max(made, retired) < BATCH_KEYS ? 'idle' : 'busy'
-    })
-  } finally {
-    epochs.close()
-    await listener.stop()
-    await database.close()
-  }
-  logger.info('keys stopped')
-}
-
 /** Takes turns until one is done or the process is told to stop. A wrong ring ends the process; all else passes. */
 async function untilStopped(
-  signal: AbortSignal,
-  logger: Logger,
+  { signal, logger, onTurn }: { signal: AbortSignal; logger: Logger; onTurn: () => void },
   turn: () => Promise<'busy' | 'idle' | 'done'>,
 ): Promise<void> {
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal }).catch(() => undefined)
   while (!signal.aborted) {
+    onTurn()
     try {
       const result = await turn()
       if (result === 'done') return
@@ -173,9 +111,41 @@ function createKeysMetrics(registry: Registry) {
   }
 }
 
-await main().catch((error: unknown) => {
-  const isSetUp = error instanceof ConfigError || error instanceof SecretError
-  process.stderr.write(`${isSetUp ? error.message : 'keys failed'}\n`)
-  if (!isSetUp) createLogger({ process: 'keys', level: 'error' }).fatal({ err: error }, 'keys failed')
-  process.exitCode = 1
+await runService('keys', async (service) => {
+  const { config, logger, registry, stopping, beat } = service
+  const metrics = createKeysMetrics(registry)
+  const ring = readRing(config)
+  const pools = poolsOf(config)
+  await service.listen()
+  const database = await service.openDatabase({ actor: systemActor('keys') })
+  const epochs = createEpochBook({
+    database,
+    ring,
+    keysPerDerivation: config.HOLDFAST_KEYS_PER_DERIVATION,
+    iterations: config.HOLDFAST_PBKDF2_ITERATIONS,
+    onEpoch: () => metrics.epochs.inc(),
+  })
+  service.onStop(async () => epochs.close())
+  const custody = createCustody({ database, epochs })
+  const newest = await newestMigration()
+  let workedAtMs = Number.NEGATIVE_INFINITY
+  service.readyWhen(
+    async () => performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
+  )
+  const rounds = { signal: stopping, logger, onTurn: () => beat('keys') }
+
+  await untilStopped(rounds, async () => {
+    await assertRingFits(ring, database)
+    logger.info({ pools, target: config.HOLDFAST_POOL_TARGET }, 'keys ready')
+    return 'done'
+  })
+  let retireAtMs = 0
+  await untilStopped(rounds, async () => {
+    const made = await fillPools({ database, custody, pools, target: config.HOLDFAST_POOL_TARGET, metrics })
+    const isTime = performance.now() >= retireAtMs
+    const retired = isTime ? await retireKeys({ database, custody, metrics, logger }) : 0
+    workedAtMs = performance.now()
+    if (isTime && retired < BATCH_KEYS) retireAtMs = workedAtMs + RETIRE_EVERY_MS
+    return Math.max(made, retired) < BATCH_KEYS ? 'idle' : 'busy'
+  })
 })

@@ -4,18 +4,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
-import { ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
+import { readSecretFile, type Config } from '../config.ts'
 import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit_seal.ts'
 import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, openDatabase, type Database } from '../db/pool.ts'
+import { findSchemaVersion, type Database } from '../db/pool.ts'
 import { dutyDone, holdDuty } from '../db/relay.ts'
 import { NOTHING_SEALED } from '../domain/checkpoint.ts'
-import { startMetricsListener } from '../http/metrics.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
-import { Counter, createLogger, createRegistry, Gauge, type Logger, type Registry } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import { Counter, Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { createHolder } from './holder.ts'
+import { runService, type Service } from './process.ts'
 import { repeat } from './repeat.ts'
 
 const DUTY = 'audit_seal'
@@ -26,57 +25,24 @@ const MONTHS_AHEAD = 2
 const PARTITIONS_EVERY_MS = 3_600_000
 /** Without a good turn for this long, something is wrong that a person should know of. */
 const MAX_TURN_AGE_MS = 15_000
-/** A turn that outlives this after SIGTERM is cut off, as a kill -9 would. */
-const STOP_WITHIN_MS = 8_000
 
 type SealerMetrics = ReturnType<typeof createSealerMetrics>
 
-async function main(): Promise<void> {
-  const config = loadConfig('sealer')
-  const logger = createLogger({ process: 'sealer', level: config.HOLDFAST_LOG_LEVEL })
-  const registry = createRegistry('sealer')
-  const { sealer, keys } = readKeys(config)
-  const witness = await openWitness(config.HOLDFAST_AUDIT_FILE)
-  const database = await openDatabase({
-    url: config.DATABASE_URL,
-    poolSize: config.DATABASE_POOL,
-    applicationName: 'holdfast-sealer',
-    report: createSlowReport(registry, logger),
-  })
-  const deps: SealDeps = { database, sealer, keys, witness }
-  try {
-    if (process.argv[2] === 'adopt') {
-      const checkpoint = await adoptRestored(deps, config.HOLDFAST_AUDIT_FILE)
-      logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
-    } else await serve({ config, deps, database, registry, logger })
-  } finally {
-    await database.close()
-    await witness.close()
-  }
-}
-
-type Parts = { config: Config<'sealer'>; deps: SealDeps; database: Database; registry: Registry; logger: Logger }
-
-async function serve({ config, deps, database, registry, logger }: Parts): Promise<void> {
+/** Seals until stopped. */
+async function seal(service: Service<'sealer'>, deps: SealDeps, database: Database): Promise<void> {
+  const { config, logger, registry, stopping } = service
   const metrics = createSealerMetrics(registry)
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
-  stopping.signal.addEventListener('abort', () => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
   const newest = await newestMigration()
   let workedAtMs = Number.NEGATIVE_INFINITY
-  const listener = await startMetricsListener({
-    bind: config.HOLDFAST_METRICS_BIND,
-    port: config.HOLDFAST_METRICS_PORT,
-    registry,
-    isReady: async () =>
-      performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
-  })
+  service.readyWhen(
+    async () => performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
+  )
   const holder = createHolder()
   logger.info({ keyId: deps.sealer.keyId }, 'sealer started')
-  const making = keepPartitions(database, logger, stopping.signal)
-  while (!stopping.signal.aborted) {
+  const making = keepPartitions(database, logger, stopping)
+  while (!stopping.aborted) {
     try {
-      await turn(deps, database, holder, metrics)
+      await turn(deps, database, { holder, metrics, onStep: () => service.beat('seal') })
       workedAtMs = performance.now()
     } catch (error) {
       metrics.failed.inc()
@@ -84,11 +50,9 @@ async function serve({ config, deps, database, registry, logger }: Parts): Promi
       // A refusal's words name checkpoints and nothing else.
       logger[level]({ err: error, refused: error instanceof SealRefused ? error.message : undefined }, 'nothing sealed')
     }
-    await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
+    await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping }).catch(() => undefined)
   }
   await making
-  await listener.stop()
-  logger.info('sealer stopped')
 }
 
 /** What has no partition of its own is kept in the default one: a month that is late is no harm, and tried again. */
@@ -101,12 +65,18 @@ const keepPartitions = (database: Database, logger: Logger, signal: AbortSignal)
   )
 
 /** Seals all there is, where the duty is ours. */
-async function turn(deps: SealDeps, database: Database, holder: string, metrics: SealerMetrics): Promise<void> {
+async function turn(
+  deps: SealDeps,
+  database: Database,
+  { holder, metrics, onStep }: { holder: string; metrics: SealerMetrics; onStep: () => void },
+): Promise<void> {
+  onStep()
   if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
   let entries = 0
   try {
     const before = (await findLastCheckpoint(database))?.size ?? 0
     for (let sealed = await sealTurn(deps); sealed !== undefined; sealed = await sealTurn(deps)) {
+      onStep()
       metrics.checkpoints.inc()
       entries = sealed.size - before
       if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
@@ -154,10 +124,22 @@ function createSealerMetrics(registry: Registry) {
   }
 }
 
-await main().catch((error: unknown) => {
-  const isSetUp = error instanceof ConfigError || error instanceof SecretError
-  const isToldPlainly = isSetUp || error instanceof SealRefused || error instanceof WitnessError
-  process.stderr.write(`${isToldPlainly ? error.message : 'sealer failed'}\n`)
-  if (!isToldPlainly) createLogger({ process: 'sealer', level: 'error' }).fatal({ err: error }, 'sealer failed')
-  process.exitCode = 1
-})
+await runService(
+  'sealer',
+  async (service) => {
+    const { config, logger } = service
+    const { sealer, keys } = readKeys(config)
+    const isAdoption = process.argv[2] === 'adopt'
+    if (!isAdoption) await service.listen()
+    const witness = await openWitness(config.HOLDFAST_AUDIT_FILE)
+    service.onStop(witness.close)
+    const database = await service.openDatabase()
+    const deps: SealDeps = { database, sealer, keys, witness }
+    if (!isAdoption) return seal(service, deps, database)
+    const checkpoint = await adoptRestored(deps, config.HOLDFAST_AUDIT_FILE)
+    logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
+  },
+  {
+    isToldPlainly: (error): error is Error => error instanceof SealRefused || error instanceof WitnessError,
+  },
+)

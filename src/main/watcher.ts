@@ -5,39 +5,25 @@ import { createEthereumClient } from '../chain/ethereum.ts'
 import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
 import type { Report } from '../chain/delivery.ts'
 import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
-import { chainRulesOf, ConfigError, loadConfig, readSecretFile, type Config } from '../config.ts'
+import { chainRulesOf, readSecretFile, type Config } from '../config.ts'
 import type { Observation } from '../db/chain.ts'
-import { openDatabase } from '../db/pool.ts'
 import { createClient, createReporter, type HoldfastClient, type ObservedTransfer } from '../grpc/client.ts'
-import { startMetricsListener } from '../http/metrics.ts'
-import { parseSecret, SecretError } from '../keyvault/secret.ts'
+import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
-import { createLogger, createRegistry, type Logger } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import type { Logger } from '../telemetry.ts'
+import { runService, type Service } from './process.ts'
 
-/** A step that outlives this after SIGTERM is cut off, as a kill -9 would. */
-const STOP_WITHIN_MS = 8_000
-
-async function main(): Promise<void> {
-  const config = loadConfig('watcher')
-  const logger = createLogger({ process: 'watcher', level: config.HOLDFAST_LOG_LEVEL })
-  const registry = createRegistry('watcher')
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort())
-  stopping.signal.addEventListener('abort', () => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
-
+async function main(service: Service<'watcher'>): Promise<void> {
+  const { config, logger, registry, stopping } = service
   const api = createClient({
     address: config.HOLDFAST_API_ADDRESS,
     // Read for each call: whoever renews the token writes the file anew.
     token: async () => (await readFile(config.HOLDFAST_WATCHER_TOKEN_FILE, 'utf8')).trim(),
   })
   const report = createReport(config, api)
-  const database = await openDatabase({
-    url: config.DATABASE_URL,
-    poolSize: config.DATABASE_POOL,
-    applicationName: 'holdfast-watcher',
-    report: createSlowReport(registry, logger),
-  })
+  await service.listen()
+  service.onStop(async () => api.close())
+  const database = await service.openDatabase()
   const { chainId, maxBlockAgeMs } = chainRulesOf(config)
   const network = config.HOLDFAST_ETH_NETWORK
   const metrics = createChainMetrics(registry)
@@ -56,19 +42,11 @@ async function main(): Promise<void> {
     source: config.HOLDFAST_SOURCE,
     metrics,
     logger,
+    onTurn: () => service.beat('chain'),
   })
-  const listener = await startMetricsListener({
-    bind: config.HOLDFAST_METRICS_BIND,
-    port: config.HOLDFAST_METRICS_PORT,
-    registry,
-    isReady: async () => watcher.ageMs() <= config.HOLDFAST_MAX_TIP_AGE_MS,
-  })
+  service.readyWhen(async () => watcher.ageMs() <= config.HOLDFAST_MAX_TIP_AGE_MS)
   logger.info({ network, source: config.HOLDFAST_SOURCE }, 'watcher started')
-  await watcher.run(config.HOLDFAST_POLL_MS, stopping.signal)
-  await listener.stop()
-  api.close()
-  await database.close()
-  logger.info('watcher stopped')
+  await watcher.run(config.HOLDFAST_POLL_MS, stopping)
 }
 
 /** Tells once why a node shows no calls inside contracts, and counts the blocks. */
@@ -102,9 +80,6 @@ function createReport(config: Config<'watcher'>, client: HoldfastClient): Report
     )
 }
 
-await main().catch((error: unknown) => {
-  const isSetUp = error instanceof ConfigError || error instanceof SecretError || error instanceof SourceTakenError
-  process.stderr.write(`${isSetUp ? error.message : 'watcher failed'}\n`)
-  if (!isSetUp) createLogger({ process: 'watcher', level: 'error' }).fatal({ err: error }, 'watcher failed')
-  process.exitCode = 1
+await runService('watcher', main, {
+  isToldPlainly: (error): error is SourceTakenError => error instanceof SourceTakenError,
 })

@@ -33,6 +33,7 @@ export function startHoldSweeper(deps: {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
+      metrics.turned?.('hold_sweep')
       await sweep().catch((error: unknown) => deps.logger.warn({ duty: 'hold_sweep', err: error }, 'duty failed'))
       await delay(SWEEP_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
     }

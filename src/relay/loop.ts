@@ -16,6 +16,8 @@ export type RelayMetrics = {
   passed: Counter<'relay'>
   failed: Counter<'relay'>
   lastSuccess: Gauge<'relay'>
+  /** Told of every turn that begins, whatever becomes of it. */
+  turned?: (relay: string) => void
 }
 
 export type Relay = { stop: () => Promise<void> }
@@ -37,6 +39,7 @@ export function startLoop(deps: {
   async function run(): Promise<void> {
     let downMs = DOWN_FROM_MS
     while (!stopping.signal.aborted) {
+      deps.metrics.turned?.(deps.name)
       try {
         const { claimed, limit } = await deps.turn()
         downMs = DOWN_FROM_MS

@@ -1,0 +1,71 @@
+// Which build of the workflow code runs the orders. A deployment only moves forward by itself: a build that was replaced
+// comes back by a person's command alone, however often its workers restart (docs/decisions/0017).
+
+import { status } from '@grpc/grpc-js'
+import type { Client } from '@temporalio/client'
+import { tsToMs } from '@temporalio/common/lib/time.js'
+import type { temporal } from '@temporalio/proto'
+import { engineCodeOf, isEngineAway } from './engine.ts'
+import { persist } from './repeat.ts'
+
+export const DEPLOYMENT = 'holdfast'
+
+type Info = temporal.api.deployment.v1.IWorkerDeploymentInfo
+type Version = temporal.api.deployment.v1.WorkerDeploymentInfo.IWorkerDeploymentVersionSummary
+
+/** A new build takes over; the current one goes on; one that was replaced, or comes too late, stands by. */
+export type Standing = 'new' | 'current' | 'superseded'
+
+/**
+ * A build is new when no other is current, or when it never was and was first seen after the one that is. All of it is
+ * Temporal's own record, so that it does not depend on which worker starts when.
+ * @returns undefined while the server does not know the build
+ */
+export function standingOf(info: Info | null | undefined, buildId: string): Standing | undefined {
+  const find = (id: string): Version | undefined =>
+    info?.versionSummaries?.find(({ deploymentVersion }) => deploymentVersion?.buildId === id)
+  const own = find(buildId)
+  if (own === undefined) return undefined
+  const currentId = info?.routingConfig?.currentDeploymentVersion?.buildId
+  if (!currentId) return 'new'
+  if (currentId === buildId) return 'current'
+  return wasCurrent(own) || createdAtMs(own) < createdAtMs(find(currentId)) ? 'superseded' : 'new'
+}
+
+const timeOf = (timestamp: Version['createTime']): number => (timestamp ? tsToMs(timestamp) : 0)
+const wasCurrent = (version: Version): boolean => timeOf(version.lastCurrentTime) > 0
+const createdAtMs = (version: Version | undefined): number => timeOf(version?.createTime)
+
+export type PromoteOptions = {
+  client: Client
+  buildId: string
+  signal: AbortSignal
+  onRetry: (error: unknown) => void
+}
+
+/**
+ * Makes this build current where it is new, once the server has seen its workers poll; before that it gets no work.
+ * @returns where it stands then
+ * @throws what will not pass by itself; the signal's reason, when stopped
+ */
+export const promote = ({ client, buildId, ...options }: PromoteOptions): Promise<Standing> =>
+  persist(() => attempt(client, buildId), { ...options, isPassing })
+
+async function attempt(client: Client, buildId: string): Promise<Standing> {
+  const deployment = { namespace: client.options.namespace, deploymentName: DEPLOYMENT }
+  const { workerDeploymentInfo, conflictToken } = await client.workflowService.describeWorkerDeployment(deployment)
+  const standing = standingOf(workerDeploymentInfo, buildId)
+  if (standing === undefined) throw new UnknownBuildError(`no worker of ${buildId} has been seen polling`)
+  // Refused, and looked at again, when another worker or a person has changed the deployment since.
+  const change = { ...deployment, buildId, conflictToken, identity: 'holdfast-worker' }
+  if (standing === 'new') await client.workflowService.setWorkerDeploymentCurrentVersion(change)
+  return standing
+}
+
+class UnknownBuildError extends Error {}
+
+/** Not seen polling yet, or changed meanwhile. */
+const TOO_EARLY: ReadonlySet<number | undefined> = new Set([status.NOT_FOUND, status.FAILED_PRECONDITION])
+
+const isPassing = (error: unknown): boolean =>
+  error instanceof UnknownBuildError || TOO_EARLY.has(engineCodeOf(error)) || isEngineAway(error)

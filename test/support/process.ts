@@ -1,0 +1,59 @@
+// Processes as a supervisor sees them: started with an environment, asked for their health, and ending with a code.
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+
+export type Health = { healthz: number; readyz: number }
+export type Ended = { code: number | null; output: string }
+
+export type RunningProcess = {
+  child: ChildProcess
+  /** What it has written so far. */
+  output: () => string
+  /** Statuses of its two pages; undefined while nothing listens. */
+  health: () => Promise<Health | undefined>
+  ended: Promise<Ended>
+  /** As a supervisor does: SIGTERM, and the end awaited. */
+  stop: () => Promise<Ended>
+}
+
+/** @param metricsPort where it shows its health */
+export function startProcess(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  metricsPort: number,
+): RunningProcess {
+  const child = spawn(process.execPath, [...args], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  let output = ''
+  child.stderr.on('data', (chunk: Buffer) => void (output += chunk.toString('utf8')))
+  const ended = Promise.all([once(child, 'exit') as Promise<[number | null]>, text(child.stderr)]).then(
+    ([[code], whole]) => ({ code, output: whole }),
+  )
+  const statusOf = async (path: string): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${metricsPort}${path}`)).status
+  return {
+    child,
+    output: () => output,
+    health: async () => {
+      try {
+        return { healthz: await statusOf('/healthz'), readyz: await statusOf('/readyz') }
+      } catch {
+        return undefined
+      }
+    },
+    ended,
+    stop: async () => {
+      child.kill('SIGTERM')
+      return ended
+    },
+  }
+}
+
+/** For `afterEach`: nothing outlives its test. */
+export async function killAll(processes: RunningProcess[]): Promise<void> {
+  for (const { child, ended } of processes.splice(0)) {
+    child.kill('SIGKILL')
+    await ended
+  }
+}

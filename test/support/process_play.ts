@@ -1,0 +1,59 @@
+// A process of ours that does what it is told to by its argument: `node process_play.ts NAME`. For the tests of the
+// skeleton that all processes share.
+
+import { createServer } from 'node:net'
+import { aborted, runService, type Service } from '../../src/main/process.ts'
+
+const STOP_WITHIN_MS = 1_000
+const LIVE_WITHIN_MS = 200
+
+/** Keeps a process alive, as a native thread or a lost connection does. */
+const holdOn = (): void => void createServer().listen(0, '127.0.0.1')
+const never = (): Promise<never> => new Promise(() => undefined)
+
+const PLAYS: Readonly<Record<string, (service: Service<'keys'>) => Promise<void>>> = {
+  'fails at its start': async () => {
+    holdOn()
+    throw new Error('nothing works')
+  },
+  'fails later': async (service) => {
+    await service.listen()
+    holdOn()
+    setImmediate(() => service.fail(new Error('nothing works any more')))
+    await aborted(service.stopping)
+  },
+  'fails and does not come to its end': async (service) => {
+    holdOn()
+    setImmediate(() => service.fail(new Error('nothing works any more')))
+    await never()
+  },
+  'fails where it closes': async (service) => {
+    holdOn()
+    service.onStop(never)
+    throw new Error('nothing works')
+  },
+  'loses a promise': async (service) => {
+    holdOn()
+    void Promise.reject(new Error('nobody waits for this'))
+    await aborted(service.stopping)
+  },
+  'does not hear': async (service) => {
+    await service.listen()
+    await never()
+  },
+  'stops in order': async (service) => {
+    await service.listen()
+    await aborted(service.stopping)
+  },
+  'loses its loop': async (service) => {
+    await service.listen()
+    service.readyWhen(async () => true)
+    service.beat('loop')
+    await aborted(service.stopping)
+  },
+}
+
+await runService('keys', PLAYS[process.argv[2] ?? ''] ?? never, {
+  stopWithinMs: () => STOP_WITHIN_MS,
+  liveWithinMs: LIVE_WITHIN_MS,
+})
