@@ -23,6 +23,9 @@ type Service = {
   secrets?: string[]
   volumes?: string[]
   ports?: string[]
+  networks?: string[]
+  restart?: string
+  depends_on?: Record<string, { condition: string }>
 }
 type Compose = { services: Record<string, Service>; secrets: Record<string, { file: string }> }
 
@@ -92,6 +95,47 @@ describe.each(ours)('the service %s', (_name, service) => {
     }
     expect(environment['HOLDFAST_METRICS_PORT']).toBe(portIn(processName, 'HOLDFAST_METRICS_PORT'))
   })
+})
+
+const [ONCE, ALWAYS] = ['on-failure:5', 'unless-stopped']
+const [DONE, HEALTHY] = ['service_completed_successfully', 'service_healthy']
+const PREPARED = { logins: DONE, 'temporal-namespaces': DONE }
+
+/** Each service after merging: whether it is started again, what it waits for, whom it reaches, what it mounts. */
+const MERGED: Readonly<Record<string, [string, Record<string, string>, string[], string[]]>> = {
+  postgres: [
+    ALWAYS,
+    {},
+    ['database'],
+    ['postgres:/var/lib/postgresql', './ops/postgres/init.sql:/docker-entrypoint-initdb.d/init.sql:ro'],
+  ],
+  'temporal-schema': [ONCE, { postgres: HEALTHY }, ['database'], ['./ops/temporal:/ops:ro']],
+  temporal: [ALWAYS, { 'temporal-schema': DONE }, ['database', 'engine'], ['./ops/temporal:/ops:ro']],
+  'temporal-namespaces': [ONCE, { temporal: HEALTHY }, ['engine'], ['./ops/temporal:/ops:ro']],
+  'temporal-ui': [ALWAYS, { temporal: HEALTHY }, ['engine', 'outside'], []],
+  migrate: [ONCE, { postgres: HEALTHY }, ['database'], []],
+  logins: [ONCE, { migrate: DONE }, ['database'], ['./ops/postgres:/ops:ro']],
+  api: [ALWAYS, PREPARED, ['database', 'engine', 'outside'], []],
+  worker: [ALWAYS, PREPARED, ['database', 'engine'], []],
+  keys: [ALWAYS, { logins: DONE }, ['database'], []],
+  watcher: [ALWAYS, { logins: DONE, api: HEALTHY }, ['database', 'outside'], ['./secrets/watcher_token:/run/token:ro']],
+  sealer: [ALWAYS, { logins: DONE }, ['database'], ['audit:/app/audit']],
+}
+
+test('after merging, each service is started again, waits, reaches and mounts as the table says', () => {
+  const merged = Object.entries(services).map(([name, { restart, depends_on = {}, networks, volumes = [] }]) => {
+    const waitsFor = Object.fromEntries(Object.entries(depends_on).map(([other, { condition }]) => [other, condition]))
+    return [name, [restart, waitsFor, networks, volumes]]
+  })
+  expect(Object.fromEntries(merged)).toEqual(MERGED)
+})
+
+test('what others wait for to end is not started again once it has', () => {
+  const awaited = Object.values(services).flatMap(({ depends_on = {} }) =>
+    Object.entries(depends_on).flatMap(([name, { condition }]) => (condition === DONE ? [name] : [])),
+  )
+  expect([...new Set(awaited)].filter((name) => services[name]?.restart !== ONCE)).toEqual([])
+  expect(awaited).toContain('migrate')
 })
 
 test('every secret is defined, made by ops/make-secrets.mjs, and given to someone', () => {

@@ -1,5 +1,6 @@
 // Command compose-check loads a Compose file as a container engine would (schema, interpolation, includes, references
-// between services, networks, volumes, secrets and configs) and prints the resolved project as JSON.
+// between services, networks, volumes, secrets and configs), makes sure that the jobs others wait for can complete, and
+// prints the resolved project as JSON.
 //
 //	go run . FILE
 //
@@ -38,6 +39,9 @@ func check(file string) error {
 	}
 	project, err := options.LoadProject(context.Background())
 	if err != nil {
+		return err
+	}
+	if err := checkJobs(project); err != nil {
 		return err
 	}
 	resolved, err := project.MarshalJSON()
