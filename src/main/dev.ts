@@ -17,6 +17,7 @@ program
   .option('--data-dir <path>', 'where it keeps everything', DEFAULT_DATA_DIR)
   .option('--port-base <port>', "the api's port; all others keep their distance from it (default: 7070)", parsePort)
   .option('--ready-file <path>', 'write addresses and tokens here once all is healthy')
+  .option('--adopt', 'after a restore of the database: the audit goes on from what it holds now')
   .option('--fresh', 'begin with nothing: what the data directory holds is removed')
   .action((options: StartOptions) => start(options))
 program

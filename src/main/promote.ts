@@ -34,7 +34,7 @@ export function standingOf(info: Info | null | undefined, buildId: string): Stan
 
 const timeOf = (timestamp: Version['createTime']): number => (timestamp ? tsToMs(timestamp) : 0)
 const wasCurrent = (version: Version): boolean => timeOf(version.lastCurrentTime) > 0
-const createdAtMs = (version: Version | undefined): number => timeOf(version?.createTime)
+export const createdAtMs = (version: Version | undefined): number => timeOf(version?.createTime)
 
 export type PromoteOptions = {
   client: Client

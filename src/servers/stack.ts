@@ -14,6 +14,7 @@ import { claimDataDir } from './claim.ts'
 import { NAMESPACE_RETENTION_HOURS, prepareNamespaces } from './namespace.ts'
 import { assertPortFree, isPortFree } from './port.ts'
 import { removePostgres, startPostgres } from './postgres.ts'
+import { adoptDatabase, findRefusal } from './sealer.ts'
 import { ensureSecrets, passwordsOf, replaceFile, type SecretFiles } from './secret.ts'
 import { supervise, type Supervised } from './supervise.ts'
 import { maxConnectionsFor, startTemporal } from './temporal.ts'
@@ -33,6 +34,7 @@ import {
 
 const DATABASE = 'holdfast'
 const ORDER_NAMESPACE = 'holdfast'
+const SEALER = 'sealer'
 /** The worker bundles its workflows before it is ready: seconds on an idle machine. */
 const READY_WITHIN_MS = 120_000
 /** Above a worker's own grace for the activities it runs. */
@@ -65,6 +67,8 @@ export type StackOptions = {
   readonly portBase?: number | undefined
   /** Begins with nothing: what the directory holds is removed. */
   readonly fresh?: boolean
+  /** The database was restored: the sealer adopts it before anything runs on it. */
+  readonly adopt?: boolean
   readonly apis?: number
   readonly workers?: number
   /** Undefined: no chain, and no watcher either: payments are reported by somebody else. */
@@ -102,6 +106,8 @@ export type Stack = {
   readonly tokenClaims: { readonly issuer: string; readonly audience: string }
   /** An access token for minutes; `subject` is a user id for people, a name for watchers and services. */
   readonly mintToken: (role: Role, subject: string) => Promise<string>
+  /** Why the sealer signs nothing, as after a restore; undefined where it does. */
+  readonly sealRefusal: string | undefined
   /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, sealer, api, api-2, worker, watcher. */
   readonly parts: ReadonlyMap<string, Supervised>
   readonly stop: () => Promise<void>
@@ -167,13 +173,16 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
     temporalAddress: temporal.temporalAddress,
     settings: { ...settings, ...namespaceSettings(temporal.temporalNamespace) },
   })
+  const sealer = specs.find(({ name }) => name === SEALER)
+  if (options.adopt === true && sealer !== undefined) await adoptDatabase(sealer)
   const [uiUrl] = await together([
     runUi(options, crew, ports.ui, temporal.temporalAddress),
     ...specs.map((spec) => crew.run(spec.name, () => launch(spec, dataDir), addressOf(spec.metricsPort))),
   ])
   signal?.throwIfAborted()
+  const sealRefusal = sealer && (await findRefusal(sealer))
   const addresses = { ports, ...temporal, uiUrl, chainUrl, databaseUrl, auditorUrl: databaseUrlOf('auditor') }
-  return { ...addresses, auditFile, secrets, tokenClaims, mintToken, parts: crew.parts }
+  return { ...addresses, auditFile, sealRefusal, secrets, tokenClaims, mintToken, parts: crew.parts }
 }
 
 /** In a folder of its own: it is no secret, and outlives no data. */
@@ -250,13 +259,17 @@ const launch = (spec: ProcessSpec, dataDir: string): Promise<Child> =>
     args: [spec.entry],
     env: spec.env,
     logFile: join(dataDir, 'log', `${spec.name}.log`),
-    isReady: async () => {
-      const url = `http://${addressOf(spec.metricsPort)}/readyz`
-      return (await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })).ok
-    },
+    isReady: () => isUp(spec),
     readyWithinMs: READY_WITHIN_MS,
     stopWithinMs: STOP_WITHIN_MS,
   })
+
+/** Ready; or a sealer that refuses, which only a person can change, and who needs all the others for that. */
+async function isUp(spec: ProcessSpec): Promise<boolean> {
+  const url = `http://${addressOf(spec.metricsPort)}/readyz`
+  const { ok } = await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })
+  return ok || (spec.name === SEALER && (await findRefusal(spec)) !== undefined)
+}
 
 /** A namespace of one's own holds everything, so that everything goes with it. */
 const namespaceSettings = (namespace: string): Record<string, string> =>

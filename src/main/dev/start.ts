@@ -21,7 +21,7 @@ const PRODUCTS: readonly NewProduct[] = [
   { productId: 'vase', name: 'One-off vase', unitPrice: '320.00', units: 1 },
 ]
 
-export type StartOptions = { dataDir: string; portBase?: number; readyFile?: string; fresh?: boolean }
+export type StartOptions = { dataDir: string; portBase?: number; readyFile?: string; fresh?: boolean; adopt?: boolean }
 
 /** Runs until told to stop, by Ctrl-C or SIGTERM. */
 export async function start(options: StartOptions): Promise<void> {
@@ -37,6 +37,7 @@ export async function start(options: StartOptions): Promise<void> {
     dataDir,
     portBase: options.portBase ?? DEFAULT_PORT_BASE,
     fresh: options.fresh === true,
+    adopt: options.adopt === true,
     // A block with each transaction, and one a minute: an idle chain hardly grows.
     mining: 'automatic',
     settings: findSettings(),
@@ -129,7 +130,10 @@ async function describe(stack: Stack, dataDir: string): Promise<Ready> {
   }
 }
 
-function welcome({ ports, uiUrl, chainUrl, temporalAddress }: Stack, readyFiles: readonly string[]): string {
+function welcome(
+  { ports, uiUrl, chainUrl, temporalAddress, sealRefusal }: Stack,
+  readyFiles: readonly string[],
+): string {
   const [api] = ports.apis
   return [
     '',
@@ -139,6 +143,7 @@ function welcome({ ports, uiUrl, chainUrl, temporalAddress }: Stack, readyFiles:
     `  Temporal        ${temporalAddress}`,
     ...(chainUrl === undefined ? [] : [`  Ethereum (dev)  ${chainUrl}`]),
     `  addresses and tokens: ${readyFiles.join(', ')}`,
+    ...(sealRefusal === undefined ? [] : adviceOn(sealRefusal)),
     '',
     'In another terminal:',
     '  npx holdfast product list',
@@ -151,3 +156,10 @@ function welcome({ ports, uiUrl, chainUrl, temporalAddress }: Stack, readyFiles:
     '',
   ].join('\n')
 }
+
+const adviceOn = (refusal: string): string[] => [
+  '',
+  `The sealer signs nothing (${refusal}): what the audit says is not vouched for.`,
+  '  Was the database restored, and is it the one you meant? Then stop, and: npm start -- --adopt',
+  '  Else take it for an intrusion: docs/operations.md, «The audit»',
+]
