@@ -1,0 +1,59 @@
+// What a worker does about Temporal's failures while it starts, on a real server by way of a cable.
+
+import { randomBytes } from 'node:crypto'
+import { Client } from '@temporalio/client'
+import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { createCable, type Cable } from '../../test/support/cable.ts'
+import { testServers } from '../../test/support/servers.ts'
+import { prepareNamespaces, removeNamespace } from '../servers/namespace.ts'
+import { ensureSchedules } from '../relay/schedule.ts'
+import { SCHEDULES } from '../workflows/message.ts'
+import { isEngineAway } from './engine.ts'
+import { persist } from './repeat.ts'
+
+const DAY_HOURS = 24
+const namespace = `test-${randomBytes(6).toString('hex')}`
+let cable: Cable
+let connection: NativeConnection
+
+beforeAll(async () => {
+  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
+  const { temporalAddress } = testServers()
+  await prepareNamespaces(temporalAddress, { [namespace]: DAY_HOURS })
+  cable = await createCable(temporalAddress)
+  connection = await NativeConnection.connect({ address: cable.address })
+})
+afterAll(async () => {
+  await connection.close()
+  await cable.close()
+  await removeNamespace(testServers().temporalAddress, namespace)
+})
+
+const ensureIn = (name: string) => ensureSchedules(new Client({ connection, namespace: name }))
+const { signal } = new AbortController()
+
+test('schedules that cannot be made while Temporal is away are made once it is back', async () => {
+  cable.pull()
+  const retries: unknown[] = []
+  await persist(() => ensureIn(namespace), {
+    signal,
+    isPassing: isEngineAway,
+    onRetry: (error) => {
+      retries.push(error)
+      cable.plug()
+    },
+  })
+  expect(retries.length).toBeGreaterThan(0)
+  const client = new Client({ connection, namespace })
+  for (const { scheduleId } of SCHEDULES)
+    expect((await client.schedule.getHandle(scheduleId).describe()).scheduleId).toBe(scheduleId)
+})
+
+test('schedules of a namespace that is not there are not tried again', async () => {
+  const retries: unknown[] = []
+  const onRetry = (error: unknown): void => void retries.push(error)
+  const outcome = persist(() => ensureIn('no-such-namespace'), { signal, isPassing: isEngineAway, onRetry })
+  await expect(outcome).rejects.toThrow()
+  expect(retries).toEqual([])
+})
