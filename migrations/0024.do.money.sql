@@ -49,8 +49,10 @@ where o.status = 'pending'
   and ends.at <= clock_timestamp()
   and c.caught_up_at > ends.at
   and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed)
-  -- Money that no transfer explains yet, such as coins sent by a contract.
-  and not exists (select from chain_balance b where b.network = i.network and b.address = i.address and b.unexplained > 0);
+  -- Money that no transfer explains yet, such as coins sent by a contract, where all of it would be enough.
+  and not exists (
+    select from chain_balance b
+    where b.network = i.network and b.address = i.address and b.unexplained > 0 and b.balance * 1000 >= i.amount_due * 999);
 
 -- As in 0009, but for what the payments of the order come to: dust is not owed back, a transfer that lost its block may
 -- come back, and a payment that did not become final by its deadline is said to be slow. The order's workflow has no

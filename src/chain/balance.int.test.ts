@@ -20,7 +20,10 @@ const [FIRST_MS, SECOND_MS] = [60_000, 120_000]
 /** The end of the window of all orders in the scene, by the chain's clock. */
 const endOrdersAt = (scene: Scene, at: Date) =>
   stage.query(
-    `update invoice set created_at = $2::timestamptz - interval '1 hour', expires_at = $2::timestamptz - grace where network = $1`,
+    `with ended as (
+       update invoice set created_at = $2::timestamptz - interval '1 hour', expires_at = $2::timestamptz - grace
+       where network = $1 returning order_id)
+     update reservation r set expires_at = $2 from ended e where r.order_id = e.order_id`,
     [scene.network, at],
   )
 

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { claimNetwork, countReports, readCursor, stampStatus, type Cursor } from '../db/chain.ts'
 import { countUnexplained } from '../db/chain_balance.ts'
-import { checkBalances } from './balance.ts'
+import { createBalanceCheck } from './balance.ts'
 import { ChainError, type Tip } from './client.ts'
 import { createDelivery, type Report } from './delivery.ts'
 import { DeepReorgError, follow, type FollowOptions } from './follow.ts'
@@ -47,11 +47,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const { client, database, metrics, logger, source, now = () => performance.now() } = options
   const { network } = client
   const deliver = createDelivery({ ...options, network, now })
+  const checkBalances = createBalanceCheck(options)
   let freshAt = Number.NEGATIVE_INFINITY
   /** Looks in a row at which the node named a tip and did not give the next block. */
   let missed = 0
-  /** The tip whose balances are all compared; forgotten, they are compared again. */
-  let checkedHash: string | undefined
 
   async function scan(): Promise<Scan> {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
@@ -78,14 +77,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
     return { askedAt, tip, cursor, hasMore: lagBlocks > 0 && !isStuck }
   }
 
-  /** Whether balances stand against vouching for this tip. */
-  async function check(tip: Tip): Promise<boolean> {
-    if (checkedHash === tip.hash) return true
-    const isChecked = await checkBalances(options, tip)
-    if (isChecked) checkedHash = tip.hash
-    return isChecked
-  }
-
   async function step(): Promise<boolean> {
     const startedAt = now()
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
@@ -97,7 +88,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     await deliver()
     const isScanned = cursor.scannedHash === tip.hash
     if (isScanned && askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs) freshAt = startedAt
-    const isVouched = isScanned && (await check(tip))
+    const isVouched = isScanned && (await checkBalances(tip))
     const caughtUpAt = await stampStatus(database, network, { tip, askedAt, isVouched })
     metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
     const { waiting, refused } = await countReports(database, network)

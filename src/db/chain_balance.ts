@@ -7,34 +7,46 @@ import type { Database } from './pool.ts'
 
 export type CheckedTip = { height: number; hash: string; chainTime: Date }
 
-/** `isDue`: the order's time is over by chain time, and its balance was not looked at since. */
-export type Unchecked = { address: string; isDue: boolean }
-
 export type Unexplained = { address: string; amount: bigint }
 
+const ADDRESS = z.object({ address: z.string() })
+
 /**
- * Addresses to compare at this tip: first those of orders that may expire by it, then the ones that were compared the
- * longest ago, among them all that hold unexplained money.
+ * Addresses whose orders may expire by this chain time, and whose balances were not looked at past their end: a row per
+ * hold, so that one may come twice. An order does not expire before its holds end.
  */
-export async function findUnchecked(
+export async function findDue(database: Database, network: string, at: Date, limit: number): Promise<string[]> {
+  const rows = await database.sql.any(sql.type(ADDRESS)`
+    select i.address
+    from open_invoice i
+    left join lateral (
+      select checked_at from chain_balance c where c.network = i.network and c.address = i.address limit 1) b on true
+    where i.network = ${network} and i.held_until <= clock_timestamp() and i.ends_at <= ${sql.timestamp(at)}
+      and (b.checked_at is null or b.checked_at <= i.ends_at)
+    order by i.held_until limit ${limit}`)
+  return rows.map(({ address }) => address)
+}
+
+/** Addresses with unexplained money that were not looked at by this chain time, the longest waiting first. */
+export async function findUnexplained(database: Database, network: string, at: Date, limit: number): Promise<string[]> {
+  const rows = await database.sql.any(sql.type(ADDRESS)`
+    select address from chain_balance
+    where network = ${network} and unexplained > 0 and (checked_at is null or checked_at < ${sql.timestamp(at)})
+    order by checked_at nulls first limit ${limit}`)
+  return rows.map(({ address }) => address)
+}
+
+/** A row per hold of the open orders whose holds end at `from` or later, the first to end first. */
+export async function findOpen(
   database: Database,
   network: string,
-  at: Date,
+  from: Date,
   limit: number,
-): Promise<readonly Unchecked[]> {
-  return database.sql.any(sql.type(z.object({ address: z.string(), isDue: z.boolean() }))`
-    with watched (address, ends_at) as (
-      select address, ends_at from open_invoice where network = ${network}
-      union all
-      select b.address, null from chain_balance b
-      where b.network = ${network} and b.unexplained > 0
-        and not exists (select from open_invoice i where i.network = b.network and i.address = b.address)
-    )
-    select w.address,
-      coalesce(w.ends_at <= ${sql.timestamp(at)} and (b.checked_at is null or b.checked_at <= w.ends_at), false) as "isDue"
-    from watched w left join chain_balance b on b.network = ${network} and b.address = w.address
-    where b.checked_at is null or b.checked_at < ${sql.timestamp(at)}
-    order by "isDue" desc, b.checked_at nulls first, w.address limit ${limit}`)
+): Promise<readonly { address: string; heldUntil: Date }[]> {
+  return database.sql.any(sql.type(z.object({ heldUntil: z.date(), address: z.string() }))`
+    select held_until as "heldUntil", address from open_invoice
+    where network = ${network} and held_until >= ${sql.timestamp(from)}
+    order by held_until limit ${limit}`)
 }
 
 /**

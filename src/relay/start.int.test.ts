@@ -224,34 +224,45 @@ describe('an order with news', () => {
   })
 })
 
-test('a start that news could not make is anybody’s at once, however long the news has waited', async () => {
-  const order = await newOrder()
-  await pay(order)
-  await shop.query('update order_wake set attempts = 50')
-  cable.pull()
-  await relaying(startWaker, () => until(async () => (await ear.counts('wake')).failed > 0, { withinMs: AWAY_WITHIN_MS }))
-  cable.plug()
-  const [start] = await shop.query(
-    'select claimed_by as holder, next_at <= clock_timestamp() as "isDue" from workflow_start where order_id = $1',
-    [order.orderId],
-  )
-  expect(start).toEqual({ holder: null, isDue: true })
-}, 2 * AWAY_WITHIN_MS)
+test(
+  'a start that news could not make is anybody’s at once, however long the news has waited',
+  async () => {
+    const order = await newOrder()
+    await pay(order)
+    await shop.query('update order_wake set attempts = 50')
+    cable.pull()
+    await relaying(startWaker, () =>
+      until(async () => (await ear.counts('wake')).failed > 0, { withinMs: AWAY_WITHIN_MS }),
+    )
+    cable.plug()
+    const [start] = await shop.query(
+      'select claimed_by as holder, next_at <= clock_timestamp() as "isDue" from workflow_start where order_id = $1',
+      [order.orderId],
+    )
+    expect(start).toEqual({ holder: null, isDue: true })
+  },
+  2 * AWAY_WITHIN_MS,
+)
 
-test('while the engine is away nothing is given up, and all goes on once it is back', async () => {
-  const [fresh, paid] = [await newOrder(), await newOrder()]
-  await pay(paid)
-  await shop.query('update order_wake set attempts = 50')
-  cable.pull()
-  const hasFailed = (relay: string) => until(async () => (await ear.counts(relay)).failed > 0, { withinMs: AWAY_WITHIN_MS })
-  await relaying(startStarter, () =>
-    relaying(startWaker, async () => {
-      await Promise.all([hasFailed('start'), hasFailed('wake')])
-      expect(await rowsOf('workflow_start', fresh)).toMatchObject([{ dead: null }])
-      expect(await rowsOf('order_wake', paid)).toMatchObject([{ dead: null }])
-      cable.plug()
-      await Promise.all([isSettled(fresh), isSettled(paid), isSent(paid)])
-    }),
-  )
-  for (const order of [fresh, paid]) expect((await handleOf(order).describe()).status.name).toBe('RUNNING')
-}, 3 * AWAY_WITHIN_MS)
+test(
+  'while the engine is away nothing is given up, and all goes on once it is back',
+  async () => {
+    const [fresh, paid] = [await newOrder(), await newOrder()]
+    await pay(paid)
+    await shop.query('update order_wake set attempts = 50')
+    cable.pull()
+    const hasFailed = (relay: string) =>
+      until(async () => (await ear.counts(relay)).failed > 0, { withinMs: AWAY_WITHIN_MS })
+    await relaying(startStarter, () =>
+      relaying(startWaker, async () => {
+        await Promise.all([hasFailed('start'), hasFailed('wake')])
+        expect(await rowsOf('workflow_start', fresh)).toMatchObject([{ dead: null }])
+        expect(await rowsOf('order_wake', paid)).toMatchObject([{ dead: null }])
+        cable.plug()
+        await Promise.all([isSettled(fresh), isSettled(paid), isSent(paid)])
+      }),
+    )
+    for (const order of [fresh, paid]) expect((await handleOf(order).describe()).status.name).toBe('RUNNING')
+  },
+  3 * AWAY_WITHIN_MS,
+)

@@ -66,13 +66,13 @@ test('what failed is named by file and test; a file that could not be run, and a
   ]
   const result = resultOf({
     testResults: [
-      { name: '/root/src/a.test.ts', status: 'failed', assertionResults: tests },
-      { name: '/root/src/b.test.ts', status: 'failed', assertionResults: [] },
+      { name: '/repo/src/a.test.ts', status: 'failed', assertionResults: tests },
+      { name: '/repo/src/b.test.ts', status: 'failed', assertionResults: [] },
     ],
   })
-  expect(failuresIn('/root', result)).toEqual(['src/a.test.ts: goes wrong', 'src/b.test.ts: the file could not be run'])
-  expect(failuresIn('/root', resultOf())).toEqual([])
-  expect(failuresIn('/root', undefined)).toEqual(['jest ended without a result'])
+  expect(failuresIn('/repo', result)).toEqual(['src/a.test.ts: goes wrong', 'src/b.test.ts: the file could not be run'])
+  expect(failuresIn('/repo', resultOf())).toEqual([])
+  expect(failuresIn('/repo', undefined)).toEqual(['jest ended without a result'])
 })
 
 test('the report lists what failed at least once, most often first, with the seed of each run', () => {
