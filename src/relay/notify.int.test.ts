@@ -151,6 +151,49 @@ describe('a receiver that is there', () => {
     expect(told(order)).toEqual(LIFE)
   })
 
+  test('and slow for one order keeps no other order waiting, however many there are; its own news stays in order', async () => {
+    const release = Promise.withResolvers<void>()
+    const slow = await live()
+    sink.answer(({ id }, response) => {
+      const end = (): unknown => response.writeHead(204).end()
+      if (id.includes(slow.orderId)) void release.promise.then(end)
+      else end()
+    })
+    notify({ timeoutMs: 20_000 })
+    await until(() => ofOrder(slow).length === 1)
+    // More than the lane has places: each must have been taken while the slow one was under way.
+    const others = await Promise.all(Array.from({ length: 40 }, () => shop.order()))
+    await until(() => others.every((order) => ofOrder(order).length === 1))
+    expect(ofOrder(slow)).toHaveLength(1)
+    release.resolve()
+    await allDelivered()
+    expect(told(slow)).toEqual(LIFE)
+  })
+
+  test('is never sent more at once than its lane is wide', async () => {
+    const WIDTH = 32
+    await Promise.all(Array.from({ length: 2 * WIDTH }, () => shop.order()))
+    let [underWay, most] = [0, 0]
+    const release = Promise.withResolvers<void>()
+    sink.answer((_delivery, response) => {
+      most = Math.max(most, (underWay += 1))
+      void release.promise.then(() => ((underWay -= 1), response.writeHead(204).end()))
+    })
+    notify({ timeoutMs: 20_000 })
+    await until(() => underWay === WIDTH)
+    release.resolve()
+    await allDelivered()
+    expect(most).toBe(WIDTH)
+  })
+
+  test('and never ends its answers keeps the connections from nobody', async () => {
+    sink.answer((_delivery, response) => void response.writeHead(200).write('.'))
+    const orders = await Promise.all(Array.from({ length: 70 }, () => shop.order()))
+    notify({ timeoutMs: 20_000 })
+    await allDelivered()
+    expect(orders.map((order) => ofOrder(order).length)).toEqual(orders.map(() => 1))
+  })
+
   test('and never answers, or never ends, is given up after the time limit or needs no end', async () => {
     const order = await shop.order()
     sink.answer(() => undefined)

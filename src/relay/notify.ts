@@ -1,6 +1,8 @@
-// Tells the world about status changes: at least once, in order per order and channel, each channel on a loop of its
-// own. A sink that is down delays its own rows and nothing else, and orders least of all: they are not asked.
+// Tells the world about status changes: at least once, in order per order and channel. Each channel, which has one
+// endpoint, is a lane: a loop of its own and a bound on deliveries under way. A slow delivery holds one place of its lane
+// until its time limit, and no other order's news; orders themselves are not asked.
 
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import {
   claimNotifications,
   deferNotifications,
@@ -16,7 +18,7 @@ import { startLoop, type Relay, type RelayMetrics } from './loop.ts'
 
 export type Channel = {
   name: ChannelName
-  /** Rows a turn takes and delivers at once; together they must end within the lease of 15 s. */
+  /** Deliveries under way at once. Each begins when its row is claimed and must end within the lease of 15 s. */
   width: number
   /** Resolves when the receiver has it. What it rejects with is shown to operators: no secret may be in it. */
   deliver: (id: string, change: StatusChange) => Promise<void>
@@ -30,6 +32,8 @@ const RETRY: RetryPolicy = { maxAttempts: 30, fromMs: 1_000, toMs: 3_600_000 }
 const MAX_REASON_CHARACTERS = 150
 /** No order waits for news of it: a claim for many costs what a claim for one does. */
 const IDLE_MS = 250
+/** A lane with less than half of its places free is looked at again after this: a claim for one costs what one for many does. */
+const ROOM_WITHIN_MS = 50
 
 export type NotifierDeps = {
   database: Database
@@ -50,50 +54,122 @@ export function startNotifier({ retry = RETRY, ...deps }: NotifierDeps): Relay {
     if (!isAnnounced) await enableChannels(deps.database, names)
     isAnnounced = true
   }
-  const relays = channels.map((channel) =>
-    startLoop({
-      name: `notify_${channel.name}`,
+  const relays = channels.map((channel) => {
+    const lane = openLane({ ...deps, retry }, channel)
+    const loop = startLoop({
+      name: relayOf(channel),
       logger: deps.logger,
       metrics: deps.metrics,
       idleMs: () => IDLE_MS,
       turn: async () => {
         await announce()
-        const rows = await claimNotifications(deps.database, deps.holder, channel.width, channel.name)
-        await pass({ ...deps, retry }, channel, rows)
-        return { claimed: rows.length, limit: channel.width }
+        const room = await lane.makeRoom()
+        const rows = room === 0 ? [] : await claimNotifications(deps.database, deps.holder, room, channel.name)
+        lane.begin(rows)
+        return { claimed: rows.length, limit: room }
       },
-    }),
-  )
+    })
+    return { stop: () => loop.stop().then(lane.drain) }
+  })
   return { stop: async () => void (await Promise.all(relays.map((relay) => relay.stop()))) }
 }
 
-async function pass(
-  { database, holder, logger, metrics, retry }: Required<Omit<NotifierDeps, 'channels'>>,
-  channel: Channel,
-  rows: readonly NotificationRow[],
-): Promise<void> {
-  const relay = `notify_${channel.name}`
-  const delivered: bigint[] = []
-  const deferred: Deferral[] = []
-  const deliver = async ({ notificationId, attempts, ...change }: NotificationRow): Promise<void> => {
-    try {
-      await channel.deliver(messageIdOf(change, channel.name), change)
-      delivered.push(notificationId)
-    } catch (error) {
-      const isDead = attempts >= retry.maxAttempts
-      const reason = reasonOf(error)
-      deferred.push({
-        notificationId,
-        delayMs: Math.random() * Math.min(retry.toMs, retry.fromMs * 2 ** Math.min(attempts, 30)),
-        deadReason: isDead ? `${reason} (${attempts} tries)` : null,
-      })
-      logger[isDead ? 'error' : 'warn'](
-        { relay, orderId: change.orderId, orderVersion: String(change.version), attempts, reason, isDead },
-        'notification not delivered',
-      )
+const relayOf = ({ name }: Channel): string => `notify_${name}`
+
+type LaneDeps = Required<Omit<NotifierDeps, 'channels'>>
+type Outcome = { notificationId: bigint; deferral: Deferral | undefined }
+
+/** Deliveries of one channel that are under way. What ends while earlier outcomes are noted is noted together. */
+function openLane(deps: LaneDeps, channel: Channel) {
+  const outcomes: Outcome[] = []
+  let underWay = 0
+  let noting: Promise<void> | undefined
+  let failure: Error | undefined
+  let change = Promise.withResolvers<void>()
+
+  async function noteOutcomes(): Promise<void> {
+    while (outcomes.length > 0) {
+      await nextTurn()
+      const taken = outcomes.splice(0)
+      try {
+        await settle(deps, channel, taken)
+      } catch (error) {
+        // Their leases run out, and they are told again.
+        failure = error as Error
+      }
+      underWay -= taken.length
+      change.resolve()
+      change = Promise.withResolvers()
     }
+    noting = undefined
   }
-  await Promise.all(rows.map(deliver))
+
+  async function pass(row: NotificationRow): Promise<void> {
+    outcomes.push(await deliver(deps, channel, row))
+    noting ??= noteOutcomes()
+  }
+
+  return {
+    /** Waits a little for half of the places. @returns how many are free @throws what an outcome could not be noted for */
+    makeRoom: async (): Promise<number> => {
+      const until = performance.now() + ROOM_WITHIN_MS
+      for (let ms = ROOM_WITHIN_MS; underWay > channel.width / 2 && ms > 0; ms = until - performance.now())
+        await Promise.race([change.promise, delay(ms)])
+      const error = failure
+      failure = undefined
+      if (error !== undefined) throw error
+      return channel.width - underWay
+    },
+    begin: (rows: readonly NotificationRow[]): void => {
+      underWay += rows.length
+      for (const row of rows) void pass(row)
+    },
+    /** Resolves when nothing is under way: each delivery ends within its time limit. */
+    drain: async (): Promise<void> => {
+      while (underWay > 0) await change.promise
+    },
+  }
+}
+
+async function deliver(
+  { logger, retry }: LaneDeps,
+  channel: Channel,
+  { notificationId, attempts, ...change }: NotificationRow,
+): Promise<Outcome> {
+  try {
+    await channel.deliver(messageIdOf(change, channel.name), change)
+    return { notificationId, deferral: undefined }
+  } catch (error) {
+    const isDead = attempts >= retry.maxAttempts
+    const reason = reasonOf(error)
+    logger[isDead ? 'error' : 'warn'](
+      {
+        relay: relayOf(channel),
+        orderId: change.orderId,
+        orderVersion: String(change.version),
+        attempts,
+        reason,
+        isDead,
+      },
+      'notification not delivered',
+    )
+    const deferral = {
+      notificationId,
+      delayMs: Math.random() * Math.min(retry.toMs, retry.fromMs * 2 ** Math.min(attempts, 30)),
+      deadReason: isDead ? `${reason} (${attempts} tries)` : null,
+    }
+    return { notificationId, deferral }
+  }
+}
+
+async function settle(
+  { database, holder, metrics }: LaneDeps,
+  channel: Channel,
+  outcomes: readonly Outcome[],
+): Promise<void> {
+  const relay = relayOf(channel)
+  const delivered = outcomes.filter(({ deferral }) => deferral === undefined).map((one) => one.notificationId)
+  const deferred = outcomes.flatMap(({ deferral }) => deferral ?? [])
   if (delivered.length > 0) await notificationsDelivered(database, holder, delivered)
   if (deferred.length > 0) await deferNotifications(database, holder, deferred)
   metrics.passed.inc({ relay }, delivered.length)

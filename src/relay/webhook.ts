@@ -11,10 +11,12 @@ import type { Channel } from './notify.ts'
 
 /** Connection, TLS and the answer's first line; well inside a claim's lease. */
 const TIMEOUT_MS = 5_000
-/** Connections at once, and rows per turn. */
+/** Connections, and deliveries under way, at once. */
 const WIDTH = 32
 /** An answer's body says nothing here; read so far, its connection can be used again. */
 const MAX_ANSWER_BYTES = 65_536
+/** Longer it is not read: the connection is one of WIDTH, and the next delivery waits for it. */
+const DRAIN_MS = 250
 
 export type WebhookOptions = {
   url: URL
@@ -82,6 +84,8 @@ function drain(answer: IncomingMessage): void {
     if ((bytes += chunk.length) > MAX_ANSWER_BYTES) answer.destroy()
   })
   answer.on('error', () => undefined)
+  const timer = setTimeout(() => answer.destroy(), DRAIN_MS).unref()
+  answer.once('close', () => clearTimeout(timer))
 }
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '')
