@@ -22,6 +22,7 @@ import {
 } from '../src/db/notification.ts'
 import * as relay from '../src/db/relay.ts'
 import { adjustStock, readStock } from '../src/db/stock.ts'
+import { countHoldsAside, runHoldSweep } from '../src/db/sweep.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
@@ -197,7 +198,8 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     const notificationId = second?.notificationId ?? 0n
     await deferNotifications(scene.worker, 'test', [{ notificationId, delayMs: 1_000, deadReason: null }])
   },
-  'the hold sweep': () => relay.runHoldSweep(scene.worker, 'test'),
+  'the hold sweep': () => runHoldSweep(scene.worker, 'test'),
+  'holds set aside': () => countHoldsAside(scene.worker),
   'the backlog': () => Promise.all([relay.findBacklog(scene.worker), read.countStarts(scene.api, 10_000)]),
   'keys to be retired': async () => {
     const due = await findDueRetirements(scene.keys, 32)

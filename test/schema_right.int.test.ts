@@ -19,8 +19,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
       expirable idempotency invoice notification
-      order_line order_transition order_wake orders payment payment_report product refund_due reservation schema_version
-      stock stock_movement workflow_start`,
+      order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation
+      schema_version stock stock_movement workflow_start`,
     insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
@@ -39,13 +39,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_orders decide_in_order expire_orders fits_in_sum fresh_outputs is_enough_seen lock_wanted order_answers order_state ' +
-      'present_output quote_due record_report refused_orders take_wanted want_wake write_orders',
+      'accept_orders catalogue_of decide_in_order expire_orders fits_in_sum fresh_outputs is_enough_seen lock_wanted order_answers ' +
+      'order_state present_output quote_due record_report refused_orders set_hold_aside take_wanted want_wake write_orders',
   },
   app_worker: {
-    select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable idempotency inconsistency invoice key_retire
+    select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
-      refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
+      reclaimable_hold refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
@@ -63,7 +63,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute:
       'actor_of begin_assessment command_order consume_stock credit_payments end_assessment end_orders enter_step ' +
       'expire_orders forget_answers forget_notifications fresh_outputs open_transactions order_state present_output quote_due ' +
-      'step_order take_stock want_wake',
+      'set_hold_aside step_order take_stock want_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -100,7 +100,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   auditor: {
     select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
-      currency customer duty expirable idempotency inconsistency invoice key_retire notification
+      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },

@@ -19,6 +19,7 @@ chain_output_asset_fk: chain_output (asset) -> currency
 chain_output_status_fk: chain_output (network) -> chain_status
 chain_report_output_fk: chain_report (network, tx_id, output_index) -> chain_output
 customer_key_customer_fk: customer_key (user_id) -> customer
+hold_aside_order_fk: hold_aside (order_id) -> orders
 idempotency_order_fk: idempotency (order_id) -> orders
 invoice_asset_fk: invoice (asset) -> currency
 invoice_order_fk: invoice (order_id) -> orders
@@ -78,6 +79,7 @@ currency (currency)
 customer (user_id)
 customer_key (user_id)
 duty (duty)
+hold_aside (order_id)
 idempotency (actor, method, key)
 inconsistency (check_name, subject)
 invoice (network, address)
@@ -136,6 +138,7 @@ beforeAll(async () => {
   await shop.query(`
     insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1;
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
+    select set_hold_aside(order_id, 'P0001') from orders limit 1;
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());

@@ -22,6 +22,7 @@ describe('a refusal', () => {
       'MESSAGE_TOO_LARGE',
       'DEADLINE_EXCEEDED',
       'ADDRESS_POOL_EMPTY',
+      'STOCK_BEING_RELEASED',
       'START_BACKLOG_FULL',
       'RATE_UNAVAILABLE',
       'ASSET_UNAVAILABLE',

@@ -12,7 +12,7 @@ import { until } from '../../test/support/until.ts'
 import { quoteDue } from '../domain/money.ts'
 import { quantitiesOf } from '../domain/stock.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
-import type { Database } from './pool.ts'
+import { openDatabase, type Database } from './pool.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -172,6 +172,19 @@ describe('an order that fails', () => {
     expect(await shop.query('select from idempotency where key = $1', [late.key])).toEqual([])
   })
 
+  test('because no session came free in time has sent nothing, and its address is free again', async () => {
+    const url = shop.test.urlOf('app_api')
+    // One session for each of its two doors.
+    const busy = await openDatabase({ url, poolSize: 2, applicationName: 'test-busy' })
+    const asleep = busy.run({ name: 'test_sleep', text: 'select pg_sleep(1.5)' })
+    const order = buildProposal()
+    const late = createAcceptor({ database: busy, giveBack: (_, address) => void shop.givenBack.push(address) })
+    await expect(late.accept(order)).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
+    expect(shop.givenBack).toEqual([order.address])
+    await asleep
+    await busy.close()
+  })
+
   test('because too many wait is told when to come back', async () => {
     let refuseAll: (error: Error) => void = () => undefined
     const gate = new Promise<never>((_, reject) => (refuseAll = reject))
@@ -241,11 +254,14 @@ describe('all or nothing', () => {
     await blocker.connect()
     await blocker.query('begin')
     await blocker.query('select from stock where product_id = $1 for update', [productId])
-    const order = proposalFor(productId, 1, { deadline: Date.now() + 500 })
-    await expect(acceptor.accept(order)).rejects.toMatchObject({ reason: 'DATABASE_UNAVAILABLE', retryAfterMs: 1_000 })
+    const orders = Array.from({ length: 3 }, () => proposalFor(productId, 1, { deadline: Date.now() + 500 }))
+    for (const result of await acceptAll(orders))
+      expect(verdictOf(result)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE', retryAfterMs: 1_000 })
     await blocker.query('rollback')
     await blocker.end()
     expect(await snapshot()).toEqual(before)
+    // Postgres said that it wrote nothing: their addresses stand nowhere.
+    expect(shop.givenBack.toSorted()).toEqual(orders.map(({ address }) => address).toSorted())
   })
 })
 

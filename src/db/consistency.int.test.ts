@@ -15,7 +15,7 @@ import { INVARIANTS } from './invariant.ts'
 import { reserveStock } from './order.ts'
 import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
 import { openDatabase, type Database } from './pool.ts'
-import { sweepHolds } from './relay.ts'
+import { sweepHolds } from './sweep.ts'
 
 let shop: TestShop
 let auditor: Database

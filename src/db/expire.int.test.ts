@@ -9,7 +9,7 @@ import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { expireOrder } from './order.ts'
 import { assessPayments, recordReport, type Observation } from './payment.ts'
-import { sweepHolds } from './relay.ts'
+import { sweepHolds } from './sweep.ts'
 
 const HOUR_MS = 3_600_000
 /** Over at once. */

@@ -17,9 +17,16 @@ import {
   type SlowEvent,
   type SlowWatch,
 } from './slow.ts'
-import { isRetryable, isSessionSpent, sqlStateOf } from './sqlstate.ts'
+import { isRetryable, isSessionSpent, markUnsent, sqlStateOf } from './sqlstate.ts'
 
-export { databaseFailure, isDatabaseDown, isDatabaseUnavailable, sqlStateOf, violatedConstraintOf } from './sqlstate.ts'
+export {
+  databaseFailure,
+  isDatabaseDown,
+  isDatabaseUnavailable,
+  isUndone,
+  sqlStateOf,
+  violatedConstraintOf,
+} from './sqlstate.ts'
 
 /** Slonik's share of a process's connections; the order path has the rest. */
 const SLONIK_SHARE = 0.4
@@ -179,13 +186,21 @@ function openPool(options: DatabaseOptions, max: number, sessions: Sessions): pg
 /** What the order path needs of its pool. */
 type Door = { pool: pg.Pool; sessions: Sessions; watch: SlowWatch }
 
+async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect()
+  } catch (error) {
+    throw markUnsent(error)
+  }
+}
+
 /** A session that fails in any way is not used again. */
 async function alone<Row>(
   { pool, sessions, watch }: Door,
   query: Statement,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
-  const client = await pool.connect()
+  const client = await connect(pool)
   const running = watch.begin()
   running.at(query)
   // A session that ends meanwhile says so here too, besides failing the statement: unheard, it would end the process.
@@ -207,7 +222,7 @@ async function alone<Row>(
 const ignore = (): void => undefined
 
 async function once<T>({ pool, sessions, watch }: Door, work: (tx: Tx) => Promise<T>): Promise<T> {
-  const client = await pool.connect()
+  const client = await connect(pool)
   const running = watch.begin()
   let broken: Error | undefined
   let state: string | undefined

@@ -23,7 +23,7 @@ import { DomainError } from '../domain/failure.ts'
 import { createAcceptor, type AcceptedOrder } from './accept.ts'
 import { changeAddress, getOrderState, runCommand } from './order.ts'
 import { assessPayments, recordReport } from './payment.ts'
-import { sweepHolds } from './relay.ts'
+import { sweepHolds } from './sweep.ts'
 import { adjustStock, readStock } from './stock.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 10)

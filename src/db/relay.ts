@@ -153,22 +153,6 @@ export const deferWake = async (
   deadReason: string | null,
 ): Promise<void> => void (await database.run(DEFER_WAKE, [holder, orderId, delayMs / 1_000, deadReason]))
 
-// Longest over first, so that a sweep of few looks at few, however many wait: joined instead, all of them would be
-// found before the first is ended. An order with several lines may be named several times; it ends once.
-const SWEEP = statement(
-  'duty_hold_sweep',
-  `select count(*) filter (where outcome = 'ended') as ended from expire_orders(array(
-     select order_id from reservation r
-     where r.state = 'held' and r.expires_at <= statement_timestamp()
-       and (select true from expirable e where e.order_id = r.order_id)
-     order by r.expires_at limit $1), true)`,
-)
-/** Expires what is due, by the one rule. @returns how many orders ended */
-export async function sweepHolds(database: Pick<Database, 'run'>, limit: number): Promise<number> {
-  const [row] = await database.run<{ ended: bigint }>(SWEEP, [limit])
-  return Number(row?.ended ?? 0n)
-}
-
 const STALE_DUTIES = statement(
   'duty_stale',
   'select duty from duty where succeeded_at is null or succeeded_at < clock_timestamp() - make_interval(secs => $1)',
@@ -177,23 +161,6 @@ const STALE_DUTIES = statement(
 export async function findStaleDuties(database: Pick<Database, 'run'>, olderThanMs: number): Promise<string[]> {
   const rows = await database.run<{ duty: string }>(STALE_DUTIES, [olderThanMs / 1_000])
   return rows.map(({ duty }) => duty)
-}
-
-/** Another process takes over a dead holder's duty after this. */
-const DUTY_LEASE_MS = 5_000
-const SWEEP_LIMIT = 200
-
-/** The hold sweep under its lease. @returns how many orders ended; undefined while another process has the lease */
-export async function runHoldSweep(database: Pick<Database, 'run'>, holder: string): Promise<number | undefined> {
-  if (!(await holdDuty(database, 'hold_sweep', holder, DUTY_LEASE_MS))) return undefined
-  try {
-    const ended = await sweepHolds(database, SWEEP_LIMIT)
-    await dutyDone(database, 'hold_sweep', holder, true, ended)
-    return ended
-  } catch (error) {
-    await dutyDone(database, 'hold_sweep', holder, false, 0)
-    throw error
-  }
 }
 
 const HOLD_DUTY = statement(

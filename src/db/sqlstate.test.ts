@@ -7,6 +7,7 @@ import {
   isDatabaseUnavailable,
   isRetryable,
   isSessionSpent,
+  isUndone,
   sqlStateOf,
 } from './sqlstate.ts'
 
@@ -96,4 +97,23 @@ describe('the server is down', () => {
 test('only what did nothing is run again', () => {
   expect(['40001', '40P01', '55P03'].map((code) => isRetryable(sqlError(code)))).toEqual([true, true, true])
   expect(['57014', '57P01', '08006', '25006', '23505'].some((code) => isRetryable(sqlError(code)))).toBe(false)
+})
+
+describe('a statement that failed', () => {
+  test.each(['55P03', '40001', '40P01', '57014', '23505', '22001', '42501', 'P0001', 'HF010'])(
+    'with %s has certainly written nothing',
+    (code) => {
+      expect(isUndone(within(sqlError(code)))).toBe(true)
+    },
+  )
+
+  test.each([
+    // The session ended, or the disk was full: the commit may be written.
+    ...['57P01', '57P02', '08006', '53100', '58030', '25P04', '40003', 'XX000'].map(sqlError),
+    ...['ECONNRESET', 'EPIPE', 'ETIMEDOUT'].map(systemError),
+    new Error('Connection terminated unexpectedly'),
+    undefined,
+  ])('with %s may have written', (error) => {
+    expect(isUndone(error)).toBe(false)
+  })
 })

@@ -99,6 +99,28 @@ export function isDatabaseUnavailable(error: unknown): boolean {
 /** True when the transaction did nothing and may be run again at once. */
 export const isRetryable = (error: unknown): boolean => meaningOf(sqlStateOf(error) ?? '').isRetryable === true
 
+/** Errors of getting a session: nothing was sent by it. */
+const unsent = new WeakSet<object>()
+
+/** Notes that an error came before anything was sent, and returns it. */
+export function markUnsent(error: unknown): unknown {
+  if (typeof error === 'object' && error !== null) unsent.add(error)
+  return error
+}
+
+/**
+ * States with which Postgres answers a statement it has undone: refused, cancelled by its time limit, or raised by a
+ * function. Not those that end the session, nor those of a full disk: they may come when the commit is already written.
+ */
+const UNDONE_STATES =
+  /^(0A000|2[0-46-8BDF]\w{3}|25006|3[489BDF]\w{3}|40001|40002|40P01|42\w{3}|44000|55\w{3}|57014|HF\w{3}|P0\w{3})$/
+
+/** True when a statement has certainly written nothing, so that what it was given is free again. */
+export function isUndone(error: unknown): boolean {
+  if (typeof error === 'object' && error !== null && unsent.has(error)) return true
+  return UNDONE_STATES.test(sqlStateOf(error) ?? '')
+}
+
 /** True when the session that gave this error must not be used again. */
 export function isSessionSpent(error: unknown): boolean {
   const state = sqlStateOf(error)

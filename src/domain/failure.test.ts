@@ -35,6 +35,7 @@ describe('what may be tried again', () => {
       'MESSAGE_TOO_LARGE',
       'DEADLINE_EXCEEDED',
       'ADDRESS_POOL_EMPTY',
+      'STOCK_BEING_RELEASED',
       'START_BACKLOG_FULL',
       'RATE_UNAVAILABLE',
       'ASSET_UNAVAILABLE',

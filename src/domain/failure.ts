@@ -34,6 +34,7 @@ export const FAILURES = {
   MESSAGE_TOO_LARGE: 'limited',
   DEADLINE_EXCEEDED: 'deadline',
   ADDRESS_POOL_EMPTY: 'unavailable',
+  STOCK_BEING_RELEASED: 'unavailable',
   START_BACKLOG_FULL: 'unavailable',
   RATE_UNAVAILABLE: 'unavailable',
   ASSET_UNAVAILABLE: 'unavailable',

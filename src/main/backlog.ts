@@ -3,6 +3,7 @@
 import type { Client } from '@temporalio/client'
 import type { Database } from '../db/pool.ts'
 import { findBacklog } from '../db/relay.ts'
+import { countHoldsAside } from '../db/sweep.ts'
 import { Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { repeat } from './repeat.ts'
 
@@ -52,6 +53,7 @@ export function watchBacklog(database: Database, registry: Registry, logger: Log
     notificationAge.set(backlog.oldestNotificationS)
     dead.set({ queue: 'start' }, Number(backlog.deadStarts))
     dead.set({ queue: 'wake' }, Number(backlog.deadWakes))
+    dead.set({ queue: 'hold' }, await countHoldsAside(database))
     age.set(backlog.oldestStartS)
   }
   void repeat(measure, BACKLOG_EVERY_MS, signal, (error) =>

@@ -1,12 +1,13 @@
 // Duties and notifications, which need no engine.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { buildLine } from '../../test/support/builder.ts'
 import { createRelayEar, type RelayEar } from '../../test/support/relay.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from '../db/accept.ts'
 import { assessPayments, recordReport } from '../db/payment.ts'
-import { openDatabase } from '../db/pool.ts'
+import { openDatabase, type Database } from '../db/pool.ts'
 import { startHoldSweeper } from './duty.ts'
 import { startNotifier } from './notify.ts'
 
@@ -55,21 +56,46 @@ describe('the hold sweeper', () => {
   })
 
   test('that fails says so, and goes on', async () => {
-    await shop.query(`create function holdfast.fail() returns trigger language plpgsql as $$ begin raise 'injected'; end $$;
-      create trigger fail before update on reservation for each statement execute function holdfast.fail()`)
+    let isBroken = true
+    const flaky: Database = {
+      ...shop.worker,
+      run: async (statement, values) => {
+        if (isBroken && statement.name === 'sweep_find_due') throw new Error('injected')
+        return shop.worker.run(statement, values)
+      },
+    }
     const order = await lapsed()
-    const relay = sweeper('p-1')
+    const relay = startHoldSweeper({ ...ear, database: flaky, holder: 'p-1' })
     await until(
       async () => (await shop.query(`select from duty where duty = 'hold_sweep' and failures > 0`)).length > 0,
     )
     expect(await shop.state(order)).toMatchObject({ status: 'pending', reservation: 'held' })
-    await shop.query('drop function holdfast.fail cascade')
+    isBroken = false
     await isCancelled(order)
     await until(
       async () => (await shop.query(`select from duty where duty = 'hold_sweep' and failures = 0`)).length > 0,
     )
     await relay.stop()
-    expect(ear.lines()[0]).toMatchObject({ duty: 'hold_sweep', msg: 'duty failed', err: { code: 'P0001' } })
+    expect(ear.lines()[0]).toMatchObject({ duty: 'hold_sweep', msg: 'duty failed', err: { name: 'Error' } })
+  })
+
+  test('sets aside the one order that does not expire, says which, and ends it once it can', async () => {
+    await shop.query(`create function holdfast.fail() returns trigger language plpgsql as $$ begin raise 'injected'; end $$;
+      create trigger fail before update on reservation for each row when (old.quantity = 7) execute function holdfast.fail()`)
+    const { productId } = await shop.product({ onHand: 7n })
+    const bad = await shop.order({ lines: [buildLine({ productId, quantity: 7 })], windowMs: 1, graceMs: 0 })
+    const relay = sweeper('p-1')
+    await until(() => ear.lines().length > 0)
+    await isCancelled(await lapsed())
+    expect(ear.lines()[0]).toMatchObject({
+      ...{ level: 50, duty: 'hold_sweep', orderId: bad.orderId, reason: 'P0001' },
+      ...{ msg: 'hold set aside: its order does not expire', err: { code: 'P0001' } },
+    })
+    expect((await ear.counts('hold_sweep')).failed).toBeGreaterThan(0)
+    expect(await shop.query(`select failures from duty where duty = 'hold_sweep'`)).toEqual([{ failures: 0 }])
+    await shop.query('drop function holdfast.fail cascade')
+    await isCancelled(bad)
+    await relay.stop()
   })
 })
 

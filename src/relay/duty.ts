@@ -1,7 +1,7 @@
 // Duties that must survive Temporal: run by whichever process holds the duty's lease in the database.
 
-import { runHoldSweep } from '../db/relay.ts'
 import type { Database } from '../db/pool.ts'
+import { runHoldSweep, type Aside } from '../db/sweep.ts'
 import type { Logger } from '../telemetry.ts'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Relay, RelayMetrics } from './loop.ts'
@@ -18,10 +18,15 @@ export function startHoldSweeper(deps: {
   const stopping = new AbortController()
   const { database, holder, metrics } = deps
 
+  const noteAside = ({ orderId, reason, error }: Aside): void => {
+    metrics.failed.inc({ relay: 'hold_sweep' })
+    deps.logger.error({ duty: 'hold_sweep', orderId, reason, err: error }, 'hold set aside: its order does not expire')
+  }
+
   async function sweep(): Promise<void> {
     try {
       // Undefined: another process has the lease. That is as good, and a lease nobody renews ends within seconds.
-      metrics.passed.inc({ relay: 'hold_sweep' }, (await runHoldSweep(database, holder)) ?? 0)
+      metrics.passed.inc({ relay: 'hold_sweep' }, (await runHoldSweep(database, holder, noteAside)) ?? 0)
       metrics.lastSuccess.set({ relay: 'hold_sweep' }, Date.now() / 1_000)
     } catch (error) {
       metrics.failed.inc({ relay: 'hold_sweep' })

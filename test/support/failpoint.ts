@@ -18,10 +18,13 @@ export class InjectedFailure extends Error {
 /** Jest runs tests in a realm of their own, whose errors Node's emitters take for something else, and wrap. */
 export const unwrapped = (error: unknown): unknown => (error as { context?: unknown }).context ?? error
 
+/** What a caller is told that is no answer: it asks again under the same key. */
+const TRY_AGAIN: ReadonlySet<string> = new Set(['DATABASE_UNAVAILABLE', 'STOCK_BEING_RELEASED'])
+
 /** The caller cannot know whether what it asked was done. */
 export const isAnswerLost = (error: unknown): boolean =>
   isDatabaseUnavailable(unwrapped(error)) ||
-  (error instanceof DomainError && error.reason === 'DATABASE_UNAVAILABLE') ||
+  (error instanceof DomainError && TRY_AGAIN.has(error.reason)) ||
   /^(ECONN|EPIPE)/.test(String((error as { code?: unknown }).code))
 
 const MY_PID = statement('failpoint_pid', 'select pg_backend_pid() as pid')

@@ -58,7 +58,8 @@ export class ShopModel {
     const wants = new Map<string, bigint>()
     for (const { productId, quantity } of wanted) wants.set(productId, (wants.get(productId) ?? 0n) + quantity)
     const short = (): string[] => [...wants].filter(([id, units]) => units > this.available(id)).map(([id]) => id)
-    // Stock that is only waiting to be given back is given back first.
+    // Stock that is only waiting to be given back is given back first. A shop that cannot do so at once says «try again»,
+    // which is no answer and is not stored: its caller asks again until it has this one.
     const missing = short()
     const due = this.orders.filter((order) => this.#mayReclaim(order) && missing.some((id) => order.wants.has(id)))
     for (const order of due) this.#end(order, 'expired', 'expired')

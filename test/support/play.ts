@@ -9,8 +9,8 @@ import { putProduct } from '../../src/db/catalogue.ts'
 import { changeAddress, expireOrder, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
 import type { Database } from '../../src/db/pool.ts'
-import { sweepHolds } from '../../src/db/relay.ts'
 import { adjustStock } from '../../src/db/stock.ts'
+import { sweepHolds } from '../../src/db/sweep.ts'
 import type { Fence } from '../../src/domain/command.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import type { OrderState } from '../../src/domain/order.ts'
@@ -79,7 +79,7 @@ async function answerOf(call: Promise<Answer>): Promise<Answer> {
   try {
     return await call
   } catch (error) {
-    if (error instanceof DomainError && error.reason !== 'DATABASE_UNAVAILABLE') return { reason: error.reason }
+    if (error instanceof DomainError && !isAnswerLost(error)) return { reason: error.reason }
     throw error
   }
 }

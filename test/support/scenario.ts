@@ -12,8 +12,8 @@ import { forgetNotifications, replayNotifications } from '../../src/db/notificat
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
-import { sweepHolds } from '../../src/db/relay.ts'
 import { adjustStock } from '../../src/db/stock.ts'
+import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { ASSET_POLICY } from '../../src/domain/payment.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
@@ -147,8 +147,20 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'holds are swept': {
     of: 'expire_orders end_orders',
     prepare: async ({ shop }) => {
-      await lapsed(shop)
-      return ({ worker }) => sweepHolds(worker, 10)
+      const orders = [await lapsed(shop), await lapsed(shop)]
+      return ({ worker }) =>
+        endHolds(
+          worker,
+          orders.map(({ orderId }) => orderId),
+        )
+    },
+  },
+  'a hold is set aside': {
+    rewrites: ['hold_aside'],
+    of: 'set_hold_aside',
+    prepare: async ({ shop }) => {
+      const { orderId } = await orderOfTwo(shop)
+      return ({ worker }) => setHoldAside(worker, orderId, 'P0001')
     },
   },
   'a hold is undone': {

@@ -177,6 +177,13 @@ export const ErrorReason = {
    *     { "reason": "ASSET_UNAVAILABLE", "metadata": { "asset": "ETH", "cause": "behind" } }
    */
   ERROR_REASON_ASSET_UNAVAILABLE: 26,
+  /**
+   * ERROR_REASON_STOCK_BEING_RELEASED - UNAVAILABLE. Expired holds of a product are still being given back, so it is not known whether there is enough. No
+   * answer is stored; google.rpc.RetryInfo says when to try again, with the same key.
+   *
+   *     { "reason": "STOCK_BEING_RELEASED", "metadata": { "product_id": "tea-1" } }
+   */
+  ERROR_REASON_STOCK_BEING_RELEASED: 27,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -210,6 +217,7 @@ export namespace ErrorReason {
   export type ERROR_REASON_SHUTTING_DOWN = typeof ErrorReason.ERROR_REASON_SHUTTING_DOWN;
   export type ERROR_REASON_INTERNAL = typeof ErrorReason.ERROR_REASON_INTERNAL;
   export type ERROR_REASON_ASSET_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE;
+  export type ERROR_REASON_STOCK_BEING_RELEASED = typeof ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -296,6 +304,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 26:
     case "ERROR_REASON_ASSET_UNAVAILABLE":
       return ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE;
+    case 27:
+    case "ERROR_REASON_STOCK_BEING_RELEASED":
+      return ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -359,6 +370,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_INTERNAL";
     case ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE:
       return "ERROR_REASON_ASSET_UNAVAILABLE";
+    case ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED:
+      return "ERROR_REASON_STOCK_BEING_RELEASED";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -2213,7 +2213,7 @@ export const OrderServiceService = {
    * transaction. The answer comes after the commit and stands on its own: no other system is waited for.
    * Repeating it with the same key is safe and returns byte-equal answers, refusals for stock and price included.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
   createOrder: {
     path: "/holdfast.v1.OrderService/CreateOrder" as const,
@@ -2298,7 +2298,7 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
    * transaction. The answer comes after the commit and stands on its own: no other system is waited for.
    * Repeating it with the same key is safe and returns byte-equal answers, refusals for stock and price included.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
   createOrder: handleUnaryCall<CreateOrderRequest, CreateOrderResponse>;
   /**
@@ -2333,7 +2333,7 @@ export interface OrderServiceClient extends Client {
    * transaction. The answer comes after the commit and stands on its own: no other system is waited for.
    * Repeating it with the same key is safe and returns byte-equal answers, refusals for stock and price included.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
   createOrder(
     request: CreateOrderRequest,

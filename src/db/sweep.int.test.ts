@@ -1,0 +1,151 @@
+// The hold sweep among orders that cannot be ended, products that are locked, and more work than a statement has time for:
+// whatever one of them does, the others are given back.
+
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import pg from 'pg'
+import { buildLine } from '../../test/support/builder.ts'
+import { findViolations } from '../../test/support/invariant.ts'
+import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
+import { createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { until } from '../../test/support/until.ts'
+import type { AcceptedOrder } from './accept.ts'
+import { expireOrder } from './order.ts'
+import type { Database } from './pool.ts'
+import { countHoldsAside, endHolds, sweepHolds, type Aside } from './sweep.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
+
+let shop: TestShop
+/** The database of a worker, and how many orders were in each try to end some. */
+let tries: number[]
+let watched: Pick<Database, 'run'>
+
+beforeAll(async () => {
+  shop = await createTestShop()
+  await shop.catchUp()
+  watched = {
+    run: (statement, values) => {
+      if (statement.name === 'sweep_end') tries.push((values as [string[]])[0].length)
+      return shop.worker.run(statement, values)
+    },
+  }
+})
+afterEach(async () => {
+  await shop.query('drop function if exists holdfast.fail cascade')
+  await shop.query('delete from hold_aside')
+  await sweepHolds(shop.worker, 10_000)
+  expect(await findViolations(shop.test)).toEqual([])
+})
+afterAll(() => shop.close())
+
+async function lapsed(times: number, productId?: string): Promise<AcceptedOrder[]> {
+  const lines = productId === undefined ? undefined : [buildLine({ productId })]
+  const orders: AcceptedOrder[] = []
+  // One after the other, so that the first is the longest over.
+  for (let at = 0; at < times; at += 1)
+    orders.push(await shop.order({ ...(lines && { lines }), windowMs: 1, graceMs: 0 }))
+  const look = 'select from reservation where order_id = any ($1) and expires_at >= clock_timestamp()'
+  await until(async () => (await shop.query(look, [orders.map(({ orderId }) => orderId)])).length === 0)
+  return orders
+}
+const statusesOf = async (orders: readonly AcceptedOrder[]) =>
+  Promise.all(orders.map(async (order) => (await shop.state(order)).status))
+/** Has the end of holds of these orders fail, or last so long. */
+const breakFor = (orders: readonly AcceptedOrder[], act = `raise 'injected'`) =>
+  shop.query(
+    `create function holdfast.fail() returns trigger language plpgsql as $$ begin ${act}; return new; end $$;
+     create trigger fail before update on reservation for each row
+     when (old.order_id in (${orders.map(({ orderId }) => `'${orderId}'`).join(', ')})) execute function holdfast.fail()`,
+  )
+async function sweep(limit = 200): Promise<{ ended: number; asides: Aside[] }> {
+  const asides: Aside[] = []
+  tries = []
+  return { ended: await sweepHolds(watched, limit, (aside) => asides.push(aside)), asides }
+}
+
+describe('an order that cannot be ended', () => {
+  test('is found by halves and set aside; all others end in the same sweep', async () => {
+    const orders = await lapsed(40)
+    const bad = [orders[0], orders[17]].flatMap((order) => order ?? [])
+    await breakFor(bad)
+    const { ended, asides } = await sweep()
+    expect(ended).toBe(38)
+    expect(asides).toMatchObject(bad.map(({ orderId }) => ({ orderId, reason: 'P0001' })))
+    expect(await countHoldsAside(shop.worker)).toBe(2)
+    expect(await statusesOf(orders)).toEqual(orders.map((order) => (bad.includes(order) ? 'pending' : 'cancelled')))
+    // Halves of halves, not one by one.
+    expect(tries.length).toBeLessThan(25)
+  })
+
+  test('is left alone until its next try, which comes later each time, and is forgotten once it has ended', async () => {
+    const [order] = await lapsed(1)
+    if (order === undefined) throw new Error('no order')
+    await breakFor([order])
+    const due = `update hold_aside set next_at = clock_timestamp()
+      returning tries, round(extract(epoch from old.next_at - clock_timestamp()))::int as "waitS"`
+    const waits: unknown[] = []
+    for (let tried = 0; tried < 4; tried += 1) {
+      expect((await sweep()).asides).toHaveLength(1)
+      expect((await sweep()).asides).toHaveLength(0)
+      expect(tries).toEqual([])
+      waits.push(...(await shop.query(due)))
+    }
+    expect(waits).toEqual([1, 2, 4, 8].map((waitS, at) => ({ tries: at + 1, waitS })))
+    await shop.query('drop function holdfast.fail cascade')
+    expect(await sweep()).toEqual({ ended: 1, asides: [] })
+    expect(await countHoldsAside(shop.worker)).toBe(0)
+  })
+
+  test('may be ended by its workflow meanwhile', async () => {
+    const [order] = await lapsed(1)
+    if (order === undefined) throw new Error('no order')
+    await shop.query(`select set_hold_aside($1, 'P0001')`, [order.orderId])
+    await expireOrder(shop.worker, runOf(order).next())
+    expect(await countHoldsAside(shop.worker)).toBe(0)
+  })
+
+  test('among many that cannot holds a sweep up for a few only; the next goes on', async () => {
+    const orders = await lapsed(40)
+    await breakFor(orders.slice(0, 30))
+    expect((await sweep()).asides).toHaveLength(16)
+    expect(await sweep()).toMatchObject({ ended: 10 })
+    expect(await countHoldsAside(shop.worker)).toBe(30)
+  })
+})
+
+test('more than a statement has time for is ended in smaller pieces, and nothing is set aside', async () => {
+  const orders = await lapsed(60)
+  await breakFor(orders, 'perform pg_sleep(0.05)')
+  const { ended, asides } = await sweep()
+  expect({ ended, asides }).toEqual({ ended: 60, asides: [] })
+  expect(tries).toEqual([60, 30, 30])
+})
+
+test('a product whose stock is locked keeps no other from being given back', async () => {
+  const { productId } = await shop.product({ onHand: 30n })
+  const locked = await lapsed(30, productId)
+  const others = await lapsed(5)
+  const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+  await blocker.connect()
+  await blocker.query('begin')
+  await blocker.query('select from stock where product_id = $1 for update', [productId])
+  expect(await sweep(20)).toEqual({ ended: 5, asides: [] })
+  expect(new Set(await statusesOf(others))).toEqual(new Set(['cancelled']))
+  expect(new Set(await statusesOf(locked))).toEqual(new Set(['pending']))
+  await blocker.query('rollback')
+  await blocker.end()
+  expect((await sweep()).ended).toBe(30)
+})
+
+test('orders that another session has locked are passed by', async () => {
+  const [first, ...others] = await lapsed(3)
+  const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
+  await blocker.connect()
+  await blocker.query('begin')
+  await blocker.query('select from orders where order_id = $1 for update', [first?.orderId])
+  expect(await sweep()).toEqual({ ended: 2, asides: [] })
+  expect(await statusesOf(others)).toEqual(['cancelled', 'cancelled'])
+  await blocker.query('rollback')
+  await blocker.end()
+  expect(await endHolds(shop.worker, [first?.orderId ?? ''])).toBe(1)
+})

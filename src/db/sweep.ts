@@ -1,0 +1,188 @@
+// Gives back the stock of expired holds: the sweep for all products, under its lease, and the reclaim for a shortage. One
+// order that cannot be ended is found by halves and set aside with a back-off, and a locked product is left out for a
+// turn, so that neither keeps the others waiting.
+
+import { dutyDone, holdDuty } from './relay.ts'
+import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
+
+/** Another process takes over a dead holder's duty after this. Two sweeps at once pass each other by SKIP LOCKED. */
+const DUTY_LEASE_MS = 5_000
+const SWEEP_LIMIT = 200
+/** A locked product costs a sweep one wait for its lock; of more than this many at once the next sweep is told. */
+const MAX_LOCKED_ROUNDS = 3
+/** When so many fail one by one, it is not the rows; the next turn goes on. */
+const MAX_SET_ASIDE = 16
+const RECLAIM_LIMIT = 64
+/** A reclaim that goes on for longer lets the orders that wait for it be decided in between. */
+const RECLAIM_FOR_MS = 1_000
+const LOCK_NOT_AVAILABLE = '55P03'
+const STATEMENT_TIMEOUT = '57014'
+
+type Runner = Pick<Database, 'run'>
+
+export type Aside = { orderId: string; reason: string; error: unknown }
+
+// Longest over first, so that a sweep of few looks at few, however many wait: joined instead, all of them would be
+// found before the first is ended. An order with several lines is named several times; each line counts as work.
+const FIND_DUE = statement(
+  'sweep_find_due',
+  `select order_id as "orderId" from reclaimable_hold h
+   where h.expires_at <= statement_timestamp()
+     and not exists (select from reservation o where o.order_id = h.order_id and o.product_id = any ($2))
+   order by h.expires_at limit $1`,
+)
+
+// Stops at the limit. Those this reclaim has tried before are left out: they may be locked for long.
+const FIND_RECLAIMABLE = statement(
+  'sweep_find_reclaimable',
+  `select order_id as "orderId" from reclaimable_hold h
+   where h.product_id = $1 and h.expires_at <= statement_timestamp() and h.order_id <> all ($3) limit $2`,
+)
+
+const END = statement(
+  'sweep_end',
+  `select count(*) filter (where outcome = 'ended') as ended from expire_orders($1::uuid[], true)`,
+)
+/** Expires these orders, by the one rule, in one transaction. @returns how many ended; others are locked, paid or not due */
+export async function endHolds(database: Runner, orderIds: readonly string[]): Promise<number> {
+  const [row] = await database.run<{ ended: bigint }>(END, [orderIds])
+  return Number(row?.ended ?? 0n)
+}
+
+const SET_ASIDE = statement('sweep_set_aside', 'select set_hold_aside($1, $2)')
+export const setHoldAside = async (database: Runner, orderId: string, reason: string): Promise<void> =>
+  void (await database.run(SET_ASIDE, [orderId, reason]))
+
+const COUNT_ASIDE = statement(
+  'sweep_count_aside',
+  `select count(*) as count from hold_aside a
+   where (select true from reservation r where r.order_id = a.order_id and r.state = 'held' limit 1)`,
+)
+/** Orders whose expiry failed and which hold their stock still. */
+export async function countHoldsAside(database: Runner): Promise<number> {
+  const [row] = await database.run<{ count: bigint }>(COUNT_ASIDE)
+  return Number(row?.count ?? 0n)
+}
+
+type Pieces = {
+  ended: number
+  asides: Aside[]
+  /** Set when a lock was not had: what was left then is untouched. */
+  lockedOut: Error | undefined
+}
+
+/**
+ * Ends orders in one transaction where that goes, else by halves. A statement out of time makes all later pieces smaller
+ * too; an order that fails alone is set aside.
+ * @throws what says that the database failed and not an order
+ */
+async function endInPieces(database: Runner, orderIds: readonly string[]): Promise<Pieces> {
+  const result: Pieces = { ended: 0, asides: [], lockedOut: undefined }
+  const pieces = [orderIds]
+  let most = orderIds.length
+  for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
+    if (piece.length === 0) continue
+    if (piece.length > most) {
+      pieces.unshift(...halvesOf(piece))
+      continue
+    }
+    try {
+      result.ended += await endHolds(database, piece)
+    } catch (error) {
+      const reason = sqlStateOf(error)
+      if (reason === LOCK_NOT_AVAILABLE) return { ...result, lockedOut: error as Error }
+      if (reason === undefined || (isDatabaseDown(error) && reason !== STATEMENT_TIMEOUT)) throw error
+      const [orderId = ''] = piece
+      if (piece.length > 1) {
+        if (reason === STATEMENT_TIMEOUT) most = Math.ceil(piece.length / 2)
+        pieces.unshift(...halvesOf(piece))
+        continue
+      }
+      await setHoldAside(database, orderId, reason)
+      result.asides.push({ orderId, reason, error })
+      if (result.asides.length >= MAX_SET_ASIDE) return result
+    }
+  }
+  return result
+}
+
+const halvesOf = <T>(items: readonly T[]): [readonly T[], readonly T[]] => {
+  const middle = Math.ceil(items.length / 2)
+  return [items.slice(0, middle), items.slice(middle)]
+}
+
+// Each lock that is had is let go at once: this only tells which products another session has now.
+const FIND_LOCKED = statement(
+  'sweep_find_locked',
+  `with wanted as (
+     select distinct product_id from reservation where order_id = any ($1) and state = 'held'
+   ), free as (
+     select s.product_id from stock s join wanted w using (product_id)
+     order by s.product_id for no key update of s skip locked
+   )
+   select product_id as "productId" from wanted except select product_id from free`,
+)
+
+/**
+ * Expires what is due. Products whose stock is locked are left out after the first wait for them.
+ * @param onAside told of each order that was set aside
+ * @returns how many orders ended
+ */
+export async function sweepHolds(
+  database: Runner,
+  limit: number,
+  onAside: (aside: Aside) => void = () => undefined,
+): Promise<number> {
+  let ended = 0
+  const avoided = new Set<string>()
+  for (let round = 1; ; round += 1) {
+    const rows = await database.run<{ orderId: string }>(FIND_DUE, [limit, [...avoided]])
+    const orderIds = [...new Set(rows.map(({ orderId }) => orderId))]
+    const pieces = await endInPieces(database, orderIds)
+    ended += pieces.ended
+    for (const aside of pieces.asides) onAside(aside)
+    if (pieces.lockedOut === undefined) return ended
+    if (round === MAX_LOCKED_ROUNDS) throw pieces.lockedOut
+    for (const { productId } of await database.run<{ productId: string }>(FIND_LOCKED, [orderIds]))
+      avoided.add(productId)
+  }
+}
+
+/** The hold sweep under its lease. @returns how many orders ended; undefined while another process has the lease */
+export async function runHoldSweep(
+  database: Runner,
+  holder: string,
+  onAside?: (aside: Aside) => void,
+): Promise<number | undefined> {
+  if (!(await holdDuty(database, 'hold_sweep', holder, DUTY_LEASE_MS))) return undefined
+  try {
+    const ended = await sweepHolds(database, SWEEP_LIMIT, onAside)
+    await dutyDone(database, 'hold_sweep', holder, true, ended)
+    return ended
+  } catch (error) {
+    await dutyDone(database, 'hold_sweep', holder, false, 0)
+    throw error
+  }
+}
+
+/**
+ * Gives back expired holds of one product, for an order that is short of it. Never inside an accept, which would turn the
+ * lock order around.
+ * @returns how many orders ended
+ */
+export async function reclaimHolds(database: Runner, productId: string): Promise<number> {
+  const tried: string[] = []
+  const until = performance.now() + RECLAIM_FOR_MS
+  let ended = 0
+  for (;;) {
+    const rows = await database.run<{ orderId: string }>(FIND_RECLAIMABLE, [productId, RECLAIM_LIMIT, tried])
+    const pieces = await endInPieces(
+      database,
+      rows.map(({ orderId }) => orderId),
+    )
+    ended += pieces.ended
+    tried.push(...rows.map(({ orderId }) => orderId))
+    const isDone = rows.length < RECLAIM_LIMIT || pieces.lockedOut !== undefined
+    if (isDone || performance.now() >= until) return ended
+  }
+}
