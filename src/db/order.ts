@@ -72,6 +72,19 @@ export function assertEntered(outcome: StepOutcome | undefined): void {
   if (outcome === 'IDEMPOTENCY_KEY_REUSED') throw keyReused()
 }
 
+// Read after the answer: a step that another attempt takes meanwhile is one more to pass.
+const REACHED = statement('order_step_reached', 'select step from orders where order_id = $1')
+
+/**
+ * Adds to the answer of a step that was taken before how far the order is. A run that was reset counts its steps from an
+ * earlier one: it goes on from there, and does again what it wanted (design rule 5).
+ */
+export async function withStepReached(tx: Pick<Tx, 'run'>, orderId: string, state: OrderState): Promise<OrderState> {
+  const [row] = await tx.run<{ step: number }>(REACHED, [orderId])
+  if (row === undefined) throw notFound()
+  return { ...state, stepReached: row.step }
+}
+
 // One call, one transaction: order lock, fence, effect, state (step_order and command_order in migrations).
 const STEP = statement('order_step', 'select * from step_order($1, $2, $3, $4)')
 const COMMAND = statement('order_command', 'select * from command_order($1, $2, $3, $4, $5::jsonb, $6)')
@@ -81,8 +94,10 @@ async function takeStep(database: Door, { orderId, generation, step }: Fence, wh
   const rows = await retrying(() =>
     database.run<StateRow & { outcome: StepOutcome }>(STEP, [orderId, generation, step, what]),
   )
-  assertEntered(rows[0]?.outcome)
-  return stateOf(rows)
+  const outcome = rows[0]?.outcome
+  assertEntered(outcome)
+  const state = stateOf(rows)
+  return outcome === 'repeated' ? withStepReached(database, orderId, state) : state
 }
 
 type Door = Pick<Database, 'run'>
@@ -116,11 +131,13 @@ export async function runCommand(
   const state = stateOf(rows)
   const answer = rows[0]?.answer ?? undefined
   if (answer !== undefined) return { ok: true, state, answer }
-  // Refused when it was first tried, or just now; by now the cause may be gone, and then it may be asked again.
-  return { ok: false, ...(refusalOf(command, input, state) ?? REFUSED_BEFORE), state }
+  // By now the cause of a refusal may be gone, and then the command may be asked again.
+  const refusal = refusalOf(command, input, state) ?? NOT_DONE
+  if (rows[0]?.outcome !== 'repeated') return { ok: false, ...refusal, state }
+  return { ok: false, ...refusal, state: await withStepReached(database, orderId, state) }
 }
 
-const REFUSED_BEFORE = { reason: 'ENGINE_UNAVAILABLE', message: 'The order could not do this a moment ago.' } as const
+const NOT_DONE = { reason: 'ENGINE_UNAVAILABLE', message: 'The order could not do this a moment ago.' } as const
 
 const ANY_ANSWER = z.unknown()
 

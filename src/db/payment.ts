@@ -13,7 +13,7 @@ import type { Actor } from '../domain/audit.ts'
 import type { Fence } from '../domain/command.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
 import { actorText } from './audit.ts'
-import { assertEntered, getOrderState, stateOf, type StateRow, type StepOutcome } from './order.ts'
+import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
 import { retrying, statement, type Database } from './pool.ts'
 
 /** One fact about one output, in the watcher's canonical form. */
@@ -117,6 +117,7 @@ const assessInbox = (
   database.transaction(async (tx) => {
     const [begun] = await tx.run<Begun>(BEGIN, [orderId, generation, step])
     assertEntered(begun?.outcome)
+    if (begun?.outcome === 'repeated') return withStepReached(tx, orderId, await getOrderState(tx, orderId))
     if (begun === undefined || begun.outputs === 0) return getOrderState(tx, orderId)
     const { paymentState, flags, status, hold, refundDue } = decide(begun)
     const values = [orderId, generation, step, paymentState, flags, status, hold, refundDue.toString()]

@@ -54,6 +54,8 @@ export type OrderState = {
   expiresInMs: number
   /** Reports wait in the inbox. */
   hasUnassessed: boolean
+  /** Set when the order had taken this step before, so that nothing was done: the last step it has taken. */
+  stepReached?: number
 }
 
 export const COMMANDS = ['cancel', 'ship', 'deliver'] as const

@@ -170,9 +170,8 @@ export class OrderRun {
 
   async #run({ command, input, answer }: PendingCommand): Promise<void> {
     try {
-      const result = await step('runCommand', this.#begin(), command, input)
-      this.#note(result.state)
-      answer(result)
+      const act = (fence: Fence): Promise<CommandResult> => step('runCommand', fence, command, input)
+      answer(await this.#take(act, ({ state }) => state))
     } catch (error) {
       // The asker is told; the order lives on.
       const state = this.#state
@@ -180,8 +179,6 @@ export class OrderRun {
       const reason = reasonOf(error)
       const known = reason !== undefined && Object.hasOwn(FAILURES, reason) ? (reason as FailureReason) : 'INTERNAL'
       answer({ ok: false, reason: known, message: 'The order could not do this.', state })
-    } finally {
-      this.#isBusy = false
     }
   }
 
@@ -212,30 +209,46 @@ export class OrderRun {
     this.#isTimeUp = false
   }
 
-  /** The next step of this run: until its answer is noted, the order may be further than is known here. */
-  #begin(): Fence {
-    this.#step += 1
-    this.#isBusy = true
+  /**
+   * Takes the next step. One that the order had taken before is taken again, after the last one it has taken: this run
+   * was reset, and counts from an earlier step. An answer that was lost on its way looks the same, so every act must bear
+   * being repeated.
+   */
+  async #take<Answer>(
+    act: (fence: Fence) => Promise<Answer>,
+    stateOf: (answer: Answer) => OrderState,
+  ): Promise<Answer> {
     const { orderId, generation } = this.#input
-    return { orderId, generation, step: this.#step }
-  }
-
-  async #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {
+    // Until the answer is noted, the order may be further than is known here.
+    this.#isBusy = true
     try {
-      return this.#note(await act(this.#begin()))
+      for (;;) {
+        this.#step += 1
+        const answer = await act({ orderId, generation, step: this.#step })
+        const { stepReached, ...state } = stateOf(answer)
+        if (stepReached === undefined) {
+          this.#note(state)
+          return answer
+        }
+        log.warn('step was taken before: going on after the last one', { orderId, step: this.#step, stepReached })
+        this.#step = Math.max(this.#step, stepReached)
+      }
     } finally {
       this.#isBusy = false
     }
   }
 
-  #note(state: OrderState): OrderState {
+  #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {
+    return this.#take(act, (state) => state)
+  }
+
+  #note(state: OrderState): void {
     this.#state = state
     if (state.status !== this.#shownStatus) {
       this.#shownStatus = state.status
       upsertSearchAttributes([{ key: STATUS_ATTRIBUTE, value: state.status }])
     }
     this.show()
-    return state
   }
 }
 
