@@ -11,6 +11,8 @@ import { statement, type Database } from './pool.ts'
 const LEASE = "interval '15 seconds'"
 /** A signal may be lost on the way or its workflow task fail; the row stays until an assessment has seen it. */
 const RESEND_AFTER = "interval '30 seconds'"
+/** Half a minute more each time, up to ten minutes: a run that waits for a person must not fill up with signals. */
+const MAX_RESEND_STEPS = 20
 
 export type StartRow = { orderId: string; generation: number; asset: Asset; attempts: number; expiresAt: Date }
 
@@ -128,10 +130,10 @@ export const claimWakes = (
   started: readonly string[] = [],
 ): Promise<WakeRow[]> => database.run<WakeRow>(CLAIM_WAKES, [holder, limit, started])
 
-// The row stays: it goes when an assessment has seen it. If none does, the signal is sent again.
+// The row stays: it goes when an assessment has seen it. If none does, the signal is sent again, ever more rarely.
 const WAKES_SENT = statement(
   'relay_wakes_sent',
-  `update order_wake set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + ${RESEND_AFTER}
+  `update order_wake set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + ${RESEND_AFTER} * least(attempts, ${MAX_RESEND_STEPS})
    where order_id = any ($2) and claimed_by = $1`,
 )
 export const wakesSent = async (

@@ -1,14 +1,15 @@
 // Money and reorganisations after an order has ended. Begun by signal-with-start for as long as there is something to
 // look at; the order itself stays as it ended.
 
-import { condition, setHandler } from '@temporalio/workflow'
+import { condition, continueAsNew, setHandler } from '@temporalio/workflow'
 import { orderChanged, type AftercareInput } from './message.ts'
-import { step } from './policy.ts'
+import { isRunFull, step } from './policy.ts'
 
 export async function aftercare(input: AftercareInput): Promise<void> {
   let isChanged = true
   setHandler(orderChanged, () => void (isChanged = true), { description: 'Look at the inbox again' })
   while (isChanged) {
+    if (isRunFull()) await continueAsNew<typeof aftercare>(input)
     isChanged = false
     await step('assessLatePayments', input.orderId)
     // Signals that came in the same task are seen before the workflow may close.

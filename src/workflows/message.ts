@@ -30,6 +30,8 @@ export type OrderInput = {
   generation: number
   /** Started because there is news: the run looks at the inbox before anything else. */
   hasNews?: true
+  /** Continues a run that had grown too long: the last step that run took. */
+  step?: number
 }
 export type OrderOutcome = { status: OrderStatus; cancelReason: CancelReason | null }
 
@@ -37,7 +39,7 @@ export type AftercareInput = { orderId: string }
 
 /** «Look again.» No content and no authority: a forged one does nothing. */
 export const orderChanged = defineSignal('orderChanged')
-/** The same, for a workflow whose worker answers. */
+/** The same, for a workflow whose worker answers. A run takes a few of these, and then wants signals. */
 export const lookUpdate = defineUpdate('look')
 
 export const cancelUpdate = defineUpdate<CommandResult, [CommandInput]>('cancel')

@@ -1,7 +1,7 @@
 // The life of an order, top to bottom. It decides and never does: each step is one transaction elsewhere that
 // answers with the order's whole state, and the story goes on when that state has reached or passed its goal.
 
-import { CancellationScope } from '@temporalio/workflow'
+import { CancellationScope, ContinueAsNew } from '@temporalio/workflow'
 import { createCompensation } from './compensation.ts'
 import type { OrderInput, OrderOutcome } from './message.ts'
 import { reasonOf } from './policy.ts'
@@ -22,8 +22,8 @@ export async function order(input: OrderInput): Promise<OrderOutcome> {
       undo.clear()
       await run.until('delivered')
     } catch (error) {
-      // A later run owns the order: whatever there is to undo is its business.
-      if (reasonOf(error) !== 'STALE_RUN') await undo.undoAll()
+      // Another run has the order, or is about to: whatever there is to undo is its business.
+      if (!(error instanceof ContinueAsNew) && reasonOf(error) !== 'STALE_RUN') await undo.undoAll()
       throw error
     }
     return run.close()

@@ -3,8 +3,10 @@
 import {
   ActivityCancellationType,
   ApplicationFailure,
+  patched,
   proxyActivities,
   proxyLocalActivities,
+  workflowInfo,
 } from '@temporalio/workflow'
 import type { ConsistencyActivities } from '../activities/consistency.ts'
 import type { Activities } from '../activities/index.ts'
@@ -28,6 +30,19 @@ export const EXPIRY_JITTER_SHARE = 0.2
 export const EXPIRY_RETRY_FROM_MS = 1_000
 export const EXPIRY_RETRY_TO_MS = 600_000
 export const EXPIRY_RETRY_FACTOR = 2
+
+/**
+ * Looks asked for by update that one run takes; then it wants signals. The engine ends a run's updates at 2,000, and they
+ * are the commands' quota.
+ */
+export const MAX_LOOKS_PER_RUN = 32
+/**
+ * A run continues as new at this length. An order needs about 40 events; more, and replaying a run takes noticeable time.
+ * Every message costs an event or more, so that no run comes near the engine's limits: 2,000 updates, 10,000 signals,
+ * 51,200 events, 50 MiB.
+ */
+export const MAX_RUN_EVENTS = 1_000
+const MAX_RUN_BYTES = 1_048_576
 
 const common = {
   startToCloseTimeout: STEP_TIMEOUT_MS,
@@ -69,6 +84,13 @@ const long = proxyActivities<ConsistencyActivities>({
 export const longStep = <Name extends keyof ConsistencyActivities>(
   name: Name,
 ): ReturnType<ConsistencyActivities[Name]> => (long[name] as ConsistencyActivities[Name])() as never
+
+/** The run has grown so long that it should continue as new. Not for what was recorded before runs did so. */
+export function isRunFull(): boolean {
+  const { historyLength, historySize, continueAsNewSuggested } = workflowInfo()
+  const isFull = continueAsNewSuggested || historyLength >= MAX_RUN_EVENTS || historySize >= MAX_RUN_BYTES
+  return isFull && patched('continue-as-new')
+}
 
 /** The failure an activity gave up with: its own error, one level below what the SDK throws. */
 const failureOf = (error: unknown): ApplicationFailure | undefined => {

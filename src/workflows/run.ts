@@ -6,6 +6,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   condition,
+  continueAsNew,
   log,
   setCurrentDetails,
   setHandler,
@@ -33,6 +34,8 @@ import {
   EXPIRY_RETRY_FROM_MS,
   EXPIRY_RETRY_TO_MS,
   isFinal,
+  isRunFull,
+  MAX_LOOKS_PER_RUN,
   reasonOf,
   step,
 } from './policy.ts'
@@ -44,7 +47,8 @@ export class OrderRun {
   readonly #commands: PendingCommand[] = []
   /** Unknown until the first step has answered. */
   #state: OrderState | undefined
-  #step = 0
+  #step: number
+  #looks = 0
   /** A step is under way: the order may already be further than is known here. */
   #isBusy = false
   /** Somebody has a reason to look at the inbox. */
@@ -58,12 +62,20 @@ export class OrderRun {
 
   constructor(input: OrderInput) {
     this.#input = input
+    this.#step = input.step ?? 0
     const look = (): void => {
       this.#isChanged = true
       this.#ring()
     }
     setHandler(orderChanged, look, { description: 'Look at the inbox again' })
-    setHandler(lookUpdate, look, { description: 'Look at the inbox again' })
+    const countedLook = (): void => {
+      this.#looks += 1
+      look()
+    }
+    setHandler(lookUpdate, countedLook, {
+      validator: () => this.#refuseManyLooks(),
+      description: 'Look at the inbox again',
+    })
     this.#listen(cancelUpdate, 'cancel')
     this.#listen(shipUpdate, 'ship')
     this.#listen(deliverUpdate, 'deliver')
@@ -134,6 +146,12 @@ export class OrderRun {
     })
   }
 
+  /** A refusal leaves no trace in the history and is not counted by the engine. */
+  #refuseManyLooks(): void {
+    if (this.#looks < MAX_LOOKS_PER_RUN) return
+    throw ApplicationFailure.nonRetryable('This run has taken all the looks it takes by update: send a signal.')
+  }
+
   #ask(pending: PendingCommand): void {
     this.#commands.push(pending)
     this.#ring()
@@ -151,6 +169,7 @@ export class OrderRun {
 
   /** Begins the one most urgent thing there is to do; undefined when there is nothing but to wait. */
   #next(known: OrderState): Promise<unknown> | undefined {
+    if (this.#commands.length === 0 && isRunFull()) return this.#continueAsNew(known)
     if (this.#isChanged || known.hasUnassessed) {
       // Cleared before the look, not after: a signal during it must cause another.
       this.#isChanged = false
@@ -166,6 +185,17 @@ export class OrderRun {
     if (this.#timer === undefined)
       this.#arm(known.expiresInMs * (1 + EXPIRY_JITTER_SHARE * Math.random()), 'payment window')
     return undefined
+  }
+
+  /** Begins again with an empty history and no messages to answer. The next run confirms the hold, and looks if need be. */
+  async #continueAsNew(known: OrderState): Promise<void> {
+    // Commands that were just answered are still on their way out of their handlers.
+    await condition(() => allHandlersFinished() || this.#commands.length > 0)
+    if (this.#commands.length > 0) return
+    const { orderId, generation } = this.#input
+    const hasNews = this.#isChanged || known.hasUnassessed
+    const input: OrderInput = { orderId, generation, step: this.#step, ...(hasNews && { hasNews }) }
+    await continueAsNew<(input: OrderInput) => Promise<OrderOutcome>>(input)
   }
 
   async #run({ command, input, answer }: PendingCommand): Promise<void> {
