@@ -40,7 +40,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'accept_orders catalogue_of decide_in_order expire_orders fits_in_sum fresh_outputs is_enough_seen lock_wanted order_answers ' +
-      'order_state present_output quote_due record_report refused_orders set_hold_aside take_wanted want_wake write_orders',
+      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_wanted want_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
@@ -101,7 +101,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   auditor: {
     select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
-      notification_channel order_line order_transition order_wake orders payment payment_report payment_transition
+      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute: 'open_transactions present_output quote_due',

@@ -30,6 +30,7 @@ notification_order_fk: notification (order_id) -> orders
 order_line_order_fk: order_line (order_id) -> orders
 order_line_product_fk: order_line (product_id) -> product
 order_wake_order_fk: order_wake (order_id) -> orders
+order_restart_order_fk: order_restart (order_id) -> orders
 orders_currency_fk: orders (currency) -> currency
 orders_customer_fk: orders (user_id) -> customer
 payment_asset_fk: payment (asset) -> currency
@@ -93,6 +94,7 @@ notification (notification_id)
 notification (order_id, order_version, channel)
 notification_channel (channel)
 order_line (order_id, line_no)
+order_restart (order_id, restart_no)
 order_transition (from_status, to_status, role)
 order_wake (order_id)
 orders (order_id)
@@ -139,6 +141,7 @@ beforeAll(async () => {
     insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1;
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     select set_hold_aside(order_id, 'P0001') from orders limit 1;
+    insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());

@@ -32,6 +32,7 @@ beforeAll(async () => {
   await shop.query(
     `insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1`,
   )
+  await shop.query(`insert into order_restart (order_id, generation, reason) values ($1, 2, 'lost')`, [order.orderId])
   await putAddresses(shop.test, 1)
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
@@ -266,7 +267,7 @@ describe('the scope', () => {
         'notification_channel order_wake stock_movement workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(17)
+    expect(await auditedTables()).toHaveLength(18)
   })
 })
 

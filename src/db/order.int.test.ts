@@ -55,7 +55,7 @@ describe('the fence', () => {
   )
 
   test.each(Object.keys(STEPS))(
-    'answers %s with the present state and the step reached when its step was finished before, and changes nothing',
+    'answers %s with the present state when its step was finished before, and changes nothing',
     async (name) => {
       const order = await shop.order()
       await recordReport(shop.api, 'w1', [buildObservation(order, { amount: 1n })])

@@ -28,6 +28,7 @@ export const FAILURES = {
   ORDER_STATUS: 'wrong_state',
   ORDER_ON_HOLD: 'wrong_state',
   STOCK_BELOW_RESERVED: 'wrong_state',
+  WORKFLOW_RUNNING: 'wrong_state',
   VERSION_MISMATCH: 'conflict',
   IDEMPOTENCY_KEY_IN_PROGRESS: 'conflict',
   STALE_RUN: 'conflict',

@@ -8,6 +8,7 @@ import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
 import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_admin.ts'
+import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
@@ -119,6 +120,7 @@ export function createAdminClient(options: ClientOptions) {
     stock: callsOf(channel, StockAdminServiceService),
     catalog: callsOf(channel, CatalogAdminServiceService),
     notification: callsOf(channel, NotificationAdminServiceService),
+    order: callsOf(channel, OrderAdminServiceService),
     audit: callsOf(channel, AuditServiceService),
     health: callsOf(channel, HealthService),
     close: () => channel.client.close(),

@@ -195,7 +195,7 @@ async function refusalOfClosed(
   return refusal === undefined ? engineUnavailable() : refusedError(refusal.reason, refusal.message, standing)
 }
 
-const engineUnavailable = (cause?: unknown): DomainError =>
+export const engineUnavailable = (cause?: unknown): DomainError =>
   new DomainError('ENGINE_UNAVAILABLE', 'The order cannot be moved just now; try again.', {
     retryAfterMs: RETRY_HINT_MS,
     cause,

@@ -41,6 +41,8 @@ export const ACCESS: Readonly<Record<MethodPath, readonly Role[] | 'anonymous'>>
   '/holdfast.v1.AuditService/GetOrderHistory': ['admin', 'auditor'],
   '/holdfast.v1.NotificationAdminService/ListDeadNotifications': ['admin'],
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': ['admin'],
+  '/holdfast.v1.OrderAdminService/RestartOrder': ['admin'],
+  '/holdfast.v1.OrderAdminService/RehydrateOrders': ['admin'],
 }
 
 export type TokenVerifier = (token: string) => Promise<Principal>

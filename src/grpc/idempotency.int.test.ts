@@ -21,6 +21,7 @@ import { callWire, type WireAnswer } from '../../test/support/wire.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import { createReporter } from './client.ts'
 import { ADMIN_SERVICES, METHODS, PUBLIC_SERVICES, type Method } from './method.ts'
+import { orderWorkflowId } from '../workflows/message.ts'
 import { packReport } from './report.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
@@ -106,6 +107,13 @@ async function paidOrder(): Promise<string> {
   await until(async () => (await statusOf(orderId)) === 'processing')
   return orderId
 }
+/** Its workflow was terminated. */
+async function lostOrder(): Promise<string> {
+  const orderId = await paidOrder()
+  await worker.client.workflow.getHandle(orderWorkflowId(orderId)).terminate()
+  return orderId
+}
+const restartsOf = (orderId: string) => () => value('select count(*) from order_restart where order_id = $1', [orderId])
 const transferTo = (address: string, amount: bigint) => ({
   asset: 'ETH' as const,
   txId: `0x${randomBytes(32).toString('hex')}`,
@@ -216,6 +224,22 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
       ...{ method: ADMIN_SERVICES.notification.replayNotifications, caller: admin, request },
       other: { ...request, all: false, notificationIds: [1n] },
       ...{ effect: deaths, once: '0' },
+    }
+  },
+  '/holdfast.v1.OrderAdminService/RestartOrder': async () => {
+    const orderId = await lostOrder()
+    const request = { ...key(), orderId, reason: 'lost' }
+    return {
+      ...{ method: ADMIN_SERVICES.order.restartOrder, caller: admin, request, other: { ...request, reason: 'other' } },
+      ...{ effect: restartsOf(orderId), once: '1' },
+    }
+  },
+  '/holdfast.v1.OrderAdminService/RehydrateOrders': async () => {
+    const orderId = await lostOrder()
+    const request = { ...key(), reason: 'lost', limit: 100 }
+    return {
+      ...{ method: ADMIN_SERVICES.order.rehydrateOrders, caller: admin, request, other: { ...request, limit: 99 } },
+      ...{ effect: restartsOf(orderId), once: '1' },
     }
   },
 }

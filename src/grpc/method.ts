@@ -7,6 +7,7 @@ import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
 import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_admin.ts'
+import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
@@ -40,6 +41,7 @@ export const ADMIN_SERVICES = {
   stock: StockAdminServiceService,
   catalog: CatalogAdminServiceService,
   notification: NotificationAdminServiceService,
+  order: OrderAdminServiceService,
   audit: AuditServiceService,
 } as const
 

@@ -198,6 +198,18 @@ export const SCHEMAS = {
       error: 'must be given, or all, and not both',
       path: ['notificationIds'],
     }),
+
+  '/holdfast.v1.OrderAdminService/RestartOrder': z.strictObject({
+    idempotencyKey: uuid,
+    orderId: uuid,
+    reason: text(MAX_REASON_CHARACTERS),
+  }),
+  '/holdfast.v1.OrderAdminService/RehydrateOrders': z.strictObject({
+    idempotencyKey: uuid,
+    reason: text(MAX_REASON_CHARACTERS),
+    limit: page.limit,
+    cursor: page.cursor,
+  }),
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 
 /** A request as its handler sees it: every rule held, in the domain's types. */

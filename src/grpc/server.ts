@@ -14,6 +14,7 @@ import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
+import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
@@ -44,7 +45,8 @@ const OPTIONS: ServerOptions = {
 }
 
 export type FrontDeps = OrderDeps &
-  PaymentDeps & {
+  PaymentDeps &
+  OrderAdminDeps & {
     logger: Logger
     registry: Registry
     verifyToken: TokenVerifier
@@ -125,6 +127,7 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
   addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
 }
 

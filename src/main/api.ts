@@ -24,7 +24,7 @@ import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
-import { startOptionsOf } from '../relay/start.ts'
+import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
 import { createHolder } from './holder.ts'
 import { aborted, nameTakenPort, runService, type Service } from './process.ts'
@@ -83,6 +83,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     verifyReport: createReportVerifier({ sources: secrets.sources }),
     acceptor,
     command: createCommander({ database, client, startOptionsOf }),
+    isRunning: (orderId, deadline) => client.withDeadline(deadline, () => isOrderRunning(client, orderId)),
     watch: createOrderWatch(database),
     shop: {
       currency: config.HOLDFAST_CURRENCY,

@@ -133,6 +133,25 @@ describe('an accepted order', () => {
     expect((await handleOf(order).describe()).status.name).toBe('TERMINATED')
   })
 
+  test('that is restarted by an operator is started, however its last run ended, and not beside one that is alive', async () => {
+    const order = await newOrder()
+    const restart = () =>
+      shop.query(`insert into workflow_start (order_id, generation, quote_ends_at) values ($1, 2, now())`, [
+        order.orderId,
+      ])
+    await relaying(startStarter, () => isSettled(order))
+    const { runId } = await handleOf(order).describe()
+    await restart()
+    await relaying(startStarter, () => isSettled(order))
+    expect((await handleOf(order).describe()).runId).toBe(runId)
+    await handleOf(order).terminate()
+    await restart()
+    await relaying(startStarter, () => isSettled(order))
+    const again = await handleOf(order).describe()
+    expect(again.runId).not.toBe(runId)
+    expect(again.status.name).toBe('RUNNING')
+  })
+
   test('waits for its start while many have news, but not for ever', async () => {
     const order = await newOrder()
     const starter = (deps: Parameters<typeof startStarter>[0]) => startStarter({ ...deps, wakesUnderWay: () => 9 })

@@ -51,7 +51,9 @@ export function startOptionsOf(row: Startable, news: Pick<OrderInput, 'hasNews'>
       { key: DEADLINE_ATTRIBUTE, value: row.expiresAt },
       { key: STATUS_ATTRIBUTE, value: 'pending' },
     ]),
-    workflowIdReusePolicy: row.generation === 1 ? 'REJECT_DUPLICATE' : 'ALLOW_DUPLICATE_FAILED_ONLY',
+    // A later generation is an operator's restart. The run before may even have ended well, where the database was
+    // restored to an earlier time.
+    workflowIdReusePolicy: row.generation === 1 ? 'REJECT_DUPLICATE' : 'ALLOW_DUPLICATE',
   } as const
 }
 
@@ -152,14 +154,15 @@ async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
  * read after the run, since it ends before its run closes: the other way round, one that was just ending would look lost.
  */
 async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boolean> {
-  if (await isRunning(deps, row)) return true
+  if (await isOrderRunning(deps.client, row.orderId)) return true
   const { status } = await getOrderState(deps.database, row.orderId)
   if (isTerminal(status)) return true
   await postpone(deps, row, undefined, 'the workflow has closed while its order is open')
   return false
 }
 
-async function isRunning({ client }: StartDeps, { orderId }: StartRow): Promise<boolean> {
+/** Is a run of this order's workflow alive? Rejects where Temporal cannot say. */
+export async function isOrderRunning(client: Client, orderId: string): Promise<boolean> {
   try {
     const { status } = await client.workflow.getHandle(orderWorkflowId(orderId)).describe()
     return status.name === 'RUNNING' || status.name === 'PAUSED'

@@ -21,7 +21,7 @@ import { createPiiVault } from '../../src/keyvault/pii.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from '../../src/keyvault/token.ts'
-import { startOptionsOf } from '../../src/relay/start.ts'
+import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
 import type { TestDatabase } from './database.ts'
 
@@ -124,6 +124,7 @@ export async function createTestFront(
         startOptionsOf,
         ...(options.engineWithinMs !== undefined && { engineWithinMs: options.engineWithinMs }),
       }),
+      isRunning: (orderId, deadline) => engine.withDeadline(deadline, () => isOrderRunning(engine, orderId)),
       watch: createOrderWatch(database),
       shop: {
         currency: 'EUR',

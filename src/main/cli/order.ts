@@ -7,6 +7,7 @@ import { orderStatus, type HoldfastClient } from '../../grpc/client.ts'
 import { followOrder } from './follow.ts'
 import { countArgument, keyOption, versionOption } from './option.ts'
 import { formatCoins, formatFields, formatTable, print } from './print.ts'
+import { addRestartCommand } from './restart.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { commandView, createdView, given, orderView, summaryView } from './view.ts'
 
@@ -28,6 +29,7 @@ export function addOrderCommands(program: Command, shell: Shell): void {
   addCreate(order, shell)
   addReads(order, shell)
   addMoves(order, shell)
+  addRestartCommand(order, shell)
 }
 
 type CreateOptions = { asset: string; address: string; key: string }

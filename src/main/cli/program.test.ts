@@ -69,6 +69,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['adjust', 'cancel', 'create', 'deliver', 'get', 'get', 'get', 'list', 'list'],
       ...['pay', 'put', 'ship', 'token', 'watch'],
       ...['dead', 'replay'],
+      ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
       ...['list', 'start', 'rewind', 'attribute', 'set-aside'],

@@ -7,6 +7,7 @@ import { EXIT_HELP } from './exit.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
+import { addRehydrateCommand } from './restart.ts'
 import { globalOptions, type Shell } from './session.ts'
 import { addProductCommands, addStockCommands } from './stock.ts'
 import { addVerifyCommand } from './verify.ts'
@@ -22,6 +23,7 @@ export function createProgram(shell: Shell): Command {
     .addHelpText('afterAll', `\n${EXIT_HELP}`)
   globalOptions(program)
   addOrderCommands(program, shell)
+  addRehydrateCommand(program, shell)
   addStockCommands(program, shell)
   addProductCommands(program, shell)
   addNotificationCommands(program, shell)

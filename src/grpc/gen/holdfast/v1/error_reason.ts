@@ -184,6 +184,12 @@ export const ErrorReason = {
    *     { "reason": "STOCK_BEING_RELEASED", "metadata": { "product_id": "tea-1" } }
    */
   ERROR_REASON_STOCK_BEING_RELEASED: 27,
+  /**
+   * ERROR_REASON_WORKFLOW_RUNNING - FAILED_PRECONDITION. The order's workflow runs, or is about to be started: there is nothing to restart.
+   *
+   *     { "reason": "WORKFLOW_RUNNING", "metadata": {} }
+   */
+  ERROR_REASON_WORKFLOW_RUNNING: 30,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -218,6 +224,7 @@ export namespace ErrorReason {
   export type ERROR_REASON_INTERNAL = typeof ErrorReason.ERROR_REASON_INTERNAL;
   export type ERROR_REASON_ASSET_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE;
   export type ERROR_REASON_STOCK_BEING_RELEASED = typeof ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED;
+  export type ERROR_REASON_WORKFLOW_RUNNING = typeof ErrorReason.ERROR_REASON_WORKFLOW_RUNNING;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -307,6 +314,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 27:
     case "ERROR_REASON_STOCK_BEING_RELEASED":
       return ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED;
+    case 30:
+    case "ERROR_REASON_WORKFLOW_RUNNING":
+      return ErrorReason.ERROR_REASON_WORKFLOW_RUNNING;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -372,6 +382,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_ASSET_UNAVAILABLE";
     case ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED:
       return "ERROR_REASON_STOCK_BEING_RELEASED";
+    case ErrorReason.ERROR_REASON_WORKFLOW_RUNNING:
+      return "ERROR_REASON_WORKFLOW_RUNNING";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
