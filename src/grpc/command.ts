@@ -34,6 +34,9 @@ const ENGINE_WITHIN_MS = 7_000
 /** Above the engine's own retries, below what a person would wait for. */
 const RETRY_HINT_MS = 1_000
 
+/** The engine's name for a command whose run closed under it. */
+const CUT_OFF = 'AcceptedUpdateCompletedWorkflow'
+
 /** Stored by the transaction that had the effect. */
 const ANSWER = z.object({ status: z.enum(ORDER_STATUSES), version: z.number() })
 
@@ -144,7 +147,11 @@ const updateIdOf = ({ actor, method, key, requestHash }: CommandInput, version: 
   createHash('sha256').update([actor, method, key, requestHash, version].join('|')).digest('hex')
 
 function failureOf(error: unknown, call: Call): unknown {
-  if (error instanceof WorkflowUpdateFailedError) return validatorsRefusal(error) ?? error
+  if (error instanceof WorkflowUpdateFailedError) {
+    // The run ended or continued as new in the task that took the command: repeated, it reaches the next one.
+    const isCutOff = error.cause instanceof ApplicationFailure && error.cause.type === CUT_OFF
+    return isCutOff ? engineUnavailable(error) : (validatorsRefusal(error) ?? error)
+  }
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED) {
     // The caller would still wait: it was the engine that did not answer.
     if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
