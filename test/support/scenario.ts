@@ -12,6 +12,7 @@ import { forgetNotifications, replayNotifications } from '../../src/db/notificat
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
@@ -242,6 +243,25 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       )
       const attempt = attemptOf('ReplayNotifications')
       return ({ api }) => replayNotifications(api, attempt, undefined, soon())
+    },
+  },
+  'a lost order is restarted': {
+    of: 'restartOrder restart_orders revive_relays',
+    prepare: async ({ shop }) => {
+      const { orderId } = await orderOfTwo(shop)
+      await shop.query(`update workflow_start set dead_reason = 'closed' where order_id = $1`, [orderId])
+      const attempt = attemptOf('RestartOrder')
+      return ({ api }) => restartOrder(api, attempt, { orderId, reason: 'lost', isRunning: false }, soon())
+    },
+  },
+  'lost orders are rehydrated': {
+    of: 'rehydrateOrders',
+    prepare: async ({ shop }) => {
+      const { orderId } = await orderOfTwo(shop)
+      await shop.query(`delete from workflow_start where order_id = $1`, [orderId])
+      const attempt = attemptOf('RehydrateOrders')
+      const page = { lost: [orderId], running: [], reason: 'lost', nextCursor: '' }
+      return ({ api }) => rehydrateOrders(api, attempt, page, soon())
     },
   },
   'old answers are forgotten': {
