@@ -362,6 +362,10 @@ begin
     if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null)
       and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
       select * into v_credit from credit_payments(p_order_id, 500);
+      -- Asked to look, and there is nothing new.
+      if v_credit.outputs = 0 then
+        delete from order_wake where order_id = p_order_id;
+      end if;
     end if;
     -- Nothing to decide: the step is done.
     if v_credit.outputs = 0 and p_step is not null then

@@ -89,6 +89,7 @@ async function postpone({ database, holder }: StartDeps, row: WakeRow, deadReaso
 async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalled'> {
   const { workflow } = deps.client
   if (isTerminal(row.status)) {
+    await tellRunLeft(deps, row)
     const input: AftercareInput = { orderId: row.orderId }
     await workflow.signalWithStart('aftercare', {
       workflowId: aftercareWorkflowId(row.orderId),
@@ -104,6 +105,15 @@ async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalle
     await handle.signal(orderChanged)
   }
   return 'signalled'
+}
+
+/** An order may have ended without its run, by the sweeper: a run that still waits learns of it and ends. */
+async function tellRunLeft({ client }: StartDeps, { orderId }: WakeRow): Promise<void> {
+  try {
+    await client.workflow.getHandle(orderWorkflowId(orderId)).signal(orderChanged)
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error
+  }
 }
 
 /** With the news, which the run then looks at first. False when a workflow runs: it is told as any other. */

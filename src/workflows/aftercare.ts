@@ -2,6 +2,7 @@
 // look at; the order itself stays as it ended.
 
 import { condition, continueAsNew, setHandler } from '@temporalio/workflow'
+import { isTerminal } from '../domain/order.ts'
 import { orderChanged, type AftercareInput } from './message.ts'
 import { isRunFull, step } from './policy.ts'
 
@@ -11,7 +12,9 @@ export async function aftercare(input: AftercareInput): Promise<void> {
   while (isChanged) {
     if (isRunFull()) await continueAsNew<typeof aftercare>(input)
     isChanged = false
-    await step('assessLatePayments', input.orderId)
+    // It looks at so many outputs at a time.
+    const { status, hasUnassessed } = await step('assessLatePayments', input.orderId)
+    if (hasUnassessed && isTerminal(status)) isChanged = true
     // Signals that came in the same task are seen before the workflow may close.
     await condition(() => true)
   }
