@@ -51,6 +51,7 @@ declare
   v_refused jsonb;
   v_wanted jsonb;
   v_accepted int[];
+  v_catalogue jsonb;
   v_is_done boolean := false;
 begin
   -- A concurrent call with the same key waits here for the first one's commit, then finds its row.
@@ -82,6 +83,7 @@ begin
 
     -- Nothing is locked yet: what is seen here only chooses the way. An order alone would pay for a savepoint and a second
     -- look, to shorten a lock that hardly anybody waits for.
+    v_catalogue := case when cardinality(v_fresh) > 1 then catalogue_of(v_wanted) end;
     if cardinality(v_fresh) > 1 and refused_orders(p_orders, v_fresh) = '{}' and fits_in_sum(v_wanted, '{}') then
       begin
         if not write_orders(p_orders, v_fresh, clock_timestamp()) then
@@ -91,6 +93,11 @@ begin
         set constraints all immediate;
         set constraints all deferred;
         perform lock_wanted(v_wanted);
+        -- Race: a price or a product that changed since the lines were written. A change takes the stock row first, so
+        -- that under these locks there is none; the same versions before and after mean the same all the time between.
+        if catalogue_of(v_wanted) <> v_catalogue then
+          raise exception 'accept_orders: the catalogue has changed' using errcode = 'HF013';
+        end if;
         if not take_wanted(v_wanted, v_fresh) then
           raise exception 'accept_orders: stock has changed' using errcode = 'HF013';
         end if;
@@ -397,6 +404,61 @@ ALTER FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p
 COMMENT ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) IS 'The bytes an entry''s hash is taken of; src/domain/audit.ts reads and writes the same.';
 
 --
+-- Name: audit_chain_operation(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"chain_operation","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.operation_no::text as operation_no) k cross join lateral (select n.network as network, n.operation as operation, n.height::text as height, n.address as address, n.amount::text as amount, n.reason as reason, n.at as at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"chain_operation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.operation_no = o.operation_no cross join lateral (select coalesce(n.operation_no, o.operation_no)::text as operation_no) k
+            where n.operation_no is distinct from o.operation_no or n.network is distinct from o.network or n.operation is distinct from o.operation or n.height is distinct from o.height or n.address is distinct from o.address or n.amount is distinct from o.amount or n.reason is distinct from o.reason or n.at is distinct from o.at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"chain_operation","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.operation_no::text as operation_no) k cross join lateral (select o.network as network, o.operation as operation, o.height::text as height, o.address as address, o.amount::text as amount, o.reason as reason, o.at as at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_chain_operation() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_chain_operation(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_chain_operation() IS 'Notes every change to chain_operation for the audit.';
+
+--
 -- Name: audit_currency(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -416,7 +478,7 @@ CREATE FUNCTION holdfast.audit_currency() RETURNS trigger
           coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
           select null::text as id, string_agg('{"table":"currency","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select n.currency as currency) k cross join lateral (select n.kind as kind, n.decimals as decimals) r group by 1
+          from new_rows n cross join lateral (select n.currency as currency) k cross join lateral (select n.kind as kind, n.decimals as decimals, n.dust_floor::text as dust_floor, extract(epoch from n.clock_tolerance)::text as clock_tolerance) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -425,9 +487,9 @@ CREATE FUNCTION holdfast.audit_currency() RETURNS trigger
         from  (
           select d.id, string_agg('{"table":"currency","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(o.decimals)::text, 'null') end) as before, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(n.decimals)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(o.decimals)::text, 'null') end, case when n.dust_floor is distinct from o.dust_floor then '"dust_floor":' || coalesce(to_json(o.dust_floor::text)::text, 'null') end, case when n.clock_tolerance is distinct from o.clock_tolerance then '"clock_tolerance":' || coalesce(to_json(extract(epoch from o.clock_tolerance)::text)::text, 'null') end) as before, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(n.decimals)::text, 'null') end, case when n.dust_floor is distinct from o.dust_floor then '"dust_floor":' || coalesce(to_json(n.dust_floor::text)::text, 'null') end, case when n.clock_tolerance is distinct from o.clock_tolerance then '"clock_tolerance":' || coalesce(to_json(extract(epoch from n.clock_tolerance)::text)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.currency = o.currency cross join lateral (select coalesce(n.currency, o.currency) as currency) k
-            where n.currency is distinct from o.currency or n.kind is distinct from o.kind or n.decimals is distinct from o.decimals
+            where n.currency is distinct from o.currency or n.kind is distinct from o.kind or n.decimals is distinct from o.decimals or n.dust_floor is distinct from o.dust_floor or n.clock_tolerance is distinct from o.clock_tolerance
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -436,7 +498,7 @@ CREATE FUNCTION holdfast.audit_currency() RETURNS trigger
           coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
           select null::text as id, string_agg('{"table":"currency","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select o.currency as currency) k cross join lateral (select o.kind as kind, o.decimals as decimals) r group by 1
+          from old_rows o cross join lateral (select o.currency as currency) k cross join lateral (select o.kind as kind, o.decimals as decimals, o.dust_floor::text as dust_floor, extract(epoch from o.clock_tolerance)::text as clock_tolerance) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -909,6 +971,61 @@ ALTER FUNCTION holdfast.audit_order_line() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.audit_order_line() IS 'Notes every change to order_line for the audit.';
+
+--
+-- Name: audit_order_restart(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_order_restart() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_restart' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg('{"table":"order_restart","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.restart_no::text as restart_no, n.order_id as order_id) k cross join lateral (select n.generation as generation, n.reason as reason, n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_restart' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"order_restart","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.generation is distinct from o.generation then '"generation":' || coalesce(to_json(o.generation)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.generation is distinct from o.generation then '"generation":' || coalesce(to_json(n.generation)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.restart_no = o.restart_no and n.order_id = o.order_id cross join lateral (select coalesce(n.restart_no, o.restart_no)::text as restart_no, coalesce(n.order_id, o.order_id) as order_id) k
+            where n.restart_no is distinct from o.restart_no or n.order_id is distinct from o.order_id or n.generation is distinct from o.generation or n.reason is distinct from o.reason or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'order_restart' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg('{"table":"order_restart","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.restart_no::text as restart_no, o.order_id as order_id) k cross join lateral (select o.generation as generation, o.reason as reason, o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_order_restart() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_order_restart(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_order_restart() IS 'Notes every change to order_restart for the audit.';
 
 --
 -- Name: audit_order_transition(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1701,28 +1818,42 @@ COMMENT ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate 
 -- Name: begin_assessment(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) RETURNS TABLE(outcome text, status text, payment_state text, hold text, flags text[], amount_due numeric, facts jsonb)
+CREATE FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) RETURNS TABLE(outcome text, outputs integer, status text, payment_state text, cancel_reason text, hold text, flags text[], amount_due numeric, dust_floor numeric, seen numeric, final numeric, late_seen numeric, late_final numeric, is_late boolean, is_reorged boolean, is_replaced boolean, has_wrong_asset boolean, has_early boolean)
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
 declare
   v_outcome text := enter_step(p_order_id, p_generation, p_step);
-  v_facts jsonb := '[]';
+  v_credit record;
 begin
+  select 0 as outputs, false as has_wrong_asset, false as has_early into v_credit;
   if v_outcome = 'entered' then
     -- An order that never held stock is reserved first, and nothing is decided about its money before.
     if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null)
       and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
-      v_facts := credit_payments(p_order_id);
+      select * into v_credit from credit_payments(p_order_id, 500);
+      -- Asked to look, and there is nothing new.
+      if v_credit.outputs = 0 then
+        delete from order_wake where order_id = p_order_id;
+      end if;
     end if;
     -- Nothing to decide: the step is done.
-    if v_facts = '[]' and p_step is not null then
+    if v_credit.outputs = 0 and p_step is not null then
       update orders set generation = p_generation, step = p_step where order_id = p_order_id;
     end if;
   end if;
   return query
-  select v_outcome, o.status, o.payment_state, o.hold, o.payment_flags, i.amount_due, v_facts
-  from orders o join invoice i on i.order_id = o.order_id where o.order_id = p_order_id;
+  select v_outcome, v_credit.outputs, o.status, o.payment_state, o.cancel_reason, o.hold, o.payment_flags, i.amount_due, c.dust_floor,
+    coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
+    coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0),
+    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
+    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state = 'final'), 0),
+    coalesce(bool_or(not p.is_in_time), false), coalesce(bool_or(p.state = 'reorged'), false),
+    coalesce(bool_or(p.state = 'replaced'), false), v_credit.has_wrong_asset, v_credit.has_early
+  from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset
+  left join payment p on p.order_id = o.order_id and v_credit.outputs > 0
+  where o.order_id = p_order_id
+  group by o.order_id, i.order_id, c.currency;
 end
 $$;
 
@@ -1732,7 +1863,26 @@ ALTER FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, 
 -- Name: FUNCTION begin_assessment(p_order_id uuid, p_generation integer, p_step integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order, credits its inbox and says what there is to decide on.';
+COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order, credits its inbox and says what its payments come to.';
+
+--
+-- Name: catalogue_of(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.catalogue_of(p_wanted jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce(jsonb_object_agg(p.product_id, p.version), '{}') from product p
+  where p.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w) and p.is_active
+$$;
+
+ALTER FUNCTION holdfast.catalogue_of(p_wanted jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION catalogue_of(p_wanted jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) IS 'The versions of the products that are wanted and on sale.';
 
 --
 -- Name: command_order(uuid, integer, integer, text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1760,7 +1910,8 @@ begin
         or not exists (
           select from order_transition t
           where t.from_status = v_order.status and t.to_status = v_target and t.role = p_input ->> 'role')
-        or p_command = 'ship' and (v_order.hold <> 'none' or v_order.payment_state <> 'paid')
+        or p_command = 'ship' and (v_order.hold <> 'none' or v_order.payment_state <> 'paid'
+          or exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed))
       then 'refused' else 'done' end;
 
     if v_outcome = 'done' then
@@ -1846,35 +1997,37 @@ ALTER FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) OWNER TO ho
 COMMENT ON FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) IS 'Takes the committed units of a shipped order off the shelf.';
 
 --
--- Name: credit_payments(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+-- Name: credit_payments(uuid, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.credit_payments(p_order_id uuid) RETURNS jsonb
+CREATE FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) RETURNS TABLE(outputs integer, has_wrong_asset boolean, has_early boolean)
     LANGUAGE sql
     AS $$
-  with present as (
-    select * from present_outputs(array[p_order_id])
+  with present as materialized (
+    select * from fresh_outputs(p_order_id, p_limit)
   ), credited as (
     insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
-    select network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at from present where is_right_asset
+    select p.network, p.tx_id, p.output_index, p_order_id, p.asset, p.amount, p.state, p.is_in_time, p.first_seen_at from present p
+    where p.is_right_asset and (not p.is_early or exists (
+      select from payment y where (y.network, y.tx_id, y.output_index) = (p.network, p.tx_id, p.output_index)))
     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
     where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
-    returning network, tx_id, output_index
+  ), assessed as (
+    update payment_report r set is_assessed = true from present p
+    where r.order_id = p_order_id and not r.is_assessed
+      and (r.network, r.tx_id, r.output_index) = (p.network, p.tx_id, p.output_index)
   )
-  select coalesce(jsonb_agg(jsonb_build_object(
-    'amount', coalesce(y.amount, p.amount)::text, 'state', p.state, 'isInTime', p.is_in_time, 'isRightAsset', p.is_right_asset,
-    'isOurs', p.is_right_asset and coalesce(y.order_id = p.order_id, c.tx_id is not null))), '[]')
-  from present p
-  left join payment y using (network, tx_id, output_index) left join credited c using (network, tx_id, output_index)
+  select count(*)::int, coalesce(bool_or(not is_right_asset), false), coalesce(bool_or(is_right_asset and is_early), false)
+  from present
 $$;
 
-ALTER FUNCTION holdfast.credit_payments(p_order_id uuid) OWNER TO holdfast_owner;
+ALTER FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) OWNER TO holdfast_owner;
 
 --
--- Name: FUNCTION credit_payments(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+-- Name: FUNCTION credit_payments(p_order_id uuid, p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.credit_payments(p_order_id uuid) IS 'Credits what the inbox has for an order, and says what of it counts.';
+COMMENT ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) IS 'Credits at most so many outputs that have news, and marks that news as assessed.';
 
 --
 -- Name: decide_in_order(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1909,12 +2062,11 @@ begin
       from jsonb_each_text(v_order.wants) k;
       continue;
     end if;
-    -- A subquery per row and not a join: it goes by the index on (product, expiry) and stops at the first that may end.
-    v_is_due := v_short is not null and not p_is_last_try and coalesce((
-      select true from reservation r
-      where r.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s))
-        and r.state = 'held' and r.expires_at <= v_now
-        and (select true from expirable e where e.order_id = r.order_id)
+    -- No lock is taken to look: a hold that another session is about to end counts until that has committed, and its
+    -- stock row waits for this transaction. It goes by the index on (product, expiry) and stops at the first.
+    v_is_due := v_short is not null and coalesce((
+      select true from reclaimable_hold h
+      where h.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s)) and h.expires_at <= v_now
       limit 1), false);
     if v_order.wants ?| v_waiting or v_is_due then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
@@ -1957,14 +2109,18 @@ begin
   end if;
   if p_status = 'processing' then
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
+  elsif p_status = 'pending' and p_payment_state in ('awaiting', 'partial') then
+    -- What had extended the hold is gone: the window's rule applies again.
+    update reservation r set expires_at = i.expires_at + i.grace from invoice i
+    where i.order_id = r.order_id and r.order_id = p_order_id and r.state = 'held' and r.expires_at > i.expires_at + i.grace;
   end if;
   if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
     insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
     on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
     where refund_due.amount <> excluded.amount;
   end if;
-  update payment_report set is_assessed = true where order_id = p_order_id and not is_assessed;
-  delete from order_wake where order_id = p_order_id;
+  delete from order_wake where order_id = p_order_id
+    and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed);
   return query select s.* from order_state(p_order_id) s;
 end
 $$;
@@ -1984,19 +2140,34 @@ COMMENT ON FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation intege
 CREATE FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) RETURNS void
     LANGUAGE plpgsql
     AS $$
+declare
+  v_slow uuid[] := '{}';
 begin
-  update orders set
+  if p_reason = 'expired' then
+    v_slow := array(select o.order_id from orders o where o.order_id = any (p_order_ids) and o.payment_state = 'confirming');
+  end if;
+
+  update orders o set
     status = 'cancelled',
     cancel_reason = p_reason,
     payment_state = case
-      when exists (select from payment p where p.order_id = orders.order_id and p.state = 'final') then 'unresolved'
-      when exists (select from payment p where p.order_id = orders.order_id and p.state = 'seen') then 'late_confirming'
+      when m.final > m.dust_floor then 'unresolved'
+      when m.waiting > 0 then 'late_confirming'
       when p_reason = 'expired' then 'expired'
       else 'cancelled' end,
     payment_flags = case
-      when p_reason = 'expired' and payment_state = 'partial' and not payment_flags @> '{under}'
-      then payment_flags || '{under}'::text[] else payment_flags end
-  where order_id = any (p_order_ids);
+      when p_reason <> 'expired' then o.payment_flags
+      when o.payment_state = 'partial' and not o.payment_flags @> '{under}' then o.payment_flags || '{under}'::text[]
+      when o.payment_state = 'confirming' and not o.payment_flags @> '{slow_confirm}' then o.payment_flags || '{slow_confirm}'::text[]
+      else o.payment_flags end
+  from (
+    select i.order_id, c.dust_floor,
+      coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
+      coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
+    from invoice i join currency c on c.currency = i.asset left join payment p on p.order_id = i.order_id
+    where i.order_id = any (p_order_ids) group by 1, 2
+  ) m
+  where o.order_id = m.order_id and o.order_id = any (p_order_ids);
 
   perform 1 from stock
   where product_id in (
@@ -2019,12 +2190,17 @@ begin
   where s.product_id = e.product_id;
 
   insert into refund_due (order_id, asset, amount)
-  select p.order_id, p.asset, sum(p.amount) from payment p
-  where p.order_id = any (p_order_ids) and p.state = 'final' group by p.order_id, p.asset
+  select p.order_id, p.asset, sum(p.amount) from payment p join currency c on c.currency = p.asset
+  where p.order_id = any (p_order_ids) and p.state = 'final'
+  group by p.order_id, p.asset, c.dust_floor having sum(p.amount) > c.dust_floor
   on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp();
 
   insert into key_retire (order_id, network, address)
   select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
+
+  if cardinality(v_slow) > 0 then
+    perform want_wake(v_slow);
+  end if;
 end
 $$;
 
@@ -2213,6 +2389,34 @@ ALTER FUNCTION holdfast.forget_notifications(p_limit integer) OWNER TO holdfast_
 COMMENT ON FUNCTION holdfast.forget_notifications(p_limit integer) IS 'Removes at most so many notifications that were delivered more than 30 days ago. Returns how many.';
 
 --
+-- Name: fresh_outputs(uuid, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) RETURNS TABLE(network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, is_right_asset boolean, is_early boolean, is_in_time boolean)
+    LANGUAGE sql STABLE
+    AS $$
+  select f.network, f.tx_id, f.output_index, p.asset, p.amount, p.state, p.first_seen_at, p.asset = i.asset, t.is_early,
+    not t.is_early and p.first_seen_at <= i.expires_at + i.grace
+  from (
+    select r.network, r.tx_id, r.output_index from payment_report r
+    where r.order_id = p_order_id and not r.is_assessed
+    group by 1, 2, 3 order by min(r.report_no) limit p_limit
+  ) f
+  cross join lateral present_output(p_order_id, f.network, f.tx_id, f.output_index) p
+  join invoice i on i.order_id = p_order_id
+  join currency c on c.currency = i.asset
+  cross join lateral (select p.last_first_seen_at < i.created_at - c.clock_tolerance as is_early) t
+$$;
+
+ALTER FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION fresh_outputs(p_order_id uuid, p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) IS 'At most so many outputs of an order that have news (null: all), as their sources have them now.';
+
+--
 -- Name: guard_address_lease(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2333,6 +2537,32 @@ ALTER FUNCTION holdfast.guard_tile_growth() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.guard_tile_growth() IS 'A hash that stands in the tree stands there for ever.';
+
+--
+-- Name: is_enough_seen(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.is_enough_seen(p_order_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  with fresh as materialized (select * from fresh_outputs(p_order_id, null))
+  select (
+    coalesce((select sum(f.amount) from fresh f
+      where f.is_right_asset and f.is_in_time and f.state in ('seen', 'reorged', 'final')), 0)
+    + coalesce((select sum(p.amount) from payment p
+      where p.order_id = p_order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')
+        and (p.network, p.tx_id, p.output_index) not in (select f.network, f.tx_id, f.output_index from fresh f)), 0)
+    ) * 1000 >= i.amount_due * 999
+  from invoice i where i.order_id = p_order_id
+$$;
+
+ALTER FUNCTION holdfast.is_enough_seen(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION is_enough_seen(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) IS 'Whether what was seen in time reaches the minimum that pays an order.';
 
 --
 -- Name: lock_wanted(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2490,7 +2720,8 @@ CREATE FUNCTION holdfast.order_state(p_order_id uuid) RETURNS TABLE(status text,
     AS $$
   select o.status, o.payment_state, o.hold, o.cancel_reason, o.version,
     coalesce((select r.state from reservation r where r.order_id = o.order_id order by r.hold_no desc limit 1), 'none'),
-    greatest(0, ceil(extract(epoch from i.expires_at + i.grace - clock_timestamp()) * 1000))::int,
+    least(2147483647, greatest(0, ceil(extract(epoch from greatest(i.expires_at + i.grace, (
+      select max(r.expires_at) from reservation r where r.order_id = o.order_id and r.state = 'held')) - clock_timestamp()) * 1000)))::int,
     exists (select from payment_report p where p.order_id = o.order_id and not p.is_assessed)
   from orders o join invoice i on i.order_id = o.order_id where o.order_id = p_order_id
 $$;
@@ -2504,30 +2735,35 @@ ALTER FUNCTION holdfast.order_state(p_order_id uuid) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.order_state(p_order_id uuid) IS 'The whole truth about an order, as every step answers with it.';
 
 --
--- Name: present_outputs(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+-- Name: present_output(uuid, text, text, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.present_outputs(p_order_ids uuid[]) RETURNS TABLE(order_id uuid, network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, amount_due numeric, asset_due text, confirm_within interval, is_right_asset boolean, is_in_time boolean)
+CREATE FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) RETURNS TABLE(asset text, amount numeric, state text, first_seen_at timestamp with time zone, last_first_seen_at timestamp with time zone)
     LANGUAGE sql STABLE
     AS $$
-  select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.order_id, l.network, l.tx_id, l.output_index, l.asset,
-    l.amount, l.state, l.first_seen_at, i.amount_due, i.asset, i.confirm_within, l.asset = i.asset,
-    l.first_seen_at <= i.expires_at + i.grace
-  from (
-    select distinct on (p.order_id, p.source, p.network, p.tx_id, p.output_index) p.*
-    from payment_report p where p.order_id = any (p_order_ids)
-    order by p.order_id, p.source, p.network, p.tx_id, p.output_index, p.seq desc
-  ) l join invoice i on i.order_id = l.order_id
-  order by l.order_id, l.network, l.tx_id, l.output_index, (l.state = 'final') desc, l.report_no desc
+  with word as (
+    select distinct on (r.source) r.asset, r.amount, r.state, r.first_seen_at, r.received_at, r.report_no,
+      case r.state when 'replaced' then 0 when 'dropped' then 1 when 'reorged' then 2 else 3 end as favour
+    from payment_report r
+    where r.order_id = p_order_id and r.network = p_network and r.tx_id = p_tx_id and r.output_index = p_output_index
+    order by r.source, r.seq desc
+  ), fresh as (
+    select * from word where received_at > (select max(w.received_at) from word w) - interval '1 day'
+  )
+  select (array_agg(f.asset order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
+    (array_agg(f.amount order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
+    (array_agg(f.state order by f.favour, f.state = 'final' desc))[1],
+    min(f.first_seen_at), max(f.first_seen_at)
+  from fresh f
 $$;
 
-ALTER FUNCTION holdfast.present_outputs(p_order_ids uuid[]) OWNER TO holdfast_owner;
+ALTER FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) OWNER TO holdfast_owner;
 
 --
--- Name: FUNCTION present_outputs(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+-- Name: FUNCTION present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) IS 'What watchers say of each output of these orders by now.';
+COMMENT ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) IS 'What the sources of an output come to: asset, amount, state, and the earliest and latest first sighting.';
 
 --
 -- Name: quote_due(numeric, numeric, smallint); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2581,12 +2817,10 @@ begin
   from fresh;
 
   if cardinality(v_order_ids) > 0 then
-    update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + e.confirm_within)
-    from (
-      select order_id, confirm_within from present_outputs(v_order_ids)
-      where state in ('seen', 'final') and is_right_asset and is_in_time
-      group by order_id, confirm_within, amount_due having sum(amount) * 1000 >= amount_due * 999
-    ) e where r.order_id = e.order_id and r.state = 'held';
+    update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + i.confirm_within)
+    from invoice i
+    where i.order_id = r.order_id and r.order_id = any (v_order_ids) and r.state = 'held'
+      and r.expires_at <= i.expires_at + i.grace and is_enough_seen(r.order_id);
     update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
     perform want_wake(v_order_ids);
   end if;
@@ -2684,6 +2918,97 @@ ALTER FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) OWNER 
 --
 
 COMMENT ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) IS 'Why orders cannot be accepted whatever the stock, by ordinal.';
+
+--
+-- Name: restart_orders(uuid[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) RETURNS TABLE(order_id uuid, generation integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+#variable_conflict use_column
+declare
+  v_started uuid[];
+begin
+  perform 1 from orders o where o.order_id = any (p_order_ids) order by o.order_id for no key update;
+  with lost as (
+    select o.order_id, greatest(o.generation, 1) + 1 as generation, i.expires_at
+    from orders o join invoice i using (order_id)
+    where o.order_id = any (p_order_ids) and o.status not in ('delivered', 'cancelled')
+  ), started as (
+    insert into workflow_start as s (order_id, generation, quote_ends_at, urgency)
+    select l.order_id, l.generation, l.expires_at, 0 from lost l order by l.order_id
+    on conflict (order_id) do update
+    set generation = excluded.generation, urgency = 0, claimed_by = null, claimed_until = null, attempts = 0,
+      next_at = clock_timestamp(), dead_reason = null
+    where s.dead_reason is not null
+    returning s.order_id, s.generation
+  ), noted as (
+    insert into order_restart as r (order_id, generation, reason)
+    select s.order_id, s.generation, p_reason from started s order by s.order_id
+    returning r.order_id
+  )
+  select coalesce(array_agg(n.order_id), '{}') into v_started from noted n;
+  perform revive_relays(v_started);
+  return query select s.order_id, s.generation from workflow_start s where s.order_id = any (v_started) order by s.order_id;
+end
+$$;
+
+ALTER FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION restart_orders(p_order_ids uuid[], p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) IS 'Has the workflows of these open orders started once more; returns those that were not to be started anyway.';
+
+--
+-- Name: revive_relays(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.revive_relays(p_order_ids uuid[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  update workflow_start set dead_reason = null, attempts = 0, next_at = clock_timestamp()
+  where order_id = any (p_order_ids) and dead_reason is not null;
+  update order_wake set dead_reason = null, attempts = 0, next_at = clock_timestamp()
+  where order_id = any (p_order_ids) and claimed_by is null;
+$$;
+
+ALTER FUNCTION holdfast.revive_relays(p_order_ids uuid[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION revive_relays(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.revive_relays(p_order_ids uuid[]) IS 'Lets starts and wakes of these orders be tried again at once, also those that were given up.';
+
+--
+-- Name: set_hold_aside(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  delete from hold_aside a
+  where a.order_id <> p_order_id
+    and (select true from reservation r where r.order_id = a.order_id and r.state = 'held' limit 1) is not true;
+  insert into hold_aside (order_id, reason, next_at) values (p_order_id, p_reason, clock_timestamp() + interval '1 second')
+  on conflict (order_id) do update set
+    reason = excluded.reason, tries = hold_aside.tries + 1,
+    next_at = clock_timestamp() + least(interval '5 minutes', interval '1 second' * 2 ^ least(hold_aside.tries, 10));
+$$;
+
+ALTER FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION set_hold_aside(p_order_id uuid, p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) IS 'Sets an order aside whose expiry failed by itself, with the SQLSTATE it failed with.';
 
 --
 -- Name: step_order(uuid, integer, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3147,6 +3472,42 @@ ALTER TABLE holdfast.audit_tile OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.audit_tile IS 'The tree: 256 neighbouring hashes a row, of leaves at level 0, of subtrees of 256 leaves at level 1, and so on.';
 
 --
+-- Name: chain_balance; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_balance (
+    network text NOT NULL,
+    address text NOT NULL,
+    height bigint NOT NULL,
+    block_hash text NOT NULL,
+    balance numeric(78,0) NOT NULL,
+    told numeric(78,0) NOT NULL,
+    set_aside numeric(78,0) DEFAULT 0 NOT NULL,
+    unexplained numeric(78,0) NOT NULL,
+    checked_at timestamp with time zone,
+    found_at timestamp with time zone,
+    attributed_at timestamp with time zone,
+    CONSTRAINT chain_balance_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT chain_balance_balance_not_negative CHECK ((balance >= (0)::numeric)),
+    CONSTRAINT chain_balance_difference CHECK ((unexplained = GREATEST((0)::numeric, ((balance - told) - set_aside)))),
+    CONSTRAINT chain_balance_found_whole CHECK (((unexplained > (0)::numeric) = (found_at IS NOT NULL))),
+    CONSTRAINT chain_balance_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
+    CONSTRAINT chain_balance_height_not_negative CHECK ((height >= 0)),
+    CONSTRAINT chain_balance_open CHECK (((unexplained = (0)::numeric) OR (attributed_at IS NULL))),
+    CONSTRAINT chain_balance_set_aside_not_negative CHECK ((set_aside >= (0)::numeric)),
+    CONSTRAINT chain_balance_told_not_negative CHECK ((told >= (0)::numeric))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.chain_balance OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_balance; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_balance IS 'The balance of a watched address at the block height, and how much of it no reported transfer explains. checked_at and found_at are chain time.';
+
+--
 -- Name: chain_block; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3154,6 +3515,7 @@ CREATE TABLE holdfast.chain_block (
     network text NOT NULL,
     height bigint NOT NULL,
     hash text NOT NULL,
+    chain_time timestamp with time zone,
     CONSTRAINT chain_block_hash_length CHECK (((char_length(hash) >= 1) AND (char_length(hash) <= 128))),
     CONSTRAINT chain_block_height_not_negative CHECK ((height >= 0))
 );
@@ -3165,6 +3527,55 @@ ALTER TABLE holdfast.chain_block OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.chain_block IS 'The newest blocks of the branch that was scanned: where a reorganisation finds the last common one.';
+
+--
+-- Name: COLUMN chain_block.chain_time; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_block.chain_time IS 'No later block of this branch has an earlier time of its own.';
+
+--
+-- Name: chain_operation; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_operation (
+    operation_no bigint NOT NULL,
+    network text NOT NULL,
+    operation text NOT NULL,
+    height bigint,
+    address text,
+    amount numeric(78,0),
+    reason text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT chain_operation_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT chain_operation_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT chain_operation_height_not_negative CHECK ((height >= 0)),
+    CONSTRAINT chain_operation_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT chain_operation_object CHECK ((((height IS NULL) = (address IS NOT NULL)) AND ((address IS NULL) = (amount IS NULL)))),
+    CONSTRAINT chain_operation_operation CHECK ((operation = ANY (ARRAY['start'::text, 'rewind'::text, 'attribute'::text, 'set_aside'::text]))),
+    CONSTRAINT chain_operation_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200)))
+);
+
+ALTER TABLE holdfast.chain_operation OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_operation; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_operation IS 'What operators did to a chain by hand, and why. Who did it is in the audit.';
+
+--
+-- Name: chain_operation_operation_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_operation ALTER COLUMN operation_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.chain_operation_operation_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 --
 -- Name: chain_output; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3258,9 +3669,10 @@ CREATE TABLE holdfast.chain_status (
     tip_height bigint NOT NULL,
     tip_asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     caught_up_at timestamp with time zone,
+    source text,
     CONSTRAINT chain_status_height_order CHECK ((((start_height - 1) <= settled_height) AND (settled_height <= scanned_height))),
-    CONSTRAINT chain_status_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
     CONSTRAINT chain_status_rewind_range CHECK ((rewind_to >= (start_height - 1))),
+    CONSTRAINT chain_status_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
     CONSTRAINT chain_status_start_not_negative CHECK ((start_height >= 0)),
     CONSTRAINT chain_status_time_order CHECK ((caught_up_at <= tip_asked_at)),
     CONSTRAINT chain_status_tip_not_negative CHECK ((tip_height >= 0))
@@ -3273,7 +3685,7 @@ ALTER TABLE holdfast.chain_status OWNER TO holdfast_owner;
 -- Name: TABLE chain_status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.chain_status IS 'One row per network. caught_up_at: what the chain held at that instant is scanned and delivered.';
+COMMENT ON TABLE holdfast.chain_status IS 'One row per network. caught_up_at: chain time, never later than the scanned tip''s own; what the chain held up to it is scanned and delivered.';
 
 --
 -- Name: consistency_run; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3324,7 +3736,11 @@ CREATE TABLE holdfast.currency (
     currency text NOT NULL,
     kind text NOT NULL,
     decimals smallint NOT NULL,
+    dust_floor numeric(78,0) DEFAULT 0 NOT NULL,
+    clock_tolerance interval DEFAULT '00:00:00'::interval NOT NULL,
+    CONSTRAINT currency_clock_tolerance_range CHECK (((clock_tolerance >= '00:00:00'::interval) AND (clock_tolerance <= '1 day'::interval))),
     CONSTRAINT currency_decimals CHECK (((decimals >= 0) AND (decimals <= 18))),
+    CONSTRAINT currency_dust_not_negative CHECK ((dust_floor >= (0)::numeric)),
     CONSTRAINT currency_kind CHECK ((kind = ANY (ARRAY['fiat'::text, 'coin'::text])))
 );
 
@@ -3334,7 +3750,7 @@ ALTER TABLE holdfast.currency OWNER TO holdfast_owner;
 -- Name: TABLE currency; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.currency IS 'Money the shop knows: fiat it prices in, coins it is paid in.';
+COMMENT ON TABLE holdfast.currency IS 'Money the shop knows: fiat it prices in, coins it is paid in. dust_floor: base units up to which an excess is not owed back. clock_tolerance: how much earlier than an order its payment may have been seen. A test keeps both equal to ASSET_POLICY in src/domain/payment.ts.';
 
 --
 -- Name: customer; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3420,7 +3836,6 @@ CREATE TABLE holdfast.invoice (
     CONSTRAINT invoice_amount_positive CHECK ((amount_due > (0)::numeric)),
     CONSTRAINT invoice_confirm_within_range CHECK (((confirm_within >= '00:00:00'::interval) AND (confirm_within <= '7 days'::interval))),
     CONSTRAINT invoice_grace_range CHECK (((grace >= '00:00:00'::interval) AND (grace <= '01:00:00'::interval))),
-    CONSTRAINT invoice_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
     CONSTRAINT invoice_rate_positive CHECK ((rate > (0)::numeric)),
     CONSTRAINT invoice_time_order CHECK ((expires_at > created_at))
 );
@@ -3503,7 +3918,6 @@ CREATE TABLE holdfast.payment_report (
     CONSTRAINT payment_report_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT payment_report_height_not_negative CHECK ((block_height >= 0)),
     CONSTRAINT payment_report_id_shape CHECK ((report_id ~ '^[0-9a-f]{64}$'::text)),
-    CONSTRAINT payment_report_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
     CONSTRAINT payment_report_output_not_negative CHECK ((output_index >= 0)),
     CONSTRAINT payment_report_seq_positive CHECK ((seq > 0)),
     CONSTRAINT payment_report_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
@@ -3526,17 +3940,47 @@ ALTER TABLE holdfast.payment_report OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.payment_report IS 'The inbox: each row a fact about the chain as one watcher saw it. The highest seq per source and output is the present view.';
 
 --
+-- Name: reservation; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.reservation (
+    order_id uuid NOT NULL,
+    product_id text NOT NULL,
+    hold_no smallint DEFAULT 1 NOT NULL,
+    quantity bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT reservation_hold_no_positive CHECK ((hold_no > 0)),
+    CONSTRAINT reservation_quantity_range CHECK (((quantity >= 1) AND (quantity <= 100000))),
+    CONSTRAINT reservation_state CHECK ((state = ANY (ARRAY['held'::text, 'committed'::text, 'consumed'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.reservation OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE reservation; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.reservation IS 'A hold on stock: held, committed (paid), consumed (shipped), released or expired. Ended rows stay as tombstones.';
+
+--
 -- Name: expirable; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE VIEW holdfast.expirable AS
  SELECT o.order_id
-   FROM ((holdfast.orders o
+   FROM (((holdfast.orders o
      JOIN holdfast.invoice i ON ((i.order_id = o.order_id)))
      JOIN holdfast.chain_status c ON ((c.network = i.network)))
-  WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text])) AND ((i.expires_at + i.grace) <= clock_timestamp()) AND (c.caught_up_at > (i.expires_at + i.grace)) AND (NOT (EXISTS ( SELECT
+     CROSS JOIN LATERAL ( SELECT GREATEST((i.expires_at + i.grace), ( SELECT max(r.expires_at) AS max
+                   FROM holdfast.reservation r
+                  WHERE ((r.order_id = o.order_id) AND (r.state = 'held'::text)))) AS at) ends)
+  WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text])) AND (ends.at <= clock_timestamp()) AND (c.caught_up_at > ends.at) AND (NOT (EXISTS ( SELECT
            FROM holdfast.payment_report r
-          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))));
+          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.chain_balance b
+          WHERE ((b.network = i.network) AND (b.address = i.address) AND (b.unexplained > (0)::numeric) AND ((b.balance * (1000)::numeric) >= (i.amount_due * (999)::numeric)))))));
 
 ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
 
@@ -3545,6 +3989,28 @@ ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
 --
 
 COMMENT ON VIEW holdfast.expirable IS 'Orders that may expire now. Without a lock it only says whom to ask for: a hold that may not end yet keeps nobody from those that may.';
+
+--
+-- Name: hold_aside; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.hold_aside (
+    order_id uuid NOT NULL,
+    reason text NOT NULL,
+    tries integer DEFAULT 1 NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone NOT NULL,
+    CONSTRAINT hold_aside_reason_shape CHECK ((reason ~ '^[0-9A-Z]{5}$'::text)),
+    CONSTRAINT hold_aside_tries_positive CHECK ((tries > 0))
+);
+
+ALTER TABLE holdfast.hold_aside OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE hold_aside; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.hold_aside IS 'Dead letters of the hold sweep: orders whose expiry failed by itself, with the SQLSTATE, and when it is tried again.';
 
 --
 -- Name: idempotency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3741,6 +4207,35 @@ ALTER TABLE holdfast.notification ALTER COLUMN notification_id ADD GENERATED ALW
 );
 
 --
+-- Name: open_invoice; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.open_invoice AS
+ SELECT i.network,
+    i.address,
+    i.created_at,
+    i.ends_at,
+    r.expires_at AS held_until
+   FROM (holdfast.reservation r
+     CROSS JOIN LATERAL ( SELECT v.network,
+            v.address,
+            v.created_at,
+            (v.expires_at + v.grace) AS ends_at
+           FROM (holdfast.orders o
+             JOIN holdfast.invoice v ON ((v.order_id = o.order_id)))
+          WHERE ((o.order_id = r.order_id) AND (o.status = 'pending'::text))
+         LIMIT 1) i)
+  WHERE (r.state = 'held'::text);
+
+ALTER VIEW holdfast.open_invoice OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW open_invoice; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.open_invoice IS 'Addresses whose orders wait for money and hold stock: a row per hold, found by when it ends.';
+
+--
 -- Name: order_line; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3766,6 +4261,42 @@ ALTER TABLE holdfast.order_line OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.order_line IS 'The frozen agreement: item, quantity and the catalogue''s price at the instant of acceptance.';
+
+--
+-- Name: order_restart; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.order_restart (
+    restart_no bigint NOT NULL,
+    order_id uuid NOT NULL,
+    generation integer NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT order_restart_generation_later CHECK ((generation > 1)),
+    CONSTRAINT order_restart_no_positive CHECK ((restart_no > 0)),
+    CONSTRAINT order_restart_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200)))
+);
+
+ALTER TABLE holdfast.order_restart OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE order_restart; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.order_restart IS 'Why an operator had an order''s workflow started once more, and as which generation.';
+
+--
+-- Name: order_restart_restart_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.order_restart ALTER COLUMN restart_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.order_restart_restart_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 --
 -- Name: order_transition; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3830,7 +4361,6 @@ CREATE TABLE holdfast.payment (
     version bigint DEFAULT 1 NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT payment_amount_positive CHECK ((amount > (0)::numeric)),
-    CONSTRAINT payment_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
     CONSTRAINT payment_output_not_negative CHECK ((output_index >= 0)),
     CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
     CONSTRAINT payment_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88))),
@@ -3873,7 +4403,6 @@ CREATE TABLE holdfast.payment_key (
     CONSTRAINT payment_key_ciphertext_length CHECK (((octet_length(ciphertext) >= 32) AND (octet_length(ciphertext) <= 64))),
     CONSTRAINT payment_key_envelope_positive CHECK ((envelope_version > 0)),
     CONSTRAINT payment_key_format CHECK ((format_version = 1)),
-    CONSTRAINT payment_key_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
     CONSTRAINT payment_key_nonce_length CHECK ((octet_length(nonce) = 12)),
     CONSTRAINT payment_key_salt_length CHECK ((octet_length(salt) = 32)),
     CONSTRAINT payment_key_tag_length CHECK ((octet_length(tag) = 16)),
@@ -3949,6 +4478,29 @@ ALTER TABLE holdfast.product OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.product IS 'The catalogue. A price change takes the stock row first, so an order and a price change have an order.';
 
 --
+-- Name: reclaimable_hold; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.reclaimable_hold AS
+ SELECT order_id,
+    product_id,
+    expires_at
+   FROM holdfast.reservation r
+  WHERE ((state = 'held'::text) AND ( SELECT true
+           FROM holdfast.expirable e
+          WHERE (e.order_id = r.order_id)) AND ((( SELECT a.next_at
+           FROM holdfast.hold_aside a
+          WHERE (a.order_id = r.order_id)) > statement_timestamp()) IS NOT TRUE));
+
+ALTER VIEW holdfast.reclaimable_hold OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW reclaimable_hold; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.reclaimable_hold IS 'Holds that may be given back once their time is over. Without those set aside: until their next try their stock is not to be had.';
+
+--
 -- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3967,31 +4519,6 @@ ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
-
---
--- Name: reservation; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.reservation (
-    order_id uuid NOT NULL,
-    product_id text NOT NULL,
-    hold_no smallint DEFAULT 1 NOT NULL,
-    quantity bigint NOT NULL,
-    state text DEFAULT 'held'::text NOT NULL,
-    expires_at timestamp with time zone NOT NULL,
-    CONSTRAINT reservation_hold_no_positive CHECK ((hold_no > 0)),
-    CONSTRAINT reservation_quantity_range CHECK (((quantity >= 1) AND (quantity <= 100000))),
-    CONSTRAINT reservation_state CHECK ((state = ANY (ARRAY['held'::text, 'committed'::text, 'consumed'::text, 'released'::text, 'expired'::text])))
-)
-WITH (fillfactor='70');
-
-ALTER TABLE holdfast.reservation OWNER TO holdfast_owner;
-
---
--- Name: TABLE reservation; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.reservation IS 'A hold on stock: held, committed (paid), consumed (shipped), released or expired. Ended rows stay as tombstones.';
 
 --
 -- Name: schema_version; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -4079,6 +4606,35 @@ ALTER TABLE holdfast.stock_movement ALTER COLUMN movement_id ADD GENERATED ALWAY
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: unattributed_output; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.unattributed_output AS
+ SELECT source,
+    network,
+    tx_id,
+    output_index,
+    address,
+    asset,
+    amount,
+    order_id,
+    first_seen_at
+   FROM holdfast.payment_report r
+  WHERE ((state = 'final'::text) AND ((order_id IS NULL) OR is_assessed) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.payment p
+          WHERE ((p.network = r.network) AND (p.tx_id = r.tx_id) AND (p.output_index = r.output_index))))) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.payment_report l
+          WHERE (((l.source = r.source) AND (l.network = r.network) AND (l.tx_id = r.tx_id) AND (l.output_index = r.output_index)) AND (l.seq > r.seq))))));
+
+ALTER VIEW holdfast.unattributed_output OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW unattributed_output; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.unattributed_output IS 'Final money that no order was credited with, for an operator to attribute or to give back.';
 
 --
 -- Name: workflow_start; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -4195,6 +4751,13 @@ ALTER TABLE ONLY holdfast.audit_tile
     ADD CONSTRAINT audit_tile_pk PRIMARY KEY (level, tile_no);
 
 --
+-- Name: chain_balance chain_balance_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_balance
+    ADD CONSTRAINT chain_balance_pk PRIMARY KEY (network, address);
+
+--
 -- Name: chain_block chain_block_hash_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4207,6 +4770,13 @@ ALTER TABLE ONLY holdfast.chain_block
 
 ALTER TABLE ONLY holdfast.chain_block
     ADD CONSTRAINT chain_block_pk PRIMARY KEY (network, height);
+
+--
+-- Name: chain_operation chain_operation_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_operation
+    ADD CONSTRAINT chain_operation_pk PRIMARY KEY (operation_no);
 
 --
 -- Name: chain_output chain_output_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -4228,6 +4798,13 @@ ALTER TABLE ONLY holdfast.chain_report
 
 ALTER TABLE ONLY holdfast.chain_report
     ADD CONSTRAINT chain_report_pk PRIMARY KEY (report_no);
+
+--
+-- Name: chain_status chain_status_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_status
+    ADD CONSTRAINT chain_status_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
 
 --
 -- Name: chain_status chain_status_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -4272,6 +4849,13 @@ ALTER TABLE ONLY holdfast.duty
     ADD CONSTRAINT duty_pk PRIMARY KEY (duty);
 
 --
+-- Name: hold_aside hold_aside_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.hold_aside
+    ADD CONSTRAINT hold_aside_pk PRIMARY KEY (order_id);
+
+--
 -- Name: idempotency idempotency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4284,6 +4868,13 @@ ALTER TABLE ONLY holdfast.idempotency
 
 ALTER TABLE ONLY holdfast.inconsistency
     ADD CONSTRAINT inconsistency_pk PRIMARY KEY (check_name, subject);
+
+--
+-- Name: invoice invoice_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.invoice
+    ADD CONSTRAINT invoice_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
 
 --
 -- Name: invoice invoice_one_order_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -4363,6 +4954,13 @@ ALTER TABLE ONLY holdfast.order_line
     ADD CONSTRAINT order_line_pk PRIMARY KEY (order_id, line_no);
 
 --
+-- Name: order_restart order_restart_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_restart
+    ADD CONSTRAINT order_restart_pk PRIMARY KEY (order_id, restart_no);
+
+--
 -- Name: order_transition order_transition_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4391,6 +4989,13 @@ ALTER TABLE ONLY holdfast.payment_key
     ADD CONSTRAINT payment_key_identity UNIQUE (key_id, network, asset, address);
 
 --
+-- Name: payment_key payment_key_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.payment_key
+    ADD CONSTRAINT payment_key_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
+
+--
 -- Name: payment_key payment_key_one_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4412,6 +5017,13 @@ ALTER TABLE ONLY holdfast.payment_key
     ADD CONSTRAINT payment_key_salt_once UNIQUE (salt);
 
 --
+-- Name: payment payment_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.payment
+    ADD CONSTRAINT payment_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
+
+--
 -- Name: payment payment_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4424,6 +5036,13 @@ ALTER TABLE ONLY holdfast.payment
 
 ALTER TABLE ONLY holdfast.payment_report
     ADD CONSTRAINT payment_report_id_once UNIQUE (source, report_id);
+
+--
+-- Name: payment_report payment_report_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.payment_report
+    ADD CONSTRAINT payment_report_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
 
 --
 -- Name: payment_report payment_report_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -4533,6 +5152,18 @@ CREATE INDEX audit_entry_to_seal ON ONLY holdfast.audit_entry USING btree (txid,
 CREATE INDEX audit_entry_default_txid_entry_id_idx ON holdfast.audit_entry_default USING btree (txid, entry_id);
 
 --
+-- Name: chain_balance_unexplained; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX chain_balance_unexplained ON holdfast.chain_balance USING btree (network) WHERE (unexplained > (0)::numeric);
+
+--
+-- Name: chain_output_by_address; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX chain_output_by_address ON holdfast.chain_output USING btree (network, address);
+
+--
 -- Name: chain_output_by_block; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4597,6 +5228,12 @@ CREATE INDEX orders_by_status ON holdfast.orders USING btree (status, created_at
 --
 
 CREATE INDEX orders_by_time ON holdfast.orders USING btree (created_at DESC, order_id DESC);
+
+--
+-- Name: orders_with_trouble; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX orders_with_trouble ON holdfast.orders USING btree (payment_state) WHERE (payment_state = ANY (ARRAY['at_risk'::text, 'reversed'::text]));
 
 --
 -- Name: payment_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -4705,6 +5342,36 @@ CREATE TRIGGER audit_tile_grows BEFORE UPDATE ON holdfast.audit_tile FOR EACH RO
 --
 
 CREATE TRIGGER audit_tile_stays BEFORE DELETE OR TRUNCATE ON holdfast.audit_tile FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_unsealing();
+
+--
+-- Name: chain_operation chain_operation_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_operation_append_only BEFORE DELETE OR UPDATE ON holdfast.chain_operation FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: chain_operation chain_operation_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_operation_audit_delete AFTER DELETE ON holdfast.chain_operation REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_operation();
+
+--
+-- Name: chain_operation chain_operation_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_operation_audit_insert AFTER INSERT ON holdfast.chain_operation REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_operation();
+
+--
+-- Name: chain_operation chain_operation_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_operation_audit_truncate BEFORE TRUNCATE ON holdfast.chain_operation FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: chain_operation chain_operation_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_operation_audit_update AFTER UPDATE ON holdfast.chain_operation REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_operation();
 
 --
 -- Name: currency currency_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -4873,6 +5540,30 @@ CREATE TRIGGER order_line_audit_truncate BEFORE TRUNCATE ON holdfast.order_line 
 --
 
 CREATE TRIGGER order_line_audit_update AFTER UPDATE ON holdfast.order_line REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_line();
+
+--
+-- Name: order_restart order_restart_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_restart_audit_delete AFTER DELETE ON holdfast.order_restart REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_restart();
+
+--
+-- Name: order_restart order_restart_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_restart_audit_insert AFTER INSERT ON holdfast.order_restart REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_restart();
+
+--
+-- Name: order_restart order_restart_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_restart_audit_truncate BEFORE TRUNCATE ON holdfast.order_restart FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: order_restart order_restart_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER order_restart_audit_update AFTER UPDATE ON holdfast.order_restart REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_order_restart();
 
 --
 -- Name: order_transition order_transition_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -5188,6 +5879,13 @@ ALTER TABLE ONLY holdfast.address_pool
     ADD CONSTRAINT address_pool_key_fk FOREIGN KEY (key_id, network, asset, address) REFERENCES holdfast.payment_key(key_id, network, asset, address) ON DELETE RESTRICT;
 
 --
+-- Name: chain_balance chain_balance_status_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_balance
+    ADD CONSTRAINT chain_balance_status_fk FOREIGN KEY (network) REFERENCES holdfast.chain_status(network) ON DELETE RESTRICT;
+
+--
 -- Name: chain_block chain_block_status_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5221,6 +5919,13 @@ ALTER TABLE ONLY holdfast.chain_report
 
 ALTER TABLE ONLY holdfast.customer_key
     ADD CONSTRAINT customer_key_customer_fk FOREIGN KEY (user_id) REFERENCES holdfast.customer(user_id) ON DELETE RESTRICT;
+
+--
+-- Name: hold_aside hold_aside_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.hold_aside
+    ADD CONSTRAINT hold_aside_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
 -- Name: idempotency idempotency_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5284,6 +5989,13 @@ ALTER TABLE ONLY holdfast.order_line
 
 ALTER TABLE ONLY holdfast.order_line
     ADD CONSTRAINT order_line_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: order_restart order_restart_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.order_restart
+    ADD CONSTRAINT order_restart_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
 -- Name: order_wake order_wake_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5480,6 +6192,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_dra
 REVOKE ALL ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_chain_operation(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_chain_operation() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_currency(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5539,6 +6257,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_master_key() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_order_line() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_order_restart(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_order_restart() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_order_transition(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -5627,6 +6351,13 @@ REVOKE ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation i
 GRANT ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
 
 --
+-- Name: FUNCTION catalogue_of(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) TO app_api;
+
+--
 -- Name: FUNCTION command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5641,11 +6372,11 @@ REVOKE ALL ON FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) FRO
 GRANT ALL ON FUNCTION holdfast.consume_stock(p_order_id uuid, p_actor text) TO app_worker;
 
 --
--- Name: FUNCTION credit_payments(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: FUNCTION credit_payments(p_order_id uuid, p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-REVOKE ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid) TO app_worker;
+REVOKE ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) TO app_worker;
 
 --
 -- Name: FUNCTION decide_in_order(p_wanted jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -5710,6 +6441,14 @@ REVOKE ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) FROM PUBLI
 GRANT ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) TO app_worker;
 
 --
+-- Name: FUNCTION fresh_outputs(p_order_id uuid, p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) TO app_api;
+GRANT ALL ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) TO app_worker;
+
+--
 -- Name: FUNCTION guard_address_lease(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5744,6 +6483,13 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.guard_tile_growth() FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_enough_seen(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) TO app_api;
 
 --
 -- Name: FUNCTION lock_wanted(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -5794,12 +6540,13 @@ GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_worker;
 GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_api;
 
 --
--- Name: FUNCTION present_outputs(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: FUNCTION present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-REVOKE ALL ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) TO app_worker;
-GRANT ALL ON FUNCTION holdfast.present_outputs(p_order_ids uuid[]) TO app_api;
+REVOKE ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO app_api;
+GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO auditor;
 
 --
 -- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -5841,6 +6588,28 @@ REVOKE ALL ON FUNCTION holdfast.refuse_unsealing() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) TO app_api;
+
+--
+-- Name: FUNCTION restart_orders(p_order_ids uuid[], p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) TO app_api;
+
+--
+-- Name: FUNCTION revive_relays(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.revive_relays(p_order_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.revive_relays(p_order_ids uuid[]) TO app_api;
+
+--
+-- Name: FUNCTION set_hold_aside(p_order_id uuid, p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_api;
+GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_worker;
 
 --
 -- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -5956,10 +6725,78 @@ GRANT SELECT ON TABLE holdfast.audit_tile TO app_api;
 GRANT UPDATE(hashes) ON TABLE holdfast.audit_tile TO audit_sealer;
 
 --
+-- Name: TABLE chain_balance; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.chain_balance TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_balance TO auditor;
+
+--
+-- Name: COLUMN chain_balance.height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(height) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.block_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_hash) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.balance; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(balance) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.told; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(told) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.set_aside; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(set_aside) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.unexplained; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(unexplained) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.checked_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(checked_at) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.found_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(found_at) ON TABLE holdfast.chain_balance TO watcher;
+
+--
+-- Name: COLUMN chain_balance.attributed_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(attributed_at) ON TABLE holdfast.chain_balance TO watcher;
+
+--
 -- Name: TABLE chain_block; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT SELECT,INSERT,DELETE ON TABLE holdfast.chain_block TO watcher;
+
+--
+-- Name: TABLE chain_operation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.chain_operation TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_operation TO auditor;
 
 --
 -- Name: TABLE chain_output; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6027,6 +6864,12 @@ GRANT SELECT ON TABLE holdfast.chain_status TO app_worker;
 GRANT SELECT ON TABLE holdfast.chain_status TO auditor;
 
 --
+-- Name: COLUMN chain_status.start_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(start_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
 -- Name: COLUMN chain_status.scanned_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6061,6 +6904,12 @@ GRANT UPDATE(tip_asked_at) ON TABLE holdfast.chain_status TO watcher;
 --
 
 GRANT UPDATE(caught_up_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(source) ON TABLE holdfast.chain_status TO watcher;
 
 --
 -- Name: TABLE consistency_run; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6121,6 +6970,12 @@ GRANT SELECT ON TABLE holdfast.invoice TO auditor;
 --
 
 GRANT SELECT(network) ON TABLE holdfast.invoice TO watcher;
+
+--
+-- Name: COLUMN invoice.asset; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(asset) ON TABLE holdfast.invoice TO watcher;
 
 --
 -- Name: COLUMN invoice.address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6223,12 +7078,40 @@ GRANT SELECT ON TABLE holdfast.payment_report TO auditor;
 GRANT UPDATE(is_assessed) ON TABLE holdfast.payment_report TO app_worker;
 
 --
+-- Name: TABLE reservation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_api;
+GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_worker;
+GRANT SELECT ON TABLE holdfast.reservation TO auditor;
+
+--
+-- Name: COLUMN reservation.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(state) ON TABLE holdfast.reservation TO app_worker;
+
+--
+-- Name: COLUMN reservation.expires_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(expires_at) ON TABLE holdfast.reservation TO app_api;
+GRANT UPDATE(expires_at) ON TABLE holdfast.reservation TO app_worker;
+
+--
 -- Name: TABLE expirable; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT SELECT ON TABLE holdfast.expirable TO app_api;
 GRANT SELECT ON TABLE holdfast.expirable TO app_worker;
 GRANT SELECT ON TABLE holdfast.expirable TO auditor;
+
+--
+-- Name: TABLE hold_aside; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.hold_aside TO app_worker;
+GRANT SELECT ON TABLE holdfast.hold_aside TO auditor;
 
 --
 -- Name: TABLE idempotency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6375,12 +7258,24 @@ GRANT SELECT ON TABLE holdfast.notification_channel TO auditor;
 GRANT UPDATE(is_enabled) ON TABLE holdfast.notification_channel TO app_worker;
 
 --
+-- Name: TABLE open_invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.open_invoice TO watcher;
+
+--
 -- Name: TABLE order_line; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT SELECT,INSERT ON TABLE holdfast.order_line TO app_api;
 GRANT SELECT ON TABLE holdfast.order_line TO app_worker;
 GRANT SELECT ON TABLE holdfast.order_line TO auditor;
+
+--
+-- Name: TABLE order_restart; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.order_restart TO auditor;
 
 --
 -- Name: TABLE order_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6591,6 +7486,13 @@ GRANT INSERT(currency),UPDATE(currency) ON TABLE holdfast.product TO app_api;
 GRANT INSERT(is_active),UPDATE(is_active) ON TABLE holdfast.product TO app_api;
 
 --
+-- Name: TABLE reclaimable_hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.reclaimable_hold TO app_api;
+GRANT SELECT ON TABLE holdfast.reclaimable_hold TO app_worker;
+
+--
 -- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6609,26 +7511,6 @@ GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
 --
 
 GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
-
---
--- Name: TABLE reservation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_api;
-GRANT SELECT,INSERT ON TABLE holdfast.reservation TO app_worker;
-GRANT SELECT ON TABLE holdfast.reservation TO auditor;
-
---
--- Name: COLUMN reservation.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(state) ON TABLE holdfast.reservation TO app_worker;
-
---
--- Name: COLUMN reservation.expires_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(expires_at) ON TABLE holdfast.reservation TO app_api;
 
 --
 -- Name: TABLE schema_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6677,6 +7559,13 @@ GRANT UPDATE(version) ON TABLE holdfast.stock TO app_worker;
 GRANT SELECT,INSERT ON TABLE holdfast.stock_movement TO app_api;
 GRANT SELECT,INSERT ON TABLE holdfast.stock_movement TO app_worker;
 GRANT SELECT ON TABLE holdfast.stock_movement TO auditor;
+
+--
+-- Name: TABLE unattributed_output; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.unattributed_output TO app_worker;
+GRANT SELECT ON TABLE holdfast.unattributed_output TO auditor;
 
 --
 -- Name: TABLE workflow_start; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -203,7 +203,8 @@ export class OrderRun {
       const act = (fence: Fence): Promise<CommandResult> => step('runCommand', fence, command, input)
       const result = await this.#take(act, ({ state }) => state)
       // Refused for news that is not assessed: that is looked at first, and then the command runs again.
-      if (!result.ok && result.state.hasUnassessed && command === 'ship') this.#commands.unshift({ command, input, answer })
+      if (!result.ok && result.state.hasUnassessed && command === 'ship')
+        this.#commands.unshift({ command, input, answer })
       else answer(result)
     } catch (error) {
       // The asker is told; the order lives on.
