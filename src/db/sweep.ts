@@ -2,6 +2,7 @@
 // order that cannot be ended is found by halves and set aside with a back-off, and a locked product is left out for a
 // turn, so that neither keeps the others waiting.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { dutyDone, holdDuty } from './relay.ts'
 import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
 
@@ -15,6 +16,11 @@ const MAX_SET_ASIDE = 16
 const RECLAIM_LIMIT = 64
 /** A reclaim that goes on for longer lets the orders that wait for it be decided in between. */
 const RECLAIM_FOR_MS = 1_000
+/**
+ * Postgres tells of an error before it has let go of the locks: asked at once, the halves would be passed by as locked.
+ * One that is passed by nevertheless is found by the next sweep.
+ */
+const UNLOCK_MS = 20
 const LOCK_NOT_AVAILABLE = '55P03'
 const STATEMENT_TIMEOUT = '57014'
 
@@ -92,6 +98,7 @@ async function endInPieces(database: Runner, orderIds: readonly string[]): Promi
       const reason = sqlStateOf(error)
       if (reason === LOCK_NOT_AVAILABLE) return { ...result, lockedOut: error as Error }
       if (reason === undefined || (isDatabaseDown(error) && reason !== STATEMENT_TIMEOUT)) throw error
+      await delay(UNLOCK_MS)
       const [orderId = ''] = piece
       if (piece.length > 1) {
         if (reason === STATEMENT_TIMEOUT) most = Math.ceil(piece.length / 2)
