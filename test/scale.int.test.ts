@@ -23,6 +23,7 @@ import {
 import * as relay from '../src/db/relay.ts'
 import { adjustStock, readStock } from '../src/db/stock.ts'
 import { countHoldsAside, runHoldSweep } from '../src/db/sweep.ts'
+import { countTrouble } from '../src/db/trouble.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
@@ -200,6 +201,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'the hold sweep': () => runHoldSweep(scene.worker, 'test'),
   'holds set aside': () => countHoldsAside(scene.worker),
+  'orders in doubt': () => countTrouble(scene.worker),
   'the backlog': () => Promise.all([relay.findBacklog(scene.worker), read.countStarts(scene.api, 10_000)]),
   'keys to be retired': async () => {
     const due = await findDueRetirements(scene.keys, 32)
