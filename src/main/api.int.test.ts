@@ -100,6 +100,10 @@ describe('the api process', () => {
     await until(async () => (await api.get('/readyz')).ok)
     const client = createClient({ address: api.address, token: () => tokenOf(7) })
     expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
+    await database.query(
+      `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
+       select 'ethereum', 1, 1, 1, 1, t, t from (select clock_timestamp() as t) now`,
+    )
     const { productId, unitPrice } = await putProduct(database)
     const order = await client.order.createOrder({
       idempotencyKey: crypto.randomUUID(),

@@ -168,6 +168,6 @@ test('no statement of an order reads a whole table, however little Postgres know
   expect(scans.find(({ table }) => table === 'key_retire')?.inserted).toBe(1n)
   // Two rows and six: there is nothing to search in them.
   const small = ['notification_channel', 'currency']
-  const read = scans.filter((row) => row.scans > 0n).map((row) => row.table)
-  expect(read.filter((table) => !small.includes(table))).toEqual([])
+  const scanned = scans.filter((row) => row.scans > 0n).map((row) => row.table)
+  expect(scanned.filter((table) => !small.includes(table))).toEqual([])
 })

@@ -4,7 +4,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
-import { appendBlock, createCursor, rewind } from '../../src/db/chain.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
 import { forgetAnswers } from '../../src/db/idempotency.ts'
@@ -19,6 +18,7 @@ import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { ASSET_POLICY } from '../../src/domain/payment.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import type { TestDatabase } from './database.ts'
+import { CHAIN_SCENARIOS } from './scenario_chain.ts'
 import type { DatabaseRole } from './servers.ts'
 import { buildCommand, buildObservation, forgetHold, runOf, SHIP, type Run, type TestShop } from './shop.ts'
 import { until } from './until.ts'
@@ -95,20 +95,6 @@ async function newEpoch({ doors }: Scene): Promise<Epoch> {
   return epoch
 }
 
-/** A chain of its own, with one block and one transfer to an order in it. */
-async function newChain({ shop, doors }: Scene) {
-  const order = await orderOfTwo(shop, { network: `sim-${randomUUID().slice(0, 8)}` })
-  const { network, address } = order
-  const cursor = await createCursor(doors.watcher, network, 1)
-  const blockAt = (height: number) => ({
-    ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
-    transfers: [
-      { asset: 'ETH' as const, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0, address, amount: 7n },
-    ],
-  })
-  return { network, cursor, blockAt }
-}
-
 const COMMANDED = { cancel: {}, ship: SHIP, deliver: { ...SHIP, method: 'MarkDelivered' } } as const
 const commanding = (command: keyof typeof COMMANDED): Scenario => ({
   of: 'runCommand command_order consume_stock',
@@ -121,6 +107,7 @@ const commanding = (command: keyof typeof COMMANDED): Scenario => ({
 })
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  ...CHAIN_SCENARIOS,
   'an order is accepted': {
     of: 'accept_orders write_orders take_wanted',
     prepare: async ({ shop }) => {
@@ -288,27 +275,6 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
         orderId,
       ])
       return ({ worker }) => forgetNotifications(worker)
-    },
-  },
-  'a block is followed': {
-    of: 'appendBlock',
-    again: 'CursorMovedError',
-    prepare: async (scene) => {
-      const { doors } = scene
-      const { network, blockAt } = await newChain(scene)
-      await appendBlock(doors.watcher, network, blockAt(1), 2)
-      const next = blockAt(2)
-      return ({ watcher }) => appendBlock(watcher, network, next, 2)
-    },
-  },
-  'a block is undone': {
-    of: 'rewind',
-    again: 'CursorMovedError',
-    prepare: async (scene) => {
-      const { doors } = scene
-      const { network, blockAt } = await newChain(scene)
-      const cursor = await appendBlock(doors.watcher, network, blockAt(1), 2)
-      return ({ watcher }) => rewind(watcher, network, cursor, 0)
     },
   },
   'a check of everything is recorded': {

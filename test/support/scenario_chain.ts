@@ -1,0 +1,97 @@
+// Transactions of the watcher, and of operators on its memory: a part of scenario.ts.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { appendBlock, createCursor, rewind } from '../../src/db/chain.ts'
+import { saveBalances } from '../../src/db/chain_balance.ts'
+import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain_operation.ts'
+import type { Scenario, Scene } from './scenario.ts'
+
+/** A chain of its own, with one block and one transfer to an order in it. */
+async function newChain({ shop, doors }: Scene) {
+  const order = await shop.order({ network: `sim-${randomUUID().slice(0, 8)}` })
+  const { network, address } = order
+  const cursor = await createCursor(doors.watcher, network, 1)
+  const blockAt = (height: number) => ({
+    ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
+    transfers: [
+      { asset: 'ETH' as const, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0, address, amount: 7n },
+    ],
+  })
+  return { network, address, cursor, blockAt }
+}
+
+/** One whose order's address holds money that nothing explains. */
+async function newEvidence(scene: Scene) {
+  const { network, address, blockAt } = await newChain(scene)
+  const block = { ...blockAt(1), transfers: [] }
+  await appendBlock(scene.doors.watcher, network, block, 2)
+  const save = (database: Scene['doors']['watcher']) =>
+    saveBalances(database, network, block, new Map([[address, 10n ** 18n]]))
+  return { network, address, save }
+}
+
+const BY = { operator: 'ann', reason: 'by hand' }
+
+export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
+  'a block is followed': {
+    of: 'appendBlock',
+    again: 'CursorMovedError',
+    prepare: async (scene) => {
+      const { doors } = scene
+      const { network, blockAt } = await newChain(scene)
+      await appendBlock(doors.watcher, network, blockAt(1), 2)
+      const next = blockAt(2)
+      return ({ watcher }) => appendBlock(watcher, network, next, 2)
+    },
+  },
+  'a block is undone': {
+    of: 'rewind',
+    again: 'CursorMovedError',
+    prepare: async (scene) => {
+      const { doors } = scene
+      const { network, blockAt } = await newChain(scene)
+      const cursor = await appendBlock(doors.watcher, network, blockAt(1), 2)
+      return ({ watcher }) => rewind(watcher, network, cursor, 0)
+    },
+  },
+  'balances are stored': {
+    of: 'saveBalances',
+    rewrites: ['chain_balance'],
+    prepare: async (scene) => {
+      const { save } = await newEvidence(scene)
+      return ({ watcher }) => save(watcher)
+    },
+  },
+  'unexplained money is attributed': {
+    of: 'attributeBalance',
+    prepare: async (scene) => {
+      const { network, address, save } = await newEvidence(scene)
+      await save(scene.doors.watcher)
+      return ({ watcher }) => attributeBalance(watcher, network, address, BY)
+    },
+  },
+  'unexplained money is set aside': {
+    of: 'setAside',
+    prepare: async (scene) => {
+      const { network, address, save } = await newEvidence(scene)
+      await save(scene.doors.watcher)
+      return ({ watcher }) => setAside(watcher, network, address, BY)
+    },
+  },
+  'a chain is started elsewhere': {
+    of: 'setStart',
+    rewrites: ['chain_operation', 'chain_status', 'chain_balance'],
+    prepare: async (scene) => {
+      const { network } = await newEvidence(scene)
+      return ({ watcher }) => setStart(watcher, network, 1, BY)
+    },
+  },
+  'a deep reorganisation is allowed': {
+    of: 'allowRewind',
+    rewrites: ['chain_operation', 'chain_status'],
+    prepare: async (scene) => {
+      const { network } = await newEvidence(scene)
+      return ({ watcher }) => allowRewind(watcher, network, 0, BY)
+    },
+  },
+}
