@@ -278,6 +278,7 @@ comment on function is_enough_seen is 'Whether what was seen in time reaches the
 create or replace function record_report(p_source text, p_facts jsonb, p_actor text) returns int language plpgsql as $$
 declare
   v_order_ids uuid[];
+  v_paid uuid[];
   v_fresh int;
 begin
   perform set_config('holdfast.actor', p_actor, true);
@@ -302,10 +303,15 @@ begin
   from fresh;
 
   if cardinality(v_order_ids) > 0 then
+    -- Asked once per order, and by its key: an index on expires_at would find every hold of the shop.
+    v_paid := array(
+      select i.order_id from invoice i
+      where i.order_id = any (v_order_ids) and is_enough_seen(i.order_id) and exists (
+        select from reservation h
+        where h.order_id = i.order_id and h.state = 'held' and h.expires_at - i.grace <= i.expires_at));
     update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + i.confirm_within)
     from invoice i
-    where i.order_id = r.order_id and r.order_id = any (v_order_ids) and r.state = 'held'
-      and r.expires_at <= i.expires_at + i.grace and is_enough_seen(r.order_id);
+    where i.order_id = r.order_id and r.order_id = any (v_paid) and r.state = 'held';
     update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
     perform want_wake(v_order_ids);
   end if;

@@ -30,6 +30,8 @@ export type Answer = Readonly<Record<string, unknown>>
 /** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals, rounded up. */
 const dueOf = (totalMinor: bigint): bigint => (totalMinor * 10n ** 18n + 199_999n) / 200_000n
 const pays = (sum: bigint, due: bigint): boolean => sum * 1000n >= due * 999n
+/** Of ether: what its refund would cost. */
+const DUST = 10n ** 13n
 const sumOf = (transfers: readonly TransferModel[], ...states: string[]): bigint =>
   transfers.filter(({ state }) => states.includes(state)).reduce((sum, { amount }) => sum + amount, 0n)
 
@@ -87,7 +89,7 @@ export class ShopModel {
     else order.transfers[known] = transfer
     order.hasUnassessed = true
     const inTime = order.transfers.filter(({ isInTime }) => isInTime)
-    if (pays(sumOf(inTime, 'seen', 'final'), order.due)) order.isExtended = true
+    if (pays(sumOf(inTime, 'seen', 'reorged', 'final'), order.due)) order.isExtended = true
   }
 
   assess(order: ModelOrder): void {
@@ -95,22 +97,25 @@ export class ShopModel {
     order.counted = order.transfers.map((transfer) => ({ ...transfer }))
     order.hasUnassessed = false
     const before = JSON.stringify([order.status, order.paymentState, order.hold, [...order.flags].toSorted()])
-    const [final, seen] = [sumOf(order.counted, 'final'), sumOf(order.counted, 'seen', 'final')]
+    const inTime = order.counted.filter((transfer) => transfer.isInTime)
+    const [final, seen] = [sumOf(inTime, 'final'), sumOf(inTime, 'seen', 'reorged', 'final')]
+    const all = sumOf(order.counted, 'final')
     const isPaid = pays(final, order.due)
     const isEnded = order.status === 'cancelled'
-    if (isEnded) order.paymentState = final > 0n ? 'unresolved' : seen > 0n ? 'late_confirming' : order.paymentState
+    const tooMuch = isEnded ? all : (final > order.due ? final - order.due : 0n) + all - final
+    const owed = tooMuch > DUST ? tooMuch : 0n
+    if (isEnded) order.paymentState = this.#endState(order)
     else if (isPaid) order.paymentState = 'paid'
-    else if (order.status !== 'pending') order.paymentState = 'at_risk'
+    else if (order.status !== 'pending') order.paymentState = pays(seen, order.due) ? 'at_risk' : 'reversed'
     else order.paymentState = pays(seen, order.due) ? 'confirming' : seen > 0n ? 'partial' : 'awaiting'
     if (order.status === 'pending' && isPaid) Object.assign(order, { status: 'processing', reservation: 'committed' })
     if (order.status === 'processing') order.hold = isPaid ? 'none' : 'payment'
     const mark = (flag: string, is: boolean): unknown => (is ? order.flags.add(flag) : order.flags.delete(flag))
-    mark('over', final > order.due)
+    mark('over', all > order.due)
     mark('within_tolerance', order.paymentState === 'paid' && final < order.due)
-    mark('under', isEnded && final > 0n && !isPaid)
+    mark('under', isEnded && all > 0n && !pays(all, order.due))
     if (order.counted.some(({ isInTime }) => !isInTime)) order.flags.add('late')
     if (order.counted.some(({ state }) => state === 'reorged')) order.flags.add('reorged')
-    const owed = isEnded ? final : final > order.due ? final - order.due : 0n
     if (owed > 0n || order.owed !== null) order.owed = owed
     const after = JSON.stringify([order.status, order.paymentState, order.hold, [...order.flags].toSorted()])
     if (before !== after) order.version += 1
@@ -125,6 +130,7 @@ export class ShopModel {
     } else if (command === 'ship') {
       if (order.status !== 'processing') return refuse('ORDER_STATUS')
       if (order.hold !== 'none' || order.paymentState !== 'paid') return refuse('ORDER_ON_HOLD')
+      if (order.hasUnassessed) return refuse('ENGINE_UNAVAILABLE')
       for (const [id, units] of order.wants) {
         this.product(id).onHand -= units
         this.product(id).reserved -= units
@@ -146,7 +152,7 @@ export class ShopModel {
 
   /** Asked by the order's own workflow. */
   expire(order: ModelOrder): void {
-    if (this.#mayExpire(order)) this.#end(order, 'expired', 'expired')
+    if (this.#mayReclaim(order)) this.#end(order, 'expired', 'expired')
   }
 
   /** @returns how many ended */
@@ -174,25 +180,27 @@ export class ShopModel {
     return onHand - reserved
   }
 
-  /** Its time is over, and nothing speaks for it. */
-  #mayExpire({ status, paymentState, isShort, hasUnassessed }: ModelOrder): boolean {
-    return status === 'pending' && ['awaiting', 'partial'].includes(paymentState) && isShort && !hasUnassessed
+  /** Its time is over, that of its hold too, and nothing speaks for it. */
+  #mayReclaim({ status, paymentState, isShort, isExtended, hasUnassessed }: ModelOrder): boolean {
+    const isUnpaid = ['awaiting', 'partial'].includes(paymentState)
+    return status === 'pending' && isUnpaid && isShort && !isExtended && !hasUnassessed
   }
 
-  /** Others may ask for it only when its hold is over too. */
-  #mayReclaim(order: ModelOrder): boolean {
-    return this.#mayExpire(order) && !order.isExtended
+  /** What the money of an order that has ended comes to. */
+  #endState({ counted, cancelReason }: Pick<ModelOrder, 'counted' | 'cancelReason'>): string {
+    if (sumOf(counted, 'final') > DUST) return 'unresolved'
+    if (sumOf(counted, 'seen', 'reorged') > 0n) return 'late_confirming'
+    return cancelReason === 'expired' ? 'expired' : 'cancelled'
   }
 
   #end(order: ModelOrder, reservation: 'released' | 'expired', reason: string): void {
-    const [final, seen] = [sumOf(order.counted, 'final'), sumOf(order.counted, 'seen')]
-    const quiet = reason === 'expired' ? 'expired' : 'cancelled'
+    const final = sumOf(order.counted, 'final')
     if (reason === 'expired' && order.paymentState === 'partial') order.flags.add('under')
     for (const [id, units] of order.wants) this.product(id).reserved -= units
     Object.assign(order, {
       ...{ status: 'cancelled', cancelReason: reason, reservation, version: order.version + 1 },
-      paymentState: final > 0n ? 'unresolved' : seen > 0n ? 'late_confirming' : quiet,
-      owed: final > 0n ? final : order.owed,
+      paymentState: this.#endState({ counted: order.counted, cancelReason: reason }),
+      owed: final > DUST ? final : order.owed,
     })
   }
 }
