@@ -245,6 +245,11 @@ describe('an expiry', () => {
   })
 })
 
+test('the end of a quote that runs for a month is told as the longest that a timer can wait', async () => {
+  const order = await shop.order({ windowMs: 30 * 24 * HOUR_MS })
+  expect(await shop.state(order)).toMatchObject({ status: 'pending', expiresInMs: 2 ** 31 - 1 })
+})
+
 describe('holds that cannot end yet', () => {
   test('never keep the sweeper from those that can', async () => {
     // What other tests left.
