@@ -47,6 +47,8 @@ async function seal(service: Service<'sealer'>, deps: SealDeps, database: Databa
     } catch (error) {
       metrics.failed.inc()
       const level = error instanceof SealRefused ? 'error' : 'warn'
+      // Not by the next turns either: a turn that another sealer took a moment ago says nothing of this one.
+      if (error instanceof SealRefused) workedAtMs = Number.NEGATIVE_INFINITY
       // A refusal's words name checkpoints and nothing else.
       logger[level]({ err: error, refused: error instanceof SealRefused ? error.message : undefined }, 'nothing sealed')
     }
