@@ -163,7 +163,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'the confirm deadline is set once',
-    mutation: without('record_report', 'and h.expires_at - i.grace <= i.expires_at', ''),
+    mutation: without('record_report', 'and r.expires_at - i.grace <= i.expires_at', ''),
     file: 'src/db/payment_inbox.int.test.ts',
     test: 'is moved once: later reports do not put the confirm deadline off',
   },
