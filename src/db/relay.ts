@@ -200,6 +200,7 @@ const BACKLOG = z.object({
   oldestStartS: z.number(),
   deadStarts: z.bigint(),
   wakes: z.bigint(),
+  oldestWakeS: z.number(),
   deadWakes: z.bigint(),
   notifications: z.bigint(),
   oldestNotificationS: z.number(),
@@ -215,6 +216,7 @@ export const findBacklog = (database: Pick<Database, 'sql'>): Promise<Backlog> =
       (select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 from workflow_start) as "oldestStartS",
       (select count(*) from workflow_start where dead_reason is not null) as "deadStarts",
       (select count(*) from order_wake) as wakes,
+      (select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 from order_wake) as "oldestWakeS",
       (select count(*) from order_wake where dead_reason is not null) as "deadWakes",
       n.rows as notifications, n.oldest_s as "oldestNotificationS",
       (select count(*) from notification where dead_at is not null) as "deadNotifications"

@@ -21,6 +21,8 @@ export type CommandInput = {
   /** The call and the token that asked, for the audit: ids only, since a workflow's history keeps them. */
   requestId?: string
   tokenId?: string
+  /** When the caller asked, RFC 3339: minutes later it asks no more, and a command that took no effect takes none. */
+  askedAt?: string
 }
 
 /** Who acts when a command is carried out. */

@@ -14,7 +14,7 @@ import {
   type Client,
   type WorkflowStartOptions,
 } from '@temporalio/client'
-import { ApplicationFailure } from '@temporalio/common'
+import { ApplicationFailure, NamespaceNotFoundError } from '@temporalio/common'
 import { status } from '@grpc/grpc-js'
 import { z } from 'zod'
 import { findAnswer, openAnswer, type Attempt } from '../db/idempotency.ts'
@@ -104,6 +104,7 @@ export const commandInputOf = (request: CommandRequest, role: ActorRole, call: C
   requestHash: call.requestHash().toString('hex'),
   requestId: call.record.requestId,
   tokenId: call.principal.tokenId,
+  askedAt: new Date().toISOString(),
   ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),
 })
 
@@ -159,7 +160,8 @@ function failureOf(error: unknown, call: Call): unknown {
       cause: error,
     })
   }
-  return error instanceof ServiceError ? engineUnavailable(error) : error
+  const isEngines = error instanceof ServiceError || error instanceof NamespaceNotFoundError
+  return isEngines ? engineUnavailable(error) : error
 }
 
 const codeOf = (error: unknown): status | undefined =>

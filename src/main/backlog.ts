@@ -40,6 +40,11 @@ export function watchBacklog(database: Database, registry: Registry, logger: Log
     labelNames: ['state'],
     registers: [registry],
   })
+  const wakeAge = new Gauge({
+    name: 'holdfast_wake_backlog_age_seconds',
+    help: 'Age of the oldest news that no workflow has looked at.',
+    registers: [registry],
+  })
   const measure = async (): Promise<void> => {
     const { total, idle, waiting } = database.stats()
     sessions.set({ state: 'busy' }, total - idle)
@@ -55,6 +60,7 @@ export function watchBacklog(database: Database, registry: Registry, logger: Log
     dead.set({ queue: 'wake' }, Number(backlog.deadWakes))
     dead.set({ queue: 'hold' }, await countHoldsAside(database))
     age.set(backlog.oldestStartS)
+    wakeAge.set(backlog.oldestWakeS)
   }
   void repeat(measure, BACKLOG_EVERY_MS, signal, (error) =>
     logger.warn({ err: error }, 'backlog could not be measured'),

@@ -92,7 +92,7 @@ function createEnding(name: ServiceName, isToldPlainly: ServiceOptions<ServiceNa
 
   function fail(error: unknown): void {
     // A step that was given up because of a stop is no failure; of several failures the first is the cause.
-    if (error === stopping.signal.reason || ending.hasFailed) return
+    if ((stopping.signal.aborted && error === stopping.signal.reason) || ending.hasFailed) return
     ending.hasFailed = true
     process.exitCode = FAILED
     const isPlain = error instanceof ConfigError || error instanceof SecretError || isToldPlainly?.(error) === true

@@ -34,7 +34,7 @@ import { watchConsistency } from './consistency.ts'
 import { isEngineAway, watchNamespace } from './engine.ts'
 import { createHolder } from './holder.ts'
 import { aborted, nameTakenPort, runService, type Service } from './process.ts'
-import { DEPLOYMENT, promote } from './promote.ts'
+import { DEPLOYMENT, promote, type Standing } from './promote.ts'
 import { shortenWorkflowStacks } from './stack.ts'
 import { watchTrouble } from './trouble.ts'
 
@@ -54,12 +54,20 @@ async function main(service: Service<'worker'>): Promise<void> {
   const database = await service.openDatabase({ actor: systemActor('worker') })
   watchBacklog(database, registry, logger, stopping)
   watchConsistency(database, registry, logger, stopping)
+  const holder = createHolder()
+  const metrics = createRelayMetrics(registry, service.beat)
+  // What must survive Temporal waits for nothing of it.
+  for (const relay of [
+    startNotifier({ database, holder, logger, metrics, channels }),
+    startHoldSweeper({ database, holder, logger, metrics }),
+  ])
+    service.onStop(() => relay.stop())
   const connect = () => NativeConnection.connect({ address: config.TEMPORAL_ADDRESS })
   const connection = await service.insist('connecting to Temporal', connect, isEngineAway)
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   await runWorkers(service, { client, connection, database })
-  await takePlace(service, client)
+  const standing = await takePlace(service, client)
   const background = new Client({ connection, namespace: config.TEMPORAL_BACKGROUND_NAMESPACE })
   const everyMs = { [CONSISTENCY_SCHEDULE]: config.HOLDFAST_CONSISTENCY_EVERY_MS }
   await service.insist('making schedules', () => ensureSchedules(background, everyMs), isEngineAway)
@@ -68,15 +76,10 @@ async function main(service: Service<'worker'>): Promise<void> {
   watchParked(client, registry, logger, stopping)
   watchTrouble(database, registry, logger, stopping)
   for (const each of [client, background]) watchNamespace(each, stopping, service.fail)
-  const holder = createHolder()
-  const metrics = createRelayMetrics(registry, service.beat)
-  const waker = startWaker({ database, client, holder, logger, metrics })
-  const relays = [
-    waker,
-    startStarter({ database, client, holder, logger, metrics, wakesUnderWay: waker.underWay }),
-    startNotifier({ database, holder, logger, metrics, channels }),
-    startHoldSweeper({ database, holder, logger, metrics }),
-  ]
+  // A build that is not current takes no first task: it would write a history that the current one may not replay.
+  const deps = { database, client, holder, logger, metrics, isEager: () => standing !== 'superseded' }
+  const waker = startWaker(deps)
+  const relays = [waker, startStarter({ ...deps, wakesUnderWay: waker.underWay })]
   service.onStop(() => Promise.all(relays.map((relay) => relay.stop())))
   const newest = await newestMigration()
   service.readyWhen(
@@ -171,17 +174,18 @@ const dutyWorkerOptions = (config: Config<'worker'>, { client, connection, datab
 })
 
 /** Has this build run the orders where it is new; one that was replaced polls on, for a person to make it current. */
-async function takePlace(service: Service<'worker'>, client: Client): Promise<void> {
+async function takePlace(service: Service<'worker'>, client: Client): Promise<Standing> {
   const { config, logger, stopping: signal, beat } = service
   const { HOLDFAST_BUILD_ID: buildId } = config
   const onRetry = (error: unknown): void => {
     beat('promotion')
-    logger.debug({ err: error }, 'Temporal does not know this build yet')
+    logger.info({ err: error }, 'Temporal does not know this build yet')
   }
   beat('promotion')
   const standing = await promote({ client, buildId, signal, onRetry })
   service.endBeat('promotion')
   if (standing === 'superseded') logger.warn({ buildId }, 'another build is current, and this one gets no orders')
+  return standing
 }
 
 /** Does Temporal answer just now? */

@@ -13,7 +13,7 @@ import {
   type AftercareInput,
 } from '../workflows/message.ts'
 import { IDLE_MS, retryDelayMs, startLoop, type Relay } from './loop.ts'
-import { createStarted, startOrder, type Started, type StartDeps } from './start.ts'
+import { createStarted, inTime, startOrder, type Started, type StartDeps } from './start.ts'
 
 /** Orders under way at once. An answer comes when the order has looked: a slow one must not hold up the others. */
 const WIDTH = 64
@@ -25,7 +25,7 @@ const BUSY_IDLE_MS = 200
 /** An open order without a workflow is asked for this often before a person is called. */
 const MAX_MISSING = 10
 /** Then a signal does it, which needs no worker; together with the client's own retries below the lease. */
-const LOOK_WITHIN_MS = 10_000
+const LOOK_WITHIN_MS = 8_000
 
 export function startWaker(deps: StartDeps): Relay & { underWay: () => number } {
   const underWay = new Set<Promise<void>>()
@@ -91,18 +91,20 @@ async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalle
   if (isTerminal(row.status)) {
     await tellRunLeft(deps, row)
     const input: AftercareInput = { orderId: row.orderId }
-    await workflow.signalWithStart('aftercare', {
-      workflowId: aftercareWorkflowId(row.orderId),
-      taskQueue: ORDER_TASK_QUEUE,
-      args: [input],
-      staticSummary: `Money or a reorganisation after order ${row.orderId} had ended`,
-      signal: orderChanged,
-    })
+    await inTime(deps.client, () =>
+      workflow.signalWithStart('aftercare', {
+        workflowId: aftercareWorkflowId(row.orderId),
+        taskQueue: ORDER_TASK_QUEUE,
+        args: [input],
+        staticSummary: `Money or a reorganisation after order ${row.orderId} had ended`,
+        signal: orderChanged,
+      }),
+    )
   } else {
     if (await hasStarted(deps, row)) return 'looked'
     const handle = workflow.getHandle(orderWorkflowId(row.orderId))
     if (row.attempts === 1 && (await hasLooked(deps, handle))) return 'looked'
-    await handle.signal(orderChanged)
+    await inTime(deps.client, () => handle.signal(orderChanged))
   }
   return 'signalled'
 }
@@ -110,7 +112,7 @@ async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalle
 /** An order may have ended without its run, by the sweeper: a run that still waits learns of it and ends. */
 async function tellRunLeft({ client }: StartDeps, { orderId }: WakeRow): Promise<void> {
   try {
-    await client.workflow.getHandle(orderWorkflowId(orderId)).signal(orderChanged)
+    await inTime(client, () => client.workflow.getHandle(orderWorkflowId(orderId)).signal(orderChanged))
   } catch (error) {
     if (!(error instanceof WorkflowNotFoundError)) throw error
   }

@@ -27,6 +27,8 @@ const IDLE_MS = 250
 const YIELD_ABOVE = 8
 /** Longer it does not wait for a batch's turn. */
 const YIELD_FOR_MS = 5_000
+/** A hung engine answers nothing: without it one call would take half a minute. */
+const CALL_WITHIN_MS = 6_000
 
 export type StartDeps = {
   database: Database
@@ -34,6 +36,8 @@ export type StartDeps = {
   holder: string
   logger: Logger
   metrics: RelayMetrics
+  /** Whether this process's workers may take a first task past Temporal's choice of build; by default they may. */
+  isEager?: () => boolean
 }
 
 type Startable = Pick<StartRow, 'orderId' | 'generation' | 'asset' | 'expiresAt'>
@@ -125,10 +129,17 @@ export function createStarted({ database, holder, logger }: Pick<StartDeps, 'dat
 
 /** Starts a workflow whose first task comes back with the answer, to the worker on the same connection. */
 export const startOrder = (
-  { client }: Pick<StartDeps, 'client'>,
+  { client, isEager }: Pick<StartDeps, 'client' | 'isEager'>,
   row: Startable,
   news: Pick<OrderInput, 'hasNews'> = {},
-): Promise<unknown> => client.workflow.start('order', { ...startOptionsOf(row, news), requestEagerStart: true })
+): Promise<unknown> =>
+  inTime(client, () =>
+    client.workflow.start('order', { ...startOptionsOf(row, news), requestEagerStart: isEager?.() ?? true }),
+  )
+
+/** A call of a relay to Temporal: with a look or a description before it, it ends before the lease of its row does. */
+export const inTime = <T>(client: Client, call: () => Promise<T>): Promise<T> =>
+  client.withDeadline(Date.now() + CALL_WITHIN_MS, call)
 
 /** True when the row has done its work. */
 async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
@@ -164,7 +175,7 @@ async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boo
 /** Is a run of this order's workflow alive? Rejects where Temporal cannot say. */
 export async function isOrderRunning(client: Client, orderId: string): Promise<boolean> {
   try {
-    const { status } = await client.workflow.getHandle(orderWorkflowId(orderId)).describe()
+    const { status } = await inTime(client, () => client.workflow.getHandle(orderWorkflowId(orderId)).describe())
     return status.name === 'RUNNING' || status.name === 'PAUSED'
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return false

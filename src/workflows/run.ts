@@ -8,6 +8,7 @@ import {
   condition,
   continueAsNew,
   log,
+  patched,
   setCurrentDetails,
   setHandler,
   sleep,
@@ -202,8 +203,8 @@ export class OrderRun {
     try {
       const act = (fence: Fence): Promise<CommandResult> => step('runCommand', fence, command, input)
       const result = await this.#take(act, ({ state }) => state)
-      // Refused for news that is not assessed: that is looked at first, and then the command runs again.
-      if (!result.ok && result.state.hasUnassessed && command === 'ship')
+      // Runs written before this answered the refusal: their histories go on as they did.
+      if (isRefusedForNews(command, result) && patched('ship-after-news'))
         this.#commands.unshift({ command, input, answer })
       else answer(result)
     } catch (error) {
@@ -285,6 +286,14 @@ export class OrderRun {
     this.show()
   }
 }
+
+/** News of the payment is looked at first, and then the command runs again. An order that has ended looks no more. */
+const isRefusedForNews = (command: Command, { ok, state, ...refusal }: CommandResult): boolean =>
+  !ok &&
+  command === 'ship' &&
+  state.hasUnassessed &&
+  !isTerminal(state.status) &&
+  (refusal as { reason?: FailureReason }).reason === 'ENGINE_UNAVAILABLE'
 
 const noteCancellation = ({ ok }: CommandResult): void =>
   log.warn('cancellation asked for in Temporal is done', { isAccepted: ok })
