@@ -25,13 +25,25 @@ where r.state = 'held'
   and ((select a.next_at from hold_aside a where a.order_id = r.order_id) > statement_timestamp()) is not true;
 comment on view reclaimable_hold is 'Holds that may be given back once their time is over. Without those set aside: until their next try their stock is not to be had.';
 
+-- For the verdict on a shortage, where one that failed once or twice counts as well: it may have met a deadlock or a slow
+-- disk, and that is no answer for good yet.
+create view returning_hold as
+select r.order_id, r.product_id, r.expires_at
+from reservation r
+where r.state = 'held'
+  and (select true from expirable e where e.order_id = r.order_id)
+  and coalesce((select a.tries < 3 or a.next_at <= statement_timestamp() from hold_aside a where a.order_id = r.order_id), true);
+comment on view returning_hold is 'Holds whose stock is to be had soon once their time is over.';
+
 -- Waits double from a second to five minutes. Rows whose order has ended meanwhile go on the way.
 create function set_hold_aside(p_order_id uuid, p_reason text) returns void
 language sql security definer set search_path = holdfast, pg_catalog as $$
   delete from hold_aside a
   where a.order_id <> p_order_id
     and (select true from reservation r where r.order_id = a.order_id and r.state = 'held' limit 1) is not true;
-  insert into hold_aside (order_id, reason, next_at) values (p_order_id, p_reason, clock_timestamp() + interval '1 second')
+  -- Only what could be ended: nothing else can have failed to.
+  insert into hold_aside (order_id, reason, next_at)
+  select e.order_id, p_reason, clock_timestamp() + interval '1 second' from expirable e where e.order_id = p_order_id
   on conflict (order_id) do update set
     reason = excluded.reason, tries = hold_aside.tries + 1,
     next_at = clock_timestamp() + least(interval '5 minutes', interval '1 second' * 2 ^ least(hold_aside.tries, 10));
@@ -69,7 +81,7 @@ begin
     -- No lock is taken to look: a hold that another session is about to end counts until that has committed, and its
     -- stock row waits for this transaction. It goes by the index on (product, expiry) and stops at the first.
     v_is_due := v_short is not null and coalesce((
-      select true from reclaimable_hold h
+      select true from returning_hold h
       where h.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s)) and h.expires_at <= v_now
       limit 1), false);
     if v_order.wants ?| v_waiting or v_is_due then
@@ -196,4 +208,5 @@ revoke execute on function set_hold_aside, catalogue_of from public;
 grant execute on function set_hold_aside to app_api, app_worker;
 grant execute on function catalogue_of to app_api;
 grant select on reclaimable_hold to app_api, app_worker;
+grant select on returning_hold to app_api;
 grant select on hold_aside to app_worker, auditor;

@@ -159,7 +159,11 @@ describe('a shortage of stock that only waits to be given back', () => {
     expect(await shop.query('select order_id, reason from hold_aside')).toEqual([
       { order_id: await oneOf(productId), reason: 'P0001' },
     ])
+    // One failure is no answer for good: the order waits for the next try, and is told to try again.
     await shop.query(`update hold_aside set next_at = clock_timestamp() + interval '1 minute'`)
+    const soon = { ...proposalFor(productId), deadline: Date.now() + 500 }
+    await expect(shop.acceptor.accept(soon)).rejects.toMatchObject({ reason: 'STOCK_BEING_RELEASED' })
+    await shop.query('update hold_aside set tries = 3')
     expect(await shop.acceptor.accept(proposalFor(productId))).toMatchObject({ verdict: 'OUT_OF_STOCK' })
     await shop.query('drop function holdfast.fail cascade')
     await shop.query('update hold_aside set next_at = clock_timestamp()')

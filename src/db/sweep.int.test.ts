@@ -126,13 +126,23 @@ describe('an order that cannot be ended', () => {
     expect(await countHoldsAside(shop.worker)).toBe(0)
   })
 
-  test('among many that cannot holds a sweep up for a few only; the next goes on', async () => {
-    const orders = await lapsed(40)
-    await breakFor(orders.slice(0, 30))
-    expect((await sweep()).asides.length).toBeLessThanOrEqual(16)
-    await shop.query('delete from hold_aside')
-    await sweepUntil({ ended: 10, asides: 30 })
-    expect(await countHoldsAside(shop.worker)).toBe(30)
+  test('among many of one product holds a sweep up for a few only, and no other product at all', async () => {
+    const { productId } = await shop.product({ onHand: 100n })
+    await breakFor(await lapsed(40, productId))
+    const [good] = await lapsed(1)
+    const { ended, asides } = await sweep()
+    expect([ended, asides.length]).toEqual([1, 16])
+    expect(await shop.state(good as AcceptedOrder)).toMatchObject({ status: 'cancelled' })
+  })
+
+  test('by a deadlock alone is tried again at once', async () => {
+    const [order] = await lapsed(1)
+    await shop.query('create sequence holdfast.deadlock_once; grant usage on holdfast.deadlock_once to app_worker')
+    await breakFor(
+      [order as AcceptedOrder],
+      `if nextval('holdfast.deadlock_once') = 1 then raise 'lost' using errcode = '40P01'; end if`,
+    )
+    expect(await sweep()).toEqual({ ended: 1, asides: [] })
   })
 })
 

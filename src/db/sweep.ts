@@ -5,13 +5,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { dutyDone, holdDuty } from './relay.ts'
 import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
+import { isRetryable } from './sqlstate.ts'
 
 /** Another process takes over a dead holder's duty after this. Two sweeps at once pass each other by SKIP LOCKED. */
 const DUTY_LEASE_MS = 5_000
 const SWEEP_LIMIT = 200
 /** A locked product costs a sweep one wait for its lock; of more than this many at once the next sweep is told. */
-const MAX_LOCKED_ROUNDS = 3
-/** When so many fail one by one, it is not the rows; the next turn goes on. */
+const MAX_ROUNDS = 3
+/** An order that lost a deadlock is tried again before it is set aside: the failure says nothing of the order. */
+const TRIES_ALONE = 3
+/** When so many fail one by one, their products are left out for the turn, and the others go on. */
 const MAX_SET_ASIDE = 16
 const RECLAIM_LIMIT = 64
 /** A reclaim that goes on for longer lets the orders that wait for it be decided in between. */
@@ -86,6 +89,7 @@ async function endInPieces(database: Runner, orderIds: readonly string[]): Promi
   const result: Pieces = { ended: 0, asides: [], lockedOut: undefined }
   const pieces = [orderIds]
   let most = orderIds.length
+  let triesAlone = 0
   for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
     if (piece.length === 0) continue
     if (piece.length > most) {
@@ -105,6 +109,12 @@ async function endInPieces(database: Runner, orderIds: readonly string[]): Promi
         pieces.unshift(...halvesOf(piece))
         continue
       }
+      triesAlone += 1
+      if (isRetryable(error) && triesAlone < TRIES_ALONE) {
+        pieces.unshift(piece)
+        continue
+      }
+      triesAlone = 0
       await setHoldAside(database, orderId, reason)
       result.asides.push({ orderId, reason, error })
       if (result.asides.length >= MAX_SET_ASIDE) return result
@@ -130,8 +140,14 @@ const FIND_LOCKED = statement(
    select product_id as "productId" from wanted except select product_id from free`,
 )
 
+const FIND_PRODUCTS = statement(
+  'sweep_find_products',
+  `select distinct product_id as "productId" from reservation where order_id = any ($1) and state = 'held'`,
+)
+
 /**
- * Expires what is due. Products whose stock is locked are left out after the first wait for them.
+ * Expires what is due. Products whose stock is locked are left out after the first wait for them, and those of which many
+ * orders cannot be ended.
  * @param onAside told of each order that was set aside
  * @returns how many orders ended
  */
@@ -148,10 +164,15 @@ export async function sweepHolds(
     const pieces = await endInPieces(database, orderIds)
     ended += pieces.ended
     for (const aside of pieces.asides) onAside(aside)
-    if (pieces.lockedOut === undefined) return ended
-    if (round === MAX_LOCKED_ROUNDS) throw pieces.lockedOut
-    for (const { productId } of await database.run<{ productId: string }>(FIND_LOCKED, [orderIds]))
-      avoided.add(productId)
+    const isCut = pieces.asides.length >= MAX_SET_ASIDE
+    if (pieces.lockedOut === undefined && !isCut) return ended
+    if (round === MAX_ROUNDS) {
+      if (pieces.lockedOut !== undefined) throw pieces.lockedOut
+      return ended
+    }
+    const asides = pieces.asides.map(({ orderId }) => orderId)
+    const [find, of] = pieces.lockedOut === undefined ? [FIND_PRODUCTS, asides] : [FIND_LOCKED, orderIds]
+    for (const { productId } of await database.run<{ productId: string }>(find, [of])) avoided.add(productId)
   }
 }
 
