@@ -15,6 +15,17 @@ comment on column chain_block.chain_time is 'No later block of this branch has a
 update chain_status set caught_up_at = null;
 comment on table chain_status is 'One row per network. caught_up_at: chain time, never later than the scanned tip''s own; what the chain held up to it is scanned and delivered.';
 
+-- Where balances are compared, an order does not expire before its own was looked at past its end. A leave to rewind ends
+-- unused when the chain goes on as it was.
+alter table chain_status
+  add column compares_balances boolean not null default false,
+  add column rewind_given_at bigint -- null: no leave was given
+    constraint chain_status_rewind_given_range check (rewind_given_at >= -1);
+comment on column chain_status.compares_balances is 'Whether the watcher of the network compares balances, as it said with its last stamp.';
+comment on column chain_status.rewind_given_at is 'scanned_height when rewind_to was given.';
+alter table chain_output add column is_attributed boolean not null default false;
+comment on column chain_output.is_attributed is 'Made by an operator of a balance that no transfer explained.';
+
 -- What may be expected on a chain. The watcher begins at the oldest one, and compares the balances of all of them.
 -- LIMIT keeps the planner from joining whole tables: the holds that end first are wanted, a few hundred at a time.
 create view open_invoice as
@@ -26,6 +37,16 @@ cross join lateral (
   where o.order_id = r.order_id and o.status = 'pending' limit 1) i
 where r.state = 'held';
 comment on view open_invoice is 'Addresses whose orders wait for money and hold stock: a row per hold, found by when it ends.';
+
+create view pending_invoice as
+select i.network, i.address, o.created_at, greatest(i.ends_at, h.held_until) as ends_at, h.held_until is not null as is_held
+from orders o
+cross join lateral (
+  select v.network, v.address, v.expires_at + v.grace as ends_at from invoice v where v.order_id = o.order_id limit 1) i
+cross join lateral (
+  select max(r.expires_at) as held_until from reservation r where r.order_id = o.order_id and r.state = 'held') h
+where o.status = 'pending';
+comment on view pending_invoice is 'Addresses of all pending orders, those without a hold too, with the end of the quote and its grace or of the hold.';
 
 -- Money that no transfer explains, such as coins that a contract sent where the node offers no traces. An order whose
 -- address has some does not expire.
@@ -46,7 +67,7 @@ create table chain_balance (
   constraint chain_balance_found_whole check ((unexplained > 0) = (found_at is not null)),
   constraint chain_balance_open check (unexplained = 0 or attributed_at is null)
 ) with (fillfactor = 70);
-comment on table chain_balance is 'The balance of a watched address at the block height, and how much of it no reported transfer explains. checked_at and found_at are chain time.';
+comment on table chain_balance is 'The balance of a watched address at the block height, and how much of it no reported transfer explains. checked_at and found_at are chain time, checked_at that of the very block.';
 create index chain_output_by_address on chain_output (network, address);
 create index chain_balance_unexplained on chain_balance (network) where unexplained > 0;
 
@@ -75,8 +96,8 @@ select audit_watch('chain_operation', 'chain_operation', null);
 
 grant select, insert on chain_balance, chain_operation to watcher;
 grant update (height, block_hash, balance, told, set_aside, unexplained, checked_at, found_at, attributed_at) on chain_balance to watcher;
-grant update (start_height) on chain_status to watcher;
-grant select on open_invoice to watcher;
+grant update (start_height, compares_balances, rewind_given_at) on chain_status to watcher;
+grant select on open_invoice, pending_invoice to watcher;
 grant select (asset) on invoice to watcher;
 grant select on chain_balance, chain_operation to auditor;
 

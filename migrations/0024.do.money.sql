@@ -49,10 +49,14 @@ where o.status = 'pending'
   and ends.at <= clock_timestamp()
   and c.caught_up_at > ends.at
   and not exists (select from payment_report r where r.order_id = o.order_id and not r.is_assessed)
-  -- Money that no transfer explains yet, such as coins sent by a contract, where all of it would be enough.
-  and not exists (
+  -- Where balances are compared, that of its address was, at the end or later; and what no transfer explains would not be
+  -- enough together with what came in time, such as coins sent by a contract.
+  and (not c.compares_balances or exists (
     select from chain_balance b
-    where b.network = i.network and b.address = i.address and b.unexplained > 0 and b.balance * 1000 >= i.amount_due * 999);
+    where b.network = i.network and b.address = i.address and b.checked_at >= ends.at and (
+      b.unexplained = 0 or (b.unexplained + coalesce((
+        select sum(p.amount) from payment p
+        where p.order_id = o.order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0)) * 1000 < i.amount_due * 999)));
 
 -- As in 0009, but for what the payments of the order come to: dust is not owed back, a transfer that lost its block may
 -- come back, and a payment that did not become final by its deadline is said to be slow. The order's workflow has no
@@ -163,6 +167,8 @@ begin
     select o.status, o.payment_state, o.hold, o.version into v_order from orders o where o.order_id = p_order_id;
     v_outcome := case
       when coalesce((p_input ->> 'expectedVersion')::bigint <> v_order.version, false)
+        -- A run that was reset is given its commands once more: one that was refused when it was asked stays refused.
+        or coalesce((p_input ->> 'askedAt')::timestamptz < clock_timestamp() - interval '5 minutes', false)
         or not exists (
           select from order_transition t
           where t.from_status = v_order.status and t.to_status = v_target and t.role = p_input ->> 'role')
@@ -214,29 +220,65 @@ $$;
 
 -- WHAT WATCHERS SAY -------------------------------------------------------------------------------------------------
 
--- The present view of one output. Each source's last word counts while it is fresh: at most a day older than the newest
--- word about this output. Of fresh words the least favourable holds (replaced, dropped, reorged), for paying as for
--- shipping; where none is unfavourable, the output is final once a source has it final. Times: the earliest sighting
--- decides what is late, the latest what is too early.
+-- Sources that report no more, or under another name now: what they said last would otherwise stand against the others.
+create table retired_source (
+  source text constraint retired_source_pk primary key constraint retired_source_shape check (source ~ '^[a-z0-9-]{1,63}$'),
+  reason text not null constraint retired_source_reason_length check (char_length(reason) between 1 and 200),
+  retired_at timestamptz not null default clock_timestamp()
+);
+comment on table retired_source is 'Sources whose words count only for outputs that no other source has spoken of. Written by retire_source.';
+select audit_watch('retired_source', 'source', null);
+grant select on retired_source to app_api, app_worker, auditor;
+
+-- The present view of one output. Of its sources' last words the least favourable holds (replaced, dropped, reorged), for
+-- paying as for shipping, unless it is more than a day older than the newest word about this output; where none is
+-- unfavourable, the output is final once a source has it final. Times: the earliest sighting decides what is late, the
+-- latest what is too early.
 create function present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index int)
 returns table (asset text, amount numeric, state text, first_seen_at timestamptz, last_first_seen_at timestamptz)
 language sql stable as $$
-  with word as (
-    select distinct on (r.source) r.asset, r.amount, r.state, r.first_seen_at, r.received_at, r.report_no,
+  with said as (
+    select distinct on (r.source) r.source, r.asset, r.amount, r.state, r.first_seen_at, r.received_at, r.report_no,
       case r.state when 'replaced' then 0 when 'dropped' then 1 when 'reorged' then 2 else 3 end as favour
     from payment_report r
     where r.order_id = p_order_id and r.network = p_network and r.tx_id = p_tx_id and r.output_index = p_output_index
     order by r.source, r.seq desc
+  ), active as (
+    select s.* from said s where not exists (select from retired_source x where x.source = s.source)
+  ), word as (
+    select * from active
+    union all select * from said where not exists (select from active)
   ), fresh as (
-    select * from word where received_at > (select max(w.received_at) from word w) - interval '1 day'
+    select * from word where favour = 3 or received_at > (select max(w.received_at) from word w) - interval '1 day'
   )
   select (array_agg(f.asset order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
     (array_agg(f.amount order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
     (array_agg(f.state order by f.favour, f.state = 'final' desc))[1],
-    min(f.first_seen_at), max(f.first_seen_at)
+    (select min(w.first_seen_at) from word w), (select max(w.first_seen_at) from word w)
   from fresh f
 $$;
 comment on function present_output is 'What the sources of an output come to: asset, amount, state, and the earliest and latest first sighting.';
+
+-- For operators: from now on a source's words no longer stand against those of others. What it said last of an output is
+-- assessed once more.
+create function retire_source(p_source text, p_reason text) returns int language plpgsql as $$
+declare
+  v_order_ids uuid[];
+begin
+  insert into retired_source (source, reason) values (p_source, p_reason);
+  v_order_ids := array(
+    select distinct r.order_id from payment_report r
+    where r.source = p_source and r.order_id is not null and r.state in ('reorged', 'dropped', 'replaced') order by 1);
+  perform 1 from orders o where o.order_id = any (v_order_ids) order by o.order_id for no key update;
+  update payment_report r set is_assessed = false
+  where r.order_id = any (v_order_ids) and r.source = p_source and r.is_assessed
+    and r.state in ('reorged', 'dropped', 'replaced');
+  perform want_wake(v_order_ids);
+  return cardinality(v_order_ids);
+end
+$$;
+comment on function retire_source is 'Retires a source and has the orders it stands against assessed once more; returns how many.';
+revoke execute on function retire_source from public;
 
 -- The oldest outputs of an order with news, and what each means for its invoice. is_early: seen before the order was
 -- made, less the chain's clock tolerance; is_in_time: neither that nor after the quote and its grace.
@@ -416,10 +458,16 @@ begin
   end if;
   if p_status = 'processing' then
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
-  elsif p_status = 'pending' and p_payment_state in ('awaiting', 'partial') then
-    -- What had extended the hold is gone: the window's rule applies again.
-    update reservation r set expires_at = i.expires_at + i.grace from invoice i
-    where i.order_id = r.order_id and r.order_id = p_order_id and r.state = 'held' and r.expires_at > i.expires_at + i.grace;
+  elsif p_status = 'pending' then
+    -- What had extended the hold is gone: the window's rule applies again. Not while there is more to assess: the report
+    -- that extended it may be among that. What is found enough only now extends it.
+    update reservation r set expires_at = case when p_payment_state = 'confirming'
+      then greatest(r.expires_at, clock_timestamp() + i.confirm_within) else i.expires_at + i.grace end
+    from invoice i
+    where i.order_id = p_order_id and r.order_id = p_order_id and r.state = 'held' and case
+      when p_payment_state = 'confirming' then r.expires_at - i.grace <= i.expires_at
+      else r.expires_at - i.grace > i.expires_at
+        and not exists (select from payment_report n where n.order_id = p_order_id and not n.is_assessed) end;
   end if;
   if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
     insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id

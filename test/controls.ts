@@ -146,19 +146,19 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'of sources that disagree the less favourable one is heard',
     mutation: without('present_output', `when 'reorged' then 2`, `when 'reorged' then 3`),
-    file: 'src/db/payment.int.test.ts',
+    file: 'src/db/payment_judged.int.test.ts',
     test: 'that disagree are heard by the less favourable one, before the order is paid and after',
   },
   {
     guard: 'late is decided by when the chain saw it',
     mutation: without('fresh_outputs', 'p.first_seen_at <= i.expires_at + i.grace', 'true'),
-    file: 'src/db/payment.int.test.ts',
+    file: 'src/db/payment_judged.int.test.ts',
     test: 'seen after the quote and its grace pays nothing while the order is open, and is owed back',
   },
   {
     guard: 'money older than its order pays nothing',
     mutation: without('fresh_outputs', 'p.last_first_seen_at < i.created_at - c.clock_tolerance', 'false'),
-    file: 'src/db/payment.int.test.ts',
+    file: 'src/db/payment_judged.int.test.ts',
     test: 'seen before the order was made, beyond the tolerance of its chain, is attributed to no order',
   },
   {

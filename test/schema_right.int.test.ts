@@ -19,7 +19,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
       expirable idempotency invoice notification
-      order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation
+      order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation retired_source returning_hold
       schema_version stock stock_movement workflow_start`,
     insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
       workflow_start`,
@@ -45,7 +45,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
-      reclaimable_hold refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
+      reclaimable_hold refund_due reservation retired_source schema_version stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
@@ -102,7 +102,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
-      product refund_due reservation schema_version stock stock_movement unattributed_output workflow_start`,
+      product refund_due reservation retired_source schema_version stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute: 'open_transactions present_output quote_due',
   },

@@ -36,6 +36,7 @@ beforeAll(async () => {
   await shop.query(
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
+  await shop.query(`insert into retired_source (source, reason) values ('w9', 'renamed')`)
   await putAddresses(shop.test, 1)
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
@@ -273,7 +274,7 @@ describe('the scope', () => {
         'notification notification_channel order_wake stock_movement workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(19)
+    expect(await auditedTables()).toHaveLength(20)
   })
 })
 

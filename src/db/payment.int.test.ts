@@ -6,11 +6,10 @@ import { crowd } from '../../test/support/crowd.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
-import { ASSET_POLICY, ASSETS, minimumOf } from '../domain/payment.ts'
+import { ASSET_POLICY, minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
 import { openDatabase } from './pool.ts'
-import { countTrouble } from './trouble.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -261,96 +260,6 @@ describe('money for an order that has ended', () => {
       hold: 'none',
     })
   })
-})
-
-describe('money outside the time of its order', () => {
-  test('seen after the quote and its grace pays nothing while the order is open, and is owed back', async () => {
-    const { order, run } = await awaiting()
-    const end = order.expiresAt.getTime() + 60_000
-    await report(buildObservation(order, { firstSeenAt: new Date(end + 1) }))
-    expect(await assess(run)).toMatchObject({ status: 'pending', paymentState: 'awaiting', reservation: 'held' })
-    expect([await owedTo(order), await flagsOf(order)]).toEqual([order.amountDue.toString(), ['late']])
-    await report(buildObservation(order, { firstSeenAt: new Date(end) }))
-    expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
-    expect(await owedTo(order)).toBe(order.amountDue.toString())
-  })
-
-  test('seen before the order was made, beyond the tolerance of its chain, is attributed to no order', async () => {
-    const { order, run } = await awaiting()
-    const begin = order.createdAt.getTime() - ASSET_POLICY.ETH.clockToleranceMs
-    const early = buildObservation(order, { firstSeenAt: new Date(begin - 1) })
-    await report(early)
-    expect(await assess(run)).toMatchObject({ status: 'pending', paymentState: 'awaiting', hasUnassessed: false })
-    expect([await creditsOf(order), await flagsOf(order)]).toEqual([[], ['manual']])
-    expect(
-      await shop.query('select source, amount from unattributed_output where order_id = $1', [order.orderId]),
-    ).toEqual([{ source: 'w1', amount: order.amountDue.toString() }])
-    await report(buildObservation(order, { firstSeenAt: new Date(begin + 1) }))
-    expect(await assess(run)).toMatchObject({ paymentState: 'paid' })
-  })
-
-  test('is judged by the same tolerance and dust floor in the database as in the domain', async () => {
-    const rows = await shop.query<{ asset: string; dust: string; ms: number }>(
-      `select currency as asset, dust_floor as dust, (extract(epoch from clock_tolerance) * 1000)::int as ms from currency where kind = 'coin'`,
-    )
-    expect(new Map(rows.map(({ asset, dust, ms }) => [asset, [dust, ms]]))).toEqual(
-      new Map(
-        ASSETS.map((asset) => [
-          asset,
-          [ASSET_POLICY[asset].dustFloor.toString(), ASSET_POLICY[asset].clockToleranceMs],
-        ]),
-      ),
-    )
-  })
-})
-
-describe('two sources of one output', () => {
-  const later = (fact: Observation, state: Observation['state']) => nextOf(fact, { state })
-
-  test('that disagree are heard by the less favourable one, before the order is paid and after', async () => {
-    const { order, run } = await awaiting()
-    const fact = buildObservation(order, { state: 'seen' })
-    const final = later(fact, 'final')
-    await report(fact, final)
-    await recordReport(shop.api, 'w2', [later(fact, 'reorged')])
-    expect(await assess(run)).toMatchObject({ status: 'pending', paymentState: 'confirming' })
-    await recordReport(shop.api, 'w2', [later(final, 'final')])
-    expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
-    await recordReport(shop.api, 'w2', [later(later(final, 'final'), 'dropped')])
-    expect(await assess(run)).toMatchObject({ paymentState: 'reversed', hold: 'payment' })
-    expect(await countTrouble(shop.worker)).toEqual({ atRisk: expect.any(Number), reversed: 1 })
-    expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
-  })
-
-  test('of which one is a day behind are heard by the other', async () => {
-    const { order, run } = await awaiting()
-    const fact = buildObservation(order)
-    await recordReport(shop.api, 'w2', [later(fact, 'dropped')])
-    await shop.test.forge(
-      `update payment_report set received_at = received_at - interval '25 hours' where source = 'w2' and tx_id = $1`,
-      [fact.txId],
-    )
-    await report(fact)
-    expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
-  })
-})
-
-test('ten thousand outputs to one address end in the right state, a bounded piece at a time', async () => {
-  const { order, run } = await awaiting()
-  const outputs = count(2_000, 10_000)
-  await shop.query(
-    `insert into payment_report (source, report_id, network, asset, tx_id, output_index, seq, state, address, amount, block_height, block_hash, first_seen_at, order_id)
-     select 'w1', encode(sha256(($3 || 'r' || g)::bytea), 'hex'), $1, 'ETH', '0x' || encode(sha256(($3 || 't' || g)::bytea), 'hex'), 0, 1, 'final', $2, 1, 10, '0xab', clock_timestamp(), $3::uuid
-     from generate_series(1, $4::int) g`,
-    [order.network, order.address, order.orderId, outputs],
-  )
-  let looks = 0
-  for (let state = await assess(run); state.hasUnassessed; state = await assess(run)) looks += 1
-  expect(looks).toBe(outputs / 500 - 1)
-  expect(await shop.state(order)).toMatchObject({ status: 'pending', paymentState: 'partial' })
-  await report(buildObservation(order, { amount: order.amountDue - BigInt(outputs) }))
-  expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
-  expect(await creditsOf(order)).toHaveLength(outputs + 1)
 })
 
 describe('a hold that people put on an order', () => {
