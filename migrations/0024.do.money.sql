@@ -285,13 +285,13 @@ revoke execute on function retire_source from public;
 create function fresh_outputs(p_order_id uuid, p_limit int)
 returns table (
   network text, tx_id text, output_index int, asset text, amount numeric, state text, first_seen_at timestamptz,
-  is_right_asset boolean, is_early boolean, is_in_time boolean
+  is_right_asset boolean, is_early boolean, is_in_time boolean, report_nos bigint[]
 )
 language sql stable as $$
   select f.network, f.tx_id, f.output_index, p.asset, p.amount, p.state, p.first_seen_at, p.asset = i.asset, t.is_early,
-    not t.is_early and p.first_seen_at <= i.expires_at + i.grace
+    not t.is_early and p.first_seen_at <= i.expires_at + i.grace, f.report_nos
   from (
-    select r.network, r.tx_id, r.output_index from payment_report r
+    select r.network, r.tx_id, r.output_index, array_agg(r.report_no) as report_nos from payment_report r
     where r.order_id = p_order_id and not r.is_assessed
     group by 1, 2, 3 order by min(r.report_no) limit p_limit
   ) f
@@ -300,7 +300,7 @@ language sql stable as $$
   join currency c on c.currency = i.asset
   cross join lateral (select p.last_first_seen_at < i.created_at - c.clock_tolerance as is_early) t
 $$;
-comment on function fresh_outputs is 'At most so many outputs of an order that have news (null: all), as their sources have them now.';
+comment on function fresh_outputs is 'At most so many outputs of an order that have news (null: all), as their sources have them now, and the numbers of that news.';
 
 -- Whether enough was seen in time, news included: what was credited, but for outputs with news, and these.
 create function is_enough_seen(p_order_id uuid) returns boolean language sql stable as $$
@@ -379,9 +379,9 @@ language sql as $$
     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
     where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
   ), assessed as (
-    update payment_report r set is_assessed = true from present p
-    where r.order_id = p_order_id and not r.is_assessed
-      and (r.network, r.tx_id, r.output_index) = (p.network, p.tx_id, p.output_index)
+    -- By their numbers: joined to the outputs, all that the order has unassessed would be gone through for each.
+    update payment_report r set is_assessed = true
+    where r.report_no = any (array(select unnest(p.report_nos) from present p))
   )
   select count(*)::int, coalesce(bool_or(not is_right_asset), false), coalesce(bool_or(is_right_asset and is_early), false)
   from present

@@ -54,6 +54,8 @@ create or replace function decide_in_order(p_wanted jsonb, p_is_last_try boolean
 language plpgsql stable as $$
 declare
   v_left jsonb := '{}';
+  v_on_hand jsonb := '{}';
+  v_due text[];
   v_refused jsonb := '{}';
   v_waiting text[] := '{}';
   v_order record;
@@ -61,7 +63,8 @@ declare
   v_now timestamptz := clock_timestamp();
   v_is_due boolean;
 begin
-  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}') into v_left
+  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}'), coalesce(jsonb_object_agg(s.product_id, s.on_hand), '{}')
+  into v_left, v_on_hand
   from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
 
   for v_order in
@@ -80,13 +83,19 @@ begin
     end if;
     -- No lock is taken to look: a hold that another session is about to end counts until that has committed, and its
     -- stock row waits for this transaction. It goes by the index on (product, expiry) and stops at the first.
-    v_is_due := v_short is not null and coalesce((
-      select true from returning_hold h
-      where h.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s)) and h.expires_at <= v_now
-      limit 1), false);
+    -- Asked once for all products of the batch. What is more than there is at all, no hold can bring back.
+    if v_short is not null and v_due is null then
+      v_due := array(
+        select w.p from (select distinct w ->> 'p' as p from jsonb_array_elements(p_wanted) w) w
+        where (select true from returning_hold h where h.product_id = w.p and h.expires_at <= v_now limit 1));
+    end if;
+    v_is_due := v_short is not null
+      and exists (select from jsonb_array_elements(v_short) s where s ->> 'p' = any (v_due))
+      and not exists (
+        select from jsonb_array_elements(v_short) s where (s ->> 'wanted')::bigint > coalesce((v_on_hand ->> (s ->> 'p'))::bigint, 0));
     if v_order.wants ?| v_waiting or v_is_due then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
-      v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
+      v_waiting := v_waiting || array(select s ->> 'p' from jsonb_array_elements(coalesce(v_short, '[]')) s);
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
     else
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));

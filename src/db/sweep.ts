@@ -7,6 +7,8 @@ import { dutyDone, holdDuty } from './relay.ts'
 import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
 import { isRetryable } from './sqlstate.ts'
 
+/** A turn leaves what it has no time for to the next: within its lease. */
+const TURN_MS = 4_000
 /** Another process takes over a dead holder's duty after this. Two sweeps at once pass each other by SKIP LOCKED. */
 const DUTY_LEASE_MS = 5_000
 const SWEEP_LIMIT = 200
@@ -45,7 +47,9 @@ const FIND_DUE = statement(
 const FIND_RECLAIMABLE = statement(
   'sweep_find_reclaimable',
   `select order_id as "orderId" from reclaimable_hold h
-   where h.product_id = $1 and h.expires_at <= statement_timestamp() and h.order_id <> all ($3) limit $2`,
+   where h.product_id = $1 and h.expires_at <= statement_timestamp() and h.order_id <> all ($3)
+     and not exists (select from reservation o where o.order_id = h.order_id and o.product_id = any ($4))
+   limit $2`,
 )
 
 const END = statement(
@@ -82,16 +86,17 @@ type Pieces = {
 
 /**
  * Ends orders in one transaction where that goes, else by halves. A statement out of time makes all later pieces smaller
- * too; an order that fails alone is set aside.
+ * too; an order that fails alone is set aside. What there is no time for is left.
  * @throws what says that the database failed and not an order
  */
-async function endInPieces(database: Runner, orderIds: readonly string[]): Promise<Pieces> {
+async function endInPieces(database: Runner, orderIds: readonly string[], untilMs: number): Promise<Pieces> {
   const result: Pieces = { ended: 0, asides: [], lockedOut: undefined }
   const pieces = [orderIds]
   let most = orderIds.length
   let triesAlone = 0
   for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
     if (piece.length === 0) continue
+    if (performance.now() >= untilMs) return result
     if (piece.length > most) {
       pieces.unshift(...halvesOf(piece))
       continue
@@ -145,6 +150,11 @@ const FIND_PRODUCTS = statement(
   `select distinct product_id as "productId" from reservation where order_id = any ($1) and state = 'held'`,
 )
 
+const productIds = async (database: Runner, find: typeof FIND_LOCKED, orderIds: readonly string[]): Promise<string[]> =>
+  (await database.run<{ productId: string }>(find, [orderIds])).map(({ productId }) => productId)
+const findLocked = (database: Runner, orderIds: readonly string[]) => productIds(database, FIND_LOCKED, orderIds)
+const findProducts = (database: Runner, orderIds: readonly string[]) => productIds(database, FIND_PRODUCTS, orderIds)
+
 /**
  * Expires what is due. Products whose stock is locked are left out after the first wait for them, and those of which many
  * orders cannot be ended.
@@ -157,11 +167,12 @@ export async function sweepHolds(
   onAside: (aside: Aside) => void = () => undefined,
 ): Promise<number> {
   let ended = 0
+  const until = performance.now() + TURN_MS
   const avoided = new Set<string>()
   for (let round = 1; ; round += 1) {
     const rows = await database.run<{ orderId: string }>(FIND_DUE, [limit, [...avoided]])
     const orderIds = [...new Set(rows.map(({ orderId }) => orderId))]
-    const pieces = await endInPieces(database, orderIds)
+    const pieces = await endInPieces(database, orderIds, until)
     ended += pieces.ended
     for (const aside of pieces.asides) onAside(aside)
     const isCut = pieces.asides.length >= MAX_SET_ASIDE
@@ -171,8 +182,9 @@ export async function sweepHolds(
       return ended
     }
     const asides = pieces.asides.map(({ orderId }) => orderId)
-    const [find, of] = pieces.lockedOut === undefined ? [FIND_PRODUCTS, asides] : [FIND_LOCKED, orderIds]
-    for (const { productId } of await database.run<{ productId: string }>(find, [of])) avoided.add(productId)
+    const left =
+      pieces.lockedOut === undefined ? await findProducts(database, asides) : await findLocked(database, orderIds)
+    for (const productId of left) avoided.add(productId)
   }
 }
 
@@ -200,17 +212,18 @@ export async function runHoldSweep(
  */
 export async function reclaimHolds(database: Runner, productId: string): Promise<number> {
   const tried: string[] = []
+  const avoided = new Set<string>()
   const until = performance.now() + RECLAIM_FOR_MS
   let ended = 0
   for (;;) {
-    const rows = await database.run<{ orderId: string }>(FIND_RECLAIMABLE, [productId, RECLAIM_LIMIT, tried])
-    const pieces = await endInPieces(
-      database,
-      rows.map(({ orderId }) => orderId),
-    )
+    const values = [productId, RECLAIM_LIMIT, tried, [...avoided]]
+    const orderIds = (await database.run<{ orderId: string }>(FIND_RECLAIMABLE, values)).map(({ orderId }) => orderId)
+    const pieces = await endInPieces(database, orderIds, until)
     ended += pieces.ended
-    tried.push(...rows.map(({ orderId }) => orderId))
-    const isDone = rows.length < RECLAIM_LIMIT || pieces.lockedOut !== undefined
+    if (pieces.lockedOut === undefined) tried.push(...orderIds)
+    // Orders that hold a locked product as well are left out, as by the sweep.
+    else for (const locked of await findLocked(database, orderIds)) avoided.add(locked)
+    const isDone = orderIds.length < RECLAIM_LIMIT && pieces.lockedOut === undefined
     if (isDone || performance.now() >= until) return ended
   }
 }
