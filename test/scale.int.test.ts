@@ -7,7 +7,14 @@ import { findVerdict } from '../src/db/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
 import * as chain from '../src/db/chain.ts'
-import { countUnexplained, findDue, findOpen, findUnexplained, saveBalances } from '../src/db/chain_balance.ts'
+import {
+  countUnexplained,
+  findDue,
+  findOpen,
+  findUnexplained,
+  findUnheld,
+  saveBalances,
+} from '../src/db/chain_balance.ts'
 import { forgetAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
@@ -230,9 +237,11 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     const balances = await findDue(scene.watcher, ETHEREUM.network, chainTime, 500)
     await findUnexplained(scene.watcher, ETHEREUM.network, chainTime, 100)
     await findOpen(scene.watcher, ETHEREUM.network, new Date(0), 600)
+    await findUnheld(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
     await saveBalances(scene.watcher, ETHEREUM.network, tip, new Map(balances.map((each) => [each, 0n])))
     await countUnexplained(scene.watcher, ETHEREUM.network)
-    await chain.stampStatus(scene.watcher, ETHEREUM.network, { tip, askedAt: new Date(), isVouched: true })
+    const stamp = { tip, askedAt: new Date(), isVouched: true, comparesBalances: true }
+    await chain.stampStatus(scene.watcher, ETHEREUM.network, stamp)
     await chain.rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
   },
 }

@@ -78,7 +78,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   watcher: {
-    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status currency open_invoice schema_version`,
+    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status currency open_invoice pending_invoice schema_version`,
     insert: 'chain_balance chain_block chain_operation chain_output chain_report chain_status',
     delete: 'chain_block chain_report',
     columns: {
@@ -88,7 +88,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update chain_output': 'state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at',
       'update chain_status':
-        'source start_height scanned_height settled_height rewind_to tip_height tip_asked_at caught_up_at',
+        'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },
   },
   audit_sealer: {

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { putOrder } from '../../test/support/builder.ts'
 import { HOUR_MS, minePayment, openStage, statesOf, type Scene, type Stage } from '../../test/support/chain_scene.ts'
+import { findDue } from '../db/chain_balance.ts'
 import { ChainError } from './client.ts'
 
 let stage: Stage
@@ -85,4 +87,99 @@ test('an order is looked at once more after a reorganisation of the block its ba
   await scene.step()
   expect(await balancesOf(scene)).toEqual([])
   expect(await scene.count('holdfast_chain_unexplained')).toBe(0)
+})
+
+const uncheckedIn = async (scene: Scene): Promise<number> => {
+  const [row] = await stage.query<{ unchecked: number }>(
+    `select count(*)::int as unchecked from invoice i
+     join chain_status c on c.network = i.network and c.compares_balances
+     left join chain_balance b on b.network = i.network and b.address = i.address
+     where i.network = $1 and (b.checked_at > i.expires_at + i.grace) is not true`,
+    [scene.network],
+  )
+  return row?.unchecked ?? Number.NaN
+}
+/** A scene whose only block is an hour old, and whose next ones are as far ahead of our clock as said. */
+async function openAhead(aheadMs: readonly number[]): Promise<Scene> {
+  const from = Date.now()
+  const times = [from - HOUR_MS, ...aheadMs.map((ms) => from + ms)]
+  const scene = await stage.openScene({ startHeight: 0, minedAt: (height) => new Date(times[height] ?? from) })
+  await scene.step()
+  return scene
+}
+
+test('many orders that end while the tip is ahead of our clock are all looked at before its time is vouched for', async () => {
+  const scene = await openAhead([SECOND_MS])
+  const [product] = await stage.query<{ id: string }>('select product_id as id from stock limit 1')
+  const lines = [{ productId: product?.id ?? '', quantity: 1, unitPriceMinor: 1_250n }]
+  for (let order = 0; order < 620; order += 1) await putOrder(stage, { network: scene.network, lines })
+  await endOrdersAt(scene, new Date(Date.now() + FIRST_MS))
+  scene.chain.mine()
+  await scene.step()
+  expect(await uncheckedIn(scene)).toBe(0)
+  expect(await findDue(stage.database, scene.network, new Date(Date.now() + SECOND_MS), 1)).toEqual([])
+})
+
+test('an order that became due at a tip that was compared before is looked at with the next look', async () => {
+  const scene = await openAhead([1_000])
+  scene.chain.mine()
+  await scene.step()
+  expect(await uncheckedIn(scene)).toBe(scene.addresses.length)
+  await endOrdersAt(scene, new Date(Date.now() - FIRST_MS))
+  await stage.query('delete from chain_balance where network = $1', [scene.network])
+  await scene.step()
+  expect(await uncheckedIn(scene)).toBe(0)
+})
+
+test('an order whose hold was extended is looked at past the end of its hold', async () => {
+  const scene = await openAhead([FIRST_MS, SECOND_MS])
+  const until = new Date(Date.now() + FIRST_MS + 1)
+  await endOrdersAt(scene, new Date(Date.now() - FIRST_MS))
+  await stage.query(
+    'update reservation r set expires_at = $2 from invoice i where i.order_id = r.order_id and i.network = $1',
+    [scene.network, until],
+  )
+  for (const isPast of [false, true]) {
+    scene.chain.mine()
+    await scene.step()
+    const late = await stage.query('select from chain_balance where network = $1 and checked_at > $2', [
+      scene.network,
+      until,
+    ])
+    expect(late).toHaveLength(isPast ? scene.addresses.length : 0)
+  }
+})
+
+test('an order without a hold is looked at past its end as well', async () => {
+  const scene = await openAhead([1_000])
+  await endOrdersAt(scene, new Date(Date.now() - FIRST_MS))
+  await stage.query(
+    `update reservation r set state = 'released' from invoice i where i.order_id = r.order_id and i.network = $1`,
+    [scene.network],
+  )
+  scene.chain.mine()
+  await scene.step()
+  expect(await uncheckedIn(scene)).toBe(0)
+})
+
+test('orders whose look was in a block that is lost are to be looked at again before they expire', async () => {
+  const at = Date.now() - HOUR_MS
+  const scene = await stage.openScene({ startHeight: 0, minedAt: (height) => new Date(at + height * FIRST_MS) })
+  await scene.step()
+  await endOrdersAt(scene, new Date(at + FIRST_MS))
+  scene.chain.mine()
+  scene.chain.mine()
+  await scene.step()
+  expect(await uncheckedIn(scene)).toBe(0)
+  scene.chain.drop(1)
+  scene.chain.mine()
+  const { findBalances } = scene.client
+  scene.client.findBalances = async () => {
+    throw new ChainError('eth_getBalance: the node refused')
+  }
+  await expect(scene.step()).rejects.toThrow('eth_getBalance')
+  expect(await uncheckedIn(scene)).toBe(scene.addresses.length)
+  scene.client.findBalances = findBalances
+  await scene.step()
+  expect(await uncheckedIn(scene)).toBe(0)
 })

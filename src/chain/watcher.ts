@@ -89,7 +89,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const isScanned = cursor.scannedHash === tip.hash
     if (isScanned && askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs) freshAt = startedAt
     const isVouched = isScanned && (await checkBalances(tip))
-    const caughtUpAt = await stampStatus(database, network, { tip, askedAt, isVouched })
+    const comparesBalances = client.findBalances !== undefined
+    const caughtUpAt = await stampStatus(database, network, { tip, askedAt, isVouched, comparesBalances })
     metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
     const { waiting, refused } = await countReports(database, network)
     metrics.outboxDepth.set({ network }, waiting)

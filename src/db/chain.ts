@@ -40,7 +40,13 @@ export type BlockToScan = {
   transfers: readonly { asset: Asset; txId: string; outputIndex: number; address: string; amount: bigint }[]
 }
 
-type TipToStamp = { height: number; hash: string; chainTime: Date }
+type Stamp = {
+  tip: { height: number; hash: string; chainTime: Date }
+  askedAt: Date
+  isVouched: boolean
+  /** From then on no order of the network expires before its balance was looked at past its end. */
+  comparesBalances: boolean
+}
 
 /** One state of one output, still to be reported. */
 export type Observation = z.output<typeof OBSERVATION>
@@ -134,7 +140,8 @@ export async function findBranch(
 
 /**
  * Stores the block after the cursor with all it means: our outputs in it are seen, and what it buries under
- * `confirmations` blocks is final, or dropped if its own block was lost and it never came back.
+ * `confirmations` blocks is final, or dropped if its own block was lost and it never came back. An operator's leave for a
+ * deep reorganisation ends unused once so many blocks more have come to our branch.
  * @throws {CursorMovedError}
  */
 export async function appendBlock(
@@ -147,7 +154,8 @@ export async function appendBlock(
     const { height, hash } = block
     const moved = await tx.maybeOne(sql.type(CURSOR.extend({ settledFrom: HEIGHT }))`
       update chain_status c
-      set scanned_height = ${height}, settled_height = greatest(settled_height, ${height - confirmations + 1})
+      set scanned_height = ${height}, settled_height = greatest(settled_height, ${height - confirmations + 1}),
+        rewind_to = case when ${height} - rewind_given_at <= ${confirmations} then rewind_to end
       where network = ${network} and scanned_height = ${height - 1}
       returning ${cursorColumns}, old.settled_height as "settledFrom"`)
     if (moved === null) throw new CursorMovedError(`block ${height} is no longer the next one`)
@@ -186,6 +194,18 @@ const reportChanges = sql.fragment`
  */
 async function sightOutputs(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   const transfers = block.transfers.map(({ amount, ...rest }) => ({ ...rest, amount: amount.toString() }))
+  // Money that was attributed by its balance may be this transfer, read only now: it is told of once, as what it is.
+  await tx.query(sql.type(NOTHING)`
+    with changed as (
+      update chain_output a set state = 'dropped', seq = a.seq + 1
+      where a.network = ${network} and a.block_height >= ${block.height} and a.is_attributed and a.state <> 'dropped'
+        and exists (
+          select from jsonb_to_recordset(${sql.jsonb(transfers)}) as t ("txId" text, "outputIndex" integer, address text)
+          left join chain_output o
+            on (o.network, o.tx_id, o.output_index) = (a.network, t."txId", t."outputIndex") and o.state in ('seen', 'final')
+          where t.address = a.address and o.tx_id is null)
+      returning a.*
+    ) ${reportChanges}`)
   await tx.query(sql.type(NOTHING)`
     with changed as (
       insert into chain_output as o
@@ -211,6 +231,7 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
  */
 export async function rewind(database: Database, network: string, cursor: Cursor, height: number): Promise<Cursor> {
   return database.sql.transaction(async (tx) => {
+    await lockNetwork(tx, network)
     const moved = await tx.maybeOne(sql.type(CURSOR)`
       update chain_status c
       set scanned_height = ${height}, settled_height = least(settled_height, ${height}),
@@ -225,14 +246,30 @@ export async function rewind(database: Database, network: string, cursor: Cursor
     await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network} and height > ${height}`)
     await tx.query(sql.type(NOTHING)`
       update chain_balance set checked_at = null where network = ${network} and height > ${height}`)
-    await tx.query(sql.type(NOTHING)`
-      with changed as (
-        update chain_output set state = 'reorged', seq = seq + 1
-        where network = ${network} and block_height > ${height} and state in ('seen', 'final')
-        returning *
-      ) ${reportChanges}`)
+    await loseOutputs(tx, network, height)
     return moved
   })
+}
+
+/** Our outputs above a height have lost their block, until they are met again. The caller holds the network's row. */
+export async function loseOutputs(tx: DatabaseTransactionConnection, network: string, height: number): Promise<void> {
+  await tx.query(sql.type(NOTHING)`
+    with changed as (
+      update chain_output set state = 'reorged', seq = seq + 1
+      where network = ${network} and block_height > ${height} and state in ('seen', 'final')
+      returning *
+    ) ${reportChanges}`)
+}
+
+/**
+ * Waits for the network's row. What decides is read by a later statement: one that waits for a lock has read the rest
+ * before.
+ * @returns whether there is such a network
+ */
+export async function lockNetwork(tx: DatabaseTransactionConnection, network: string): Promise<boolean> {
+  const locked = await tx.any(sql.type(NOTHING)`
+    select network from chain_status where network = ${network} for no key update`)
+  return locked.length > 0
 }
 
 /**
@@ -247,19 +284,23 @@ export async function rewind(database: Database, network: string, cursor: Cursor
 export async function stampStatus(
   database: Database,
   network: string,
-  { tip, askedAt, isVouched }: { tip: TipToStamp; askedAt: Date; isVouched: boolean },
+  { tip, askedAt, isVouched, comparesBalances }: Stamp,
 ): Promise<Date | null> {
-  const { caughtUpAt } = await database.sql.one(sql.type(z.object({ caughtUpAt: z.date().nullable() }))`
-    update chain_status c
-    set tip_height = ${tip.height}, tip_asked_at = greatest(c.tip_asked_at, ${sql.timestamp(askedAt)}),
-      caught_up_at = case
-        when ${isVouched} and c.scanned_height = ${tip.height}
-          and exists (select from chain_block b where b.network = c.network and b.height = ${tip.height} and b.hash = ${tip.hash})
-          and not exists (select from chain_report r where r.network = c.network)
-        then greatest(c.caught_up_at, least(${sql.timestamp(tip.chainTime)}, ${sql.timestamp(askedAt)})) else c.caught_up_at end
-    where c.network = ${network}
-    returning c.caught_up_at as "caughtUpAt"`)
-  return caughtUpAt
+  return database.sql.transaction(async (tx) => {
+    await lockNetwork(tx, network)
+    const { caughtUpAt } = await tx.one(sql.type(z.object({ caughtUpAt: z.date().nullable() }))`
+      update chain_status c
+      set tip_height = ${tip.height}, tip_asked_at = greatest(c.tip_asked_at, ${sql.timestamp(askedAt)}),
+        compares_balances = ${comparesBalances},
+        caught_up_at = case
+          when ${isVouched} and c.scanned_height = ${tip.height}
+            and exists (select from chain_block b where b.network = c.network and b.height = ${tip.height} and b.hash = ${tip.hash})
+            and not exists (select from chain_report r where r.network = c.network)
+          then greatest(c.caught_up_at, least(${sql.timestamp(tip.chainTime)}, ${sql.timestamp(askedAt)})) else c.caught_up_at end
+      where c.network = ${network}
+      returning c.caught_up_at as "caughtUpAt"`)
+    return caughtUpAt
+  })
 }
 
 /** The oldest reports that may be sent now; within an output in the order of seq. */

@@ -6,6 +6,7 @@ import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { actorText } from './audit.ts'
+import { lockNetwork, loseOutputs } from './chain.ts'
 import type { Database } from './pool.ts'
 
 /** Who acts, and why. */
@@ -50,33 +51,40 @@ export async function listChains(
 }
 
 /**
- * Has a chain read again from `height`. What was read stays known. `unsettled`: transfers below that height are not
- * final yet, and would never be.
+ * Has a chain read again from `height`. Our outputs there count as lost until they are met again: what was read of the
+ * chain is forgotten, so that nothing else would tell that their block is gone. `unsettled`: transfers below that
+ * height are not final yet, and would never be. `above_tip`: it is above the next block of the watcher's node.
  */
 export const setStart = (
   database: Database,
   network: string,
   height: number,
   by: Order,
-): Promise<'done' | 'unsettled'> =>
+): Promise<'done' | 'unsettled' | 'above_tip'> =>
   operate(database, by, async (tx) => {
+    // Before its first watcher a chain's tip is not known.
+    await lockNetwork(tx, network)
+    const tip = await tx.maybeOne(sql.type(z.object({ height: z.bigint().transform(Number) }))`
+      select tip_height as height from chain_status where network = ${network} and source is not null`)
+    if (tip !== null && height > tip.height + 1) throw new Undone('above_tip')
     await tx.query(sql.type(NOTHING)`
       insert into chain_status (network, start_height, scanned_height, settled_height, tip_height)
       values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
       on conflict (network) do update set start_height = excluded.start_height, scanned_height = excluded.scanned_height,
-        settled_height = excluded.settled_height, rewind_to = null, caught_up_at = null`)
+        settled_height = excluded.settled_height, rewind_to = null, rewind_given_at = null, caught_up_at = null`)
     const { isUnsettled } = await tx.one(sql.type(z.object({ isUnsettled: z.boolean() }))`
       select exists (
         select from chain_output
         where network = ${network} and block_height < ${height} and state in ('seen', 'reorged')) as "isUnsettled"`)
     if (isUnsettled) throw new Undone('unsettled')
     await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network}`)
+    await loseOutputs(tx, network, height - 1)
     await tx.query(sql.type(NOTHING)`update chain_balance set checked_at = null where network = ${network}`)
     await note(tx, network, 'start', by, { height })
     return 'done'
   })
 
-/** Lets one reorganisation reach down to `height`, below what was final. */
+/** Lets one reorganisation reach down to `height`, below what was final, for as long as the chain does not go on as it was. */
 export const allowRewind = (
   database: Database,
   network: string,
@@ -85,7 +93,8 @@ export const allowRewind = (
 ): Promise<'done' | 'unknown'> =>
   operate(database, by, async (tx) => {
     const changed = await tx.query(sql.type(NOTHING)`
-      update chain_status set rewind_to = ${height} where network = ${network} and start_height - 1 <= ${height}`)
+      update chain_status set rewind_to = ${height}, rewind_given_at = scanned_height
+      where network = ${network} and start_height - 1 <= ${height}`)
     if (changed.rowCount === 0) throw new Undone('unknown')
     await note(tx, network, 'rewind', by, { height })
     return 'done'
@@ -104,7 +113,7 @@ export const attributeBalance = (
   by: Order & { seenAt?: Date | undefined },
 ): Promise<'done' | 'unknown' | 'stale'> =>
   operate(database, by, async (tx) => {
-    await tx.query(sql.type(NOTHING)`select network from chain_status where network = ${network} for no key update`)
+    await lockNetwork(tx, network)
     const row = await tx.maybeOne(sql.type(
       z.object({ amount: z.string(), blockHash: z.string(), asset: z.string(), isFresh: z.boolean() }),
     )`
@@ -121,8 +130,8 @@ export const attributeBalance = (
     const { rowCount } = await tx.query(sql.type(NOTHING)`
       with made as (
         insert into chain_output
-          (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
-        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, 'seen', 1, b.height, b.block_hash,
+          (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, is_attributed, first_seen_at)
+        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, 'seen', 1, b.height, b.block_hash, true,
           least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)})
         from chain_balance b where b.network = ${network} and b.address = ${address}
         on conflict do nothing
@@ -144,6 +153,7 @@ export const setAside = (
   by: Order,
 ): Promise<'done' | 'unknown'> =>
   operate(database, by, async (tx) => {
+    await lockNetwork(tx, network)
     const row = await tx.maybeOne(sql.type(z.object({ amount: z.string() }))`
       update chain_balance set set_aside = set_aside + unexplained, unexplained = 0, found_at = null, attributed_at = clock_timestamp()
       where network = ${network} and address = ${address} and unexplained > 0

@@ -204,7 +204,10 @@ async function openScene(
     /** What an operator does who has looked into it. */
     acceptReorg: async () => {
       isReorgAccepted = true
-      await testDatabase.query('update chain_status set rewind_to = start_height - 1 where network = $1', [network])
+      await testDatabase.query(
+        'update chain_status set rewind_to = start_height - 1, rewind_given_at = scanned_height where network = $1',
+        [network],
+      )
     },
     wasReorgAccepted: () => isReorgAccepted,
   }

@@ -19,6 +19,7 @@ type ChainOptions = { database?: string; json?: boolean; operator: string; reaso
 const WHY: Readonly<Record<string, string>> = {
   unknown: 'There is no such thing to decide on: see holdfast chain list. What was attributed is told of first.',
   unsettled: 'Transfers below this height are not final yet: let the watcher bring them to an end first.',
+  above_tip: 'This height is above the next block of the node: the watcher would read nothing until then.',
   stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
 }
 
