@@ -161,8 +161,8 @@ const hashOf = (digit: string): string => `0x${digit.repeat(64)}`
 const EMPTY_ROOT = '0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421'
 const bloomOf = (digits: string): string => `0x${digits.padStart(512, '0')}`
 const OURS = `0x${'d'.repeat(40)}`
-const TRANSACTION = { hash: hashOf('c'), to: OURS, value: '0x5' }
-const STRANGE = { hash: hashOf('9'), to: `0x${'8'.repeat(40)}`, value: '0x5' }
+const TRANSACTION = { hash: hashOf('c'), transactionIndex: '0x1', to: OURS, value: '0x5' }
+const STRANGE = { hash: hashOf('9'), transactionIndex: '0x0', to: `0x${'8'.repeat(40)}`, value: '0x5' }
 const BLOCK = {
   number: '0x7',
   hash: hashOf('a'),
@@ -175,13 +175,20 @@ const BLOCK = {
 }
 const RECEIPT = {
   transactionHash: hashOf('c'),
+  transactionIndex: '0x1',
   blockHash: hashOf('a'),
   status: '0x1',
   cumulativeGasUsed: '0xa410',
   logsBloom: bloomOf('4'),
 }
 const RECEIPTS = [
-  { ...RECEIPT, transactionHash: hashOf('9'), cumulativeGasUsed: '0x5208', logsBloom: bloomOf('2') },
+  {
+    ...RECEIPT,
+    transactionHash: hashOf('9'),
+    transactionIndex: '0x0',
+    cumulativeGasUsed: '0x5208',
+    logsBloom: bloomOf('2'),
+  },
   RECEIPT,
 ]
 /** The same block, whose own transaction or its receipt differs. */
@@ -208,6 +215,18 @@ test.each([
     { ...BLOCK, transactions: [STRANGE] },
     RECEIPTS.slice(0, 1),
     /the gas of its/,
+  ],
+  [
+    'a block without a transaction before the last, and without its receipt',
+    { ...BLOCK, transactions: [TRANSACTION] },
+    [{ ...RECEIPT, logsBloom: bloomOf('6') }],
+    /one is left out/,
+  ],
+  [
+    'transactions that were counted again after one was left out',
+    { ...BLOCK, transactions: [{ ...TRANSACTION, transactionIndex: '0x0' }] },
+    [{ ...RECEIPT, logsBloom: bloomOf('6') }],
+    /one is left out/,
   ],
   ['receipts that used less gas', BLOCK, withReceipt({ cumulativeGasUsed: '0xa40f' }), /gas of its receipts/],
   ['receipts that lack a log', BLOCK, withReceipt({ logsBloom: bloomOf('0') }), /blooms of its receipts/],
@@ -293,6 +312,66 @@ test('hexadecimal in capitals is the same hash and the same address', async () =
   expect((await client.findBlock(7))?.transfers).toContainEqual({
     ...{ asset: 'ETH', txId: TRANSACTION.hash, outputIndex: 0, address: TRANSACTION.to, amount: 5n },
   })
+  close()
+})
+
+/** A node whose traces fail as often as said, and then show one transfer inside. */
+async function openTracer(failures: number, error: object) {
+  let left = failures
+  const call = { type: 'CALL', to: OURS, value: '0x7' }
+  const root = { type: 'CALL', to: STRANGE.to, value: '0x0', calls: [call] }
+  const traces = [
+    { txHash: STRANGE.hash, result: root },
+    { txHash: TRANSACTION.hash, result: { type: 'CALL', to: OURS, value: '0x5' } },
+  ]
+  const answers: Readonly<Record<string, unknown>> = { eth_getBlockByNumber: BLOCK, eth_getBlockReceipts: RECEIPTS }
+  const server = createServer((request, response) => {
+    void json(request)
+      .then((body) => body as { id: number; method: string })
+      .then(({ id, method }) => {
+        const isTrace = method === 'debug_traceBlockByHash'
+        const said = isTrace && left-- > 0 ? { error } : { result: isTrace ? traces : answers[method] }
+        return response.end(JSON.stringify({ jsonrpc: '2.0', id, ...said }))
+      })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const untraced: number[] = []
+  const onUntraced = (height: number): void => void untraced.push(height)
+  const url = `http://127.0.0.1:${port}`
+  const client = createEthereumClient({ url, network: 'ethereum', chainId: 1, onUntraced })
+  return { client, untraced, close: () => server.close() }
+}
+const insideOf = (block: Awaited<ReturnType<ChainClient['findBlock']>>) =>
+  block?.transfers.filter(({ outputIndex }) => outputIndex > 0).map(({ amount }) => amount)
+
+test('a trace that fails once is asked for again before its block passes', async () => {
+  const { client, untraced, close } = await openTracer(1, { code: -32_000, message: 'block not found' })
+  await expect(client.findBlock(7)).rejects.toThrow(/^block 7: debug_traceBlockByHash: .*block not found/)
+  expect(insideOf(await client.findBlock(7))).toEqual([7n])
+  expect(untraced).toEqual([])
+  close()
+})
+
+test('a trace that fails again and again holds its block up for some looks only', async () => {
+  const { client, untraced, close } = await openTracer(6, { code: -32_000, message: 'execution timeout' })
+  for (let look = 1; look < 5; look += 1) await expect(client.findBlock(7)).rejects.toThrow('execution timeout')
+  expect(insideOf(await client.findBlock(7))).toEqual([])
+  expect(insideOf(await client.findBlock(7))).toEqual([])
+  expect(insideOf(await client.findBlock(7))).toEqual([7n])
+  expect(untraced).toEqual([7, 7])
+  close()
+})
+
+test.each([
+  ['the method', { code: -32_601, message: 'the method debug_traceBlockByHash does not exist/is not available' }],
+  ['the method to this user', { code: -32_600, message: 'debug_traceBlockByHash is not available on the Free tier' }],
+  ['the state of the block', { code: -32_000, message: 'missing trie node 0xab (path ) state is not available' }],
+])('a node that has not %s holds nothing up, and is asked at the next block', async (_what, error) => {
+  const { client, untraced, close } = await openTracer(1, error)
+  expect(insideOf(await client.findBlock(7))).toEqual([])
+  expect(untraced).toEqual([7])
+  expect(insideOf(await client.findBlock(7))).toEqual([7n])
   close()
 })
 

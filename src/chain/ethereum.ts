@@ -9,8 +9,12 @@ import { createBatchRpc, createRpc, RpcError, RpcRefusal, type Rpc } from './rpc
 
 const RPC_TIMEOUT_MS = 10_000
 
-/** Answers of a node that has no such method: it is not asked again. */
+/** Answers of a node that has no such method, by code or in words, or that keeps no state so old: asking again is no use. */
 const METHOD_UNKNOWN = [-32_601, -32_004]
+const NO_TRACES =
+  /\bmethod\b|\bdebug_|unsupported|not supported|\btier\b|\bplan\b|pruned|missing trie node|historical state|state (is )?not available/i
+/** So many times in a row an error may be one of the moment; then a block passes without traces. */
+const MAX_TRACE_TRIES = 5
 
 const count = quantity.transform(Number).pipe(z.number().int().nonnegative())
 const HEADER = z.object({ number: count, hash: hash256, timestamp: count })
@@ -52,7 +56,7 @@ export function createEthereumClient({ url, network, chainId, onUntraced }: Ethe
     findBlock: async (height) => {
       const block = await named(height, findBlock(rpc, height))
       if (block === undefined || block.txIds.length === 0) return block?.found
-      const inside = await trace(block.found, block.txIds)
+      const inside = await named(height, trace(block.found, block.txIds))
       return { ...block.found, transfers: [...block.found.transfers, ...inside] }
     },
     findBalances: async (addresses, blockHash) => {
@@ -96,22 +100,28 @@ async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txId
   return { found, txIds: block.transactions.map(({ hash }) => hash) }
 }
 
-/** A node without traces, or one that has them no longer, holds nothing up: balances tell what was missed. */
+/**
+ * A node without traces, or one that has them no longer, holds nothing up: balances tell what was missed. Any other error
+ * is one of the look, which comes to the same block again, until it has happened too often. From then on each block is
+ * tried once, until one is traced.
+ */
 function createTracer(rpc: Rpc, onUntraced: EthereumOptions['onUntraced']) {
-  let isOffered = true
+  let failures = 0
   return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['transfers']> => {
-    if (!isOffered) {
-      onUntraced?.(height, 'debug_traceBlockByHash is not offered')
-      return []
-    }
     try {
       const traces = await rpc('debug_traceBlockByHash', [hash, { tracer: 'callTracer' }], TRACES)
-      return readTraces(traces, txIds)
+      const inside = readTraces(traces, txIds)
+      failures = 0
+      return inside
     } catch (error) {
       if (!(error instanceof ChainError)) throw error
-      if (error instanceof RpcRefusal && METHOD_UNKNOWN.includes(error.code)) isOffered = false
+      failures += isUntraceable(error) ? 0 : 1
+      if (!isUntraceable(error) && failures < MAX_TRACE_TRIES) throw error
       onUntraced?.(height, error.message)
       return []
     }
   }
 }
+
+const isUntraceable = (error: ChainError): boolean =>
+  error instanceof RpcRefusal && (METHOD_UNKNOWN.includes(error.code) || NO_TRACES.test(error.reason))

@@ -29,7 +29,12 @@ export const hexOf = (bytes: number) =>
     .transform((text) => text.toLowerCase())
 export const hash256 = hexOf(32)
 
-const TRANSACTION = z.object({ hash: lower, to: lower.nullish(), value: z.unknown().optional() })
+const TRANSACTION = z.object({
+  hash: lower,
+  transactionIndex: lenientQuantity,
+  to: lower.nullish(),
+  value: z.unknown().optional(),
+})
 export const BLOCK = z.object({
   hash: hash256,
   parentHash: hash256,
@@ -40,6 +45,7 @@ export const BLOCK = z.object({
 })
 const RECEIPT = z.object({
   transactionHash: lower,
+  transactionIndex: lenientQuantity,
   blockHash: hash256,
   status: z.unknown().optional(),
   cumulativeGasUsed: lenientQuantity,
@@ -80,6 +86,13 @@ function assertWhole(block: RawBlock, receipts: readonly Receipt[]): void {
     )
   )
     throw new RpcError('eth_getBlockReceipts: not the receipts of the block that was asked for')
+  // One left out with its receipt moves those after it up.
+  if (
+    [...transactions, ...receipts].some(
+      ({ transactionIndex }, at) => transactionIndex !== BigInt(at % transactions.length),
+    )
+  )
+    throw new RpcError('its transactions or receipts are not in their places: one is left out')
   if ((receipts.at(-1)?.cumulativeGasUsed ?? 0n) !== block.gasUsed)
     throw new RpcError('the gas of its receipts is not the gas it used')
   if (receipts.reduce((bloom, receipt) => bloom | BigInt(receipt.logsBloom), 0n) !== BigInt(block.logsBloom))

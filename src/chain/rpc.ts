@@ -38,10 +38,13 @@ export class RpcError extends ChainError {
 export class RpcRefusal extends ChainError {
   override readonly name = 'RpcRefusal'
   readonly code: number
+  /** In the node's words. */
+  readonly reason: string
 
   constructor(method: string, code: number, message: string) {
     super(`${method}: the node refused (${code} ${message.slice(0, MAX_REASON_LENGTH)})`)
     this.code = code
+    this.reason = message
   }
 }
 
