@@ -12,7 +12,10 @@ export function createChainMetrics(registry: Registry) {
   return {
     tipHeight: gauge('tip_height', 'Height of the newest block the node told of.'),
     scannedHeight: gauge('scanned_height', 'Height of the last block whose effects are stored.'),
-    lagBlocks: gauge('lag_blocks', 'Blocks between the tip and the last scanned one.'),
+    lagBlocks: gauge(
+      'lag_blocks',
+      'Blocks between the tip and the last scanned one; negative while the node is behind what was scanned.',
+    ),
     tipAge: gauge('tip_age_seconds', "The tip's age by its own time: a node that stands still shows here."),
     caughtUpAt: gauge(
       'caught_up_timestamp_seconds',

@@ -143,6 +143,17 @@ test('what a look failed on is in the log, in words of this room alone', async (
   expect(JSON.stringify(scene.log)).not.toContain('quotes a row')
 })
 
+test('a node whose tip stays below what was scanned shows in the lag and in the log', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  for (let block = 0; block < 3; block += 1) scene.chain.mine()
+  await scene.step()
+  const behind = await scene.client.findHeader(1)
+  scene.client.getTip = async () => behind ?? { height: 0, hash: '', minedAt: new Date(), chainTime: new Date() }
+  for (let look = 0; look < 4; look += 1) await scene.step()
+  expect(await scene.count('holdfast_chain_lag_blocks')).toBe(-2)
+  expect(scene.log).toMatchObject([{ msg: "the next block to read is above the node's tip", height: 4, tip: 1 }])
+})
+
 test('a network is reported by one source: a watcher under another name ends and takes no report from its outbox', async () => {
   const scene = await stage.openScene({ startHeight: 0 })
   minePayment(scene)

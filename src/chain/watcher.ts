@@ -12,7 +12,7 @@ import { start, type StartOptions } from './start.ts'
 
 /** With the pauses of delivery and of the channel to the api it is part of the ten seconds that a recovery may take. */
 export const MAX_RETRY_MS = 4_000
-/** A node behind an address of many may lack a block for a moment; a block missed in so many looks is told of. */
+/** A node behind an address of many may lack a block, or lag, for a moment; what lasts so many looks is told of. */
 const LOOKS_BEFORE_WARNING = 4
 const MAX_CAUSE_LENGTH = 300
 
@@ -51,6 +51,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let freshAt = Number.NEGATIVE_INFINITY
   /** Looks in a row at which the node named a tip and did not give the next block. */
   let missed = 0
+  /** Looks in a row at which the node's tip was below the last block scanned. */
+  let ahead = 0
 
   async function scan(): Promise<Scan> {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
@@ -61,14 +63,13 @@ export function createWatcher(options: WatcherOptions): Watcher {
         `${network} is reported by the source ${from.source ?? 'of another watcher'}, not by ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
       )
     const cursor = await follow(options, from, tip)
-    const lagBlocks = Math.max(0, tip.height - cursor.scannedHeight)
+    const lagBlocks = tip.height - cursor.scannedHeight
     const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
     missed = isStuck ? missed + 1 : 0
-    if (missed >= LOOKS_BEFORE_WARNING && Number.isInteger(Math.log2(missed)))
-      logger.warn(
-        { network, height: cursor.scannedHeight + 1, tip: tip.height, missed },
-        'the node does not give a block',
-      )
+    ahead = lagBlocks < 0 ? ahead + 1 : 0
+    const place = { network, height: cursor.scannedHeight + 1, tip: tip.height }
+    if (isToldOf(missed)) logger.warn({ ...place, missed }, 'the node does not give a block')
+    if (isToldOf(ahead)) logger.warn({ ...place, looks: ahead }, "the next block to read is above the node's tip")
     metrics.isHalted.set({ network }, 0)
     metrics.tipHeight.set({ network }, tip.height)
     metrics.scannedHeight.set({ network }, cursor.scannedHeight)
@@ -105,6 +106,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
   return { step, run: (pollMs, signal) => runSteps(turn, options, pollMs, signal), ageMs: () => now() - freshAt }
 }
+
+const isToldOf = (looks: number): boolean => looks >= LOOKS_BEFORE_WARNING && Number.isInteger(Math.log2(looks))
 
 async function runSteps(
   step: Watcher['step'],

@@ -100,45 +100,54 @@ export const allowRewind = (
     return 'done'
   })
 
+/** When and where unexplained money came, as far as it is known better than by the balance. */
+export type Coming = { seenAt?: Date | undefined; height?: number | undefined }
+
+const FOUND = z.object({
+  amount: z.string(),
+  balanceHash: z.string(),
+  asset: z.string(),
+  isFresh: z.boolean(),
+  blockHeight: z.bigint().nullable(),
+  isSettled: z.boolean(),
+})
+
 /**
  * Reports the unexplained money of an address as a transfer: the watcher tells of it as of any other, and it is final
- * when it is deep enough. Its id is made of the block at which the balance was read. `seenAt` is when the money came, if
- * that is known better than by the balance.
- * `stale`: the balance is that of an older block; a running watcher reads it again within a few blocks.
+ * when it is deep enough. Its id is made of the block at which the balance was read, and its block is that one too, or
+ * the one at `height`: then it came at the time of that block, and is lost with that block alone.
+ * `stale`: the balance is that of an older block; a running watcher reads it again within a few blocks. `unread`: there
+ * is no block of that height up to the balance's, or it is not kept any more.
  */
 export const attributeBalance = (
   database: Database,
   network: string,
   address: string,
-  by: Order & { seenAt?: Date | undefined },
-): Promise<'done' | 'unknown' | 'stale'> =>
+  by: Order & Coming,
+): Promise<'done' | 'unknown' | 'stale' | 'unread'> =>
   operate(database, by, async (tx) => {
     await lockNetwork(tx, network)
-    const row = await tx.maybeOne(sql.type(
-      z.object({ amount: z.string(), blockHash: z.string(), asset: z.string(), isFresh: z.boolean() }),
-    )`
-      select b.unexplained as amount, b.block_hash as "blockHash", i.asset,
-        b.checked_at is not null and b.height > c.settled_height
-          and exists (select from chain_block k where k.network = b.network and k.hash = b.block_hash) as "isFresh"
-      from chain_balance b join chain_status c on c.network = b.network
-      join invoice i on i.network = b.network and i.address = b.address
-      where b.network = ${network} and b.address = ${address} and b.unexplained > 0`)
+    const row = await findAttributable(tx, network, address, by.height)
     if (row === null) throw new Undone('unknown')
     if (!row.isFresh) throw new Undone('stale')
-    const digest = createHash('sha256').update(`${row.blockHash}\n${address}`).digest('hex')
+    if (row.blockHeight === null) throw new Undone('unread')
+    const digest = createHash('sha256').update(`${row.balanceHash}\n${address}`).digest('hex')
     const txId = row.asset === 'ETH' ? `0x${digest}` : digest
+    const [state, seq] = row.isSettled ? ['final', 2] : ['seen', 1]
     const { rowCount } = await tx.query(sql.type(NOTHING)`
       with made as (
         insert into chain_output
           (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, is_attributed, first_seen_at)
-        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, 'seen', 1, b.height, b.block_hash, true,
-          least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)})
-        from chain_balance b where b.network = ${network} and b.address = ${address}
+        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, ${state}, ${seq}, k.height, k.hash, true,
+          least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)}, case when ${by.height !== undefined} then k.chain_time end)
+        from chain_balance b join chain_block k on k.network = b.network and k.height = ${row.blockHeight}
+        where b.network = ${network} and b.address = ${address}
         on conflict do nothing
         returning *
       )
       insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
-      select network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at from made`)
+      select m.network, m.tx_id, m.output_index, s.seq, s.state, m.block_height, m.block_hash, m.first_seen_at
+      from made m join (values (1, 'seen'), (2, 'final')) s (seq, state) on s.seq <= m.seq order by s.seq`)
     // Done before, and not told yet.
     if (rowCount === 0) throw new Undone('unknown')
     await note(tx, network, 'attribute', by, { address, amount: row.amount })
@@ -162,6 +171,23 @@ export const setAside = (
     await note(tx, network, 'set_aside', by, { address, amount: row.amount })
     return 'done'
   })
+
+const findAttributable = (
+  tx: DatabaseTransactionConnection,
+  network: string,
+  address: string,
+  height: number | undefined,
+): Promise<z.output<typeof FOUND> | null> =>
+  tx.maybeOne(sql.type(FOUND)`
+    select b.unexplained as amount, b.block_hash as "balanceHash", i.asset, k.height as "blockHeight",
+      coalesce(k.height <= c.settled_height, false) as "isSettled",
+      b.checked_at is not null and (${height !== undefined} or b.height > c.settled_height)
+        and exists (select from chain_block o where o.network = b.network and o.hash = b.block_hash) as "isFresh"
+    from chain_balance b join chain_status c on c.network = b.network
+    join invoice i on i.network = b.network and i.address = b.address
+    left join chain_block k on k.network = b.network and k.height <= b.height
+      and k.height = coalesce(${height ?? null}::bigint, b.height)
+    where b.network = ${network} and b.address = ${address} and b.unexplained > 0`)
 
 /** Ends a transaction without an effect. */
 class Undone<Why extends string> extends Error {

@@ -63,14 +63,14 @@ test('a start above a transfer that is not final is refused, since it never woul
   expect(await entriesOf(scene.network)).toEqual([])
 })
 
-test('a chain that is read again from below tells nothing twice', async () => {
+test('a chain that is read again from below tells what it meets again', async () => {
   const scene = await stage.openScene({ startHeight: 0 })
   minePayment(scene)
   for (let block = 1; block < CONFIRMATIONS; block += 1) scene.chain.mine()
   await scene.step()
   await holdfast('start', scene.network, '0', ...BY)
   await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen', '2 final'])
+  expect(statesOf(scene)).toEqual(['1 seen', '2 final', '3 reorged', '4 seen', '5 final'])
 })
 
 test('a deep reorganisation is let pass by a command', async () => {
@@ -120,6 +120,25 @@ test('who attributes money may say when it came, but not later than it was found
   const seenAt = new Map(scene.delivered.map((each) => [each.address, each.firstSeenAt]))
   expect(seenAt.get(address)).toEqual(cameAt)
   expect(seenAt.get(other)?.getTime()).toBeLessThanOrEqual(Date.now())
+})
+
+test('money that is attributed to its own block came at its time, is final by its depth and outlives later blocks', async () => {
+  const from = Date.now() - 3_600_000
+  const scene = await stage.openScene({ startHeight: 0, minedAt: (height) => new Date(from + height * 12_000) })
+  const [address = ''] = scene.addresses
+  scene.chain.mine()
+  scene.chain.sendInside(address, 7n)
+  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) scene.chain.mine()
+  await scene.step()
+  await expect(holdfast('attribute', scene.network, address, '--height', '99', ...BY)).rejects.toThrow(/--seen-at/)
+  await holdfast('attribute', scene.network, address, '--height', '1', ...BY)
+  scene.chain.drop(1)
+  scene.chain.mine()
+  scene.chain.mine()
+  await scene.step()
+  expect(statesOf(scene)).toEqual(['1 seen', '2 final'])
+  expect(scene.delivered[0]).toMatchObject({ blockHeight: 1, firstSeenAt: new Date(from + 12_000), amount: 7n })
+  expect(await scene.count('holdfast_chain_unexplained')).toBe(0)
 })
 
 test('money that is no payment is set aside, and more of it is found again', async () => {

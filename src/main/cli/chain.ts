@@ -14,12 +14,20 @@ const POOL_SIZE = 1
 const MAX_HEIGHT = Number.MAX_SAFE_INTEGER
 const MAX_REASON_LENGTH = 200
 
-type ChainOptions = { database?: string; json?: boolean; operator: string; reason: string; seenAt?: Date }
+type ChainOptions = {
+  database?: string
+  json?: boolean
+  operator: string
+  reason: string
+  seenAt?: Date
+  height?: number
+}
 
 const WHY: Readonly<Record<string, string>> = {
   unknown: 'There is no such thing to decide on: see holdfast chain list. What was attributed is told of first.',
   unsettled: 'Transfers below this height are not final yet: let the watcher bring them to an end first.',
   above_tip: 'This height is above the next block of the node: the watcher would read nothing until then.',
+  unread: 'No block of this height up to that of the balance is kept: give the time with --seen-at instead.',
   stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
 }
 
@@ -47,6 +55,7 @@ export function addChainCommands(program: Command, shell: Shell): void {
   operation('attribute', 'report the unexplained money of an address as a payment to its order')
     .argument('<address>', 'as chain list shows it')
     .option('--seen-at <time>', 'when it came, ISO 8601 (default: when it was found)', parseTime)
+    .option('--height <height>', 'the block it came in, whose time is then when it came', height)
     .action(act(shell, (database, network, address: string, by) => attributeBalance(database, network, address, by)))
 
   operation('set-aside', 'decide that the unexplained money of an address is no payment')
