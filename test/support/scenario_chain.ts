@@ -1,7 +1,7 @@
 // Transactions of the watcher, and of operators on its memory: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendBlock, createCursor, rewind } from '../../src/db/chain.ts'
+import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain.ts'
 import { saveBalances } from '../../src/db/chain_balance.ts'
 import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain_operation.ts'
 import type { Scenario, Scene } from './scenario.ts'
@@ -27,7 +27,7 @@ async function newEvidence(scene: Scene) {
   await appendBlock(scene.doors.watcher, network, block, 2)
   const save = (database: Scene['doors']['watcher']) =>
     saveBalances(database, network, block, new Map([[address, 10n ** 18n]]))
-  return { network, address, save }
+  return { network, address, block, save }
 }
 
 const BY = { operator: 'ann', reason: 'by hand' }
@@ -52,6 +52,15 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
       const { network, blockAt } = await newChain(scene)
       const cursor = await appendBlock(doors.watcher, network, blockAt(1), 2)
       return ({ watcher }) => rewind(watcher, network, cursor, 0)
+    },
+  },
+  'the time of a chain is vouched for': {
+    of: 'stampStatus',
+    rewrites: ['chain_status'],
+    prepare: async (scene) => {
+      const { network, block } = await newEvidence(scene)
+      const stamp = { tip: block, askedAt: new Date(), isVouched: true, comparesBalances: true }
+      return ({ watcher }) => stampStatus(watcher, network, stamp)
     },
   },
   'balances are stored': {
