@@ -94,7 +94,8 @@ insert into audit_scope (table_name, reason)
 values ('chain_balance', 'is the watcher''s memory of a public chain; what operators decide about it is in chain_operation');
 select audit_watch('chain_operation', 'chain_operation', null);
 
-grant select, insert on chain_balance, chain_operation to watcher;
+grant select, insert on chain_balance to watcher;
+grant select, insert (network, operation, height, address, amount, reason) on chain_operation to watcher;
 grant update (height, block_hash, balance, told, set_aside, unexplained, checked_at, found_at, attributed_at) on chain_balance to watcher;
 grant update (start_height, compares_balances, rewind_given_at) on chain_status to watcher;
 grant select on open_invoice, pending_invoice to watcher;

@@ -53,7 +53,7 @@ where o.status = 'pending'
   -- enough together with what came in time, such as coins sent by a contract.
   and (not c.compares_balances or exists (
     select from chain_balance b
-    where b.network = i.network and b.address = i.address and b.checked_at >= ends.at and (
+    where b.network = i.network and b.address = i.address and b.checked_at > ends.at and (
       b.unexplained = 0 or (b.unexplained + coalesce((
         select sum(p.amount) from payment p
         where p.order_id = o.order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0)) * 1000 < i.amount_due * 999)));

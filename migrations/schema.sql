@@ -1595,6 +1595,61 @@ ALTER FUNCTION holdfast.audit_reservation() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.audit_reservation() IS 'Notes every change to reservation for the audit.';
 
 --
+-- Name: audit_retired_source(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_retired_source() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'retired_source' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"retired_source","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          from new_rows n cross join lateral (select n.source as source) k cross join lateral (select n.reason as reason, n.retired_at as retired_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'retired_source' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"retired_source","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.retired_at is distinct from o.retired_at then '"retired_at":' || coalesce(to_json(o.retired_at)::text, 'null') end) as before, concat_ws(',', case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.retired_at is distinct from o.retired_at then '"retired_at":' || coalesce(to_json(n.retired_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.source = o.source cross join lateral (select coalesce(n.source, o.source) as source) k
+            where n.source is distinct from o.source or n.reason is distinct from o.reason or n.retired_at is distinct from o.retired_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'retired_source' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg('{"table":"retired_source","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          from old_rows o cross join lateral (select o.source as source) k cross join lateral (select o.reason as reason, o.retired_at as retired_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_retired_source() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_retired_source(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_retired_source() IS 'Notes every change to retired_source for the audit.';
+
+--
 -- Name: audit_root(text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1907,6 +1962,8 @@ begin
     select o.status, o.payment_state, o.hold, o.version into v_order from orders o where o.order_id = p_order_id;
     v_outcome := case
       when coalesce((p_input ->> 'expectedVersion')::bigint <> v_order.version, false)
+        -- A run that was reset is given its commands once more: one that was refused when it was asked stays refused.
+        or coalesce((p_input ->> 'askedAt')::timestamptz < clock_timestamp() - interval '5 minutes', false)
         or not exists (
           select from order_transition t
           where t.from_status = v_order.status and t.to_status = v_target and t.role = p_input ->> 'role')
@@ -2013,9 +2070,9 @@ CREATE FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) RETUR
     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
     where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
   ), assessed as (
-    update payment_report r set is_assessed = true from present p
-    where r.order_id = p_order_id and not r.is_assessed
-      and (r.network, r.tx_id, r.output_index) = (p.network, p.tx_id, p.output_index)
+    -- By their numbers: joined to the outputs, all that the order has unassessed would be gone through for each.
+    update payment_report r set is_assessed = true
+    where r.report_no = any (array(select unnest(p.report_nos) from present p))
   )
   select count(*)::int, coalesce(bool_or(not is_right_asset), false), coalesce(bool_or(is_right_asset and is_early), false)
   from present
@@ -2038,6 +2095,8 @@ CREATE FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) 
     AS $$
 declare
   v_left jsonb := '{}';
+  v_on_hand jsonb := '{}';
+  v_due text[];
   v_refused jsonb := '{}';
   v_waiting text[] := '{}';
   v_order record;
@@ -2045,7 +2104,8 @@ declare
   v_now timestamptz := clock_timestamp();
   v_is_due boolean;
 begin
-  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}') into v_left
+  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}'), coalesce(jsonb_object_agg(s.product_id, s.on_hand), '{}')
+  into v_left, v_on_hand
   from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
 
   for v_order in
@@ -2064,13 +2124,19 @@ begin
     end if;
     -- No lock is taken to look: a hold that another session is about to end counts until that has committed, and its
     -- stock row waits for this transaction. It goes by the index on (product, expiry) and stops at the first.
-    v_is_due := v_short is not null and coalesce((
-      select true from reclaimable_hold h
-      where h.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s)) and h.expires_at <= v_now
-      limit 1), false);
+    -- Asked once for all products of the batch. What is more than there is at all, no hold can bring back.
+    if v_short is not null and v_due is null then
+      v_due := array(
+        select w.p from (select distinct w ->> 'p' as p from jsonb_array_elements(p_wanted) w) w
+        where (select true from returning_hold h where h.product_id = w.p and h.expires_at <= v_now limit 1));
+    end if;
+    v_is_due := v_short is not null
+      and exists (select from jsonb_array_elements(v_short) s where s ->> 'p' = any (v_due))
+      and not exists (
+        select from jsonb_array_elements(v_short) s where (s ->> 'wanted')::bigint > coalesce((v_on_hand ->> (s ->> 'p'))::bigint, 0));
     if v_order.wants ?| v_waiting or v_is_due then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
-      v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
+      v_waiting := v_waiting || array(select s ->> 'p' from jsonb_array_elements(coalesce(v_short, '[]')) s);
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
     else
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
@@ -2109,10 +2175,16 @@ begin
   end if;
   if p_status = 'processing' then
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
-  elsif p_status = 'pending' and p_payment_state in ('awaiting', 'partial') then
-    -- What had extended the hold is gone: the window's rule applies again.
-    update reservation r set expires_at = i.expires_at + i.grace from invoice i
-    where i.order_id = r.order_id and r.order_id = p_order_id and r.state = 'held' and r.expires_at > i.expires_at + i.grace;
+  elsif p_status = 'pending' then
+    -- What had extended the hold is gone: the window's rule applies again. Not while there is more to assess: the report
+    -- that extended it may be among that. What is found enough only now extends it.
+    update reservation r set expires_at = case when p_payment_state = 'confirming'
+      then greatest(r.expires_at, clock_timestamp() + i.confirm_within) else i.expires_at + i.grace end
+    from invoice i
+    where i.order_id = p_order_id and r.order_id = p_order_id and r.state = 'held' and case
+      when p_payment_state = 'confirming' then r.expires_at - i.grace <= i.expires_at
+      else r.expires_at - i.grace > i.expires_at
+        and not exists (select from payment_report n where n.order_id = p_order_id and not n.is_assessed) end;
   end if;
   if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
     insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
@@ -2392,13 +2464,13 @@ COMMENT ON FUNCTION holdfast.forget_notifications(p_limit integer) IS 'Removes a
 -- Name: fresh_outputs(uuid, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) RETURNS TABLE(network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, is_right_asset boolean, is_early boolean, is_in_time boolean)
+CREATE FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) RETURNS TABLE(network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, is_right_asset boolean, is_early boolean, is_in_time boolean, report_nos bigint[])
     LANGUAGE sql STABLE
     AS $$
   select f.network, f.tx_id, f.output_index, p.asset, p.amount, p.state, p.first_seen_at, p.asset = i.asset, t.is_early,
-    not t.is_early and p.first_seen_at <= i.expires_at + i.grace
+    not t.is_early and p.first_seen_at <= i.expires_at + i.grace, f.report_nos
   from (
-    select r.network, r.tx_id, r.output_index from payment_report r
+    select r.network, r.tx_id, r.output_index, array_agg(r.report_no) as report_nos from payment_report r
     where r.order_id = p_order_id and not r.is_assessed
     group by 1, 2, 3 order by min(r.report_no) limit p_limit
   ) f
@@ -2414,7 +2486,7 @@ ALTER FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) OWNER TO
 -- Name: FUNCTION fresh_outputs(p_order_id uuid, p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) IS 'At most so many outputs of an order that have news (null: all), as their sources have them now.';
+COMMENT ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) IS 'At most so many outputs of an order that have news (null: all), as their sources have them now, and the numbers of that news.';
 
 --
 -- Name: guard_address_lease(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2741,19 +2813,24 @@ COMMENT ON FUNCTION holdfast.order_state(p_order_id uuid) IS 'The whole truth ab
 CREATE FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) RETURNS TABLE(asset text, amount numeric, state text, first_seen_at timestamp with time zone, last_first_seen_at timestamp with time zone)
     LANGUAGE sql STABLE
     AS $$
-  with word as (
-    select distinct on (r.source) r.asset, r.amount, r.state, r.first_seen_at, r.received_at, r.report_no,
+  with said as (
+    select distinct on (r.source) r.source, r.asset, r.amount, r.state, r.first_seen_at, r.received_at, r.report_no,
       case r.state when 'replaced' then 0 when 'dropped' then 1 when 'reorged' then 2 else 3 end as favour
     from payment_report r
     where r.order_id = p_order_id and r.network = p_network and r.tx_id = p_tx_id and r.output_index = p_output_index
     order by r.source, r.seq desc
+  ), active as (
+    select s.* from said s where not exists (select from retired_source x where x.source = s.source)
+  ), word as (
+    select * from active
+    union all select * from said where not exists (select from active)
   ), fresh as (
-    select * from word where received_at > (select max(w.received_at) from word w) - interval '1 day'
+    select * from word where favour = 3 or received_at > (select max(w.received_at) from word w) - interval '1 day'
   )
   select (array_agg(f.asset order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
     (array_agg(f.amount order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
     (array_agg(f.state order by f.favour, f.state = 'final' desc))[1],
-    min(f.first_seen_at), max(f.first_seen_at)
+    (select min(w.first_seen_at) from word w), (select max(w.first_seen_at) from word w)
   from fresh f
 $$;
 
@@ -2793,6 +2870,7 @@ CREATE FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor tex
     AS $$
 declare
   v_order_ids uuid[];
+  v_order_id uuid;
   v_fresh int;
 begin
   perform set_config('holdfast.actor', p_actor, true);
@@ -2817,10 +2895,14 @@ begin
   from fresh;
 
   if cardinality(v_order_ids) > 0 then
-    update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + i.confirm_within)
-    from invoice i
-    where i.order_id = r.order_id and r.order_id = any (v_order_ids) and r.state = 'held'
-      and r.expires_at <= i.expires_at + i.grace and is_enough_seen(r.order_id);
+    -- One order at a time, so that its holds are found by its key: by an array of keys, an index of all holds of the shop
+    -- looks as cheap to the planner.
+    foreach v_order_id in array v_order_ids loop
+      update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + i.confirm_within)
+      from invoice i
+      where i.order_id = v_order_id and r.order_id = v_order_id and r.state = 'held'
+        and r.expires_at - i.grace <= i.expires_at and (select is_enough_seen(v_order_id));
+    end loop;
     update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
     perform want_wake(v_order_ids);
   end if;
@@ -2964,6 +3046,37 @@ ALTER FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) OWNER 
 COMMENT ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) IS 'Has the workflows of these open orders started once more; returns those that were not to be started anyway.';
 
 --
+-- Name: retire_source(text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.retire_source(p_source text, p_reason text) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_order_ids uuid[];
+begin
+  insert into retired_source (source, reason) values (p_source, p_reason);
+  v_order_ids := array(
+    select distinct r.order_id from payment_report r
+    where r.source = p_source and r.order_id is not null and r.state in ('reorged', 'dropped', 'replaced') order by 1);
+  perform 1 from orders o where o.order_id = any (v_order_ids) order by o.order_id for no key update;
+  update payment_report r set is_assessed = false
+  where r.order_id = any (v_order_ids) and r.source = p_source and r.is_assessed
+    and r.state in ('reorged', 'dropped', 'replaced');
+  perform want_wake(v_order_ids);
+  return cardinality(v_order_ids);
+end
+$$;
+
+ALTER FUNCTION holdfast.retire_source(p_source text, p_reason text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION retire_source(p_source text, p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.retire_source(p_source text, p_reason text) IS 'Retires a source and has the orders it stands against assessed once more; returns how many.';
+
+--
 -- Name: revive_relays(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2996,7 +3109,9 @@ CREATE FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) RETURNS 
   delete from hold_aside a
   where a.order_id <> p_order_id
     and (select true from reservation r where r.order_id = a.order_id and r.state = 'held' limit 1) is not true;
-  insert into hold_aside (order_id, reason, next_at) values (p_order_id, p_reason, clock_timestamp() + interval '1 second')
+  -- Only what could be ended: nothing else can have failed to.
+  insert into hold_aside (order_id, reason, next_at)
+  select e.order_id, p_reason, clock_timestamp() + interval '1 second' from expirable e where e.order_id = p_order_id
   on conflict (order_id) do update set
     reason = excluded.reason, tries = hold_aside.tries + 1,
     next_at = clock_timestamp() + least(interval '5 minutes', interval '1 second' * 2 ^ least(hold_aside.tries, 10));
@@ -3505,7 +3620,7 @@ ALTER TABLE holdfast.chain_balance OWNER TO holdfast_owner;
 -- Name: TABLE chain_balance; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.chain_balance IS 'The balance of a watched address at the block height, and how much of it no reported transfer explains. checked_at and found_at are chain time.';
+COMMENT ON TABLE holdfast.chain_balance IS 'The balance of a watched address at the block height, and how much of it no reported transfer explains. checked_at and found_at are chain time, checked_at that of the very block.';
 
 --
 -- Name: chain_block; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3593,6 +3708,7 @@ CREATE TABLE holdfast.chain_output (
     block_height bigint NOT NULL,
     block_hash text NOT NULL,
     first_seen_at timestamp with time zone NOT NULL,
+    is_attributed boolean DEFAULT false NOT NULL,
     CONSTRAINT chain_output_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT chain_output_amount_positive CHECK ((amount > (0)::numeric)),
     CONSTRAINT chain_output_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
@@ -3611,6 +3727,12 @@ ALTER TABLE holdfast.chain_output OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.chain_output IS 'Transfers to our addresses. seq counts the states of one output; the block is the last it was in, also after it was lost.';
+
+--
+-- Name: COLUMN chain_output.is_attributed; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_output.is_attributed IS 'Made by an operator of a balance that no transfer explained.';
 
 --
 -- Name: chain_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3669,8 +3791,11 @@ CREATE TABLE holdfast.chain_status (
     tip_height bigint NOT NULL,
     tip_asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     caught_up_at timestamp with time zone,
+    compares_balances boolean DEFAULT false NOT NULL,
+    rewind_given_at bigint,
     source text,
     CONSTRAINT chain_status_height_order CHECK ((((start_height - 1) <= settled_height) AND (settled_height <= scanned_height))),
+    CONSTRAINT chain_status_rewind_given_range CHECK ((rewind_given_at >= '-1'::integer)),
     CONSTRAINT chain_status_rewind_range CHECK ((rewind_to >= (start_height - 1))),
     CONSTRAINT chain_status_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
     CONSTRAINT chain_status_start_not_negative CHECK ((start_height >= 0)),
@@ -3686,6 +3811,18 @@ ALTER TABLE holdfast.chain_status OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.chain_status IS 'One row per network. caught_up_at: chain time, never later than the scanned tip''s own; what the chain held up to it is scanned and delivered.';
+
+--
+-- Name: COLUMN chain_status.compares_balances; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_status.compares_balances IS 'Whether the watcher of the network compares balances, as it said with its last stamp.';
+
+--
+-- Name: COLUMN chain_status.rewind_given_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_status.rewind_given_at IS 'scanned_height when rewind_to was given.';
 
 --
 -- Name: consistency_run; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -3892,6 +4029,38 @@ ALTER TABLE holdfast.orders OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.orders IS 'One row per order. The delivery address is ciphertext under the customer''s data key.';
 
 --
+-- Name: payment; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payment (
+    network text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    order_id uuid NOT NULL,
+    asset text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    state text NOT NULL,
+    is_in_time boolean NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT payment_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT payment_output_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
+    CONSTRAINT payment_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88))),
+    CONSTRAINT payment_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payment OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payment; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payment IS 'One output, credited to at most one order. Written by assessPayments alone.';
+
+--
 -- Name: payment_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3978,9 +4147,11 @@ CREATE VIEW holdfast.expirable AS
                   WHERE ((r.order_id = o.order_id) AND (r.state = 'held'::text)))) AS at) ends)
   WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text])) AND (ends.at <= clock_timestamp()) AND (c.caught_up_at > ends.at) AND (NOT (EXISTS ( SELECT
            FROM holdfast.payment_report r
-          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND (NOT (EXISTS ( SELECT
+          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND ((NOT c.compares_balances) OR (EXISTS ( SELECT
            FROM holdfast.chain_balance b
-          WHERE ((b.network = i.network) AND (b.address = i.address) AND (b.unexplained > (0)::numeric) AND ((b.balance * (1000)::numeric) >= (i.amount_due * (999)::numeric)))))));
+          WHERE ((b.network = i.network) AND (b.address = i.address) AND (b.checked_at > ends.at) AND ((b.unexplained = (0)::numeric) OR (((b.unexplained + COALESCE(( SELECT sum(p.amount) AS sum
+                   FROM holdfast.payment p
+                  WHERE ((p.order_id = o.order_id) AND p.is_in_time AND (p.state = ANY (ARRAY['seen'::text, 'reorged'::text, 'final'::text])))), (0)::numeric)) * (1000)::numeric) < (i.amount_due * (999)::numeric))))))));
 
 ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
 
@@ -4345,38 +4516,6 @@ ALTER TABLE holdfast.order_wake OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.order_wake IS 'Workflows that must look again. The row goes when an assessment has seen its wanted_seq; until then the signal is sent again.';
 
 --
--- Name: payment; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.payment (
-    network text NOT NULL,
-    tx_id text NOT NULL,
-    output_index integer NOT NULL,
-    order_id uuid NOT NULL,
-    asset text NOT NULL,
-    amount numeric(78,0) NOT NULL,
-    state text NOT NULL,
-    is_in_time boolean NOT NULL,
-    first_seen_at timestamp with time zone NOT NULL,
-    version bigint DEFAULT 1 NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT payment_amount_positive CHECK ((amount > (0)::numeric)),
-    CONSTRAINT payment_output_not_negative CHECK ((output_index >= 0)),
-    CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
-    CONSTRAINT payment_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88))),
-    CONSTRAINT payment_version_positive CHECK ((version > 0))
-)
-WITH (fillfactor='70');
-
-ALTER TABLE holdfast.payment OWNER TO holdfast_owner;
-
---
--- Name: TABLE payment; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.payment IS 'One output, credited to at most one order. Written by assessPayments alone.';
-
---
 -- Name: payment_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4451,6 +4590,36 @@ ALTER TABLE holdfast.payment_transition OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.payment_transition IS 'Legal moves of payment_state; a test keeps it equal to PAYMENT_MOVES in src/domain/payment.ts.';
 
 --
+-- Name: pending_invoice; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.pending_invoice AS
+ SELECT i.network,
+    i.address,
+    o.created_at,
+    GREATEST(i.ends_at, h.held_until) AS ends_at,
+    (h.held_until IS NOT NULL) AS is_held
+   FROM ((holdfast.orders o
+     CROSS JOIN LATERAL ( SELECT v.network,
+            v.address,
+            (v.expires_at + v.grace) AS ends_at
+           FROM holdfast.invoice v
+          WHERE (v.order_id = o.order_id)
+         LIMIT 1) i)
+     CROSS JOIN LATERAL ( SELECT max(r.expires_at) AS held_until
+           FROM holdfast.reservation r
+          WHERE ((r.order_id = o.order_id) AND (r.state = 'held'::text))) h)
+  WHERE (o.status = 'pending'::text);
+
+ALTER VIEW holdfast.pending_invoice OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW pending_invoice; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.pending_invoice IS 'Addresses of all pending orders, those without a hold too, with the end of the quote and its grace or of the hold.';
+
+--
 -- Name: product; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4519,6 +4688,49 @@ ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
+
+--
+-- Name: retired_source; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.retired_source (
+    source text NOT NULL,
+    reason text NOT NULL,
+    retired_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT retired_source_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT retired_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text))
+);
+
+ALTER TABLE holdfast.retired_source OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE retired_source; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.retired_source IS 'Sources whose words count only for outputs that no other source has spoken of. Written by retire_source.';
+
+--
+-- Name: returning_hold; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.returning_hold AS
+ SELECT order_id,
+    product_id,
+    expires_at
+   FROM holdfast.reservation r
+  WHERE ((state = 'held'::text) AND ( SELECT true
+           FROM holdfast.expirable e
+          WHERE (e.order_id = r.order_id)) AND COALESCE(( SELECT ((a.tries < 3) OR (a.next_at <= statement_timestamp()))
+           FROM holdfast.hold_aside a
+          WHERE (a.order_id = r.order_id)), true));
+
+ALTER VIEW holdfast.returning_hold OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW returning_hold; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.returning_hold IS 'Holds whose stock is to be had soon once their time is over.';
 
 --
 -- Name: schema_version; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -5085,6 +5297,13 @@ ALTER TABLE ONLY holdfast.refund_due
 
 ALTER TABLE ONLY holdfast.reservation
     ADD CONSTRAINT reservation_pk PRIMARY KEY (order_id, product_id, hold_no);
+
+--
+-- Name: retired_source retired_source_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.retired_source
+    ADD CONSTRAINT retired_source_pk PRIMARY KEY (source);
 
 --
 -- Name: schema_version schema_version_pkey; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5836,6 +6055,30 @@ CREATE TRIGGER reservation_audit_truncate BEFORE TRUNCATE ON holdfast.reservatio
 CREATE TRIGGER reservation_audit_update AFTER UPDATE ON holdfast.reservation REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_reservation();
 
 --
+-- Name: retired_source retired_source_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER retired_source_audit_delete AFTER DELETE ON holdfast.retired_source REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_retired_source();
+
+--
+-- Name: retired_source retired_source_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER retired_source_audit_insert AFTER INSERT ON holdfast.retired_source REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_retired_source();
+
+--
+-- Name: retired_source retired_source_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER retired_source_audit_truncate BEFORE TRUNCATE ON holdfast.retired_source FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: retired_source retired_source_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER retired_source_audit_update AFTER UPDATE ON holdfast.retired_source REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_retired_source();
+
+--
 -- Name: stock stock_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6326,6 +6569,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_refund_due() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.audit_reservation() FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_retired_source(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_retired_source() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_root(p_table text, p_kind text, p_id text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6597,6 +6846,12 @@ REVOKE ALL ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text
 GRANT ALL ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) TO app_api;
 
 --
+-- Name: FUNCTION retire_source(p_source text, p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.retire_source(p_source text, p_reason text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION revive_relays(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6795,8 +7050,44 @@ GRANT SELECT,INSERT,DELETE ON TABLE holdfast.chain_block TO watcher;
 -- Name: TABLE chain_operation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.chain_operation TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_operation TO watcher;
 GRANT SELECT ON TABLE holdfast.chain_operation TO auditor;
+
+--
+-- Name: COLUMN chain_operation.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.operation; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(operation) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(height) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(address) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(amount) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(reason) ON TABLE holdfast.chain_operation TO watcher;
 
 --
 -- Name: TABLE chain_output; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6904,6 +7195,18 @@ GRANT UPDATE(tip_asked_at) ON TABLE holdfast.chain_status TO watcher;
 --
 
 GRANT UPDATE(caught_up_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.compares_balances; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(compares_balances) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.rewind_given_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(rewind_given_at) ON TABLE holdfast.chain_status TO watcher;
 
 --
 -- Name: COLUMN chain_status.source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7062,6 +7365,26 @@ GRANT UPDATE(generation) ON TABLE holdfast.orders TO app_worker;
 --
 
 GRANT UPDATE(step) ON TABLE holdfast.orders TO app_worker;
+
+--
+-- Name: TABLE payment; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.payment TO app_worker;
+GRANT SELECT ON TABLE holdfast.payment TO auditor;
+GRANT SELECT ON TABLE holdfast.payment TO app_api;
+
+--
+-- Name: COLUMN payment.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(state) ON TABLE holdfast.payment TO app_worker;
+
+--
+-- Name: COLUMN payment.is_in_time; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_in_time) ON TABLE holdfast.payment TO app_worker;
 
 --
 -- Name: TABLE payment_report; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7312,26 +7635,6 @@ GRANT UPDATE(next_at) ON TABLE holdfast.order_wake TO app_api;
 GRANT UPDATE(dead_reason) ON TABLE holdfast.order_wake TO app_api;
 
 --
--- Name: TABLE payment; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT,INSERT ON TABLE holdfast.payment TO app_worker;
-GRANT SELECT ON TABLE holdfast.payment TO auditor;
-GRANT SELECT ON TABLE holdfast.payment TO app_api;
-
---
--- Name: COLUMN payment.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(state) ON TABLE holdfast.payment TO app_worker;
-
---
--- Name: COLUMN payment.is_in_time; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(is_in_time) ON TABLE holdfast.payment TO app_worker;
-
---
 -- Name: TABLE payment_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7448,6 +7751,12 @@ GRANT SELECT ON TABLE holdfast.payment_transition TO app_worker;
 GRANT SELECT ON TABLE holdfast.payment_transition TO auditor;
 
 --
+-- Name: TABLE pending_invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.pending_invoice TO watcher;
+
+--
 -- Name: TABLE product; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7511,6 +7820,20 @@ GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
 --
 
 GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
+
+--
+-- Name: TABLE retired_source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.retired_source TO app_api;
+GRANT SELECT ON TABLE holdfast.retired_source TO app_worker;
+GRANT SELECT ON TABLE holdfast.retired_source TO auditor;
+
+--
+-- Name: TABLE returning_hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.returning_hold TO app_api;
 
 --
 -- Name: TABLE schema_version; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -79,11 +79,12 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   watcher: {
     select: `chain_balance chain_block chain_operation chain_output chain_report chain_status currency open_invoice pending_invoice schema_version`,
-    insert: 'chain_balance chain_block chain_operation chain_output chain_report chain_status',
+    insert: 'chain_balance chain_block chain_output chain_report chain_status',
     delete: 'chain_block chain_report',
     columns: {
       'select address_pool': 'network address',
       'select invoice': 'network address asset',
+      'insert chain_operation': 'network operation height address amount reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at',

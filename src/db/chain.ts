@@ -104,7 +104,8 @@ export async function createCursor(database: Database, network: string, startHei
 /** Makes a source the one whose name the reports of this network carry; false when another is. */
 export async function claimNetwork(database: Database, network: string, source: string): Promise<boolean> {
   const claimed = await database.sql.any(sql.type(NOTHING)`
-    update chain_status set source = ${source}
+    update chain_status
+    set source = ${source}, caught_up_at = case when source is not null then caught_up_at end
     where network = ${network} and (source is null or source = ${source}) returning network`)
   return claimed.length > 0
 }

@@ -31,6 +31,9 @@ export const VALUE_FORMS: Readonly<Record<string, string>> = {
   lc_monetary: 'C',
 }
 
+/** What our statements are written for: at a stricter level, taking turns at a row would fail instead of waiting. */
+const ISOLATION = { default_transaction_isolation: 'read committed' } as const
+
 export type SessionOptions = {
   url: string
   applicationName: string
@@ -52,7 +55,9 @@ export function sessionConfig({ url, applicationName, settings = {} }: SessionOp
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
     options: [
       ...(given === null ? [] : [given]),
-      ...Object.entries({ ...VALUE_FORMS, ...settings }).map(([name, value]) => `-c ${name}=${escapeOption(value)}`),
+      ...Object.entries({ ...VALUE_FORMS, ...ISOLATION, ...settings }).map(
+        ([name, value]) => `-c ${name}=${escapeOption(value)}`,
+      ),
     ].join(' '),
   }
 }

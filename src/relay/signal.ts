@@ -24,8 +24,8 @@ const MANY_BUSY = 8
 const BUSY_IDLE_MS = 200
 /** An open order without a workflow is asked for this often before a person is called. */
 const MAX_MISSING = 10
-/** Then a signal does it, which needs no worker; together with the client's own retries below the lease. */
-const LOOK_WITHIN_MS = 8_000
+/** Then a signal does it, which needs no worker. With a start before it and that signal it ends before the row's lease. */
+const LOOK_WITHIN_MS = 6_000
 
 export function startWaker(deps: StartDeps): Relay & { underWay: () => number } {
   const underWay = new Set<Promise<void>>()

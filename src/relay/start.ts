@@ -27,8 +27,8 @@ const IDLE_MS = 250
 const YIELD_ABOVE = 8
 /** Longer it does not wait for a batch's turn. */
 const YIELD_FOR_MS = 5_000
-/** A hung engine answers nothing: without it one call would take half a minute. */
-const CALL_WITHIN_MS = 6_000
+/** A hung engine answers nothing. A start, a look and a signal, one after another, end before their row's lease does. */
+const CALL_WITHIN_MS = 4_000
 
 export type StartDeps = {
   database: Database
@@ -137,7 +137,7 @@ export const startOrder = (
     client.workflow.start('order', { ...startOptionsOf(row, news), requestEagerStart: isEager?.() ?? true }),
   )
 
-/** A call of a relay to Temporal: with a look or a description before it, it ends before the lease of its row does. */
+/** A call of a relay to Temporal, with its bound. */
 export const inTime = <T>(client: Client, call: () => Promise<T>): Promise<T> =>
   client.withDeadline(Date.now() + CALL_WITHIN_MS, call)
 
