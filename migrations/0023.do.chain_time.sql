@@ -5,7 +5,7 @@
 -- Locks: chain_block, chain_status and the tables with a network take ACCESS EXCLUSIVE for as long as a change of the
 -- catalogue. The new CHECKs are NOT VALID: no table is read under the lock, and a name that breaks the rule was refused
 -- in every report anyway. The watcher before this migration goes on; the stamps it then gives are the old ones, so it is
--- to be replaced at once.
+-- to be replaced at once. One index is built over all of chain_output: only the watcher waits for it.
 
 alter table chain_block
   add column chain_time timestamptz; -- null: scanned before this column was

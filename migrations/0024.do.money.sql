@@ -3,7 +3,8 @@
 -- «reorged» of another, 4,000 dust outputs made an order undecidable, a hold that was extended for a payment did not
 -- keep its order from expiring, and the confirm deadline was never enforced. Columns with constant defaults: nothing is
 -- rewritten. Functions with other results replace those of 0015 and 0022: a worker of the version before fails its step
--- with «undefined column» and tries again until it is replaced; nothing is lost meanwhile.
+-- with «undefined column» and tries again until it is replaced; nothing is lost meanwhile. One small index is made by a
+-- read of all of orders, for which writes to it wait: some seconds with millions of orders.
 
 -- What is not worth a refund, and how far a block's own time may lie from the true one.
 alter table currency
