@@ -181,6 +181,11 @@ export async function holdDuty(
   return rows.length > 0
 }
 
+const RELEASE_DUTY = statement('duty_release', 'update duty set held_until = null where duty = $1 and holder = $2')
+/** Lets go of a duty before its lease is over: the next process need not wait for it. */
+export const releaseDuty = async (database: Pick<Database, 'run'>, duty: string, holder: string): Promise<void> =>
+  void (await database.run(RELEASE_DUTY, [duty, holder]))
+
 const DUTY_DONE = statement(
   'duty_done',
   `update duty set succeeded_at = case when $3 then clock_timestamp() else succeeded_at end,

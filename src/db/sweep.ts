@@ -7,10 +7,10 @@ import { dutyDone, holdDuty } from './relay.ts'
 import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
 import { isRetryable } from './sqlstate.ts'
 
-/** A turn leaves what it has no time for to the next: within its lease. */
+/** A turn begins no piece after it, and leaves the rest to the next: with the last piece it ends within its lease. */
 const TURN_MS = 4_000
 /** Another process takes over a dead holder's duty after this. Two sweeps at once pass each other by SKIP LOCKED. */
-const DUTY_LEASE_MS = 5_000
+const DUTY_LEASE_MS = 10_000
 const SWEEP_LIMIT = 200
 /** A locked product costs a sweep one wait for its lock; of more than this many at once the next sweep is told. */
 const MAX_ROUNDS = 3
@@ -85,24 +85,33 @@ type Pieces = {
 }
 
 /**
+ * How many orders a statement can end in its time, by session pool. It outlasts the turn, which has time for two that
+ * cannot: else each would begin anew with too many, and get nowhere.
+ */
+const pieceLimits = new WeakMap<Runner, number>()
+
+/**
  * Ends orders in one transaction where that goes, else by halves. A statement out of time makes all later pieces smaller
- * too; an order that fails alone is set aside. What there is no time for is left.
+ * too, until they go by again; an order that fails alone is set aside. What there is no time for is left.
  * @throws what says that the database failed and not an order
  */
 async function endInPieces(database: Runner, orderIds: readonly string[], untilMs: number): Promise<Pieces> {
   const result: Pieces = { ended: 0, asides: [], lockedOut: undefined }
   const pieces = [orderIds]
-  let most = orderIds.length
+  const limit = (): number => pieceLimits.get(database) ?? Infinity
   let triesAlone = 0
   for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
     if (piece.length === 0) continue
     if (performance.now() >= untilMs) return result
-    if (piece.length > most) {
+    if (piece.length > limit()) {
       pieces.unshift(...halvesOf(piece))
       continue
     }
     try {
       result.ended += await endHolds(database, piece)
+      triesAlone = 0
+      if (limit() > SWEEP_LIMIT) pieceLimits.delete(database)
+      else if (piece.length * 2 > limit()) pieceLimits.set(database, limit() * 2)
     } catch (error) {
       const reason = sqlStateOf(error)
       if (reason === LOCK_NOT_AVAILABLE) return { ...result, lockedOut: error as Error }
@@ -110,12 +119,12 @@ async function endInPieces(database: Runner, orderIds: readonly string[], untilM
       await delay(UNLOCK_MS)
       const [orderId = ''] = piece
       if (piece.length > 1) {
-        if (reason === STATEMENT_TIMEOUT) most = Math.ceil(piece.length / 2)
+        if (reason === STATEMENT_TIMEOUT) pieceLimits.set(database, Math.ceil(piece.length / 2))
         pieces.unshift(...halvesOf(piece))
         continue
       }
       triesAlone += 1
-      if (isRetryable(error) && triesAlone < TRIES_ALONE) {
+      if (isRetryable(error) && reason !== STATEMENT_TIMEOUT && triesAlone < TRIES_ALONE) {
         pieces.unshift(piece)
         continue
       }

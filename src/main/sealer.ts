@@ -8,7 +8,7 @@ import { readSecretFile, type Config } from '../config.ts'
 import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit_seal.ts'
 import { newestMigration } from '../db/migrate.ts'
 import { findSchemaVersion, type Database } from '../db/pool.ts'
-import { dutyDone, holdDuty } from '../db/relay.ts'
+import { dutyDone, holdDuty, releaseDuty } from '../db/relay.ts'
 import { NOTHING_SEALED } from '../domain/checkpoint.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
@@ -55,6 +55,8 @@ async function seal(service: Service<'sealer'>, deps: SealDeps, database: Databa
     await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping }).catch(() => undefined)
   }
   await making
+  // Else the next sealer would begin without a look of its own, and call itself ready meanwhile.
+  await releaseDuty(database, DUTY, holder).catch(() => undefined)
 }
 
 /** What has no partition of its own is kept in the default one: a month that is late is no harm, and tried again. */

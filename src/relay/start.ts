@@ -30,6 +30,9 @@ const YIELD_FOR_MS = 5_000
 /** A hung engine answers nothing. A start, a look and a signal, one after another, end before their row's lease does. */
 const CALL_WITHIN_MS = 4_000
 
+/** A row that had to wait for longer is left for whoever claims it next: a start and a look would outlast its lease. */
+const BEGIN_WITHIN_MS = 6_000
+
 export type StartDeps = {
   database: Database
   client: Client
@@ -80,7 +83,9 @@ export function startStarter({
       }
       yieldsUntilMs = performance.now() + YIELD_FOR_MS
       const rows = await started.settledWith((ids) => claimStarts(deps.database, deps.holder, BATCH, ids))
+      const until = performance.now() + BEGIN_WITHIN_MS
       await forEachBounded(rows, WIDTH, async (row) => {
+        if (performance.now() > until) return
         if (!(await startOne(deps, row))) return
         started.add(row.orderId)
         deps.metrics.passed.inc({ relay: 'start' })

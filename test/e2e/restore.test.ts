@@ -2,7 +2,7 @@
 // that this was meant.
 
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
@@ -57,7 +57,9 @@ test(
     const first = await start()
     expect(first.sealRefusal).toBeUndefined()
     await query(first, PUT_ENTRIES, [3, null])
+    // A checkpoint is in the database before it is in the file.
     await until(async () => (await query(first, 'select from audit_checkpoint')).length > 0)
+    await until(async () => (await stat(first.auditFile)).size > 0)
     // What the file knows, and a database that was restored to an earlier time does not.
     await query(
       first,

@@ -147,7 +147,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     rewrites: ['hold_aside'],
     of: 'set_hold_aside',
     prepare: async ({ shop }) => {
-      const { orderId } = await orderOfTwo(shop)
+      const { orderId } = await lapsed(shop)
       return ({ worker }) => setHoldAside(worker, orderId, 'P0001')
     },
   },

@@ -89,7 +89,8 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'a chain is started elsewhere': {
     of: 'setStart',
-    rewrites: ['chain_operation', 'chain_status', 'chain_balance'],
+    // Each time a person says it counts, and is audited.
+    rewrites: ['chain_operation', 'chain_status', 'chain_balance', 'audit_entry'],
     prepare: async (scene) => {
       const { network } = await newEvidence(scene)
       return ({ watcher }) => setStart(watcher, network, 1, BY)
@@ -97,7 +98,7 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'a deep reorganisation is allowed': {
     of: 'allowRewind',
-    rewrites: ['chain_operation', 'chain_status'],
+    rewrites: ['chain_operation', 'chain_status', 'audit_entry'],
     prepare: async (scene) => {
       const { network } = await newEvidence(scene)
       return ({ watcher }) => allowRewind(watcher, network, 0, BY)
