@@ -15,7 +15,7 @@ const FAILED = 0n
 const QUANTITY = /^0x(0|[1-9a-f][0-9a-f]*)$/i
 const HEX = /^0x[0-9a-f]+$/i
 const HASH = /^0x[0-9a-f]{64}$/
-const ADDRESS = /^0x[0-9a-f]{40}$/
+export const ADDRESS = /^0x[0-9a-f]{40}$/
 /** An address with something before it, or without its 0x. */
 const PADDED_ADDRESS = /([0-9a-f]{40})$/
 
@@ -125,5 +125,6 @@ function addressWithin(text: string): string | undefined {
   return found === undefined ? undefined : `0x${found}`
 }
 
-const numberOf = (value: unknown): bigint | undefined =>
+/** Undefined where it is no number; zero-padded is one. */
+export const numberOf = (value: unknown): bigint | undefined =>
   typeof value === 'string' && HEX.test(value) ? BigInt(value) : undefined

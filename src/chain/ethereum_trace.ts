@@ -3,13 +3,12 @@
 
 import { z } from 'zod'
 import type { ChainTransfer } from './client.ts'
+import { ADDRESS, numberOf } from './ethereum_block.ts'
 import { RpcError } from './rpc.ts'
 
 /** Kinds of calls that move coins to an address: a delegate call repeats its caller's value, and moves none. */
 const MOVES_VALUE = ['CALL', 'SELFDESTRUCT']
 const MAX_INT32 = 2 ** 31 - 1
-const HEX = /^0x[0-9a-f]+$/i
-const ADDRESS = /^0x[0-9a-f]{40}$/
 
 type Frame = {
   type: string
@@ -59,7 +58,7 @@ const hasFailed = ({ error }: Frame): boolean => typeof error === 'string' && er
 function addCalls(frame: Frame, sums: Map<string, bigint>): void {
   if (hasFailed(frame)) return
   const address = (frame.to ?? '').toLowerCase()
-  const amount = HEX.test(frame.value ?? '') ? BigInt(frame.value ?? 0) : 0n
+  const amount = numberOf(frame.value) ?? 0n
   if (MOVES_VALUE.includes(frame.type.toUpperCase()) && amount > 0n && ADDRESS.test(address))
     sums.set(address, (sums.get(address) ?? 0n) + amount)
   for (const call of frame.calls ?? []) addCalls(call, sums)

@@ -115,7 +115,7 @@ async function endInPieces(database: Runner, orderIds: readonly string[], untilM
     } catch (error) {
       const reason = sqlStateOf(error)
       if (reason === LOCK_NOT_AVAILABLE) return { ...result, lockedOut: error as Error }
-      if (reason === undefined || (isDatabaseDown(error) && reason !== STATEMENT_TIMEOUT)) throw error
+      if (reason === undefined || isDatabaseDown(error)) throw error
       await delay(UNLOCK_MS)
       const [orderId = ''] = piece
       if (piece.length > 1) {
@@ -124,7 +124,7 @@ async function endInPieces(database: Runner, orderIds: readonly string[], untilM
         continue
       }
       triesAlone += 1
-      if (isRetryable(error) && reason !== STATEMENT_TIMEOUT && triesAlone < TRIES_ALONE) {
+      if (isRetryable(error) && triesAlone < TRIES_ALONE) {
         pieces.unshift(piece)
         continue
       }
