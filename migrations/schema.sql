@@ -2067,8 +2067,8 @@ CREATE FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) RETUR
     select p.network, p.tx_id, p.output_index, p_order_id, p.asset, p.amount, p.state, p.is_in_time, p.first_seen_at from present p
     where p.is_right_asset and (not p.is_early or exists (
       select from payment y where (y.network, y.tx_id, y.output_index) = (p.network, p.tx_id, p.output_index)))
-    on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
-    where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
+    on conflict (network, tx_id, output_index) do update set amount = excluded.amount, state = excluded.state, is_in_time = excluded.is_in_time
+    where payment.order_id = excluded.order_id and (payment.amount, payment.state, payment.is_in_time) is distinct from (excluded.amount, excluded.state, excluded.is_in_time)
   ), assessed as (
     -- By their numbers: joined to the outputs, all that the order has unassessed would be gone through for each.
     update payment_report r set is_assessed = true
@@ -2227,17 +2227,18 @@ begin
       when m.waiting > 0 then 'late_confirming'
       when p_reason = 'expired' then 'expired'
       else 'cancelled' end,
-    payment_flags = case
-      when p_reason <> 'expired' then o.payment_flags
-      when o.payment_state = 'partial' and not o.payment_flags @> '{under}' then o.payment_flags || '{under}'::text[]
-      when o.payment_state = 'confirming' and not o.payment_flags @> '{slow_confirm}' then o.payment_flags || '{slow_confirm}'::text[]
-      else o.payment_flags end
+    payment_flags = array(
+      select flag from (
+        select unnest(o.payment_flags) except select 'under'
+        union select 'under' where m.final + m.waiting > 0 and (m.final + m.waiting) * 1000 < m.amount_due * 999
+        union select 'slow_confirm' where o.order_id = any (v_slow)) f (flag)
+      order by flag collate "C")
   from (
-    select i.order_id, c.dust_floor,
+    select i.order_id, i.amount_due, c.dust_floor,
       coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
       coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
     from invoice i join currency c on c.currency = i.asset left join payment p on p.order_id = i.order_id
-    where i.order_id = any (p_order_ids) group by 1, 2
+    where i.order_id = any (p_order_ids) group by 1, 2, 3
   ) m
   where o.order_id = m.order_id and o.order_id = any (p_order_ids);
 
@@ -2585,6 +2586,32 @@ end
 $$;
 
 ALTER FUNCTION holdfast.guard_order_update() OWNER TO holdfast_owner;
+
+--
+-- Name: guard_payment_amount(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_payment_amount() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if not exists (
+    select from payment_report r
+    where r.order_id = new.order_id
+      and (r.network, r.tx_id, r.output_index, r.amount) = (new.network, new.tx_id, new.output_index, new.amount)) then
+    raise exception 'payment: an amount is what a report of the output says' using errcode = 'HF001';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_payment_amount() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_payment_amount(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_payment_amount() IS 'An amount changes to what a report says, and to nothing else.';
 
 --
 -- Name: guard_tile_growth(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3709,8 +3736,10 @@ CREATE TABLE holdfast.chain_output (
     block_hash text NOT NULL,
     first_seen_at timestamp with time zone NOT NULL,
     is_attributed boolean DEFAULT false NOT NULL,
+    counted_height bigint,
     CONSTRAINT chain_output_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT chain_output_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT chain_output_counted_from CHECK ((counted_height >= block_height)),
     CONSTRAINT chain_output_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT chain_output_height_not_negative CHECK ((block_height >= 0)),
     CONSTRAINT chain_output_index_not_negative CHECK ((output_index >= 0)),
@@ -3733,6 +3762,12 @@ COMMENT ON TABLE holdfast.chain_output IS 'Transfers to our addresses. seq count
 --
 
 COMMENT ON COLUMN holdfast.chain_output.is_attributed IS 'Made by an operator of a balance that no transfer explained.';
+
+--
+-- Name: COLUMN chain_output.counted_height; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_output.counted_height IS 'Of an attributed output: the height at which the balance was read that it explains.';
 
 --
 -- Name: chain_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -5371,10 +5406,10 @@ CREATE INDEX audit_entry_to_seal ON ONLY holdfast.audit_entry USING btree (txid,
 CREATE INDEX audit_entry_default_txid_entry_id_idx ON holdfast.audit_entry_default USING btree (txid, entry_id);
 
 --
--- Name: chain_balance_unexplained; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+-- Name: chain_balance_to_look_at; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE INDEX chain_balance_unexplained ON holdfast.chain_balance USING btree (network) WHERE (unexplained > (0)::numeric);
+CREATE INDEX chain_balance_to_look_at ON holdfast.chain_balance USING btree (network, checked_at NULLS FIRST) WHERE ((unexplained > (0)::numeric) OR (checked_at IS NULL));
 
 --
 -- Name: chain_output_by_address; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -5897,6 +5932,12 @@ CREATE TRIGGER payment_audit_truncate BEFORE TRUNCATE ON holdfast.payment FOR EA
 --
 
 CREATE TRIGGER payment_audit_update AFTER UPDATE ON holdfast.payment REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment();
+
+--
+-- Name: payment payment_guard_amount; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_guard_amount BEFORE UPDATE ON holdfast.payment FOR EACH ROW WHEN ((new.amount <> old.amount)) EXECUTE FUNCTION holdfast.guard_payment_amount();
 
 --
 -- Name: payment_key payment_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -6728,6 +6769,12 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_status() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 
 --
+-- Name: FUNCTION guard_payment_amount(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_payment_amount() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_tile_growth(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7097,6 +7144,12 @@ GRANT SELECT,INSERT ON TABLE holdfast.chain_output TO watcher;
 GRANT SELECT ON TABLE holdfast.chain_output TO auditor;
 
 --
+-- Name: COLUMN chain_output.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(amount) ON TABLE holdfast.chain_output TO watcher;
+
+--
 -- Name: COLUMN chain_output.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7373,6 +7426,12 @@ GRANT UPDATE(step) ON TABLE holdfast.orders TO app_worker;
 GRANT SELECT,INSERT ON TABLE holdfast.payment TO app_worker;
 GRANT SELECT ON TABLE holdfast.payment TO auditor;
 GRANT SELECT ON TABLE holdfast.payment TO app_api;
+
+--
+-- Name: COLUMN payment.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(amount) ON TABLE holdfast.payment TO app_worker;
 
 --
 -- Name: COLUMN payment.state; Type: ACL; Schema: holdfast; Owner: holdfast_owner

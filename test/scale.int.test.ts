@@ -11,7 +11,7 @@ import {
   countUnexplained,
   findDue,
   findOpen,
-  findUnexplained,
+  findToReread,
   findUnheld,
   saveBalances,
 } from '../src/db/chain_balance.ts'
@@ -235,7 +235,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
       due.map(({ reportNo }) => reportNo),
     )
     const balances = await findDue(scene.watcher, ETHEREUM.network, chainTime, 500)
-    await findUnexplained(scene.watcher, ETHEREUM.network, chainTime, 100)
+    await findToReread(scene.watcher, ETHEREUM.network, chainTime, 100)
     await findOpen(scene.watcher, ETHEREUM.network, new Date(0), 600)
     await findUnheld(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
     await saveBalances(scene.watcher, ETHEREUM.network, tip, new Map(balances.map((each) => [each, 0n])))

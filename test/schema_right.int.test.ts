@@ -54,7 +54,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
       'update notification_channel': 'is_enabled',
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
-      'update payment': 'state is_in_time',
+      'update payment': 'amount state is_in_time',
       'update payment_report': 'is_assessed',
       'update refund_due': 'amount updated_at',
       'update reservation': 'state expires_at',
@@ -86,7 +86,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'select invoice': 'network address asset',
       'insert chain_operation': 'network operation height address amount reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
-      'update chain_output': 'state seq block_height block_hash first_seen_at',
+      'update chain_output': 'amount state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at',
       'update chain_status':
         'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',

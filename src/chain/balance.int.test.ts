@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { putOrder } from '../../test/support/builder.ts'
 import { HOUR_MS, minePayment, openStage, statesOf, type Scene, type Stage } from '../../test/support/chain_scene.ts'
 import { findDue } from '../db/chain_balance.ts'
+import { attributeBalance } from '../db/chain_operation.ts'
 import { ChainError } from './client.ts'
 
 let stage: Stage
@@ -182,4 +183,23 @@ test('orders whose look was in a block that is lost are to be looked at again be
   scene.client.findBalances = findBalances
   await scene.step()
   expect(await uncheckedIn(scene)).toBe(0)
+})
+
+test('money that grows is as late as its latest part, and each growth is told of', async () => {
+  const from = Date.now() - 2 * HOUR_MS
+  const scene = await stage.openScene({ startHeight: 0, minedAt: (height) => new Date(from + height * FIRST_MS) })
+  const [address = ''] = scene.addresses
+  scene.chain.mine()
+  scene.chain.sendInside(address, 1n)
+  await scene.step()
+  for (let block = 0; block < 6; block += 1) scene.chain.mine()
+  scene.chain.sendInside(address, 1_000_000n)
+  await scene.step()
+  expect(await attributeBalance(stage.database, scene.network, address, { operator: 'ann', reason: 'a wallet' })).toBe(
+    'done',
+  )
+  await scene.step()
+  expect(scene.delivered.map(({ amount, firstSeenAt }) => [amount, firstSeenAt])).toEqual([
+    [1_000_001n, new Date(from + 7 * FIRST_MS)],
+  ])
 })

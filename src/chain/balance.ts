@@ -1,7 +1,7 @@
 // Compares what watched addresses hold with what was reported of them, so that money which leaves no transfer behind is
 // found: coins that a contract sent, a withdrawal of the chain itself.
 
-import { findDue, findOpen, findUnexplained, findUnheld, saveBalances } from '../db/chain_balance.ts'
+import { findDue, findOpen, findToReread, findUnheld, saveBalances } from '../db/chain_balance.ts'
 import type { Tip } from './client.ts'
 import type { FollowOptions } from './follow.ts'
 
@@ -19,8 +19,8 @@ const FIRST = new Date(0)
  * Makes the function that compares balances at a tip which is the last block scanned. It returns whether those of all
  * orders that may expire by the tip's time are done: only then may that time be vouched for. What became due since is
  * found at each look, also at the same tip: a hold may have ended sooner. Once at each tip come those that hold
- * unexplained money, the next of a round over all open orders, and of another over those without a hold. What it keeps
- * in memory may be lost: it is compared again.
+ * unexplained money or were read in a block that is lost, the next of a round over all open orders, and of another over
+ * those without a hold. What it keeps in memory may be lost: it is compared again.
  */
 export function createBalanceCheck({ client, database, logger }: FollowOptions): (tip: Tip) => Promise<boolean> {
   const { network, findBalances } = client
@@ -62,7 +62,7 @@ export function createBalanceCheck({ client, database, logger }: FollowOptions):
       const isNew = isLast && doneHash !== tip.hash
       const others = isNew
         ? [
-            ...(await findUnexplained(database, network, tip.chainTime, MAX_UNEXPLAINED)),
+            ...(await findToReread(database, network, tip.chainTime, MAX_UNEXPLAINED)),
             ...(await nextOpen()),
             ...(await nextUnheld(tip)),
           ]

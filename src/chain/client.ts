@@ -40,6 +40,8 @@ export type Block = Header & {
   parentHash: string
   /** Money that moved: failed transactions and empty transfers are left out. */
   transfers: readonly ChainTransfer[]
+  /** The block's transactions, where what they did inside contracts could not be read: `transfers` lacks it. */
+  untracedTxIds?: readonly string[]
   doubts?: readonly Doubt[]
 }
 

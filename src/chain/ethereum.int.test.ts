@@ -369,9 +369,12 @@ test.each([
   ['the state of the block', { code: -32_000, message: 'missing trie node 0xab (path ) state is not available' }],
 ])('a node that has not %s holds nothing up, and is asked at the next block', async (_what, error) => {
   const { client, untraced, close } = await openTracer(1, error)
-  expect(insideOf(await client.findBlock(7))).toEqual([])
-  expect(untraced).toEqual([7])
-  expect(insideOf(await client.findBlock(7))).toEqual([7n])
+  const block = await client.findBlock(7)
+  expect(insideOf(block)).toEqual([])
+  expect([untraced, block?.untracedTxIds]).toEqual([[7], [STRANGE.hash, TRANSACTION.hash]])
+  const traced = await client.findBlock(7)
+  expect(insideOf(traced)).toEqual([7n])
+  expect(traced).not.toHaveProperty('untracedTxIds')
   close()
 })
 

@@ -57,6 +57,7 @@ export function createEthereumClient({ url, network, chainId, onUntraced }: Ethe
       const block = await named(height, findBlock(rpc, height))
       if (block === undefined || block.txIds.length === 0) return block?.found
       const inside = await named(height, trace(block.found, block.txIds))
+      if (inside === undefined) return { ...block.found, untracedTxIds: block.txIds }
       return { ...block.found, transfers: [...block.found.transfers, ...inside] }
     },
     findBalances: async (addresses, blockHash) => {
@@ -107,7 +108,7 @@ async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txId
  */
 function createTracer(rpc: Rpc, onUntraced: EthereumOptions['onUntraced']) {
   let failures = 0
-  return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['transfers']> => {
+  return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['transfers'] | undefined> => {
     try {
       const traces = await rpc('debug_traceBlockByHash', [hash, { tracer: 'callTracer' }], TRACES)
       const inside = readTraces(traces, txIds)
@@ -118,7 +119,7 @@ function createTracer(rpc: Rpc, onUntraced: EthereumOptions['onUntraced']) {
       failures += isUntraceable(error) ? 0 : 1
       if (!isUntraceable(error) && failures < MAX_TRACE_TRIES) throw error
       onUntraced?.(height, error.message)
-      return []
+      return undefined
     }
   }
 }

@@ -164,6 +164,18 @@ test('a network is reported by one source: a watcher under another name ends and
   expect(statesOf(scene)).toEqual(['1 seen'])
 })
 
+test('a watcher under another name takes no report while its node is away', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  minePayment(scene)
+  await scene.step({ fates: ['lost'] })
+  const other = scene.start('watcher-2')
+  scene.client.getTip = async () => {
+    throw new ChainError('the node did not answer')
+  }
+  await expect(other.step()).rejects.toBeInstanceOf(SourceTakenError)
+  expect(statesOf(scene)).toEqual([])
+})
+
 test('a watcher runs until it is told to stop, whatever fails', async () => {
   const scene = await stage.openScene({ startHeight: 0 })
   minePayment(scene)

@@ -53,15 +53,24 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let missed = 0
   /** Looks in a row at which the node's tip was below the last block scanned. */
   let ahead = 0
+  /** Whether this look has found that the network is reported under our name. */
+  let isOurs = false
+
+  /** Before anything is told under our name, also of what was seen before: a node that is away is no reason to tell it. */
+  async function claim(cursor: Cursor): Promise<Cursor> {
+    if (cursor.source !== source && !(await claimNetwork(database, network, source)))
+      throw new SourceTakenError(
+        `${network} is reported by the source ${cursor.source ?? 'of another watcher'}, not by ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
+      )
+    isOurs = true
+    return cursor
+  }
 
   async function scan(): Promise<Scan> {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
+    if (stored !== undefined) await claim(stored)
     const tip = await client.getTip()
-    const from = stored ?? (await start(options, tip, askedAt))
-    if (from.source !== source && !(await claimNetwork(database, network, source)))
-      throw new SourceTakenError(
-        `${network} is reported by the source ${from.source ?? 'of another watcher'}, not by ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
-      )
+    const from = stored ?? (await claim(await start(options, tip, askedAt)))
     const cursor = await follow(options, from, tip)
     const lagBlocks = tip.height - cursor.scannedHeight
     const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
@@ -80,10 +89,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   async function step(): Promise<boolean> {
     const startedAt = now()
+    isOurs = false
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
       // What was seen stays true while the node is away; after a deep reorganisation it may not be.
       if (error instanceof DeepReorgError) metrics.isHalted.set({ network }, 1)
-      else if (!(error instanceof SourceTakenError)) await deliver()
+      else if (isOurs) await deliver()
       throw error
     })
     await deliver()

@@ -38,6 +38,8 @@ export type BlockToScan = {
   /** No later block of the branch has an earlier time of its own. */
   chainTime: Date
   transfers: readonly { asset: Asset; txId: string; outputIndex: number; address: string; amount: bigint }[]
+  /** As of the block: its transactions, where what they did inside contracts is not in `transfers`. */
+  untracedTxIds?: readonly string[]
 }
 
 type Stamp = {
@@ -173,12 +175,19 @@ export async function appendBlock(
     await tx.query(sql.type(NOTHING)`
       delete from chain_block where network = ${network} and height <= ${height - KEPT_BLOCKS}`)
     if (block.transfers.length > 0) await sightOutputs(tx, network, block)
+    if (block.untracedTxIds !== undefined) await meetUntraced(tx, network, block, block.untracedTxIds)
     await tx.query(sql.type(NOTHING)`
       with changed as (
         update chain_output set state = case state when 'seen' then 'final' else 'dropped' end, seq = seq + 1
         where network = ${network} and block_height > ${settledFrom} and block_height <= ${cursor.settledHeight}
           and state in ('seen', 'reorged')
         returning *
+      ), unread as (
+        -- Dropped is what was not read again. Whether the money is there, the balance tells.
+        insert into chain_balance as b (network, address, height, block_hash, balance, told, unexplained)
+        select distinct network, address, ${height}::bigint, ${hash}, 0, 0, 0 from changed
+        where state = 'dropped' and exists (select from chain_status where network = ${network} and compares_balances)
+        on conflict on constraint chain_balance_pk do update set checked_at = null
       ) ${reportChanges}`)
     return cursor
   })
@@ -190,16 +199,17 @@ const reportChanges = sql.fragment`
 
 /**
  * One indexed look for all of a block's recipients: ours is every address a customer was ever shown. An output that was
- * lost and is mined again keeps its earliest sighting; the block's own time counts where it is earlier than ours, in
+ * lost and is mined again keeps its earliest sighting, not its amount: what a contract sends may depend on the block. The block's own time counts where it is earlier than ours, in
  * the customer's favour.
  */
 async function sightOutputs(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   const transfers = block.transfers.map(({ amount, ...rest }) => ({ ...rest, amount: amount.toString() }))
-  // Money that was attributed by its balance may be this transfer, read only now: it is told of once, as what it is.
+  // Money that was attributed by its balance may be this transfer, read only now: it is told of once, as what it is. The
+  // balance counted what came up to its own block, which may be later than the one an operator named.
   await tx.query(sql.type(NOTHING)`
     with changed as (
       update chain_output a set state = 'dropped', seq = a.seq + 1
-      where a.network = ${network} and a.block_height >= ${block.height} and a.is_attributed and a.state <> 'dropped'
+      where a.network = ${network} and coalesce(a.counted_height, a.block_height) >= ${block.height} and a.is_attributed and a.state <> 'dropped'
         and exists (
           select from jsonb_to_recordset(${sql.jsonb(transfers)}) as t ("txId" text, "outputIndex" integer, address text)
           left join chain_output o
@@ -217,9 +227,25 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
         as t ("txId" text, "outputIndex" integer, asset text, address text, amount numeric)
       where exists (select from invoice i where i.network = ${network} and i.address = t.address)
       on conflict on constraint chain_output_pk do update
-        set state = 'seen', seq = o.seq + 1, block_height = excluded.block_height, block_hash = excluded.block_hash,
+        set state = 'seen', seq = o.seq + 1, amount = excluded.amount, block_height = excluded.block_height, block_hash = excluded.block_hash,
           first_seen_at = least(o.first_seen_at, excluded.first_seen_at)
         where o.state in ('reorged', 'dropped')
+      returning *
+    ) ${reportChanges}`)
+}
+
+/** The same block holds what it held, also where its node does not show it any more. */
+async function meetUntraced(
+  tx: DatabaseTransactionConnection,
+  network: string,
+  { height, hash }: BlockToScan,
+  txIds: readonly string[],
+): Promise<void> {
+  await tx.query(sql.type(NOTHING)`
+    with changed as (
+      update chain_output set state = 'seen', seq = seq + 1
+      where network = ${network} and block_height = ${height} and block_hash = ${hash}
+        and tx_id = any (${sql.array([...txIds], 'text')}) and state in ('reorged', 'dropped')
       returning *
     ) ${reportChanges}`)
 }

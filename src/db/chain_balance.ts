@@ -49,11 +49,15 @@ export async function findUnheld(
     order by i.created_at`)
 }
 
-/** Addresses with unexplained money that were not looked at by this chain time, the longest waiting first. */
-export async function findUnexplained(database: Database, network: string, at: Date, limit: number): Promise<string[]> {
+/**
+ * Addresses that were not looked at by this chain time, the longest waiting first: those with unexplained money, and
+ * those whose balance was read in a block that is lost. With it the money may be lost too that an operator attributed,
+ * or that a trace showed once and shows no more: also of an order that ended, at which nothing else looks.
+ */
+export async function findToReread(database: Database, network: string, at: Date, limit: number): Promise<string[]> {
   const rows = await database.sql.any(sql.type(ADDRESS)`
     select address from chain_balance
-    where network = ${network} and unexplained > 0 and (checked_at is null or checked_at < ${sql.timestamp(at)})
+    where network = ${network} and (unexplained > 0 or checked_at is null) and (checked_at is null or checked_at < ${sql.timestamp(at)})
     order by checked_at nulls first limit ${limit}`)
   return rows.map(({ address }) => address)
 }
@@ -74,7 +78,7 @@ export async function findOpen(
 /**
  * Stores balances as they are at the end of the tip's block. Race closed: the network's row is locked, so no other
  * watcher goes on or back meanwhile; where one did before, or a report waits, nothing is stored.
- * @returns whether they were stored, and which addresses hold money that was not unexplained before
+ * @returns whether they were stored, and which addresses hold more unexplained money than before
  */
 export async function saveBalances(
   database: Database,
@@ -92,7 +96,7 @@ export async function saveBalances(
         and not exists (select from chain_report r where r.network = c.network)`)
     if (current === null) return { isSaved: false, found: [] }
     const found = await tx.any(sql.type(
-      z.object({ address: z.string(), amount: z.string().transform(BigInt), isNew: z.boolean() }),
+      z.object({ address: z.string(), amount: z.string().transform(BigInt), isMore: z.boolean() }),
     )`
       with looked as (
         select r.address, r.balance, coalesce(t.told, 0) as told, a.set_aside,
@@ -114,14 +118,16 @@ export async function saveBalances(
         on conflict on constraint chain_balance_pk do update
           set height = excluded.height, block_hash = excluded.block_hash, balance = excluded.balance, told = excluded.told,
             set_aside = excluded.set_aside, unexplained = excluded.unexplained, checked_at = excluded.checked_at,
-            found_at = case when excluded.unexplained > 0 then coalesce(c.found_at, excluded.found_at) end,
+            -- The time of a sum is that of its latest part: what came late is not in time for what came before it.
+            found_at = case when excluded.unexplained > c.unexplained then excluded.found_at
+              when excluded.unexplained > 0 then c.found_at end,
             attributed_at = case when excluded.unexplained > 0 then null
               when c.unexplained > 0 then clock_timestamp() else c.attributed_at end
       )
-      select address, unexplained as amount, coalesce(before, 0) = 0 as "isNew" from looked where unexplained > 0`)
+      select address, unexplained as amount, unexplained > coalesce(before, 0) as "isMore" from looked where unexplained > 0`)
     return {
       isSaved: true,
-      found: found.filter(({ isNew }) => isNew).map(({ address, amount }) => ({ address, amount })),
+      found: found.filter(({ isMore }) => isMore).map(({ address, amount }) => ({ address, amount })),
     }
   })
 }

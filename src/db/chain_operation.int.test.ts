@@ -1,6 +1,6 @@
 // What operators do to a chain, while its watcher goes on.
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import {
   CONFIRMATIONS,
   minePayment,
@@ -34,6 +34,13 @@ const balanceOf = async (scene: Scene) =>
       [scene.network, scene.addresses[0]],
     )
   )[0]
+
+const endOrders = (scene: Scene) =>
+  stage.query(
+    `set role app_worker;
+     select end_orders(array(select order_id from invoice where network = '${scene.network}'), 'expired', 'expired', 'system');
+     reset role`,
+  )
 
 test('after a start from below, what its block was lost with is told as lost and not as final', async () => {
   const scene = await stage.openScene({ startHeight: 0 })
@@ -84,6 +91,111 @@ test('attributed money that is found as a transfer later counts once', async () 
   expect(scene.delivered.filter(({ txId }) => txId === inner.txId).map(({ state }) => state)).toEqual(['seen', 'final'])
   expect(await balanceOf(scene)).toMatchObject({ balance: '7', told: '7', unexplained: '0' })
 })
+
+test('money attributed to a block is counted once when it is found as a transfer of a later one', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  const [address = ''] = scene.addresses
+  mine(scene, 2)
+  const named = scene.chain.blocks().length - 2
+  scene.chain.sendInside(address, 7n)
+  const height = scene.chain.blocks().length - 1
+  await scene.step()
+  expect(await attributeBalance(stage.database, scene.network, address, { ...BY, height: named })).toBe('done')
+  mine(scene, CONFIRMATIONS + 2)
+  await scene.step()
+  const { findBlock } = scene.client
+  const inner = { ...scene.chain.transferTo(address, 7n), outputIndex: 5 }
+  scene.client.findBlock = async (at) => {
+    const block = await findBlock(at)
+    return block !== undefined && at === height ? { ...block, transfers: [inner] } : block
+  }
+  expect(await setStart(stage.database, scene.network, height, BY)).toBe('done')
+  await scene.step()
+  expect(statesOf(scene)).toEqual(['1 seen', '2 final', '3 dropped', '1 seen', '2 final'])
+  expect(await balanceOf(scene)).toMatchObject({ balance: '7', told: '7', unexplained: '0' })
+})
+
+test('what a contract sends is told with the amount it has in the block it is in now', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  const [address = ''] = scene.addresses
+  scene.chain.mine()
+  const inner = { ...scene.chain.transferTo(address, 1_000n), outputIndex: 77 }
+  scene.chain.mine([inner])
+  await scene.step()
+  scene.chain.drop(1)
+  scene.chain.mine([{ ...inner, amount: 10n }])
+  mine(scene, CONFIRMATIONS)
+  await scene.step()
+  expect(scene.delivered.at(-1)).toMatchObject({ state: 'final', amount: 10n })
+  expect(await balanceOf(scene)).toMatchObject({ balance: '10', told: '10', unexplained: '0' })
+})
+
+describe('what a contract sent, whose block is read again without traces,', () => {
+  const openRead = async () => {
+    const scene = await stage.openScene({ startHeight: 0 })
+    scene.chain.mine()
+    const inner = { ...scene.chain.transferTo(scene.addresses[0] ?? '', 1_000n), outputIndex: 77 }
+    scene.chain.mine([inner])
+    mine(scene, CONFIRMATIONS + 2)
+    await scene.step()
+    const { findBlock } = scene.client
+    scene.client.findBlock = async (at) => {
+      const block = await findBlock(at)
+      return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    }
+    return { scene, inner }
+  }
+
+  test('is met again where the block is the same', async () => {
+    const { scene } = await openRead()
+    await setStart(stage.database, scene.network, 0, BY)
+    await scene.step()
+    expect(statesOf(scene)).toEqual(['1 seen', '2 final', '3 reorged', '4 seen', '5 final'])
+    expect(await balanceOf(scene)).toMatchObject({ balance: '1000', told: '1000', unexplained: '0' })
+  })
+
+  test('is unexplained money where the block is another one, also of an order that ended and was never compared', async () => {
+    const { scene, inner } = await openRead()
+    await endOrders(scene)
+    await stage.query('delete from chain_balance where network = $1', [scene.network])
+    scene.chain.drop(CONFIRMATIONS + 3)
+    scene.chain.mine([inner])
+    mine(scene, CONFIRMATIONS + 4)
+    await setStart(stage.database, scene.network, 0, BY)
+    await scene.step()
+    expect(statesOf(scene)).toEqual(['1 seen', '2 final', '3 reorged', '4 dropped'])
+    scene.chain.mine()
+    await scene.step()
+    expect(await balanceOf(scene)).toMatchObject({ balance: '1000', told: '0', unexplained: '1000' })
+  })
+})
+
+test.each(['a deep reorganisation', 'a start'] as const)(
+  'attributed money of an order that ended, whose block is lost by %s, is unexplained again',
+  async (how) => {
+    const scene = await stage.openScene({ startHeight: 0 })
+    const [address = ''] = scene.addresses
+    mine(scene, 2)
+    scene.chain.sendInside(address, 7n)
+    await scene.step()
+    await attributeBalance(stage.database, scene.network, address, BY)
+    mine(scene, CONFIRMATIONS + 2)
+    await scene.step()
+    expect(await balanceOf(scene)).toMatchObject({ told: '7', unexplained: '0' })
+    await endOrders(scene)
+    if (how === 'a start') await setStart(stage.database, scene.network, 0, BY)
+    else {
+      scene.chain.drop(CONFIRMATIONS + 3)
+      scene.chain.sendInside(address, 7n)
+      mine(scene, CONFIRMATIONS + 5)
+      expect(await scene.step()).toBeInstanceOf(DeepReorgError)
+      await allowRewind(stage.database, scene.network, 1, BY)
+    }
+    mine(scene, 1)
+    await scene.step()
+    expect(await balanceOf(scene)).toMatchObject({ balance: '7', told: '0', unexplained: '7' })
+  },
+)
 
 test('money that was set aside and is lost with its block excuses no later money', async () => {
   const scene = await stage.openScene({ startHeight: 0 })

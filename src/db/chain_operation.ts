@@ -137,8 +137,8 @@ export const attributeBalance = (
     const { rowCount } = await tx.query(sql.type(NOTHING)`
       with made as (
         insert into chain_output
-          (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, is_attributed, first_seen_at)
-        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, ${state}, ${seq}, k.height, k.hash, true,
+          (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, is_attributed, counted_height, first_seen_at)
+        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, ${state}, ${seq}, k.height, k.hash, true, b.height,
           least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)}, case when ${by.height !== undefined} then k.chain_time end)
         from chain_balance b join chain_block k on k.network = b.network and k.height = ${row.blockHeight}
         where b.network = ${network} and b.address = ${address}

@@ -164,7 +164,7 @@ export const ORDER_INVARIANTS = {
     says: 'an output is credited once, to the order it was paid to, as its watchers last saw it',
     find: (range) => ask`
       with present as (
-        select l.order_id, l.network, l.tx_id, l.output_index, p.state
+        select l.order_id, l.network, l.tx_id, l.output_index, p.amount, p.state
         from (
           select distinct o.order_id, o.network, o.tx_id, o.output_index from payment_report o where ${ofOrder(range)}
         ) l
@@ -176,17 +176,13 @@ export const ORDER_INVARIANTS = {
         select o.order_id, o.network, o.tx_id, o.output_index, o.amount, o.state from payment o where ${ofOrder(range)}
       )
       select o.order_id::text as subject,
-        x.tx_id || ': credited as ' || coalesce(x.credited, 'nothing') || ', reported as ' || coalesce(x.reported, 'nothing') as detail
+        x.tx_id || ': credited as ' || coalesce(x.amount || ' ' || x.credited, 'nothing') || ', reported as ' || coalesce(x.told || ' ' || x.reported, 'nothing') as detail
       from (
-        select order_id, network, tx_id, output_index, c.amount, c.state as credited, p.state as reported
+        select order_id, network, tx_id, output_index, c.amount, p.amount as told, c.state as credited, p.state as reported
         from credited c full join present p using (order_id, network, tx_id, output_index)
       ) x join orders o using (order_id)
       where not ${HAS_NEWS}
-        and (x.credited is distinct from x.reported
-          or not exists (
-            select from payment_report r
-            where (r.order_id, r.network, r.tx_id, r.output_index, r.amount)
-              = (x.order_id, x.network, x.tx_id, x.output_index, x.amount)))
+        and (x.credited, x.amount) is distinct from (x.reported, x.told)
         -- An output is one order's, however many it was reported to have paid.
         and not (x.credited is null and exists (
           select from payment y where (y.network, y.tx_id, y.output_index) = (x.network, x.tx_id, x.output_index)))`,

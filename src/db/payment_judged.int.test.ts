@@ -1,6 +1,7 @@
 // Whose word and which time money is judged by, and how much of it at once.
 
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { sql } from 'slonik'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
@@ -130,6 +131,30 @@ describe('two sources of one output', () => {
     )
     await report(fact)
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
+  })
+})
+
+describe('an amount', () => {
+  test('is credited as the last word has it', async () => {
+    const { order, run } = await awaiting()
+    const seen = buildObservation(order, { state: 'seen' })
+    await report(seen)
+    expect(await assess(run)).toMatchObject({ paymentState: 'confirming' })
+    const lost = nextOf(seen, { state: 'reorged' })
+    const again = nextOf(lost, { state: 'seen', amount: 10n })
+    await report(lost, again, nextOf(again, { state: 'final', amount: 10n }))
+    expect(await assess(run)).toMatchObject({ status: 'pending', paymentState: 'partial' })
+    const credits = await shop.query('select amount::text, state from payment where order_id = $1', [order.orderId])
+    expect(credits).toEqual([{ amount: '10', state: 'final' }])
+  })
+
+  test('that no report says cannot be written', async () => {
+    const { order, run } = await awaiting()
+    await report(buildObservation(order))
+    await assess(run)
+    await expect(
+      shop.worker.sql.query(sql.unsafe`update payment set amount = amount + 1 where order_id = ${order.orderId}`),
+    ).rejects.toMatchObject({ code: 'HF001' })
   })
 })
 

@@ -96,6 +96,7 @@ class Model {
         .reduce((total, { amount }) => total + amount, 0n)
     const [final, late] = [sum(true, 'final'), sum(false, 'final')]
     const seen = sum(true, 'seen', 'reorged', 'final')
+    const came = seen + sum(false, 'seen', 'reorged', 'final')
     const isAwaited = present.some(({ state }) => state === 'seen' || state === 'reorged')
     const pays = (total: bigint) => total * 1000n >= this.due * 999n
     const isOpen = this.status === 'pending'
@@ -112,7 +113,7 @@ class Model {
     const mark = (flag: string, is: boolean) => (is ? this.flags.add(flag) : this.flags.delete(flag))
     mark('over', final + late > this.due)
     mark('within_tolerance', this.paymentState === 'paid' && final < this.due)
-    mark('under', isEnded && final + late > 0n && !pays(final + late))
+    mark('under', isEnded && came > 0n && !pays(came))
     if (present.some(({ isInTime }) => !isInTime)) this.flags.add('late')
     for (const state of ['reorged', 'replaced'] as const)
       if (present.some((fact) => fact.state === state)) this.flags.add(state)
@@ -126,10 +127,15 @@ class Model {
     this.status = 'cancelled'
     const final = credited.reduce((total, { state, amount }) => (state === 'final' ? total + amount : total), 0n)
     const isAwaited = credited.some(({ state }) => state === 'seen' || state === 'reorged')
+    const came = credited.reduce((sum, { state, amount }) => (CAME.includes(state) ? sum + amount : sum), 0n)
+    if (came > 0n && came * 1000n < this.due * 999n) this.flags.add('under')
     this.paymentState = final > DUST ? 'unresolved' : isAwaited ? 'late_confirming' : 'cancelled'
     if (final > DUST) this.owed = final
   }
 }
+
+/** States of money that is there, or may come back. */
+const CAME = ['seen', 'reorged', 'final']
 
 let shop: TestShop
 beforeAll(async () => {

@@ -8,7 +8,7 @@ import { buildObservation, createTestShop, runOf, type TestShop } from '../../te
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessPayments, recordReport } from './payment.ts'
-import type { Database } from './pool.ts'
+import { statement, type Database } from './pool.ts'
 import { claimNotifications, notificationsDelivered } from './notification.ts'
 import {
   claimStarts,
@@ -124,6 +124,25 @@ describe('what a holder may settle', () => {
 })
 
 describe('starts', () => {
+  test('are settled without waiting for a report that holds their row, and then once more', async () => {
+    const [started, next] = await newOrders(2)
+    const startedId = started?.orderId ?? ''
+    await claimStarts(shop.worker, 'relay-1', 1)
+    await claimStarts(shop.worker, 'relay-1', 1)
+    await shop.query(`update workflow_start set claimed_until = null, claimed_by = null where order_id = $1`, [
+      next?.orderId,
+    ])
+    await shop.api.transaction(async (tx) => {
+      await tx.run(statement('test_hold_start', 'update workflow_start set urgency = 0 where order_id = $1'), [
+        startedId,
+      ])
+      expect(ids(await claimStarts(shop.worker, 'relay-1', 10, [startedId]))).toEqual([next?.orderId])
+      await deleteStarts(shop.worker, 'relay-1', [startedId])
+    })
+    await claimWakes(shop.worker, 'relay-1', 1, [startedId])
+    expect(await shop.query('select order_id as "orderId" from workflow_start')).toEqual([{ orderId: next?.orderId }])
+  })
+
   test('go by who waits, then by whose quote ends first, and hardly to those whose quote is over', async () => {
     const over = await newOrders(10, { windowMs: 1 })
     const [late, soon] = [await newOrder({ windowMs: 3_600_000 }), await newOrder({ windowMs: 1_800_000 })]

@@ -23,6 +23,11 @@ export type StartRow = { orderId: string; generation: number; asset: Asset; atte
 const IS_FREE = `dead_reason is null and next_at <= statement_timestamp()
   and (claimed_until is null or claimed_until < statement_timestamp())`
 
+// Race: a report that makes the very row urgent holds it, and waits for another that this statement has claimed. So the
+// row is passed over: it is claimed once more when its lease is over, and found started.
+const settle = (orderIds: string): string => `delete from workflow_start where order_id in (
+       select order_id from workflow_start where order_id = any (${orderIds}) and claimed_by = $1 for update skip locked)`
+
 // Three classes, most urgent first: someone waits; the quote still runs; the quote is over (a part of the batch, so
 // that a backlog of dead orders cannot keep live ones from starting). SKIP LOCKED: relays never wait for each other.
 // Race: a row that another relay claimed since this statement began. The conditions stand where the lock is taken, so
@@ -38,7 +43,7 @@ const CLAIM_STARTS = statement(
      where ${IS_FREE} and order_id <> all ($4) and urgency = 1 and quote_ends_at <= statement_timestamp()
      order by quote_ends_at limit $3 for update skip locked
    ), settled as (
-     delete from workflow_start where order_id = any ($4) and claimed_by = $1
+     ${settle('$4')}
    )
    update workflow_start s
    set claimed_by = $1, claimed_until = clock_timestamp() + ${LEASE}, attempts = s.attempts + 1
@@ -59,10 +64,7 @@ export const claimStarts = (
 ): Promise<StartRow[]> =>
   database.run<StartRow>(CLAIM_STARTS, [holder, limit, Math.max(1, Math.floor(limit / OVER_SHARE)), started])
 
-const DELETE_STARTS = statement(
-  'relay_delete_starts',
-  'delete from workflow_start where order_id = any ($2) and claimed_by = $1',
-)
+const DELETE_STARTS = statement('relay_delete_starts', settle('$2'))
 export const deleteStarts = async (
   database: Pick<Database, 'run'>,
   holder: string,
@@ -116,7 +118,7 @@ const CLAIM_WAKES = statement(
      from unstarted u where s.order_id = u.order_id
      returning s.order_id, s.generation
    ), settled as (
-     delete from workflow_start where order_id = any ($3) and claimed_by = $1
+     ${settle('$3')}
    )
    select c.order_id as "orderId", c.wanted_seq as "wantedSeq", c.attempts, o.status, i.asset,
      i.expires_at + i.grace as "expiresAt", s.generation as "startGeneration"

@@ -152,7 +152,7 @@ function oracle({ status, paymentState, cancelReason, due, dustFloor, transfers 
   const flags = {
     over: everFinal > due,
     within_tolerance: next === 'paid' && final < due,
-    under: status === 'cancelled' && everFinal > 0n && lacks(everFinal),
+    under: status === 'cancelled' && everFinal + waiting > 0n && lacks(everFinal + waiting),
     late: transfers.some(({ isInTime }) => !isInTime),
     reorged: transfers.some(({ state }) => state === 'reorged'),
     replaced: transfers.some(({ state }) => state === 'replaced'),
@@ -289,6 +289,14 @@ describe('assess', () => {
       flags: ['under'],
       refundDue: DUST + 1n,
     })
+  })
+
+  test('calls an order that ended underpaid as soon as too little is seen, and no longer once it is lost', () => {
+    const part = (state: Transfer['state']) => [transfer({ amount: DUE / 2n, state })]
+    for (const state of ['seen', 'reorged', 'final'] as const)
+      expect(ofOrder('cancelled', part(state), 'expired').flags).toContain('under')
+    expect(ofOrder('cancelled', part('dropped'), 'late_confirming').flags).not.toContain('under')
+    expect(ofOrder('cancelled', [...part('final'), ...part('seen')], 'expired').flags).not.toContain('under')
   })
 
   test('forgets late money that never became final: the order is as it ended', () => {

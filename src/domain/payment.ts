@@ -197,12 +197,12 @@ function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
 const IN_REFUND: readonly PaymentState[] = ['refunding', 'partially_refunded', 'refunded']
 
 function flagsOf({ status, due, totals }: AssessInput, state: PaymentState): PaymentFlag[] {
-  const { final, lateFinal } = totals
-  const all = final + lateFinal
+  const { final, lateFinal, seen, lateSeen } = totals
+  const [all, allSeen] = [final + lateFinal, seen + lateSeen]
   const flags: PaymentFlag[] = []
   if (all > due) flags.push('over')
   if (state === 'paid' && final < due) flags.push('within_tolerance')
-  if (status === 'cancelled' && all > 0n && !isEnough(all, due)) flags.push('under')
+  if (status === 'cancelled' && allSeen > 0n && !isEnough(allSeen, due)) flags.push('under')
   if (totals.isLate) flags.push('late')
   if (totals.isReorged) flags.push('reorged')
   if (totals.isReplaced) flags.push('replaced')

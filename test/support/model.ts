@@ -97,7 +97,7 @@ export class ShopModel {
   }
 
   assess(order: ModelOrder): void {
-    if (order.transfers.length === 0) return
+    if (!order.hasUnassessed) return
     order.counted = order.transfers.map((transfer) => ({ ...transfer }))
     order.hasUnassessed = false
     const before = JSON.stringify([order.status, order.paymentState, order.hold, [...order.flags].toSorted()])
@@ -117,7 +117,7 @@ export class ShopModel {
     const mark = (flag: string, is: boolean): unknown => (is ? order.flags.add(flag) : order.flags.delete(flag))
     mark('over', all > order.due)
     mark('within_tolerance', order.paymentState === 'paid' && final < order.due)
-    mark('under', isEnded && all > 0n && !pays(all, order.due))
+    mark('under', isEnded && this.#isUnder(order))
     if (order.counted.some(({ isInTime }) => !isInTime)) order.flags.add('late')
     if (order.counted.some(({ state }) => state === 'reorged')) order.flags.add('reorged')
     if (owed > 0n || order.owed !== null) order.owed = owed
@@ -197,9 +197,15 @@ export class ShopModel {
     return cancelReason === 'expired' ? 'expired' : 'cancelled'
   }
 
+  /** Something came, and it is not enough. */
+  #isUnder({ counted, due }: ModelOrder): boolean {
+    const came = sumOf(counted, 'seen', 'reorged', 'final')
+    return came > 0n && !pays(came, due)
+  }
+
   #end(order: ModelOrder, reservation: 'released' | 'expired', reason: string): void {
     const final = sumOf(order.counted, 'final')
-    if (reason === 'expired' && order.paymentState === 'partial') order.flags.add('under')
+    if (this.#isUnder(order)) order.flags.add('under')
     for (const [id, units] of order.wants) this.product(id).reserved -= units
     Object.assign(order, {
       ...{ status: 'cancelled', cancelReason: reason, reservation, version: order.version + 1 },
