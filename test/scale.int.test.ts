@@ -7,14 +7,7 @@ import { findVerdict } from '../src/db/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
 import * as chain from '../src/db/chain.ts'
-import {
-  countUnexplained,
-  findDue,
-  findOpen,
-  findToReread,
-  findUnheld,
-  saveBalances,
-} from '../src/db/chain_balance.ts'
+import { countUnexplained, findDue, findOpen, findToReread, findUnheld, saveBalances } from '../src/db/chain_balance.ts'
 import { forgetAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
