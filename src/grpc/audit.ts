@@ -5,7 +5,7 @@ import { listChain } from '../db/audit_verify.ts'
 import type { Database } from '../db/pool.ts'
 import { findStanding } from '../db/read.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
-import { cutPage, pageOf } from './convert.ts'
+import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
 import type { AuditCheckpoint, AuditEntry as AuditEntryMessage, AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { orderUnreachable, readScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
@@ -18,7 +18,7 @@ export const createAuditHandlers = ({ database }: { database: Database }): Handl
     const standing = await findStanding(database, orderId, readScopeOf(call.principal))
     if (standing === undefined) throw orderUnreachable(call.principal)
     const filter = `history of ${orderId}`
-    const asked = pageOf({ limit, offset: 0, cursor }, filter)
+    const asked = pageOf({ limit, offset: 0, cursor }, filter, NUMBER_PATTERN)
     const chain = { kind: 'order', aggregateId: orderId }
     const rows = await listChain(database, chain, { afterSeq: BigInt(asked.after ?? 0), limit: asked.limit })
     const fitting = Math.min(limit, countFitting(rows.map(({ body }) => body)))

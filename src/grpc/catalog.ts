@@ -4,6 +4,7 @@ import { findProduct, listProducts, putProduct } from '../db/catalogue.ts'
 import type { Database } from '../db/pool.ts'
 import { DomainError } from '../domain/failure.ts'
 import { attemptOf } from './command.ts'
+import { PRODUCT_ID_PATTERN } from '../domain/stock.ts'
 import { cutPage, pageOf, productMessage } from './convert.ts'
 import type { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import type { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
@@ -23,7 +24,7 @@ export const createCatalogHandlers = ({
 
   listProducts: async (request) => {
     const filter = 'on sale'
-    const rows = await listProducts(database, pageOf(request, filter))
+    const rows = await listProducts(database, pageOf(request, filter, PRODUCT_ID_PATTERN))
     const { page, nextCursor } = cutPage(rows, request.limit, filter, (product) => product.productId)
     return { products: page.map(productMessage), nextCursor }
   },

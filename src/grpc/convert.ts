@@ -122,12 +122,16 @@ export function stockMessage(stock: StockView): ProductStock {
 
 type AskedPage = { limit: number; offset: number; cursor: string }
 
+/** Ids that are numbers in the database. */
+export const NUMBER_PATTERN = /^\d{1,18}$/
+
 /**
  * What to ask the database for: one row more than the page, so that its presence tells of a next page.
- * @throws {DomainError} FIELD_INVALID for a cursor that was not made for these filters
+ * @param idPattern what the ids of the list's rows look like
+ * @throws {DomainError} FIELD_INVALID for a cursor that was not made for these filters, or for no such id
  */
-export function pageOf({ limit, offset, cursor }: AskedPage, filter: unknown) {
-  return { limit: limit + 1, offset, after: cursor === '' ? undefined : readCursor(cursor, filter) }
+export function pageOf({ limit, offset, cursor }: AskedPage, filter: unknown, idPattern: RegExp) {
+  return { limit: limit + 1, offset, after: cursor === '' ? undefined : readCursor(cursor, filter, idPattern) }
 }
 
 /** The page without the extra row, and the cursor if there was one. */
@@ -143,10 +147,10 @@ const FILTER_HASH_CHARACTERS = 16
 const writeCursor = (lastId: string, filter: unknown): string =>
   Buffer.from(`${hashOf(filter)}${lastId}`).toString('base64url')
 
-function readCursor(cursor: string, filter: unknown): string {
+function readCursor(cursor: string, filter: unknown, idPattern: RegExp): string {
   const text = Buffer.from(cursor, 'base64url').toString()
   const lastId = text.slice(FILTER_HASH_CHARACTERS)
-  if (writeCursor(lastId, filter) !== cursor || !/^[A-Za-z0-9._-]{1,64}$/.test(lastId))
+  if (writeCursor(lastId, filter) !== cursor || !idPattern.test(lastId))
     throw fieldInvalid([{ field: 'cursor', description: 'must be the next_cursor of a page with the same filters' }])
   return lastId
 }

@@ -4,6 +4,7 @@ import type { Database } from '../db/pool.ts'
 import { listOrdersToShip } from '../db/read.ts'
 import type { Commander } from './command.ts'
 import { commandMessage, cutPage, pageOf, toShipMessage } from './convert.ts'
+import { UUID_PATTERN } from './rule.ts'
 import type { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
 import type { Handlers } from './handle.ts'
 
@@ -17,7 +18,7 @@ export const createFulfilmentHandlers = (deps: {
 
   listOrdersToShip: async (request) => {
     const filter = 'to ship'
-    const rows = await listOrdersToShip(deps.database, pageOf(request, filter))
+    const rows = await listOrdersToShip(deps.database, pageOf(request, filter, UUID_PATTERN))
     const { page, nextCursor } = cutPage(rows, request.limit, filter, (order) => order.orderId)
     return { orders: page.map(toShipMessage), nextCursor }
   },

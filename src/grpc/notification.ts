@@ -3,7 +3,7 @@
 import { listDeadNotifications, replayNotifications, type DeadNotification } from '../db/notification.ts'
 import type { Database } from '../db/pool.ts'
 import { attemptOf } from './command.ts'
-import { cutPage, pageOf } from './convert.ts'
+import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
 import type {
   DeadNotification as DeadNotificationMessage,
   NotificationAdminServiceService,
@@ -19,7 +19,7 @@ export const createNotificationAdminHandlers = ({
   database: Database
 }): Handlers<typeof NotificationAdminServiceService> => ({
   listDeadNotifications: async ({ limit, cursor }) => {
-    const asked = pageOf({ limit, offset: 0, cursor }, FILTER)
+    const asked = pageOf({ limit, offset: 0, cursor }, FILTER, NUMBER_PATTERN)
     const rows = await listDeadNotifications(database, { afterId: BigInt(asked.after ?? 0), limit: asked.limit })
     const { page, nextCursor } = cutPage(rows, limit, FILTER, ({ notificationId }) => String(notificationId))
     return { notifications: page.map(deadNotificationMessage), nextCursor }

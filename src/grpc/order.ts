@@ -26,6 +26,7 @@ import {
 import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
+import { UUID_PATTERN } from './rule.ts'
 import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
@@ -90,7 +91,7 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
     const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'everybody'
     const filter = { status, userId, createdFrom, createdBefore }
-    const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter))
+    const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter, UUID_PATTERN))
     const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
     return { orders: page.map(summaryMessage), nextCursor }
   },

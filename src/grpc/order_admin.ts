@@ -14,6 +14,7 @@ import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Call } from './call.ts'
 import { attemptOf, engineUnavailable } from './command.ts'
 import { cutPage, pageOf } from './convert.ts'
+import { UUID_PATTERN } from './rule.ts'
 import type { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import type { Handlers } from './handle.ts'
 
@@ -45,7 +46,7 @@ export const createOrderAdminHandlers = (deps: OrderAdminDeps): Handlers<typeof 
     const earlier = await findRehydrated(deps.database, attempt)
     call.record.isReplay = earlier !== undefined
     if (earlier !== undefined) return earlier
-    const asked = pageOf({ limit, offset: 0, cursor }, FILTER)
+    const asked = pageOf({ limit, offset: 0, cursor }, FILTER, PLACE_PATTERN)
     const rows = await pageOpenOrders(
       deps.database,
       asked.after === undefined ? undefined : readPlace(asked.after),
@@ -60,6 +61,7 @@ export const createOrderAdminHandlers = (deps: OrderAdminDeps): Handlers<typeof 
   },
 })
 
+const PLACE_PATTERN = new RegExp(`^(${ORDER_STATUSES.join('|')})\\.${UUID_PATTERN.source.slice(1)}`)
 const placeOf = ({ status, orderId }: OpenOrder): string => `${status}.${orderId}`
 
 function readPlace(place: string): OpenOrder {

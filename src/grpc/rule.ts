@@ -45,9 +45,8 @@ function stripTags(value: string): string {
 }
 
 /** UUIDs have one spelling here, so that equal requests have equal hashes. */
-export const uuid = z
-  .string()
-  .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'must be a UUID in lower case')
+export const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+export const uuid = z.string().regex(UUID_PATTERN, 'must be a UUID in lower case')
 
 export const productId = z
   .string()
