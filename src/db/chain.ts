@@ -175,7 +175,7 @@ export async function appendBlock(
     await tx.query(sql.type(NOTHING)`
       delete from chain_block where network = ${network} and height <= ${height - KEPT_BLOCKS}`)
     if (block.transfers.length > 0) await sightOutputs(tx, network, block)
-    if (block.untracedTxIds !== undefined) await meetUntraced(tx, network, block, block.untracedTxIds)
+    await meetAgain(tx, network, block)
     await tx.query(sql.type(NOTHING)`
       with changed as (
         update chain_output set state = case state when 'seen' then 'final' else 'dropped' end, seq = seq + 1
@@ -234,18 +234,17 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
     ) ${reportChanges}`)
 }
 
-/** The same block holds what it held, also where its node does not show it any more. */
-async function meetUntraced(
-  tx: DatabaseTransactionConnection,
-  network: string,
-  { height, hash }: BlockToScan,
-  txIds: readonly string[],
-): Promise<void> {
+/**
+ * The same block, known by its hash, holds what it held: what contracts sent in it, where its node does not show that any
+ * more, and what an operator attributed to it.
+ */
+async function meetAgain(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   await tx.query(sql.type(NOTHING)`
     with changed as (
       update chain_output set state = 'seen', seq = seq + 1
-      where network = ${network} and block_height = ${height} and block_hash = ${hash}
-        and tx_id = any (${sql.array([...txIds], 'text')}) and state in ('reorged', 'dropped')
+      where network = ${network} and block_height = ${block.height} and block_hash = ${block.hash}
+        and (state = 'reorged' and is_attributed
+          or state in ('reorged', 'dropped') and tx_id = any (${sql.array([...(block.untracedTxIds ?? [])], 'text')}))
       returning *
     ) ${reportChanges}`)
 }
