@@ -21,8 +21,8 @@ export type CommandInput = {
   /** The call and the token that asked, for the audit: ids only, since a workflow's history keeps them. */
   requestId?: string
   tokenId?: string
-  /** When the caller asked, RFC 3339: minutes later it asks no more, and a command that took no effect takes none. */
-  askedAt?: string
+  /** Set by a run that was reset, for a command that the engine gave it once more: it is looked up and not carried out. */
+  isReapplied?: true
 }
 
 /** Who acts when a command is carried out. */

@@ -2,7 +2,7 @@
 // repeated attempt finds its answer, and whatever stands in the way of asking is told as such: an engine that cannot
 // be reached is never the order's fault.
 
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import {
   isGrpcServiceError,
   ServiceError,
@@ -22,7 +22,7 @@ import type { Database } from '../db/pool.ts'
 import { findAsked, findStanding, type Asked, type OrderStanding, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
-import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
+import { DomainError, FAILURES, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
@@ -73,7 +73,7 @@ export const createCommander =
       return earlier
     }
     const input = commandInputOf(request, role, call)
-    const result = await ask(deps, command, asked, input, call)
+    const result = await askUntilFinal(deps, command, asked, input, call)
     if (result !== 'closed' && result.ok) return result.answer
     // This very attempt may have taken effect on an earlier connection; then what was written with the effect holds.
     const answer = await findCommandAnswer(deps.database, attempt)
@@ -104,22 +104,52 @@ export const commandInputOf = (request: CommandRequest, role: ActorRole, call: C
   requestHash: call.requestHash().toString('hex'),
   requestId: call.record.requestId,
   tokenId: call.principal.tokenId,
-  askedAt: new Date().toISOString(),
   ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),
 })
 
 /** `CancelOrder`: the names of our methods are unique over all services. */
 const methodOf = (call: Call): string => call.record.path.split('/')[2] ?? ''
 
-/** Asks the workflow, starting it first while that is still to be done. `closed`: it has ended. */
-async function ask(
+/**
+ * Asks the workflow, and once more where the answer only says to try again: Temporal keeps the answer of an update, so
+ * that one may be from long ago and would be told to every repeat of this attempt. Nothing is done twice, since what
+ * takes effect is bound to the key.
+ */
+async function askUntilFinal(
   deps: CommanderDeps,
   command: Command,
-  { standing: { orderId, version }, start }: Asked,
+  asked: Asked,
   input: CommandInput,
   call: Call,
 ): Promise<CommandResult | 'closed'> {
-  const options = { args: [input] as [CommandInput], updateId: updateIdOf(input, version) }
+  const until = Math.min(call.deadline, Date.now() + (deps.engineWithinMs ?? ENGINE_WITHIN_MS))
+  const updateId = updateIdOf(input, asked.standing.version)
+  const first = await ask(deps, command, asked, { input, updateId, until }, call)
+  if (first === 'closed' || (first !== 'cut off' && !isPassing(first))) return first
+  // Not the request's id: a caller may send the same one with each repeat.
+  const second = await ask(deps, command, asked, { input, updateId: `${updateId}:${randomUUID()}`, until }, call)
+  if (second === 'cut off') throw engineUnavailable()
+  return second
+}
+
+/** `closed`: the workflow has ended. `cut off`: the run that took the command ended, or continued as new, under it. */
+type Outcome = CommandResult | 'closed' | 'cut off'
+
+/** An internal failure is the workflow's trouble at that moment, not the command's. */
+function isPassing(result: CommandResult): boolean {
+  const kind = result.ok ? undefined : FAILURES[result.reason]
+  return kind !== undefined && (RETRYABLE_KINDS.has(kind) || kind === 'bug')
+}
+
+/** Asks the workflow, starting it first while that is still to be done. */
+async function ask(
+  deps: CommanderDeps,
+  command: Command,
+  { standing: { orderId }, start }: Asked,
+  { input, updateId, until }: { input: CommandInput; updateId: string; until: number },
+  call: Call,
+): Promise<Outcome> {
+  const options = { args: [input] as [CommandInput], updateId }
   const { workflow } = deps.client
   const update = (): Promise<CommandResult> =>
     start === undefined
@@ -131,11 +161,11 @@ async function ask(
             workflowIdConflictPolicy: 'USE_EXISTING',
           }),
         })
-  const until = Math.min(call.deadline, Date.now() + (deps.engineWithinMs ?? ENGINE_WITHIN_MS))
   try {
     return await deps.client.withDeadline(until, () => deps.client.withAbortSignal(call.signal, update))
   } catch (error) {
     if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) return 'closed'
+    if (isCutOff(error)) return 'cut off'
     throw failureOf(error, call)
   }
 }
@@ -147,12 +177,13 @@ async function ask(
 const updateIdOf = ({ actor, method, key, requestHash }: CommandInput, version: bigint): string =>
   createHash('sha256').update([actor, method, key, requestHash, version].join('|')).digest('hex')
 
+const isCutOff = (error: unknown): boolean =>
+  error instanceof WorkflowUpdateFailedError &&
+  error.cause instanceof ApplicationFailure &&
+  error.cause.type === CUT_OFF
+
 function failureOf(error: unknown, call: Call): unknown {
-  if (error instanceof WorkflowUpdateFailedError) {
-    // The run ended or continued as new in the task that took the command: repeated, it reaches the next one.
-    const isCutOff = error.cause instanceof ApplicationFailure && error.cause.type === CUT_OFF
-    return isCutOff ? engineUnavailable(error) : (validatorsRefusal(error) ?? error)
-  }
+  if (error instanceof WorkflowUpdateFailedError) return validatorsRefusal(error) ?? error
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED) {
     // The caller would still wait: it was the engine that did not answer.
     if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
