@@ -2,22 +2,31 @@
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { activityInfo } from '@temporalio/activity'
+import { ApplicationFailure } from '@temporalio/common'
+import { createTestFront, fulfilment, type TestFront } from '../../test/support/front.ts'
+import { recordHistory } from '../../test/support/history.ts'
 import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import type { AcceptedOrder } from '../db/accept.ts'
 import { recordReport } from '../db/payment.ts'
-import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from './message.ts'
+import type { CommandResult } from '../domain/command.ts'
+import { orderStatus } from '../grpc/client.ts'
+import { cancelUpdate, deliverUpdate, orderChanged, orderWorkflowId, shipUpdate } from './message.ts'
 
 let shop: TestShop
 let worker: TestWorker
+let front: TestFront
 beforeAll(async () => {
   shop = await createTestShop()
   worker = await createTestWorker(shop.test)
   await shop.catchUp()
   await worker.run()
+  front = await createTestFront(shop.test, { engine: worker.client })
 }, 60_000)
 afterAll(async () => {
+  await front.stop()
   await worker.stop()
   await shop.close()
 })
@@ -42,17 +51,21 @@ async function paidOrder(): Promise<AcceptedOrder> {
 /** temporal.api.enums.v1.EventType */
 const WORKFLOW_TASK_COMPLETED = 7
 
-/** @param nth which of the finished workflow tasks the new run begins after */
+/** @param nth which of the finished workflow tasks the new run takes again, as «.at» counts */
 async function reset(order: AcceptedOrder, nth = 0): Promise<void> {
   const { runId } = await handleOf(order).describe()
-  const { events } = await handleOf(order).fetchHistory()
-  const finished = (events ?? []).filter(({ eventType }) => Number(eventType) === WORKFLOW_TASK_COMPLETED)
+  const finished = async () => {
+    const { events } = await handleOf(order).fetchHistory()
+    return (events ?? []).filter(({ eventType }) => Number(eventType) === WORKFLOW_TASK_COMPLETED)
+  }
+  // A step is in the database before its task has finished.
+  await until(async () => (await finished()).at(nth) !== undefined)
   await worker.client.workflowService.resetWorkflowExecution({
     namespace: worker.namespace,
     workflowExecution: { workflowId: orderWorkflowId(order.orderId), runId },
     reason: 'test',
     requestId: randomUUID(),
-    workflowTaskFinishEventId: finished[nth]?.eventId ?? null,
+    workflowTaskFinishEventId: (await finished()).at(nth)?.eventId ?? null,
   })
 }
 
@@ -61,16 +74,106 @@ test.each([0, 1])(
   async (nth) => {
     const order = await paidOrder()
     await reset(order, nth)
-    const asked = buildCommand(SHIP)
-    const ask = () => handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: 'one-attempt' })
-    expect(await ask()).toMatchObject({ ok: true, state: { status: 'shipped', reservation: 'consumed' } })
-    expect(await ask()).toMatchObject({ ok: true })
-    const deliver = buildCommand({ ...SHIP, method: 'MarkDelivered' })
-    expect(await handleOf(order).executeUpdate(deliverUpdate, { args: [deliver] })).toMatchObject({ ok: true })
+    const { fulfilment: warehouse } = front.as(fulfilment)
+    const request = { idempotencyKey: randomUUID(), orderId: order.orderId }
+    const { status } = await warehouse.markShipped(request)
+    expect(orderStatus.wordOf(status)).toBe('shipped')
+    expect(await shop.state(order)).toMatchObject({ status: 'shipped', reservation: 'consumed' })
+    expect((await warehouse.markShipped(request)).status).toBe(status)
+    await warehouse.markDelivered({ ...request, idempotencyKey: randomUUID() })
     expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
     expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })
   },
 )
+
+const setHold = ({ orderId }: AcceptedOrder, hold: 'none' | 'manual') =>
+  shop.query('update orders set hold = $2 where order_id = $1', [orderId, hold])
+const answerOf = (order: AcceptedOrder, updateId: string) =>
+  handleOf(order).getUpdateHandle<CommandResult>(updateId).result()
+
+test.each([0, 1, -1])(
+  'a ship that was refused stays refused after a reset to task %s, until it is asked again',
+  async (nth) => {
+    const order = await paidOrder()
+    await setHold(order, 'manual')
+    const asked = buildCommand(SHIP)
+    const first = await handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: 'asked' })
+    expect(first).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
+    await setHold(order, 'none')
+    await reset(order, nth)
+    expect(await answerOf(order, 'asked')).toMatchObject({ ok: false, reason: 'ENGINE_UNAVAILABLE' })
+    expect(await shop.state(order)).toMatchObject({ status: 'processing', reservation: 'committed' })
+    expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
+    const again = await handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: 'asked again' })
+    expect(again).toMatchObject({ ok: true, state: { status: 'shipped' } })
+    if (nth !== 0) return
+    const deliver = buildCommand({ ...SHIP, method: 'MarkDelivered' })
+    await handleOf(order).executeUpdate(deliverUpdate, { args: [deliver] })
+    await handleOf(order).result()
+    await recordHistory(handleOf(order), 'reset')
+  },
+)
+
+test('after a reset, what was done has its answer and what was refused beside it is not done', async () => {
+  const order = await paidOrder()
+  // A delivery that is asked while a shipment is under way is not refused at once, but in its turn.
+  const [entered, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  await worker.run((real) => ({
+    runCommand: async (...args) => {
+      if (activityInfo().isLocal) throw ApplicationFailure.retryable('not in the task')
+      entered.resolve()
+      await free.promise
+      return real.runCommand(...args)
+    },
+  }))
+  await setHold(order, 'manual')
+  const ship = (updateId: string) => handleOf(order).executeUpdate(shipUpdate, { args: [buildCommand(SHIP)], updateId })
+  const refused = ship('refused')
+  await entered.promise
+  const deliver = buildCommand({ ...SHIP, method: 'MarkDelivered' })
+  const early = await handleOf(order).startUpdate(deliverUpdate, {
+    args: [deliver],
+    updateId: 'early',
+    waitForStage: 'ACCEPTED',
+  })
+  free.resolve()
+  expect(await refused).toMatchObject({ reason: 'ORDER_ON_HOLD' })
+  expect(await early.result()).toMatchObject({ reason: 'ORDER_STATUS' })
+  await setHold(order, 'none')
+  await handleOf(order).signal(orderChanged)
+  const done = await ship('done')
+  expect(done).toMatchObject({ ok: true })
+  await worker.run()
+
+  await reset(order)
+  expect(await answerOf(order, 'done')).toMatchObject({ ok: true, answer: (done as { answer: unknown }).answer })
+  expect(await answerOf(order, 'refused')).toMatchObject({ ok: false })
+  expect(await answerOf(order, 'early')).toMatchObject({ ok: false, reason: 'ENGINE_UNAVAILABLE' })
+  expect(await shop.state(order)).toMatchObject({ status: 'shipped' })
+  expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })
+})
+
+test.each([0, -1])('a command without an answer takes effect by a repeat after a reset to task %s', async (nth) => {
+  const order = await paidOrder()
+  const entered = Promise.withResolvers<void>()
+  await worker.run(() => ({
+    runCommand: () => {
+      entered.resolve()
+      return Promise.reject(ApplicationFailure.retryable('the worker dies here'))
+    },
+  }))
+  const { fulfilment: warehouse } = front.as(fulfilment)
+  const request = { idempotencyKey: randomUUID(), orderId: order.orderId }
+  const call = warehouse.markShipped(request, { deadlineMs: 2_000 })
+  await entered.promise
+  await expect(call).rejects.toThrow()
+  await worker.halt()
+  await reset(order, nth)
+  await worker.run()
+  await warehouse.markShipped(request)
+  expect(await shop.state(order)).toMatchObject({ status: 'shipped' })
+  expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })
+})
 
 test('an order that was reset is cancelled by a cancellation asked for in Temporal', async () => {
   const order = await paidOrder()
@@ -95,7 +198,7 @@ test('an order that was reset before it was paid notices its payment, and anothe
   const paid = await shop.order()
   const unpaid = await shop.order({ windowMs: 2_000, graceMs: 500 })
   for (const order of [paid, unpaid]) {
-    await until(async () => (await stepOf(order)) === 1)
+    await until(async () => (await stepOf(order)) >= 1)
     // Steps that the new run does not know of.
     await shop.query('update orders set step = step + 3 where order_id = $1', [order.orderId])
     await reset(order)

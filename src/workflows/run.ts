@@ -14,6 +14,7 @@ import {
   sleep,
   upsertSearchAttributes,
   uuid4,
+  workflowInfo,
 } from '@temporalio/workflow'
 import { refusalOf, type CommandInput, type CommandResult, type Fence } from '../domain/command.ts'
 import { FAILURES, type FailureReason } from '../domain/failure.ts'
@@ -41,11 +42,19 @@ import {
   step,
 } from './policy.ts'
 
-type PendingCommand = { command: Command; input: CommandInput; answer: (result: CommandResult) => void }
+type PendingCommand = {
+  command: Command
+  input: CommandInput
+  answer: (result: CommandResult) => void
+  /** Came by an update, which a reset gives to the new run once more. */
+  isUpdate: boolean
+}
 
 export class OrderRun {
   readonly #input: OrderInput
   readonly #commands: PendingCommand[] = []
+  /** The command that is being carried out. */
+  #current: PendingCommand | undefined
   /** Unknown until the first step has answered. */
   #state: OrderState | undefined
   #step: number
@@ -130,7 +139,7 @@ export class OrderRun {
       key: uuid4(),
       requestHash: '0'.repeat(64),
     }
-    this.#ask({ command: 'cancel', input, answer: noteCancellation })
+    this.#ask({ command: 'cancel', input, answer: noteCancellation, isUpdate: false })
   }
 
   /** @param parked the undo step that waits for a person, if one does */
@@ -140,7 +149,7 @@ export class OrderRun {
 
   #listen(update: typeof cancelUpdate, command: Command): void {
     const handler = (input: CommandInput): Promise<CommandResult> =>
-      new Promise((answer) => this.#ask({ command, input, answer }))
+      new Promise((answer) => this.#ask({ command, input, answer, isUpdate: true }))
     setHandler(update, handler, {
       validator: (input) => this.#refuseAtOnce(command, input),
       description: `Asks to ${command} the order, on behalf of the actor named`,
@@ -199,13 +208,14 @@ export class OrderRun {
     await continueAsNew<(input: OrderInput) => Promise<OrderOutcome>>(input)
   }
 
-  async #run({ command, input, answer }: PendingCommand): Promise<void> {
+  async #run(pending: PendingCommand): Promise<void> {
+    const { command, answer } = pending
+    this.#current = pending
     try {
-      const act = (fence: Fence): Promise<CommandResult> => step('runCommand', fence, command, input)
+      const act = (fence: Fence): Promise<CommandResult> => step('runCommand', fence, command, pending.input)
       const result = await this.#take(act, ({ state }) => state)
       // Runs written before this answered the refusal: their histories go on as they did.
-      if (isRefusedForNews(command, result) && patched('ship-after-news'))
-        this.#commands.unshift({ command, input, answer })
+      if (isRefusedForNews(command, result) && patched('ship-after-news')) this.#commands.unshift(pending)
       else answer(result)
     } catch (error) {
       // The asker is told; the order lives on.
@@ -214,6 +224,8 @@ export class OrderRun {
       const reason = reasonOf(error)
       const known = reason !== undefined && Object.hasOwn(FAILURES, reason) ? (reason as FailureReason) : 'INTERNAL'
       answer({ ok: false, reason: known, message: 'The order could not do this.', state })
+    } finally {
+      this.#current = undefined
     }
   }
 
@@ -267,10 +279,25 @@ export class OrderRun {
         }
         log.warn('step was taken before: going on after the last one', { orderId, step: this.#step, stepReached })
         this.#step = Math.max(this.#step, stepReached)
+        this.#distrustCommands()
       }
     } finally {
       this.#isBusy = false
     }
+  }
+
+  /**
+   * A run that came of a reset got the updates of the run before it in its first task: they are queued when its next
+   * step says that it was taken before. What was refused then must not be done now, and what has no answer yet is asked
+   * again by its caller. An update that only this run was asked looks the same, and is refused with a reason that passes:
+   * the front asks again. A cancellation asked for in Temporal is given to no other run. Only the input of a step
+   * differs, so histories recorded before this replay.
+   */
+  #distrustCommands(): void {
+    const { runId, originalExecutionRunId } = workflowInfo()
+    if (runId === originalExecutionRunId) return
+    for (const pending of [this.#current, ...this.#commands])
+      if (pending?.isUpdate === true) pending.input = { ...pending.input, isReapplied: true }
   }
 
   #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {

@@ -33,7 +33,7 @@ test(
   async () => {
     const outcomes = await replayAll((await workflowBundle()).code)
     expect(Object.keys(outcomes)).toEqual(
-      expect.arrayContaining(['cancelled', 'delivered', 'expired', 'parked', 'prepaid']),
+      expect.arrayContaining(['cancelled', 'delivered', 'expired', 'parked', 'prepaid', 'reset']),
     )
     expect(new Set(Object.values(outcomes))).toEqual(new Set(['replays']))
   },
