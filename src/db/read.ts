@@ -236,10 +236,10 @@ export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: Pa
     order by o.created_at, o.order_id limit ${page.limit} offset ${page.offset}`)
 }
 
-/** How many accepted orders wait for their workflow, counted up to `limit`. */
+/** How many accepted orders wait for their workflow, counted up to `limit`. Dead letters wait for an operator instead. */
 export async function countStarts(database: Pick<Database, 'sql'>, limit: number): Promise<number> {
   return database.sql.oneFirst(sql.type(z.object({ starts: z.number() }))`
-    select count(*)::int as starts from (select from workflow_start limit ${limit}) waiting`)
+    select count(*)::int as starts from (select from workflow_start where dead_reason is null limit ${limit}) waiting`)
 }
 
 // All that a command needs to know before its workflow is asked, in one look.

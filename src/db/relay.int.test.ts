@@ -10,6 +10,7 @@ import type { AcceptedOrder, ProposedOrder } from './accept.ts'
 import { assessPayments, recordReport } from './payment.ts'
 import { statement, type Database } from './pool.ts'
 import { claimNotifications, notificationsDelivered } from './notification.ts'
+import { countStarts } from './read.ts'
 import {
   claimStarts,
   claimWakes,
@@ -200,6 +201,16 @@ describe('starts', () => {
     await deferStart(shop.worker, 'b', orderId, 0, 'closed')
     expect(await claimStarts(shop.worker, 'c', 1)).toEqual([])
     expect(await findBacklog(shop.worker)).toMatchObject({ starts: 1n, deadStarts: 1n })
+  })
+
+  test('that were given up leave their place in the backlog to new orders', async () => {
+    const dead = await newOrder()
+    const before = await countStarts(shop.api, 100)
+    await claimStarts(shop.worker, 'a', 100)
+    await deferStart(shop.worker, 'a', dead.orderId, 0, 'closed')
+    expect(await countStarts(shop.api, 100)).toBe(before - 1)
+    await newOrder()
+    expect(await countStarts(shop.api, 100)).toBe(before)
   })
 })
 
