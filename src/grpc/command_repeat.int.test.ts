@@ -1,5 +1,5 @@
-// Commands whose callers repeat them under one key. Temporal keeps the answer of each update, and so must not be the
-// one that decides how long a refusal holds.
+// Commands that callers repeat under one key. Temporal keeps the answer of each update: a refusal that passes must not be
+// answered from there for ever.
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
