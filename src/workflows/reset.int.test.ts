@@ -52,17 +52,20 @@ async function paidOrder(): Promise<AcceptedOrder> {
 const WORKFLOW_TASK_COMPLETED = 7
 
 /** @param nth which of the finished workflow tasks the new run takes again, as «.at» counts */
-async function reset(order: AcceptedOrder, nth = 0): Promise<void> {
-  const { runId } = await handleOf(order).describe()
+async function reset(order: AcceptedOrder, nth = 0, runId?: string): Promise<void> {
+  const run = worker.client.workflow.getHandle(
+    orderWorkflowId(order.orderId),
+    runId ?? (await handleOf(order).describe()).runId,
+  )
   const finished = async () => {
-    const { events } = await handleOf(order).fetchHistory()
+    const { events } = await run.fetchHistory()
     return (events ?? []).filter(({ eventType }) => Number(eventType) === WORKFLOW_TASK_COMPLETED)
   }
   // A step is in the database before its task has finished.
   await until(async () => (await finished()).at(nth) !== undefined)
   await worker.client.workflowService.resetWorkflowExecution({
     namespace: worker.namespace,
-    workflowExecution: { workflowId: orderWorkflowId(order.orderId), runId },
+    workflowExecution: { workflowId: run.workflowId, runId: (await run.describe()).runId },
     reason: 'test',
     requestId: randomUUID(),
     workflowTaskFinishEventId: (await finished()).at(nth)?.eventId ?? null,
@@ -217,4 +220,27 @@ test('a run that was reset although its order has ended ends at once', async () 
   await reset(order)
   expect(await handleOf(order).result()).toEqual(outcome)
   expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 0n })
+})
+
+test('a reset of a run from before a restart ends the live run, and another restart brings the order back', async () => {
+  const order = await paidOrder()
+  const restart = () =>
+    front.asAdmin().order.restartOrder({ idempotencyKey: randomUUID(), orderId: order.orderId, reason: 'test' })
+  const generation = async () =>
+    (await shop.query<{ generation: number }>('select generation from orders where order_id = $1', [order.orderId]))[0]
+      ?.generation
+  const { runId } = await handleOf(order).describe()
+  await handleOf(order).terminate()
+  await restart()
+  await until(async () => (await generation()) === 2)
+  const { runId: liveRunId } = await handleOf(order).describe()
+  await reset(order, 0, runId)
+  await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'STALE_RUN' } } })
+  const live = worker.client.workflow.getHandle(orderWorkflowId(order.orderId), liveRunId)
+  expect((await live.describe()).status.name).toBe('TERMINATED')
+  // Its earlier start is settled with the relay's next claim.
+  await until(async () => (await shop.query('select from workflow_start')).length === 0)
+  await restart()
+  await front.as(fulfilment).fulfilment.markShipped({ idempotencyKey: randomUUID(), orderId: order.orderId })
+  expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })
 })
