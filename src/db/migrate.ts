@@ -21,8 +21,9 @@ export type MigrateResult = { version: number; applied: readonly string[] }
 /**
  * Brings the database behind `url` to the newest version. The role in `url` must be able to create roles or find
  * them made. Throws when a migration that was applied has since been edited.
+ * @param upTo stops at this version: a test fills a database of before
  */
-export async function migrate(url: string): Promise<MigrateResult> {
+export async function migrate(url: string, upTo?: number): Promise<MigrateResult> {
   const client = new pg.Client(sessionConfig({ url, applicationName: 'holdfast-migrate' }))
   await client.connect()
   try {
@@ -38,7 +39,7 @@ export async function migrate(url: string): Promise<MigrateResult> {
       schemaTable: 'holdfast.schema_version',
       execQuery: (query) => client.query(query),
     })
-    const applied = await runner.migrate()
+    const applied = await runner.migrate(upTo?.toString())
     const version = await runner.getDatabaseVersion()
     await client.query('select audit_make_partitions(current_date, $1)', [AUDIT_MONTHS_AHEAD])
     await client.query('commit')
