@@ -5,13 +5,9 @@
 -- assessments, as ever. Of an order that was told «paid» for money that the new rules would have called late or early, the
 -- sale stands (docs/decisions/0022).
 --
--- Reads every credited output with its reports once: about a minute with a million of them. No table is locked while that
--- is read; the orders it finds are locked until the migration commits, few in a shop that did not meet these cases.
-
-alter table payment
-  add column is_honoured boolean not null default false;
-comment on column payment.is_honoured is 'Paid its order by the rules before 0024, which knew no late and no early money: it stays in time.';
-select audit_watch('payment', 'order', 'order_id');
+-- Reads every credited output with its reports twice: some minutes with a million of them. Nothing is locked while that is
+-- read. Then payment takes ACCESS EXCLUSIVE for a column with a constant default and the orders that were found are locked,
+-- few in a shop that did not meet these cases, until the migration commits.
 
 create function keep_honoured() returns trigger language plpgsql as $$
 begin
@@ -21,9 +17,6 @@ end
 $$;
 comment on function keep_honoured is 'An assessment that reads the times of an output again leaves one that is honoured in time.';
 revoke execute on function keep_honoured from public;
-create trigger payment_honoured before update on payment
-  for each row when (old.is_honoured) execute function keep_honoured();
-
 do $judge$
 declare
   v_honoured uuid[];
@@ -76,6 +69,8 @@ begin
         select case when w.amount > m.dust_floor then w.amount else 0 end
         from (select case m.status when 'cancelled' then m.final else greatest(0, m.final - m.amount_due) end + m.late_final as amount) w));
 
+  alter table payment add column is_honoured boolean not null default false;
+  perform audit_watch('payment', 'order', 'order_id');
   perform 1 from orders o where o.order_id = any (v_honoured || v_order_ids) order by o.order_id for no key update;
   update payment set is_in_time = true, is_honoured = true where order_id = any (v_honoured);
   -- One report of each output is enough to have all that was said of it looked at.
@@ -87,3 +82,6 @@ begin
   perform want_wake(v_order_ids);
 end
 $judge$;
+comment on column payment.is_honoured is 'Paid its order by the rules before 0024, which knew no late and no early money: it stays in time.';
+create trigger payment_honoured before update on payment
+  for each row when (old.is_honoured) execute function keep_honoured();

@@ -6,6 +6,7 @@ import { migrate, newestMigration } from '../src/db/migrate.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { ASSET_POLICY, ASSETS } from '../src/domain/payment.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.ts'
+import { DATABASE_ROLES } from './support/servers.ts'
 
 let database: TestDatabase
 beforeAll(async () => {
@@ -30,6 +31,28 @@ test('every amount and count has a range, and one without would be found out', a
   expect(await column(UNBOUNDED)).toEqual([])
   await database.query('create table careless (n integer)')
   expect(await column(UNBOUNDED)).toEqual(['careless.n'])
+  await database.query('drop table careless')
+})
+
+/** Times that a role of the shop's may write, alone or with a row, of which no rule says that they are finite. */
+const ENDLESS = `
+  select distinct c.relname || '.' || a.attname as value
+  from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  cross join unnest($1::text[]) role
+  where c.relnamespace = 'holdfast'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+    and a.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
+    and (has_column_privilege(role, c.oid, a.attnum, 'insert') or has_column_privilege(role, c.oid, a.attnum, 'update'))
+    and not exists (
+      select from pg_constraint k where k.conrelid = c.oid and k.contype = 'c' and a.attnum = any (k.conkey)
+        and pg_get_constraintdef(k.oid) like '%isfinite(' || a.attname || ')%')
+  order by 1`
+
+test('every time that a role may write is finite, and one that may not be would be found out', async () => {
+  const endless = async () =>
+    (await database.query<{ value: string }>(ENDLESS, [DATABASE_ROLES])).map(({ value }) => value)
+  expect(await endless()).toEqual([])
+  await database.query('create table careless (n timestamptz); grant update (n) on careless to watcher')
+  expect(await endless()).toEqual(['careless.n'])
   await database.query('drop table careless')
 })
 

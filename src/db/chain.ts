@@ -304,7 +304,7 @@ export async function lockNetwork(tx: DatabaseTransactionConnection, network: st
  * `askedAt` where the chain's clock is ahead of ours, is what expiries may rely on. It is never the time of the
  * question, because a node may lag and a block arrives after its own time. An unpaid order therefore waits for the first
  * block after its end: 12 s on Ethereum, and on Bitcoin an hour and more, since chain time there is a median.
- * `isVouched` false withholds it.
+ * `isVouched` false withholds it. What was stamped wrongly, or before the database's clock went back, ends at its present.
  * @returns what may be relied on now; null: nothing
  */
 export async function stampStatus(
@@ -316,13 +316,14 @@ export async function stampStatus(
     await lockNetwork(tx, network)
     const { caughtUpAt } = await tx.one(sql.type(z.object({ caughtUpAt: z.date().nullable() }))`
       update chain_status c
-      set tip_height = ${tip.height}, tip_asked_at = greatest(c.tip_asked_at, ${sql.timestamp(askedAt)}),
+      set tip_height = ${tip.height}, tip_asked_at = least(now(), greatest(c.tip_asked_at, ${sql.timestamp(askedAt)})),
         compares_balances = ${comparesBalances},
         caught_up_at = case
           when ${isVouched} and c.scanned_height = ${tip.height}
             and exists (select from chain_block b where b.network = c.network and b.height = ${tip.height} and b.hash = ${tip.hash})
             and not exists (select from chain_report r where r.network = c.network)
-          then greatest(c.caught_up_at, least(${sql.timestamp(tip.chainTime)}, ${sql.timestamp(askedAt)})) else c.caught_up_at end
+          then least(now(), greatest(c.caught_up_at, least(${sql.timestamp(tip.chainTime)}, ${sql.timestamp(askedAt)})))
+          when c.caught_up_at > now() then now() else c.caught_up_at end
       where c.network = ${network}
       returning c.caught_up_at as "caughtUpAt"`)
     return caughtUpAt
