@@ -7,9 +7,14 @@ import { systemActor } from '../domain/audit.ts'
 import { ASSETS } from '../domain/payment.ts'
 import { actorText } from './audit.ts'
 import { retrying, statement, type Database } from './pool.ts'
+import { sqlStateOf, violatedConstraintOf } from './sqlstate.ts'
 
 /** Waits before an envelope that does not open is tried again: 1, 2, 4 … s, at most ten minutes. */
 const MAX_RETIRE_WAIT_S = 600
+/** With these Postgres refuses a row for what is in it: by its type, by a rule, by a trigger. */
+const ROW_STATES = /^(22|23|HF|P0)/
+/** Constraints of the one row that all renewals of a batch share. */
+const OF_THE_EPOCH = 'key_epoch_'
 /** How long one batch may be tried again after a serialisation failure. */
 const RETRY_WITHIN_MS = 5_000
 
@@ -171,7 +176,35 @@ export async function renewKeys(
   return done.map(({ orderId }) => orderId)
 }
 
-/** For keys that did not open: tried again later, so that they hold up no other. */
+/**
+ * Renews keys in one statement where that goes, else by halves, so that a key that the database refuses by itself keeps no
+ * other. What is wrong with the epoch, the statement or the server is the caller's to hear.
+ * @param onRefused told of each key that was refused alone, and the SQLSTATE and constraint: more would show the row
+ */
+export async function renewKeysApart(
+  database: Database,
+  epochId: string,
+  renewals: readonly Retirement[],
+  onRefused: (orderId: string, reason: string) => void,
+): Promise<readonly string[]> {
+  const [first] = renewals
+  if (first === undefined) return []
+  try {
+    return await renewKeys(database, epochId, renewals)
+  } catch (error) {
+    const [state = '', constraint = ''] = [sqlStateOf(error), violatedConstraintOf(error)]
+    if (!ROW_STATES.test(state) || constraint.startsWith(OF_THE_EPOCH)) throw error
+    if (renewals.length === 1) {
+      onRefused(first.orderId, `${state} ${constraint}`.trim())
+      return []
+    }
+    const middle = Math.ceil(renewals.length / 2)
+    const done = await renewKeysApart(database, epochId, renewals.slice(0, middle), onRefused)
+    return [...done, ...(await renewKeysApart(database, epochId, renewals.slice(middle), onRefused))]
+  }
+}
+
+/** For keys that did not open or were refused: tried again later, so that they hold up no other. */
 export async function deferRetirements(database: Database, orderIds: readonly string[]): Promise<void> {
   await database.sql.query(sql.type(NOTHING)`
     update key_retire

@@ -42,10 +42,10 @@ const END = statement('old_end', 'select status from end_assessment($1, $2, $3, 
 
 type Judged = { paymentState: string; status?: string; flags?: string[]; refund?: bigint }
 
-async function putOrder(): Promise<AcceptedOrder> {
+async function putOrder(network = 'ethereum'): Promise<AcceptedOrder> {
   const { productId } = await putProduct(db, { onHand: 10n })
   const acceptor = createAcceptor({ database: api, giveBack: () => undefined })
-  const answer = await acceptor.accept(buildProposal({ lines: [buildLine({ productId, quantity: 2 })] }))
+  const answer = await acceptor.accept(buildProposal({ network, lines: [buildLine({ productId, quantity: 2 })] }))
   if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
   await worker.run(STEP, [answer.order.orderId, 1, 1, 'reserve'])
   return answer.order
@@ -96,7 +96,7 @@ async function workOff(): Promise<void> {
 
 test('a filled database is judged again by the rules of now, and nothing in it differs afterwards', async () => {
   const [sound, lost, excess, dust, late, lateOpen, early, dropped] = await Promise.all(
-    Array.from({ length: 8 }, putOrder),
+    Array.from({ length: 8 }, () => putOrder()),
   )
   if (!sound || !lost || !excess || !dust || !late || !lateOpen || !early || !dropped) throw new Error('no orders')
   const lateAt = (order: AcceptedOrder) => new Date(order.expiresAt.getTime() + 3_600_000)
@@ -119,6 +119,8 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   await judge(dropped, null, { w1: [gone] }, { paymentState: 'late_confirming', status: 'cancelled' })
   expect(await pictureOf(excess)).toMatchObject({ owed: '1' })
   expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
+
+  const unread = await putOrder('Sepolia')
 
   await migrate(db.url)
   expect(await pictureOf(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
@@ -145,5 +147,9 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   await workOff()
   expect(await ship(late, 4)).toMatchObject({ ok: true })
   expect(await ship(early, 4)).toMatchObject({ ok: true })
+  // Configuration takes no such name any more, so that no watcher reads that chain: a person decides.
+  expect(await cancel(unread, 2)).toMatchObject({ ok: true })
+  const retirements = 'select network from key_retire where order_id = $1'
+  expect(await db.query(retirements, [unread.orderId])).toEqual([{ network: 'Sepolia' }])
   expect(await findViolations(db)).toEqual([])
 })

@@ -188,6 +188,79 @@ describe('retiring keys', () => {
   })
 })
 
+describe('a key that cannot be sealed anew by itself', () => {
+  /** Makes keys and closes an order on each. */
+  async function closeOrders(network: string, count: number) {
+    await custodyOf().makeAddresses(network, 'ETH', count)
+    const keysThere = await storedKeys(network)
+    const orderIds: string[] = []
+    for (const { address } of keysThere) orderIds.push(await closeOrder(network, address))
+    return { orderIds, addresses: keysThere.map(({ address }) => address) }
+  }
+
+  it.each([1, 5])('is put aside, with why, and keeps none of %d others', async (count) => {
+    const network = `refused-${count}`
+    const { orderIds, addresses } = await closeOrders(network, count + 1)
+    const [badOrder, ...goodOrders] = orderIds
+    await database.query(
+      `create trigger refused before update on payment_key
+       for each row when (old.address = '${addresses[0]}') execute function refuse_network_name()`,
+    )
+    const reasons: unknown[] = []
+    const custody = createCustody({
+      database: keys,
+      epochs: createEpochBook({ database: keys, ring: ringOf(1), keysPerDerivation: 256, iterations: ITERATIONS }),
+      onFailed: (...told) => reasons.push(told),
+    })
+    try {
+      const { done, failed } = await custody.retireKeys()
+      expect([done.toSorted(), failed]).toEqual([goodOrders.toSorted(), [badOrder]])
+      expect(reasons).toEqual([[badOrder, '23514']])
+      await expect(custody.retireKeys()).resolves.toEqual({ done: [], failed: [] })
+    } finally {
+      await database.query('drop trigger refused on payment_key')
+    }
+    await database.query('update key_retire set next_at = clock_timestamp() where order_id = $1', [badOrder])
+    await expect(custody.retireKeys()).resolves.toEqual({ done: [badOrder], failed: [] })
+  })
+
+  it('is not what an epoch is that has ended: the turn fails, and the next one has another', async () => {
+    const { orderIds } = await closeOrders('ended', 2)
+    const custody = custodyOf()
+    await custody.makeAddresses('ended', 'ETH', 1)
+    await database.query(
+      `update key_epoch set created_at = created_at - interval '61 minutes', last_used_at = last_used_at - interval '61 minutes'
+       where epoch_id in (select epoch_id from payment_key where network = 'ended')`,
+    )
+    await expect(custody.retireKeys()).rejects.toThrow()
+    const { done, failed } = await custody.retireKeys()
+    expect([done.toSorted(), failed]).toEqual([orderIds.toSorted(), []])
+  })
+})
+
+it('keys and chains under a name that was allowed before are changed as others are', async () => {
+  const guarded = ['payment_key', 'invoice', 'chain_status']
+  const guards = (verb: string) =>
+    database.query(guarded.map((table) => `alter table ${table} ${verb} trigger ${table}_network_shape`).join('; '))
+  await guards('disable')
+  await custodyOf().makeAddresses('Sepolia', 'ETH', 1)
+  const { address } = onlyOf(await storedKeys('Sepolia'))
+  const orderId = await closeOrder('Sepolia', address)
+  await database.query(
+    `insert into chain_status (network, start_height, scanned_height, settled_height, tip_height) values ('Sepolia', 1, 0, 0, 1)`,
+  )
+  await guards('enable')
+  await expect(custodyOf().retireKeys()).resolves.toEqual({ done: [orderId], failed: [] })
+  await database.query(`update chain_status set tip_height = 2 where network = 'Sepolia'`)
+  for (const table of guarded)
+    await expect(
+      database.query(`update ${table} set network = 'Rinkeby' where network = 'Sepolia'`),
+    ).rejects.toMatchObject({
+      code: '23514',
+    })
+  await expect(custodyOf().makeAddresses('Sepolia', 'ETH', 1)).rejects.toThrow()
+})
+
 describe('the stored keys', () => {
   it('refuse a ring that lacks a version they need, or has another secret there', async () => {
     await custodyOf().makeAddresses('ring', 'ETH', 1)

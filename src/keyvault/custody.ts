@@ -6,7 +6,7 @@ import {
   deferRetirements,
   findDueRetirements,
   insertKeys,
-  renewKeys,
+  renewKeysApart,
   type PaymentKey,
   type Retirement,
 } from '../db/key.ts'
@@ -23,11 +23,18 @@ export const BATCH_KEYS = 32
 export type Custody = {
   /** Makes at most a batch of `wanted` addresses and puts them into the pool. Returns how many. */
   makeAddresses: (network: string, asset: Asset, wanted: number) => Promise<number>
-  /** Seals at most a batch of closed orders' keys anew. `failed` are those whose envelope does not open. */
+  /** Seals at most a batch of closed orders' keys anew. `failed` were put aside for a while. */
   retireKeys: () => Promise<{ done: readonly string[]; failed: readonly string[] }>
 }
 
-export function createCustody({ database, epochs }: { database: Database; epochs: EpochBook }): Custody {
+export type CustodyOptions = {
+  database: Database
+  epochs: EpochBook
+  /** Told of each key that was put aside: its envelope does not open, or the database refused its next one. */
+  onFailed?: (orderId: string, reason: string) => void
+}
+
+export function createCustody({ database, epochs, onFailed = () => undefined }: CustodyOptions): Custody {
   /** Whatever fails in between, the next turn begins a new epoch: what this one holds is then unknown. */
   const underEpoch = async <T>(work: (current: OpenEpoch) => Promise<T>): Promise<T> => {
     try {
@@ -57,14 +64,18 @@ export function createCustody({ database, epochs }: { database: Database; epochs
         epochs.use(batch.length)
         const renewed: Retirement[] = []
         const failed: string[] = []
+        const putAside = (orderId: string, reason: string): void => {
+          failed.push(orderId)
+          onFailed(orderId, reason)
+        }
         for (const retirement of batch) {
           const kek = await epochs.kekOf(retirement.epochId)
           const key = renewKey(kek, retirement, current)
-          if (key === undefined) failed.push(retirement.orderId)
+          if (key instanceof SealError) putAside(retirement.orderId, key.message)
           else renewed.push({ ...key, orderId: retirement.orderId })
         }
+        const done = await renewKeysApart(database, current.epoch.epochId, renewed, putAside)
         if (failed.length > 0) await deferRetirements(database, failed)
-        const done = renewed.length > 0 ? await renewKeys(database, current.epoch.epochId, renewed) : []
         return { done, failed }
       })
     },
@@ -87,14 +98,14 @@ function makeKey(maker: AddressMaker, network: string, asset: Asset, { epoch, ke
   }
 }
 
-/** The key's next envelope; undefined when the present one does not open. */
-function renewKey(oldKek: Buffer, key: PaymentKey, { epoch, kek }: OpenEpoch): PaymentKey | undefined {
+/** The key's next envelope, or why the present one does not open. */
+function renewKey(oldKek: Buffer, key: PaymentKey, { epoch, kek }: OpenEpoch): PaymentKey | SealError {
   let privateKey: Buffer | undefined
   try {
     privateKey = openKey(oldKek, key)
     return sealKey({ epoch, kek, identity: key, envelopeVersion: key.envelopeVersion + 1, privateKey })
   } catch (error) {
-    if (error instanceof SealError) return undefined
+    if (error instanceof SealError) return error
     throw error
   } finally {
     privateKey?.fill(0)

@@ -82,13 +82,12 @@ async function fillPools({ database, custody, pools, target, metrics }: FillOpti
   return total
 }
 
-type RetireOptions = { database: Database; custody: Custody; metrics: KeysMetrics; logger: Logger }
+type RetireOptions = { database: Database; custody: Custody; metrics: KeysMetrics }
 
-async function retireKeys({ database, custody, metrics, logger }: RetireOptions): Promise<number> {
+async function retireKeys({ database, custody, metrics }: RetireOptions): Promise<number> {
   const { done, failed } = await custody.retireKeys()
   metrics.retired.inc(done.length)
   metrics.retireFailed.inc(failed.length)
-  if (failed.length > 0) logger.error({ orderIds: failed }, 'payment keys do not open')
   const { waiting, oldestS } = await readRetireBacklog(database)
   metrics.backlog.set(waiting)
   metrics.backlogAge.set(oldestS)
@@ -105,7 +104,10 @@ function createKeysMetrics(registry: Registry) {
     made: counter('keys_made_total', 'Payment keys made and sealed.', 'asset'),
     epochs: counter('key_epochs_total', 'Epochs begun, each one run of PBKDF2.'),
     retired: counter('keys_retired_total', 'Keys of closed orders sealed anew.'),
-    retireFailed: counter('keys_retire_failed_total', 'Times that a stored key did not open: a person must look.'),
+    retireFailed: counter(
+      'keys_retire_failed_total',
+      'Times that a stored key did not open or was refused: a person must look.',
+    ),
     backlog: gauge('key_retire_backlog', 'Closed orders whose key is still to be sealed anew.'),
     backlogAge: gauge('key_retire_backlog_age_seconds', 'How long the first of them has waited.'),
   }
@@ -126,7 +128,11 @@ await runService('keys', async (service) => {
     onEpoch: () => metrics.epochs.inc(),
   })
   service.onStop(async () => epochs.close())
-  const custody = createCustody({ database, epochs })
+  const custody = createCustody({
+    database,
+    epochs,
+    onFailed: (orderId, reason) => logger.error({ orderId, reason }, 'payment key not sealed anew'),
+  })
   const newest = await newestMigration()
   let workedAtMs = Number.NEGATIVE_INFINITY
   service.readyWhen(
@@ -143,7 +149,7 @@ await runService('keys', async (service) => {
   await untilStopped(rounds, async () => {
     const made = await fillPools({ database, custody, pools, target: config.HOLDFAST_POOL_TARGET, metrics })
     const isTime = performance.now() >= retireAtMs
-    const retired = isTime ? await retireKeys({ database, custody, metrics, logger }) : 0
+    const retired = isTime ? await retireKeys({ database, custody, metrics }) : 0
     workedAtMs = performance.now()
     if (isTime && retired < BATCH_KEYS) retireAtMs = workedAtMs + RETIRE_EVERY_MS
     return Math.max(made, retired) < BATCH_KEYS ? 'idle' : 'busy'
