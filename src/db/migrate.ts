@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import Postgrator from 'postgrator'
 import type { Actor } from '../domain/audit.ts'
-import { sessionConfig } from './session.ts'
+import { assertServerVersion, sessionConfig } from './session.ts'
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url))
 /** Any number, the same for every runner: two runners wait for each other. */
@@ -20,13 +20,15 @@ export type MigrateResult = { version: number; applied: readonly string[] }
 
 /**
  * Brings the database behind `url` to the newest version. The role in `url` must be able to create roles or find
- * them made. Throws when a migration that was applied has since been edited.
+ * them made. Throws when a migration that was applied has since been edited, and
+ * on a server that is too old.
  * @param upTo stops at this version: a test fills a database of before
  */
 export async function migrate(url: string, upTo?: number): Promise<MigrateResult> {
   const client = new pg.Client(sessionConfig({ url, applicationName: 'holdfast-migrate' }))
   await client.connect()
   try {
+    await assertServerVersion((text) => client.query(text))
     await client.query('begin')
     await client.query('select pg_advisory_xact_lock($1)', [ADVISORY_LOCK])
     await client.query(await readFile(`${MIGRATIONS_DIR}role.sql`, 'utf8'))

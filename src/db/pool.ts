@@ -8,7 +8,14 @@ import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { createDriver } from './driver.ts'
 import { withGate } from './gate.ts'
-import { ANSWER_WITHIN_MS, createSessions, POOL_WAIT_MS, sessionConfig, type Sessions } from './session.ts'
+import {
+  ANSWER_WITHIN_MS,
+  assertServerVersion,
+  createSessions,
+  POOL_WAIT_MS,
+  sessionConfig,
+  type Sessions,
+} from './session.ts'
 import {
   createSlowWatch,
   slowInterceptor,
@@ -109,7 +116,7 @@ const rowValidator: Interceptor = {
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const slonikSize = Math.max(1, Math.round(options.poolSize * SLONIK_SHARE))
   const sessions = createSessions(options.answerWithinMs ?? ANSWER_WITHIN_MS)
-  await reach(sessionOf(options))
+  await reach(sessionOf(options), sessions)
   const pool = openPool(options, Math.max(1, options.poolSize - slonikSize), sessions)
   const slonikPool = await createPool(options.url, {
     driverFactory: createDriver(
@@ -157,12 +164,16 @@ const sessionOf = ({ url, applicationName, actor }: DatabaseOptions, settings = 
   types: typeOverrides,
 })
 
-/** An address, a login or a database that is wrong is told at once, not with the first call. */
-async function reach(config: pg.ClientConfig): Promise<void> {
+/** An address, a login, a database or a server that is wrong is told at once, not with the first call. */
+async function reach(config: pg.ClientConfig, { ask }: Sessions): Promise<void> {
   const client = new pg.Client(config)
   client.on('error', ignore)
   await client.connect()
-  await client.end()
+  try {
+    await assertServerVersion((text) => ask(client, text))
+  } finally {
+    await client.end()
+  }
 }
 
 function openPool(options: DatabaseOptions, max: number, sessions: Sessions): pg.Pool {

@@ -15,6 +15,10 @@ export const ANSWER_WITHIN_MS = 4_000
 const KEEPALIVE_AFTER_MS = 10_000
 /** For connections that wait for nobody: a migration, a set-up. */
 const CONNECT_WITHIN_MS = 10_000
+/** The first whose `returning` knows the row of before. */
+const OLDEST_SERVER = 18
+/** 180004 is 18.4. */
+const MINOR_VERSIONS = 10_000
 /** The server only reads. */
 const READ_ONLY_STATE = '25006'
 
@@ -60,6 +64,22 @@ export function sessionConfig({ url, applicationName, settings = {} }: SessionOp
       ),
     ].join(' '),
   }
+}
+
+/** The server is older than the statements are written for. */
+export class ServerVersionError extends Error {
+  override readonly name = 'ServerVersionError'
+}
+
+/** @throws {ServerVersionError} before a statement fails in the middle of something, by a syntax error */
+export async function assertServerVersion(ask: (text: string) => Promise<pg.QueryResult>): Promise<void> {
+  const { rows } = await ask(`select current_setting('server_version_num')::int as number`)
+  const [{ number }] = rows as [{ number: number }]
+  const major = Math.floor(number / MINOR_VERSIONS)
+  if (major < OLDEST_SERVER)
+    throw new ServerVersionError(
+      `DATABASE_URL: the server is Postgres ${major}, and ${OLDEST_SERVER} or newer is needed: upgrade it first`,
+    )
 }
 
 /** A space would begin the next option. */

@@ -3,6 +3,7 @@
 
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/pool.ts'
+import { ServerVersionError } from '../db/session.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
@@ -16,6 +17,8 @@ const STOP_WITHIN_MS = 8_000
 const LIVE_WITHIN_MS = 120_000
 const FAILED = 1
 const STARTING = 'start-up'
+/** Failures whose message is for the operator. */
+const PLAIN = [ConfigError, SecretError, ServerVersionError]
 
 export type ServiceName = 'api' | 'worker' | 'keys' | 'watcher' | 'sealer'
 
@@ -95,8 +98,8 @@ function createEnding(name: ServiceName, isToldPlainly: ServiceOptions<ServiceNa
     if ((stopping.signal.aborted && error === stopping.signal.reason) || ending.hasFailed) return
     ending.hasFailed = true
     process.exitCode = FAILED
-    const isPlain = error instanceof ConfigError || error instanceof SecretError || isToldPlainly?.(error) === true
-    process.stderr.write(`${isPlain ? error.message : `${name} failed`}\n`)
+    const isPlain = PLAIN.some((kind) => error instanceof kind) || isToldPlainly?.(error) === true
+    process.stderr.write(`${isPlain ? (error as Error).message : `${name} failed`}\n`)
     if (!isPlain) logger.fatal({ err: error }, `${name} failed`)
     stop()
   }
