@@ -1,5 +1,6 @@
 // What an operator does to a chain by hand, with the watcher's rights. Each is one transaction with its reason; the
-// audit says who. The watcher may run meanwhile: it looks where it stands before each step.
+// audit says who. The database takes the change only behind its note. The watcher may run meanwhile: it looks where it
+// stands before each step.
 
 import { createHash } from 'node:crypto'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
@@ -67,6 +68,7 @@ export const setStart = (
     const tip = await tx.maybeOne(sql.type(z.object({ height: z.bigint().transform(Number) }))`
       select tip_height as height from chain_status where network = ${network} and source is not null`)
     if (tip !== null && height > tip.height + 1) throw new Undone('above_tip')
+    await note(tx, network, 'start', by, { height })
     await tx.query(sql.type(NOTHING)`
       insert into chain_status (network, start_height, scanned_height, settled_height, tip_height)
       values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
@@ -80,7 +82,6 @@ export const setStart = (
     await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network}`)
     await loseOutputs(tx, network, height - 1)
     await tx.query(sql.type(NOTHING)`update chain_balance set checked_at = null where network = ${network}`)
-    await note(tx, network, 'start', by, { height })
     return 'done'
   })
 
@@ -92,11 +93,11 @@ export const allowRewind = (
   by: Order,
 ): Promise<'done' | 'unknown'> =>
   operate(database, by, async (tx) => {
+    await note(tx, network, 'rewind', by, { height })
     const changed = await tx.query(sql.type(NOTHING)`
       update chain_status set rewind_to = ${height}, rewind_given_at = scanned_height
       where network = ${network} and start_height - 1 <= ${height}`)
     if (changed.rowCount === 0) throw new Undone('unknown')
-    await note(tx, network, 'rewind', by, { height })
     return 'done'
   })
 
@@ -134,6 +135,7 @@ export const attributeBalance = (
     const digest = createHash('sha256').update(`${row.balanceHash}\n${address}`).digest('hex')
     const txId = row.asset === 'ETH' ? `0x${digest}` : digest
     const [state, seq] = row.isSettled ? ['final', 2] : ['seen', 1]
+    await note(tx, network, 'attribute', by, { address, amount: row.amount })
     const { rowCount } = await tx.query(sql.type(NOTHING)`
       with made as (
         insert into chain_output
@@ -150,7 +152,6 @@ export const attributeBalance = (
       from made m join (values (1, 'seen'), (2, 'final')) s (seq, state) on s.seq <= m.seq order by s.seq`)
     // Done before, and not told yet.
     if (rowCount === 0) throw new Undone('unknown')
-    await note(tx, network, 'attribute', by, { address, amount: row.amount })
     return 'done'
   })
 
@@ -164,11 +165,13 @@ export const setAside = (
   operate(database, by, async (tx) => {
     await lockNetwork(tx, network)
     const row = await tx.maybeOne(sql.type(z.object({ amount: z.string() }))`
-      update chain_balance set set_aside = set_aside + unexplained, unexplained = 0, found_at = null, attributed_at = clock_timestamp()
-      where network = ${network} and address = ${address} and unexplained > 0
-      returning old.unexplained as amount`)
+      select unexplained as amount from chain_balance
+      where network = ${network} and address = ${address} and unexplained > 0`)
     if (row === null) throw new Undone('unknown')
     await note(tx, network, 'set_aside', by, { address, amount: row.amount })
+    await tx.query(sql.type(NOTHING)`
+      update chain_balance set set_aside = set_aside + unexplained, unexplained = 0, found_at = null, attributed_at = clock_timestamp()
+      where network = ${network} and address = ${address}`)
     return 'done'
   })
 
