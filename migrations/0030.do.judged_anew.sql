@@ -34,13 +34,13 @@ begin
       where p.state = 'final' and w.first_seen_at <= i.expires_at + i.grace
         and w.last_first_seen_at >= i.created_at - c.clock_tolerance), 0) * 1000 < i.amount_due * 999);
 
-  -- What a consistency check would name, and what would be another once it is looked at: the state of an output, whether
-  -- it is in time, what the payments come to, what is owed back.
+  -- What a consistency check would name, and what would be another once it is looked at: the state and the amount of an
+  -- output, whether it is in time, what the payments come to, what is owed back.
   v_order_ids := array(
     select m.order_id
     from (
       select o.order_id, o.status, o.payment_state, i.amount_due, c.dust_floor, coalesce(d.amount, 0) as owed,
-        bool_or(w.state is distinct from p.state or t.is_in_time <> t.is_counted) as is_other,
+        bool_or(w.state is distinct from p.state or w.amount is distinct from p.amount or t.is_in_time <> t.is_counted) as is_other,
         coalesce(sum(p.amount) filter (where t.is_counted and p.state = 'final'), 0) as final,
         coalesce(sum(p.amount) filter (where t.is_counted and p.state in ('seen', 'reorged', 'final')), 0) as seen,
         coalesce(sum(p.amount) filter (where not t.is_counted and p.state = 'final'), 0) as late_final,

@@ -1157,7 +1157,7 @@ CREATE FUNCTION holdfast.audit_payment() RETURNS trigger
           coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
           select n.order_id::text as id, string_agg('{"table":"payment","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select n.network as network, n.tx_id as tx_id, n.output_index as output_index) k cross join lateral (select n.order_id as order_id, n.asset as asset, n.amount::text as amount, n.state as state, n.is_in_time as is_in_time, n.first_seen_at as first_seen_at, n.version::text as version, n.updated_at as updated_at) r group by 1
+          from new_rows n cross join lateral (select n.network as network, n.tx_id as tx_id, n.output_index as output_index) k cross join lateral (select n.order_id as order_id, n.asset as asset, n.amount::text as amount, n.state as state, n.is_in_time as is_in_time, n.first_seen_at as first_seen_at, n.version::text as version, n.updated_at as updated_at, n.is_honoured as is_honoured) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -1166,9 +1166,9 @@ CREATE FUNCTION holdfast.audit_payment() RETURNS trigger
         from  (
           select d.id, string_agg('{"table":"payment","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(o.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(n.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(o.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end, case when n.is_honoured is distinct from o.is_honoured then '"is_honoured":' || coalesce(to_json(o.is_honoured)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(n.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end, case when n.is_honoured is distinct from o.is_honoured then '"is_honoured":' || coalesce(to_json(n.is_honoured)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.network = o.network and n.tx_id = o.tx_id and n.output_index = o.output_index cross join lateral (select coalesce(n.network, o.network) as network, coalesce(n.tx_id, o.tx_id) as tx_id, coalesce(n.output_index, o.output_index) as output_index) k
-            where n.network is distinct from o.network or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.order_id is distinct from o.order_id or n.asset is distinct from o.asset or n.amount is distinct from o.amount or n.state is distinct from o.state or n.is_in_time is distinct from o.is_in_time or n.first_seen_at is distinct from o.first_seen_at or n.version is distinct from o.version or n.updated_at is distinct from o.updated_at
+            where n.network is distinct from o.network or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.order_id is distinct from o.order_id or n.asset is distinct from o.asset or n.amount is distinct from o.amount or n.state is distinct from o.state or n.is_in_time is distinct from o.is_in_time or n.first_seen_at is distinct from o.first_seen_at or n.version is distinct from o.version or n.updated_at is distinct from o.updated_at or n.is_honoured is distinct from o.is_honoured
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -1177,7 +1177,7 @@ CREATE FUNCTION holdfast.audit_payment() RETURNS trigger
           coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
           select o.order_id::text as id, string_agg('{"table":"payment","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select o.network as network, o.tx_id as tx_id, o.output_index as output_index) k cross join lateral (select o.order_id as order_id, o.asset as asset, o.amount::text as amount, o.state as state, o.is_in_time as is_in_time, o.first_seen_at as first_seen_at, o.version::text as version, o.updated_at as updated_at) r group by 1
+          from old_rows o cross join lateral (select o.network as network, o.tx_id as tx_id, o.output_index as output_index) k cross join lateral (select o.order_id as order_id, o.asset as asset, o.amount::text as amount, o.state as state, o.is_in_time as is_in_time, o.first_seen_at as first_seen_at, o.version::text as version, o.updated_at as updated_at, o.is_honoured as is_honoured) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -1962,8 +1962,8 @@ begin
     select o.status, o.payment_state, o.hold, o.version into v_order from orders o where o.order_id = p_order_id;
     v_outcome := case
       when coalesce((p_input ->> 'expectedVersion')::bigint <> v_order.version, false)
-        -- A run that was reset is given its commands once more: one that was refused when it was asked stays refused.
-        or coalesce((p_input ->> 'askedAt')::timestamptz < clock_timestamp() - interval '5 minutes', false)
+        -- A run that was reset is given its updates once more. Such a command only gets the answer it got when it was done.
+        or coalesce((p_input ->> 'isReapplied')::boolean, false)
         or not exists (
           select from order_transition t
           where t.from_status = v_order.status and t.to_status = v_target and t.role = p_input ->> 'role')
@@ -2507,6 +2507,72 @@ $$;
 ALTER FUNCTION holdfast.guard_address_lease() OWNER TO holdfast_owner;
 
 --
+-- Name: guard_chain_operation(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_chain_operation() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_operation text := tg_argv[0];
+  v_new jsonb := to_jsonb(new);
+  v_aside numeric;
+begin
+  if v_operation = 'set_aside' then
+    -- An upsert shows its row as an insert first, even where one stands.
+    v_aside := (v_new ->> 'set_aside')::numeric - coalesce((
+      select b.set_aside from holdfast.chain_balance b where b.network = new.network and b.address = v_new ->> 'address'), 0);
+    if v_aside <= 0 then
+      return new;
+    end if;
+  end if;
+  if not exists (
+    select from holdfast.chain_operation o
+    where o.network = new.network and o.operation = v_operation and o.xmin = pg_current_xact_id()::xid and case v_operation
+      when 'start' then o.height = (v_new ->> 'start_height')::bigint
+      when 'rewind' then o.height = (v_new ->> 'rewind_to')::bigint
+      when 'attribute' then o.address = v_new ->> 'address' and o.amount = (v_new ->> 'amount')::numeric
+      else o.address = v_new ->> 'address' and o.amount = v_aside end) then
+    raise exception '%: the operation % is not noted', tg_table_name, v_operation using errcode = 'HF022';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_chain_operation() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_chain_operation(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_chain_operation() IS 'Refuses a change that the transaction has not noted in chain_operation as the operation that the trigger names.';
+
+--
+-- Name: guard_chain_operator(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_chain_operator() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_actor jsonb := nullif(current_setting('holdfast.actor', true), '')::jsonb;
+begin
+  if v_actor ->> 'role' is distinct from 'admin' or coalesce(v_actor ->> 'actor', '') !~ '^operator:.' then
+    raise exception 'chain_operation: only an operator operates a chain' using errcode = 'HF022';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_chain_operator() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_chain_operator(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_chain_operator() IS 'Lets the watcher''s role note an operation in the name of an operator alone.';
+
+--
 -- Name: guard_order_insert(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2662,6 +2728,27 @@ ALTER FUNCTION holdfast.is_enough_seen(p_order_id uuid) OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) IS 'Whether what was seen in time reaches the minimum that pays an order.';
+
+--
+-- Name: keep_honoured(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.keep_honoured() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  new.is_in_time := true;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.keep_honoured() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION keep_honoured(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.keep_honoured() IS 'An assessment that reads the times of an output again leaves one that is honoured in time.';
 
 --
 -- Name: lock_wanted(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2946,6 +3033,46 @@ ALTER FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text
 COMMENT ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) IS 'Takes a verified report into the inbox; returns how many of its facts were new.';
 
 --
+-- Name: refuse_hold_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refuse_hold_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception 'reservation: from % until % to % until %', old.state, old.expires_at, new.state, new.expires_at using errcode = 'HF021';
+end
+$$;
+
+ALTER FUNCTION holdfast.refuse_hold_change() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refuse_hold_change(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refuse_hold_change() IS 'Refuses a change of a hold that its trigger found to be no legal move.';
+
+--
+-- Name: refuse_network_name(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refuse_network_name() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception '%: not a name of a network', tg_table_name using errcode = 'check_violation';
+end
+$$;
+
+ALTER FUNCTION holdfast.refuse_network_name() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refuse_network_name(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refuse_network_name() IS 'Refuses a row for a name that its trigger found to be none.';
+
+--
 -- Name: refuse_rewriting(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2958,6 +3085,26 @@ end
 $$;
 
 ALTER FUNCTION holdfast.refuse_rewriting() OWNER TO holdfast_owner;
+
+--
+-- Name: refuse_time_to_come(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refuse_time_to_come() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception '%: a time that is still to come', tg_table_name using errcode = 'check_violation';
+end
+$$;
+
+ALTER FUNCTION holdfast.refuse_time_to_come() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refuse_time_to_come(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refuse_time_to_come() IS 'Refuses a row for a time that its trigger found to lie ahead.';
 
 --
 -- Name: refuse_truncate(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4079,6 +4226,7 @@ CREATE TABLE holdfast.payment (
     first_seen_at timestamp with time zone NOT NULL,
     version bigint DEFAULT 1 NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    is_honoured boolean DEFAULT false NOT NULL,
     CONSTRAINT payment_amount_positive CHECK ((amount > (0)::numeric)),
     CONSTRAINT payment_output_not_negative CHECK ((output_index >= 0)),
     CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'replaced'::text, 'dropped'::text, 'reorged'::text]))),
@@ -4094,6 +4242,12 @@ ALTER TABLE holdfast.payment OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.payment IS 'One output, credited to at most one order. Written by assessPayments alone.';
+
+--
+-- Name: COLUMN payment.is_honoured; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payment.is_honoured IS 'Paid its order by the rules before 0024, which knew no late and no early money: it stays in time.';
 
 --
 -- Name: payment_report; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -4942,6 +5096,13 @@ ALTER TABLE ONLY holdfast.address_pool
     ADD CONSTRAINT address_pool_pk PRIMARY KEY (network, address);
 
 --
+-- Name: address_pool address_pool_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.address_pool
+    ADD CONSTRAINT address_pool_times_finite CHECK (isfinite(leased_at)) NOT VALID;
+
+--
 -- Name: audit_checkpoint audit_checkpoint_one_next; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4954,6 +5115,13 @@ ALTER TABLE ONLY holdfast.audit_checkpoint
 
 ALTER TABLE ONLY holdfast.audit_checkpoint
     ADD CONSTRAINT audit_checkpoint_pk PRIMARY KEY (checkpoint_no);
+
+--
+-- Name: audit_checkpoint audit_checkpoint_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.audit_checkpoint
+    ADD CONSTRAINT audit_checkpoint_times_finite CHECK (isfinite(sealed_at)) NOT VALID;
 
 --
 -- Name: audit_entry audit_entry_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5005,6 +5173,13 @@ ALTER TABLE ONLY holdfast.chain_balance
     ADD CONSTRAINT chain_balance_pk PRIMARY KEY (network, address);
 
 --
+-- Name: chain_balance chain_balance_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_balance
+    ADD CONSTRAINT chain_balance_times_finite CHECK ((isfinite(attributed_at) AND isfinite(checked_at) AND isfinite(found_at))) NOT VALID;
+
+--
 -- Name: chain_block chain_block_hash_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5017,6 +5192,13 @@ ALTER TABLE ONLY holdfast.chain_block
 
 ALTER TABLE ONLY holdfast.chain_block
     ADD CONSTRAINT chain_block_pk PRIMARY KEY (network, height);
+
+--
+-- Name: chain_block chain_block_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_block
+    ADD CONSTRAINT chain_block_times_finite CHECK (isfinite(chain_time)) NOT VALID;
 
 --
 -- Name: chain_operation chain_operation_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5033,6 +5215,13 @@ ALTER TABLE ONLY holdfast.chain_output
     ADD CONSTRAINT chain_output_pk PRIMARY KEY (network, tx_id, output_index);
 
 --
+-- Name: chain_output chain_output_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_output
+    ADD CONSTRAINT chain_output_times_finite CHECK (isfinite(first_seen_at)) NOT VALID;
+
+--
 -- Name: chain_report chain_report_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5047,11 +5236,11 @@ ALTER TABLE ONLY holdfast.chain_report
     ADD CONSTRAINT chain_report_pk PRIMARY KEY (report_no);
 
 --
--- Name: chain_status chain_status_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+-- Name: chain_report chain_report_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
-ALTER TABLE holdfast.chain_status
-    ADD CONSTRAINT chain_status_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
+ALTER TABLE holdfast.chain_report
+    ADD CONSTRAINT chain_report_times_finite CHECK ((isfinite(first_seen_at) AND isfinite(next_at))) NOT VALID;
 
 --
 -- Name: chain_status chain_status_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5061,11 +5250,25 @@ ALTER TABLE ONLY holdfast.chain_status
     ADD CONSTRAINT chain_status_pk PRIMARY KEY (network);
 
 --
+-- Name: chain_status chain_status_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_status
+    ADD CONSTRAINT chain_status_times_finite CHECK ((isfinite(caught_up_at) AND isfinite(tip_asked_at))) NOT VALID;
+
+--
 -- Name: consistency_run consistency_run_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.consistency_run
     ADD CONSTRAINT consistency_run_pk PRIMARY KEY (run_no);
+
+--
+-- Name: consistency_run consistency_run_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.consistency_run
+    ADD CONSTRAINT consistency_run_times_finite CHECK ((isfinite(finished_at) AND isfinite(started_at))) NOT VALID;
 
 --
 -- Name: currency currency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5082,6 +5285,13 @@ ALTER TABLE ONLY holdfast.customer_key
     ADD CONSTRAINT customer_key_pk PRIMARY KEY (user_id);
 
 --
+-- Name: customer_key customer_key_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.customer_key
+    ADD CONSTRAINT customer_key_times_finite CHECK (isfinite(created_at)) NOT VALID;
+
+--
 -- Name: customer customer_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5094,6 +5304,13 @@ ALTER TABLE ONLY holdfast.customer
 
 ALTER TABLE ONLY holdfast.duty
     ADD CONSTRAINT duty_pk PRIMARY KEY (duty);
+
+--
+-- Name: duty duty_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.duty
+    ADD CONSTRAINT duty_times_finite CHECK ((isfinite(held_until) AND isfinite(started_at) AND isfinite(succeeded_at))) NOT VALID;
 
 --
 -- Name: hold_aside hold_aside_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5110,6 +5327,13 @@ ALTER TABLE ONLY holdfast.idempotency
     ADD CONSTRAINT idempotency_pk PRIMARY KEY (actor, method, key);
 
 --
+-- Name: idempotency idempotency_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.idempotency
+    ADD CONSTRAINT idempotency_times_finite CHECK (isfinite(created_at)) NOT VALID;
+
+--
 -- Name: inconsistency inconsistency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5117,11 +5341,11 @@ ALTER TABLE ONLY holdfast.inconsistency
     ADD CONSTRAINT inconsistency_pk PRIMARY KEY (check_name, subject);
 
 --
--- Name: invoice invoice_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+-- Name: inconsistency inconsistency_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
-ALTER TABLE holdfast.invoice
-    ADD CONSTRAINT invoice_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
+ALTER TABLE holdfast.inconsistency
+    ADD CONSTRAINT inconsistency_times_finite CHECK ((isfinite(first_seen_at) AND isfinite(last_seen_at))) NOT VALID;
 
 --
 -- Name: invoice invoice_one_order_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5136,6 +5360,13 @@ ALTER TABLE ONLY holdfast.invoice
 
 ALTER TABLE ONLY holdfast.invoice
     ADD CONSTRAINT invoice_pk PRIMARY KEY (order_id);
+
+--
+-- Name: invoice invoice_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.invoice
+    ADD CONSTRAINT invoice_times_finite CHECK ((isfinite(created_at) AND isfinite(expires_at))) NOT VALID;
 
 --
 -- Name: key_epoch key_epoch_master_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5159,6 +5390,13 @@ ALTER TABLE ONLY holdfast.key_epoch
     ADD CONSTRAINT key_epoch_salt_once UNIQUE (salt);
 
 --
+-- Name: key_epoch key_epoch_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.key_epoch
+    ADD CONSTRAINT key_epoch_times_finite CHECK ((isfinite(created_at) AND isfinite(last_used_at))) NOT VALID;
+
+--
 -- Name: key_retire key_retire_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5166,11 +5404,25 @@ ALTER TABLE ONLY holdfast.key_retire
     ADD CONSTRAINT key_retire_pk PRIMARY KEY (order_id);
 
 --
+-- Name: key_retire key_retire_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.key_retire
+    ADD CONSTRAINT key_retire_times_finite CHECK ((isfinite(created_at) AND isfinite(done_at) AND isfinite(next_at))) NOT VALID;
+
+--
 -- Name: master_key master_key_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.master_key
     ADD CONSTRAINT master_key_pk PRIMARY KEY (version);
+
+--
+-- Name: master_key master_key_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.master_key
+    ADD CONSTRAINT master_key_times_finite CHECK (isfinite(created_at)) NOT VALID;
 
 --
 -- Name: notification_channel notification_channel_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5192,6 +5444,13 @@ ALTER TABLE ONLY holdfast.notification
 
 ALTER TABLE ONLY holdfast.notification
     ADD CONSTRAINT notification_pk PRIMARY KEY (notification_id);
+
+--
+-- Name: notification notification_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.notification
+    ADD CONSTRAINT notification_times_finite CHECK ((isfinite(claimed_until) AND isfinite(dead_at) AND isfinite(delivered_at) AND isfinite(next_at))) NOT VALID;
 
 --
 -- Name: order_line order_line_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5222,6 +5481,13 @@ ALTER TABLE ONLY holdfast.order_wake
     ADD CONSTRAINT order_wake_pk PRIMARY KEY (order_id);
 
 --
+-- Name: order_wake order_wake_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.order_wake
+    ADD CONSTRAINT order_wake_times_finite CHECK ((isfinite(claimed_until) AND isfinite(created_at) AND isfinite(next_at))) NOT VALID;
+
+--
 -- Name: orders orders_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5234,13 +5500,6 @@ ALTER TABLE ONLY holdfast.orders
 
 ALTER TABLE ONLY holdfast.payment_key
     ADD CONSTRAINT payment_key_identity UNIQUE (key_id, network, asset, address);
-
---
--- Name: payment_key payment_key_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE holdfast.payment_key
-    ADD CONSTRAINT payment_key_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
 
 --
 -- Name: payment_key payment_key_one_per_address; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5264,11 +5523,11 @@ ALTER TABLE ONLY holdfast.payment_key
     ADD CONSTRAINT payment_key_salt_once UNIQUE (salt);
 
 --
--- Name: payment payment_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+-- Name: payment_key payment_key_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
-ALTER TABLE holdfast.payment
-    ADD CONSTRAINT payment_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
+ALTER TABLE holdfast.payment_key
+    ADD CONSTRAINT payment_key_times_finite CHECK (isfinite(sealed_at)) NOT VALID;
 
 --
 -- Name: payment payment_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5285,13 +5544,6 @@ ALTER TABLE ONLY holdfast.payment_report
     ADD CONSTRAINT payment_report_id_once UNIQUE (source, report_id);
 
 --
--- Name: payment_report payment_report_network_shape; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
---
-
-ALTER TABLE holdfast.payment_report
-    ADD CONSTRAINT payment_report_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) NOT VALID;
-
---
 -- Name: payment_report payment_report_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5304,6 +5556,20 @@ ALTER TABLE ONLY holdfast.payment_report
 
 ALTER TABLE ONLY holdfast.payment_report
     ADD CONSTRAINT payment_report_seq_once UNIQUE (source, network, tx_id, output_index, seq);
+
+--
+-- Name: payment_report payment_report_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.payment_report
+    ADD CONSTRAINT payment_report_times_finite CHECK ((isfinite(first_seen_at) AND isfinite(received_at))) NOT VALID;
+
+--
+-- Name: payment payment_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.payment
+    ADD CONSTRAINT payment_times_finite CHECK ((isfinite(first_seen_at) AND isfinite(updated_at))) NOT VALID;
 
 --
 -- Name: payment_transition payment_transition_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5327,11 +5593,25 @@ ALTER TABLE ONLY holdfast.refund_due
     ADD CONSTRAINT refund_due_pk PRIMARY KEY (order_id);
 
 --
+-- Name: refund_due refund_due_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.refund_due
+    ADD CONSTRAINT refund_due_times_finite CHECK (isfinite(updated_at)) NOT VALID;
+
+--
 -- Name: reservation reservation_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.reservation
     ADD CONSTRAINT reservation_pk PRIMARY KEY (order_id, product_id, hold_no);
+
+--
+-- Name: reservation reservation_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.reservation
+    ADD CONSTRAINT reservation_times_finite CHECK (isfinite(expires_at)) NOT VALID;
 
 --
 -- Name: retired_source retired_source_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5362,6 +5642,13 @@ ALTER TABLE ONLY holdfast.stock_movement
     ADD CONSTRAINT stock_movement_pk PRIMARY KEY (movement_id);
 
 --
+-- Name: stock_movement stock_movement_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.stock_movement
+    ADD CONSTRAINT stock_movement_times_finite CHECK (isfinite(created_at)) NOT VALID;
+
+--
 -- Name: stock stock_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5374,6 +5661,13 @@ ALTER TABLE ONLY holdfast.stock
 
 ALTER TABLE ONLY holdfast.workflow_start
     ADD CONSTRAINT workflow_start_pk PRIMARY KEY (order_id);
+
+--
+-- Name: workflow_start workflow_start_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.workflow_start
+    ADD CONSTRAINT workflow_start_times_finite CHECK ((isfinite(claimed_until) AND isfinite(created_at) AND isfinite(next_at) AND isfinite(quote_ends_at))) NOT VALID;
 
 --
 -- Name: address_pool_free; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -5598,6 +5892,18 @@ CREATE TRIGGER audit_tile_grows BEFORE UPDATE ON holdfast.audit_tile FOR EACH RO
 CREATE TRIGGER audit_tile_stays BEFORE DELETE OR TRUNCATE ON holdfast.audit_tile FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_unsealing();
 
 --
+-- Name: chain_balance chain_balance_guard_aside; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_balance_guard_aside BEFORE INSERT OR UPDATE OF set_aside ON holdfast.chain_balance FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (new.set_aside > (0)::numeric))) EXECUTE FUNCTION holdfast.guard_chain_operation('set_aside');
+
+--
+-- Name: chain_balance chain_balance_times_past; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_balance_times_past BEFORE INSERT OR UPDATE OF checked_at ON holdfast.chain_balance FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (new.checked_at > (clock_timestamp() + '1 day'::interval)))) EXECUTE FUNCTION holdfast.refuse_time_to_come();
+
+--
 -- Name: chain_operation chain_operation_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5626,6 +5932,42 @@ CREATE TRIGGER chain_operation_audit_truncate BEFORE TRUNCATE ON holdfast.chain_
 --
 
 CREATE TRIGGER chain_operation_audit_update AFTER UPDATE ON holdfast.chain_operation REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_operation();
+
+--
+-- Name: chain_operation chain_operation_guard_operator; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_operation_guard_operator BEFORE INSERT ON holdfast.chain_operation FOR EACH ROW WHEN ((CURRENT_USER = 'watcher'::name)) EXECUTE FUNCTION holdfast.guard_chain_operator();
+
+--
+-- Name: chain_output chain_output_guard_attribute; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_output_guard_attribute BEFORE INSERT ON holdfast.chain_output FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND new.is_attributed)) EXECUTE FUNCTION holdfast.guard_chain_operation('attribute');
+
+--
+-- Name: chain_status chain_status_guard_rewind; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_status_guard_rewind BEFORE UPDATE OF rewind_to ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (new.rewind_to IS NOT NULL) AND (new.rewind_to IS DISTINCT FROM old.rewind_to))) EXECUTE FUNCTION holdfast.guard_chain_operation('rewind');
+
+--
+-- Name: chain_status chain_status_guard_start; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_status_guard_start BEFORE UPDATE OF start_height ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (new.start_height <> old.start_height))) EXECUTE FUNCTION holdfast.guard_chain_operation('start');
+
+--
+-- Name: chain_status chain_status_network_shape; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_status_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.chain_status FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
+
+--
+-- Name: chain_status chain_status_times_past; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_status_times_past BEFORE INSERT OR UPDATE OF tip_asked_at, caught_up_at ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (GREATEST(new.tip_asked_at, new.caught_up_at) > clock_timestamp()))) EXECUTE FUNCTION holdfast.refuse_time_to_come();
 
 --
 -- Name: currency currency_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -5722,6 +6064,12 @@ CREATE TRIGGER invoice_audit_truncate BEFORE TRUNCATE ON holdfast.invoice FOR EA
 --
 
 CREATE TRIGGER invoice_audit_update AFTER UPDATE ON holdfast.invoice REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_invoice();
+
+--
+-- Name: invoice invoice_network_shape; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER invoice_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.invoice FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
 
 --
 -- Name: key_epoch key_epoch_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -5940,6 +6288,12 @@ CREATE TRIGGER payment_audit_update AFTER UPDATE ON holdfast.payment REFERENCING
 CREATE TRIGGER payment_guard_amount BEFORE UPDATE ON holdfast.payment FOR EACH ROW WHEN ((new.amount <> old.amount)) EXECUTE FUNCTION holdfast.guard_payment_amount();
 
 --
+-- Name: payment payment_honoured; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_honoured BEFORE UPDATE ON holdfast.payment FOR EACH ROW WHEN (old.is_honoured) EXECUTE FUNCTION holdfast.keep_honoured();
+
+--
 -- Name: payment_key payment_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5964,6 +6318,18 @@ CREATE TRIGGER payment_key_audit_truncate BEFORE TRUNCATE ON holdfast.payment_ke
 CREATE TRIGGER payment_key_audit_update AFTER UPDATE ON holdfast.payment_key REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_key();
 
 --
+-- Name: payment_key payment_key_network_shape; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_key_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.payment_key FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
+
+--
+-- Name: payment payment_network_shape; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.payment FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
+
+--
 -- Name: payment_report payment_report_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5986,6 +6352,12 @@ CREATE TRIGGER payment_report_audit_truncate BEFORE TRUNCATE ON holdfast.payment
 --
 
 CREATE TRIGGER payment_report_audit_update AFTER UPDATE ON holdfast.payment_report REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payment_report();
+
+--
+-- Name: payment_report payment_report_network_shape; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_report_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.payment_report FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
 
 --
 -- Name: payment_transition payment_transition_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -6094,6 +6466,18 @@ CREATE TRIGGER reservation_audit_truncate BEFORE TRUNCATE ON holdfast.reservatio
 --
 
 CREATE TRIGGER reservation_audit_update AFTER UPDATE ON holdfast.reservation REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_reservation();
+
+--
+-- Name: reservation reservation_guard_end; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER reservation_guard_end BEFORE UPDATE OF expires_at ON holdfast.reservation FOR EACH ROW WHEN (((CURRENT_USER = 'app_api'::name) AND (new.expires_at < old.expires_at))) EXECUTE FUNCTION holdfast.refuse_hold_change();
+
+--
+-- Name: reservation reservation_guard_state; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER reservation_guard_state BEFORE UPDATE OF state ON holdfast.reservation FOR EACH ROW WHEN (((new.state <> old.state) AND ((((((old.state <> 'held'::text) OR (new.state <> 'committed'::text)) AND ((old.state <> 'held'::text) OR (new.state <> 'released'::text))) AND ((old.state <> 'held'::text) OR (new.state <> 'expired'::text))) AND ((old.state <> 'committed'::text) OR (new.state <> 'consumed'::text))) AND ((old.state <> 'committed'::text) OR (new.state <> 'released'::text))))) EXECUTE FUNCTION holdfast.refuse_hold_change();
 
 --
 -- Name: retired_source retired_source_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -6745,6 +7129,18 @@ GRANT ALL ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) T
 REVOKE ALL ON FUNCTION holdfast.guard_address_lease() FROM PUBLIC;
 
 --
+-- Name: FUNCTION guard_chain_operation(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_chain_operation() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_chain_operator(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_chain_operator() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_order_insert(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6786,6 +7182,12 @@ REVOKE ALL ON FUNCTION holdfast.guard_tile_growth() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) TO app_api;
+
+--
+-- Name: FUNCTION keep_honoured(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.keep_honoured() FROM PUBLIC;
 
 --
 -- Name: FUNCTION lock_wanted(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -6861,10 +7263,28 @@ REVOKE ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_ac
 GRANT ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) TO app_api;
 
 --
+-- Name: FUNCTION refuse_hold_change(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refuse_hold_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_network_name(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refuse_network_name() FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_rewriting(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.refuse_rewriting() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_time_to_come(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refuse_time_to_come() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_truncate(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
