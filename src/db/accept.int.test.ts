@@ -177,7 +177,7 @@ describe('one attempt', () => {
     for (let round = 0; round < count(5, 100); round += 1) {
       const orders = Array.from({ length: 60 }, () => proposalFor(productId))
       const copies = orders.map((order) => ({ ...order, address: randomUUID() })).toReversed()
-      const answers = await Promise.all([...orders.map(one.accept), ...copies.map(two.accept)])
+      const answers = await Promise.all([...orders.map((o) => one.accept(o)), ...copies.map((o) => two.accept(o))])
       expect(answers.filter(isAccepted)).toHaveLength(60)
     }
     expect(errors).toEqual([])

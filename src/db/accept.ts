@@ -1,47 +1,44 @@
 // Accepts orders: concurrent calls are decided together in one statement and one commit, each order whole and in
-// arrival order (design rule 8). The decision itself is accept_orders() in migrations.
+// arrival order (design rule 8). The decision itself is accept_orders() in migrations; whose turn it is says the queue.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { systemActor } from '../domain/audit.ts'
-import { DomainError } from '../domain/failure.ts'
+import type { DomainError } from '../domain/failure.ts'
+import type { Entry } from './accept_line.ts'
+import { createQueue, MAX_BATCH_ORDERS, type Queue } from './accept_queue.ts'
 import { actorsText, actorText } from './audit.ts'
 import {
   databaseFailure,
-  isDatabaseUnavailable,
+  isDatabaseDown,
   isUndone,
-  retrying,
   sqlStateOf,
   statement,
   violatedConstraintOf,
   type Database,
 } from './pool.ts'
-import { createReclaimer, isWithin } from './reclaim.ts'
+import { createReclaimer, findLockedStock } from './reclaim.ts'
+import { isRetryable } from './sqlstate.ts'
 import { payloadOf, verdictOf, type AcceptVerdict, type ProposedOrder, type VerdictRow } from './verdict.ts'
 
 export { minorOf, type AcceptedLine, type AcceptedOrder, type AcceptVerdict, type ProposedOrder } from './verdict.ts'
 
-/** Larger batches hold the hot rows longer than the shared commit saves. */
-const MAX_BATCH_ORDERS = 64
-const MAX_BATCH_LINES = 512
-/** Fewer are decided together: a commit of their own would cost more than it saves, and they keep their order of arrival. */
-const MIN_SHARE_ORDERS = 32
 /** Two: they write side by side and wait for each other's stock only to take it; more would want more sessions. */
 const MAX_IN_FLIGHT = 2
-/** Beyond this the caller is better told to come back. */
-const MAX_QUEUED = 4_096
-const RETRY_HINT_MS = 500
-/** Holds to be given back are waited for no longer: no transaction lasts for more (role.sql), so what is left is stuck. */
-const RECLAIM_WITHIN_MS = 5_000
-/** Kept of the caller's time to say «try again» in. */
-const ANSWER_WITHIN_MS = 100
+/** After a batch had no time within a statement, how much larger each one that has may be. */
+const GROWTH_ORDERS = 2
+const MAX_TRIES = 6
+const BACKOFF_FROM_MS = 10
+const BACKOFF_TO_MS = 1_000
+/** Postgres tells of an error before it has let go of the locks of the transaction: asked at once, all would look locked. */
+const UNLOCK_MS = 20
+const LOCK_NOT_AVAILABLE = '55P03'
+/** Statement timeout, transaction timeout. */
+const OUT_OF_TIME: ReadonlySet<string | undefined> = new Set(['57014', '25P04'])
 
-export type Acceptor = { accept: (order: ProposedOrder) => Promise<AcceptVerdict>; queued: () => number }
-
-type Entry = {
-  order: ProposedOrder
-  resolve: (verdict: AcceptVerdict) => void
-  reject: (error: unknown) => void
-  /** Set from the first shortage that a reclaim may end, in milliseconds since the epoch: past it, «try again». */
-  waitsUntil?: number
+export type Acceptor = {
+  /** @param signal aborted when the caller no longer waits: an order that is not being decided yet is then none */
+  accept: (order: ProposedOrder, signal?: AbortSignal) => Promise<AcceptVerdict>
+  queued: () => number
 }
 
 // Each order is its own caller's doing, and so is a customer's first row; the stock they share is changed by the batch.
@@ -65,7 +62,7 @@ export function createAcceptor(deps: Deps): Acceptor {
   /** Calls under way by (user, key): the same attempt sent twice shares one decision. */
   const attempts = new Map<string, { requestHash: Buffer; verdict: Promise<AcceptVerdict> }>()
 
-  async function accept(order: ProposedOrder): Promise<AcceptVerdict> {
+  async function accept(order: ProposedOrder, signal?: AbortSignal): Promise<AcceptVerdict> {
     const attempt = `${order.userId}:${order.key}`
     for (let running = attempts.get(attempt); running !== undefined; running = attempts.get(attempt)) {
       const shared = await running.verdict.catch(() => undefined)
@@ -74,7 +71,7 @@ export function createAcceptor(deps: Deps): Acceptor {
         return shared.verdict === 'accepted' ? { ...shared, verdict: 'replayed' } : shared
       }
     }
-    const verdict = batcher.enqueue(order)
+    const verdict = batcher.enqueue(order, signal)
     attempts.set(attempt, { requestHash: order.requestHash, verdict })
     return verdict.finally(() => attempts.delete(attempt))
   }
@@ -82,118 +79,144 @@ export function createAcceptor(deps: Deps): Acceptor {
   return { accept, queued: batcher.queued }
 }
 
+type Batcher = Deps & {
+  queue: Queue
+  /** How many orders a statement can decide in its time. */
+  limit: number
+}
+
 /** Collects what arrives while earlier batches are decided. */
 function createBatcher(deps: Deps) {
-  const queue: Entry[] = []
-  /** Looked at before, to be decided again ahead of the queue: in the order in which they came. */
-  const returned: Entry[] = []
-  const reclaimer = createReclaimer(deps.database)
-  let reclaiming = 0
-  let inFlight = 0
-
   const refuse = (entry: Entry, error: DomainError): void => {
     deps.giveBack(entry.order.network, entry.order.address)
     entry.reject(error)
   }
-
-  /** Out of the batches meanwhile: orders of other products go on. */
-  async function waitForStock(entry: Entry, productIds: ReadonlySet<string>): Promise<void> {
-    const now = Date.now()
-    entry.waitsUntil ??= Math.min(now + RECLAIM_WITHIN_MS, entry.order.deadline - ANSWER_WITHIN_MS)
-    reclaiming += 1
-    const isWorthIt = now < entry.waitsUntil && (await isWithin(reclaimer.reclaim(productIds), entry.waitsUntil - now))
-    reclaiming -= 1
-    if (!isWorthIt) return refuse(entry, stockBeingReleased(productIds))
-    // After this turn of the event loop, so that all that waited for the same product are decided together.
-    if (returned.push(entry) === 1) setImmediate(pump)
-  }
+  const queue = createQueue({ ...createReclaimer(deps.database), refuse, onReady: pump })
+  const batcher: Batcher = { ...deps, queue, limit: MAX_BATCH_ORDERS }
+  let inFlight = 0
 
   function pump(): void {
-    queue.unshift(...returned.splice(0))
-    while (inFlight < MAX_IN_FLIGHT && queue.length > 0) {
-      // In equal shares: one batch of all would leave the other place empty until it ends.
-      const share = Math.max(MIN_SHARE_ORDERS, Math.ceil(queue.length / (MAX_IN_FLIGHT - inFlight)))
-      const batch = takeBatch(queue, Math.min(MAX_BATCH_ORDERS, share), (entry) => refuse(entry, tooLate(entry)))
-      if (batch.length === 0) continue
+    while (inFlight < MAX_IN_FLIGHT) {
+      const batch = queue.take(batcher.limit, MAX_IN_FLIGHT - inFlight)
+      if (batch.length === 0) return
       inFlight += 1
-      void settle({ ...deps, waitForStock }, batch).finally(() => {
+      void settle(batcher, batch).finally(() => {
         inFlight -= 1
         pump()
       })
     }
   }
 
-  const queued = (): number => queue.length + returned.length + reclaiming
   return {
-    queued,
-    enqueue: (order: ProposedOrder): Promise<AcceptVerdict> =>
+    queued: queue.length,
+    enqueue: (order: ProposedOrder, signal: AbortSignal | undefined): Promise<AcceptVerdict> =>
       new Promise((resolve, reject) => {
-        const entry = { order, resolve, reject }
-        if (queued() >= MAX_QUEUED) {
-          refuse(
-            entry,
-            new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', {
-              retryAfterMs: RETRY_HINT_MS,
-            }),
-          )
-          return
-        }
-        queue.push(entry)
         // After this turn of the event loop, so that what arrived together is decided together.
-        if (queue.length === 1) setImmediate(pump)
+        if (queue.push({ order, signal, resolve, reject })) setImmediate(pump)
       }),
   }
 }
 
-const tooLate = ({ order, waitsUntil }: Entry): DomainError =>
-  waitsUntil === undefined
-    ? new DomainError('DEADLINE_EXCEEDED', 'The deadline passed before the order was looked at.')
-    : stockBeingReleased(order.lines.map(({ productId }) => productId))
+/**
+ * Decides a batch, in one statement where that goes, else by halves. One order cannot fail the others, a locked product
+ * keeps only its own orders waiting, and a batch that has no time within a statement makes the later ones smaller too.
+ */
+async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> {
+  const pieces = [batch]
+  let tries = 0
+  for (let next = pieces.shift(); next !== undefined; next = pieces.shift()) {
+    // Their time may have passed, or their callers gone, while earlier pieces were decided.
+    const piece = next.filter((entry) => !batcher.queue.drop(entry))
+    if (piece.length > batcher.limit) {
+      pieces.unshift(...halvesOf(piece))
+      continue
+    }
+    if (piece.length === 0) continue
+    try {
+      const rows = (await decide(batcher.database, piece)).map((row) => ({ row, verdict: verdictOf(row) }))
+      for (const { row, verdict } of rows.toSorted((a, b) => a.row.ordinal - b.row.ordinal)) {
+        const entry = piece[row.ordinal]
+        if (entry !== undefined) answer(batcher, entry, verdict, row)
+      }
+      if (piece.length * 2 > batcher.limit) batcher.limit = Math.min(MAX_BATCH_ORDERS, batcher.limit + GROWTH_ORDERS)
+      tries = 0
+    } catch (error) {
+      tries += 1
+      const left = await narrow(batcher, piece, error, tries)
+      if (left[0]?.length !== piece.length) tries = 0
+      pieces.unshift(...left)
+    }
+  }
+}
 
-function stockBeingReleased([productId = '']: Iterable<string>): DomainError {
-  return new DomainError('STOCK_BEING_RELEASED', 'Stock is being given back; try again.', {
-    metadata: { product_id: productId },
-    retryAfterMs: RETRY_HINT_MS,
+function answer({ queue, giveBack }: Batcher, entry: Entry, verdict: AcceptVerdict | undefined, row: VerdictRow): void {
+  if (verdict === undefined) {
+    queue.wait(entry, row.detail?.shortages ?? [])
+    return
+  }
+  const isUsed = 'order' in verdict && verdict.order.address === entry.order.address
+  if (!isUsed) giveBack(entry.order.network, entry.order.address)
+  queue.settled(entry, true)
+  entry.resolve(verdict)
+}
+
+/** What is left to be tried of a piece that failed. Orders that cannot be decided now are answered, or wait in the queue. */
+async function narrow(
+  batcher: Batcher,
+  piece: readonly Entry[],
+  error: unknown,
+  tries: number,
+): Promise<readonly (readonly Entry[])[]> {
+  const [only] = piece
+  const state = sqlStateOf(error)
+  if (piece.length === 1 && only !== undefined && violatedConstraintOf(error) === 'orders_pk') {
+    // The attempt was answered so long ago that the answer is forgotten; its order is not.
+    batcher.giveBack(only.order.network, only.order.address)
+    batcher.queue.settled(only, true)
+    only.resolve({ verdict: 'IDEMPOTENCY_KEY_REUSED' })
+    return []
+  }
+  if (isDatabaseDown(error)) return fail(batcher, piece, error)
+  if (state === LOCK_NOT_AVAILABLE) {
+    const others = await waitForLocks(batcher, piece)
+    if (others.length < piece.length) return [others]
+  } else if (OUT_OF_TIME.has(state)) batcher.limit = Math.max(1, Math.min(batcher.limit, Math.ceil(piece.length / 2)))
+
+  const isSplit = piece.length > 1 && (!isRetryable(error) || state === LOCK_NOT_AVAILABLE || tries >= MAX_TRIES)
+  if (isSplit) return halvesOf(piece)
+  const waitMs = Math.random() * Math.min(BACKOFF_TO_MS, BACKOFF_FROM_MS * 2 ** tries)
+  const isTimeLeft = piece.some(({ order }) => Date.now() + waitMs <= order.deadline)
+  if (!isRetryable(error) || tries >= MAX_TRIES || !isTimeLeft) return fail(batcher, piece, error)
+  await delay(waitMs)
+  return [piece]
+}
+
+/** Has the orders of locked products wait in the queue. @returns the others */
+async function waitForLocks({ database, queue }: Batcher, piece: readonly Entry[]): Promise<readonly Entry[]> {
+  await delay(UNLOCK_MS)
+  const productIds = new Set(piece.flatMap(({ order }) => order.lines.map(({ productId }) => productId)))
+  const locked = await findLockedStock(database, [...productIds]).catch(() => new Set<string>())
+  return piece.filter((entry) => {
+    const own = new Set(
+      entry.order.lines.map(({ productId }) => productId).filter((productId) => locked.has(productId)),
+    )
+    if (own.size > 0) queue.waitForLock(entry, own)
+    return own.size === 0
   })
 }
 
-type Settling = Deps & { waitForStock: (entry: Entry, productIds: ReadonlySet<string>) => Promise<void> }
-
-/** Decides a batch; an SQL error is narrowed down by halves so that one order cannot fail the others. */
-async function settle(deps: Settling, batch: readonly Entry[]): Promise<void> {
-  const giveBack = ({ order }: Entry): void => deps.giveBack(order.network, order.address)
-  try {
-    for (const row of await decide(deps.database, batch)) {
-      const entry = batch[row.ordinal]
-      if (entry === undefined) continue
-      const verdict = verdictOf(row)
-      if (verdict === undefined) {
-        void deps.waitForStock(entry, missingOf(row, entry))
-        continue
-      }
-      const isUsed = 'order' in verdict && verdict.order.address === entry.order.address
-      if (!isUsed) giveBack(entry)
-      entry.resolve(verdict)
-    }
-  } catch (error) {
-    const [only] = batch
-    if (batch.length === 1 && only !== undefined && violatedConstraintOf(error) === 'orders_pk') {
-      // The attempt was answered so long ago that the answer is forgotten; its order is not.
-      giveBack(only)
-      only.resolve({ verdict: 'IDEMPOTENCY_KEY_REUSED' })
-      return
-    }
-    if (batch.length === 1 || isDatabaseUnavailable(error)) {
-      for (const entry of batch) {
-        if (isAddressFree(error)) giveBack(entry)
-        entry.reject(databaseFailure(error))
-      }
-      return
-    }
-    const middle = Math.ceil(batch.length / 2)
-    await settle(deps, batch.slice(0, middle))
-    await settle(deps, batch.slice(middle))
+function fail({ queue, giveBack }: Batcher, piece: readonly Entry[], error: unknown): [] {
+  for (const entry of piece) {
+    if (isAddressFree(error)) giveBack(entry.order.network, entry.order.address)
+    queue.settled(entry, false)
+    entry.reject(databaseFailure(error))
   }
+  return []
+}
+
+const halvesOf = (entries: readonly Entry[]): [readonly Entry[], readonly Entry[]] => {
+  const middle = Math.ceil(entries.length / 2)
+  return [entries.slice(0, middle), entries.slice(middle)]
 }
 
 /** Data that the database does not take, an address among it: another order would fail by it again. */
@@ -201,37 +224,12 @@ const DATA_STATES = /^2[23]/
 /** An address is lost where it may have been written, and where it may be what is wrong. */
 const isAddressFree = (error: unknown): boolean => isUndone(error) && !DATA_STATES.test(sqlStateOf(error) ?? '')
 
-/** What an order waits for: the products it is short of, or those that one before it in the batch waits for. */
-function missingOf({ detail }: VerdictRow, { order }: Entry): ReadonlySet<string> {
-  const short = detail?.shortages?.map(({ p }) => p) ?? []
-  return new Set(short.length > 0 ? short : order.lines.map(({ productId }) => productId))
-}
-
 function decide(database: Pick<Database, 'run'>, batch: readonly Entry[]): Promise<VerdictRow[]> {
-  const deadline = Math.max(...batch.map((entry) => entry.order.deadline))
   const orders = batch.map((entry, ordinal) => payloadOf(entry.order, ordinal))
   const actors = actorsText(
     batch.flatMap(({ order }) => [[order.orderId, order.by] as const, [order.userId.toString(), order.by] as const]),
   )
-  return retrying(() => database.run<VerdictRow>(ACCEPT, [JSON.stringify(orders), BATCH, actors]), deadline)
-}
-
-function takeBatch(queue: Entry[], limit: number, drop: (entry: Entry) => void): Entry[] {
-  const batch: Entry[] = []
-  let lines = 0
-  const now = Date.now()
-  while (batch.length < limit) {
-    const next = queue[0]
-    if (next === undefined || (batch.length > 0 && lines + next.order.lines.length > MAX_BATCH_LINES)) break
-    queue.shift()
-    if (next.order.deadline <= now) {
-      drop(next)
-      continue
-    }
-    lines += next.order.lines.length
-    batch.push(next)
-  }
-  return batch
+  return database.run<VerdictRow>(ACCEPT, [JSON.stringify(orders), BATCH, actors])
 }
 
 const FIND_ANSWER = statement('accept_find_answer', `select * from order_answers($1::jsonb, '{}', '{}')`)

@@ -61,7 +61,8 @@ export type VerdictRow = {
   ordinal: number
   verdict: AcceptVerdict['verdict'] | 'reclaim'
   detail: {
-    shortages?: { p: string; wanted: number; available: number }[]
+    /** `due`: what of it is due to come back; only where nothing was decided. */
+    shortages?: { p: string; wanted: number; available: number; due?: number }[]
     prices?: { p: string; price: string }[]
     products?: string[]
   } | null

@@ -165,7 +165,7 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   const addressSealed = await deps.pii.seal(userId, orderId, request.shippingAddress)
   // Last before the transaction: whatever fails earlier costs no address.
   const address = await deps.leaseAddress(offer.network, asset)
-  return deps.acceptor.accept({
+  const order = {
     orderId,
     userId,
     key: idempotencyKey,
@@ -186,7 +186,8 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
     graceMs: offer.policy.graceMs,
     confirmWithinMs: offer.policy.confirmWithinMs,
     deadline: call.deadline,
-  })
+  }
+  return deps.acceptor.accept(order, call.signal)
 }
 
 type Refused = Exclude<AcceptVerdict, { order: unknown }>
