@@ -114,10 +114,11 @@ describe('a batch', () => {
   test('that has no time within a statement is decided in smaller pieces, and so are the next until they are quick again', async () => {
     const { productId } = await shop.product({ onHand: 100_000n })
     await breakFor('orders', 'true', 'perform pg_sleep(0.035)')
-    expect(counted(await answersOf(times(128, () => buy(productId))))).toEqual({ accepted: 128 })
+    expect(counted(await answersOf(times(180, () => buy(productId))))).toEqual({ accepted: 180 })
     const sizes = batches.map(({ length }) => length)
     expect(sizes.slice(0, 2)).toEqual([64, 64])
-    expect(Math.max(...sizes.slice(2))).toBeLessThan(40)
+    // Halves of these; then the last 52, of which fewer are sent at a time than there are.
+    expect(Math.max(...sizes.slice(2))).toBeLessThan(50)
     await shop.query('drop function holdfast.act cascade')
     await until(async () => {
       batches.length = 0
@@ -214,7 +215,7 @@ describe('buyers who wait for stock to come back', () => {
     const later: Told[] = []
     while (!first.isAnswered()) {
       later.push(buy(productId))
-      await new Promise((resolve) => setImmediate(resolve))
+      await shop.query('select')
     }
     expect(await first.answer).toBe('accepted')
     expect(counted(await answersOf(later))).toEqual({ OUT_OF_STOCK: later.length })

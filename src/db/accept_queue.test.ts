@@ -117,6 +117,31 @@ describe('orders behind one that waits for a product', () => {
     expect(namesOf(one.take())).toEqual(['c9', 'a1 b1 c1', 'c1'])
   })
 
+  test('keep behind it also while it waits for another product that is not back yet', async () => {
+    const one = build()
+    one.push('a9 c9')
+    const [entry] = one.take() as [Entry]
+    one.queue.wait(entry, [...short('a', 0, 9), ...short('c', 0, 9)])
+    one.push('a1')
+    one.take()
+    await one.end('a', true)
+    expect(one.take()).toEqual([])
+    await one.end('c', true)
+    expect(namesOf(one.take())).toEqual(['a9 c9', 'a1'])
+  })
+
+  test('are taken together again once the one that asked got what it wanted', async () => {
+    const one = build()
+    one.push('a9')
+    const first = waitFirst(one)
+    times(3, () => one.push('a1'))
+    one.take()
+    await one.end('a', false)
+    expect(one.take()).toEqual([first])
+    one.queue.settled(first, true)
+    expect(namesOf(one.take())).toEqual(['a1', 'a1', 'a1'])
+  })
+
   test('are taken one batch at a time: a later batch would pass those that must wait again', async () => {
     const one = build()
     one.push('a9')
