@@ -2095,17 +2095,15 @@ CREATE FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) 
     AS $$
 declare
   v_left jsonb := '{}';
-  v_on_hand jsonb := '{}';
-  v_due text[];
+  v_reserved jsonb := '{}';
+  v_due jsonb;
   v_refused jsonb := '{}';
   v_waiting text[] := '{}';
   v_order record;
   v_short jsonb;
-  v_now timestamptz := clock_timestamp();
-  v_is_due boolean;
 begin
-  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}'), coalesce(jsonb_object_agg(s.product_id, s.on_hand), '{}')
-  into v_left, v_on_hand
+  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}'), coalesce(jsonb_object_agg(s.product_id, s.reserved), '{}')
+  into v_left, v_reserved
   from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
 
   for v_order in
@@ -2122,25 +2120,22 @@ begin
       from jsonb_each_text(v_order.wants) k;
       continue;
     end if;
-    -- No lock is taken to look: a hold that another session is about to end counts until that has committed, and its
-    -- stock row waits for this transaction. It goes by the index on (product, expiry) and stops at the first.
-    -- Asked once for all products of the batch. What is more than there is at all, no hold can bring back.
+    -- Asked once for all products of the batch.
     if v_short is not null and v_due is null then
-      v_due := array(
-        select w.p from (select distinct w ->> 'p' as p from jsonb_array_elements(p_wanted) w) w
-        where (select true from returning_hold h where h.product_id = w.p and h.expires_at <= v_now limit 1));
+      v_due := due_units(p_wanted, v_reserved);
     end if;
-    v_is_due := v_short is not null
-      and exists (select from jsonb_array_elements(v_short) s where s ->> 'p' = any (v_due))
-      and not exists (
-        select from jsonb_array_elements(v_short) s where (s ->> 'wanted')::bigint > coalesce((v_on_hand ->> (s ->> 'p'))::bigint, 0));
-    if v_order.wants ?| v_waiting or v_is_due then
-      -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
-      v_waiting := v_waiting || array(select s ->> 'p' from jsonb_array_elements(coalesce(v_short, '[]')) s);
-      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
-    else
+    if v_short is not null and exists (
+      select from jsonb_array_elements(v_short) s
+      where (s ->> 'wanted')::bigint > (s ->> 'available')::bigint + coalesce((v_due ->> (s ->> 'p'))::bigint, 0)) then
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
+      continue;
     end if;
+    -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again. `due` tells the
+    -- process for whom it is worth waiting.
+    v_waiting := v_waiting || array(select s ->> 'p' from jsonb_array_elements(coalesce(v_short, '[]')) s);
+    v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', (
+      select jsonb_agg(s || jsonb_build_object('due', coalesce((v_due ->> (s ->> 'p'))::bigint, 0)) order by s ->> 'p')
+      from jsonb_array_elements(v_short) s)));
   end loop;
   return v_refused;
 end
@@ -2153,6 +2148,44 @@ ALTER FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) O
 --
 
 COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'The slow path of accept_orders: who gets what is left, in arrival order.';
+
+--
+-- Name: due_units(jsonb, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+  -- Each hold that is counted costs microseconds under the lock on the stock. So many of one product wait to be given back
+  -- only where the sweep does not keep up; all that is reserved is then taken to be due.
+  c_most_holds constant int := 500;
+begin
+  -- A hold has at least one unit, so that no more holds than units wanted must be counted. No lock is taken to look: a hold
+  -- that another session is about to end counts until that has committed, and its stock row waits for this transaction.
+  return (
+    select coalesce(jsonb_object_agg(w.p, case when h.holds = c_most_holds then (p_reserved ->> w.p)::bigint else h.units end), '{}')
+    from (
+      select i ->> 'p' as p, least(max((i ->> 'q')::bigint), c_most_holds) as most
+      from jsonb_array_elements(p_wanted) i where p_reserved ? (i ->> 'p') group by 1
+    ) w
+    cross join lateral (
+      select count(*) as holds, coalesce(sum(d.quantity), 0)::bigint as units
+      from (
+        select r.quantity from returning_hold r
+        where r.product_id = w.p and r.expires_at <= clock_timestamp() limit w.most
+      ) d
+    ) h);
+end
+$$;
+
+ALTER FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION due_units(p_wanted jsonb, p_reserved jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) IS 'Units of the wanted products in expired holds that can be given back now, by product: as many as are wanted, or all.';
 
 --
 -- Name: end_assessment(uuid, integer, integer, text, text[], text, text, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4844,7 +4877,8 @@ CREATE VIEW holdfast.reclaimable_hold AS
     product_id,
     expires_at
    FROM holdfast.reservation r
-  WHERE ((state = 'held'::text) AND ( SELECT true
+  WHERE ((state = 'held'::text) AND (expires_at < ( SELECT max(c.caught_up_at) AS max
+           FROM holdfast.chain_status c)) AND ( SELECT true
            FROM holdfast.expirable e
           WHERE (e.order_id = r.order_id)) AND ((( SELECT a.next_at
            FROM holdfast.hold_aside a
@@ -4905,9 +4939,11 @@ COMMENT ON TABLE holdfast.retired_source IS 'Sources whose words count only for 
 CREATE VIEW holdfast.returning_hold AS
  SELECT order_id,
     product_id,
-    expires_at
+    expires_at,
+    quantity
    FROM holdfast.reservation r
-  WHERE ((state = 'held'::text) AND ( SELECT true
+  WHERE ((state = 'held'::text) AND (expires_at < ( SELECT max(c.caught_up_at) AS max
+           FROM holdfast.chain_status c)) AND ( SELECT true
            FROM holdfast.expirable e
           WHERE (e.order_id = r.order_id)) AND COALESCE(( SELECT ((a.tries < 3) OR (a.next_at <= statement_timestamp()))
            FROM holdfast.hold_aside a
@@ -7058,6 +7094,13 @@ GRANT ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer)
 
 REVOKE ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) TO app_api;
+
+--
+-- Name: FUNCTION due_units(p_wanted jsonb, p_reserved jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) TO app_api;
 
 --
 -- Name: FUNCTION end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric); Type: ACL; Schema: holdfast; Owner: holdfast_owner
