@@ -87,11 +87,11 @@ begin
       v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
       continue;
     end if;
-    -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again. `due` tells the
+    -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again. `returning` tells the
     -- process for whom it is worth waiting.
     v_waiting := v_waiting || array(select s ->> 'p' from jsonb_array_elements(coalesce(v_short, '[]')) s);
     v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', (
-      select jsonb_agg(s || jsonb_build_object('due', coalesce((v_due ->> (s ->> 'p'))::bigint, 0)) order by s ->> 'p')
+      select jsonb_agg(s || jsonb_build_object('returning', coalesce((v_due ->> (s ->> 'p'))::bigint, 0)) order by s ->> 'p')
       from jsonb_array_elements(v_short) s)));
   end loop;
   return v_refused;

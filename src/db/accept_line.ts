@@ -84,8 +84,8 @@ export function createLines(deps: LineDeps) {
 
     /** What the database told of products of which there is not enough just now. */
     noteShort: (shortfalls: readonly Shortfall[]): void => {
-      for (const { p, available, due = 0 } of shortfalls)
-        Object.assign(lineOf(p), { free: available, attainable: available + due })
+      for (const { p, available, returning = 0 } of shortfalls)
+        Object.assign(lineOf(p), { free: available, attainable: available + returning })
     },
     noteLocked: (productIds: ReadonlySet<string>): void => {
       for (const productId of productIds) lineOf(productId).isLocked = true

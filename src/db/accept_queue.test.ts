@@ -54,13 +54,13 @@ const times = (count: number, act: () => void): void => {
   for (let at = 0; at < count; at += 1) act()
 }
 /** What the database says of an order that is short of a product. */
-const short = (p: string, available: number, due: number) => [{ p, wanted: 0, available, due }]
+const short = (p: string, available: number, returning: number) => [{ p, wanted: 0, available, returning }]
 
 /** Has the first order of the queue wait for its first product. */
-function waitFirst({ queue, take }: ReturnType<typeof build>, available = 0, due = 1_000): Entry {
+function waitFirst({ queue, take }: ReturnType<typeof build>, available = 0, returning = 1_000): Entry {
   const [entry] = take()
   if (entry === undefined) throw new Error('it is no order’s turn')
-  queue.wait(entry, short(entry.order.lines[0]?.productId ?? '', available, due))
+  queue.wait(entry, short(entry.order.lines[0]?.productId ?? '', available, returning))
   return entry
 }
 

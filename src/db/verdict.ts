@@ -61,8 +61,8 @@ export type VerdictRow = {
   ordinal: number
   verdict: AcceptVerdict['verdict'] | 'reclaim'
   detail: {
-    /** `due`: what of it is due to come back; only where nothing was decided. */
-    shortages?: { p: string; wanted: number; available: number; due?: number }[]
+    /** `returning`: what of it is due to come back; only where nothing was decided. */
+    shortages?: { p: string; wanted: number; available: number; returning?: number }[]
     prices?: { p: string; price: string }[]
     products?: string[]
   } | null
