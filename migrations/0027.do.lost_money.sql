@@ -8,8 +8,8 @@
 -- is later than its own where an operator knew better. A balance whose block is lost is looked at again, whatever became
 -- of its order: money that was attributed would be silently absent otherwise.
 --
--- Locks: chain_output and payment take ACCESS EXCLUSIVE for a change of the catalogue. The index is built over
--- chain_balance: only the watcher waits for it.
+-- Locks: chain_output and payment take ACCESS EXCLUSIVE for a change of the catalogue. Two indexes are built over
+-- chain_output and chain_balance: only the watcher waits for them.
 
 create or replace function end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) RETURNS void
 language plpgsql as $$
@@ -82,6 +82,8 @@ alter table chain_output
   add column counted_height bigint -- null: a transfer, or attributed before this column was: its own block
     constraint chain_output_counted_from check (counted_height >= block_height);
 comment on column chain_output.counted_height is 'Of an attributed output: the height at which the balance was read that it explains.';
+
+create index chain_output_attributed on chain_output (network, address) where is_attributed;
 
 drop index chain_balance_unexplained;
 create index chain_balance_to_look_at on chain_balance (network, checked_at nulls first)

@@ -5742,6 +5742,12 @@ CREATE INDEX audit_entry_default_txid_entry_id_idx ON holdfast.audit_entry_defau
 CREATE INDEX chain_balance_to_look_at ON holdfast.chain_balance USING btree (network, checked_at NULLS FIRST) WHERE ((unexplained > (0)::numeric) OR (checked_at IS NULL));
 
 --
+-- Name: chain_output_attributed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX chain_output_attributed ON holdfast.chain_output USING btree (network, address) WHERE is_attributed;
+
+--
 -- Name: chain_output_by_address; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 

@@ -62,12 +62,15 @@ export class ShopModel {
     const short = (): string[] => [...wants].filter(([id, units]) => units > this.available(id)).map(([id]) => id)
     // Stock that is only waiting to be given back is given back first. A shop that cannot do so at once says «try again»,
     // which is no answer and is not stored: its caller asks again until it has this one.
-    // What is more than there is at all waits for nothing.
+    // More than is left and can come back waits for nothing, and nothing is given back for it.
     const missing = short()
-    const isHopeless = missing.some((id) => (wants.get(id) ?? 0n) > this.product(id).onHand)
-    const due = this.orders.filter(
-      (order) => !isHopeless && this.#mayReclaim(order) && missing.some((id) => order.wants.has(id)),
+    const returning = this.orders.filter(
+      (order) => this.#mayReclaim(order) && missing.some((id) => order.wants.has(id)),
     )
+    const attainable = (id: string): bigint =>
+      returning.reduce((sum, order) => sum + (order.wants.get(id) ?? 0n), this.available(id))
+    const isHopeless = missing.some((id) => (wants.get(id) ?? 0n) > attainable(id))
+    const due = isHopeless ? [] : returning
     for (const order of due) this.#end(order, 'expired', 'expired')
     const shortages = short().toSorted()
     if (shortages.length > 0)
