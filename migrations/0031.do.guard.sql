@@ -50,8 +50,15 @@ end
 $$;
 comment on function refuse_time_to_come is 'Refuses a row for a time that its trigger found to lie ahead.';
 revoke execute on function refuse_time_to_come from public;
-create trigger chain_status_times_past before insert or update of tip_asked_at, caught_up_at on chain_status
+create trigger chain_status_times_past before insert on chain_status
   for each row when (current_user = 'watcher' and greatest(new.tip_asked_at, new.caught_up_at) > clock_timestamp())
+  execute function refuse_time_to_come();
+-- Only what is raised: after a failover to a server whose clock is behind, a stored time may lie ahead, and the watcher
+-- must be able to go back all the same.
+create trigger chain_status_times_raised before update of tip_asked_at, caught_up_at on chain_status
+  for each row when (current_user = 'watcher'
+    and (new.tip_asked_at > clock_timestamp() and new.tip_asked_at > coalesce(old.tip_asked_at, '-infinity')
+      or new.caught_up_at > clock_timestamp() and new.caught_up_at > coalesce(old.caught_up_at, '-infinity')))
   execute function refuse_time_to_come();
 create trigger chain_balance_times_past before insert or update of checked_at on chain_balance
   for each row when (current_user = 'watcher' and new.checked_at > clock_timestamp() + interval '1 day')

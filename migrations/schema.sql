@@ -5739,7 +5739,7 @@ CREATE INDEX audit_entry_default_txid_entry_id_idx ON holdfast.audit_entry_defau
 -- Name: chain_balance_to_look_at; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE INDEX chain_balance_to_look_at ON holdfast.chain_balance USING btree (network, checked_at NULLS FIRST) WHERE ((unexplained > (0)::numeric) OR (checked_at IS NULL));
+CREATE INDEX chain_balance_to_look_at ON holdfast.chain_balance USING btree (network, ((unexplained = (0)::numeric)), checked_at NULLS FIRST) WHERE ((unexplained > (0)::numeric) OR (checked_at IS NULL));
 
 --
 -- Name: chain_output_attributed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -6009,7 +6009,13 @@ CREATE TRIGGER chain_status_network_shape BEFORE INSERT OR UPDATE OF network ON 
 -- Name: chain_status chain_status_times_past; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE TRIGGER chain_status_times_past BEFORE INSERT OR UPDATE OF tip_asked_at, caught_up_at ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (GREATEST(new.tip_asked_at, new.caught_up_at) > clock_timestamp()))) EXECUTE FUNCTION holdfast.refuse_time_to_come();
+CREATE TRIGGER chain_status_times_past BEFORE INSERT ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (GREATEST(new.tip_asked_at, new.caught_up_at) > clock_timestamp()))) EXECUTE FUNCTION holdfast.refuse_time_to_come();
+
+--
+-- Name: chain_status chain_status_times_raised; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_status_times_raised BEFORE UPDATE OF tip_asked_at, caught_up_at ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (((new.tip_asked_at > clock_timestamp()) AND (new.tip_asked_at > COALESCE(old.tip_asked_at, '-infinity'::timestamp with time zone))) OR ((new.caught_up_at > clock_timestamp()) AND (new.caught_up_at > COALESCE(old.caught_up_at, '-infinity'::timestamp with time zone)))))) EXECUTE FUNCTION holdfast.refuse_time_to_come();
 
 --
 -- Name: currency currency_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner

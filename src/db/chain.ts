@@ -193,7 +193,8 @@ export async function appendBlock(
   })
 }
 
-const reportChanges = sql.fragment`
+/** Tells of the outputs that `changed`, a statement's common table, returns. */
+export const reportChanges = sql.fragment`
   insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
   select network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at from changed`
 
@@ -205,7 +206,8 @@ const reportChanges = sql.fragment`
 async function sightOutputs(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   const transfers = block.transfers.map(({ amount, ...rest }) => ({ ...rest, amount: amount.toString() }))
   // Money that was attributed by its balance may be this transfer, read only now: it is told of once, as what it is. The
-  // balance counted what came up to its own block, which may be later than the one an operator named.
+  // balance counted what came up to its own block, which may be later than the one an operator named. A transfer that was
+  // told then, also one that waits to be met again, is none of what was attributed.
   await tx.query(sql.type(NOTHING)`
     with changed as (
       update chain_output a set state = 'dropped', seq = a.seq + 1
@@ -213,7 +215,7 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
         and exists (
           select from jsonb_to_recordset(${sql.jsonb(transfers)}) as t ("txId" text, "outputIndex" integer, address text)
           left join chain_output o
-            on (o.network, o.tx_id, o.output_index) = (a.network, t."txId", t."outputIndex") and o.state in ('seen', 'final')
+            on (o.network, o.tx_id, o.output_index) = (a.network, t."txId", t."outputIndex") and o.state <> 'dropped'
           where t.address = a.address and o.tx_id is null)
       returning a.*
     ) ${reportChanges}`)
@@ -236,15 +238,15 @@ async function sightOutputs(tx: DatabaseTransactionConnection, network: string, 
 
 /**
  * The same block, known by its hash, holds what it held: what contracts sent in it, where its node does not show that any
- * more, and what an operator attributed to it.
+ * more, and what an operator attributed to it. Not what was dropped: its address was compared since, and the money may be
+ * told already as an attributed output.
  */
 async function meetAgain(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   await tx.query(sql.type(NOTHING)`
     with changed as (
       update chain_output set state = 'seen', seq = seq + 1
       where network = ${network} and block_height = ${block.height} and block_hash = ${block.hash}
-        and (state = 'reorged' and is_attributed
-          or state in ('reorged', 'dropped') and tx_id = any (${sql.array([...(block.untracedTxIds ?? [])], 'text')}))
+        and state = 'reorged' and (is_attributed or tx_id = any (${sql.array([...(block.untracedTxIds ?? [])], 'text')}))
       returning *
     ) ${reportChanges}`)
 }

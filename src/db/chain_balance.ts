@@ -50,7 +50,7 @@ export async function findUnheld(
 }
 
 /**
- * Addresses that were not looked at by this chain time, the longest waiting first: those with unexplained money, and
+ * Addresses that were not looked at by this chain time, the longest waiting first: those with unexplained money, and then
  * those whose balance was read in a block that is lost. With it the money may be lost too that an operator attributed,
  * or that a trace showed once and shows no more: also of an order that ended, at which nothing else looks.
  */
@@ -58,7 +58,7 @@ export async function findToReread(database: Database, network: string, at: Date
   const rows = await database.sql.any(sql.type(ADDRESS)`
     select address from chain_balance
     where network = ${network} and (unexplained > 0 or checked_at is null) and (checked_at is null or checked_at < ${sql.timestamp(at)})
-    order by checked_at nulls first limit ${limit}`)
+    order by unexplained = 0, checked_at nulls first limit ${limit}`)
   return rows.map(({ address }) => address)
 }
 
@@ -112,7 +112,9 @@ export async function saveBalances(
       ), saved as (
         insert into chain_balance as c
           (network, address, height, block_hash, balance, told, set_aside, unexplained, checked_at, found_at)
-        select ${network}, l.address, ${height}, ${hash}, l.balance, l.told, l.set_aside, l.unexplained, ${sql.timestamp(chainTime)},
+        select ${network}, l.address, ${height}, ${hash}, l.balance, l.told, l.set_aside, l.unexplained,
+          -- A chain may be ahead of our clock; the database takes no time further ahead.
+          least(${sql.timestamp(chainTime)}, clock_timestamp() + interval '1 day'),
           case when l.unexplained > 0 then ${sql.timestamp(chainTime)} end
         from looked l
         on conflict on constraint chain_balance_pk do update

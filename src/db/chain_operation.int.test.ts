@@ -170,6 +170,73 @@ describe('what a contract sent, whose block is read again without traces,', () =
   })
 })
 
+test('a transfer that was told before, and is met again, drops no attribution beside it', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  const [address = ''] = scene.addresses
+  scene.chain.mine()
+  scene.chain.mine([scene.chain.transferTo(address, 3n)])
+  scene.chain.mine()
+  scene.chain.sendInside(address, 4n)
+  await scene.step()
+  expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')
+  mine(scene, CONFIRMATIONS + 2)
+  await scene.step()
+  await setStart(stage.database, scene.network, 0, BY)
+  await scene.step()
+  expect(statesOf(scene)).not.toContain('4 dropped')
+  expect(await balanceOf(scene)).toMatchObject({ balance: '7', told: '7', unexplained: '0' })
+})
+
+test('what was dropped and is attributed by its balance is not met again beside it', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  const [address = ''] = scene.addresses
+  scene.chain.mine()
+  scene.chain.mine([{ ...scene.chain.transferTo(address, 5n), outputIndex: 77 }])
+  mine(scene, CONFIRMATIONS + 2)
+  await scene.step()
+  const { findBlock } = scene.client
+  // As a version before told it: not traced, and not said.
+  scene.client.findBlock = async (at) => {
+    const block = await findBlock(at)
+    return block && { ...block, transfers: [] }
+  }
+  await setStart(stage.database, scene.network, 0, BY)
+  await scene.step()
+  scene.chain.mine()
+  await scene.step()
+  expect(await balanceOf(scene)).toMatchObject({ balance: '5', told: '0', unexplained: '5' })
+  expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')
+  scene.client.findBlock = async (at) => {
+    const block = await findBlock(at)
+    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+  }
+  await setStart(stage.database, scene.network, 0, BY)
+  mine(scene, CONFIRMATIONS)
+  await scene.step()
+  expect(await balanceOf(scene)).toMatchObject({ balance: '5', told: '5', unexplained: '0' })
+})
+
+test('what waits to be met again is told as dropped when its money is attributed', async () => {
+  const scene = await stage.openScene({ startHeight: 0 })
+  const [address = ''] = scene.addresses
+  scene.chain.mine()
+  const inner = { ...scene.chain.transferTo(address, 5n), outputIndex: 77 }
+  scene.chain.mine([inner])
+  await scene.step()
+  scene.chain.drop(1)
+  scene.chain.mine([inner])
+  scene.chain.mine()
+  const { findBlock } = scene.client
+  scene.client.findBlock = async (at) => {
+    const block = await findBlock(at)
+    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+  }
+  await scene.step()
+  expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')
+  await scene.step()
+  expect(statesOf(scene)).toEqual(['1 seen', '2 reorged', '1 seen', '3 dropped'])
+})
+
 describe('attributed money of an order that ended', () => {
   const openAttributed = async () => {
     const scene = await stage.openScene({ startHeight: 0 })

@@ -7,7 +7,7 @@ import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { actorText } from './audit.ts'
-import { lockNetwork, loseOutputs } from './chain.ts'
+import { lockNetwork, loseOutputs, reportChanges } from './chain.ts'
 import type { Database } from './pool.ts'
 
 /** Who acts, and why. */
@@ -152,8 +152,19 @@ export const attributeBalance = (
       from made m join (values (1, 'seen'), (2, 'final')) s (seq, state) on s.seq <= m.seq order by s.seq`)
     // Done before, and not told yet.
     if (rowCount === 0) throw new Undone('unknown')
+    await dropLost(tx, network, address)
     return 'done'
   })
+
+/** The balance that was attributed holds what waited to be met again, if it is there at all: it is told of once. */
+async function dropLost(tx: DatabaseTransactionConnection, network: string, address: string): Promise<void> {
+  await tx.query(sql.type(NOTHING)`
+    with changed as (
+      update chain_output set state = 'dropped', seq = seq + 1
+      where network = ${network} and address = ${address} and state = 'reorged'
+      returning *
+    ) ${reportChanges}`)
+}
 
 /** Decides that the unexplained money of an address is no payment: it holds no expiry up, and no alarm. */
 export const setAside = (

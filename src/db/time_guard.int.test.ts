@@ -85,3 +85,15 @@ test.each(['infinity', '2100-01-01'])('a wrong stamp of %s ends with the next ho
     `alter table chain_status add constraint chain_status_times_finite check (isfinite(caught_up_at) and isfinite(tip_asked_at))`,
   )
 })
+
+test('a chain whose last stamp lies ahead of the clock, after a failover, may be taken back', async () => {
+  await shop.test.forge(
+    `update chain_status set tip_asked_at = now() + interval '1 minute', caught_up_at = now() + interval '1 minute'
+     where network = $1`,
+    [NETWORK],
+  )
+  await shop.test.writeAs('watcher', BY, 'update chain_status set caught_up_at = null where network = $1', [NETWORK])
+  expect(
+    await shop.query('select from chain_status where network = $1 and caught_up_at is null', [NETWORK]),
+  ).toHaveLength(1)
+})

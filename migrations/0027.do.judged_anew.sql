@@ -5,9 +5,10 @@
 -- assessments, as ever. Of an order that was told «paid» for money that the new rules would have called late or early, the
 -- sale stands (docs/decisions/0022).
 --
--- Reads every credited output with its reports twice: some minutes with a million of them. Nothing is locked while that is
--- read. Then payment takes ACCESS EXCLUSIVE for a column with a constant default and the orders that were found are locked,
--- few in a shop that did not meet these cases, until the migration commits.
+-- Reads every credited output with its reports twice: some minutes with a million of them. It is the first of its upgrade,
+-- 0027 to 0032, which commit together, so that nothing is locked while that is read. Then the orders that were found are
+-- locked, few in a shop that did not meet these cases, and payment takes ACCESS EXCLUSIVE for a column with a constant
+-- default, until the migrations commit.
 
 create function keep_honoured() returns trigger language plpgsql as $$
 begin
@@ -69,9 +70,10 @@ begin
         select case when w.amount > m.dust_floor then w.amount else 0 end
         from (select case m.status when 'cancelled' then m.final else greatest(0, m.final - m.amount_due) end + m.late_final as amount) w));
 
+  -- In the order of a worker: the orders, then their payments.
+  perform 1 from orders o where o.order_id = any (v_honoured || v_order_ids) order by o.order_id for no key update;
   alter table payment add column is_honoured boolean not null default false;
   perform audit_watch('payment', 'order', 'order_id');
-  perform 1 from orders o where o.order_id = any (v_honoured || v_order_ids) order by o.order_id for no key update;
   update payment set is_in_time = true, is_honoured = true where order_id = any (v_honoured);
   -- One report of each output is enough to have all that was said of it looked at.
   update payment_report set is_assessed = false

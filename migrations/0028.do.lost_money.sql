@@ -86,7 +86,7 @@ comment on column chain_output.counted_height is 'Of an attributed output: the h
 create index chain_output_attributed on chain_output (network, address) where is_attributed;
 
 drop index chain_balance_unexplained;
-create index chain_balance_to_look_at on chain_balance (network, checked_at nulls first)
+create index chain_balance_to_look_at on chain_balance (network, (unexplained = 0), checked_at nulls first)
 where unexplained > 0 or checked_at is null;
 
 -- What a contract sends depends on the block its transaction is in: mined again, it may be another amount.
