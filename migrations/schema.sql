@@ -2157,14 +2157,14 @@ CREATE FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) RETURNS jso
     LANGUAGE plpgsql STABLE
     AS $$
 declare
-  -- Each hold that is counted costs microseconds under the lock on the stock. So many of one product wait to be given back
-  -- only where the sweep does not keep up; all that is reserved is then taken to be due.
+  -- Each hold that is counted costs microseconds under the lock on the stock. Where the count is cut, here or at what is
+  -- wanted, all that is reserved is taken to be due: no less, since the caller judges larger orders by it.
   c_most_holds constant int := 500;
 begin
   -- A hold has at least one unit, so that no more holds than units wanted must be counted. No lock is taken to look: a hold
   -- that another session is about to end counts until that has committed, and its stock row waits for this transaction.
   return (
-    select coalesce(jsonb_object_agg(w.p, case when h.holds = c_most_holds then (p_reserved ->> w.p)::bigint else h.units end), '{}')
+    select coalesce(jsonb_object_agg(w.p, case when h.holds = w.most then (p_reserved ->> w.p)::bigint else h.units end), '{}')
     from (
       select i ->> 'p' as p, least(max((i ->> 'q')::bigint), c_most_holds) as most
       from jsonb_array_elements(p_wanted) i where p_reserved ? (i ->> 'p') group by 1
@@ -2185,7 +2185,7 @@ ALTER FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) OWNER TO hol
 -- Name: FUNCTION due_units(p_wanted jsonb, p_reserved jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) IS 'Units of the wanted products in expired holds that can be given back now, by product: as many as are wanted, or all.';
+COMMENT ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) IS 'Units of the wanted products in expired holds that can be given back now, by product; an upper bound where there are as many holds as units wanted.';
 
 --
 -- Name: end_assessment(uuid, integer, integer, text, text[], text, text, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner

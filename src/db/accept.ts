@@ -83,16 +83,18 @@ type Batcher = Deps & {
   queue: Queue
   /** How many orders a statement can decide in its time. */
   limit: number
+  /** Takes what may be decided now. */
+  pump: () => void
 }
 
 /** Collects what arrives while earlier batches are decided. */
 function createBatcher(deps: Deps) {
   const refuse = (entry: Entry, error: DomainError): void => {
-    deps.giveBack(entry.order.network, entry.order.address)
+    if (!entry.mayBeWritten) deps.giveBack(entry.order.network, entry.order.address)
     entry.reject(error)
   }
   const queue = createQueue({ ...createReclaimer(deps.database), refuse, onReady: pump })
-  const batcher: Batcher = { ...deps, queue, limit: MAX_BATCH_ORDERS }
+  const batcher: Batcher = { ...deps, queue, limit: MAX_BATCH_ORDERS, pump }
   let inFlight = 0
 
   function pump(): void {
@@ -123,10 +125,12 @@ function createBatcher(deps: Deps) {
  */
 async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> {
   const pieces = [batch]
+  /** Products that an order of an earlier piece waits for. */
+  const awaited = new Set<string>()
   let tries = 0
   for (let next = pieces.shift(); next !== undefined; next = pieces.shift()) {
     // Their time may have passed, or their callers gone, while earlier pieces were decided.
-    const piece = next.filter((entry) => !batcher.queue.drop(entry))
+    const piece = next.filter((entry) => !batcher.queue.drop(entry) && !isBehind(batcher, entry, awaited))
     if (piece.length > batcher.limit) {
       pieces.unshift(...halvesOf(piece))
       continue
@@ -137,7 +141,9 @@ async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> 
       for (const { row, verdict } of rows.toSorted((a, b) => a.row.ordinal - b.row.ordinal)) {
         const entry = piece[row.ordinal]
         if (entry !== undefined) answer(batcher, entry, verdict, row)
+        if (verdict === undefined) for (const { p } of row.detail?.shortages ?? []) awaited.add(p)
       }
+      if (pieces.length > 0) batcher.pump()
       if (piece.length * 2 > batcher.limit) batcher.limit = Math.min(MAX_BATCH_ORDERS, batcher.limit + GROWTH_ORDERS)
       tries = 0
     } catch (error) {
@@ -147,6 +153,13 @@ async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> 
       pieces.unshift(...left)
     }
   }
+}
+
+/** Has an order wait that an earlier piece's would be overtaken by. */
+function isBehind({ queue }: Batcher, entry: Entry, awaited: ReadonlySet<string>): boolean {
+  const isAwaited = awaited.size > 0 && [...entry.wants.keys()].some((productId) => awaited.has(productId))
+  if (isAwaited) queue.wait(entry, [])
+  return isAwaited
 }
 
 function answer({ queue, giveBack }: Batcher, entry: Entry, verdict: AcceptVerdict | undefined, row: VerdictRow): void {
@@ -169,6 +182,7 @@ async function narrow(
 ): Promise<readonly (readonly Entry[])[]> {
   const [only] = piece
   const state = sqlStateOf(error)
+  if (!isUndone(error)) for (const entry of piece) entry.mayBeWritten = true
   if (piece.length === 1 && only !== undefined && violatedConstraintOf(error) === 'orders_pk') {
     // The attempt was answered so long ago that the answer is forgotten; its order is not.
     batcher.giveBack(only.order.network, only.order.address)
@@ -207,7 +221,7 @@ async function waitForLocks({ database, queue }: Batcher, piece: readonly Entry[
 
 function fail({ queue, giveBack }: Batcher, piece: readonly Entry[], error: unknown): [] {
   for (const entry of piece) {
-    if (isAddressFree(error)) giveBack(entry.order.network, entry.order.address)
+    if (isAddressFree(error) && !entry.mayBeWritten) giveBack(entry.order.network, entry.order.address)
     queue.settled(entry, false)
     entry.reject(databaseFailure(error))
   }

@@ -21,6 +21,8 @@ let batches: string[][]
 /** What a batch waits for before it is sent. */
 let gate: Promise<void>
 let locking: (() => Promise<void>)[] = []
+/** How the next batches fail, by SQLSTATE, after they were carried out or before. */
+let failures: { state: string; isDone: boolean }[] = []
 
 beforeAll(async () => {
   shop = await createTestShop()
@@ -29,12 +31,17 @@ beforeEach(async () => {
   await shop.catchUp()
   shop.givenBack.length = 0
   batches = []
+  failures = []
   gate = Promise.resolve()
   const run: Database['run'] = async (statement, values) => {
     if (statement.name === 'accept_orders') {
       await gate
       const orders = JSON.parse((values as [string])[0]) as { lines: { p: string }[] }[]
       batches.push(orders.map(({ lines }) => lines.map(({ p }) => p).join()))
+      const failure = failures.shift()
+      if (failure?.isDone === true) await shop.api.run(statement, values)
+      if (failure !== undefined)
+        throw Object.assign(new pg.DatabaseError('as told', 1, 'error'), { code: failure.state })
     }
     return shop.api.run(statement, values)
   }
@@ -155,6 +162,18 @@ describe('a batch', () => {
     expect(await long.answer).toBe('accepted')
   })
 
+  test('gives no address back that it may have written, whatever becomes of it', async () => {
+    const { productId } = await shop.product({ onHand: 10n })
+    failures = [
+      { state: '25P04', isDone: true },
+      { state: '42501', isDone: false },
+      { state: '42501', isDone: false },
+    ]
+    expect(await answersOf([buy(productId), buy(productId)])).not.toContain('accepted')
+    expect(await shop.query('select from order_line where product_id = $1', [productId])).toHaveLength(2)
+    expect(shop.givenBack).toEqual([])
+  })
+
   test('has no order whose call ended while it was queued', async () => {
     const { productId } = await shop.product({ onHand: 10n })
     const ending = new AbortController()
@@ -213,7 +232,8 @@ describe('buyers who wait for stock to come back', () => {
     const productId = await withExpiredHolds(200)
     const first = buy(productId, 200)
     const later: Told[] = []
-    while (!first.isAnswered()) {
+    // No more than have a place in the line.
+    while (!first.isAnswered() && later.length < 500) {
       later.push(buy(productId))
       await shop.query('select')
     }
@@ -231,6 +251,15 @@ describe('buyers who wait for stock to come back', () => {
     later.push(...times(20, () => buy(productId)))
     expect(await first.answer).toBe('accepted')
     expect(counted(await answersOf(later))).toEqual({ OUT_OF_STOCK: 40 })
+  })
+
+  test('get it in their order of arrival, also where their batch is decided by halves', async () => {
+    // Three free, seven held and due.
+    const productId = await withExpiredHolds(7, 10)
+    failures = [{ state: '57014', isDone: false }]
+    const calls = [9, 1, 2, 1].map((quantity) => buy(productId, quantity))
+    expect(await answersOf(calls)).toEqual(['accepted', 'accepted', 'OUT_OF_STOCK', 'OUT_OF_STOCK'])
+    expect(batches.slice(0, 2).map(({ length }) => length)).toEqual([4, 2])
   })
 
   test('let those by who fit what is free, once nothing comes back', async () => {

@@ -2,7 +2,6 @@
 // order is decided before an earlier one that waits for the same product, unless it takes nothing from that one: the
 // reclaim gets nowhere and it fits what is free, or it asks for more than can come back, which is refused.
 
-import { quantitiesOf } from '../domain/stock.ts'
 import type { AcceptVerdict, ProposedOrder, VerdictRow } from './verdict.ts'
 
 export type Entry = {
@@ -11,12 +10,16 @@ export type Entry = {
   readonly signal: AbortSignal | undefined
   readonly resolve: (verdict: AcceptVerdict) => void
   readonly reject: (error: unknown) => void
+  /** Units wanted by product. */
+  readonly wants: ReadonlyMap<string, number>
   /** Its place in the order of arrival. */
   readonly seq: number
   /** Set from the first time it waits for a product, in milliseconds since the epoch: past it, «try again». */
   waitsUntil: number | undefined
   /** Of what it was short when it was decided last. */
   missing: ReadonlySet<string>
+  /** A statement that failed may have written it: its address is not given back. */
+  mayBeWritten: boolean
   /** Where it waits now. */
   lines: readonly Line[]
   /** Of which lines it is among the first, while it is decided. */
@@ -57,8 +60,7 @@ export type LineDeps = {
 
 export function createLines(deps: LineDeps) {
   const lines = new Map<string, Line>()
-  const linesOf = ({ order }: Entry): Line[] =>
-    [...quantitiesOf(order.lines).keys()].flatMap((productId) => lines.get(productId) ?? [])
+  const linesOf = ({ wants }: Entry): Line[] => [...wants.keys()].flatMap((productId) => lines.get(productId) ?? [])
   const lineOf = (productId: string): Line => {
     const line = lines.get(productId) ?? createLine(productId)
     lines.set(productId, line)
@@ -72,7 +74,8 @@ export function createLines(deps: LineDeps) {
     line.isBusy = true
     let isBack = false
     if (!line.isLocked) isBack = await deps.reclaim(line.productId)
-    else while (!isBack && line.length > 0) isBack = !(await deps.isLockedStill(line.productId))
+    // Each time, those are dropped whose callers are gone.
+    else for (; !isBack && line.length > 0; deps.onReady()) isBack = !(await deps.isLockedStill(line.productId))
     Object.assign(line, { isStalled: !isBack, isLocked: false, isBusy: false })
     deps.onReady()
   }
@@ -100,9 +103,9 @@ export function createLines(deps: LineDeps) {
       for (const line of left) line.length -= 1
       for (const line of left) endIfEmpty(line)
     },
-    /** Has what the entry is short of looked after. */
-    lookAfter: (entry: Entry): void => {
-      for (const line of entry.lines) if (entry.missing.has(line.productId) && !line.isBusy) void look(line)
+    /** Has the products looked after that the entry waits for. */
+    lookAfter: (entry: Entry, awaited: ReadonlySet<string>): void => {
+      for (const line of entry.lines) if (awaited.has(line.productId) && !line.isBusy) void look(line)
     },
     /** An order that was taken in its turn has been decided, or is out of it. */
     settled: (entry: Entry, isDecided: boolean): void => {
@@ -120,11 +123,11 @@ export function createLines(deps: LineDeps) {
      * @param held products that an earlier order waits for
      * @param led products of which orders are in the same batch in their turn
      */
-    standingOf: ({ order, missing }: Entry, held: ReadonlySet<string>, led: ReadonlySet<string>): Standing => {
+    standingOf: ({ wants: wanted, missing }: Entry, held: ReadonlySet<string>, led: ReadonlySet<string>): Standing => {
       const turns: Line[] = []
       const passes: { line: Line; wants: number }[] = []
       const stops: Line[] = []
-      for (const [productId, wants] of quantitiesOf(order.lines)) {
+      for (const [productId, wants] of wanted) {
         const line = lines.get(productId)
         if (line === undefined) continue
         // It is to be refused, for good. Asked once, since what is due may have changed.

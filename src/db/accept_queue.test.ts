@@ -38,7 +38,7 @@ function build() {
       const order = buildProposal({ lines, ...(overrides.deadline !== undefined && { deadline: overrides.deadline }) })
       queue.push({ order, signal: overrides.signal, resolve: nothing, reject: nothing })
     },
-    take: (): Entry[] => queue.take(MAX_BATCH_ORDERS, 2),
+    take: (places = 2): Entry[] => queue.take(MAX_BATCH_ORDERS, places),
     /** The reclaim of a product, or the look at its lock, ends. */
     end: async (productId: string, isBack: boolean): Promise<void> => {
       looks.get(productId)?.(isBack)
@@ -252,3 +252,70 @@ function counted(refused: readonly Refused[]): Record<string, number> {
   for (const { reason } of refused) counts[reason] = (counts[reason] ?? 0) + 1
   return counts
 }
+
+describe('orders of other products', () => {
+  test.each([1, 2])('are in the next batch beside two long lines, with room for %i batches', async (places) => {
+    const one = build()
+    one.push('a9')
+    one.push('c9')
+    for (const entry of one.take()) one.queue.wait(entry, short(nameOf(entry).slice(0, 1), 0, 1_000))
+    for (const name of ['a1', 'c1']) times(500, () => one.push(name))
+    expect(one.take()).toEqual([])
+    for (const product of ['a', 'c']) await one.end(product, true)
+    for (const entry of [...one.take(), ...one.take(1)]) one.queue.settled(entry, true)
+    times(12, () => one.push('b1'))
+    expect(namesOf(one.take(places)).filter((name) => name === 'b1')).toHaveLength(12)
+  })
+
+  test('have half of the lines of a batch too', async () => {
+    const one = build()
+    const wide = ['a1', ...Array.from({ length: 101 }, (_, at) => `${String.fromCodePoint(200 + at)}1`)].join(' ')
+    one.push('a9')
+    waitFirst(one)
+    times(20, () => one.push(wide))
+    one.take()
+    await one.end('a', true)
+    one.push('b1 c1 d1')
+    expect(namesOf(one.take(1))).toContain('b1 c1 d1')
+  })
+})
+
+describe('an order whose turn it is', () => {
+  test('is taken with the very call that found it, where all before it wait for other products', async () => {
+    const one = build()
+    one.push('a9')
+    one.push('a1 c9')
+    const [first, second] = one.take()
+    if (first === undefined || second === undefined) throw new Error('both were to be taken')
+    one.queue.wait(first, short('a', 0, 1_000))
+    one.queue.wait(second, short('c', 0, 1_000))
+    await one.end('a', true)
+    const [again] = one.take()
+    if (again === undefined) throw new Error('its turn had come')
+    one.queue.settled(again, true)
+    one.push('a1')
+    expect(namesOf(one.take())).toEqual(['a1'])
+  })
+
+  test('does not wait for one that waited for the lock of its product before, and waits for another now', async () => {
+    const one = build()
+    one.push('c9')
+    one.push('a1 c1')
+    const [short9, locked] = one.take()
+    if (short9 === undefined || locked === undefined) throw new Error('both were to be taken')
+    one.queue.waitForLock(locked, new Set(['a']))
+    one.queue.wait(short9, short('c', 0, 1_000))
+    await one.end('a', false)
+    one.push('a1')
+    const taken: string[] = []
+    for (let round = 0; round < 3; round += 1) {
+      await one.end('c', false)
+      for (const entry of one.take()) {
+        taken.push(nameOf(entry))
+        if (nameOf(entry).includes('c')) one.queue.wait(entry, short('c', 0, 1_000))
+      }
+    }
+    expect(taken).toContain('a1')
+    expect(one.refused).toEqual([])
+  })
+})

@@ -2,6 +2,7 @@
 // behind them, for a bounded time; orders of other products do not wait for those, and have half of every batch.
 
 import { DomainError } from '../domain/failure.ts'
+import { quantitiesOf } from '../domain/stock.ts'
 import { createLines, takeTurns, type Entry, type Line, type LineDeps, type Shortfall } from './accept_line.ts'
 
 /** Larger batches hold the hot rows longer than the shared commit saves. */
@@ -57,11 +58,18 @@ export function createQueue(deps: Deps): Queue {
 
   function take(most: number, places: number): Entry[] {
     const batch = createBatch()
+    const isShared = queue.length > 0
+    const led = parking.moveInto(
+      batch,
+      isShared ? Math.floor(most / 2) : most,
+      isShared ? MAX_BATCH_LINES / 2 : MAX_BATCH_LINES,
+    )
     // In equal shares: one batch of all would leave the other place empty until it ends.
-    const limit = Math.min(most, Math.max(MIN_SHARE_ORDERS, Math.ceil(queue.length / places)))
-    const led = parking.moveInto(batch, queue.length > 0 ? Math.ceil(most / 2) : most)
+    const share = Math.max(MIN_SHARE_ORDERS, Math.ceil(queue.length / places))
+    const limit = Math.min(most, batch.entries.length + share)
+    let isTurnParked = false
     const now = Date.now()
-    for (let next = queue[0]; next !== undefined && batch.hasRoomFor(next, limit); next = queue[0]) {
+    for (let next = queue[0]; next !== undefined && batch.hasRoomFor(next, limit, MAX_BATCH_LINES); next = queue[0]) {
       queue.shift()
       if (drop(next, now)) continue
       if (lines.count() > 0) {
@@ -69,33 +77,29 @@ export function createQueue(deps: Deps): Queue {
         // A line is of orders that came before.
         if (standing.stops.length + standing.turns.length > 0) {
           parking.park(next)
+          isTurnParked ||= standing.stops.length === 0
           continue
         }
         takeTurns(next, standing, led)
       }
       batch.add(next)
     }
+    // Nothing else would come back to it: all in its line are gone, or wait for other products too.
+    if (isTurnParked && batch.entries.length === 0) parking.moveInto(batch, most, MAX_BATCH_LINES)
     return batch.entries
   }
 
-  function waitFor(entry: Entry, missing: ReadonlySet<string>): void {
-    if (missing.size > 0) entry.missing = missing
+  function waitFor(entry: Entry, missing: ReadonlySet<string>, awaited = missing): void {
+    entry.missing = missing
     parking.park(entry)
     lines.settled(entry, false)
-    lines.lookAfter(entry)
+    lines.lookAfter(entry, awaited)
   }
 
   return {
     length: () => queue.length + parking.length(),
     push: (entry) => {
-      const queued = {
-        ...entry,
-        seq: (arrived += 1),
-        waitsUntil: undefined,
-        missing: NO_PRODUCTS,
-        lines: [],
-        leads: [],
-      }
+      const queued = enter(entry, (arrived += 1))
       if (queue.length < MAX_QUEUED) return queue.push(queued) === 1
       deps.refuse(queued, tooMany())
       return false
@@ -108,13 +112,24 @@ export function createQueue(deps: Deps): Queue {
     },
     waitForLock: (entry, productIds) => {
       lines.noteLocked(productIds)
-      waitFor(entry, productIds)
+      waitFor(entry, NO_PRODUCTS, productIds)
     },
     settled: lines.settled,
   }
 }
 
 const NO_PRODUCTS: ReadonlySet<string> = new Set()
+
+const enter = (entry: Pick<Entry, 'order' | 'signal' | 'resolve' | 'reject'>, seq: number): Entry => ({
+  ...entry,
+  seq,
+  wants: quantitiesOf(entry.order.lines),
+  waitsUntil: undefined,
+  missing: NO_PRODUCTS,
+  mayBeWritten: false,
+  lines: [],
+  leads: [],
+})
 
 type ParkingDeps = Deps & { drop: (entry: Entry, now?: number) => boolean }
 
@@ -150,7 +165,7 @@ function createParking(lines: Lines, { drop, refuse, onReady }: ParkingDeps) {
     },
 
     /** Moves those whose turn it is, or who take nothing from those before them. @returns the products whose turn it is */
-    moveInto: (batch: Batch, limit: number): Set<string> => {
+    moveInto: (batch: Batch, limit: number, maxLines: number): Set<string> => {
       const led = new Set<string>()
       if (parked.length === 0) return led
       const held = new Set<string>()
@@ -159,7 +174,7 @@ function createParking(lines: Lines, { drop, refuse, onReady }: ParkingDeps) {
       for (const entry of parked) {
         if (drop(entry, now)) continue
         const standing = lines.standingOf(entry, held, led)
-        if (standing.stops.length === 0 && batch.hasRoomFor(entry, limit)) {
+        if (standing.stops.length === 0 && batch.hasRoomFor(entry, limit, maxLines)) {
           takeTurns(entry, standing, led)
           lines.leave(entry)
           batch.add(entry)
@@ -183,8 +198,8 @@ function createBatch() {
   let lines = 0
   return {
     entries,
-    hasRoomFor: ({ order }: Entry, limit: number): boolean =>
-      entries.length < limit && (entries.length === 0 || lines + order.lines.length <= MAX_BATCH_LINES),
+    hasRoomFor: ({ order }: Entry, limit: number, maxLines: number): boolean =>
+      entries.length < limit && (entries.length === 0 || lines + order.lines.length <= maxLines),
     add: (entry: Entry): void => {
       lines += entry.order.lines.length
       entries.push(entry)

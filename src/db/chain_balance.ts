@@ -113,7 +113,7 @@ export async function saveBalances(
         insert into chain_balance as c
           (network, address, height, block_hash, balance, told, set_aside, unexplained, checked_at, found_at)
         select ${network}, l.address, ${height}, ${hash}, l.balance, l.told, l.set_aside, l.unexplained,
-          -- A chain may be ahead of our clock; the database takes no time further ahead.
+          -- A chain may be ahead of our clock; no time further ahead is stored.
           least(${sql.timestamp(chainTime)}, clock_timestamp() + interval '1 day'),
           case when l.unexplained > 0 then ${sql.timestamp(chainTime)} end
         from looked l

@@ -34,7 +34,8 @@ export function createReclaimer(database: Pick<Database, 'run'>): Reclaimer {
       await pause()
       return gate(() => findLockedStock(database, [productId])).then(
         ({ size }) => size > 0,
-        () => false,
+        // Nothing was learnt: it is asked again, for as long as somebody waits.
+        () => true,
       )
     },
   }
