@@ -16,8 +16,9 @@ import {
   violatedConstraintOf,
   type Database,
 } from './pool.ts'
+import { halvesOf, UNLOCK_MS } from './piece.ts'
 import { createReclaimer, findLockedStock } from './reclaim.ts'
-import { isRetryable } from './sqlstate.ts'
+import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT } from './sqlstate.ts'
 import { payloadOf, verdictOf, type AcceptVerdict, type ProposedOrder, type VerdictRow } from './verdict.ts'
 
 export { minorOf, type AcceptedLine, type AcceptedOrder, type AcceptVerdict, type ProposedOrder } from './verdict.ts'
@@ -29,11 +30,7 @@ const GROWTH_ORDERS = 2
 const MAX_TRIES = 6
 const BACKOFF_FROM_MS = 10
 const BACKOFF_TO_MS = 1_000
-/** Postgres tells of an error before it has let go of the locks of the transaction: asked at once, all would look locked. */
-const UNLOCK_MS = 20
-const LOCK_NOT_AVAILABLE = '55P03'
-/** Statement timeout, transaction timeout. */
-const OUT_OF_TIME: ReadonlySet<string | undefined> = new Set(['57014', '25P04'])
+const OUT_OF_TIME: ReadonlySet<string | undefined> = new Set([STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT])
 
 export type Acceptor = {
   /** @param signal aborted when the caller no longer waits: an order that is not being decided yet is then none */
@@ -226,11 +223,6 @@ function fail({ queue, giveBack }: Batcher, piece: readonly Entry[], error: unkn
     entry.reject(databaseFailure(error))
   }
   return []
-}
-
-const halvesOf = (entries: readonly Entry[]): [readonly Entry[], readonly Entry[]] => {
-  const middle = Math.ceil(entries.length / 2)
-  return [entries.slice(0, middle), entries.slice(middle)]
 }
 
 /** Data that the database does not take, an address among it: another order would fail by it again. */

@@ -200,8 +200,8 @@ export const reportChanges = sql.fragment`
 
 /**
  * One indexed look for all of a block's recipients: ours is every address a customer was ever shown. An output that was
- * lost and is mined again keeps its earliest sighting, not its amount: what a contract sends may depend on the block. The block's own time counts where it is earlier than ours, in
- * the customer's favour.
+ * lost and is mined again keeps its earliest sighting, not its amount: what a contract sends may depend on the block. The
+ * block's own time counts where it is earlier than ours, in the customer's favour.
  */
 async function sightOutputs(tx: DatabaseTransactionConnection, network: string, block: BlockToScan): Promise<void> {
   const transfers = block.transfers.map(({ amount, ...rest }) => ({ ...rest, amount: amount.toString() }))

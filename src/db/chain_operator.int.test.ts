@@ -50,7 +50,7 @@ async function outcome(by: unknown, ...texts: string[]): Promise<string> {
 
 const noteHeight = (operation: string, height: number) =>
   `insert into chain_operation (network, operation, height, reason) values ('${NETWORK}', '${operation}', ${height}, 'why')`
-const noteAmount = (operation: string, amount: number, of = address) =>
+const noteAmount = (operation: string, amount: bigint, of = address) =>
   `insert into chain_operation (network, operation, address, amount, reason)
    values ('${NETWORK}', '${operation}', '${of}', ${amount}, 'why')`
 const SET_ASIDE = `update chain_balance set set_aside = set_aside + unexplained, unexplained = 0, found_at = null`
@@ -74,8 +74,8 @@ describe('an operation', () => {
   const start = 'update chain_status set start_height = 6'
   const leave = 'update chain_status set rewind_to = 5, rewind_given_at = scanned_height'
   test.each<[string, () => string, () => string, () => string]>([
-    ['setting money aside', () => SET_ASIDE, () => noteAmount('set_aside', 9), () => noteAmount('set_aside', 8)],
-    ['attributing money', () => attribute(true), () => noteAmount('attribute', 9), () => noteAmount('set_aside', 9)],
+    ['setting money aside', () => SET_ASIDE, () => noteAmount('set_aside', 9n), () => noteAmount('set_aside', 8n)],
+    ['attributing money', () => attribute(true), () => noteAmount('attribute', 9n), () => noteAmount('set_aside', 9n)],
     ['another start', () => start, () => noteHeight('start', 6), () => noteHeight('start', 7)],
     ['a leave to rewind', () => leave, () => noteHeight('rewind', 5), () => noteHeight('start', 5)],
   ])('is done behind its note alone: %s', async (_what, change, note, otherNote) => {

@@ -14,6 +14,7 @@ import {
   type Invariant,
 } from './invariant.ts'
 import { sqlStateOf, type Database } from './pool.ts'
+import { LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT } from './sqlstate.ts'
 
 export type Difference = Finding & { check: string }
 
@@ -50,7 +51,7 @@ const MAX_DIFFERENCES = 1_000
 const MAX_SUBJECT = 200
 const MAX_DETAIL = 500
 /** Query cancelled, transaction timeout, lock not available. */
-const OUT_OF_TIME = new Set(['57014', '25P04', '55P03'])
+const OUT_OF_TIME = new Set([STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT, LOCK_NOT_AVAILABLE])
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000'
 const LAST_UUID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'

@@ -7,9 +7,9 @@ import { KEY_REUSED } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
 import { actorText } from './audit.ts'
 import { retrying, sqlStateOf, statement, type Database } from './pool.ts'
+import { LOCK_NOT_AVAILABLE } from './sqlstate.ts'
 
 /** A wait for another call with the same key ends with the role's lock_timeout. */
-const LOCK_NOT_AVAILABLE = '55P03'
 const RETRY_HINT_MS = 500
 
 export type Attempt = {

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { systemActor } from '../domain/audit.ts'
 import { ASSETS } from '../domain/payment.ts'
 import { actorText } from './audit.ts'
+import { halvesOf } from './piece.ts'
 import { retrying, statement, type Database } from './pool.ts'
 import { sqlStateOf, violatedConstraintOf } from './sqlstate.ts'
 
@@ -198,9 +199,9 @@ export async function renewKeysApart(
       onRefused(first.orderId, `${state} ${constraint}`.trim())
       return []
     }
-    const middle = Math.ceil(renewals.length / 2)
-    const done = await renewKeysApart(database, epochId, renewals.slice(0, middle), onRefused)
-    return [...done, ...(await renewKeysApart(database, epochId, renewals.slice(middle), onRefused))]
+    const done: string[] = []
+    for (const half of halvesOf(renewals)) done.push(...(await renewKeysApart(database, epochId, half, onRefused)))
+    return done
   }
 }
 

@@ -17,6 +17,10 @@ type Meaning = {
   isSessionSpent?: true
 }
 
+export const LOCK_NOT_AVAILABLE = '55P03'
+export const STATEMENT_TIMEOUT = '57014'
+export const TRANSACTION_TIMEOUT = '25P04'
+
 /** By SQLSTATE, else by its class: the first two characters. All that is not here is a bug. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   // Connection exception.
@@ -27,7 +31,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   '25006': { outcome: 'down', isSessionSpent: true },
   // Idle in transaction, or in one transaction, for too long: this process or its neighbours are overloaded.
   '25P03': { outcome: 'busy', isSessionSpent: true },
-  '25P04': { outcome: 'busy', isSessionSpent: true },
+  [TRANSACTION_TIMEOUT]: { outcome: 'busy', isSessionSpent: true },
   // A prepared statement that the session does not have.
   '26': { outcome: 'bug', isSessionSpent: true },
   // Login refused: a password is being changed.
@@ -37,13 +41,13 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   // Serialisation failure, deadlock, lock not available in time.
   '40001': { outcome: 'busy', isRetryable: true },
   '40P01': { outcome: 'busy', isRetryable: true },
-  '55P03': { outcome: 'busy', isRetryable: true },
+  [LOCK_NOT_AVAILABLE]: { outcome: 'busy', isRetryable: true },
   // Statement completion unknown.
   '40003': { outcome: 'down', isSessionSpent: true },
   // Out of disk, memory or sessions.
   '53': { outcome: 'down' },
   // Statement cancelled or out of time.
-  '57014': { outcome: 'busy' },
+  [STATEMENT_TIMEOUT]: { outcome: 'busy' },
   // Operator intervention: shut down, crashed, starting up, database dropped, idle for too long.
   '57': { outcome: 'down', isSessionSpent: true },
   // The server's own disk or files fail.

@@ -5,7 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { dutyDone, holdDuty } from './relay.ts'
 import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
-import { isRetryable } from './sqlstate.ts'
+import { halvesOf, UNLOCK_MS } from './piece.ts'
+import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT } from './sqlstate.ts'
 
 /** A turn begins no piece after it, and leaves the rest to the next: with the last piece it ends within its lease. */
 const TURN_MS = 4_000
@@ -21,13 +22,6 @@ const MAX_SET_ASIDE = 16
 const RECLAIM_LIMIT = 64
 /** A reclaim that goes on for longer lets the orders that wait for it be decided in between. */
 const RECLAIM_FOR_MS = 1_000
-/**
- * Postgres tells of an error before it has let go of the locks: asked at once, the halves would be passed by as locked.
- * One that is passed by nevertheless is found by the next sweep.
- */
-const UNLOCK_MS = 20
-const LOCK_NOT_AVAILABLE = '55P03'
-const STATEMENT_TIMEOUT = '57014'
 
 type Runner = Pick<Database, 'run'>
 
@@ -135,11 +129,6 @@ async function endInPieces(database: Runner, orderIds: readonly string[], untilM
     }
   }
   return result
-}
-
-const halvesOf = <T>(items: readonly T[]): [readonly T[], readonly T[]] => {
-  const middle = Math.ceil(items.length / 2)
-  return [items.slice(0, middle), items.slice(middle)]
 }
 
 // Each lock that is had is let go at once: this only tells which products another session has now.
