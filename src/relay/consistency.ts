@@ -14,9 +14,9 @@ import {
   type Look,
   type Standing,
 } from '../db/consistency.ts'
+import { forEachBounded } from '../domain/concurrency.ts'
 import { isTerminal, type OrderStatus } from '../domain/order.ts'
 import { aftercareWorkflowId, orderWorkflowId, STATUS_ATTRIBUTE } from '../workflows/message.ts'
-import { forEachBounded } from './loop.ts'
 
 /** What is compared here, beside the invariants of the database. */
 export const WORKFLOW_CHECKS = {

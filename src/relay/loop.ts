@@ -65,16 +65,3 @@ export function startLoop(deps: {
 /** Wait before an item's next try: doubling with jitter, so that a crowd that failed together does not return together. */
 export const retryDelayMs = (attempts: number): number =>
   Math.min(RETRY_TO_MS, RETRY_FROM_MS * 2 ** Math.min(attempts, 16)) * (0.5 + Math.random() / 2)
-
-/** Runs `act` over items, at most `width` at a time. `act` must not throw. */
-export async function forEachBounded<Item>(
-  items: readonly Item[],
-  width: number,
-  act: (item: Item) => Promise<void>,
-): Promise<void> {
-  const queue = items.values()
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await act(item)
-  }
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker))
-}
