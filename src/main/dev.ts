@@ -3,7 +3,7 @@
 import { Command, InvalidArgumentError } from 'commander'
 import { demo } from './dev/demo.ts'
 import { start, type StartOptions } from './dev/start.ts'
-import { DEFAULT_DATA_DIR } from './ready.ts'
+import { DEFAULT_DATA_DIR } from './ready_file.ts'
 
 function parsePort(text: string): number {
   if (/^[1-9][0-9]{0,4}$/.test(text)) return Number(text)

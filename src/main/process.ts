@@ -7,12 +7,12 @@ import { ServerVersionError } from '../db/connection/session.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import { createSlowReport } from './database_metrics.ts'
 import { createPulse, type Pulse } from './pulse.ts'
-import { persist } from './repeat.ts'
+import { retry } from '../repeat.ts'
 
-/** What outlives this after a signal or a failure is cut off, as a kill -9 would. */
-const STOP_WITHIN_MS = 8_000
+/** From a signal or a failure to the end. What still runs then is cut off, as by kill -9. */
+export const STOP_WITHIN_MS = 8_000
 /** Above the longest turn of any loop while a neighbour is slow. */
 const LIVE_WITHIN_MS = 120_000
 const FAILED = 1
@@ -22,7 +22,7 @@ const PLAIN = [ConfigError, SecretError, ServerVersionError]
 
 export type ServiceName = 'api' | 'worker' | 'keys' | 'watcher' | 'sealer'
 
-export type Service<P extends ServiceName> = {
+export type ServiceContext<P extends ServiceName> = {
   readonly config: Config<P>
   readonly logger: Logger
   readonly registry: Registry
@@ -39,7 +39,7 @@ export type Service<P extends ServiceName> = {
   /** Opens the database once it can be reached; it is closed at the end. */
   readonly openDatabase: (options?: Pick<DatabaseOptions, 'actor' | 'forceGenericPlan'>) => Promise<Database>
   /** A step of the start: tried until it succeeds, given up when it fails for good. @param what for the log */
-  readonly insist: <T>(what: string, act: () => Promise<T>, isPassing: (error: unknown) => boolean) => Promise<T>
+  readonly insist: <T>(what: string, act: () => Promise<T>, isTransient: (error: unknown) => boolean) => Promise<T>
   /** Has something closed at the end, the newest first. */
   readonly onStop: (close: () => Promise<unknown>) => void
   /** Ends the process for a failure that no caller awaits. */
@@ -50,16 +50,16 @@ export type ServiceOptions<P extends ServiceName> = {
   stopWithinMs?: (config: Config<P>) => number
   liveWithinMs?: number
   /** Failures, besides those of the configuration, whose message is for the operator. */
-  isToldPlainly?: (error: unknown) => error is Error
+  isPlain?: (error: unknown) => error is Error
 }
 
 /** Runs a process until `main` returns, which it does soon after `stopping`; then what it opened is closed. */
 export async function runService<P extends ServiceName>(
   name: P,
-  main: (service: Service<P>) => Promise<void>,
+  main: (service: ServiceContext<P>) => Promise<void>,
   options: ServiceOptions<P> = {},
 ): Promise<void> {
-  const ending = createEnding(name, options.isToldPlainly)
+  const ending = createEnding(name, options.isPlain)
   try {
     const config = loadConfig<ServiceName>(name) as Config<P>
     ending.stopWithinMs = options.stopWithinMs?.(config) ?? STOP_WITHIN_MS
@@ -72,7 +72,7 @@ export async function runService<P extends ServiceName>(
 
 type Ending = ReturnType<typeof createEnding>
 
-function createEnding(name: ServiceName, isToldPlainly: ServiceOptions<ServiceName>['isToldPlainly']) {
+function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['isPlain']) {
   const logger = createLogger({ process: name, level: 'warn' })
   const stopping = new AbortController()
   const closers: (() => Promise<unknown>)[] = []
@@ -98,9 +98,9 @@ function createEnding(name: ServiceName, isToldPlainly: ServiceOptions<ServiceNa
     if ((stopping.signal.aborted && error === stopping.signal.reason) || ending.hasFailed) return
     ending.hasFailed = true
     process.exitCode = FAILED
-    const isPlain = PLAIN.some((kind) => error instanceof kind) || isToldPlainly?.(error) === true
-    process.stderr.write(`${isPlain ? (error as Error).message : `${name} failed`}\n`)
-    if (!isPlain) logger.fatal({ err: error }, `${name} failed`)
+    const isForOperator = PLAIN.some((kind) => error instanceof kind) || isPlain?.(error) === true
+    process.stderr.write(`${isForOperator ? (error as Error).message : `${name} failed`}\n`)
+    if (!isForOperator) logger.fatal({ err: error }, `${name} failed`)
     stop()
   }
 
@@ -122,7 +122,7 @@ function createService<P extends ServiceName>(
   config: Config<P>,
   ending: Ending,
   liveWithinMs: number,
-): Service<P> {
+): ServiceContext<P> {
   const { stopping, onStop, fail } = ending
   const settings = config as Config<ServiceName>
   const logger = createLogger({ process: name, level: settings.HOLDFAST_LOG_LEVEL })
@@ -143,13 +143,13 @@ function createService<P extends ServiceName>(
     })
   }
 
-  const insist: Service<P>['insist'] = async (what, act, isPassing) => {
+  const insist: ServiceContext<P>['insist'] = async (what, act, isTransient) => {
     const attempt = (): ReturnType<typeof act> => {
       pulse.beat(STARTING)
       return act()
     }
     const onRetry = (error: unknown): void => logger.warn({ err: error }, `${what}: not yet; trying again`)
-    const result = await persist(attempt, { signal: stopping, isPassing, onRetry })
+    const result = await retry(attempt, { signal: stopping, isTransient, onRetry })
     pulse.end(STARTING)
     return result
   }

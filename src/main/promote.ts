@@ -5,8 +5,8 @@ import { status } from '@grpc/grpc-js'
 import type { Client } from '@temporalio/client'
 import { tsToMs } from '@temporalio/common/lib/time.js'
 import type { temporal } from '@temporalio/proto'
-import { engineCodeOf, isEngineAway } from './engine.ts'
-import { persist } from './repeat.ts'
+import { temporalCodeOf, isTemporalUnavailable } from './temporal_failure.ts'
+import { retry } from '../repeat.ts'
 
 export const DEPLOYMENT = 'holdfast'
 
@@ -14,14 +14,14 @@ type Info = temporal.api.deployment.v1.IWorkerDeploymentInfo
 type Version = temporal.api.deployment.v1.WorkerDeploymentInfo.IWorkerDeploymentVersionSummary
 
 /** A new build takes over; the current one goes on; one that was replaced, or comes too late, stands by. */
-export type Standing = 'new' | 'current' | 'superseded'
+export type BuildStanding = 'new' | 'current' | 'superseded'
 
 /**
  * A build is new when no other is current, or when it never was and was first seen after the one that is. All of it is
  * Temporal's own record, so that it does not depend on which worker starts when.
  * @returns undefined while the server does not know the build
  */
-export function standingOf(info: Info | null | undefined, buildId: string): Standing | undefined {
+export function standingOf(info: Info | null | undefined, buildId: string): BuildStanding | undefined {
   const find = (id: string): Version | undefined =>
     info?.versionSummaries?.find(({ deploymentVersion }) => deploymentVersion?.buildId === id)
   const own = find(buildId)
@@ -48,10 +48,10 @@ export type PromoteOptions = {
  * @returns where it stands then
  * @throws what will not pass by itself; the signal's reason, when stopped
  */
-export const promote = ({ client, buildId, ...options }: PromoteOptions): Promise<Standing> =>
-  persist(() => attempt(client, buildId), { ...options, isPassing })
+export const promote = ({ client, buildId, ...options }: PromoteOptions): Promise<BuildStanding> =>
+  retry(() => attempt(client, buildId), { ...options, isTransient })
 
-async function attempt(client: Client, buildId: string): Promise<Standing> {
+async function attempt(client: Client, buildId: string): Promise<BuildStanding> {
   const deployment = { namespace: client.options.namespace, deploymentName: DEPLOYMENT }
   const { workerDeploymentInfo, conflictToken } = await client.workflowService.describeWorkerDeployment(deployment)
   const standing = standingOf(workerDeploymentInfo, buildId)
@@ -67,5 +67,5 @@ class UnknownBuildError extends Error {}
 /** Not seen polling yet, or changed meanwhile. */
 const TOO_EARLY: ReadonlySet<number | undefined> = new Set([status.NOT_FOUND, status.FAILED_PRECONDITION])
 
-const isPassing = (error: unknown): boolean =>
-  error instanceof UnknownBuildError || TOO_EARLY.has(engineCodeOf(error)) || isEngineAway(error)
+const isTransient = (error: unknown): boolean =>
+  error instanceof UnknownBuildError || TOO_EARLY.has(temporalCodeOf(error)) || isTemporalUnavailable(error)

@@ -1,21 +1,20 @@
 // The sealer process: signs what the audit holds, every few seconds, and writes it where no database role reaches. The
 // only one with the sealing key. `sealer.ts adopt` goes on after a restore (docs/operations.md).
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
 import { readSecretFile, type Config } from '../config.ts'
 import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit/seal.ts'
-import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { recordDutyResult, holdDuty, releaseDuty } from '../db/duty.ts'
 import { NOTHING_SEALED } from '../domain/checkpoint.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
+import { repeat } from '../repeat.ts'
 import { Counter, Gauge, type Logger, type Registry } from '../telemetry.ts'
-import { createHolder } from './holder.ts'
-import { runService, type Service } from './process.ts'
-import { repeat } from './repeat.ts'
+import { createLeaseHolder } from './lease_holder.ts'
+import { runService, type ServiceContext } from './process.ts'
+import { createTurnCheck } from './readiness.ts'
 
 const DUTY = 'audit_seal'
 /** Another sealer takes over a dead one's duty after this: well within the unsealed window. */
@@ -23,50 +22,47 @@ const LEASE_MS = 6_000
 /** Partitions of the audit are made so far ahead, and looked after so often. */
 const MONTHS_AHEAD = 2
 const PARTITIONS_EVERY_MS = 3_600_000
-/** Without a good turn for this long, something is wrong that a person should know of. */
-const MAX_TURN_AGE_MS = 15_000
 
 type SealerMetrics = ReturnType<typeof createSealerMetrics>
 
 /** Seals until stopped. */
-async function seal(service: Service<'sealer'>, deps: SealDeps, database: Database): Promise<void> {
+async function seal(service: ServiceContext<'sealer'>, deps: SealDeps, database: Database): Promise<void> {
   const { config, logger, registry, stopping } = service
   const metrics = createSealerMetrics(registry)
-  const newest = await newestMigration()
-  let workedAtMs = Number.NEGATIVE_INFINITY
-  service.readyWhen(
-    async () => performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
-  )
-  const holder = createHolder()
+  const check = await createTurnCheck(database)
+  service.readyWhen(check.isReady)
+  const holder = createLeaseHolder()
   logger.info({ keyId: deps.sealer.keyId }, 'sealer started')
   const making = keepPartitions(database, logger, stopping)
-  while (!stopping.aborted) {
-    try {
-      await turn(deps, database, { holder, metrics, onStep: () => service.beat('seal') })
-      workedAtMs = performance.now()
-    } catch (error) {
-      metrics.failed.inc()
-      const level = error instanceof SealRefused ? 'error' : 'warn'
-      // Not by the next turns either: a turn that another sealer took a moment ago says nothing of this one.
-      if (error instanceof SealRefused) workedAtMs = Number.NEGATIVE_INFINITY
-      // A refusal's words name checkpoints and nothing else.
-      logger[level]({ err: error, refused: error instanceof SealRefused ? error.message : undefined }, 'nothing sealed')
-    }
-    await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping }).catch(() => undefined)
+  const takeTurn = async (): Promise<void> => {
+    await turn(deps, database, { holder, metrics, onStep: () => service.beat('seal') })
+    check.noteGoodTurn()
   }
+  await repeat(takeTurn, {
+    signal: stopping,
+    everyMs: config.HOLDFAST_SEAL_EVERY_MS,
+    onError: (error) => {
+      const isRefused = error instanceof SealRefused
+      metrics.failed.inc()
+      // The last good turn may only have found another sealer at work: it says nothing about this refusal.
+      if (isRefused) check.forgetGoodTurn()
+      // The text of a refusal names checkpoints and nothing else.
+      const refused = isRefused ? error.message : undefined
+      logger[isRefused ? 'error' : 'warn']({ err: error, refused }, 'nothing sealed')
+    },
+  })
   await making
-  // Else the next sealer would begin without a look of its own, and call itself ready meanwhile.
+  // Otherwise the next sealer would count turns of this one's lease as good, and be ready without a look of its own.
   await releaseDuty(database, DUTY, holder).catch(() => undefined)
 }
 
-/** What has no partition of its own is kept in the default one: a month that is late is no harm, and tried again. */
+/** Entries without a partition of their own go to the default one: a month that is late does no harm. */
 const keepPartitions = (database: Database, logger: Logger, signal: AbortSignal): Promise<void> =>
-  repeat(
-    () => makePartitions(database, MONTHS_AHEAD),
-    PARTITIONS_EVERY_MS,
+  repeat(() => makePartitions(database, MONTHS_AHEAD), {
     signal,
-    (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
-  )
+    everyMs: PARTITIONS_EVERY_MS,
+    onError: (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
+  })
 
 /** Seals all there is, where the duty is ours. */
 async function turn(
@@ -144,6 +140,6 @@ await runService(
     logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
   },
   {
-    isToldPlainly: (error): error is Error => error instanceof SealRefused || error instanceof WitnessError,
+    isPlain: (error): error is Error => error instanceof SealRefused || error instanceof WitnessError,
   },
 )

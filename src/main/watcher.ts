@@ -11,9 +11,9 @@ import { createClient, createReporter, type HoldfastClient, type ObservedTransfe
 import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import type { Logger } from '../telemetry.ts'
-import { runService, type Service } from './process.ts'
+import { runService, type ServiceContext } from './process.ts'
 
-async function main(service: Service<'watcher'>): Promise<void> {
+async function main(service: ServiceContext<'watcher'>): Promise<void> {
   const { config, logger, registry, stopping } = service
   const api = createClient({
     address: config.HOLDFAST_API_ADDRESS,
@@ -81,5 +81,5 @@ function createReport(config: Config<'watcher'>, client: HoldfastClient): Report
 }
 
 await runService('watcher', main, {
-  isToldPlainly: (error): error is SourceTakenError => error instanceof SourceTakenError,
+  isPlain: (error): error is SourceTakenError => error instanceof SourceTakenError,
 })

@@ -14,6 +14,7 @@ import {
   type Look,
   type Standing,
 } from '../db/consistency.ts'
+import { INVARIANTS } from '../db/invariant.ts'
 import { isTerminal, type OrderStatus } from '../domain/order.ts'
 import { aftercareWorkflowId, orderWorkflowId, STATUS_ATTRIBUTE } from '../workflows/message.ts'
 import { forEachBounded } from './loop.ts'
@@ -26,6 +27,8 @@ export const WORKFLOW_CHECKS = {
   suspects_are_asked: 'every workflow that looks wrong is asked about',
 } as const
 export type WorkflowCheck = keyof typeof WORKFLOW_CHECKS
+/** Every check by name, and what it requires. */
+export const CONSISTENCY_CHECKS: Readonly<Record<string, string>> = { ...INVARIANTS, ...WORKFLOW_CHECKS }
 
 export type LookEverywhere = Look & {
   client: Client

@@ -3,8 +3,7 @@
 import type { Database } from '../db/connection/pool.ts'
 import { runHoldSweep, type Aside } from '../db/sweep.ts'
 import type { Logger } from '../telemetry.ts'
-import { setTimeout as delay } from 'node:timers/promises'
-import type { Relay, RelayMetrics } from './loop.ts'
+import { startTurns, type Relay, type RelayMetrics } from './loop.ts'
 
 const SWEEP_EVERY_MS = 500
 
@@ -15,7 +14,6 @@ export function startHoldSweeper(deps: {
   logger: Logger
   metrics: RelayMetrics
 }): Relay {
-  const stopping = new AbortController()
   const { database, holder, metrics } = deps
 
   const noteAside = ({ orderId, reason, error }: Aside): void => {
@@ -36,19 +34,9 @@ export function startHoldSweeper(deps: {
 
   metrics.lastSuccess.set({ relay: 'hold_sweep' }, Date.now() / 1_000)
 
-  async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      metrics.turned?.('hold_sweep')
-      await sweep().catch((error: unknown) => deps.logger.warn({ duty: 'hold_sweep', err: error }, 'duty failed'))
-      await delay(SWEEP_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => undefined)
-    }
-  }
-
-  const running = run()
-  return {
-    stop: async () => {
-      stopping.abort()
-      await running
-    },
-  }
+  return startTurns(sweep, {
+    everyMs: SWEEP_EVERY_MS,
+    onTurn: () => metrics.turned?.('hold_sweep'),
+    onError: (error) => deps.logger.warn({ duty: 'hold_sweep', err: error }, 'duty failed'),
+  })
 }

@@ -1,16 +1,12 @@
 // The one loop of all relays: claim a batch, pass each item on, at once again while there is work, else after a pause.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { isDatabaseDown } from '../db/connection/pool.ts'
+import { backOffMs, NEIGHBOUR_BACK_OFF, repeat, type BackOff, type RepeatOptions } from '../repeat.ts'
 import type { Counter, Gauge, Logger } from '../telemetry.ts'
 
 export const IDLE_MS = 50
-const DOWN_FROM_MS = 200
-const DOWN_TO_MS = 5_000
-/** First wait after a failed item; doubles per attempt. */
-const RETRY_FROM_MS = 100
-/** What was refused by a neighbour that is down is passed on within ten seconds of its return. */
-const RETRY_TO_MS = 10_000
+/** Of a failed item: what a neighbour that is down refused is passed on within ten seconds of its return. */
+const ITEM_BACK_OFF: BackOff = { fromMs: 100, toMs: 10_000 }
 
 export type RelayMetrics = {
   passed: Counter<'relay'>
@@ -20,7 +16,20 @@ export type RelayMetrics = {
   turned?: (relay: string) => void
 }
 
+/** `stop` begins no other turn, and resolves when the present one has ended. */
 export type Relay = { stop: () => Promise<void> }
+
+/** Repeats a turn until `stop`. */
+export function startTurns<Result>(turn: () => Promise<Result>, options: Omit<RepeatOptions<Result>, 'signal'>): Relay {
+  const stopping = new AbortController()
+  const running = repeat(turn, { ...options, signal: stopping.signal })
+  return {
+    stop: async () => {
+      stopping.abort()
+      await running
+    },
+  }
+}
 
 /**
  * @param deps.turn claims and passes on one batch; says how many it claimed and how many a full batch holds
@@ -33,38 +42,24 @@ export function startLoop(deps: {
   turn: () => Promise<{ claimed: number; limit: number }>
   idleMs?: () => number
 }): Relay {
-  const stopping = new AbortController()
-  const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: stopping.signal }).catch(() => undefined)
-
-  async function run(): Promise<void> {
-    let downMs = DOWN_FROM_MS
-    while (!stopping.signal.aborted) {
-      deps.metrics.turned?.(deps.name)
-      try {
-        const { claimed, limit } = await deps.turn()
-        downMs = DOWN_FROM_MS
-        deps.metrics.lastSuccess.set({ relay: deps.name }, Date.now() / 1_000)
-        if (claimed < limit) await pause(deps.idleMs?.() ?? IDLE_MS)
-      } catch (error) {
-        deps.logger.warn({ relay: deps.name, err: error, isDatabaseDown: isDatabaseDown(error) }, 'relay turn failed')
-        await pause(downMs)
-        downMs = Math.min(DOWN_TO_MS, downMs * 2)
-      }
-    }
+  const { name, logger, metrics, idleMs = () => IDLE_MS } = deps
+  const turn = async (): Promise<{ isFull: boolean }> => {
+    const { claimed, limit } = await deps.turn()
+    metrics.lastSuccess.set({ relay: name }, Date.now() / 1_000)
+    return { isFull: claimed >= limit }
   }
-
-  const running = run()
-  return {
-    stop: async () => {
-      stopping.abort()
-      await running
-    },
-  }
+  return startTurns(turn, {
+    everyMs: IDLE_MS,
+    waitMs: ({ isFull }) => (isFull ? 0 : idleMs()),
+    retryMs: (failures) => backOffMs(failures - 1, NEIGHBOUR_BACK_OFF),
+    onTurn: () => metrics.turned?.(name),
+    onError: (error) =>
+      logger.warn({ relay: name, err: error, isDatabaseDown: isDatabaseDown(error) }, 'relay turn failed'),
+  })
 }
 
 /** Wait before an item's next try: doubling with jitter, so that a crowd that failed together does not return together. */
-export const retryDelayMs = (attempts: number): number =>
-  Math.min(RETRY_TO_MS, RETRY_FROM_MS * 2 ** Math.min(attempts, 16)) * (0.5 + Math.random() / 2)
+export const retryDelayMs = (attempts: number): number => backOffMs(attempts, ITEM_BACK_OFF) * (0.5 + Math.random() / 2)
 
 /** Runs `act` over items, at most `width` at a time. `act` must not throw. */
 export async function forEachBounded<Item>(

@@ -13,6 +13,7 @@ import {
 } from '../db/notification.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { messageIdOf, type ChannelName, type StatusChange } from '../domain/notification.ts'
+import { backOffMs, type BackOff } from '../repeat.ts'
 import type { Logger } from '../telemetry.ts'
 import { startLoop, type Relay, type RelayMetrics } from './loop.ts'
 
@@ -25,7 +26,7 @@ export type Channel = {
 }
 
 /** How often a message is tried and how the waits grow. */
-export type RetryPolicy = { maxAttempts: number; fromMs: number; toMs: number }
+export type RetryPolicy = BackOff & { maxAttempts: number }
 
 /** With full jitter about ten hours on average: a receiver may be away for a night before a person is asked. */
 const RETRY: RetryPolicy = { maxAttempts: 30, fromMs: 1_000, toMs: 3_600_000 }
@@ -155,7 +156,7 @@ async function deliver(
     )
     const deferral = {
       notificationId,
-      delayMs: Math.random() * Math.min(retry.toMs, retry.fromMs * 2 ** Math.min(attempts, 30)),
+      delayMs: Math.random() * backOffMs(attempts, retry),
       deadReason: isDead ? `${reason} (${attempts} tries)` : null,
     }
     return { notificationId, deferral }

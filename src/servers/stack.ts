@@ -8,6 +8,7 @@ import { ensureDatabase, grantLogins } from '../db/cluster.ts'
 import { migrate } from '../db/migrate.ts'
 import type { Role } from '../domain/access.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
+import { repeat } from '../repeat.ts'
 import { startAnvil, type AnvilOptions } from './anvil.ts'
 import { spawnChild, type Child } from './child.ts'
 import { claimDataDir } from './claim.ts'
@@ -337,9 +338,14 @@ async function createMint(jwtFile: string, claims: Stack['tokenClaims']): Promis
 async function keepFresh(path: string, mint: () => Promise<string>, log: (line: string) => void): Promise<() => void> {
   const write = async (): Promise<void> => replaceFile(path, await mint())
   await write()
-  const rewrite = (): void => void write().catch((error: Error) => log(`${path} is not renewed: ${error.message}`))
-  const timer = setInterval(rewrite, TOKEN_REFRESH_MS)
-  return () => clearInterval(timer)
+  const stopping = new AbortController()
+  void repeat(write, {
+    signal: stopping.signal,
+    everyMs: TOKEN_REFRESH_MS,
+    firstAfterMs: TOKEN_REFRESH_MS,
+    onError: (error) => log(`${path} is not renewed: ${(error as Error).message}`),
+  })
+  return () => stopping.abort()
 }
 
 function withLogin(url: string, user: string, password: string): string {

@@ -2,10 +2,9 @@
 // growing pauses while that fails. Production leaves this to its own supervisor.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { backOffMs, NEIGHBOUR_BACK_OFF } from '../repeat.ts'
 import type { Child } from './child.ts'
 
-const BACKOFF_FROM_MS = 200
-const BACKOFF_TO_MS = 5_000
 /** A child that ran this long had nothing wrong with its start: the pauses begin anew. */
 const PROVEN_AFTER_MS = 10_000
 
@@ -34,7 +33,8 @@ export function supervise<C extends Child>(
 ): Supervised<C> {
   let child: C | undefined
   let isWanted = false
-  let pauseMs = BACKOFF_FROM_MS
+  /** Restarts since one was proven. */
+  let restarts = 0
   /** Settles when the start under way has ended, for better or worse. */
   let coming: Promise<void> = Promise.resolve()
   let pause = new AbortController()
@@ -61,7 +61,7 @@ export function supervise<C extends Child>(
     const startedAt = performance.now()
     const { code, signal } = await exited
     child = undefined
-    if (performance.now() - startedAt > PROVEN_AFTER_MS) pauseMs = BACKOFF_FROM_MS
+    if (performance.now() - startedAt > PROVEN_AFTER_MS) restarts = 0
     if (!isWanted) return
     log(`${name} ended (${signal ?? `exit ${code}`}) and is started again`)
     coming = revive()
@@ -69,9 +69,9 @@ export function supervise<C extends Child>(
 
   async function revive(): Promise<void> {
     for (;;) {
-      await sleep(pauseMs, undefined, { signal: pause.signal }).catch(() => undefined)
+      await sleep(backOffMs(restarts, NEIGHBOUR_BACK_OFF), undefined, { signal: pause.signal }).catch(() => undefined)
       if (!isWanted) return
-      pauseMs = Math.min(BACKOFF_TO_MS, pauseMs * 2)
+      restarts += 1
       try {
         adopt(await launch())
         log(`${name} is back`)

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { freePorts, isPortFree } from '../../src/servers/port.ts'
 import { removePostgres } from '../../src/servers/postgres.ts'
 import { choosePorts, DEFAULT_PORT_BASE, portsInUse } from '../../src/servers/wiring.ts'
-import { findReady, type Ready } from '../../src/main/ready.ts'
+import { findReady, type Ready } from '../../src/main/ready_file.ts'
 import { runMain, serverVariables, type Command, type Ended } from '../support/command.ts'
 import { until } from '../support/until.ts'
 

@@ -2,7 +2,7 @@
 // skeleton that all processes share.
 
 import { createServer } from 'node:net'
-import { aborted, runService, type Service } from '../../src/main/process.ts'
+import { aborted, runService, type ServiceContext } from '../../src/main/process.ts'
 
 const STOP_WITHIN_MS = 1_000
 const LIVE_WITHIN_MS = 200
@@ -11,7 +11,7 @@ const LIVE_WITHIN_MS = 200
 const holdOn = (): void => void createServer().listen(0, '127.0.0.1')
 const never = (): Promise<never> => new Promise(() => undefined)
 
-const PLAYS: Readonly<Record<string, (service: Service<'keys'>) => Promise<void>>> = {
+const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promise<void>>> = {
   'fails at its start': async () => {
     holdOn()
     throw new Error('nothing works')

@@ -5,7 +5,7 @@ import { DomainError } from '../../domain/failure.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../grpc/client.ts'
 import { addressOf } from '../../servers/wiring.ts'
 import type { Stack } from '../../servers/stack.ts'
-import { PEOPLE, type Person } from '../ready.ts'
+import { PEOPLE, type Person } from '../ready_file.ts'
 import { given, stockView } from '../cli/view.ts'
 
 /** The version of a stock row that nothing has happened to. */

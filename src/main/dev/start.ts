@@ -2,11 +2,11 @@
 
 import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { findSettings, loadConfig } from '../../config.ts'
 import { addressOf, DEFAULT_PORT_BASE } from '../../servers/wiring.ts'
 import type { Stack } from '../../servers/stack.ts'
-import { PEOPLE, readyFileIn, writeReady, type Ready } from '../ready.ts'
+import { repeat } from '../../repeat.ts'
+import { PEOPLE, readyFileIn, writeReady, type Ready } from '../ready_file.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { openShop, type NewProduct } from './shop.ts'
 
@@ -77,10 +77,12 @@ async function serve(
   }
   await publish()
   process.stdout.write(welcome(stack, readyFiles))
-  while (!signal.aborted) {
-    await delay(REWRITE_EVERY_MS, undefined, { signal }).catch(() => undefined)
-    if (!signal.aborted) await publish().catch((error: Error) => log(`tokens are not renewed: ${error.message}`))
-  }
+  await repeat(publish, {
+    signal,
+    everyMs: REWRITE_EVERY_MS,
+    firstAfterMs: REWRITE_EVERY_MS,
+    onError: (error) => log(`tokens are not renewed: ${(error as Error).message}`),
+  })
 }
 
 /** Products for a first look; on later starts they are there, with whatever has happened to them. */

@@ -2,12 +2,12 @@
 
 import { status } from '@grpc/grpc-js'
 import type { Client } from '@temporalio/client'
-import { repeat } from './repeat.ts'
+import { repeat } from '../repeat.ts'
 
 const NAMESPACE_EVERY_MS = 5_000
 
 /** The gRPC status behind an error of Temporal's client, if it has one. */
-export function engineCodeOf(error: unknown): number | undefined {
+export function temporalCodeOf(error: unknown): number | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown }
     if (typeof code === 'number') return code
@@ -29,8 +29,8 @@ const AWAY: ReadonlySet<number | undefined> = new Set([
 const NATIVE_REFUSAL = /code: (NotFound|PermissionDenied|Unauthenticated|InvalidArgument|Unimplemented)/
 
 /** True when Temporal is unreachable, starting or overloaded, and may answer the same call later. */
-export function isEngineAway(error: unknown): boolean {
-  const code = engineCodeOf(error)
+export function isTemporalUnavailable(error: unknown): boolean {
+  const code = temporalCodeOf(error)
   if (code !== undefined) return AWAY.has(code)
   return error instanceof Error && error.name === 'TransportError' && !NATIVE_REFUSAL.test(error.message)
 }
@@ -43,7 +43,8 @@ export function watchNamespace(client: Client, signal: AbortSignal, onGone: (err
   const { namespace } = client.options
   const look = () => client.workflowService.describeNamespace({ namespace })
   // Any other failure passes, or is told by those who need an answer.
-  void repeat(look, NAMESPACE_EVERY_MS, signal, (error) => {
-    if (engineCodeOf(error) === status.NOT_FOUND) onGone(error)
-  })
+  const onError = (error: unknown): void => {
+    if (temporalCodeOf(error) === status.NOT_FOUND) onGone(error)
+  }
+  void repeat(look, { signal, everyMs: NAMESPACE_EVERY_MS, onError })
 }

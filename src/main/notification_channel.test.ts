@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { ConfigError, loadConfig } from '../config.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger } from '../telemetry.ts'
-import { createChannels } from './channel.ts'
+import { createChannels } from './notification_channel.ts'
 
 const logger = createLogger({ process: 'test', level: 'silent' })
 let folder: string

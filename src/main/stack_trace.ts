@@ -10,4 +10,4 @@ const FRAMES = 2
  * the call stack in Temporal's UI; with V8's ten frames that was a third of what the workflow thread did
  * (docs/decisions/0015). What an order waits for stands in its current details. The calling thread keeps its own limit.
  */
-export const shortenWorkflowStacks = (): void => setFlagsFromString(`--stack-trace-limit=${FRAMES}`)
+export const limitStackTraces = (): void => setFlagsFromString(`--stack-trace-limit=${FRAMES}`)
