@@ -4,7 +4,7 @@
 import { cancellationSignal, CancelledFailure, heartbeat, log } from '@temporalio/activity'
 import { recordConsistency, type ConsistencyReport } from '../db/consistency.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { failureOf } from './failure.ts'
+import { applicationFailureOf } from './failure.ts'
 
 export type ConsistencyActivities = {
   /** How many differences it found; they are in the log and in the table. */
@@ -31,7 +31,7 @@ export function createConsistencyActivities(deps: {
           log.error('inconsistency', { check, subject, detail })
         return report.differences.length
       } catch (error) {
-        throw error instanceof CancelledFailure ? error : failureOf(error)
+        throw error instanceof CancelledFailure ? error : applicationFailureOf(error)
       }
     },
   }

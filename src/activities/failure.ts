@@ -9,7 +9,7 @@ import { DomainError, RETRYABLE_KINDS } from '../domain/failure.ts'
  * an order until it is mended, and never destroys it). Only reason, kind and SQLSTATE go into the history: a
  * library's text may quote a row.
  */
-export function failureOf(error: unknown): ApplicationFailure {
+export function applicationFailureOf(error: unknown): ApplicationFailure {
   const known = databaseFailure(error)
   if (known instanceof DomainError) {
     return ApplicationFailure.create({

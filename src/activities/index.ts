@@ -12,7 +12,7 @@ import { runHoldSweep } from '../db/sweep.ts'
 import type { CommandInput, CommandResult, Fence } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Command, OrderState } from '../domain/order.ts'
-import { failureOf } from './failure.ts'
+import { applicationFailureOf } from './failure.ts'
 
 /** While the database is known to be down, an attempt inside a workflow task would only hold the task up. */
 const SKIP_LOCAL_FOR_MS = 1_000
@@ -49,7 +49,7 @@ export function createActivities(deps: { database: Database }): Activities {
         return await act(...args)
       } catch (error) {
         if (isDatabaseDown(error)) downUntil = Date.now() + SKIP_LOCAL_FOR_MS
-        const failure = failureOf(error)
+        const failure = applicationFailureOf(error)
         log.warn('step failed', { step: name, reason: failure.type, isFinal: failure.nonRetryable })
         throw failure
       }

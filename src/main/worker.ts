@@ -8,7 +8,7 @@ import { startHoldSweeper } from '../relay/duty.ts'
 import { startNotifier } from '../relay/notify.ts'
 import { ensureSchedules } from '../relay/schedule.ts'
 import { startWaker } from '../relay/wake.ts'
-import { startStarter } from '../relay/start.ts'
+import { startOrderStarter } from '../relay/start.ts'
 import { CONSISTENCY_SCHEDULE } from '../workflows/message.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { createChannels } from './notification_channel.ts'
@@ -58,7 +58,7 @@ async function main(service: ServiceContext<'worker'>): Promise<void> {
   // A build that is not current takes no first task: it would write a history that the current one may not replay.
   const deps = { database, client, holder, logger, metrics, isEager: () => standing !== 'superseded' }
   const waker = startWaker(deps)
-  const relays = [waker, startStarter({ ...deps, wakesUnderWay: waker.underWay })]
+  const relays = [waker, startOrderStarter({ ...deps, wakesUnderWay: waker.underWay })]
   service.onStop(() => Promise.all(relays.map((relay) => relay.stop())))
   const isMigrated = await createSchemaCheck(database)
   service.readyWhen(async () => !stopping.aborted && (await isTemporalServing(connection)) && isMigrated())

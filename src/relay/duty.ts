@@ -1,4 +1,4 @@
-// Duties that must survive Temporal: run by whichever process holds the duty's lease in the database.
+// Duties that must work without Temporal. The process that holds the duty's lease in the database runs it.
 
 import type { Database } from '../db/connection/pool.ts'
 import { runHoldSweep, type Aside } from '../db/sweep.ts'
@@ -7,7 +7,7 @@ import { startTurns, type Relay, type RelayMetrics } from './loop.ts'
 
 const SWEEP_EVERY_MS = 500
 
-/** Gives back stock whose hold has run out, on time, whatever Temporal does. */
+/** Releases stock whose hold has expired, on time, also while Temporal is down. */
 export function startHoldSweeper(deps: {
   database: Database
   holder: string
@@ -18,12 +18,15 @@ export function startHoldSweeper(deps: {
 
   const noteAside = ({ orderId, reason, error }: Aside): void => {
     metrics.failed.inc({ relay: 'hold_sweep' })
-    deps.logger.error({ duty: 'hold_sweep', orderId, reason, err: error }, 'hold set aside: its order does not expire')
+    deps.logger.error(
+      { duty: 'hold_sweep', orderId, reason, err: error },
+      'hold set aside: its order could not be expired',
+    )
   }
 
   async function sweep(): Promise<void> {
     try {
-      // Undefined: another process has the lease. That is as good, and a lease nobody renews ends within seconds.
+      // Undefined: another process has the lease, which is as good. A lease that is not renewed expires within seconds.
       metrics.passed.inc({ relay: 'hold_sweep' }, (await runHoldSweep(database, holder, noteAside)) ?? 0)
       metrics.lastSuccess.set({ relay: 'hold_sweep' }, Date.now() / 1_000)
     } catch (error) {

@@ -1,18 +1,18 @@
-// The one loop of all relays: claim a batch, pass each item on, at once again while there is work, else after a pause.
+// The loop of all relays: claims a batch and passes each item on; again at once while batches are full, else after a pause.
 
 import { isDatabaseDown } from '../db/connection/pool.ts'
 import { backOffMs, NEIGHBOUR_BACK_OFF, repeat, type BackOff, type RepeatOptions } from '../repeat.ts'
 import type { Counter, Gauge, Logger } from '../telemetry.ts'
 
 export const IDLE_MS = 50
-/** Of a failed item: what a neighbour that is down refused is passed on within ten seconds of its return. */
+/** Of a failed item: it is passed on within ten seconds of the return of the system that refused it. */
 const ITEM_BACK_OFF: BackOff = { fromMs: 100, toMs: 10_000 }
 
 export type RelayMetrics = {
   passed: Counter<'relay'>
   failed: Counter<'relay'>
   lastSuccess: Gauge<'relay'>
-  /** Told of every turn that begins, whatever becomes of it. */
+  /** Called at the begin of each turn. */
   turned?: (relay: string) => void
 }
 
@@ -32,8 +32,8 @@ export function startTurns<Result>(turn: () => Promise<Result>, options: Omit<Re
 }
 
 /**
- * @param deps.turn claims and passes on one batch; says how many it claimed and how many a full batch holds
- * @param deps.idleMs how long to pause while there is no full batch; longer where nothing waits for it
+ * @param deps.turn claims and passes on one batch; `claimed` of at most `limit` items
+ * @param deps.idleMs the pause after a batch that was not full; longer where nothing urgent waits
  */
 export function startLoop(deps: {
   name: string
@@ -58,10 +58,10 @@ export function startLoop(deps: {
   })
 }
 
-/** Wait before an item's next try: doubling with jitter, so that a crowd that failed together does not return together. */
+/** Wait before an item's next try: exponential back-off with jitter, so that items that failed together spread out. */
 export const retryDelayMs = (attempts: number): number => backOffMs(attempts, ITEM_BACK_OFF) * (0.5 + Math.random() / 2)
 
-/** Runs `act` over items, at most `width` at a time. `act` must not throw. */
+/** Runs `act` for each item, at most `width` at a time. `act` must not throw. */
 export async function forEachBounded<Item>(
   items: readonly Item[],
   width: number,
