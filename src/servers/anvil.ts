@@ -8,8 +8,8 @@ import { spawnChild, type Child } from './child.ts'
 import { assertPortFree } from './port.ts'
 
 const HOST = '127.0.0.1'
-const READY_WITHIN_MS = 20_000
-const STOP_WITHIN_MS = 10_000
+const ANVIL_READY_WITHIN_MS = 20_000
+const ANVIL_STOP_WITHIN_MS = 10_000
 const CALL_WITHIN_MS = 1_000
 /** What a kill -9 may cost of the chain; stopped in order, it loses nothing. */
 const STATE_INTERVAL_S = 5
@@ -54,8 +54,8 @@ export async function startAnvil({ port, dataDir, mining }: AnvilOptions): Promi
     env: { HOME: home },
     logFile: join(dataDir, 'log', 'anvil.log'),
     isReady: () => isAnswering(url),
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
+    readyWithinMs: ANVIL_READY_WITHIN_MS,
+    stopWithinMs: ANVIL_STOP_WITHIN_MS,
     stopSignal: 'SIGINT', // the signal on which it writes its state
   })
   return { ...child, url, chainId: ANVIL_CHAIN_ID }

@@ -20,8 +20,8 @@ const DIR_NAME = 'postgres'
 const PASSWORD_BYTES = 24
 
 /** Crash recovery included. */
-const READY_WITHIN_MS = 60_000
-const STOP_WITHIN_MS = 20_000
+const POSTGRES_READY_WITHIN_MS = 60_000
+const POSTGRES_STOP_WITHIN_MS = 20_000
 /** How long an earlier server on the same data may take to be gone. */
 const TAKE_OVER_WITHIN_MS = 15_000
 const TAKE_OVER_INTERVAL_MS = 250
@@ -66,8 +66,8 @@ export async function startPostgres({ dataDir, port, maxConnections }: PostgresO
       cwd: home,
       logFile: join(dataDir, 'log', 'postgres.log'),
       isReady: (pid) => isAccepting(home, pid),
-      readyWithinMs: READY_WITHIN_MS,
-      stopWithinMs: STOP_WITHIN_MS,
+      readyWithinMs: POSTGRES_READY_WITHIN_MS,
+      stopWithinMs: POSTGRES_STOP_WITHIN_MS,
       stopSignal: 'SIGINT', // the fast shutdown: sessions are ended, not waited for
       account,
     })

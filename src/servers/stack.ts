@@ -10,11 +10,12 @@ import type { Role } from '../domain/access.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
 import { repeat } from '../repeat.ts'
 import { startAnvil, type AnvilOptions } from './anvil.ts'
-import { spawnChild, type Child } from './child.ts'
+import type { Child } from './child.ts'
 import { claimDataDir } from './claim.ts'
 import { NAMESPACE_RETENTION_HOURS, prepareNamespaces } from './namespace.ts'
 import { assertPortFree, isPortFree } from './port.ts'
 import { removePostgres, startPostgres } from './postgres.ts'
+import { isProcessReady, startProcess } from './process.ts'
 import { adoptDatabase, findRefusal } from './sealer.ts'
 import { ensureSecrets, passwordsOf, replaceFile, type SecretFiles } from './secret.ts'
 import { supervise, type Supervised } from './supervise.ts'
@@ -36,11 +37,6 @@ import {
 const DATABASE = 'holdfast'
 const ORDER_NAMESPACE = 'holdfast'
 const SEALER = 'sealer'
-/** The worker bundles its workflows before it is ready: seconds on an idle machine. */
-const READY_WITHIN_MS = 120_000
-/** Above a worker's own grace for the activities it runs. */
-const STOP_WITHIN_MS = 20_000
-const PROBE_WITHIN_MS = 2_000
 /** What a killed stack leaves behind ends within this time. */
 const SETTLE_WITHIN_MS = 15_000
 const SETTLE_INTERVAL_MS = 200
@@ -254,23 +250,11 @@ async function runUi(
 }
 
 const launch = (spec: ProcessSpec, dataDir: string): Promise<Child> =>
-  spawnChild({
-    name: spec.name,
-    command: process.execPath,
-    args: [spec.entry],
-    env: spec.env,
-    logFile: join(dataDir, 'log', `${spec.name}.log`),
-    isReady: () => isUp(spec),
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
-  })
+  startProcess(spec, { logFile: join(dataDir, 'log', `${spec.name}.log`), isReady: isUp })
 
-/** Ready; or a sealer that refuses, which only a person can change, and who needs all the others for that. */
-async function isUp(spec: ProcessSpec): Promise<boolean> {
-  const url = `http://${addressOf(spec.metricsPort)}/readyz`
-  const { ok } = await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })
-  return ok || (spec.name === SEALER && (await findRefusal(spec)) !== undefined)
-}
+/** Ready; or a sealer that refuses: only an operator can change that, and needs all other processes for it. */
+const isUp = async (spec: ProcessSpec): Promise<boolean> =>
+  (await isProcessReady(spec)) || (spec.name === SEALER && (await findRefusal(spec)) !== undefined)
 
 /** A namespace of one's own holds everything, so that everything goes with it. */
 const namespaceSettings = (namespace: string): Record<string, string> =>

@@ -29,8 +29,8 @@ const SERVICES = 4
 const SPARE_CONNECTIONS = 20
 
 /** A start takes seconds; but on other ports than before a crash, the dead services are waited for, close to a minute. */
-const READY_WITHIN_MS = 120_000
-const STOP_WITHIN_MS = 10_000
+const TEMPORAL_READY_WITHIN_MS = 120_000
+const TEMPORAL_STOP_WITHIN_MS = 10_000
 const CALL_WITHIN_MS = 5_000
 
 const SYSTEM_NAMESPACE = 'temporal-system'
@@ -58,7 +58,7 @@ export type TemporalOptions = {
   readonly sqlToolBinary: string
   /** A superuser, or one who may create databases. */
   readonly postgres: { readonly host: string; readonly port: number; readonly user: string; readonly password: string }
-  /** TEMPORAL_PORTS free ports; on a database that served before, rather the same again (see READY_WITHIN_MS). */
+  /** TEMPORAL_PORTS free ports; on a database that served before, rather the same again (see TEMPORAL_READY_WITHIN_MS). */
   readonly ports: readonly number[]
   /** Its log goes to `log/` in there. */
   readonly dataDir: string
@@ -108,8 +108,8 @@ export async function startTemporal(options: TemporalOptions): Promise<Temporal>
     },
     logFile: join(dataDir, 'log', 'temporal.log'),
     isReady: () => isServing(address),
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
+    readyWithinMs: TEMPORAL_READY_WITHIN_MS,
+    stopWithinMs: TEMPORAL_STOP_WITHIN_MS,
   })
   try {
     await prepareNamespaces(address)

@@ -4,8 +4,8 @@
 import { createServer } from 'node:net'
 import { aborted, runService, type ServiceContext } from '../../src/main/process.ts'
 
-const STOP_WITHIN_MS = 1_000
-const LIVE_WITHIN_MS = 200
+const FIXTURE_STOP_WITHIN_MS = 1_000
+const FIXTURE_LIVE_WITHIN_MS = 200
 
 /** Keeps a process alive, as a native thread or a lost connection does. */
 const holdOn = (): void => void createServer().listen(0, '127.0.0.1')
@@ -54,6 +54,6 @@ const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promis
 }
 
 await runService('keys', PLAYS[process.argv[2] ?? ''] ?? never, {
-  stopWithinMs: () => STOP_WITHIN_MS,
-  liveWithinMs: LIVE_WITHIN_MS,
+  stopWithinMs: () => FIXTURE_STOP_WITHIN_MS,
+  liveWithinMs: FIXTURE_LIVE_WITHIN_MS,
 })

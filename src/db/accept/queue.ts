@@ -1,7 +1,7 @@
 // The queue of orders to be decided, in their order of arrival. While some wait for a product, later orders of it line up
 // behind them, for a bounded time; orders of other products do not wait for those, and have half of every batch.
 
-import { DomainError } from '../../domain/failure.ts'
+import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 import { quantitiesOf } from '../../domain/stock.ts'
 import { createLines, takeTurns, type Entry, type Line, type LineDeps, type Shortfall } from './line.ts'
 
@@ -15,8 +15,6 @@ const MAX_QUEUED = 4_096
 const MAX_PARKED = 4_096
 /** Of these for one product, so that no product takes all places. */
 const MAX_LINE = 1_024
-const RETRY_HINT_MS = 500
-const UNLOCK_HINT_MS = 1_000
 /** A product is waited for no longer: no transaction lasts for more (role.sql), so what has its rows still is stuck. */
 const WAIT_WITHIN_MS = 5_000
 /** Kept of the caller's time to say «try again» in. */
@@ -239,17 +237,19 @@ function lapseOf(entry: Entry, now: number): DomainError | undefined {
 }
 
 const tooMany = (): DomainError =>
-  new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', { retryAfterMs: RETRY_HINT_MS })
+  new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', {
+    retryAfterMs: RETRY_HINT_MS.contention,
+  })
 
 function heldUp({ order, missing, lines }: Entry): DomainError {
   const [first]: readonly Line[] = lines
   if (lines.some(({ isLocked }) => isLocked))
     return new DomainError('DATABASE_UNAVAILABLE', 'The stock is locked by another transaction; try again.', {
-      retryAfterMs: UNLOCK_HINT_MS,
+      retryAfterMs: RETRY_HINT_MS.outage,
     })
   const productId = [...missing][0] ?? first?.productId ?? order.lines[0]?.productId ?? ''
   return new DomainError('STOCK_BEING_RELEASED', 'Stock is being given back; try again.', {
     metadata: { product_id: productId },
-    retryAfterMs: RETRY_HINT_MS,
+    retryAfterMs: RETRY_HINT_MS.contention,
   })
 }
