@@ -1,5 +1,5 @@
-// The api process: parses strangers' input, accepts orders, takes reports, answers reads. It holds no worker's rights,
-// and starts and serves while Temporal is down: only commands need it.
+// The api process: parses untrusted input, accepts orders, stores payment reports, answers reads. It has none of the
+// worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
 import { assetPolicyOf, enabledAssetsOf, networkOf, readSecretFile, staticRatesOf, type Config } from '../config.ts'
@@ -32,7 +32,7 @@ import { createSchemaCheck } from './readiness.ts'
 import { temporalOptions } from './temporal_connection.ts'
 
 const FRESH_MS = 500
-/** A watcher looks at its chain each second; killed, it is back sooner than this. */
+/** A watcher reads its chain each second; after a kill it is back sooner than this. */
 const WATCHER_SILENCE_MS = 60_000
 
 async function main(service: ServiceContext<'api'>): Promise<void> {
@@ -123,7 +123,7 @@ const offersOf = (config: Config<'api'>): ReadonlyMap<Asset, Offer> =>
     ]),
   )
 
-/** The circuit breaker of each asset that is on offer. */
+/** The circuit breaker of each asset on offer: open while its chain cannot be seen. */
 function sightOf(database: Database, offers: ReadonlyMap<Asset, Offer>): FrontDeps['findBlindness'] {
   const looks = new Map(
     [...offers].map(([asset, { network, policy }]) => {
@@ -159,7 +159,7 @@ async function takeAddress(leases: ReadonlyMap<string, AddressLease>, network: s
 function registerGauges(registry: Registry, acceptor: Acceptor, leases: ReadonlyMap<string, AddressLease>): void {
   const gauge = (name: string, help: string, labelNames: string[], collect: (this: Gauge) => void): void =>
     registry.registerMetric(new Gauge({ name: `holdfast_${name}`, help, labelNames, registers: [], collect }))
-  gauge('accept_queue', 'Orders waiting for their verdict.', [], function () {
+  gauge('accept_queue', 'Orders that wait to be decided.', [], function () {
     this.set(acceptor.queued())
   })
   gauge('leased_addresses', 'Unused payment addresses in memory.', ['network'], function () {

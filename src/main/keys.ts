@@ -1,5 +1,5 @@
-// The keys process: keeps the pools of payment addresses full and seals the keys of closed orders anew. The only one
-// that holds the `key` ring and may read an envelope; it listens to nobody but its operators.
+// The keys process: keeps the pools of payment addresses full and reseals the keys of closed orders. The only process
+// that holds the `key` ring and may read an envelope; it listens on the operators' port alone.
 
 import { ConfigError, enabledAssetsOf, networkOf, readSecretFile, type Config } from '../config.ts'
 import { countFreeAddresses } from '../db/address.ts'
@@ -17,9 +17,9 @@ import { Counter, Gauge, type Registry } from '../telemetry.ts'
 import { runService, type ServiceContext } from './process.ts'
 import { createTurnCheck } from './readiness.ts'
 
-/** Between turns that did not fill a batch: a batch of many costs hardly more than a batch of one. */
+/** Between turns that did not fill a batch: a batch of many keys costs hardly more than a batch of one. */
 const IDLE_MS = 1_000
-/** Nobody waits for a key to be sealed anew; it must be within a minute of its order's end. */
+/** Resealing is not urgent, but must happen within a minute of the order's end. */
 const RETIRE_EVERY_MS = 5_000
 
 type Pool = { network: string; asset: Asset }
@@ -30,11 +30,12 @@ function readRing(config: Config<'keys'>): Ring {
   return loadRing(variable, readSecretFile(variable, config[variable]), config.HOLDFAST_MODE)
 }
 
-/** Throws ConfigError for an asset that no address can be made of. */
+/** @throws {ConfigError} for an asset without an address format */
 function poolsOf(config: Config<'keys'>): readonly Pool[] {
   const assets = enabledAssetsOf(config.HOLDFAST_ENABLED_ASSETS)
   const unmade = assets.filter((asset) => ADDRESS_MAKERS[asset] === undefined)
-  if (unmade.length > 0) throw new ConfigError(`HOLDFAST_ENABLED_ASSETS: no addresses of ${unmade.join(', ')} yet`)
+  if (unmade.length > 0)
+    throw new ConfigError(`HOLDFAST_ENABLED_ASSETS: addresses of ${unmade.join(', ')} are not supported yet`)
   return assets.map((asset) => ({ asset, network: networkOf(config, asset) }))
 }
 
@@ -46,7 +47,7 @@ type FillOptions = {
   metrics: KeysMetrics
 }
 
-/** At most one batch per pool, so that none waits for another to be full. Returns how many addresses were made. */
+/** Makes at most one batch per pool, so that no pool waits for another. @returns how many addresses were made */
 async function fillPools({ database, custody, pools, target, metrics }: FillOptions): Promise<number> {
   let total = 0
   for (const { network, asset } of pools) {
@@ -80,13 +81,13 @@ function createKeysMetrics(registry: Registry) {
     free: gauge('address_pool_free', 'Addresses that no process has leased.', 'network', 'asset'),
     made: counter('keys_made_total', 'Payment keys made and sealed.', 'asset'),
     epochs: counter('key_epochs_total', 'Epochs begun, each one run of PBKDF2.'),
-    retired: counter('keys_retired_total', 'Keys of closed orders sealed anew.'),
+    retired: counter('keys_retired_total', 'Keys of closed orders resealed.'),
     retireFailed: counter(
       'keys_retire_failed_total',
-      'Times that a stored key did not open or was refused: a person must look.',
+      'Times that a stored key did not open or was refused: an operator must look.',
     ),
-    backlog: gauge('key_retire_backlog', 'Closed orders whose key is still to be sealed anew.'),
-    backlogAge: gauge('key_retire_backlog_age_seconds', 'How long the first of them has waited.'),
+    backlog: gauge('key_retire_backlog', 'Closed orders whose key is still to be resealed.'),
+    backlogAge: gauge('key_retire_backlog_age_seconds', 'How long the oldest of them has waited.'),
   }
 }
 

@@ -51,8 +51,8 @@ describe('the channels of a worker', () => {
 
   test('refuse to start with half of a webhook', () => {
     const { HOLDFAST_WEBHOOK_URL: url, HOLDFAST_WEBHOOK_SECRET_FILE: file } = webhook()
-    expect(() => channelsOf({ HOLDFAST_WEBHOOK_URL: url })).toThrow('belong together')
-    expect(() => channelsOf({ HOLDFAST_WEBHOOK_SECRET_FILE: file })).toThrow('belong together')
+    expect(() => channelsOf({ HOLDFAST_WEBHOOK_URL: url })).toThrow('together, or neither')
+    expect(() => channelsOf({ HOLDFAST_WEBHOOK_SECRET_FILE: file })).toThrow('together, or neither')
   })
 
   test('refuse to start with a secret that is none, without a word of it', () => {

@@ -1,5 +1,5 @@
-// Which build of the workflow code runs the orders. A deployment only moves forward by itself: a build that was replaced
-// comes back by a person's command alone, however often its workers restart (docs/decisions/0017).
+// Which build of the workflow code runs the orders. By itself a deployment only moves forward: only an operator's command
+// brings back a build that was replaced, however often its workers restart (docs/decisions/0017).
 
 import { status } from '@grpc/grpc-js'
 import type { Client } from '@temporalio/client'
@@ -13,12 +13,12 @@ export const DEPLOYMENT = 'holdfast'
 type Info = temporal.api.deployment.v1.IWorkerDeploymentInfo
 type Version = temporal.api.deployment.v1.WorkerDeploymentInfo.IWorkerDeploymentVersionSummary
 
-/** A new build takes over; the current one goes on; one that was replaced, or comes too late, stands by. */
+/** A new build takes over, the current one continues; one that was replaced or comes too late stands by. */
 export type BuildStanding = 'new' | 'current' | 'superseded'
 
 /**
- * A build is new when no other is current, or when it never was and was first seen after the one that is. All of it is
- * Temporal's own record, so that it does not depend on which worker starts when.
+ * A build is new when no build is current, or when it never was current and was first seen after the current one. All
+ * of this is Temporal's record, so the order in which workers start does not matter.
  * @returns undefined while the server does not know the build
  */
 export function standingOf(info: Info | null | undefined, buildId: string): BuildStanding | undefined {
@@ -44,9 +44,8 @@ export type PromoteOptions = {
 }
 
 /**
- * Makes this build current where it is new, once the server has seen its workers poll; before that it gets no work.
- * @returns where it stands then
- * @throws what will not pass by itself; the signal's reason, when stopped
+ * Makes this build current where it is new, once the server has seen its workers poll. Before that it gets no work.
+ * @throws the first error that is not transient; the signal's reason, when stopped
  */
 export const promote = ({ client, buildId, ...options }: PromoteOptions): Promise<BuildStanding> =>
   retry(() => attempt(client, buildId), { ...options, isTransient })
@@ -55,8 +54,8 @@ async function attempt(client: Client, buildId: string): Promise<BuildStanding> 
   const deployment = { namespace: client.options.namespace, deploymentName: DEPLOYMENT }
   const { workerDeploymentInfo, conflictToken } = await client.workflowService.describeWorkerDeployment(deployment)
   const standing = standingOf(workerDeploymentInfo, buildId)
-  if (standing === undefined) throw new UnknownBuildError(`no worker of ${buildId} has been seen polling`)
-  // Refused, and looked at again, when another worker or a person has changed the deployment since.
+  if (standing === undefined) throw new UnknownBuildError(`Temporal has not seen a worker of ${buildId} poll`)
+  // Optimistic concurrency: refused, and retried, when another worker or an operator has changed the deployment since.
   const change = { ...deployment, buildId, conflictToken, identity: 'holdfast-worker' }
   if (standing === 'new') await client.workflowService.setWorkerDeploymentCurrentVersion(change)
   return standing
@@ -64,7 +63,7 @@ async function attempt(client: Client, buildId: string): Promise<BuildStanding> 
 
 class UnknownBuildError extends Error {}
 
-/** Not seen polling yet, or changed meanwhile. */
+/** Not seen polling yet, or changed since it was read. */
 const TOO_EARLY: ReadonlySet<number | undefined> = new Set([status.NOT_FOUND, status.FAILED_PRECONDITION])
 
 const isTransient = (error: unknown): boolean =>

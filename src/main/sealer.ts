@@ -1,5 +1,6 @@
-// The sealer process: signs what the audit holds, every few seconds, and writes it where no database role reaches. The
-// only one with the sealing key. `sealer.ts adopt` goes on after a restore (docs/operations.md).
+// The sealer process: signs the audit's new entries every few seconds, and writes the checkpoints to a file that no
+// database role can reach. The only process with the sealing key. `sealer.ts adopt` continues after a restore
+// (docs/operations.md).
 
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
@@ -17,9 +18,9 @@ import { runService, type ServiceContext } from './process.ts'
 import { createTurnCheck } from './readiness.ts'
 
 const DUTY = 'audit_seal'
-/** Another sealer takes over a dead one's duty after this: well within the unsealed window. */
+/** Another sealer takes over the duty of a dead one after this: well within the unsealed window. */
 const LEASE_MS = 6_000
-/** Partitions of the audit are made so far ahead, and looked after so often. */
+/** How far ahead audit partitions are made, and how often. */
 const MONTHS_AHEAD = 2
 const PARTITIONS_EVERY_MS = 3_600_000
 
@@ -64,7 +65,7 @@ const keepPartitions = (database: Database, logger: Logger, signal: AbortSignal)
     onError: (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
   })
 
-/** Seals all there is, where the duty is ours. */
+/** Seals all unsealed entries, while this process holds the duty's lease. */
 async function turn(
   deps: SealDeps,
   database: Database,
@@ -100,7 +101,7 @@ async function measure(database: Database, metrics: SealerMetrics): Promise<void
   metrics.unsealedAge.set(oldestS)
 }
 
-/** Throws SecretError when those who verify would not believe this sealer. */
+/** @throws {SecretError} when the public keys lack this sealer's: verification would reject its checkpoints */
 function readKeys(config: Config<'sealer'>) {
   const [secret, shared] = ['HOLDFAST_SEAL_KEY_FILE', 'HOLDFAST_SEAL_PUBLIC_KEYS_FILE'] as const
   const sealer = loadSealer(secret, readSecretFile(secret, config[secret]), config.HOLDFAST_MODE)
@@ -116,11 +117,11 @@ function createSealerMetrics(registry: Registry) {
     new Gauge({ name: `holdfast_audit_${name}`, help, labelNames, registers: [registry] })
   return {
     checkpoints: counter('checkpoints_total', 'Checkpoints signed.'),
-    failed: counter('seal_failed_total', 'Turns that ended without sealing what there was.'),
+    failed: counter('seal_failed_total', 'Turns that failed to seal new entries.'),
     lastCheckpoint: gauge('last_checkpoint_timestamp_seconds', 'When the last checkpoint was signed.'),
     unsealed: gauge('unsealed_entries', 'Entries that no checkpoint covers yet.'),
-    unsealedAge: gauge('unsealed_age_seconds', 'How long the first of them has waited.'),
-    refused: gauge('seal_refused', '1 while sealing on would hide something.', 'reason'),
+    unsealedAge: gauge('unsealed_age_seconds', 'How long the oldest of them has waited.'),
+    refused: gauge('seal_refused', '1 while the sealer refuses to sign, by reason.', 'reason'),
   }
 }
 
@@ -137,7 +138,7 @@ await runService(
     const deps: SealDeps = { database, sealer, keys, witness }
     if (!isAdoption) return seal(service, deps, database)
     const checkpoint = await adoptRestored(deps, config.HOLDFAST_AUDIT_FILE)
-    logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
+    logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'restored database adopted')
   },
   {
     isPlain: (error): error is Error => error instanceof SealRefused || error instanceof WitnessError,

@@ -12,7 +12,7 @@ import { removeNamespace } from '../../servers/namespace.ts'
 import { removeData, type Stack } from '../../servers/stack.ts'
 import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
 import { formatTable } from '../cli/print.ts'
-import { given, orderView, type OrderView } from '../cli/view.ts'
+import { given, orderView, type OrderOutput } from '../cli/view.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { beginUnpaid, LAMP, playCancelled, playDelivered, playRace, VASE, type Played, type Stage } from './scenario.ts'
 import { openShop, type Shop, type StockRow } from './shop.ts'
@@ -50,7 +50,7 @@ type Scenario = {
 type Report = { ok: boolean; scenarios: Scenario[]; stock: Omit<StockRow, 'version'>[] }
 
 /** Plays and shows everything. @returns true when each scenario ended as it should and stock adds up */
-export async function demo({ json = false }: { json?: boolean }): Promise<boolean> {
+export async function runDemoCommand({ json = false }: { json?: boolean }): Promise<boolean> {
   const log = createProgress()
   const signal = stopSignal(log)
   const config = loadConfig('stack')
@@ -165,7 +165,7 @@ const matches = ({ name, status, paymentState, cancelReason }: Scenario): boolea
   paymentState === EXPECTED[name].paymentState &&
   cancelReason === EXPECTED[name].cancelReason
 
-async function readOrder(shop: Shop, orderId: string): Promise<OrderView> {
+async function readOrder(shop: Shop, orderId: string): Promise<OrderOutput> {
   return orderView(given((await shop.as('admin').order.getOrder({ orderId })).order))
 }
 

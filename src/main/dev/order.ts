@@ -13,7 +13,7 @@ export type Followed = {
   stop: () => void
 }
 
-export function follow(client: HoldfastClient, orderId: string, outer: AbortSignal): Followed {
+export function watchOrderStates(client: HoldfastClient, orderId: string, outer: AbortSignal): Followed {
   const own = new AbortController()
   const signal = AbortSignal.any([own.signal, outer])
   const states: StateView[] = []

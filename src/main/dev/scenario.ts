@@ -8,7 +8,7 @@ import { ASSET_POLICY } from '../../domain/payment.ts'
 import { formatCoins } from '../cli/print.ts'
 import { commandView, createdView } from '../cli/view.ts'
 import { PEOPLE } from '../ready_file.ts'
-import { follow, type Followed } from './order.ts'
+import { watchOrderStates, type Followed } from './order.ts'
 import type { NewProduct, Shop } from './shop.ts'
 import type { Scene, Story } from './story.ts'
 
@@ -38,7 +38,7 @@ type Created = ReturnType<typeof createdView>
 export async function beginUnpaid(stage: Stage, windowMs: number): Promise<() => Promise<Played>> {
   const scene = stage.story.scene(`An order that nobody pays (the window is ${windowMs / 1_000} s here)`)
   const order = await place(stage, scene, 'customer1', LAMP, 3)
-  const followed = follow(stage.shop.as('customer1'), order.orderId, stage.signal)
+  const followed = watchOrderStates(stage.shop.as('customer1'), order.orderId, stage.signal)
   scene.say(`it may be paid until ${order.payment.expiresAt}; meanwhile, other orders`)
   return async () => {
     stage.story.show('Back to the order that nobody paid')
@@ -55,7 +55,7 @@ export async function playDelivered(stage: Stage): Promise<Played> {
   const { shop, story } = stage
   const scene = story.scene('An order that is paid, shipped and delivered')
   const order = await place(stage, scene, 'customer1', LAMP, 2)
-  const followed = follow(shop.as('customer1'), order.orderId, stage.signal)
+  const followed = watchOrderStates(shop.as('customer1'), order.orderId, stage.signal)
   await pay(stage, scene, order, followed)
 
   const request = { idempotencyKey: randomUUID(), orderId: order.orderId }
@@ -91,7 +91,7 @@ export async function playRace(stage: Stage): Promise<Played> {
   if (reason !== 'OUT_OF_STOCK' || metadata['available'] !== '0') throw unlucky.refusal
 
   const { orderId } = lucky.order
-  const followed = follow(stage.shop.as(lucky.customer), orderId, stage.signal)
+  const followed = watchOrderStates(stage.shop.as(lucky.customer), orderId, stage.signal)
   await pay(stage, scene, lucky.order, followed)
   followed.stop()
   return { orderId, ms: scene.ms() }

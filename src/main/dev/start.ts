@@ -21,10 +21,16 @@ const PRODUCTS: readonly NewProduct[] = [
   { productId: 'vase', name: 'One-off vase', unitPrice: '320.00', units: 1 },
 ]
 
-export type StartOptions = { dataDir: string; portBase?: number; readyFile?: string; fresh?: boolean; adopt?: boolean }
+export type StartCommandOptions = {
+  dataDir: string
+  portBase?: number
+  readyFile?: string
+  fresh?: boolean
+  adopt?: boolean
+}
 
 /** Runs until told to stop, by Ctrl-C or SIGTERM. */
-export async function start(options: StartOptions): Promise<void> {
+export async function runStartCommand(options: StartCommandOptions): Promise<void> {
   const log = createProgress()
   const signal = stopSignal(log)
   const config = loadConfig('stack')
