@@ -17,7 +17,9 @@ describe('a refusal', () => {
   })
 
   test('ends the step, unless it may pass by itself or nobody foresaw it', () => {
-    const retried = REASONS.filter((reason) => applicationFailureOf(new DomainError(reason, 'Why.')).nonRetryable === false)
+    const retried = REASONS.filter(
+      (reason) => applicationFailureOf(new DomainError(reason, 'Why.')).nonRetryable === false,
+    )
     expect(retried).toEqual([
       'MESSAGE_TOO_LARGE',
       'DEADLINE_EXCEEDED',
@@ -48,7 +50,9 @@ describe('an error nobody foresaw', () => {
 })
 
 test('an outage of the database is tried again under its own name', () => {
-  const failure = applicationFailureOf(Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' }))
+  const failure = applicationFailureOf(
+    Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' }),
+  )
   expect(failure).toMatchObject({ type: 'DATABASE_UNAVAILABLE', nonRetryable: false })
   expect(failure.message).not.toContain('10.0.0.7')
 })

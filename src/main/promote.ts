@@ -1,5 +1,5 @@
-// Which build of the workflow code runs the orders. By itself a deployment only moves forward: only an operator's command
-// brings back a build that was replaced, however often its workers restart (docs/decisions/0017).
+// Which build of the workflow code runs the orders. By itself a deployment only moves forward: only an operator's
+// command brings back a build that was replaced, however often its workers restart (docs/decisions/0017).
 
 import { status } from '@grpc/grpc-js'
 import type { Client } from '@temporalio/client'

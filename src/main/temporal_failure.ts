@@ -36,8 +36,8 @@ export function isTemporalUnavailable(error: unknown): boolean {
 }
 
 /**
- * Calls `onGone` when the client's namespace no longer exists: Temporal was emptied or restored. The SDK notices that only
- * when a poll ends, minutes later.
+ * Calls `onGone` when the client's namespace no longer exists: Temporal was emptied or restored. The SDK notices that
+ * only when a poll ends, minutes later.
  */
 export function watchNamespace(client: Client, signal: AbortSignal, onGone: (error: unknown) => void): void {
   const { namespace } = client.options

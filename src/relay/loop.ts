@@ -1,4 +1,5 @@
-// The loop of all relays: claims a batch and passes each item on; again at once while batches are full, else after a pause.
+// The loop of all relays: claims a batch and passes each item on; again at once while batches are full, else after a
+// pause.
 
 import { isDatabaseDown } from '../db/connection/pool.ts'
 import { backOffMs, NEIGHBOUR_BACK_OFF, repeat, type BackOff, type RepeatOptions } from '../repeat.ts'

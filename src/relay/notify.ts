@@ -1,6 +1,6 @@
-// The notification relay: delivers status changes at least once, in order per order and channel. Each channel has a lane:
-// its own loop and a bound on concurrent deliveries. A slow delivery occupies one slot of its lane until its time limit
-// and delays no other order. Reads notification rows only, never orders.
+// The notification relay: delivers status changes at least once, in order per order and channel. Each channel has a
+// lane: its own loop and a bound on concurrent deliveries. A slow delivery occupies one slot of its lane until its time
+// limit and delays no other order. Reads notification rows only, never orders.
 
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import {

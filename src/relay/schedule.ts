@@ -1,6 +1,6 @@
 // Temporal schedules, in a namespace of their own: chores that may stop while Temporal is down, and the backstop of the
-// fast duties. Duties run without Temporal, for its outages. The backstop runs without them, for a process that is alive
-// and has lost its loop.
+// fast duties. Duties run without Temporal, for its outages. The backstop runs without them, for a process that is
+// alive and has lost its loop.
 
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import { BACKGROUND_TASK_QUEUE, SCHEDULES } from '../workflows/message.ts'

@@ -21,7 +21,7 @@ import { forEachBounded, retryDelayMs, startLoop, type Relay, type RelayMetrics 
 const BATCH = 64
 /** Concurrent starts: enough to keep Temporal busy, few enough to leave it room for signals. */
 const WIDTH = 16
-/** Starts are not urgent: the caller has its answer, and money or a command that comes first starts its order itself. */
+/** Starts are not urgent: the caller has its answer, and earlier money or commands start their order themselves. */
 const IDLE_MS = 250
 /** Concurrent wakes beyond which starts wait: paid orders come before those that may be paid. */
 const YIELD_ABOVE = 8
@@ -57,8 +57,8 @@ export function startOptionsOf(row: Startable, news: Pick<OrderInput, 'hasNews'>
       { key: DEADLINE_ATTRIBUTE, value: row.expiresAt },
       { key: STATUS_ATTRIBUTE, value: 'pending' },
     ]),
-    // A later generation is an operator's restart. The previous run may even have completed, if the database was restored
-    // to an earlier time.
+    // A later generation is an operator's restart. The previous run may even have completed, if the database was
+    // restored to an earlier time.
     workflowIdReusePolicy: row.generation === 1 ? 'REJECT_DUPLICATE' : 'ALLOW_DUPLICATE',
   } as const
 }
@@ -165,8 +165,9 @@ async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
 }
 
 /**
- * A run exists already. Running: done. Closed: its order has ended, or an operator must look and the row stays. The order
- * is read after the run, because an order ends before its run closes: read first, one that is just ending would look lost.
+ * A run exists already. Running: done. Closed: its order has ended, or an operator must look and the row stays. The
+ * order is read after the run, because an order ends before its run closes: read first, one that is just ending would
+ * look lost.
  */
 async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boolean> {
   if (await isOrderRunning(deps.client, row.orderId)) return true

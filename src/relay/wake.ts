@@ -1,5 +1,5 @@
-// The wake relay: asks workflows to assess the inbox again. The row decides which one: an open order's workflow, started
-// if need be, or the aftercare of an order that has ended. A row is deleted when an assessment has seen it.
+// The wake relay: asks workflows to assess the inbox again. The row decides which one: an open order's workflow,
+// started if need be, or the aftercare of an order that has ended. A row is deleted when an assessment has seen it.
 
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client'
 import { deferStart } from '../db/start.ts'
@@ -132,8 +132,9 @@ async function startWithNews(deps: StartDeps, { startGeneration: generation, ...
 }
 
 /**
- * Sends an update, which costs Temporal one durable write where a signal costs three (docs/decisions/0012). An update is
- * lost when no worker answers, and Temporal limits their number per workflow: so each row sends one, at its first try.
+ * Sends an update, which costs Temporal one durable write where a signal costs three (docs/decisions/0012). An update
+ * is lost when no worker answers, and Temporal limits their number per workflow: so each row sends one, at its first
+ * try.
  */
 async function requestAssessment({ client, logger }: StartDeps, handle: WorkflowHandle): Promise<boolean> {
   try {

@@ -1,6 +1,6 @@
 // The webhook channel: a signed POST per change. Only the operator sets the receiver's URL. A name that resolves into a
-// private network is still refused, in the DNS lookup of the connection itself, so that no later DNS answer can redirect
-// it (DNS rebinding). HTTP redirects are failures.
+// private network is still refused, in the DNS lookup of the connection itself, so that no later DNS answer can
+// redirect it (DNS rebinding). HTTP redirects are failures.
 
 import { lookup as lookUp, type LookupAddress } from 'node:dns'
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
@@ -90,7 +90,7 @@ function drain(answer: IncomingMessage): void {
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '')
 
-/** Addresses outside the public internet: this host, private and shared networks, link-local, documentation, multicast. */
+/** Addresses outside the public internet: this host, private, shared, link-local, documentation, multicast. */
 const PRIVATE = new BlockList()
 for (const [network, bits] of [
   ['0.0.0.0', 8],

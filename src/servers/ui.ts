@@ -1,4 +1,4 @@
-// Temporal's UI, for people who look at orders in `npm start`.
+// Temporal's UI, for people who inspect orders in `npm start`.
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

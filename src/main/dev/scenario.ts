@@ -1,4 +1,4 @@
-// The four lives of an order that the demo plays, each by the same calls that a shop's programs make.
+// The demo's four scenarios of an order, each by the same calls that a shop's programs make.
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,13 +28,13 @@ export type Stage = {
   signal: AbortSignal
 }
 
-/** Where a scenario has brought its order, and how long that took. */
+/** A scenario's order, and how long it took. */
 export type Played = { orderId: string; ms: number }
 
 type Customer = 'customer1' | 'customer2'
 type Created = ReturnType<typeof createdView>
 
-/** Begins the first scenario; what it returns waits for its end, while others are played. */
+/** Begins the unpaid order. The returned function waits for its end, after others have been played. */
 export async function beginUnpaid(stage: Stage, windowMs: number): Promise<() => Promise<Played>> {
   const scene = stage.story.scene(`An order that nobody pays (the window is ${windowMs / 1_000} s here)`)
   const order = await place(stage, scene, 'customer1', LAMP, 3)
@@ -78,7 +78,7 @@ export async function playCancelled(stage: Stage): Promise<Played> {
   return { orderId, ms: scene.ms() }
 }
 
-/** @throws {Error} unless exactly one gets the unit and the other is told that there is none left */
+/** @throws {Error} unless exactly one customer gets the unit and the other is refused with OUT_OF_STOCK */
 export async function playRace(stage: Stage): Promise<Played> {
   const scene = stage.story.scene('Two customers and the last vase')
   const [first, second] = await Promise.all([attempt(stage, 'customer1'), attempt(stage, 'customer2')])
@@ -99,7 +99,7 @@ export async function playRace(stage: Stage): Promise<Played> {
 
 type Attempt = { customer: Customer } & ({ order: Created } | { refusal: DomainError })
 
-/** Orders the vase. A refusal is an answer; anything else that fails is thrown. */
+/** Orders the vase. A refusal is a result; every other failure is thrown. */
 async function attempt(stage: Stage, customer: Customer): Promise<Attempt> {
   try {
     return { customer, order: await create(stage, customer, VASE, 1) }
@@ -162,7 +162,7 @@ async function pay(stage: Stage, scene: Scene, { payment }: Created, followed: F
   scene.say(`the watcher reports it final, the workflow goes on: ${paymentState}, ${status}`)
 }
 
-/** Messages of the watcher that the api has taken. */
+/** How many of the watcher's messages the api has stored. */
 async function countReports({ watcherMetrics }: Stage): Promise<number> {
   const text = await (await fetch(watcherMetrics)).text()
   const [, count] = /^holdfast_chain_reports_total\{[^}]*outcome="taken"[^}]*\} (\d+)/m.exec(text) ?? []

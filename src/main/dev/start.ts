@@ -1,4 +1,4 @@
-// npm start: the stack, kept running for people and programs to use.
+// npm start: runs a stack for people and programs to use.
 
 import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -29,13 +29,13 @@ export type StartCommandOptions = {
   adopt?: boolean
 }
 
-/** Runs until told to stop, by Ctrl-C or SIGTERM. */
+/** Runs until Ctrl-C or SIGTERM. */
 export async function runStartCommand(options: StartCommandOptions): Promise<void> {
   const log = createProgress()
   const signal = stopSignal(log)
   const config = loadConfig('stack')
   if (options.fresh === true && config.DATABASE_URL !== undefined)
-    throw new Error('--fresh cannot empty a database of your own: empty it yourself, or unset DATABASE_URL')
+    throw new Error('--fresh does not empty the database of DATABASE_URL: empty it yourself, or unset DATABASE_URL')
   const dataDir = resolve(options.dataDir)
   const readyFiles = [...new Set([readyFileIn(dataDir), resolve(options.readyFile ?? readyFileIn(dataDir))])]
   const withdraw = () => Promise.all(readyFiles.map((path) => rm(path, { force: true })))
@@ -49,7 +49,7 @@ export async function runStartCommand(options: StartCommandOptions): Promise<voi
     settings: findSettings(),
     uiBinary: config.HOLDFAST_TEMPORAL_UI,
     databaseUrl: config.DATABASE_URL,
-    // What a killed stack left would send callers to nobody.
+    // A ready file that a killed stack left would send callers to dead addresses.
     onClaim: withdraw,
     signal,
   }
@@ -63,7 +63,7 @@ export async function runStartCommand(options: StartCommandOptions): Promise<voi
       await stack.stop()
     }
   } catch (error) {
-    // Told to stop while it was starting: what had been started is stopped by now.
+    // Stopped during the start: the parts that had started have been stopped.
     if (!signal.aborted) throw error
   }
   log('everything has stopped')
@@ -87,11 +87,11 @@ async function serve(
     signal,
     everyMs: REWRITE_EVERY_MS,
     firstAfterMs: REWRITE_EVERY_MS,
-    onError: (error) => log(`tokens are not renewed: ${(error as Error).message}`),
+    onError: (error) => log(`tokens not renewed: ${(error as Error).message}`),
   })
 }
 
-/** Products for a first look; on later starts they are there, with whatever has happened to them. */
+/** Sample products. On later starts they exist already and keep their changes. */
 async function seed(stack: Stack): Promise<void> {
   const shop = openShop(stack)
   try {
@@ -167,7 +167,7 @@ function welcome(
 
 const adviceOn = (refusal: string): string[] => [
   '',
-  `The sealer signs nothing (${refusal}): what the audit says is not vouched for.`,
+  `The sealer signs nothing (${refusal}): the audit's newest entries are not verifiable.`,
   '  Was the database restored, and is it the one you meant? Then stop, and: npm start -- --adopt',
   '  Else take it for an intrusion: docs/operations.md, «The audit»',
 ]
