@@ -10,7 +10,7 @@ import { entryHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
 import type { Report } from './finding.ts'
 import type { Verification } from './verification.ts'
 
-const PAGE = 500
+const ENTRIES_PAGE = 500
 /** Entries younger than this are never purged (requirement T-12). */
 const KEPT_YEARS = 7
 
@@ -46,7 +46,7 @@ type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'
 
 /** Entries of one count of transaction ids, each checked in itself, handed out up to a transaction. */
 function entryReader({ database, report, ledger, verdict }: Verification, afterId: bigint, upToId: bigint | undefined) {
-  const entries = readEntries(database, { afterId, upToId, pageSize: PAGE })
+  const entries = readEntries(database, { afterId, upToId, pageSize: ENTRIES_PAGE })
   let waiting: AuditEntry | undefined
   const next = async (belowTxid: bigint | undefined): Promise<AuditEntry | undefined> => {
     const entry: AuditEntry | undefined = waiting ?? (await entries.next()).value

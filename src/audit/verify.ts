@@ -3,7 +3,13 @@
 // movements of stock are compared with what the entries say. It may run beside a busy system: what has not been sealed
 // yet is counted, and only checked in itself.
 
-import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit/seal.ts'
+import {
+  CHECKPOINTS_PAGE,
+  findCheckpoint,
+  findLastCheckpoint,
+  listCheckpoints,
+  type AuditDb,
+} from '../db/audit/seal.ts'
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'
@@ -12,8 +18,6 @@ import { openLedger } from './ledger.ts'
 import { verifyTree } from './tree.ts'
 import type { Verdict, Verification, VerifyDeps } from './verification.ts'
 import { readWitness, WitnessError } from './witness.ts'
-
-const PAGE = 500
 
 /** Throws ENOENT where there is no file, and what the database throws. */
 export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
@@ -107,8 +111,8 @@ async function* unwitnessed({ database, keys, report, verdict }: Verification, n
 async function* storedCheckpoints(database: AuditDb): AsyncGenerator<Checkpoint> {
   let after: number | undefined = 0
   while (after !== undefined) {
-    const page: readonly Checkpoint[] = await listCheckpoints(database, after, PAGE)
+    const page: readonly Checkpoint[] = await listCheckpoints(database, after, CHECKPOINTS_PAGE)
     yield* page
-    after = page.length < PAGE ? undefined : page.at(-1)?.no
+    after = page.length < CHECKPOINTS_PAGE ? undefined : page.at(-1)?.no
   }
 }
