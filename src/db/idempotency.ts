@@ -38,14 +38,14 @@ export async function findAnswer<Answer>(
   schema: z.ZodType<Answer>,
 ): Promise<Answer | undefined> {
   const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]
-  const [row] = await database.run<KeptAnswer>(FIND_ANSWER, values)
+  const [row] = await database.run<StoredAnswer>(FIND_ANSWER, values)
   return row && openAnswer(row, schema)
 }
 
-export type KeptAnswer = { isSame: boolean; response: unknown }
+export type StoredAnswer = { isSame: boolean; response: unknown }
 
 /** @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
-export function openAnswer<Answer>({ isSame, response }: KeptAnswer, schema: z.ZodType<Answer>): Answer {
+export function openAnswer<Answer>({ isSame, response }: StoredAnswer, schema: z.ZodType<Answer>): Answer {
   if (!isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
   return schema.parse(response)
 }

@@ -1,19 +1,20 @@
-// An order's changes, for as long as it is open: streams end after minutes and servers restart, the version goes on.
+// Follows an order until its final status. Streams end after minutes and servers restart, so it reconnects with the
+// last version.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../../domain/failure.ts'
 import { isTerminal, ORDER_STATUSES } from '../../domain/order.ts'
 import { TransportError, type HoldfastClient } from '../../grpc/client.ts'
-import { given, stateView, type StateView } from './view.ts'
+import { given, stateView, type StateJson } from './view.ts'
 
 const RECONNECT_MS = 500
 
-/** Yields the present state and each later one, and ends after a final status. */
+/** Yields the current state and each later one, and ends after a final status. */
 export async function* followOrder(
   client: Pick<HoldfastClient, 'order'>,
   orderId: string,
   signal: AbortSignal,
-): AsyncGenerator<StateView> {
+): AsyncGenerator<StateJson> {
   let afterVersion: bigint | undefined
   while (!signal.aborted) {
     try {
@@ -26,7 +27,7 @@ export async function* followOrder(
       }
     } catch (error) {
       if (signal.aborted) return
-      // Before the first answer there is nothing to go on with: the caller is told.
+      // Before the first answer there is no version to resume after: the error goes to the caller.
       if (afterVersion === undefined || !isPassing(error)) throw error
       await delay(RECONNECT_MS, undefined, { signal }).catch(() => undefined)
     }
@@ -37,5 +38,5 @@ const isPassing = (error: unknown): boolean =>
   (error instanceof TransportError && error.code === 'UNAVAILABLE') ||
   (error instanceof DomainError && error.kind === 'unavailable')
 
-const isFinal = (view: StateView): boolean =>
+const isFinal = (view: StateJson): boolean =>
   ORDER_STATUSES.some((status) => status === view.status && isTerminal(status))

@@ -12,7 +12,7 @@ import { removeNamespace } from '../../servers/namespace.ts'
 import { removeData, type Stack } from '../../servers/stack.ts'
 import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
 import { formatTable } from '../cli/print.ts'
-import { given, orderView, type OrderView } from '../cli/view.ts'
+import { given, orderView, type OrderJson } from '../cli/view.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { beginUnpaid, LAMP, playCancelled, playDelivered, playRace, VASE, type Played, type Stage } from './scenario.ts'
 import { openShop, type Shop, type StockRow } from './shop.ts'
@@ -165,7 +165,7 @@ const matches = ({ name, status, paymentState, cancelReason }: Scenario): boolea
   paymentState === EXPECTED[name].paymentState &&
   cancelReason === EXPECTED[name].cancelReason
 
-async function readOrder(shop: Shop, orderId: string): Promise<OrderView> {
+async function readOrder(shop: Shop, orderId: string): Promise<OrderJson> {
   return orderView(given((await shop.as('admin').order.getOrder({ orderId })).order))
 }
 

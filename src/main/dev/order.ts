@@ -1,7 +1,7 @@
 // One order of the demo as its customer follows it: every state the api tells of, and waiting for one to come.
 
 import { followOrder } from '../cli/follow.ts'
-import type { StateView } from '../cli/view.ts'
+import type { StateJson } from '../cli/view.ts'
 import type { HoldfastClient } from '../../grpc/client.ts'
 
 /** Far above what a loaded machine needs: it only ends a wait for something that will not come. */
@@ -9,14 +9,14 @@ const WITHIN_MS = 90_000
 
 export type Followed = {
   /** Resolves with the first state, past ones included, that fits. @throws {Error} when none comes in time */
-  until: (goal: string, fits: (state: StateView) => boolean) => Promise<StateView>
+  until: (goal: string, fits: (state: StateJson) => boolean) => Promise<StateJson>
   stop: () => void
 }
 
 export function follow(client: HoldfastClient, orderId: string, outer: AbortSignal): Followed {
   const own = new AbortController()
   const signal = AbortSignal.any([own.signal, outer])
-  const states: StateView[] = []
+  const states: StateJson[] = []
   let failure: Error | undefined
   let wake = Promise.withResolvers<void>()
   const tell = (): void => {
