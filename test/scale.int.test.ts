@@ -8,7 +8,7 @@ import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
 import * as chain from '../src/db/chain/cursor.ts'
 import { countUnexplained, findDue, findOpen, findToReread, findUnheld, saveBalances } from '../src/db/chain/balance.ts'
-import { forgetAnswers } from '../src/db/idempotency.ts'
+import { deleteExpiredAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
@@ -17,8 +17,8 @@ import * as read from '../src/db/read.ts'
 import {
   claimNotifications,
   deferNotifications,
-  forgetNotifications,
-  notificationsDelivered,
+  deleteExpiredNotifications,
+  markNotificationsDelivered,
 } from '../src/db/notification.ts'
 import { findBacklog } from '../src/db/backlog.ts'
 import * as starts from '../src/db/start.ts'
@@ -197,7 +197,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'changes to be told': async () => {
     const [first, second] = await claimNotifications(scene.worker, 'test', 100, 'log')
-    await notificationsDelivered(scene.worker, 'test', [first?.notificationId ?? 0n])
+    await markNotificationsDelivered(scene.worker, 'test', [first?.notificationId ?? 0n])
     const notificationId = second?.notificationId ?? 0n
     await deferNotifications(scene.worker, 'test', [{ notificationId, delayMs: 1_000, deadReason: null }])
   },
@@ -211,8 +211,8 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     await renewKeys(scene.keys, due[0]?.epochId ?? '', renewed.slice(0, 1))
     await readRetireBacklog(scene.keys)
   },
-  'answers to be forgotten': () => forgetAnswers(scene.worker),
-  'news to be forgotten': () => forgetNotifications(scene.worker),
+  'answers to be forgotten': () => deleteExpiredAnswers(scene.worker),
+  'news to be forgotten': () => deleteExpiredNotifications(scene.worker),
   'free addresses': () => countFreeAddresses(scene.keys, ETHEREUM.network, ETHEREUM.asset),
   'a block of the chain, and one that is lost again': async () => {
     const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)

@@ -1,5 +1,5 @@
-// What callers may see of orders. Every statement that serves a caller carries the predicate of who may see what:
-// an order outside it is not found, exactly as one that does not exist.
+// Reads of orders for callers. Every statement contains the predicate of the caller's scope: an order outside the scope
+// is not found, exactly like one that does not exist.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -9,10 +9,10 @@ import { minorOf, type AcceptedLine } from './accept/accept.ts'
 import type { Attempt, StoredAnswer } from './idempotency.ts'
 import { statement, type Database } from './connection/pool.ts'
 
-/** An order is within reach when it is the owner's or has one of these statuses. */
+/** The orders a caller may access: those of the owner, and those in one of the statuses. */
 export type OrderScope = { ownerId: bigint | null; statuses: readonly OrderStatus[] }
 
-/** What watchers of an order are told. */
+/** The part of an order that can change and that its watchers receive. */
 export type OrderSnapshot = {
   orderId: string
   status: OrderStatus
@@ -79,7 +79,7 @@ const FIND_ORDER = statement(
    where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
-/** One order in full, if it is within reach. */
+/** One order with all its fields, if it is in scope. */
 export async function findOrder(
   database: Pick<Database, 'run'>,
   orderId: string,
@@ -112,7 +112,7 @@ const FIND_SNAPSHOT = statement(
    from orders where order_id = $1 and (user_id = $2 or status = any ($3))`,
 )
 
-/** How an order stands and whose it is, if it is within reach. */
+/** The snapshot of an order and its owner, if it is in scope. */
 export async function findSnapshot(
   database: Pick<Database, 'run'>,
   orderId: string,
@@ -130,7 +130,7 @@ const FIND_CHANGED = statement(
    where o.version > known.version`,
 )
 
-/** Of orders known at a version, those that have moved on: one look for all that is watched. */
+/** Of the given orders, those that are newer than the given version. One query serves all watched orders. */
 export async function findChangedOrders(
   database: Pick<Database, 'run'>,
   known: readonly { orderId: string; version: bigint }[],
@@ -163,7 +163,7 @@ export type OrderFilter = {
   createdFrom: Date | undefined
   createdBefore: Date | undefined
 }
-/** `after` is the id the page before ended with. */
+/** `after` is the last id of the previous page. */
 export type PageOf = { limit: number; offset: number; after: string | undefined }
 
 const word = <Word extends string>() => z.string().transform((text) => text as Word)
@@ -183,12 +183,12 @@ const SUMMARY = z.object({
 })
 export type OrderSummary = z.output<typeof SUMMARY>
 
-/** Whose orders a list may hold: one person's (null: nobody's), or everybody's. */
+/** Whose orders a list may contain: one customer's (null: nothing), or those of all owners. */
 export type OwnerScope = { ownerId: bigint | null } | 'all owners'
 
 /**
- * Orders within reach, newest first. The page goes on after an order that is itself within reach, else it is empty.
- * Conditions that always hold are left out: each index serves the conditions that are there.
+ * Lists orders in scope, newest first. A page starts after an order that must itself be in scope, else it is empty.
+ * Conditions that are always true are left out, so that the planner can match the index of the remaining ones.
  */
 export async function listOrders(
   database: Pick<Database, 'sql'>,
@@ -221,7 +221,7 @@ const TO_SHIP = z.object({
 })
 export type OrderToShip = z.output<typeof TO_SHIP>
 
-/** Paid orders that nothing holds back, oldest first. */
+/** Paid orders that are not on hold, oldest first. */
 export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: PageOf): Promise<readonly OrderToShip[]> {
   const after =
     page.after === undefined
@@ -236,13 +236,16 @@ export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: Pa
     order by o.created_at, o.order_id limit ${page.limit} offset ${page.offset}`)
 }
 
-/** How many accepted orders wait for their workflow, counted up to `limit`. Dead letters wait for an operator instead. */
+/**
+ * The number of accepted orders whose workflow is not started yet, counted up to `limit`. Dead letters are not counted:
+ * they wait for an operator.
+ */
 export async function countStarts(database: Pick<Database, 'sql'>, limit: number): Promise<number> {
   return database.sql.oneFirst(sql.type(z.object({ starts: z.number() }))`
     select count(*)::int as starts from (select from workflow_start where dead_reason is null limit ${limit}) waiting`)
 }
 
-// All that a command needs to know before its workflow is asked, in one look.
+// Everything that a command needs before its workflow is called, in one query.
 const FIND_COMMAND_TARGET = statement(
   'read_asked',
   `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at, o.user_id,
@@ -252,12 +255,12 @@ const FIND_COMMAND_TARGET = statement(
    where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
-/** What is needed to start an order's workflow, as long as that is still to be done. */
+/** The data to start an order's workflow; present until it has been started. */
 export type StartToDo = { orderId: string; generation: number; asset: Asset; expiresAt: Date }
 
 export type CommandTarget = {
   order: OrderSnapshot & { userId: bigint }
-  /** What this attempt was answered before. */
+  /** The stored answer of this attempt. */
   stored: StoredAnswer | undefined
   start: StartToDo | undefined
 }
@@ -270,7 +273,7 @@ type CommandTargetRow = SnapshotRow & {
   expires_at: Date
 }
 
-/** An order that somebody asks something of, if it is within reach. */
+/** The order that a command is for, if it is in scope. */
 export async function findCommandTarget(
   database: Pick<Database, 'run'>,
   orderId: string,

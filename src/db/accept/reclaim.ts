@@ -2,7 +2,7 @@
 // products at once, so that one whose rows are locked does not keep the others; and stock that another session has locked.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { createGate } from '../connection/semaphore.ts'
+import { createSemaphore } from '../connection/semaphore.ts'
 import { statement, type Database } from '../connection/pool.ts'
 import { reclaimHolds } from '../sweep.ts'
 
@@ -22,7 +22,7 @@ export type Reclaimer = {
 const pause = (): Promise<void> => delay(PAUSE_MS * (0.5 + Math.random() / 2))
 
 export function createReclaimer(database: Pick<Database, 'run'>): Reclaimer {
-  const gate = createGate(WIDTH, MAX_TURN_WAIT_MS)
+  const gate = createSemaphore(WIDTH, MAX_TURN_WAIT_MS)
   return {
     reclaim: async (productId) => {
       // What fails here, the decision that follows says better.

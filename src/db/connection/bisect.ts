@@ -1,6 +1,9 @@
-// Work on many rows in one statement, one of which may spoil it for all: it is done again by halves.
+// Bisection: if one row makes a statement on many rows fail, the work is repeated by halves until that row is found.
 
-/** Postgres tells of an error before it has let go of the locks of the transaction: asked at once, all would look locked. */
+/**
+ * Postgres reports an error before it has released the transaction's locks: without a pause, all rows would look
+ * locked.
+ */
 export const UNLOCK_MS = 20
 
 /** The first half is the larger one. */
