@@ -10,7 +10,11 @@ import { createTestShop, type TestShop } from '../support/shop.ts'
 import { ORDER_STATUSES } from '../../src/domain/order.ts'
 import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
-import { claimNotifications, deleteExpiredNotifications, markNotificationsDelivered } from '../../src/db/notification.ts'
+import {
+  claimNotifications,
+  deleteExpiredNotifications,
+  markNotificationsDelivered,
+} from '../../src/db/notification.ts'
 
 let shop: TestShop
 beforeAll(async () => {
