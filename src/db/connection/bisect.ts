@@ -1,9 +1,6 @@
-// Bisection: if one row makes a statement on many rows fail, the work is repeated by halves until that row is found.
+// Bisection: a batch in one statement that fails because of one row is run again in halves.
 
-/**
- * Postgres reports an error before it has released the transaction's locks: without a pause, all rows would look
- * locked.
- */
+/** Postgres reports an error before it releases the transaction's locks: queried at once, its own rows would look locked. */
 export const UNLOCK_MS = 20
 
 /** The first half is the larger one. */
