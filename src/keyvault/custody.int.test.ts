@@ -129,7 +129,7 @@ describe('making addresses', () => {
   })
 
   it('refuses an asset it has no maker for', async () => {
-    await expect(custodyOf().makeAddresses('none', 'BTC', 1)).rejects.toThrow('no maker of BTC addresses')
+    await expect(custodyOf().makeAddresses('none', 'BTC', 1)).rejects.toThrow('no generator of BTC addresses')
   })
 })
 
@@ -265,7 +265,7 @@ describe('the stored keys', () => {
   it('refuse a ring that lacks a version they need, or has another secret there', async () => {
     await custodyOf().makeAddresses('ring', 'ETH', 1)
     await expect(assertRingFits(ringOf(2), keys)).resolves.toBeUndefined()
-    await expect(assertRingFits(ringOf(2, { 2: 2, 3: 3 }), keys)).rejects.toThrow('does not hold version 1')
+    await expect(assertRingFits(ringOf(2, { 2: 2, 3: 3 }), keys)).rejects.toThrow('does not contain version 1')
     await expect(assertRingFits(ringOf(2, { 1: 9, 2: 2 }), keys)).rejects.toThrow(
       'version 1 of the key ring is not the one',
     )
