@@ -188,7 +188,7 @@ describe('retiring keys', () => {
   })
 })
 
-describe('a key that cannot be sealed anew by itself', () => {
+describe('a key that cannot be resealed by itself', () => {
   /** Makes keys and closes an order on each. */
   async function closeOrders(network: string, count: number) {
     await custodyOf().makeAddresses(network, 'ETH', count)
