@@ -19,7 +19,7 @@ import { runService } from './process.ts'
 
 /** Between turns that did not fill a batch: a batch of many costs hardly more than a batch of one. */
 const IDLE_MS = 1_000
-/** How often keys are resealed. No caller waits for it; it must happen within a minute of the order's end. */
+/** Nobody waits for a key to be sealed anew; it must be within a minute of its order's end. */
 const RETIRE_EVERY_MS = 5_000
 const RETRY_MS = 1_000
 /** Without a good turn for this long, something is wrong that a person should know of. */
@@ -103,12 +103,12 @@ function createKeysMetrics(registry: Registry) {
     free: gauge('address_pool_free', 'Addresses that no process has leased.', 'network', 'asset'),
     made: counter('keys_made_total', 'Payment keys made and sealed.', 'asset'),
     epochs: counter('key_epochs_total', 'Epochs begun, each one run of PBKDF2.'),
-    retired: counter('keys_retired_total', 'Keys of closed orders that were resealed.'),
+    retired: counter('keys_retired_total', 'Keys of closed orders sealed anew.'),
     retireFailed: counter(
       'keys_retire_failed_total',
       'Times that a stored key did not open or was refused: a person must look.',
     ),
-    backlog: gauge('key_retire_backlog', 'Closed orders whose key is not resealed yet.'),
+    backlog: gauge('key_retire_backlog', 'Closed orders whose key is still to be sealed anew.'),
     backlogAge: gauge('key_retire_backlog_age_seconds', 'How long the first of them has waited.'),
   }
 }
@@ -131,7 +131,7 @@ await runService('keys', async (service) => {
   const custody = createCustody({
     database,
     epochs,
-    onFailed: (orderId, reason) => logger.error({ orderId, reason }, 'payment key not resealed'),
+    onFailed: (orderId, reason) => logger.error({ orderId, reason }, 'payment key not sealed anew'),
   })
   const newest = await newestMigration()
   let workedAtMs = Number.NEGATIVE_INFINITY
