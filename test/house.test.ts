@@ -19,6 +19,8 @@ const ANY_NODE = 'node:'
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['domain', 'zod', ANY_NODE],
   'telemetry.ts': ['pino', 'prom-client'],
+  // Relays, watcher, development servers and main repeat turns: one loop for all of them.
+  'repeat.ts': [ANY_NODE],
   domain: [],
   workflows: ['domain', 'type activities', '@temporalio/workflow', '@temporalio/common'],
   activities: [
@@ -43,7 +45,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
       ANY_NODE,
     ],
   ],
-  relay: ['domain', 'db', 'telemetry', 'workflows/message', '@temporalio/client', '@temporalio/common', ANY_NODE],
+  relay: [
+    'domain',
+    'db',
+    'telemetry',
+    'repeat',
+    'workflows/message',
+    '@temporalio/client',
+    '@temporalio/common',
+    ANY_NODE,
+  ],
   db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
   chain: [
     'domain',
@@ -52,6 +63,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'db/payment',
     'type db/connection/pool',
     'telemetry',
+    'repeat',
     'zod',
     ANY_NODE,
   ],
@@ -59,7 +71,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
   keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],
   servers: [
-    ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain'],
+    ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain', 'repeat'],
     ...['@temporalio/client', '@temporalio/common', '@temporalio/proto', '@grpc/grpc-js', ANY_NODE],
   ],
 }

@@ -9,7 +9,7 @@ import { edgeOf, grow, subtreeReader, TILE_WIDTH, tileKey, tileMap, type Tile } 
 import { entryHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
 import type { Report, Run } from './finding.ts'
 
-const PAGE = 500
+const ENTRIES_PAGE = 500
 /** Entries younger than this are never purged (requirement T-12). */
 const KEPT_YEARS = 7
 
@@ -45,7 +45,7 @@ type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'
 
 /** Reads the entries of one transaction-id era, checks each by itself, and returns them up to a transaction. */
 function entryReader({ database, report, ledger, verdict }: Run, afterId: bigint, upToId: bigint | undefined) {
-  const entries = readEntries(database, { afterId, upToId, pageSize: PAGE })
+  const entries = readEntries(database, { afterId, upToId, pageSize: ENTRIES_PAGE })
   let waiting: AuditEntry | undefined
   const next = async (belowTxid: bigint | undefined): Promise<AuditEntry | undefined> => {
     const entry: AuditEntry | undefined = waiting ?? (await entries.next()).value

@@ -2,7 +2,13 @@
 // it, every root is recomputed from the entries, every chain is followed, and stock movements are compared with the
 // entries. It can run on a busy system: unsealed entries are counted, and checked only by themselves.
 
-import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit/seal.ts'
+import {
+  CHECKPOINTS_PAGE,
+  findCheckpoint,
+  findLastCheckpoint,
+  listCheckpoints,
+  type AuditDb,
+} from '../db/audit/seal.ts'
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'
@@ -10,8 +16,6 @@ import { collectFindings, TooManyFindings, type Run, type Verdict, type VerifyDe
 import { openLedger } from './ledger.ts'
 import { verifyTree } from './tree.ts'
 import { readWitness, WitnessError } from './witness.ts'
-
-const PAGE = 500
 
 /** Throws ENOENT if there is no file, and errors of the database. */
 export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
@@ -104,8 +108,8 @@ async function* unwitnessed({ database, keys, report, verdict }: Run, newest: Ch
 async function* storedCheckpoints(database: AuditDb): AsyncGenerator<Checkpoint> {
   let after: number | undefined = 0
   while (after !== undefined) {
-    const page: readonly Checkpoint[] = await listCheckpoints(database, after, PAGE)
+    const page: readonly Checkpoint[] = await listCheckpoints(database, after, CHECKPOINTS_PAGE)
     yield* page
-    after = page.length < PAGE ? undefined : page.at(-1)?.no
+    after = page.length < CHECKPOINTS_PAGE ? undefined : page.at(-1)?.no
   }
 }

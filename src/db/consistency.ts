@@ -46,7 +46,7 @@ const STUCK_AFTER_MS = 600_000
  */
 const TRANSACTION_MS = 10_000
 /** An order has about fifteen rows in all tables: a page is read in a tenth of a second. */
-const PAGE = 500
+const ORDERS_PAGE = 500
 /** A page that exceeds the role's timeouts is split into this many smaller ones. */
 const SHRINK = 5
 /** More differences would not help an operator. */
@@ -151,7 +151,7 @@ async function walk<Id>(
 ): Promise<number> {
   const { stuckAfterMs = STUCK_AFTER_MS, transactionMs = TRANSACTION_MS } = options
   const limits = { stuckAfterMs, transactionMs }
-  let [after, size, looked] = [along.first, PAGE, 0]
+  let [after, size, looked] = [along.first, ORDERS_PAGE, 0]
   for (;;) {
     options.onRange?.()
     try {
@@ -160,7 +160,7 @@ async function walk<Id>(
       looked += range.count
       if (range.isLast) return looked
       after = range.upTo
-      size = Math.min(PAGE, size * SHRINK)
+      size = Math.min(ORDERS_PAGE, size * SHRINK)
     } catch (error) {
       if (size === 1 || !OUT_OF_TIME.has(sqlStateOf(error) ?? '')) throw error
       size = Math.ceil(size / SHRINK)
@@ -240,10 +240,10 @@ export async function* listOpenOrders(database: CheckOptions['database']): Async
         select o.order_id::text as "orderId", o.created_at::text as "createdAt" from orders o
         where o.status = ${status} and (o.created_at, o.order_id) < (${after.createdAt}::timestamptz, ${after.orderId}::uuid)
           and not exists (select from workflow_start s where s.order_id = o.order_id)
-        order by o.created_at desc, o.order_id desc limit ${PAGE}`)
+        order by o.created_at desc, o.order_id desc limit ${ORDERS_PAGE}`)
       if (page.length > 0) yield page.map(({ orderId }) => orderId)
       after = page.at(-1) ?? after
-      if (page.length < PAGE) break
+      if (page.length < ORDERS_PAGE) break
     }
   }
 }

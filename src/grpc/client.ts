@@ -28,7 +28,7 @@ export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transf
 export type { ObservedTransfer } from './report.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
-const RECONNECT_FROM_MS = 100
+export const RECONNECT_FROM_MS = 100
 /** Longest reconnect back-off. The default of grpc-js is two minutes; it adds up to 20 % jitter. */
 export const RECONNECT_TO_MS = 1_500
 export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2

@@ -22,7 +22,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { findCommandTarget, findSnapshot, type CommandTarget, type OrderSnapshot, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
-import { DomainError, FAILURES, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
+import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
@@ -34,8 +34,6 @@ const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate
  * engine hangs.
  */
 const ENGINE_WITHIN_MS = 7_000
-/** Longer than the engine's own retries, shorter than a person waits. */
-const RETRY_HINT_MS = 1_000
 
 /** Temporal's failure type for an update whose run closed before it completed. */
 const RUN_CLOSED = 'AcceptedUpdateCompletedWorkflow'
@@ -255,6 +253,6 @@ async function refusalOfClosedWorkflow(
 
 export const engineUnavailable = (cause?: unknown): DomainError =>
   new DomainError('ENGINE_UNAVAILABLE', 'The order cannot be changed at the moment; try again.', {
-    retryAfterMs: RETRY_HINT_MS,
+    retryAfterMs: RETRY_HINT_MS.outage,
     cause,
   })

@@ -1,9 +1,7 @@
 // Semaphore with a wait timeout: slonik's own pool lets its callers wait without limit.
 
 import type { DatabasePool } from 'slonik'
-import { DomainError } from '../../domain/failure.ts'
-
-const RETRY_HINT_MS = 1_000
+import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 
 /** All methods of a pool that take a connection. */
 const CONNECTING_METHODS: ReadonlySet<string | symbol> = new Set(
@@ -41,7 +39,7 @@ export function createSemaphore(width: number, waitMs: number): <T>(act: () => P
         waiting.delete(takeTurn)
         reject(
           new DomainError('DATABASE_UNAVAILABLE', 'Too many calls wait for the database; try again.', {
-            retryAfterMs: RETRY_HINT_MS,
+            retryAfterMs: RETRY_HINT_MS.outage,
           }),
         )
       }, waitMs)

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../../domain/failure.ts'
 import { isTerminal, ORDER_STATUSES } from '../../domain/order.ts'
 import { TransportError, type HoldfastClient } from '../../grpc/client.ts'
-import { given, stateView, type StateJson } from './view.ts'
+import { given, stateView, type StateView } from './view.ts'
 
 const RECONNECT_MS = 500
 
@@ -14,7 +14,7 @@ export async function* followOrder(
   client: Pick<HoldfastClient, 'order'>,
   orderId: string,
   signal: AbortSignal,
-): AsyncGenerator<StateJson> {
+): AsyncGenerator<StateView> {
   let afterVersion: bigint | undefined
   while (!signal.aborted) {
     try {
@@ -38,5 +38,5 @@ const isPassing = (error: unknown): boolean =>
   (error instanceof TransportError && error.code === 'UNAVAILABLE') ||
   (error instanceof DomainError && error.kind === 'unavailable')
 
-const isFinal = (view: StateJson): boolean =>
+const isFinal = (view: StateView): boolean =>
   ORDER_STATUSES.some((status) => status === view.status && isTerminal(status))

@@ -17,8 +17,8 @@ const UNKNOWN = 'unknown'
 type State = NonNullable<Order['state']>
 type Request = NonNullable<Order['paymentRequest']>
 
-export type StateJson = ReturnType<typeof stateView>
-export type OrderJson = ReturnType<typeof orderView>
+export type StateView = ReturnType<typeof stateView>
+export type OrderOutput = ReturnType<typeof orderView>
 
 export const stateView = (state: State) => ({
   orderId: state.orderId,
