@@ -202,7 +202,7 @@ test('a transfer that cannot be read for certain stops the cursor where it is to
   const { findBlock } = scene.client
   const doubtOf = (address: string) => async (height: number) => {
     const block = await findBlock(height)
-    return block && { ...block, doubts: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
+    return block && { ...block, unreadable: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
   }
   scene.client.findBlock = doubtOf(scene.addresses[0] ?? '')
   const before = await scene.status()

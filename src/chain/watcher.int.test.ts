@@ -19,7 +19,7 @@ import {
 } from '../../test/support/chain_scene.ts'
 import { count, seed } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
-import type { ChainTransfer } from './client.ts'
+import type { ChainOutput } from '../domain/chain.ts'
 import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
 import { SourceTakenError } from './watcher.ts'
@@ -75,7 +75,7 @@ test(
       async (startHeight, operations) => {
         const scene = await stage.openScene({ startHeight })
         const { chain, addresses } = scene
-        const toTransfer = ({ to, amount }: { to: number; amount: bigint }): ChainTransfer =>
+        const toTransfer = ({ to, amount }: { to: number; amount: bigint }): ChainOutput =>
           chain.transferTo(addresses[to] ?? `0x${'0'.repeat(40)}`, amount)
         let longest = 0
         for (const each of operations) {

@@ -1,72 +1,48 @@
-// Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
-// assessPayments is the only writer of payments and payment_state.
+// The inbox of payment reports, and the assessment of what they mean for an order. A report is a fact and carries no
+// authority. Of payments and payment_state, assessPayments is the only writer.
 
-import {
-  assess,
-  RECOMPUTED_FLAGS,
-  type Asset,
-  type PaymentFlag,
-  type PaymentState,
-  type TransferState,
-} from '../domain/payment.ts'
+import { assess, RECOMPUTED_FLAGS, type PaymentFlag, type PaymentState } from '../domain/payment.ts'
 import type { Actor } from '../domain/audit.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import type { Fence } from '../domain/command.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
 import { actorText } from './audit/actor.ts'
 import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
 import { retrying, statement, type Database } from './connection/pool.ts'
 
-/** One fact about one output, in the watcher's canonical form. */
-export type Observation = {
-  /** Hex SHA-256 of network, tx, output, state, block hash and seq. */
-  reportId: string
-  network: string
-  asset: Asset
-  txId: string
-  outputIndex: number
-  /** Counted by the watcher per output; the highest is the present view. */
-  seq: number
-  state: TransferState
-  address: string
-  amount: bigint
-  blockHeight: bigint | undefined
-  blockHash: string | undefined
-  firstSeenAt: Date
-}
-
 const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $3) as fresh')
 
 /**
- * Takes a verified report into the inbox, extends holds that were paid in time and asks the workflows to look again:
- * one transaction. Facts already known change nothing.
- * @returns how many facts were new
+ * Stores the observations of a verified report in the inbox, extends holds that were paid in time and wakes the orders'
+ * workflows: one transaction. An observation that is stored already changes nothing.
+ * @returns how many observations were new
  */
 export async function recordReport(
   database: Pick<Database, 'run'>,
   source: string,
-  observations: readonly Observation[],
+  observations: readonly ReportedObservation[],
   call: { deadline?: number; origin?: Omit<Actor, 'actor' | 'role'> } = {},
 ): Promise<number> {
   const by: Actor = { actor: `watcher:${source}`, role: 'watcher', ...call.origin }
-  const facts = JSON.stringify(observations.map(rowOf))
-  const values = [source, facts, actorText(by)]
+  const rows = JSON.stringify(observations.map(rowOf))
+  const values = [source, rows, actorText(by)]
   const [row] = await retrying(() => database.run<{ fresh: number }>(RECORD, values), call.deadline)
   return row?.fresh ?? 0
 }
 
-const rowOf = (fact: Observation) => ({
-  report_id: fact.reportId,
-  network: fact.network,
-  asset: fact.asset,
-  tx_id: fact.txId,
-  output_index: fact.outputIndex,
-  seq: fact.seq,
-  state: fact.state,
-  address: fact.address,
-  amount: fact.amount.toString(),
-  block_height: fact.blockHeight?.toString() ?? null,
-  block_hash: fact.blockHash ?? null,
-  first_seen_at: fact.firstSeenAt.toISOString(),
+const rowOf = (observation: ReportedObservation) => ({
+  report_id: observation.reportId,
+  network: observation.network,
+  asset: observation.asset,
+  tx_id: observation.txId,
+  output_index: observation.outputIndex,
+  seq: observation.seq,
+  state: observation.state,
+  address: observation.address,
+  amount: observation.amount.toString(),
+  block_height: observation.block?.height ?? null,
+  block_hash: observation.block?.hash ?? null,
+  first_seen_at: observation.firstSeenAt.toISOString(),
 })
 
 type Begun = {

@@ -141,7 +141,7 @@ describe('what a contract sent, whose block is read again without traces,', () =
     const { findBlock } = scene.client
     scene.client.findBlock = async (at) => {
       const block = await findBlock(at)
-      return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+      return block && { ...block, transfers: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
     }
     return { scene, inner }
   }
@@ -208,7 +208,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    return block && { ...block, transfers: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
   }
   await setStart(stage.database, scene.network, 0, BY)
   mine(scene, CONFIRMATIONS)
@@ -229,7 +229,7 @@ test('what waits to be met again is told as dropped when its money is attributed
   const { findBlock } = scene.client
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    return block && { ...block, transfers: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
   }
   await scene.step()
   expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')
