@@ -273,7 +273,7 @@ test.each([
     /recipient is not 20 bytes/,
   ],
   ['a receipt without status', BLOCK, withReceipt({ status: undefined }), /does not say whether it succeeded/],
-])('%s in a transfer of its own is a doubt for the watcher to settle', async (_oddity, block, receipts, flaw) => {
+])('%s in a transfer to the shop is returned as an unreadable output', async (_oddity, block, receipts, flaw) => {
   const { client, close } = await openLiar({ eth_getBlockByNumber: block, eth_getBlockReceipts: receipts })
   const found = await client.findBlock(7)
   expect(found?.unreadable).toEqual([{ address: OURS, flaw: expect.stringMatching(flaw) as unknown }])

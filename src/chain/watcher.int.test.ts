@@ -48,7 +48,7 @@ const operation = fc.oneof(
         { weight: 4, arbitrary: fc.integer({ min: 1, max: CONFIRMATIONS - 1 }) },
         { weight: 1, arbitrary: fc.integer({ min: CONFIRMATIONS, max: CONFIRMATIONS + 2 }) },
       ),
-      /** Which of the lost transfers come again, and how many blocks the new branch has first. */
+      /** Which of the lost outputs come again, and how many blocks the new branch has first. */
       keeps: fc.array(fc.boolean(), { maxLength: 8 }),
       blocks: fc.nat(CONFIRMATIONS + 3),
     }),
