@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import type { Block, Header } from '../domain/chain.ts'
 import { ChainError, type ChainClient } from './client.ts'
-import { BLOCK, hash256, quantity, readBlock, RECEIPTS } from './ethereum_block.ts'
+import { BLOCK, hash256, hexQuantity, readBlock, RECEIPTS } from './ethereum_block.ts'
 import { readTraces, TRACES } from './ethereum_trace.ts'
 import { createBatchRpc, createRpc, RpcError, RpcRefusal, type Rpc } from './rpc.ts'
 
@@ -17,7 +17,7 @@ const NO_TRACES =
 /** Tries in a row for an error that may be temporary. After them, a block is stored without traces. */
 const MAX_TRACE_TRIES = 5
 
-const count = quantity.transform(Number).pipe(z.number().int().nonnegative())
+const count = hexQuantity.transform(Number).pipe(z.number().int().nonnegative())
 const HEADER = z.object({ number: count, hash: hash256, timestamp: count })
 
 export type EthereumOptions = {
@@ -62,7 +62,7 @@ export function createEthereumClient({ url, network, chainId, onUntraced }: Ethe
     },
     findBalances: async (addresses, blockHash) => {
       const params = addresses.map((address) => [address, { blockHash }])
-      const balances = await batch('eth_getBalance', params, quantity)
+      const balances = await batch('eth_getBalance', params, hexQuantity)
       return new Map(addresses.map((address, at) => [address, balances[at] ?? 0n]))
     },
   }

@@ -19,7 +19,7 @@ export const ADDRESS = /^0x[0-9a-f]{40}$/
 /** An address with a prefix, or without its 0x. */
 const PADDED_ADDRESS = /([0-9a-f]{40})$/
 
-export const quantity = z.string().regex(QUANTITY, 'not a quantity').transform(BigInt)
+export const hexQuantity = z.string().regex(QUANTITY, 'not a quantity').transform(BigInt)
 const lenientQuantity = z.string().regex(HEX, 'not a number').transform(BigInt)
 const lower = z.string().transform((text) => text.toLowerCase())
 export const hexOf = (bytes: number) =>

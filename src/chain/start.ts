@@ -9,7 +9,7 @@ import { ChainError, type ChainClient } from './client.ts'
 /** How far a block's time may be off: two hours on Bitcoin, where chain time is an hour older besides. */
 const CLOCK_TOLERANCE_MS = 3 * 3_600_000
 
-export type StartOptions = {
+export type FirstCursorOptions = {
   client: ChainClient
   database: Database
   /** The first block to read. Default: that of the oldest open order, or the tip where there is none. */
@@ -23,7 +23,7 @@ export type StartOptions = {
  * such a tip, because the cursor keeps its start.
  * @throws {ChainError}
  */
-export async function createFirstCursor(options: StartOptions, tip: Header, askedAt: Date): Promise<Cursor> {
+export async function createFirstCursor(options: FirstCursorOptions, tip: Header, askedAt: Date): Promise<Cursor> {
   const { client, database, startHeight, maxBlockAgeMs } = options
   if (startHeight !== undefined) return createCursor(database, client.network, startHeight)
   if (askedAt.getTime() - tip.minedAt.getTime() > maxBlockAgeMs)

@@ -11,7 +11,7 @@ import { createBalanceCheck } from './balance.ts'
 import { ChainError } from './client.ts'
 import { createDelivery, type SendReport } from './delivery.ts'
 import { DeepReorgError, followChain, type FollowOptions } from './follow.ts'
-import { createFirstCursor, type StartOptions } from './start.ts'
+import { createFirstCursor, type FirstCursorOptions } from './start.ts'
 
 /** Together with the pauses of delivery and of the channel to the api: a recovery is noticed within ten seconds. */
 export const MAX_RETRY_MS = 4_000
@@ -20,7 +20,7 @@ const STEPS_BEFORE_WARNING = 4
 const MAX_CAUSE_LENGTH = 300
 
 export type WatcherOptions = FollowOptions &
-  StartOptions & {
+  FirstCursorOptions & {
     sendReport: SendReport
     /** The name that the reports carry. A network has one, because it has one outbox. */
     source: string

@@ -47,7 +47,7 @@ const rowOf = (observation: ReportedObservation) => ({
 
 type Begun = {
   outcome: StepOutcome
-  /** How many outputs had news; 0: there is nothing to decide. */
+  /** How many outputs have new observations; 0: there is nothing to decide. */
   outputs: number
   status: OrderStatus
   payment_state: PaymentState
@@ -72,15 +72,15 @@ const BEGIN = statement('assess_begin', 'select * from begin_assessment($1, $2, 
 const END = statement('assess_end', 'select * from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
 
 /**
- * Reads what is new in the inbox of an order and brings payments and status in line: confirming, paid (and so to
- * processing with its holds committed), at risk, or late money of a closed order. At most 500 outputs at a time:
- * where `hasUnassessed` stays true there is more, and it is to be called again.
+ * Assesses the new observations in an order's inbox and updates its payments and status: confirming, paid (the order
+ * moves to processing and its holds are committed), at risk, or late money of a closed order. One call assesses at most
+ * 500 outputs: while `hasUnassessed` is true, call it again.
  * @throws {DomainError} STALE_RUN, NOT_FOUND
  */
 export const assessPayments = (database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> =>
   assessInbox(database, fence.orderId, fence.generation, fence.step)
 
-/** The same for an order that has ended, on behalf of its aftercare; an open order is its own workflow's. */
+/** The same for an order that has ended, called by its aftercare. An open order is assessed by its own workflow. */
 export const assessLatePayments = (database: Pick<Database, 'transaction'>, orderId: string): Promise<OrderState> =>
   assessInbox(database, orderId, null, null)
 

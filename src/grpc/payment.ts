@@ -4,18 +4,11 @@
 import { recordReport } from '../db/payment.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { ReportClaim } from '../keyvault/signature.ts'
 import { auditActorOf } from './call.ts'
 import type { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import type { Handlers } from './handle.ts'
 import { MAX_REPORT_BYTES, unpackReport } from './report.ts'
-
-export type ReportClaim = {
-  source: string
-  id: string
-  timestampS: bigint
-  report: Uint8Array
-  signatures: readonly string[]
-}
 
 export type PaymentDeps = {
   database: Database

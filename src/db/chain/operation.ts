@@ -4,15 +4,12 @@
 import { createHash } from 'node:crypto'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import type { Actor } from '../../domain/audit.ts'
+import type { Actor, OperatorDecision } from '../../domain/audit.ts'
 import { actorText } from '../audit/actor.ts'
 import { lockNetwork } from './cursor.ts'
 import { reportChanges } from './outbox.ts'
 import { loseOutputs } from './output.ts'
 import type { Database } from '../connection/pool.ts'
-
-/** Who decided, and why. */
-export type OperatorDecision = { operator: string; reason: string }
 
 const NOTHING = z.unknown()
 
