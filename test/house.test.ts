@@ -18,6 +18,7 @@ const ANY_NODE = 'node:'
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['domain', 'zod', ANY_NODE],
+  'variable.ts': ['type config', 'type domain'],
   'telemetry.ts': ['pino', 'prom-client'],
   domain: [],
   workflows: ['domain', 'type activities', '@temporalio/workflow', '@temporalio/common'],
