@@ -1,5 +1,6 @@
-// Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
-// assessPayments is the only writer of payments and payment_state.
+// Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority. Only an
+// assessment writes payments. It also moves payment_state, as does end_orders, which gives an order that is cancelled or
+// expires the payment state of its end. Both hold the order's row lock.
 
 import {
   assess,
