@@ -257,6 +257,15 @@ describe('documents', () => {
     expect([...named].filter((name) => !isMetric(name.replace(/_bucket$/, '')))).toEqual([])
   })
 
+  test('ARCHITECTURE.md has a line for every room and for every program of main', () => {
+    const words = new Set([...readSource('ARCHITECTURE.md').matchAll(/^\| `?(\w+)`? \|/gm)].map(([, word]) => word))
+    const started = ['package.json', 'tools/setup/main.mjs', 'tools/holdfast.mjs', 'docker-compose.yml']
+      .flatMap((path) => [...readSource(path).matchAll(/\bmain\/(\w+)\.[jt]s\b|'(cli)'/g)])
+      .map(([, file, cli]) => file ?? cli ?? '')
+    const rooms = SOURCES.filter((path) => path.split('/').length > 2).map(roomOf)
+    expect([...new Set([...rooms, ...started])].filter((name) => !words.has(name))).toEqual([])
+  })
+
   test('the list of decisions has every page under its own title, in order', () => {
     const pages = findSources('docs/decisions/0*.md').map((path) => {
       const [, title] = /^# \d+\. (.+)$/m.exec(readSource(path)) ?? []
