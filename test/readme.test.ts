@@ -29,7 +29,7 @@ test('every npm script that a document names exists', () => {
 })
 
 test('every source file that a recipe names exists', () => {
-  const recipes = readme.slice(readme.indexOf('## Recipes'))
+  const recipes = readSource('docs/recipes.md')
   const paths = [...recipes.matchAll(/`((?:src|proto|docs|migrations|test)\/[\w/.-]+)`/g)].map(([, path]) => path ?? '')
   expect(paths.filter((path) => !path.includes('NNNN') && !existsSync(join(ROOT, path)))).toEqual([])
 })
