@@ -229,6 +229,9 @@ const isMetric = (name: string): boolean =>
     ].some((literal) => text.includes(literal))
   })
 
+/** What an engineer reads in three minutes. */
+const MAX_PAGE_WORDS = 600
+
 describe('documents', () => {
   test('docs/order-states.md shows the moves of TRANSITIONS', () => {
     const drawn = [...readSource('docs/order-states.md').matchAll(/^ *(\w+) --> (\w+): (.+)$/gm)].map(
@@ -282,6 +285,13 @@ describe('documents', () => {
     })
     const listed = [...readSource('docs/decisions/README.md').matchAll(/^\d+\. (.+)$/gm)].map(([, link]) => link)
     expect(listed).toEqual(pages)
+  })
+
+  test('a page of decisions is a page long', () => {
+    const long = findSources('docs/decisions/*.md').filter(
+      (path) => readSource(path).split(/\s+/).length > MAX_PAGE_WORDS,
+    )
+    expect(long).toEqual([])
   })
 
   test('what is visible and new is written in the changelog', () => {
