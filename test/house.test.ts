@@ -175,17 +175,6 @@ describe('source', () => {
     expect(linesMatching(workflows, /validator: *async|async \w*[vV]alidat/)).toEqual([])
   })
 
-  test('no exported name stands in two files', () => {
-    const places = SOURCES.flatMap((path) =>
-      [...readSource(path).matchAll(/^export (?:async )?(?:function|const|type|class) (\w+)/gm)].map(
-        ([, name = '']) => ({ name, path }),
-      ),
-    )
-    const files = Map.groupBy(places, ({ name }) => name)
-    const twice = [...files].filter(([, found]) => new Set(found.map(({ path }) => path)).size > 1)
-    expect(twice.map(([name, found]) => `${name}: ${found.map(({ path }) => path).join(', ')}`)).toEqual([])
-  })
-
   test('a lint rule is switched off only for a reason given beside it', () => {
     const paths = findSources('{src,test,bench,tools}/**/*.{ts,mjs}').filter((path) => !path.includes('/gen/'))
     const disabled = paths.flatMap((path) =>
