@@ -85,6 +85,17 @@ function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
   })
 }
 
+/** Names of what a file declares and exports; what it re-exports is declared elsewhere. */
+const exportsOf = (text: string): Set<string> =>
+  new Set(
+    [...text.matchAll(/^export (?:async )?(?:const|function\*?|class|type) (\w+)/gm)].map(([, name = '']) => name),
+  )
+/** A workflow calls its activity of the same name; the others are still to be renamed. */
+const SHARED_NAMES: ReadonlySet<string> = new Set([
+  ...['forgetAnswers'],
+  ...['Bounds', 'Finding', 'Line', 'Observation', 'Refusal', 'Report', 'ReportClaim', 'quantity'],
+])
+
 describe('rooms', () => {
   test('each room is in the import table', () => {
     const rooms = new Set(SOURCES.map(roomOf))
@@ -104,6 +115,14 @@ describe('rooms', () => {
   test('only the development stack of main/dev.ts can start servers', () => {
     const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('servers/')))
     expect(importers.filter((path) => roomOf(path) !== 'servers' && !/^src\/main\/dev[./]/.test(path))).toEqual([])
+  })
+
+  test('no two files export the same name', () => {
+    const files = new Map<string, string[]>()
+    for (const path of SOURCES)
+      for (const name of exportsOf(readSource(path))) files.set(name, [...(files.get(name) ?? []), path])
+    const shared = [...files].filter(([name, paths]) => paths.length > 1 && !SHARED_NAMES.has(name))
+    expect(shared).toEqual([])
   })
 
   test('generated code is imported only inside grpc', () => {

@@ -68,6 +68,8 @@ function describe({ looked, differences }: ConsistencyReport): string {
   const summary = formatFields({ ...looked, checks, verdict })
   if (differences.length === 0) return summary
   const rows = differences.map(({ check, subject, detail }) => ({ check, about: subject, found: detail }))
-  const said = [...new Set(differences.map(({ check }) => check))].map((check) => `${check}: ${CONSISTENCY_CHECKS[check] ?? ''}`)
+  const said = [...new Set(differences.map(({ check }) => check))].map(
+    (check) => `${check}: ${CONSISTENCY_CHECKS[check] ?? ''}`,
+  )
   return [summary, '', formatTable(rows), '', 'What should be so:', ...said].join('\n')
 }
