@@ -13,9 +13,10 @@ import {
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'
-import { collectFindings, TooManyFindings, type Run, type Verdict, type VerifyDeps } from './finding.ts'
+import { collectFindings, TooManyFindings } from './finding.ts'
 import { openLedger } from './ledger.ts'
 import { verifyTree } from './tree.ts'
+import type { Verdict, Verification, VerifyDeps } from './verification.ts'
 import { readWitness, WitnessError } from './witness.ts'
 
 /** Throws ENOENT where there is no file, and what the database throws. */
@@ -23,7 +24,7 @@ export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
   const { findings, report } = collectFindings()
   const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, products: 0, abandoned: 0 }
   const verdict = { findings, isComplete: true, last: undefined, ...counts }
-  const run: Run = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
+  const run: Verification = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
   try {
     const newest = await findLastCheckpoint(deps.database)
     const plan = await verifyFile(run)
@@ -43,7 +44,7 @@ export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
 type Plan = { eraEnds: readonly bigint[]; gaps: readonly { after: number; before: number }[] }
 
 /** The file by itself: every line follows the one before it and is signed. @returns undefined when it cannot be read */
-async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | undefined> {
+async function verifyFile({ file, keys, report, verdict }: Verification): Promise<Plan | undefined> {
   const eraEnds = new Set<bigint>()
   const gaps: { after: number; before: number }[] = []
   let before: Checkpoint | undefined
@@ -68,7 +69,11 @@ async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | 
 }
 
 /** The checkpoints that the present entries are under, as the file has them; each compared with the database's. */
-async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | null): AsyncGenerator<Checkpoint> {
+async function* liveCheckpoints(
+  run: Verification,
+  { gaps }: Plan,
+  newest: Checkpoint | null,
+): AsyncGenerator<Checkpoint> {
   const { database, file, report } = run
   const stored = storedCheckpoints(database)
   let next = await stored.next()
@@ -94,7 +99,7 @@ async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | n
 }
 
 /** The database's newest may be the one that the sealer is about to write; it is older than our look at the file. */
-async function* unwitnessed({ database, keys, report, verdict }: Run, newest: Checkpoint | null) {
+async function* unwitnessed({ database, keys, report, verdict }: Verification, newest: Checkpoint | null) {
   const { last } = verdict
   if (newest === null || newest.no <= (last?.no ?? 0)) return
   const isNext = newest.no === (last?.no ?? 0) + 1 && newest.continues === (last?.no ?? 0)
