@@ -85,17 +85,6 @@ function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
   })
 }
 
-/** Names of what a file declares and exports; what it re-exports is declared elsewhere. */
-const exportsOf = (text: string): Set<string> =>
-  new Set(
-    [...text.matchAll(/^export (?:async )?(?:const|function\*?|class|type) (\w+)/gm)].map(([, name = '']) => name),
-  )
-/** A workflow calls its activity of the same name; the others are still to be renamed. */
-const SHARED_NAMES: ReadonlySet<string> = new Set([
-  ...['forgetAnswers'],
-  ...['Bounds', 'Finding', 'Observation', 'Refusal', 'Report', 'ReportClaim', 'quantity'],
-])
-
 /** The first circle of imports among these files, its first file once more at its end; none: empty. */
 function findCircle(paths: readonly string[]): readonly string[] {
   const known = new Set(paths)
@@ -136,14 +125,6 @@ describe('rooms', () => {
   test('only the development stack of main/dev.ts can start servers', () => {
     const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('servers/')))
     expect(importers.filter((path) => roomOf(path) !== 'servers' && !/^src\/main\/dev[./]/.test(path))).toEqual([])
-  })
-
-  test('no two files export the same name', () => {
-    const files = new Map<string, string[]>()
-    for (const path of SOURCES)
-      for (const name of exportsOf(readSource(path))) files.set(name, [...(files.get(name) ?? []), path])
-    const shared = [...files].filter(([name, paths]) => paths.length > 1 && !SHARED_NAMES.has(name))
-    expect(shared).toEqual([])
   })
 
   test('no files of src import each other in a circle, be it for types alone', () => {

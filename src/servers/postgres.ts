@@ -128,16 +128,17 @@ async function ensurePassword(file: string, account: Account | undefined): Promi
   return readFile(file, 'utf8')
 }
 
+const isDataHeld = (error: unknown): boolean =>
+  error instanceof StartError && /postmaster\.pid|shared memory block/.test(error.message)
+
 /**
  * Retries while an earlier server on the data is ending: after a kill -9 its sessions live on for a moment, with its
  * shared memory and lock file, and Postgres rightly refuses to start.
  */
 function startOnceFree(start: () => Promise<Child>): Promise<Child> {
   const deadline = performance.now() + TAKE_OVER_WITHIN_MS
-  const isHeld = (error: unknown): boolean =>
-    error instanceof StartError && /postmaster\.pid|shared memory block/.test(error.message)
   return retry(start, {
-    isTransient: (error) => isHeld(error) && performance.now() <= deadline,
+    isTransient: (error) => isDataHeld(error) && performance.now() <= deadline,
     backOff: TAKE_OVER_BACK_OFF,
   })
 }
