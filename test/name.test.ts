@@ -13,14 +13,8 @@ const exportsOf = (path: string): Set<string> =>
     ),
   )
 
-/** A workflow is called like its activity; the others are still to be renamed. */
-const SHARED: ReadonlySet<string> = new Set([
-  ...['forgetAnswers'],
-  ...['Bounds', 'Finding', 'Observation', 'Refusal', 'Report', 'ReportClaim', 'quantity'],
-])
-
 test('no two files export the same name', () => {
   const files = new Map<string, string[]>()
   for (const path of SOURCES) for (const name of exportsOf(path)) files.set(name, [...(files.get(name) ?? []), path])
-  expect([...files].filter(([name, paths]) => paths.length > 1 && !SHARED.has(name))).toEqual([])
+  expect([...files].filter(([, paths]) => paths.length > 1)).toEqual([])
 })
