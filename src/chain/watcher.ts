@@ -1,12 +1,12 @@
 // The watcher of one chain. It stores the shop's outputs with the cursor, delivers the reports, and only then vouches for
 // the chain time. All state that matters is in the database: a kill -9 loses nothing.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { countUnexplained } from '../db/chain/balance.ts'
 import { claimNetwork, readCursor, type Cursor } from '../db/chain/cursor.ts'
 import { countReports } from '../db/chain/outbox.ts'
 import { stampStatus } from '../db/chain/status.ts'
 import type { Header } from '../domain/chain.ts'
+import { backOffMs, repeat } from '../repeat.ts'
 import { createBalanceCheck } from './balance.ts'
 import { ChainError } from './client.ts'
 import { createDelivery, type SendReport } from './delivery.ts'
@@ -128,21 +128,18 @@ async function runSteps(
   pollMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  let failures = 0
-  while (!signal.aborted) {
-    let waitMs = pollMs
-    try {
-      if (await step()) waitMs = 0
-      failures = 0
-    } catch (error) {
+  const backOff = { fromMs: pollMs, toMs: MAX_RETRY_MS }
+  await repeat(step, {
+    signal,
+    everyMs: pollMs,
+    waitMs: (hasMore) => (hasMore ? 0 : pollMs),
+    retryMs: (failures) => Math.max(pollMs, backOffMs(failures, backOff)),
+    onError: (error, failures) => {
       if (error instanceof SourceTakenError) throw error
-      failures += 1
-      waitMs = Math.max(pollMs, Math.min(MAX_RETRY_MS, pollMs * 2 ** Math.min(failures, 16)))
       metrics.failures.inc({ network })
       logger.error({ network, err: error, failures, cause: causeOf(error) }, 'a look at the chain failed')
-    }
-    await delay(waitMs, undefined, { signal }).catch(() => undefined)
-  }
+    },
+  })
 }
 
 /** Only messages written in this folder: a library's message may quote a row. */

@@ -1,7 +1,4 @@
-// The payment rules: what the transfers to an order's address mean for the order. Pure functions: the caller holds the
-// order's lock and passes the sums. The state machine and its edge cases are those of requirements D-1, D-5, D-7, D-9.
-
-import type { CancelReason, OrderStatus } from './order.ts'
+// Assets and their policy, the states of a payment and of a transfer, and how much money is enough.
 
 export const ASSETS = ['BTC', 'LTC', 'ETH', 'SOL'] as const
 export type Asset = (typeof ASSETS)[number]
@@ -120,91 +117,7 @@ export const TRANSFER_STATES = ['seen', 'final', 'replaced', 'dropped', 'reorged
  */
 export type TransferState = (typeof TRANSFER_STATES)[number]
 
-/** Least amount that pays an order in full. The tolerance of 0.1 % is rounded down: none for tiny amounts (D-7). */
+/** Least amount that pays an order in full (D-4, D-7). The tolerance of 0.1 % is rounded down: none for tiny amounts. */
 export const minimumOf = (due: bigint): bigint => due - due / 1000n
 
-/** D-4, the rule minimumOf is derived from. */
-export const isEnough = (received: bigint, due: bigint): boolean => received * 1000n >= due * 999n
-
-/** Sums of the outputs credited to an order, in base units. `seen` includes final and reorged ones. */
-export type Totals = {
-  /** First seen within the quote's window and grace: only this money can pay the order. */
-  seen: bigint
-  final: bigint
-  /** First seen later: owed back in every case. */
-  lateSeen: bigint
-  lateFinal: bigint
-  isLate: boolean
-  isReorged: boolean
-  isReplaced: boolean
-}
-
-export type AssessInput = {
-  status: OrderStatus
-  paymentState: PaymentState
-  cancelReason: CancelReason | null
-  due: bigint
-  dustFloor: bigint
-  totals: Totals
-}
-
-export type Assessment = {
-  paymentState: PaymentState
-  /** Recomputed flags. The order keeps its other flags. */
-  flags: readonly PaymentFlag[]
-  /** Final money that is owed back, if more than dust: the excess over the due, or all money of a cancelled order. */
-  refundDue: bigint
-}
-
-/** Flags that assess sets or clears each time. All other flags are only set. */
-export const RECOMPUTED_FLAGS: readonly PaymentFlag[] = ['over', 'within_tolerance', 'under']
-
-export function assess(input: AssessInput): Assessment {
-  const refundDue = refundDueOf(input)
-  const paymentState = paymentStateOf(input, refundDue)
-  return { paymentState, flags: flagsOf(input, paymentState), refundDue }
-}
-
-function refundDueOf({ status, due, dustFloor, totals: { final, lateFinal } }: AssessInput): bigint {
-  const excess = final > due ? final - due : 0n
-  const owed = status === 'cancelled' ? final + lateFinal : excess + lateFinal
-  return owed > dustFloor ? owed : 0n
-}
-
-function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
-  const { seen, final, lateSeen, lateFinal } = input.totals
-  const isFinal = isEnough(final, input.due)
-  const isSeen = isEnough(seen, input.due)
-  switch (input.status) {
-    case 'pending':
-      if (isFinal) return 'paid'
-      if (isSeen) return 'confirming'
-      return seen > 0n ? 'partial' : 'awaiting'
-    case 'processing':
-    case 'shipped':
-    case 'delivered':
-      if (isFinal) return 'paid'
-      return isSeen ? 'at_risk' : 'reversed'
-    case 'cancelled':
-      if (IN_REFUND.includes(input.paymentState)) return input.paymentState
-      if (refundDue > 0n) return 'unresolved'
-      if (seen + lateSeen > final + lateFinal) return 'late_confirming'
-      return input.cancelReason === 'expired' ? 'expired' : 'cancelled'
-  }
-}
-
-/** An assessment does not change a refund that has begun. */
-const IN_REFUND: readonly PaymentState[] = ['refunding', 'partially_refunded', 'refunded']
-
-function flagsOf({ status, due, totals }: AssessInput, state: PaymentState): PaymentFlag[] {
-  const { final, lateFinal, seen, lateSeen } = totals
-  const [all, allSeen] = [final + lateFinal, seen + lateSeen]
-  const flags: PaymentFlag[] = []
-  if (all > due) flags.push('over')
-  if (state === 'paid' && final < due) flags.push('within_tolerance')
-  if (status === 'cancelled' && allSeen > 0n && !isEnough(allSeen, due)) flags.push('under')
-  if (totals.isLate) flags.push('late')
-  if (totals.isReorged) flags.push('reorged')
-  if (totals.isReplaced) flags.push('replaced')
-  return flags
-}
+export const isEnough = (received: bigint, due: bigint): boolean => received >= minimumOf(due)

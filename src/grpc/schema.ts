@@ -1,4 +1,4 @@
-// What each method accepts. Strict objects: a field of a message without a rule here is refused, whoever forgot it.
+// The schema of each method's request. Objects are strict: a proto field without a rule here is rejected.
 
 import { z } from 'zod'
 import { MAX_LINES } from '../domain/stock.ts'
@@ -9,11 +9,11 @@ import {
   fiat,
   hasOnePosition,
   instant,
+  lineQuantity,
   MAX_INT64,
   ONE_POSITION,
   page,
   productId,
-  quantity,
   shippingAddress,
   text,
   userId,
@@ -34,7 +34,7 @@ const MAX_SIGNATURE_CHARACTERS = 128
 
 const command = z.strictObject({ idempotencyKey: uuid, orderId: uuid, expectedVersion })
 
-const newLine = z.strictObject({ productId, quantity, expectedUnitPrice: fiat })
+const newLine = z.strictObject({ productId, quantity: lineQuantity, expectedUnitPrice: fiat })
 
 const health = z.strictObject({ service: z.string().max(128, 'must have at most 128 characters') })
 
@@ -157,5 +157,5 @@ export const SCHEMAS = {
   }),
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 
-/** A request as its handler sees it: every rule held, in the domain's types. */
+/** A validated request in the domain's types, as its handler sees it. */
 export type Parsed<Path extends string> = Path extends MethodPath ? z.output<(typeof SCHEMAS)[Path]> : never
