@@ -85,6 +85,27 @@ function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
   })
 }
 
+/** The first circle of imports among these files, its first file once more at its end; none: empty. */
+function findCircle(paths: readonly string[]): readonly string[] {
+  const known = new Set(paths)
+  const cleared = new Set<string>()
+  const search = (path: string, way: readonly string[]): readonly string[] => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path]
+    if (cleared.has(path) || !known.has(path)) return []
+    for (const { target } of importsOf(path)) {
+      const circle = search(`src/${target}.ts`, [...way, path])
+      if (circle.length > 0) return circle
+    }
+    cleared.add(path)
+    return []
+  }
+  for (const path of paths) {
+    const circle = search(path, [])
+    if (circle.length > 0) return circle
+  }
+  return []
+}
+
 describe('rooms', () => {
   test('each room is in the import table', () => {
     const rooms = new Set(SOURCES.map(roomOf))
@@ -104,6 +125,10 @@ describe('rooms', () => {
   test('only the development stack of main/dev.ts can start servers', () => {
     const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('servers/')))
     expect(importers.filter((path) => roomOf(path) !== 'servers' && !/^src\/main\/dev[./]/.test(path))).toEqual([])
+  })
+
+  test('no files of src import each other in a circle, be it for types alone', () => {
+    expect(findCircle(SOURCES)).toEqual([])
   })
 
   test('generated code is imported only inside grpc', () => {

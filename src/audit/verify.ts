@@ -12,9 +12,10 @@ import {
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'
-import { collectFindings, TooManyFindings, type Run, type Verdict, type VerifyDeps } from './finding.ts'
+import { collectFindings, TooManyFindings } from './finding.ts'
 import { openLedger } from './ledger.ts'
 import { verifyTree } from './tree.ts'
+import type { Verdict, Verification, VerifyDeps } from './verification.ts'
 import { readWitness, WitnessError } from './witness.ts'
 
 /** Throws ENOENT if there is no file, and errors of the database. */
@@ -22,7 +23,7 @@ export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
   const { findings, report } = collectFindings()
   const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, products: 0, abandoned: 0 }
   const verdict = { findings, isComplete: true, last: undefined, ...counts }
-  const run: Run = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
+  const run: Verification = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
   try {
     const newest = await findLastCheckpoint(deps.database)
     const plan = await verifyFile(run)
@@ -45,7 +46,7 @@ type Plan = { eraEnds: readonly bigint[]; gaps: readonly { after: number; before
  * Verifies the file by itself: every line follows the previous one and is signed.
  * @returns undefined if it cannot be read
  */
-async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | undefined> {
+async function verifyFile({ file, keys, report, verdict }: Verification): Promise<Plan | undefined> {
   const eraEnds = new Set<bigint>()
   const gaps: { after: number; before: number }[] = []
   let before: Checkpoint | undefined
@@ -70,7 +71,11 @@ async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | 
 }
 
 /** The file's checkpoints that cover the present entries; each is compared with the database's. */
-async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | null): AsyncGenerator<Checkpoint> {
+async function* liveCheckpoints(
+  run: Verification,
+  { gaps }: Plan,
+  newest: Checkpoint | null,
+): AsyncGenerator<Checkpoint> {
   const { database, file, report } = run
   const stored = storedCheckpoints(database)
   let next = await stored.next()
@@ -96,7 +101,7 @@ async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | n
 }
 
 /** The database's newest checkpoint may be the one that the sealer is about to append; it is read before the file. */
-async function* unwitnessed({ database, keys, report, verdict }: Run, newest: Checkpoint | null) {
+async function* unwitnessed({ database, keys, report, verdict }: Verification, newest: Checkpoint | null) {
   const { last } = verdict
   if (newest === null || newest.no <= (last?.no ?? 0)) return
   const isNext = newest.no === (last?.no ?? 0) + 1 && newest.continues === (last?.no ?? 0)

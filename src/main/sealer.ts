@@ -7,7 +7,7 @@ import { openWitness, WitnessError } from '../audit/witness.ts'
 import { readSecretFile, type Config } from '../config.ts'
 import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit/seal.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { recordDutyResult, holdDuty, releaseDuty } from '../db/duty.ts'
+import { releaseDuty, runDuty, type DutyTurn } from '../db/duty.ts'
 import { NOTHING_SEALED } from '../domain/checkpoint.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
@@ -65,31 +65,38 @@ const keepPartitions = (database: Database, logger: Logger, signal: AbortSignal)
     onError: (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
   })
 
+type TurnDeps = { holder: string; metrics: SealerMetrics; onStep: () => void }
+
 /** Seals all unsealed entries, while this process holds the duty's lease. */
-async function turn(
+async function turn(deps: SealDeps, database: Database, { holder, metrics, onStep }: TurnDeps): Promise<void> {
+  onStep()
+  await runDuty(database, { duty: DUTY, holder, leaseMs: LEASE_MS }, async (duty) => {
+    try {
+      await sealAll(deps, database, duty, { metrics, onStep })
+    } finally {
+      await measure(database, metrics).catch(() => undefined)
+    }
+  })
+}
+
+async function sealAll(
   deps: SealDeps,
   database: Database,
-  { holder, metrics, onStep }: { holder: string; metrics: SealerMetrics; onStep: () => void },
+  duty: DutyTurn,
+  { metrics, onStep }: Omit<TurnDeps, 'holder'>,
 ): Promise<void> {
-  onStep()
-  if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
-  let entries = 0
+  const before = (await findLastCheckpoint(database))?.size ?? 0
   try {
-    const before = (await findLastCheckpoint(database))?.size ?? 0
     for (let sealed = await sealTurn(deps); sealed !== undefined; sealed = await sealTurn(deps)) {
       onStep()
       metrics.checkpoints.inc()
-      entries = sealed.size - before
-      if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
+      duty.items = sealed.size - before
+      if (!(await duty.renew())) return
     }
-    await recordDutyResult(database, DUTY, holder, true, entries)
     for (const reason of REFUSALS) metrics.refused.set({ reason }, 0)
   } catch (error) {
     if (error instanceof SealRefused) metrics.refused.set({ reason: error.reason }, 1)
-    await recordDutyResult(database, DUTY, holder, false, entries).catch(() => undefined)
     throw error
-  } finally {
-    await measure(database, metrics).catch(() => undefined)
   }
 }
 

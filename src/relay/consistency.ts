@@ -15,9 +15,9 @@ import {
   type ComparedOrder,
 } from '../db/consistency.ts'
 import { INVARIANTS } from '../db/invariant.ts'
+import { forEachBounded } from '../domain/concurrency.ts'
 import { isTerminal, type OrderStatus } from '../domain/order.ts'
 import { aftercareWorkflowId, orderWorkflowId, STATUS_ATTRIBUTE } from '../workflows/message.ts'
-import { forEachBounded } from './loop.ts'
 
 /** What is compared here; INVARIANTS has the checks of the tables. */
 export const WORKFLOW_CHECKS = {

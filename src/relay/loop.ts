@@ -61,16 +61,3 @@ export function startLoop(deps: {
 
 /** Wait before an item's next try: exponential back-off with jitter, so that items that failed together spread out. */
 export const retryDelayMs = (attempts: number): number => backOffMs(attempts, ITEM_BACK_OFF) * (0.5 + Math.random() / 2)
-
-/** Runs `act` for each item, at most `width` at a time. `act` must not throw. */
-export async function forEachBounded<Item>(
-  items: readonly Item[],
-  width: number,
-  act: (item: Item) => Promise<void>,
-): Promise<void> {
-  const queue = items.values()
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await act(item)
-  }
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker))
-}

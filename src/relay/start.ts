@@ -6,6 +6,7 @@ import { TypedSearchAttributes } from '@temporalio/common'
 import { claimStarts, deferStart, deleteStarts, type StartRow } from '../db/start.ts'
 import { getOrderState } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
+import { forEachBounded } from '../domain/concurrency.ts'
 import { isTerminal } from '../domain/order.ts'
 import type { Logger } from '../telemetry.ts'
 import {
@@ -16,7 +17,7 @@ import {
   STATUS_ATTRIBUTE,
   type OrderInput,
 } from '../workflows/message.ts'
-import { forEachBounded, retryDelayMs, startLoop, type Relay, type RelayMetrics } from './loop.ts'
+import { retryDelayMs, startLoop, type Relay, type RelayMetrics } from './loop.ts'
 
 const BATCH = 64
 /** Concurrent starts: enough to keep Temporal busy, few enough to leave it room for signals. */

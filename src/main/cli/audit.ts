@@ -2,7 +2,8 @@
 
 import { access, readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { CHECKS, type Finding, type Verdict } from '../../audit/finding.ts'
+import { CHECKS, type Finding } from '../../audit/finding.ts'
+import type { Verdict } from '../../audit/verification.ts'
 import { checkProof, PROOF_FILE } from '../../audit/proof.ts'
 import { verifyAudit } from '../../audit/verify.ts'
 import { formatCheckpoint } from '../../audit/witness.ts'
