@@ -79,8 +79,8 @@ export async function openLedger(database: AuditDb): Promise<Ledger> {
 }
 
 /**
- * Race with movements being written: if they were summed before their commit, they would be missing from the sum for
- * good.
+ * Race with movements being written: if they were summed before their commit, they would be missing from the sum
+ * permanently.
  */
 async function settle(database: AuditDb, snapshot: string): Promise<void> {
   for (let waitedMs = 0; waitedMs < SETTLE_MS; waitedMs += ASK_MS) {
