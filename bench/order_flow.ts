@@ -6,7 +6,7 @@ import { acceptRateOf, createAccept } from './order_flow/accept.ts'
 import { createBare } from './order_flow/bare.ts'
 import { createNaive } from './order_flow/naive.ts'
 import { createOurs } from './order_flow/ours.ts'
-import { openScene } from './order_flow/scene.ts'
+import { openSetup } from './order_flow/setup.ts'
 
 const RATE = 'orders/s'
 const rateOf = (round: Round, system: string): number => figureOf(round, system, RATE)
@@ -28,12 +28,12 @@ export const orderFlow: Benchmark = {
     'accepts / drain': { ratio: 'accept / bare', atLeast: 10 },
   },
   async open(options) {
-    const scene = await openScene(options)
+    const setup = await openSetup(options)
     try {
-      const systems = [await createBare(scene), await createOurs(scene), await createNaive(scene), createAccept(scene)]
-      return { systems, facts: scene.facts, close: scene.close }
+      const systems = [await createBare(setup), await createOurs(setup), await createNaive(setup), createAccept(setup)]
+      return { systems, facts: setup.facts, close: setup.close }
     } catch (error) {
-      await scene.close()
+      await setup.close()
       throw error
     }
   },

@@ -4,11 +4,11 @@
 import { figureOf, type Benchmark, type Round, type System } from './benchmark.ts'
 import { acceptRateOf, createAccept, ENTRIES } from './order_flow/accept.ts'
 import { createBare } from './order_flow/bare.ts'
-import { openScene } from './order_flow/scene.ts'
+import { openSetup } from './order_flow/setup.ts'
 import type { BenchDatabase } from './servers.ts'
 import { createFront } from './stock/front.ts'
 import { createHot } from './stock/hot.ts'
-import { AVAILABILITY_LARGE, AVAILABILITY_SMALL, createLook, NOTHING, openShops } from './stock/look.ts'
+import { AVAILABILITY_LARGE, AVAILABILITY_SMALL, createAvailability, NOTHING, openShops } from './stock/availability.ts'
 
 const RATE = 'orders/s'
 const CALLS = 'calls/s'
@@ -46,29 +46,29 @@ export const stock: Benchmark = {
     'accepts / drain': { ratio: 'accept / bare', atLeast: 15 },
   },
   async open(options) {
-    const scene = await openScene(options)
+    const setup = await openSetup(options)
     try {
-      const { small, large } = await openShops(scene)
+      const { small, large } = await openShops(setup)
       const unaudited = {
         name: UNAUDITED,
         about: 'The same on a database whose audit triggers were dropped.',
         prepare: dropAudit,
       }
       const systems = [
-        createHot(scene, 'combined'),
-        createHot(scene, 'one by one'),
-        createFront(scene, 'combined'),
-        createFront(scene, 'one by one'),
-        createLook(scene, small, NOTHING),
-        createLook(scene, small, AVAILABILITY_SMALL),
-        createLook(scene, large, AVAILABILITY_LARGE),
-        createAccept(scene),
-        createAccept(scene, unaudited),
-        await createBare(scene),
+        createHot(setup, 'combined'),
+        createHot(setup, 'one by one'),
+        createFront(setup, 'combined'),
+        createFront(setup, 'one by one'),
+        createAvailability(setup, small, NOTHING),
+        createAvailability(setup, small, AVAILABILITY_SMALL),
+        createAvailability(setup, large, AVAILABILITY_LARGE),
+        createAccept(setup),
+        createAccept(setup, unaudited),
+        await createBare(setup),
       ]
-      return { systems: systems.map(withCalls), facts: scene.facts, close: scene.close }
+      return { systems: systems.map(withCalls), facts: setup.facts, close: setup.close }
     } catch (error) {
-      await scene.close()
+      await setup.close()
       throw error
     }
   },

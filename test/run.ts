@@ -2,7 +2,7 @@
 // npm test -- [PATH...] [--stage NAME] [--full] [--seed N] [--check: what CI looks at besides]
 
 import { parseArgs } from 'node:util'
-import { BENCHMARKS, CHECKS, runSteps } from './support/check.ts'
+import { BENCHMARKS, CHECKS, runSteps } from './support/ci_check.ts'
 import { openJest, stagesOf, tallyOf, type Stage, type Tally } from './support/jest.ts'
 import { startTestServers } from './support/servers.ts'
 import { ROOT } from './support/source.ts'

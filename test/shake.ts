@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openJest, stagesOf, tallyOf, type StageName } from './support/jest.ts'
-import { startLoad } from './support/load.ts'
+import { startCpuLoad } from './support/cpu_load.ts'
 import { areServersRunning, startTestServers } from './support/servers.ts'
 import {
   failuresIn,
@@ -83,7 +83,7 @@ process.exitCode = isGood && !stopping.signal.aborted ? 0 : 1
 async function shake(run: Run): Promise<Outcome> {
   const startedMs = performance.now()
   const [stage] = stagesOf(run.stage)
-  const load = startLoad(run.share)
+  const load = startCpuLoad(run.share)
   try {
     const result = await jest.run({
       stage: run.stage,

@@ -3,7 +3,7 @@ import { figureOf, type Measurement, type Round, type System } from '../benchmar
 import { callFor } from '../ghz.ts'
 import { mintToken, products, putChain, putProducts, startHoldfast } from '../holdfast.ts'
 import type { BenchDatabase } from '../servers.ts'
-import { LINES_PER_ORDER, type Scene } from './scene.ts'
+import { LINES_PER_ORDER, type Setup } from './setup.ts'
 
 const METHOD = 'holdfast.v1.OrderService.CreateOrder'
 const USER = 1
@@ -36,7 +36,7 @@ const WHOLE: AcceptVariant = {
 }
 
 /** The way in, alone: orders are accepted for good while no worker runs. */
-export function createAccept({ servers, dataDir, seconds, isSmoke }: Scene, variant = WHOLE): System {
+export function createAccept({ servers, dataDir, seconds, isSmoke }: Setup, variant = WHOLE): System {
   const levelS = Math.max(MIN_LEVEL_S, Math.round(seconds / LEVELS.length))
   const warmUpS = isSmoke ? 1 : WARM_UP_S
   return {

@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'
-import type { Scene } from './scene.ts'
+import type { Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-bare'
 
 /** The ceiling: what the engine alone drains. */
-export async function createBare({ servers, loop, historyIn }: Scene): Promise<System> {
+export async function createBare({ servers, loop, historyIn }: Setup): Promise<System> {
   await servers.createNamespace(NAMESPACE)
   return {
     name: 'bare',

@@ -6,7 +6,7 @@ import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'
 import { mintToken, products, putChain, putProducts, startHoldfast, untilPoolIsFull } from '../holdfast.ts'
 import { programAt } from '../program.ts'
-import { CUSTOMERS, LINES_PER_ORDER, type Scene } from './scene.ts'
+import { CUSTOMERS, LINES_PER_ORDER, type Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-ours'
 const PROTOSET = fileURLToPath(new URL('../../proto/holdfast.binpb', import.meta.url))
@@ -15,8 +15,8 @@ const POOL_TARGET = 512
 const FULFILMENT_USER = '1000000'
 
 /** Holdfast end to end, as its callers see it. */
-export async function createOurs(scene: Scene): Promise<System> {
-  const { servers, loop, historyIn, dataDir } = scene
+export async function createOurs(setup: Setup): Promise<System> {
+  const { servers, loop, historyIn, dataDir } = setup
   await servers.createNamespace(NAMESPACE)
   const database = await servers.createDatabase('bench_ours')
   await putProducts(database)

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { buildLine } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
@@ -93,7 +93,7 @@ describe('a shop in which nothing went wrong', () => {
     'shows no difference, neither while its orders are made and moved nor afterwards',
     async () => {
       const random = randomOf('consistency')
-      const products = await crowd(PRODUCTS, () => shop.product({ onHand: 1_000_000n }))
+      const products = await callConcurrently(PRODUCTS, () => shop.product({ onHand: 1_000_000n }))
       const lineOf = (at: number) =>
         buildLine({ productId: products[at % PRODUCTS]?.productId ?? '', quantity: 1 + Math.floor(random() * 5) })
       await shop.catchUp()
@@ -104,7 +104,7 @@ describe('a shop in which nothing went wrong', () => {
         for (; isBusy; looks += 1) seen.push(...(await compareTables({ database: auditor })).differences)
         return { seen, looks }
       })()
-      await crowd(ORDERS, async (at) => {
+      await callConcurrently(ORDERS, async (at) => {
         const lines = Array.from({ length: 1 + (at % 3) }, (_, no) => lineOf(at * 7 + no * 3))
         const isBrief = at % EXPIRING === 0
         const order = await shop.order({

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import {
   buildCommand,
@@ -80,7 +80,7 @@ describe('the fence', () => {
     const { order, run } = await shop.orderIn('processing')
     const fence = run.next()
     const asked = buildCommand(SHIP)
-    const answers = await crowd(20, () => runCommand(shop.worker, fence, 'ship', asked))
+    const answers = await callConcurrently(20, () => runCommand(shop.worker, fence, 'ship', asked))
     for (const answer of answers)
       expect(answer).toMatchObject({ ok: true, state: { status: 'shipped', reservation: 'consumed' } })
     expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
 import type { CommandInput } from '../domain/command.ts'
@@ -271,7 +271,7 @@ describe('changing the address', () => {
 
   test('by many who all read one version is done by one of them', async () => {
     const order = await shop.order()
-    const results = await crowd(count(50, 1_000), () =>
+    const results = await callConcurrently(count(50, 1_000), () =>
       changeAddress(shop.api, order.orderId, address(), input({ expectedVersion: 1 })).then(
         () => 'done',
         (error: DomainError) => error.reason,
@@ -284,7 +284,7 @@ describe('changing the address', () => {
   test('by many who do not care is done by all of them, and each moves the version', async () => {
     const order = await shop.order()
     const times = count(50, 1_000)
-    await crowd(times, () => changeAddress(shop.api, order.orderId, address(), input()))
+    await callConcurrently(times, () => changeAddress(shop.api, order.orderId, address(), input()))
     expect(await shop.state(order)).toMatchObject({ version: times + 1 })
   })
 

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
@@ -48,7 +48,7 @@ describe('one output', () => {
     const { order, run } = await awaiting()
     const many = await openDatabase({ url: shop.test.urlOf('app_api'), poolSize: 34, applicationName: 'test-watchers' })
     const fact = buildObservation(order)
-    const told = await crowd(1_000, () => recordReport(many, 'w1', [fact]), 20)
+    const told = await callConcurrently(1_000, () => recordReport(many, 'w1', [fact]), 20)
     await many.close()
     expect(told.reduce((sum, fresh) => sum + fresh)).toBe(1)
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
-import { crowdOf } from '../../test/support/concurrent.ts'
+import { callEachConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
@@ -135,7 +135,7 @@ describe('a report', () => {
   test('and another that names the same orders the other way round never deadlock', async () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => awaiting()))
     const errors: unknown[] = []
-    await crowdOf(
+    await callEachConcurrently(
       Array.from({ length: count(60, 2_000) }, (_, at) => async () => {
         const facts = orders.map(({ order }) => buildObservation(order, { amount: 1n }))
         await report(...(at % 2 === 0 ? facts : facts.toReversed())).catch((error: unknown) => errors.push(error))

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { buildLine, buildProposal } from '../support/builder.ts'
-import { crowdOf } from '../support/concurrent.ts'
+import { callEachConcurrently } from '../support/concurrent.ts'
 import { findViolations } from '../support/invariant.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type TestShop } from '../support/shop.ts'
 import { until } from '../support/until.ts'
@@ -199,7 +199,7 @@ describe('an expiry', () => {
 
   test('asked for by many at once happens once', async () => {
     const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
-    await crowdOf(
+    await callEachConcurrently(
       orders.flatMap((order) => [
         () => DOORS.workflow(order),
         () => DOORS.sweeper(),
@@ -216,7 +216,7 @@ describe('an expiry', () => {
   test('that races a payment is either before it or after it, never both', async () => {
     const orders = await Promise.all(Array.from({ length: 20 }, () => shop.order({ windowMs: 200, graceMs: 0 })))
     for (const order of orders) await outlast(order)
-    await crowdOf<unknown>(
+    await callEachConcurrently<unknown>(
       orders.flatMap((order) => [
         () => recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })]),
         () => DOORS.workflow(order),
@@ -231,7 +231,7 @@ describe('an expiry', () => {
 
   test('that races a cancellation leaves one reason and one release', async () => {
     const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
-    await crowdOf<unknown>(
+    await callEachConcurrently<unknown>(
       orders.flatMap((order) => [() => sweepHolds(shop.worker, 1_000), () => shop.ask('cancel', runOf(order).next())]),
     )
     for (const order of orders) {

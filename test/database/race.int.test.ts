@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { buildAttempt, buildLine, buildProposal } from '../support/builder.ts'
-import { crowd } from '../support/concurrent.ts'
+import { callConcurrently } from '../support/concurrent.ts'
 import { isAnswerLost } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { findSerialOrder, type Observed, type Rules } from '../support/linearizability.ts'
@@ -305,7 +305,7 @@ describe('callers at once', () => {
     const { orderId } = await shop.order()
     const ROUNDS = 1_000
     for (let version = 1; version <= ROUNDS; version += 1) {
-      const answers = await crowd(4, () =>
+      const answers = await callConcurrently(4, () =>
         changeAddress(
           shop.api,
           orderId,
@@ -327,7 +327,7 @@ describe('callers at once', () => {
     const lines = [a, b].map(({ productId }) => buildLine({ productId }))
     const other = createAcceptor({ database: shop.api, giveBack: () => undefined })
     const PAIRS = count(1_000, 10_000)
-    const answers = await crowd(
+    const answers = await callConcurrently(
       PAIRS,
       async (at) => {
         const short = at % 3 === 0 ? { windowMs: 1, graceMs: 0 } : {}

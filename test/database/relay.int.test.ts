@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { buildLine } from '../support/builder.ts'
-import { crowd } from '../support/concurrent.ts'
+import { callConcurrently } from '../support/concurrent.ts'
 import { count, COUNT_WITHIN_MS } from '../support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../support/shop.ts'
 import { until } from '../support/until.ts'
@@ -51,7 +51,7 @@ const QUEUES = {
     claim: claimWakes,
     fill: async (times: number) => {
       const orders = await newOrders(times)
-      await crowd(times, (at) => pay(orders[at] as AcceptedOrder))
+      await callConcurrently(times, (at) => pay(orders[at] as AcceptedOrder))
     },
   },
   notifications: {
@@ -69,7 +69,9 @@ describe.each(Object.keys(QUEUES) as (keyof typeof QUEUES)[])('a claim of %s', (
     for (let round = 0; round < count(10, 300); round += 1) {
       await shop.query(`delete from ${table}`)
       await fill(rows)
-      const taken = (await crowd(24, async (at) => ids(await claim(shop.worker, `relay-${at % 6}`, 7)))).flat()
+      const taken = (
+        await callConcurrently(24, async (at) => ids(await claim(shop.worker, `relay-${at % 6}`, 7)))
+      ).flat()
       expect(taken.length).toBe(new Set(taken).size)
       expect(taken.length).toBe(rows)
     }
@@ -343,7 +345,7 @@ describe('a duty', () => {
   )
 
   test("is one process's while its lease lasts, and then another's", async () => {
-    const holders = await crowd(12, async (at) =>
+    const holders = await callConcurrently(12, async (at) =>
       (await holdDuty(shop.worker, 'hold_sweep', `p-${at}`, 5_000)) ? at : undefined,
     )
     const [winner] = holders.filter((at) => at !== undefined)

@@ -3,9 +3,9 @@
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine } from '../support/builder.ts'
-import { loadBulk } from '../support/bulk.ts'
-import { crowd } from '../support/concurrent.ts'
-import { recordPlans, type Plan, type PlanRecorder } from '../support/plan.ts'
+import { loadBulk } from '../support/bulk_load.ts'
+import { callConcurrently } from '../support/concurrent.ts'
+import { recordPlans, type Plan, type PlanRecorder } from '../support/query_plan.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../support/shop.ts'
 import { assessPayments, recordReport } from '../../src/db/payment.ts'
 
@@ -44,7 +44,7 @@ const farReaching = (found: readonly Plan[], mayRead: number): string[] =>
   )
 
 test.each([1, 8])('accepting %d at once reads the products of their lines and no other', async (orders) => {
-  const found = await plans.during(() => crowd(orders, (at) => shop.order({ lines: linesFrom(at) })))
+  const found = await plans.during(() => callConcurrently(orders, (at) => shop.order({ lines: linesFrom(at) })))
   expect(found.some(({ scans }) => scans.some(({ table }) => table === 'product'))).toBe(true)
   expect(farReaching(found, orders * MAY_READ)).toEqual([])
 })

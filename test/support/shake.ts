@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { relative } from 'node:path'
 import type { JestResult, StageName } from './jest.ts'
-import type { Share } from './load.ts'
+import type { Share } from './cpu_load.ts'
 
 /** The suite with all of the CPU; with a third of it; each integration file by itself, with either in turn. */
 export const PASSES = ['whole', 'third', 'alone'] as const

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { buildAttempt, buildLine, buildProposal, putProduct } from '../../../test/support/builder.ts'
-import { crowd } from '../../../test/support/concurrent.ts'
+import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { findViolations } from '../../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
@@ -118,7 +118,7 @@ describe('the last units', () => {
     }
     const [sales] = await Promise.all([
       Promise.all(Array.from({ length: 120 }, () => accept(proposalFor(productId, 1 + Math.floor(random() * 3))))),
-      crowd(20, correct, 3),
+      callConcurrently(20, correct, 3),
     ])
     // The invariants, looked at after each test, say that nothing was lost or sold twice.
     expect(sales.filter(isAccepted).length).toBeGreaterThan(15)

@@ -4,7 +4,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { bodyOf, entriesOf, expectWholeChains } from '../../../test/support/audit.ts'
 import { buildLine } from '../../../test/support/builder.ts'
-import { crowd } from '../../../test/support/concurrent.ts'
+import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { count, COUNT_WITHIN_MS, randomOf, seed } from '../../../test/support/scale.ts'
 import { buildObservation, createTestShop, type TestShop } from '../../../test/support/shop.ts'
 import { applyChanges, type AuditView } from '../../domain/audit.ts'
@@ -103,7 +103,7 @@ describe(`a random walk of ${WALK} moves, seed ${seed}`, () => {
     for (let at = 0; at < WALK / 12; at += 1) walkers.push({ order: await begin(shared), step: 0 })
     // Each order by one at a time, as its workflow does; different orders side by side.
     const moves = walkers.map((walker) => Array.from({ length: 12 }, () => ({ walker, move: pick(MOVES) })))
-    await crowd(
+    await callConcurrently(
       walkers.length,
       async (at) => {
         for (const { walker, move } of moves[at] ?? []) await move(walker)

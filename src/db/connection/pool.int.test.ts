@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@
 import pg from 'pg'
 import { sql } from 'slonik'
 import { z } from 'zod'
-import { crowd } from '../../../test/support/concurrent.ts'
+import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../../test/support/scale.ts'
 import { until } from '../../../test/support/until.ts'
@@ -79,7 +79,7 @@ describe('a transaction', () => {
     const times = count(500, 50_000)
     const faults = ['select 1 / 0', 'insert into probe (i) values (-1)', 'select * from nowhere', `select 'x'::int`]
     let committed = 0
-    await crowd(times, async (at) => {
+    await callConcurrently(times, async (at) => {
       const failAt = random() < 0.3 ? Math.floor(random() * 4) : -1
       const text = faults[Math.floor(random() * faults.length)] ?? ''
       const work = database.transaction(async (tx) => {

@@ -24,7 +24,7 @@ const MAINTENANCE_MEMORY = '256MB'
 const md5 = (text: string): string => createHash('md5').update(text).digest('hex')
 
 /** An order by its number: they run from 1, and the highest is the newest. Ids are spread as random ones are. */
-export function bulkOrder(number: number) {
+export function bulkOrderOf(number: number) {
   const [, ...parts] = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(md5(`order ${number}`)) ?? []
   return {
     orderId: parts.join('-'),

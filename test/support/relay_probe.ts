@@ -4,7 +4,7 @@ import { Writable } from 'node:stream'
 import type { RelayMetrics } from '../../src/relay/loop.ts'
 import { Counter, createLogger, Gauge, Registry, type Logger } from '../../src/telemetry.ts'
 
-export type RelayEar = {
+export type RelayProbe = {
   logger: Logger
   metrics: RelayMetrics
   /** Every line logged so far. */
@@ -13,7 +13,7 @@ export type RelayEar = {
   counts: (relay: string) => Promise<{ passed: number; failed: number }>
 }
 
-export function createRelayEar(): RelayEar {
+export function createRelayProbe(): RelayProbe {
   const lines: Record<string, unknown>[] = []
   const destination = new Writable({
     write: (chunk: Buffer, _encoding, done) => (lines.push(JSON.parse(chunk.toString()) as never), done()),

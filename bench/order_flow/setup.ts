@@ -21,7 +21,7 @@ const SMOKE_WARM_UP_MS = 1_000
 export const CUSTOMERS = 100
 export const LINES_PER_ORDER = 3
 
-export type Scene = Options & {
+export type Setup = Options & {
   servers: BenchServers
   loop: LoopConfig
   /** How to read the size of a history. @param idOf from an order's id to its workflow's */
@@ -33,7 +33,7 @@ export type Scene = Options & {
   close: () => Promise<void>
 }
 
-export async function openScene(options: Options): Promise<Scene> {
+export async function openSetup(options: Options): Promise<Setup> {
   const servers = await startBenchServers(options.dataDir, options.log)
   const connection = Connection.lazy({ address: servers.temporalAddress })
   const loop = {

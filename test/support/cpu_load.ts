@@ -15,7 +15,7 @@ const BURN = `
   while (process.ppid === parent) for (const until = Date.now() + 100; Date.now() < until; );`
 
 /** Starts it. Each is a session of its own, or a system that shares the CPU among sessions first would spare the servers. */
-export function startLoad(share: Share): { stop: () => Promise<void> } {
+export function startCpuLoad(share: Share): { stop: () => Promise<void> } {
   const burners = Array.from({ length: SHARES[share] * availableParallelism() }, () =>
     spawn(process.execPath, ['-e', BURN, String(process.pid)], { detached: true, stdio: 'ignore' }),
   )

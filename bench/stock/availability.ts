@@ -1,12 +1,12 @@
 // How many there are, asked by a hundred clients: against a call that does nothing, and in a shop a thousand times as
 // large. Products are chosen anew for each call from the whole catalogue.
 
-import { loadBulk, type BulkSize } from '../../test/support/bulk.ts'
+import { loadBulk, type BulkSize } from '../../test/support/bulk_load.ts'
 import type { Measurement, System } from '../benchmark.ts'
 import { callFor } from '../ghz.ts'
-import type { Scene } from '../order_flow/scene.ts'
+import type { Setup } from '../order_flow/setup.ts'
 import type { BenchDatabase } from '../servers.ts'
-import { startFront } from './front.ts'
+import { startFrontProcess } from './front.ts'
 import { warmUpOf } from './setting.ts'
 
 const CLIENTS = 100
@@ -32,7 +32,7 @@ export const AVAILABILITY_LARGE = {
 export type Shop = { database: BenchDatabase; products: number }
 
 /** Two shops, made once for all rounds. */
-export async function openShops({ servers, isSmoke, log }: Scene): Promise<{ small: Shop; large: Shop }> {
+export async function openShops({ servers, isSmoke, log }: Setup): Promise<{ small: Shop; large: Shop }> {
   const share = isSmoke ? SMOKE_SHARE : 1
   const open = async (name: string, size: BulkSize): Promise<Shop> => {
     log(`filling ${name}: ${size.products} products, ${size.orders * (size.holdsPerOrder ?? 1)} reservations`)
@@ -51,8 +51,8 @@ export async function openShops({ servers, isSmoke, log }: Scene): Promise<{ sma
   return { small, large }
 }
 
-export function createLook(
-  { seconds, isSmoke }: Scene,
+export function createAvailability(
+  { seconds, isSmoke }: Setup,
   { database, products }: Shop,
   what: { name: string; about: string },
 ): System {
@@ -64,7 +64,7 @@ export function createLook(
         combining: 'combined',
         isIdle: what === NOTHING,
       } as const
-      const front = await startFront(config)
+      const front = await startFrontProcess(config)
       try {
         const method = 'holdfast.v1.StockService.GetAvailability'
         // ghz draws from a range without its end.

@@ -11,7 +11,7 @@ export type Delivery = {
   body: string
 }
 
-export type Sink = {
+export type WebhookReceiver = {
   url: URL
   /** Everything that came, refused or not, oldest first. */
   deliveries: () => readonly Delivery[]
@@ -25,7 +25,7 @@ export type Sink = {
 const HOST = '127.0.0.1'
 
 /** One that answers 204. Take it `down` when done. */
-export async function createSink(): Promise<Sink> {
+export async function createWebhookReceiver(): Promise<WebhookReceiver> {
   const deliveries: Delivery[] = []
   let answer: (delivery: Delivery, response: ServerResponse) => void = (_delivery, response) =>
     response.writeHead(204).end()

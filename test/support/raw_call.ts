@@ -3,7 +3,7 @@
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 import { readDetails, type Detail } from '../../src/grpc/detail.ts'
 
-export type WireAnswer = {
+export type RawAnswer = {
   /** gRPC's name of the code. */
   code: string
   message: string
@@ -16,12 +16,12 @@ export type WireAnswer = {
 const same = (bytes: Buffer): Buffer => bytes
 
 /** One unary call with `body` as it is. Headers may repeat. */
-export async function callWire(
+export async function callRaw(
   address: string,
   path: string,
   body: Buffer,
   headers: readonly (readonly [string, string])[] = [],
-): Promise<WireAnswer> {
+): Promise<RawAnswer> {
   const client = new Client(address, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 })
   const metadata = new Metadata()
   for (const [name, value] of headers) metadata.add(name, value)
