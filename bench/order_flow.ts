@@ -1,5 +1,5 @@
-// How many orders a second come all the way to delivery, and what each costs: ours against the bare engine below it
-// and the naive saga beside it; and how much faster orders are accepted than any engine could drain them.
+// The order-flow benchmark: delivered orders per second and the cost of each, ours against the bare engine and against
+// a naive saga; and how much faster orders are accepted than any engine could drain them.
 
 import { figureOf, type Benchmark, type Round } from './benchmark.ts'
 import { acceptRateOf, createAccept } from './order_flow/accept.ts'
@@ -13,12 +13,12 @@ const rateOf = (round: Round, system: string): number => figureOf(round, system,
 
 export const orderFlow: Benchmark = {
   name: 'order-flow',
-  question: 'What does Holdfast make of the engine it stands on?',
+  question: 'How much of the throughput of bare Temporal does Holdfast keep?',
   headline: RATE,
   ratios: {
     'ours / bare': (round) => rateOf(round, 'ours') / rateOf(round, 'bare'),
     'ours / naive': (round) => rateOf(round, 'ours') / rateOf(round, 'naive'),
-    // The bare engine drains faster than ours does, so this is the harder one of the two.
+    // The bare engine drains faster than ours, so this is the harder of the two goals.
     'accept / bare': (round) => acceptRateOf(round) / rateOf(round, 'bare'),
     'accept / ours': (round) => acceptRateOf(round) / rateOf(round, 'ours'),
   },

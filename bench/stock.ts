@@ -1,5 +1,5 @@
-// What stock can take: one product that everybody wants, how many there are in a very large shop, and what the whole
-// audit costs. Ours against itself without one of its parts, and against the engine that could never keep up.
+// The stock benchmark: one hot product, availability in a very large shop, and the cost of the audit. Compares ours
+// with and without one of its parts, and with the bare engine.
 
 import { figureOf, type Benchmark, type Round, type System } from './benchmark.ts'
 import { acceptRateOf, createAccept, ENTRIES } from './order_flow/accept.ts'
@@ -12,26 +12,26 @@ import { AVAILABILITY_LARGE, AVAILABILITY_SMALL, createAvailability, NOTHING, op
 
 const RATE = 'orders/s'
 const CALLS = 'calls/s'
-const P95 = 'look ms, p95'
+const P95 = 'availability ms, p95'
 
 const rateOf = (round: Round, system: string): number => figureOf(round, system, RATE)
-/** How many times as fast the first is answered as the second. */
-const quicker = (first: string, second: string) => (round: Round) =>
+/** How many times faster the first system answers than the second. */
+const speedupOf = (first: string, second: string) => (round: Round) =>
   figureOf(round, second, P95) / figureOf(round, first, P95)
 
 const UNAUDITED = 'accept, no audit'
 
 export const stock: Benchmark = {
   name: 'stock',
-  question: 'What can one hot product, a very large catalogue and a whole audit do to the way in?',
+  question: 'How do one hot product, a very large catalogue and a full audit slow down requests?',
   headline: CALLS,
   ratios: {
     'in process, combined / one by one': (round) =>
       rateOf(round, 'in process, combined') / rateOf(round, 'in process, one by one'),
     'CreateOrder, combined / one by one': (round) =>
       rateOf(round, 'CreateOrder, combined') / rateOf(round, 'CreateOrder, one by one'),
-    'no-op p95 / availability p95': quicker(AVAILABILITY_SMALL.name, NOTHING.name),
-    'small shop p95 / large shop p95': quicker(AVAILABILITY_LARGE.name, AVAILABILITY_SMALL.name),
+    'no-op p95 / availability p95': speedupOf(AVAILABILITY_SMALL.name, NOTHING.name),
+    'small shop p95 / large shop p95': speedupOf(AVAILABILITY_LARGE.name, AVAILABILITY_SMALL.name),
     'audit entries / order': (round) => figureOf(round, 'accept', ENTRIES),
     'audited / unaudited': (round) => acceptRateOf(round) / acceptRateOf(round, UNAUDITED),
     'accept / bare': (round) => acceptRateOf(round) / rateOf(round, 'bare'),
@@ -74,7 +74,7 @@ export const stock: Benchmark = {
   },
 }
 
-/** One headline for orders and for looks. */
+/** One headline figure for orders and for availability calls. */
 const withCalls = (system: System): System => ({
   ...system,
   measure: async () => {
@@ -83,7 +83,7 @@ const withCalls = (system: System): System => ({
   },
 })
 
-/** @throws {Error} when there is none: the ratio would compare a thing with itself */
+/** Drops all audit triggers. @throws {Error} when there are none: the ratio would compare a system with itself */
 async function dropAudit(database: BenchDatabase): Promise<void> {
   const triggers = await database.query<{ drop: string }>(
     `select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass) as drop

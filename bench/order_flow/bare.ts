@@ -5,7 +5,7 @@ import type { Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-bare'
 
-/** The ceiling: what the engine alone drains. */
+/** The upper bound: what Temporal alone drains. */
 export async function createBare({ servers, loop, historyIn }: Setup): Promise<System> {
   await servers.createNamespace(NAMESPACE)
   return {

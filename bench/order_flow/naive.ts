@@ -11,7 +11,7 @@ export async function createNaive({ servers, loop, historyIn }: Setup): Promise<
   await servers.createNamespace(NAMESPACE)
   const database = await servers.createDatabase('bench_naive')
   await putProducts(database)
-  // One role for front and worker: the one that may move a status.
+  // One role for front and worker: the one that may change a status.
   await database.query('grant insert on customer, orders, order_line, invoice to app_worker')
   return {
     name: 'naive',

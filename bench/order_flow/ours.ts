@@ -10,7 +10,7 @@ import { CUSTOMERS, LINES_PER_ORDER, type Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-ours'
 const PROTOSET = fileURLToPath(new URL('../../proto/holdfast.binpb', import.meta.url))
-/** Two of the blocks that the api leases: few enough to be made anew before each slot. */
+/** Two of the blocks that the api leases: few enough to be created before each slot. */
 const POOL_TARGET = 512
 const FULFILMENT_USER = '1000000'
 

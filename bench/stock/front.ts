@@ -1,4 +1,4 @@
-// The same product through gRPC: two fronts of one making, in a process of their own, that differ in the acceptor alone.
+// CreateOrder on one product through gRPC: two identical fronts, each in its own process, with different acceptors.
 
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
@@ -12,7 +12,7 @@ import type { Setup } from '../order_flow/setup.ts'
 import { IN_FLIGHT, PLENTY, warmUpOf, type Combining } from './setting.ts'
 import { findOversold } from './oversold.ts'
 
-/** More than this machine could use up: an order without an address would be an error. */
+/** More than this machine could use: an order without a free address would be an error. */
 const ADDRESSES_PER_S = 3_000
 const ADDRESS_BATCH = 1_000
 export const BUYER = 1
@@ -20,7 +20,7 @@ export const BUYER = 1
 export type FrontConfig = {
   databaseUrl: string
   combining: Combining
-  /** Reads answer at once, with nothing: what a call costs that does no work. */
+  /** Reads return an empty answer at once: the cost of a call that does no work. */
   isIdle?: boolean
 }
 export type FrontReady = { address: string; token: string }
@@ -70,7 +70,7 @@ export async function startFrontProcess(
   const entry = fileURLToPath(new URL('front_process.ts', import.meta.url))
   const child = spawn(process.execPath, [...process.execArgv, entry], { stdio: ['pipe', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
-  // It ends when stdin does, that is with this process at the latest.
+  // The process ends when its stdin closes, so at the latest with this process.
   child.stdin.write(`${JSON.stringify(config)}\n`)
   for await (const line of createInterface({ input: child.stdout })) {
     const stop = async (): Promise<void> => {

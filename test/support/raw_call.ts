@@ -1,10 +1,10 @@
-// Calls as bytes, for what a well-behaved client cannot send or does not show.
+// Raw gRPC calls: bytes and headers that a normal client cannot send, and answers with details it does not show.
 
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 import { readDetails, type Detail } from '../../src/grpc/detail.ts'
 
 export type RawAnswer = {
-  /** gRPC's name of the code. */
+  /** gRPC's name of the status code. */
   code: string
   message: string
   /** Undefined for a failure. */
@@ -15,7 +15,7 @@ export type RawAnswer = {
 
 const same = (bytes: Buffer): Buffer => bytes
 
-/** One unary call with `body` as it is. Headers may repeat. */
+/** Makes one unary call with `body` unchanged. Headers may repeat. */
 export async function callRaw(
   address: string,
   path: string,

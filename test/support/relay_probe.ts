@@ -1,4 +1,4 @@
-// What a relay is given besides the database, and what it says.
+// A probe for relays under test: a logger and metrics to pass in, with what the relay logged and counted.
 
 import { Writable } from 'node:stream'
 import type { RelayMetrics } from '../../src/relay/loop.ts'
@@ -7,9 +7,9 @@ import { Counter, createLogger, Gauge, Registry, type Logger } from '../../src/t
 export type RelayProbe = {
   logger: Logger
   metrics: RelayMetrics
-  /** Every line logged so far. */
+  /** All log lines so far. */
   lines: () => readonly Record<string, unknown>[]
-  /** How many items this relay passed on, and how many failed. */
+  /** How many items this relay delivered, and how many failed. */
   counts: (relay: string) => Promise<{ passed: number; failed: number }>
 }
 

@@ -1,4 +1,4 @@
-// Transactions of the watcher, and of operators on its memory: a part of scenario.ts.
+// Write scenarios of the watcher and of operators' chain commands: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain/cursor.ts'
@@ -6,7 +6,7 @@ import { saveBalances } from '../../src/db/chain/balance.ts'
 import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
 import type { Scenario, Scene } from './scenario.ts'
 
-/** A chain of its own, with one block and one transfer to an order in it. */
+/** A new chain with one block and one transfer to an order in it. */
 async function newChain({ shop, doors }: Scene) {
   const order = await shop.order({ network: `sim-${randomUUID().slice(0, 8)}` })
   const { network, address } = order
@@ -20,7 +20,7 @@ async function newChain({ shop, doors }: Scene) {
   return { network, address, cursor, blockAt }
 }
 
-/** One whose order's address holds money that nothing explains. */
+/** A network where an order's address holds money that no transfer explains. */
 async function newEvidence(scene: Scene) {
   const { network, address, blockAt } = await newChain(scene)
   const block = { ...blockAt(1), transfers: [] }
@@ -89,7 +89,7 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'a chain is started elsewhere': {
     of: 'setStart',
-    // Each time a person says it counts, and is audited.
+    // Each repetition is an operator's confirmation, and is audited.
     rewrites: ['chain_operation', 'chain_status', 'chain_balance', 'audit_entry'],
     prepare: async (scene) => {
       const { network } = await newEvidence(scene)

@@ -1,10 +1,10 @@
-// Command bench-driver is a crowd of buyers and one warehouse: a closed loop of orders, each created, paid, shipped and
-// delivered through Holdfast's public gRPC port. It is not JavaScript, so that what it costs is small and its own
-// garbage is not taken for the server's.
+// Command bench-driver is a closed-loop load driver: it keeps orders in flight, each created, paid, shipped and
+// delivered through Holdfast's public gRPC port. It is written in Go to cost little CPU and to keep its garbage
+// collection apart from the server's.
 //
-// It reads its configuration as JSON from the first line of stdin and ends when stdin does. It writes JSON lines:
-// {"event":"begin"} when the warm-up is over, {"event":"end"} when the window is, and {"event":"done",...} with what
-// was measured once the orders under way are delivered.
+// It reads its configuration as JSON from the first line of stdin and ends when stdin closes. It writes JSON lines:
+// {"event":"begin"} when the warm-up has ended, {"event":"end"} when the measured window has ended, and
+// {"event":"done",...} with the results once the orders in flight are delivered.
 package main
 
 import (
@@ -22,11 +22,11 @@ type config struct {
 	// Address is host:port of the public port; Protoset is the path of Holdfast's descriptor set.
 	Address  string `json:"address"`
 	Protoset string `json:"protoset"`
-	// InFlight is how many orders are under way at any time.
+	// InFlight is the number of orders in flight at any time.
 	InFlight  int `json:"inFlight"`
 	WarmUpMS  int `json:"warmUpMs"`
 	MeasureMS int `json:"measureMs"`
-	// ThinkMS passes before each step of an order but its first.
+	// ThinkMS is the pause before each step of an order but its first.
 	ThinkMS int `json:"thinkMs"`
 
 	Customers       []customer `json:"customers"`
@@ -50,10 +50,10 @@ type product struct {
 	Price string `json:"price"`
 }
 
-// Errors of one run are alike; more of them would say nothing.
+// Errors of one run are alike: a few of them are enough.
 const maxErrorsKept = 5
 
-// A shop that is down must not be asked in a hot loop.
+// The pause after an error: a shop that is down must not be called in a hot loop.
 const pauseAfterError = 100 * time.Millisecond
 
 func main() {
@@ -77,7 +77,7 @@ func run() error {
 	defer cancel()
 	go func() {
 		_, _ = io.Copy(io.Discard, input)
-		cancel() // whoever started this has gone
+		cancel() // the parent process has ended
 	}()
 	shop, err := openShop(cfg)
 	if err != nil {
@@ -91,7 +91,7 @@ func run() error {
 	return say(done)
 }
 
-// result is what the window saw. An order counts where it is delivered; its latencies count with it.
+// result holds the measurements of the window. An order and its latencies count when it is delivered within the window.
 type result struct {
 	Event     string               `json:"event"`
 	OrderIDs  []string             `json:"orderIds"`

@@ -23,18 +23,18 @@ const (
 	callWithin = 30 * time.Second
 	// An order is created at version 1; its payment moves it on.
 	versionAtCreation = 1
-	// A quantity that no product runs out of in a run.
+	// So few that no product sells out in a run.
 	quantity = 1
 )
 
-// shop is Holdfast as its callers see it.
+// shop is a client of Holdfast's public API.
 type shop struct {
 	cfg    config
 	conn   *grpc.ClientConn
 	schema *schema
 }
 
-// trace is what one order took, phase by phase.
+// trace holds the durations of one order, by phase.
 type trace struct {
 	id   string
 	took map[string]time.Duration
@@ -58,7 +58,7 @@ func (s *shop) close() { _ = s.conn.Close() }
 func (s *shop) order(ctx context.Context, buyer int) (*trace, error) {
 	order := &trace{took: map[string]time.Duration{}}
 	customer := s.cfg.Customers[buyer%len(s.cfg.Customers)]
-	// What happens to an order comes from people, a moment after they were told of the step before.
+	// Steps come from people, a moment after they saw the step before.
 	phase := func(name string, act func() error) error {
 		if len(order.took) > 0 {
 			time.Sleep(time.Duration(s.cfg.ThinkMS) * time.Millisecond)
@@ -107,7 +107,7 @@ func (s *shop) create(ctx context.Context, buyer customer) (id, payTo, units str
 		fieldOf(fieldOf(request, "amount").Message(), "units").String(), nil
 }
 
-// report says, as the watcher would, that the whole amount has arrived for good.
+// report reports, as the watcher would, that the full amount is final.
 func (s *shop) report(ctx context.Context, payTo, units string) error {
 	txID, blockHash := randomHash(), randomHash()
 	fact := strings.Join([]string{s.cfg.Network, txID, "0", "final", blockHash, "1"}, "\n")

@@ -7,8 +7,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// A job that is started again after it has ended well never completes for those who wait for it. What counts is the
-// policy after merging, which is not always the one that stands last in the file.
+// Checks restart policies of jobs: a job that restarts after success never completes for its dependents. The policy
+// after merging counts, which is not always the last one in the file.
 func checkJobs(project *types.Project) error {
 	for _, service := range project.Services {
 		for name, dependency := range service.DependsOn {

@@ -13,7 +13,7 @@ const NOT_FOUND = 127
 /** @type {NodeJS.Signals | undefined} */
 let stoppedBy
 
-/** Set-up was told to stop; the child it ran has ended. */
+/** Set-up got a stop signal; the child it ran has ended. */
 export class Interrupted extends Error {
   /** @param {NodeJS.Signals} signal */
   constructor(signal) {

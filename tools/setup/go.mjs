@@ -1,5 +1,5 @@
-// Builds commands of a Go tools module into the per-user cache. A build happens beside its place
-// and is renamed into it whole, so a half-built binary is never found, however the build ends.
+// Builds commands of a Go tools module into the per-user cache. A build writes a temporary
+// file and renames it into place, so a half-built binary is never found, however the build ends.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -51,7 +51,7 @@ export function isAtLeast(version, minimum) {
   return true
 }
 
-/** @param {GoTool} tool @returns {Promise<string>} where its binary is, or will be */
+/** @param {GoTool} tool @returns {Promise<string>} the cache path of its binary, built or not */
 export async function cachedPathOf(tool) {
   const dir = join(ROOT, 'tools', tool.module)
   const read = (/** @type {string} */ name) => readFile(join(dir, name), 'utf8')
@@ -97,7 +97,7 @@ export async function build(tool, alternatives) {
   return target
 }
 
-/** What a killed build left; under the lock nobody else is writing such a file. @param {string} target */
+/** Removes files of a killed build; under the lock, no other process writes such a file. @param {string} target */
 async function removeLeftovers(target) {
   const names = await readdir(CACHE)
   const left = names.filter((name) => name.startsWith(`${basename(target)}${BUILDING}`))
@@ -107,7 +107,7 @@ async function removeLeftovers(target) {
 /** @param {string} dir @param {string} alternatives */
 async function requireGo(dir, alternatives) {
   const needed = goVersionOf(await readFile(join(dir, 'go.mod'), 'utf8'))
-  // Asked in the module's folder: there, Go 1.21 and newer fetch the toolchain that go.mod names.
+  // Runs in the module's folder: there, Go 1.21 and newer fetch the toolchain that go.mod names.
   const { code, stdout, tail } = await collect('go', ['env', 'GOVERSION'], { cwd: dir })
   const found = stdout.trim().replace(/^go/, '')
   if (code === 0 && isAtLeast(found, needed)) return
@@ -140,7 +140,7 @@ async function compile(tool, dir, output, onStart) {
   if (code !== 0) {
     throw new SetupError(
       `go build of ${tool.command} failed (exit ${code}):\n${tail}\n` +
-        'What was compiled is kept by Go: run the same command again to continue.',
+        'Go keeps what was compiled: run the same command again to continue.',
     )
   }
 }

@@ -1,6 +1,6 @@
-// The npm packages. They are current when npm's own record of what it put into node_modules says the
-// same as package-lock.json. npm writes that record last, so an install that was cut short is seen
-// as one, and an `npm install` done by hand needs no second one here.
+// Installs the npm packages. They are current when npm's record in node_modules equals
+// package-lock.json. npm writes that record last, so an interrupted install is noticed, and an
+// `npm install` run manually is not repeated here.
 
 import { constants } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ import { SetupError, say, withProgress } from './report.mjs'
 /** The packages take 0.9 GiB, npm's cache as much again at worst. */
 const INSTALL_ROOM_MIB = 2_000
 
-/** The Node that everything behind set-up runs on, whatever Node the machine has. */
+/** The Node that runs everything after set-up, whatever Node the machine has. */
 export const PINNED_NODE = join(ROOT, 'node_modules', 'node', 'bin', 'node')
 
 /**
@@ -23,12 +23,12 @@ export const PINNED_NODE = join(ROOT, 'node_modules', 'node', 'bin', 'node')
 /**
  * @param {Packages} wanted of package-lock.json
  * @param {Packages} installed of npm's record in node_modules
- * @returns {boolean} all that is wanted is there, in the right version, and nothing else
+ * @returns {boolean} exactly the wanted packages are there, in the right versions
  */
 export function isSameInstall(wanted, installed) {
   const isSame = ([path, found]) =>
     found.version === wanted[path]?.version && found.integrity === wanted[path]?.integrity
-  // Optional packages are for one platform each: those of others are wanted but never there.
+  // Optional packages are for one platform each: those of other platforms are wanted but never installed.
   const isThere = ([path, entry]) => path === '' || entry.optional || entry.devOptional || path in installed
   return Object.entries(installed).every(isSame) && Object.entries(wanted).every(isThere)
 }
@@ -48,17 +48,17 @@ export async function ensureInstalled() {
 /** @param {(pid: number) => Promise<void>} onStart */
 async function install(onStart) {
   if (!(await arePackagesCurrent())) {
-    // Packages' own scripts stay off. What a user's settings leave out elsewhere is needed here.
+    // Packages' install scripts stay off. Dev and optional packages are needed, whatever the user's npm settings.
     await npm('installing the npm packages', ['ci', '--ignore-scripts', '--include=dev', '--include=optional'], onStart)
   }
   if (!(await hasPinnedNode())) await npm('installing the pinned Node', ['rebuild', 'node'], onStart)
   if ((await arePackagesCurrent()) && (await hasPinnedNode())) return
   throw new SetupError(
-    'npm ended well, yet node_modules does not match package-lock.json: remove node_modules and try again',
+    'npm succeeded, but node_modules does not match package-lock.json: remove node_modules and try again',
   )
 }
 
-/** The package's script links the binary into place in one step: it is there whole or not at all. */
+/** The package's script links the binary into place atomically. */
 async function hasPinnedNode() {
   return isAllowed(PINNED_NODE, constants.X_OK)
 }
@@ -75,13 +75,13 @@ async function arePackagesCurrent() {
 
 /** @param {string} label @param {string[]} args @param {(pid: number) => Promise<void>} onStart */
 async function npm(label, args, onStart) {
-  // A level of its own: under `npm run --silent`, npm would keep even its errors to itself.
+  // Sets a log level: under `npm run --silent`, npm would hide even its errors.
   const run = () => collect('npm', [...args, '--loglevel=error'], { cwd: ROOT, onStart })
   const { code, tail } = await withProgress(label, run)
   if (code !== 0) {
     throw new SetupError(
       `npm ${args.join(' ')} failed (exit ${code}):\n${tail}\n` +
-        'If the network is to blame, run the same command again: it starts over cleanly.',
+        'If this was a network failure, run the same command again: it starts from the beginning.',
     )
   }
 }

@@ -1,7 +1,7 @@
-// A lock file between set-ups that run at once. Its holder may be killed at any moment, and then leaves
-// behind the npm or go it had started, which must end before the next one begins: so the lock names both.
-// Elsewhere than on the holder's machine (a cache may be shared between containers) process ids mean
-// nothing, and the age of the file tells: its holder touches it while it lives.
+// A lock file between concurrent set-ups. A killed holder leaves its npm or go child process running,
+// which must end before the next one starts: so the lock names both processes. On another machine (a
+// cache may be shared between containers) process ids mean nothing, and the age of the file decides: its
+// holder touches it while it is alive.
 
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -14,19 +14,19 @@ const TOUCH_INTERVAL_MS = 5_000
 const RETRY_INTERVAL_MS = 500
 /** Far above the touch interval, so that a machine under load does not lose a lock it holds. */
 const STALE_AFTER_MS = 60_000
-/** With a living process of that id: longer than an orphan works, in case the id is another's by now. */
+/** With a living process of that id: longer than an orphan runs, in case the id was reused. */
 const STALE_ALTHOUGH_ALIVE_AFTER_MS = 15 * 60_000
 
 /**
  * @typedef {{ host: string, pids: number[], token: string }} Holder
- * `pids`: set-up and what it has started; `token`: this holding of the lock and no other
+ * `pids`: set-up and what it has started; `token`: unique to this acquisition of the lock
  */
 
 /**
  * @param {Pick<Holder, 'host' | 'pids'>} holder
  * @param {number} ageMs since the file was last touched
  * @param {{ host: string, isAlive: (pid: number) => boolean }} here
- * @returns {boolean} the holder is gone and the lock may be taken from it
+ * @returns {boolean} the holder has ended and the lock may be taken over
  */
 export function isStale(holder, ageMs, here) {
   if (holder.host !== here.host) return ageMs > STALE_AFTER_MS
@@ -37,7 +37,7 @@ export function isStale(holder, ageMs, here) {
  * Runs `work` as the only holder of the lock, waiting for a living holder to finish first.
  * @template T
  * @param {string} path
- * @param {(addPid: (pid: number) => Promise<void>) => Promise<T>} work says with `addPid` what it starts
+ * @param {(addPid: (pid: number) => Promise<void>) => Promise<T>} work reports with `addPid` each process it starts
  * @param {(pid: number) => void} [onWait] called once, with a process id of the holder
  * @returns {Promise<T>}
  */
@@ -84,7 +84,7 @@ async function tryCreate(path, mine) {
   }
 }
 
-/** Written aside and put into place whole: nobody reads a half-written lock. @param {string} path @param {Holder} holder */
+/** Writes a temporary file and renames it: no reader sees a half-written lock. @param {string} path @param {Holder} holder */
 async function writeDraft(path, holder) {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, JSON.stringify(holder))
@@ -104,8 +104,8 @@ async function readHolder(path) {
 
 /** Removes a dead holder's lock. @param {string} path @param {string} deadToken */
 async function takeAway(path, deadToken) {
-  // Two may have seen the same dead holder, and the slower one would remove the faster one's new
-  // lock: so the file is moved aside first, looked at, and put back if it is not the dead one's.
+  // Two set-ups may see the same dead holder, and the slower one would remove the faster one's new
+  // lock. So the file is moved aside first, checked, and put back if it is not the dead holder's.
   const aside = `${path}.${randomUUID()}`
   try {
     await rename(path, aside)
@@ -127,7 +127,7 @@ export function isAlive(pid) {
   return !isZombie(pid)
 }
 
-/** A container's first process often collects no orphans, and a dead one then keeps its id. @param {number} pid */
+/** Whether it is a zombie: a container's first process often reaps no orphans. @param {number} pid */
 function isZombie(pid) {
   try {
     return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))

@@ -1,4 +1,4 @@
-// Where things are, and whether there is room to put more there.
+// Paths of the checkout and the cache, and a check for free disk space.
 
 import { access, constants, mkdir, statfs } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -18,10 +18,10 @@ export const PLATFORM = `${process.platform}-${process.arch}`
 export const CACHE = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'holdfast')
 
 /**
- * @param {string} dir made when it is missing
+ * @param {string} dir created when it is missing
  * @param {number} neededMib
- * @param {{ purpose: string, remedy: string }} words what the room is for; what else would help
- * @throws {SetupError} when nothing can be written there or the disk is too full
+ * @param {{ purpose: string, remedy: string }} words what the space is for; an alternative remedy
+ * @throws {SetupError} when it is not writable or the disk is too full
  */
 export async function requireRoom(dir, neededMib, { purpose, remedy }) {
   try {

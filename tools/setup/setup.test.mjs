@@ -6,7 +6,7 @@ import { isSameInstall } from './install.mjs'
 import { isStale, withLock } from './lock.mjs'
 import { clockOf } from './report.mjs'
 
-/** No process has it: ids end far below. */
+/** Above the highest process id. */
 const DEAD_PID = 2 ** 30
 
 const GO_MOD = `module example.local/tools
