@@ -14,7 +14,7 @@ const roomOf = (path: string): string => path.split('/')[1] ?? ''
 const ANY_NODE = 'node:'
 /**
  * Who may import whom. A word allows that room, file or package and what is below it; `type` before it allows only
- * `import type`. Every room may also import itself. Nobody imports main; main and the tests import anything.
+ * `import type`. Every room may also import itself. No room imports main; main and the tests import anything.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['domain', 'zod', ANY_NODE],
@@ -159,7 +159,7 @@ describe('calls', () => {
   })
 })
 
-/** Bodies of functions that are handed a transaction, by their braces. */
+/** Bodies of functions that take a transaction, found by their braces. */
 const functionsWithin = (text: string): string[] =>
   [...text.matchAll(/\(\s*(?:tx|part)(?:: \w+)?(?:,[^()]*)?\)[^{};]*\{/g)].map(({ 0: head, index }) => {
     let depth = 1
@@ -228,7 +228,7 @@ const isMetric = (name: string): boolean =>
     ].some((literal) => text.includes(literal))
   })
 
-/** What an engineer reads in three minutes. */
+/** Three minutes of reading. */
 const MAX_PAGE_WORDS = 600
 
 describe('documents', () => {

@@ -34,7 +34,7 @@ describe('every command in every status', () => {
     '$command of a $status order is refused and changes nothing',
     async ({ command, status }) => {
       const { order, run } = await shop.orderIn(status)
-      const before = await shop.picture(order)
+      const before = await shop.snapshot(order)
       const answer = await shop.ask(command, run.next())
       expect(answer).toMatchObject({
         ok: false,
@@ -42,7 +42,7 @@ describe('every command in every status', () => {
         message: `An order that is ${status} cannot do this.`,
       })
       expect({ ...answer.state, expiresInMs: 0 }).toEqual(before.state)
-      expect(await shop.picture(order)).toEqual(before)
+      expect(await shop.snapshot(order)).toEqual(before)
     },
   )
 
@@ -50,7 +50,7 @@ describe('every command in every status', () => {
     '$command of a $status order makes it $outcome, and the world is told',
     async ({ command, status, outcome }) => {
       const { order, run } = await shop.orderIn(status)
-      const { state } = await shop.picture(order)
+      const { state } = await shop.snapshot(order)
       expect(await shop.ask(command, run.next())).toMatchObject({
         ok: true,
         state: { status: outcome, version: state.version + 1 },

@@ -231,21 +231,21 @@ describe('money for an order that has ended', () => {
   test("is not for the order's own workflow to assess", async () => {
     const { order, run } = await shop.orderIn('cancelled')
     await report(buildObservation(order))
-    const before = await shop.picture(order)
+    const before = await shop.snapshot(order)
     expect(await assess(run)).toMatchObject({ hasUnassessed: true })
-    expect(await shop.picture(order)).toEqual(before)
+    expect(await shop.snapshot(order)).toEqual(before)
     expect(await wakeOf(order)).toBe(1n)
   })
 
   test('while the order is open is not for its aftercare to assess', async () => {
     const { order } = await shop.orderIn('pending')
     await report(buildObservation(order))
-    const before = await shop.picture(order)
+    const before = await shop.snapshot(order)
     expect(await assessLatePayments(shop.worker, order.orderId)).toMatchObject({
       hasUnassessed: true,
       status: 'pending',
     })
-    expect(await shop.picture(order)).toEqual(before)
+    expect(await shop.snapshot(order)).toEqual(before)
   })
 
   test('and comes back after delivery puts nothing on hold', async () => {

@@ -1,6 +1,6 @@
-// Random lives of a whole shop: orders of every kind, paid, cancelled, shipped, expired, while stock and prices change and
-// sessions are killed in the middle of calls. A model written from the requirements plays along, and after every call
-// both must agree on the answer and on all that is stored.
+// Model-based test of a whole shop: random orders are paid, cancelled, shipped and expire, while stock and prices
+// change and sessions are killed during calls. After every call, the shop and a model written from the requirements
+// must agree on the answer and on all stored data.
 
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import fc from 'fast-check'
@@ -12,12 +12,12 @@ import { createTestShop, type TestShop } from '../support/shop.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 10)
 
-/** HOLDFAST_TEST_COMMANDS asks for another number. */
+/** HOLDFAST_TEST_COMMANDS sets another number. */
 const COMMANDS = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 1_000_000))
-/** Shops that live side by side, each in a database of its own, since a sweep is for all orders there are. */
+/** Shops run side by side, each in its own database, since a sweep covers all orders of a database. */
 const LANES = 3
 const LONGEST = 100
-/** Lives are of any length up to the longest, so they are half of it on average; and a few more for the odds. */
+/** A run's length varies up to the maximum, half of it on average; a few more runs make up for that. */
 const LIVES = Math.ceil((COMMANDS / LANES / (LONGEST / 2)) * 1.1) + 2
 
 let shops: TestShop[]

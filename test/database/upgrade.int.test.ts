@@ -1,5 +1,4 @@
-// A shop that was filled under migration 0022 and then brought to the newest version: what the rules of before left there
-// is judged by those of now.
+// Upgrade of a shop that was filled under migration 0022: the newest version applies its rules to the old data.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine, buildProposal, putProduct } from '../support/builder.ts'
@@ -35,7 +34,7 @@ afterAll(async () => {
   await db.drop()
 })
 
-// What a worker of version 0022 calls.
+// The function that a worker of version 0022 calls.
 const STEP = statement('old_step', 'select outcome from step_order($1, $2, $3, $4)')
 const BEGIN = statement('old_begin', 'select outcome from begin_assessment($1, $2, $3)')
 const END = statement('old_end', 'select status from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
@@ -51,7 +50,7 @@ async function putOrder(network = 'ethereum'): Promise<AcceptedOrder> {
   return answer.order
 }
 
-/** Reports what sources say, and notes what a worker of before made of it. */
+/** Reports what sources say, and stores the assessment of an old worker. */
 async function judge(
   { orderId }: AcceptedOrder,
   /** Null: the order has ended. */
@@ -71,7 +70,7 @@ const cancel = ({ orderId }: AcceptedOrder, step: number) =>
 const ship = ({ orderId }: AcceptedOrder, step: number) =>
   runCommand(worker, { orderId, generation: 1, step }, 'ship', buildCommand(SHIP))
 
-async function pictureOf({ orderId }: AcceptedOrder) {
+async function readOutcome({ orderId }: AcceptedOrder) {
   const [row] = await db.query(
     `select o.status, o.payment_state as "paymentState", o.hold, coalesce(d.amount, 0) as owed,
        exists (select from order_wake w where w.order_id = o.order_id) as "isWoken"
@@ -81,7 +80,7 @@ async function pictureOf({ orderId }: AcceptedOrder) {
   return row
 }
 
-/** Does what the wakes ask for, as the workflows of the orders and their aftercare do. */
+/** Does what the wakes request, as the orders' workflows and their aftercare do. */
 async function workOff(): Promise<void> {
   const wakes = await db.query<{ orderId: string; isOpen: boolean; step: number }>(
     `select order_id as "orderId", o.status not in ('delivered', 'cancelled') as "isOpen", o.step
@@ -117,24 +116,24 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   await cancel(dropped, 3)
   const gone = nextOf(sight, { state: 'dropped' })
   await judge(dropped, null, { w1: [gone] }, { paymentState: 'late_confirming', status: 'cancelled' })
-  expect(await pictureOf(excess)).toMatchObject({ owed: '1' })
-  expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
+  expect(await readOutcome(excess)).toMatchObject({ owed: '1' })
+  expect(await readOutcome(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
 
   const unread = await putOrder('Sepolia')
 
   await migrate(db.url)
-  expect(await pictureOf(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
-  expect(await pictureOf(late)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  expect(await readOutcome(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  expect(await readOutcome(late)).toMatchObject({ paymentState: 'paid', isWoken: false })
   expect(await ship(lost, 3)).toMatchObject({ ok: false })
   await workOff()
 
   expect(await findViolations(db)).toEqual([])
-  expect(await pictureOf(lost)).toMatchObject({ status: 'processing', paymentState: 'at_risk', hold: 'payment' })
-  expect(await pictureOf(excess)).toMatchObject({ status: 'processing', paymentState: 'paid', owed: '0' })
-  expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled', owed: '0' })
-  expect(await pictureOf(dropped)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled' })
-  expect(await pictureOf(lateOpen)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
-  // The sale that was told of stands, also when its payment is told of once more.
+  expect(await readOutcome(lost)).toMatchObject({ status: 'processing', paymentState: 'at_risk', hold: 'payment' })
+  expect(await readOutcome(excess)).toMatchObject({ status: 'processing', paymentState: 'paid', owed: '0' })
+  expect(await readOutcome(dust)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled', owed: '0' })
+  expect(await readOutcome(dropped)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled' })
+  expect(await readOutcome(lateOpen)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
+  // An announced sale stays valid, also when its payment is reported again.
   for (const [order, seenAt] of [
     [late, lateAt(late)],
     [early, new Date(0)],
@@ -147,7 +146,7 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   await workOff()
   expect(await ship(late, 4)).toMatchObject({ ok: true })
   expect(await ship(early, 4)).toMatchObject({ ok: true })
-  // Configuration takes no such name any more, so that no watcher reads that chain: a person decides.
+  // The configuration no longer accepts this network, so no watcher reads that chain: an operator decides.
   expect(await cancel(unread, 2)).toMatchObject({ ok: true })
   const retirements = 'select network from key_retire where order_id = $1'
   expect(await db.query(retirements, [unread.orderId])).toEqual([{ network: 'Sepolia' }])

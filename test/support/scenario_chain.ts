@@ -4,13 +4,13 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain/cursor.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
 import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
-import type { Scenario, Scene } from './scenario.ts'
+import type { Scenario, ScenarioContext } from './scenario.ts'
 
 /** A new chain with one block and one transfer to an order in it. */
-async function newChain({ shop, doors }: Scene) {
+async function newChain({ shop, databases }: ScenarioContext) {
   const order = await shop.order({ network: `sim-${randomUUID().slice(0, 8)}` })
   const { network, address } = order
-  const cursor = await createCursor(doors.watcher, network, 1)
+  const cursor = await createCursor(databases.watcher, network, 1)
   const blockAt = (height: number) => ({
     ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
     transfers: [
@@ -21,11 +21,11 @@ async function newChain({ shop, doors }: Scene) {
 }
 
 /** A network where an order's address holds money that no transfer explains. */
-async function newEvidence(scene: Scene) {
-  const { network, address, blockAt } = await newChain(scene)
+async function newEvidence(context: ScenarioContext) {
+  const { network, address, blockAt } = await newChain(context)
   const block = { ...blockAt(1), transfers: [] }
-  await appendBlock(scene.doors.watcher, network, block, 2)
-  const save = (database: Scene['doors']['watcher']) =>
+  await appendBlock(context.databases.watcher, network, block, 2)
+  const save = (database: ScenarioContext['databases']['watcher']) =>
     saveBalances(database, network, block, new Map([[address, 10n ** 18n]]))
   return { network, address, block, save }
 }
@@ -36,10 +36,10 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'a block is followed': {
     of: 'appendBlock',
     again: 'CursorMovedError',
-    prepare: async (scene) => {
-      const { doors } = scene
-      const { network, blockAt } = await newChain(scene)
-      await appendBlock(doors.watcher, network, blockAt(1), 2)
+    prepare: async (context) => {
+      const { databases } = context
+      const { network, blockAt } = await newChain(context)
+      await appendBlock(databases.watcher, network, blockAt(1), 2)
       const next = blockAt(2)
       return ({ watcher }) => appendBlock(watcher, network, next, 2)
     },
@@ -47,18 +47,18 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'a block is undone': {
     of: 'rewind',
     again: 'CursorMovedError',
-    prepare: async (scene) => {
-      const { doors } = scene
-      const { network, blockAt } = await newChain(scene)
-      const cursor = await appendBlock(doors.watcher, network, blockAt(1), 2)
+    prepare: async (context) => {
+      const { databases } = context
+      const { network, blockAt } = await newChain(context)
+      const cursor = await appendBlock(databases.watcher, network, blockAt(1), 2)
       return ({ watcher }) => rewind(watcher, network, cursor, 0)
     },
   },
   'the time of a chain is vouched for': {
     of: 'stampStatus',
     rewrites: ['chain_status'],
-    prepare: async (scene) => {
-      const { network, block } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { network, block } = await newEvidence(context)
       const stamp = { tip: block, askedAt: new Date(), isVouched: true, comparesBalances: true }
       return ({ watcher }) => stampStatus(watcher, network, stamp)
     },
@@ -66,24 +66,24 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'balances are stored': {
     of: 'saveBalances',
     rewrites: ['chain_balance'],
-    prepare: async (scene) => {
-      const { save } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { save } = await newEvidence(context)
       return ({ watcher }) => save(watcher)
     },
   },
   'unexplained money is attributed': {
     of: 'attributeBalance',
-    prepare: async (scene) => {
-      const { network, address, save } = await newEvidence(scene)
-      await save(scene.doors.watcher)
+    prepare: async (context) => {
+      const { network, address, save } = await newEvidence(context)
+      await save(context.databases.watcher)
       return ({ watcher }) => attributeBalance(watcher, network, address, BY)
     },
   },
   'unexplained money is set aside': {
     of: 'setAside',
-    prepare: async (scene) => {
-      const { network, address, save } = await newEvidence(scene)
-      await save(scene.doors.watcher)
+    prepare: async (context) => {
+      const { network, address, save } = await newEvidence(context)
+      await save(context.databases.watcher)
       return ({ watcher }) => setAside(watcher, network, address, BY)
     },
   },
@@ -91,16 +91,16 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
     of: 'setStart',
     // Each repetition is an operator's confirmation, and is audited.
     rewrites: ['chain_operation', 'chain_status', 'chain_balance', 'audit_entry'],
-    prepare: async (scene) => {
-      const { network } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { network } = await newEvidence(context)
       return ({ watcher }) => setStart(watcher, network, 1, BY)
     },
   },
   'a deep reorganisation is allowed': {
     of: 'allowRewind',
     rewrites: ['chain_operation', 'chain_status', 'audit_entry'],
-    prepare: async (scene) => {
-      const { network } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { network } = await newEvidence(context)
       return ({ watcher }) => allowRewind(watcher, network, 0, BY)
     },
   },

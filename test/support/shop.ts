@@ -40,7 +40,7 @@ export type TestShop = {
   ask: (command: Command, fence: Fence, overrides?: Partial<CommandInput>) => Promise<CommandResult>
   state: (order: Pick<AcceptedOrder, 'orderId'>) => Promise<OrderState>
   /** Everything about an order that a step could change, except the fence. */
-  picture: (order: AcceptedOrder) => Promise<{ state: OrderState; [part: string]: unknown }>
+  snapshot: (order: AcceptedOrder) => Promise<{ state: OrderState; [part: string]: unknown }>
   /** Stock of the first product of an order. */
   stock: (order: Pick<AcceptedOrder, 'lines'>) => Promise<{ onHand: bigint; reserved: bigint }>
   /** Records that the watcher has read the chain past every quote's end, or up to `at`. */
@@ -112,7 +112,7 @@ export async function createTestShop({
       return { order, run }
     },
     state,
-    picture: async (order) => ({
+    snapshot: async (order) => ({
       state: { ...(await state(order)), expiresInMs: 0 },
       stock: await stock(order),
       rows: await test.query(

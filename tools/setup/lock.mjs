@@ -84,7 +84,7 @@ async function tryCreate(path, mine) {
   }
 }
 
-/** Writes a temporary file and renames it: no reader sees a half-written lock. @param {string} path @param {Holder} holder */
+/** Writes a temporary file and renames it: nothing half-written is read. @param {string} path @param {Holder} holder */
 async function writeDraft(path, holder) {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, JSON.stringify(holder))
