@@ -12,7 +12,7 @@ export async function createBare({ servers, loop, historyIn }: Setup): Promise<S
     name: 'bare',
     about:
       'Bare engine: eager start, local activity, timer, empty signal, local activity, two updates, close. ' +
-      'Its clients are in its worker process; no gRPC of ours, no token, no table.',
+      'Its clients are in its worker process; no gRPC, no token, no table.',
     measure: () =>
       drive({
         servers,

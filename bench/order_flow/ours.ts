@@ -25,7 +25,7 @@ export async function createOurs(setup: Setup): Promise<System> {
     name: 'ours',
     about:
       'Holdfast: api, worker and keys processes; CreateOrder with a token, a signed report of one final transfer, ' +
-      'MarkShipped and MarkDelivered, all through gRPC; each order with an address and key of its own. ' +
+      'MarkShipped and MarkDelivered, all through gRPC; each order with its own address and key. ' +
       'The driver, in Go, shares the machine.',
     measure: async () => {
       const settings = { HOLDFAST_POOL_TARGET: String(POOL_TARGET) }

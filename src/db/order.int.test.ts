@@ -1,4 +1,4 @@
-// The steps of an order's life, one by one: what each changes, how often, and for whom it changes nothing.
+// The steps of an order: what each changes, how often, and when it changes nothing.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'

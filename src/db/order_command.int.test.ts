@@ -1,4 +1,4 @@
-// What people ask of an order: what each command changes, once, and what it is told when it may not.
+// Commands on an order: each takes effect once, and returns a reason when it is refused.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
@@ -252,7 +252,7 @@ describe('changing the address', () => {
         status,
         version: version + 1,
       })
-      // A repeat seals anew, so its bytes differ though the request is the same.
+      // A repeat encrypts again, so its bytes differ although the request is the same.
       expect(await changeAddress(shop.api, order.orderId, address(), asked)).toMatchObject({ version: version + 1 })
       expect(await sealedOf(order)).toEqual(sealed)
     },

@@ -1,4 +1,4 @@
-// Reports become facts once, facts become credits once, and money decides only what it may.
+// Payments: each report is stored once, each output is credited once, and a payment moves an order only as allowed.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
@@ -28,7 +28,7 @@ async function awaiting(overrides: Partial<ProposedOrder> = {}): Promise<{ order
   const order = await shop.order(overrides)
   return { order, run: runOf(order) }
 }
-/** In another coin's own form. */
+/** In the form of another coin. */
 const inSol = (): Partial<Observation> => ({ asset: 'SOL', txId: randomBytes(44).toString('hex').replaceAll('0', '1') })
 const DUST = ASSET_POLICY.ETH.dustFloor
 const hash = (): string => `0x${randomBytes(32).toString('hex')}`

@@ -1,4 +1,5 @@
-// The inbox: reports are taken whole, extend the hold of what was paid in time, and wake whoever must look again.
+// The payment inbox: reports are stored completely, extend the hold of what was paid in time, and wake the order's
+// workflow.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
@@ -29,13 +30,13 @@ async function awaiting(overrides: Partial<ProposedOrder> = {}): Promise<{ order
   const order = await shop.order(overrides)
   return { order, run: runOf(order) }
 }
-/** In another coin's own form. */
+/** In the form of another coin. */
 const inSol = (): Partial<Observation> => ({ asset: 'SOL', txId: randomBytes(44).toString('hex').replaceAll('0', '1') })
 const owedTo = async ({ orderId }: AcceptedOrder) =>
   (await shop.query<{ amount: string }>('select amount from refund_due where order_id = $1', [orderId]))[0]?.amount
 const wakeOf = async ({ orderId }: AcceptedOrder) =>
   (await shop.query<{ seq: bigint }>('select wanted_seq as seq from order_wake where order_id = $1', [orderId]))[0]?.seq
-/** How far beyond the quote and its grace the order's hold lasts. */
+/** How long the order's hold lasts beyond the quote and its grace period. */
 const extensionOf = async ({ orderId }: AcceptedOrder): Promise<number> => {
   const [row] = await shop.query<{ ms: number }>(
     `select extract(epoch from r.expires_at - i.expires_at - i.grace)::float8 * 1000 as ms

@@ -1,4 +1,4 @@
-// A database of its own for every test file, made as a copy of the migrated template.
+// A test database per test file, copied from the migrated template.
 
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'

@@ -313,7 +313,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
 export const actingAs = (role: DatabaseRole): { actor?: Actor } =>
   role === 'app_worker' || role === 'app_keys' ? { actor: systemActor(role.replace('app_', '')) } : {}
 
-/** Databases for a shop's processes: the shop's own for api and worker, new ones for the others, which `close` closes. */
+/** Databases for a shop's processes: the shop's own for api and worker, new ones (closed by `close`) for the others. */
 export async function openRoleDatabases(
   shop: TestShop,
 ): Promise<{ databases: RoleDatabases; close: () => Promise<void> }> {

@@ -1,5 +1,5 @@
 // Child processes of set-up, one at a time. A signal to set-up is passed on to the child that runs,
-// so that its end (and not ours) decides what happens next and nothing is left running.
+// so that set-up continues only after the child has ended, and nothing is left running.
 
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
@@ -35,7 +35,7 @@ export function exitCodeOf(code, signal) {
  * `onLine` sees stderr as it comes
  * @returns {Promise<{ code: number, stdout: string, tail: string }>} `tail`: the last lines of stderr; the code is
  * 127 where there is no such command
- * @throws {Interrupted} when set-up was signalled meanwhile
+ * @throws {Interrupted} when set-up got a signal while the command ran
  */
 export async function collect(command, args, { cwd, onStart, onLine }) {
   const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })

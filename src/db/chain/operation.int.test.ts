@@ -1,4 +1,4 @@
-// What operators do to a chain, while its watcher goes on.
+// Operators' commands on a chain, while its watcher runs.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import {

@@ -1,4 +1,4 @@
-// Connections and transactions against a real Postgres that refuses, blocks, and loses sessions.
+// Pool and transactions against a real Postgres that refuses connections, blocks, and loses sessions.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
@@ -42,7 +42,7 @@ afterAll(async () => {
 })
 
 const rows = async (): Promise<number> => (await shop.query('select from probe')).length
-/** Sessions of ours that hold a transaction open. */
+/** Our sessions with an open transaction. */
 const open = () =>
   shop.query(
     `select state from pg_stat_activity where datname = current_database() and application_name = 'test-pool' and state like 'idle in%'`,
@@ -189,7 +189,7 @@ describe('a transaction', () => {
 describe('waiting', () => {
   test('for a lock ends after a second, by either door', async () => {
     await shop.query('insert into probe (i) values (1), (2)')
-    // Connected before: the wait is to be for the lock alone.
+    // Connects first, so that the wait is only for the lock.
     await Promise.all([database.run(MY_PID), database.sql.any(sql.type(z.unknown())`select 1`)])
     const blocker = new pg.Client({ connectionString: shop.url, options: '-c search_path=holdfast' })
     await blocker.connect()

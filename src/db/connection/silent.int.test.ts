@@ -1,4 +1,4 @@
-// Sessions whose server hangs, or whose connection carries nothing any more while new ones do.
+// Sessions whose server hangs, or whose connection is silent while new connections work.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'slonik'
@@ -10,7 +10,7 @@ import { until } from '../../../test/support/until.ts'
 import { databaseFailure, openDatabase, statement, type Database } from './pool.ts'
 
 const ANSWER_WITHIN_MS = 300
-/** The limit, a wait for a connection, and a slow machine. */
+/** The time limit, the wait for a connection, and a margin for slow machines. */
 const ENDS_WITHIN_MS = 3_000
 const POOL_SIZE = 10
 const MY_PID = statement('silent_pid', 'select pg_backend_pid() as pid')
@@ -50,7 +50,7 @@ const WAYS: readonly [string, (database: Database) => Promise<unknown>][] = [
   ["slonik's transaction", (door) => door.sql.transaction((tx) => tx.any(sql.type(z.unknown())`select 1`))],
 ]
 
-/** Sessions of both doors, as many as there may be, all idle. */
+/** As many idle sessions of both clients as the pool allows. */
 async function fill(): Promise<void> {
   const each = Array.from({ length: POOL_SIZE }, () => undefined)
   await Promise.all([
@@ -59,7 +59,7 @@ async function fill(): Promise<void> {
   ])
 }
 
-/** How a call failed, and that it did so in time. */
+/** The failure of a call, which must come in time. */
 async function failureOf(call: Promise<unknown>): Promise<unknown> {
   const startedAt = performance.now()
   const error = await call.then(
@@ -93,7 +93,7 @@ describe.each(WAYS)('%s', (_, way) => {
     proxy.cut()
     expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
     proxy.restore()
-    // A session that broke while it was idle may be found out only now.
+    // A broken idle session may be noticed only now.
     await way(database).catch(() => undefined)
     await way(database)
   })
@@ -115,7 +115,7 @@ test('a server that hangs is told at once to a process that starts', async () =>
 })
 
 test('an answer that came while the process itself was busy is an answer', async () => {
-  // Without the proxy, which this process carries too.
+  // Without the proxy, which runs in this process too.
   await database.close()
   database = await open(shop.urlOf('app_worker'))
   const answer = database.run(statement('silent_short', 'select pg_sleep(0.1)'))
