@@ -197,7 +197,7 @@ describe('statements', () => {
   const IN_TRANSACTIONS = ['src/db/order.ts', 'src/db/payment.ts']
 
   test('what must be one transaction asks nothing outside of it', () => {
-    // A function asks once: in one transaction, or by one statement, which is one.
+    // A function uses the database once: in one transaction, or by one statement.
     const twice = IN_TRANSACTIONS.flatMap((path) =>
       readSource(path)
         .split(/^(?=(?:export )?(?:async )?(?:function|const) )/m)

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import fc from 'fast-check'
 import { findViolations } from '../support/invariant.ts'
 import { ShopModel } from '../support/model.ts'
-import { anyStep, World } from '../support/model_play.ts'
+import { randomCommand, ShopUnderTest } from '../support/model_play.ts'
 import { count, COUNT_WITHIN_MS, seed } from '../support/scale.ts'
 import { createTestShop, type TestShop } from '../support/shop.ts'
 
@@ -32,8 +32,8 @@ afterAll(async () => {
 test(`whatever is asked of a shop, it answers and stores what the requirements say (seed ${seed})`, async () => {
   let played = 0
   let kills = 0
-  const live = async (shop: TestShop, steps: Iterable<fc.AsyncCommand<ShopModel, World>>): Promise<void> => {
-    const [model, real] = [new ShopModel(), new World(shop)]
+  const live = async (shop: TestShop, steps: Iterable<fc.AsyncCommand<ShopModel, ShopUnderTest>>): Promise<void> => {
+    const [model, real] = [new ShopModel(), new ShopUnderTest(shop)]
     await real.open(model)
     await fc.asyncModelRun(() => ({ model, real }), steps)
     played += [...steps].length
@@ -42,7 +42,9 @@ test(`whatever is asked of a shop, it answers and stores what the requirements s
   await Promise.all(
     shops.map((shop, lane) =>
       fc.assert(
-        fc.asyncProperty(fc.commands([anyStep], { maxCommands: LONGEST, size: 'max' }), (steps) => live(shop, steps)),
+        fc.asyncProperty(fc.commands([randomCommand], { maxCommands: LONGEST, size: 'max' }), (steps) =>
+          live(shop, steps),
+        ),
         { numRuns: LIVES, seed: seed + lane },
       ),
     ),

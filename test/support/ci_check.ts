@@ -80,7 +80,7 @@ export async function runSteps(
       const isThere = needs === undefined ? [] : [['sh', '-c', `command -v ${needs}`]]
       if ((await firstProblem(isThere, root, signal)) !== undefined) {
         tally.skipped += 1
-        console.error(`  ○ ${name}: there is no ${needs} here`)
+        console.error(`  ○ ${name}: skipped, ${needs} is not installed`)
         continue
       }
       const problem = await firstProblem(commands, root, signal)

@@ -157,7 +157,7 @@ export class ShopModel {
     return { version: order.version }
   }
 
-  /** Asked by the order's own workflow. */
+  /** Called by the order's own workflow. */
   expire(order: ModelOrder): void {
     if (this.#mayReclaim(order)) this.#end(order, 'expired', 'expired')
   }

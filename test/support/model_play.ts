@@ -84,7 +84,7 @@ async function answerOf(call: Promise<Answer>): Promise<Answer> {
   }
 }
 
-export class World {
+export class ShopUnderTest {
   readonly productIds: string[] = []
   readonly #shop: TestShop
   readonly #accepted: AcceptedOrder[] = []
@@ -109,8 +109,8 @@ export class World {
   }
 
   /** Plays one call, with the model beside it. */
-  async play(model: ShopModel, { kind, call }: AnyCall): Promise<void> {
-    const act = this.#acts[kind] as (model: ShopModel, call: AnyCall['call']) => Play | undefined
+  async play(model: ShopModel, { kind, call }: RandomCall): Promise<void> {
+    const act = this.#acts[kind] as (model: ShopModel, call: RandomCall['call']) => Play | undefined
     const play = act(model, call)
     if (play === undefined) return
     const at = 'kill' in call ? call.kill : undefined
@@ -368,31 +368,31 @@ const storedOf = ({ status, paymentState, hold, cancelReason, version: at, flags
   ...{ owed: owed?.toString() ?? null, holds: [reservation] },
 })
 
-export type AnyCall = { [K in Kind]: { kind: K; call: CallOf<K> } }[Kind]
+export type RandomCall = { [K in Kind]: { kind: K; call: CallOf<K> } }[Kind]
 
 /** One call, for fast-check's runner of models. */
-class Step implements fc.AsyncCommand<ShopModel, World> {
-  readonly #made: AnyCall
-  constructor(made: AnyCall) {
+class CallCommand implements fc.AsyncCommand<ShopModel, ShopUnderTest> {
+  readonly #made: RandomCall
+  constructor(made: RandomCall) {
     this.#made = made
   }
   check(): boolean {
     return true
   }
-  run(model: ShopModel, world: World): Promise<void> {
-    return world.play(model, this.#made)
+  run(model: ShopModel, shop: ShopUnderTest): Promise<void> {
+    return shop.play(model, this.#made)
   }
   toString(): string {
     return `${this.#made.kind} ${fc.stringify(this.#made.call)}`
   }
 }
 
-/** Weighted, so that orders come to every status and stock runs short. */
-export const anyStep: fc.Arbitrary<fc.AsyncCommand<ShopModel, World>> = fc
+/** Weighted, so that orders reach every status and stock runs short. */
+export const randomCommand: fc.Arbitrary<fc.AsyncCommand<ShopModel, ShopUnderTest>> = fc
   .oneof(
     ...(Object.keys(CALLS) as Kind[]).map((kind) => ({
       weight: WEIGHTS[kind],
-      arbitrary: (CALLS[kind] as fc.Arbitrary<AnyCall['call']>).map((call) => ({ kind, call }) as AnyCall),
+      arbitrary: (CALLS[kind] as fc.Arbitrary<RandomCall['call']>).map((call) => ({ kind, call }) as RandomCall),
     })),
   )
-  .map((made) => new Step(made))
+  .map((made) => new CallCommand(made))

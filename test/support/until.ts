@@ -25,7 +25,7 @@ export async function until<T>(
       cause = error
     }
     if (performance.now() >= deadline)
-      throw new Error(`not so within ${withinMs} ms: ${condition.toString()}`, { cause })
+      throw new Error(`condition not met within ${withinMs} ms: ${condition.toString()}`, { cause })
     await sleep(INTERVAL_MS)
   }
 }

@@ -51,7 +51,7 @@ export const workflowBundle = (): ReturnType<typeof bundleWorkflowCode> =>
 
 /**
  * @param options.relays which relays run; all by default
- * @param options.observe stands between steps and relays and their database
+ * @param options.observe wraps the database of activities and relays
  */
 export async function createTestWorker(
   test: TestDatabase,

@@ -41,7 +41,7 @@ beforeEach(async () => {
       const failure = failures.shift()
       if (failure?.isDone === true) await shop.api.run(statement, values)
       if (failure !== undefined)
-        throw Object.assign(new pg.DatabaseError('as told', 1, 'error'), { code: failure.state })
+        throw Object.assign(new pg.DatabaseError('injected', 1, 'error'), { code: failure.state })
     }
     return shop.api.run(statement, values)
   }

@@ -1,4 +1,4 @@
-// The audit against the tables: random orders, whose final rows must follow from the audit alone.
+// Completeness of the audit: the final rows of random orders must follow from their audit entries alone.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'

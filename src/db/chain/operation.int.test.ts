@@ -198,7 +198,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   mine(harness, CONFIRMATIONS + 2)
   await harness.step()
   const { findBlock } = harness.client
-  // As a version before told it: not traced, and not said.
+  // As an older version stored it: neither traced nor reported.
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
     return block && { ...block, transfers: [] }
