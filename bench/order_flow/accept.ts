@@ -1,3 +1,5 @@
+// The system «accept»: order acceptance through gRPC at several levels of load, without workers.
+
 import { putAddresses } from '../../test/support/address.ts'
 import { figureOf, type Measurement, type Round, type System } from '../benchmark.ts'
 import { callFor } from '../ghz.ts'

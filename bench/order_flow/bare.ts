@@ -1,3 +1,5 @@
+// The system «bare»: Temporal alone, without an application.
+
 import { fileURLToPath } from 'node:url'
 import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'

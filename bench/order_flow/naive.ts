@@ -1,3 +1,5 @@
+// The system «naive»: the order saga as tutorials write it, on our tables.
+
 import { fileURLToPath } from 'node:url'
 import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'

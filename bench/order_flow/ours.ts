@@ -1,3 +1,5 @@
+// The system «ours»: Holdfast end to end, through its public API.
+
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { WATCHER_SOURCE } from '../../src/servers/wiring.ts'

@@ -198,7 +198,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   mine(harness, CONFIRMATIONS + 2)
   await harness.step()
   const { findBlock } = harness.client
-  // As an older version stored it: neither traced nor reported.
+  // As an older version read the block: the transfer neither traced nor listed as untraced.
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
     return block && { ...block, transfers: [] }
