@@ -1,4 +1,4 @@
-// docs/requirements.md names the tests that prove each requirement; this test checks that they exist.
+// docs/requirements.md says which test proves which requirement; this keeps it true.
 
 import { expect, test } from '@jest/globals'
 import { findSources, readSource } from './support/source.ts'

@@ -29,7 +29,7 @@ import { countOrdersInDoubt } from '../src/db/doubt.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
-import { bulkOrderOf, loadBulk } from './support/bulk_load.ts'
+import { bulkOrder, loadBulk } from './support/bulk_load.ts'
 import { recordPlans, type Plan, type PlanRecorder } from './support/query_plan.ts'
 import { buildCommand, buildObservation, createTestShop, nextOf, runOf, SHIP, type TestShop } from './support/shop.ts'
 
@@ -79,14 +79,14 @@ const noFilter = { status: undefined, userId: undefined, createdFrom: undefined,
 const firstPage = { limit: 101, offset: 0, after: undefined }
 const list = (reach: read.Reach, filter: Partial<read.OrderFilter>, page: Partial<read.PageOf> = {}) =>
   read.listOrders(scene.api, reach, { ...noFilter, ...filter }, { ...firstPage, ...page })
-const idOf = (number: number): string => bulkOrderOf(number).orderId
+const idOf = (number: number): string => bulkOrder(number).orderId
 const everyId = Array.from({ length: 500 }, (_, at) => idOf(1 + at * 1_999))
 const dayOf = (day: number): Date => new Date(Date.now() - day * 86_400_000)
 
 /** Calls with rows to find: a statement without work would show nothing more. */
 const READS: Readonly<Record<string, () => Promise<unknown>>> = {
   'one order': () => read.findOrder(scene.api, idOf(CANCELLED), { ownerId: null, statuses: ORDER_STATUSES }),
-  'how an order stands': () => read.findStanding(scene.api, idOf(7), { ownerId: bulkOrderOf(7).userId, statuses: [] }),
+  'how an order stands': () => read.findStanding(scene.api, idOf(7), { ownerId: bulkOrder(7).userId, statuses: [] }),
   'what has moved of five hundred watched orders': () =>
     read.findMoved(
       scene.api,
@@ -162,8 +162,8 @@ const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
     ),
   'a new delivery address': () => order.changeAddress(scene.api, idOf(PENDING), randomBytes(64), buildCommand()),
   'a report, its assessment, and shipping': async () => {
-    const run = runOf(bulkOrderOf(PENDING + 1))
-    const seen = buildObservation(bulkOrderOf(PENDING + 1), { state: 'seen' })
+    const run = runOf(bulkOrder(PENDING + 1))
+    const seen = buildObservation(bulkOrder(PENDING + 1), { state: 'seen' })
     await order.reserveStock(scene.worker, run.next())
     await recordReport(scene.api, 'w1', [seen])
     await assessPayments(scene.worker, run.next())
@@ -174,13 +174,13 @@ const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
     await order.getOrderState(scene.worker, idOf(PENDING + 1))
   },
   'a cancellation': async () => {
-    const run = runOf(bulkOrderOf(PENDING + 2))
+    const run = runOf(bulkOrder(PENDING + 2))
     await order.runCommand(scene.worker, run.next(), 'cancel', buildCommand())
-    await recordReport(scene.api, 'w1', [buildObservation(bulkOrderOf(PENDING + 2))])
+    await recordReport(scene.api, 'w1', [buildObservation(bulkOrder(PENDING + 2))])
     await assessLatePayments(scene.worker, idOf(PENDING + 2))
   },
-  'an expiry asked for by its run': () => order.expireOrder(scene.worker, runOf(bulkOrderOf(PENDING + 3)).next()),
-  'an undone hold': () => order.releaseStock(scene.worker, runOf(bulkOrderOf(PENDING + 4)).next()),
+  'an expiry asked for by its run': () => order.expireOrder(scene.worker, runOf(bulkOrder(PENDING + 3)).next()),
+  'an undone hold': () => order.releaseStock(scene.worker, runOf(bulkOrder(PENDING + 4)).next()),
 }
 
 const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
@@ -219,7 +219,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     const height = (cursor?.scannedHeight ?? 0) + 1
     const [minedAt, chainTime] = [new Date(), new Date()]
     const block = { height, hash: '0xnew', parentHash: '0xold', minedAt, chainTime }
-    const { asset, address, amountDue: amount } = bulkOrderOf(PENDING + 5)
+    const { asset, address, amountDue: amount } = bulkOrder(PENDING + 5)
     const transfers = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
     const moved = await chain.appendBlock(scene.watcher, ETHEREUM.network, { ...block, transfers }, 12)
     const due = await chain.findDueReports(scene.watcher, ETHEREUM.network, 8)

@@ -24,7 +24,7 @@ const MAINTENANCE_MEMORY = '256MB'
 const md5 = (text: string): string => createHash('md5').update(text).digest('hex')
 
 /** The order with this number, from 1 (the oldest) up. Ids are spread like random ones. */
-export function bulkOrderOf(number: number) {
+export function bulkOrder(number: number) {
   const [, ...parts] = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(md5(`order ${number}`)) ?? []
   return {
     orderId: parts.join('-'),

@@ -27,7 +27,7 @@ export type ModelOrder = {
 }
 export type Answer = Readonly<Record<string, unknown>>
 
-/** At the one rate of these tests: 2,000.00 per coin of 18 decimals, rounded up. */
+/** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals, rounded up. */
 const dueOf = (totalMinor: bigint): bigint => (totalMinor * 10n ** 18n + 199_999n) / 200_000n
 const pays = (sum: bigint, due: bigint): boolean => sum * 1000n >= due * 999n
 /** In ether: the cost of refunding it. */

@@ -1,10 +1,10 @@
-// Command bench-driver is a closed-loop load driver: it keeps orders in flight, each created, paid, shipped and
-// delivered through Holdfast's public gRPC port. It is written in Go to cost little CPU and to keep its garbage
-// collection apart from the server's.
+// Command bench-driver is the load generator of a benchmark: a closed loop of orders, each created, paid, shipped and
+// delivered through Holdfast's public gRPC port. It is written in Go, so that it costs little and its garbage
+// collection is not measured as the server's.
 //
-// It reads its configuration as JSON from the first line of stdin and ends when stdin closes. It writes JSON lines:
-// {"event":"begin"} when the warm-up has ended, {"event":"end"} when the measured window has ended, and
-// {"event":"done",...} with the results once the orders in flight are delivered.
+// It reads its configuration as JSON from the first line of stdin and ends when stdin does. It writes JSON lines:
+// {"event":"begin"} after the warm-up, {"event":"end"} after the window, and {"event":"done",...} with the results once
+// the orders under way are delivered.
 package main
 
 import (
@@ -22,11 +22,11 @@ type config struct {
 	// Address is host:port of the public port; Protoset is the path of Holdfast's descriptor set.
 	Address  string `json:"address"`
 	Protoset string `json:"protoset"`
-	// InFlight is the number of orders in flight at any time.
+	// InFlight is how many orders are under way at any time.
 	InFlight  int `json:"inFlight"`
 	WarmUpMS  int `json:"warmUpMs"`
 	MeasureMS int `json:"measureMs"`
-	// ThinkMS is the pause before each step of an order but its first.
+	// ThinkMS passes before each step of an order but its first.
 	ThinkMS int `json:"thinkMs"`
 
 	Customers       []customer `json:"customers"`
@@ -50,10 +50,10 @@ type product struct {
 	Price string `json:"price"`
 }
 
-// Errors of one run are alike: a few of them are enough.
+// Errors of one run are alike: these are enough.
 const maxErrorsKept = 5
 
-// The pause after an error: a shop that is down must not be called in a hot loop.
+// Pause after an error: no hot loop of calls to a shop that is down.
 const pauseAfterError = 100 * time.Millisecond
 
 func main() {
@@ -91,7 +91,7 @@ func run() error {
 	return say(done)
 }
 
-// result holds the measurements of the window. An order and its latencies count when it is delivered within the window.
+// result holds the measurements of the window. An order and its latencies count if it is delivered within the window.
 type result struct {
 	Event     string               `json:"event"`
 	OrderIDs  []string             `json:"orderIds"`

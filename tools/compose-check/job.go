@@ -7,8 +7,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// Checks restart policies of jobs: a job that restarts after success never completes for its dependents. The policy
-// after merging counts, which is not always the last one in the file.
+// A job that is restarted after it has succeeded never completes for the services that wait for it. The merged restart
+// policy counts, which is not always the last one in the file.
 func checkJobs(project *types.Project) error {
 	for _, service := range project.Services {
 		for name, dependency := range service.DependsOn {

@@ -6,7 +6,7 @@ import { isSameInstall } from './install.mjs'
 import { isStale, withLock } from './lock.mjs'
 import { clockOf } from './report.mjs'
 
-/** Above the highest process id. */
+/** No process has it: ids end far below. */
 const DEAD_PID = 2 ** 30
 
 const GO_MOD = `module example.local/tools

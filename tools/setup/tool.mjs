@@ -1,4 +1,4 @@
-// Programs that are not npm packages: finds each on PATH or in the cache, or builds it.
+// The programs that npm does not provide: where each is searched, and which one is used.
 
 import { constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -9,14 +9,14 @@ import { SetupError, say } from './report.mjs'
 const SERVER_ALTERNATIVES =
   'Do one of these:\n' +
   '  - install Go (https://go.dev/dl) and run the same command again: the server is then built once;\n' +
-  '  - set TEMPORAL_ADDRESS to your own Temporal server, such as 127.0.0.1:7233\n' +
+  '  - set TEMPORAL_ADDRESS to a Temporal server of your own, such as 127.0.0.1:7233\n' +
   '    (`temporal server start-dev` of the Temporal CLI is enough to try it);\n' +
   '  - put `temporal-server` and `temporal-sql-tool` on PATH.'
 const TOOL_ALTERNATIVES = 'Install Go (https://go.dev/dl), or put the program itself on PATH.'
 
 const SECONDS_AFTER_SERVER = 'seconds once the server is built'
 
-/** @type {Record<string, import('./go.mjs').GoTool & { variable: string }>} `variable`: holds its path for a command */
+/** @type {Record<string, import('./go.mjs').GoTool & { variable: string }>} `variable`: holds the program's path */
 const TOOLS = {
   'temporal-server': {
     name: 'temporal-server',
@@ -65,7 +65,7 @@ const TOOLS = {
     module: 'bench-driver',
     command: '.',
     variable: 'HOLDFAST_BENCH_DRIVER',
-    about: 'once per change, less than a minute',
+    about: 'once per change of it, less than a minute',
   },
   h2spec: {
     name: 'h2spec',
@@ -77,7 +77,7 @@ const TOOLS = {
 }
 
 /**
- * Finds a program on PATH, then in the cache, and builds it where it is in neither.
+ * Finds a program on PATH, then in the cache; otherwise builds it.
  * @param {string} name one of TOOLS
  * @returns {Promise<string>} its absolute path
  * @throws {SetupError} when it can be neither found nor built
@@ -99,9 +99,9 @@ export async function ensureTool(name) {
 }
 
 /**
- * Obtains what a command needs, one by one: later builds use what earlier ones compiled.
+ * Obtains a command's programs one by one, so that later builds reuse what earlier ones compiled.
  * @param {string[]} names
- * @returns {Promise<Record<string, string>>} environment variables with their paths
+ * @returns {Promise<Record<string, string>>} environment variables that tell the command where they are
  */
 export async function ensureTools(names) {
   /** @type {Record<string, string>} */
