@@ -70,7 +70,7 @@ const cancel = ({ orderId }: AcceptedOrder, step: number) =>
 const ship = ({ orderId }: AcceptedOrder, step: number) =>
   runCommand(worker, { orderId, generation: 1, step }, 'ship', buildCommand(SHIP))
 
-async function readOutcome({ orderId }: AcceptedOrder) {
+async function pictureOf({ orderId }: AcceptedOrder) {
   const [row] = await db.query(
     `select o.status, o.payment_state as "paymentState", o.hold, coalesce(d.amount, 0) as owed,
        exists (select from order_wake w where w.order_id = o.order_id) as "isWoken"
@@ -116,23 +116,23 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   await cancel(dropped, 3)
   const gone = nextOf(sight, { state: 'dropped' })
   await judge(dropped, null, { w1: [gone] }, { paymentState: 'late_confirming', status: 'cancelled' })
-  expect(await readOutcome(excess)).toMatchObject({ owed: '1' })
-  expect(await readOutcome(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
+  expect(await pictureOf(excess)).toMatchObject({ owed: '1' })
+  expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
 
   const unread = await putOrder('Sepolia')
 
   await migrate(db.url)
-  expect(await readOutcome(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
-  expect(await readOutcome(late)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  expect(await pictureOf(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  expect(await pictureOf(late)).toMatchObject({ paymentState: 'paid', isWoken: false })
   expect(await ship(lost, 3)).toMatchObject({ ok: false })
   await workOff()
 
   expect(await findViolations(db)).toEqual([])
-  expect(await readOutcome(lost)).toMatchObject({ status: 'processing', paymentState: 'at_risk', hold: 'payment' })
-  expect(await readOutcome(excess)).toMatchObject({ status: 'processing', paymentState: 'paid', owed: '0' })
-  expect(await readOutcome(dust)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled', owed: '0' })
-  expect(await readOutcome(dropped)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled' })
-  expect(await readOutcome(lateOpen)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
+  expect(await pictureOf(lost)).toMatchObject({ status: 'processing', paymentState: 'at_risk', hold: 'payment' })
+  expect(await pictureOf(excess)).toMatchObject({ status: 'processing', paymentState: 'paid', owed: '0' })
+  expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled', owed: '0' })
+  expect(await pictureOf(dropped)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled' })
+  expect(await pictureOf(lateOpen)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
   // An announced sale stays valid, also when its payment is reported again.
   for (const [order, seenAt] of [
     [late, lateAt(late)],
