@@ -18,7 +18,10 @@ const ANY_NODE = 'node:'
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['domain', 'zod', ANY_NODE],
+  'variable.ts': ['type config', 'type domain'],
   'telemetry.ts': ['pino', 'prom-client'],
+  // Relays, watcher, development servers and main repeat turns: one loop for all of them.
+  'repeat.ts': [ANY_NODE],
   domain: [],
   workflows: ['domain', 'type activities', '@temporalio/workflow', '@temporalio/common'],
   activities: [
@@ -43,15 +46,24 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
       ANY_NODE,
     ],
   ],
-  relay: ['domain', 'db', 'telemetry', 'workflows/message', '@temporalio/client', '@temporalio/common', ANY_NODE],
+  relay: [
+    'domain',
+    'db',
+    'telemetry',
+    'repeat',
+    'workflows/message',
+    '@temporalio/client',
+    '@temporalio/common',
+    ANY_NODE,
+  ],
   db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
   chain: [
     'domain',
-    'db/chain/cursor',
-    'db/chain/balance',
+    ...['db/chain/cursor', 'db/chain/output', 'db/chain/outbox', 'db/chain/status', 'db/chain/balance'],
     'db/payment',
     'type db/connection/pool',
     'telemetry',
+    'repeat',
     'zod',
     ANY_NODE,
   ],
@@ -59,7 +71,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
   keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],
   servers: [
-    ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain'],
+    ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain', 'repeat'],
     ...['@temporalio/client', '@temporalio/common', '@temporalio/proto', '@grpc/grpc-js', ANY_NODE],
   ],
 }
@@ -71,6 +83,27 @@ function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
     const isCovered = name === ANY_NODE ? target.startsWith(name) : target === name || target.startsWith(`${name}/`)
     return isCovered && (isTypeOnly || name === word)
   })
+}
+
+/** The first circle of imports among these files, its first file once more at its end; none: empty. */
+function findCircle(paths: readonly string[]): readonly string[] {
+  const known = new Set(paths)
+  const cleared = new Set<string>()
+  const search = (path: string, way: readonly string[]): readonly string[] => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path]
+    if (cleared.has(path) || !known.has(path)) return []
+    for (const { target } of importsOf(path)) {
+      const circle = search(`src/${target}.ts`, [...way, path])
+      if (circle.length > 0) return circle
+    }
+    cleared.add(path)
+    return []
+  }
+  for (const path of paths) {
+    const circle = search(path, [])
+    if (circle.length > 0) return circle
+  }
+  return []
 }
 
 describe('rooms', () => {
@@ -92,6 +125,10 @@ describe('rooms', () => {
   test('only the development stack of main/dev.ts can start servers', () => {
     const importers = SOURCES.filter((path) => importsOf(path).some(({ target }) => target.startsWith('servers/')))
     expect(importers.filter((path) => roomOf(path) !== 'servers' && !/^src\/main\/dev[./]/.test(path))).toEqual([])
+  })
+
+  test('no files of src import each other in a circle, be it for types alone', () => {
+    expect(findCircle(SOURCES)).toEqual([])
   })
 
   test('generated code is imported only inside grpc', () => {
@@ -117,7 +154,10 @@ describe('source', () => {
 
   test('domain knows no clock and no randomness', () => {
     const domain = SOURCES.filter((path) => roomOf(path) === 'domain')
-    expect(linesMatching(domain, /\bDate\b|\bperformance\b|\bcrypto\b|Math\.random|setTimeout|process\./)).toEqual([])
+    // A time that is given, `x: Date`, is a value and no clock.
+    expect(
+      linesMatching(domain, /\bnew Date\b|\bDate[.(]|\bperformance\b|\bcrypto\b|Math\.random|setTimeout|process\./),
+    ).toEqual([])
   })
 
   test('no amount of money is a number', () => {
@@ -266,6 +306,15 @@ describe('documents', () => {
     const texts = [readSource('ops/prometheus/alerts.yaml'), readSource('docs/operations.md')].join('\n')
     const named = new Set(texts.match(/\b(holdfast|grpc_server)_[a-z_]+[a-z]\b/g))
     expect([...named].filter((name) => !isMetric(name.replace(/_bucket$/, '')))).toEqual([])
+  })
+
+  test('ARCHITECTURE.md has a line for every room and for every program of main', () => {
+    const words = new Set([...readSource('ARCHITECTURE.md').matchAll(/^\| `?(\w+)`? \|/gm)].map(([, word]) => word))
+    const started = ['package.json', 'tools/setup/main.mjs', 'tools/holdfast.mjs', 'docker-compose.yml']
+      .flatMap((path) => [...readSource(path).matchAll(/\bmain\/(\w+)\.[jt]s\b|'(cli)'/g)])
+      .map(([, file, cli]) => file ?? cli ?? '')
+    const rooms = SOURCES.filter((path) => path.split('/').length > 2).map(roomOf)
+    expect([...new Set([...rooms, ...started])].filter((name) => !words.has(name))).toEqual([])
   })
 
   test('the list of decisions has every page under its own title, in order', () => {

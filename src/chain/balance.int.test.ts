@@ -8,7 +8,7 @@ import {
   type WatcherHarness,
   type WatcherFixture,
 } from '../../test/support/watcher_fixture.ts'
-import { findDue } from '../db/chain/balance.ts'
+import { findDueAddresses } from '../db/chain/balance.ts'
 import { attributeBalance } from '../db/chain/operation.ts'
 import { ChainError } from './client.ts'
 
@@ -125,7 +125,7 @@ test('many orders that end while the tip is ahead of our clock are all looked at
   harness.chain.mine()
   await harness.step()
   expect(await uncheckedIn(harness)).toBe(0)
-  expect(await findDue(fixture.database, harness.network, new Date(Date.now() + SECOND_MS), 1)).toEqual([])
+  expect(await findDueAddresses(fixture.database, harness.network, new Date(Date.now() + SECOND_MS), 1)).toEqual([])
 })
 
 test('an order that became due at a tip that was compared before is looked at with the next look', async () => {

@@ -27,17 +27,12 @@ afterAll(async () => {
 
 /** What the watcher told, in the inbox. */
 async function passOn(harness: WatcherHarness): Promise<void> {
-  const facts = harness.delivered.splice(0)
-  if (facts.length === 0) return
+  const observations = harness.delivered.splice(0)
+  if (observations.length === 0) return
   await recordReport(
     fixture.api,
     'watcher-1',
-    facts.map(({ reportNo: _, blockHeight, ...fact }) => ({
-      ...fact,
-      network: harness.network,
-      reportId: reportIdOf(harness.network, fact),
-      blockHeight: BigInt(blockHeight),
-    })),
+    observations.map((each) => ({ ...each, reportId: reportIdOf(each) })),
   )
 }
 

@@ -200,17 +200,17 @@ test('a transfer that cannot be read for certain stops the cursor where it is to
   await harness.step()
   harness.chain.mine()
   const { findBlock } = harness.client
-  const doubtOf = (address: string) => async (height: number) => {
+  const unreadableAt = (address: string) => async (height: number) => {
     const block = await findBlock(height)
-    return block && { ...block, doubts: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
+    return block && { ...block, unreadable: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
   }
-  harness.client.findBlock = doubtOf(harness.addresses[0] ?? '')
+  harness.client.findBlock = unreadableAt(harness.addresses[0] ?? '')
   const before = await harness.status()
   await expect(harness.step()).rejects.toThrow(
     'block 1: the value of transaction 0xab is no quantity, in a transfer to an address of the shop',
   )
   expect(await harness.status()).toEqual(before)
-  harness.client.findBlock = doubtOf(`0x${'0'.repeat(40)}`)
+  harness.client.findBlock = unreadableAt(`0x${'0'.repeat(40)}`)
   await harness.step()
   expect((await harness.status())?.caughtUpAt).not.toEqual(before?.caughtUpAt)
 })

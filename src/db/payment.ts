@@ -1,77 +1,55 @@
-// Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
-// assessPayments is the only writer of payments and payment_state.
+// The inbox of payment reports, and the assessment of what they mean for an order. A report is a fact and carries no
+// authority. Only an assessment writes payments. It also moves payment_state, as does end_orders for an order that is
+// cancelled or expires. Both hold the order's row lock.
 
-import {
-  assess,
-  RECOMPUTED_FLAGS,
-  type Asset,
-  type PaymentFlag,
-  type PaymentState,
-  type TransferState,
-} from '../domain/payment.ts'
+import { decisionOf, type AssessedOrder } from '../domain/assessment.ts'
+import type { PaymentFlag, PaymentState } from '../domain/payment.ts'
 import type { Actor } from '../domain/audit.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import type { Fence } from '../domain/command.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
 import { actorText } from './audit/actor.ts'
 import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
 import { retrying, statement, type Database } from './connection/pool.ts'
 
-/** One fact about one output, in the watcher's canonical form. */
-export type Observation = {
-  /** Hex SHA-256 of network, tx, output, state, block hash and seq. */
-  reportId: string
-  network: string
-  asset: Asset
-  txId: string
-  outputIndex: number
-  /** Counted by the watcher per output; the highest is the present view. */
-  seq: number
-  state: TransferState
-  address: string
-  amount: bigint
-  blockHeight: bigint | undefined
-  blockHash: string | undefined
-  firstSeenAt: Date
-}
-
 const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $3) as fresh')
 
 /**
- * Takes a verified report into the inbox, extends holds that were paid in time and asks the workflows to look again:
- * one transaction. Facts already known change nothing.
- * @returns how many facts were new
+ * Stores the observations of a verified report in the inbox, extends holds that were paid in time and wakes the orders'
+ * workflows: one transaction. An observation that is stored already changes nothing.
+ * @returns how many observations were new
  */
 export async function recordReport(
   database: Pick<Database, 'run'>,
   source: string,
-  observations: readonly Observation[],
+  observations: readonly ReportedObservation[],
   call: { deadline?: number; origin?: Omit<Actor, 'actor' | 'role'> } = {},
 ): Promise<number> {
   const by: Actor = { actor: `watcher:${source}`, role: 'watcher', ...call.origin }
-  const facts = JSON.stringify(observations.map(rowOf))
-  const values = [source, facts, actorText(by)]
+  const rows = JSON.stringify(observations.map(rowOf))
+  const values = [source, rows, actorText(by)]
   const [row] = await retrying(() => database.run<{ fresh: number }>(RECORD, values), call.deadline)
   return row?.fresh ?? 0
 }
 
-const rowOf = (fact: Observation) => ({
-  report_id: fact.reportId,
-  network: fact.network,
-  asset: fact.asset,
-  tx_id: fact.txId,
-  output_index: fact.outputIndex,
-  seq: fact.seq,
-  state: fact.state,
-  address: fact.address,
-  amount: fact.amount.toString(),
-  block_height: fact.blockHeight?.toString() ?? null,
-  block_hash: fact.blockHash ?? null,
-  first_seen_at: fact.firstSeenAt.toISOString(),
+const rowOf = (observation: ReportedObservation) => ({
+  report_id: observation.reportId,
+  network: observation.network,
+  asset: observation.asset,
+  tx_id: observation.txId,
+  output_index: observation.outputIndex,
+  seq: observation.seq,
+  state: observation.state,
+  address: observation.address,
+  amount: observation.amount.toString(),
+  block_height: observation.block?.height ?? null,
+  block_hash: observation.block?.hash ?? null,
+  first_seen_at: observation.firstSeenAt.toISOString(),
 })
 
 type Begun = {
   outcome: StepOutcome
-  /** How many outputs had news; 0: there is nothing to decide. */
+  /** How many outputs have new observations; 0: there is nothing to decide. */
   outputs: number
   status: OrderStatus
   payment_state: PaymentState
@@ -96,15 +74,15 @@ const BEGIN = statement('assess_begin', 'select * from begin_assessment($1, $2, 
 const END = statement('assess_end', 'select * from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
 
 /**
- * Reads what is new in the inbox of an order and brings payments and status in line: confirming, paid (and so to
- * processing with its holds committed), at risk, or late money of a closed order. At most 500 outputs at a time:
- * where `hasUnassessed` stays true there is more, and it is to be called again.
+ * Assesses the new observations in an order's inbox and updates its payments and status: confirming, paid (the order
+ * moves to processing and its holds are committed), at risk, or late money of a closed order. One call assesses at most
+ * 500 outputs: while `hasUnassessed` is true, call it again.
  * @throws {DomainError} STALE_RUN, NOT_FOUND
  */
 export const assessPayments = (database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> =>
   assessInbox(database, fence.orderId, fence.generation, fence.step)
 
-/** The same for an order that has ended, on behalf of its aftercare; an open order is its own workflow's. */
+/** The same for an order that has ended, called by its aftercare. An open order is assessed by its own workflow. */
 export const assessLatePayments = (database: Pick<Database, 'transaction'>, orderId: string): Promise<OrderState> =>
   assessInbox(database, orderId, null, null)
 
@@ -119,41 +97,28 @@ const assessInbox = (
     assertEntered(begun?.outcome)
     if (begun?.outcome === 'repeated') return withStepReached(tx, orderId, await getOrderState(tx, orderId))
     if (begun === undefined || begun.outputs === 0) return getOrderState(tx, orderId)
-    const { paymentState, flags, status, hold, refundDue } = decide(begun)
+    const { paymentState, flags, status, hold, refundDue } = decisionOf(assessedOrderOf(begun))
     const values = [orderId, generation, step, paymentState, flags, status, hold, refundDue.toString()]
     return stateOf(await tx.run<StateRow>(END, values))
   })
 
-/** What an order's payments mean for it. */
-function decide(begun: Begun) {
-  const { status: before, hold, flags } = begun
-  const result = assess({
-    status: before,
-    paymentState: begun.payment_state,
-    cancelReason: begun.cancel_reason,
-    due: BigInt(begun.amount_due),
-    dustFloor: BigInt(begun.dust_floor),
-    totals: {
-      seen: BigInt(begun.seen),
-      final: BigInt(begun.final),
-      lateSeen: BigInt(begun.late_seen),
-      lateFinal: BigInt(begun.late_final),
-      isLate: begun.is_late,
-      isReorged: begun.is_reorged,
-      isReplaced: begun.is_replaced,
-    },
-  })
-  const kept = new Set([...flags.filter((flag) => !RECOMPUTED_FLAGS.includes(flag)), ...result.flags])
-  if (begun.has_wrong_asset) kept.add('wrong_asset')
-  // Money that was there before the order is credited to nobody: a person must look at it.
-  if (begun.has_early) kept.add('manual')
-  const status = before === 'pending' && result.paymentState === 'paid' ? 'processing' : before
-  return { ...result, status, hold: holdOf(hold, status, result.paymentState), flags: [...kept].toSorted() }
-}
-
-/** Money that went away, or may, stops shipping; money that came back lets it go on. Other holds are people's. */
-function holdOf(hold: OrderHold, status: OrderStatus, paymentState: PaymentState): OrderHold {
-  if (status !== 'processing') return hold
-  if ((paymentState === 'at_risk' || paymentState === 'reversed') && hold === 'none') return 'payment'
-  return paymentState === 'paid' && hold === 'payment' ? 'none' : hold
-}
+const assessedOrderOf = (begun: Begun): AssessedOrder => ({
+  status: begun.status,
+  paymentState: begun.payment_state,
+  cancelReason: begun.cancel_reason,
+  hold: begun.hold,
+  flags: begun.flags,
+  hasWrongAsset: begun.has_wrong_asset,
+  hasEarly: begun.has_early,
+  due: BigInt(begun.amount_due),
+  dustFloor: BigInt(begun.dust_floor),
+  totals: {
+    seen: BigInt(begun.seen),
+    final: BigInt(begun.final),
+    lateSeen: BigInt(begun.late_seen),
+    lateFinal: BigInt(begun.late_final),
+    isLate: begun.is_late,
+    isReorged: begun.is_reorged,
+    isReplaced: begun.is_replaced,
+  },
+})

@@ -1,5 +1,6 @@
-// An order's states. Only functions of db/order.ts that hold the order's row lock apply a transition;
-// the database's own table `order_transition` is the second fence. Picture: docs/order-states.md.
+// An order's states. Three SQL functions apply a transition, each under the order's row lock: command_order (ship,
+// deliver), end_assessment (paid) and end_orders (every way to cancelled). The database's own table `order_transition`
+// is the second fence. Picture: docs/order-states.md.
 
 import type { PaymentState } from './payment.ts'
 
@@ -62,12 +63,6 @@ export const COMMANDS = ['cancel', 'ship', 'deliver'] as const
 /** What people ask of an order. Each ends in one guarded transaction. */
 export type Command = (typeof COMMANDS)[number]
 
-export const COMMAND_TARGET: Readonly<Record<Command, OrderStatus>> = {
-  cancel: 'cancelled',
-  ship: 'shipped',
-  deliver: 'delivered',
-}
-
 export const EVENTS = ['paid', 'expired', ...COMMANDS] as const
 export type OrderEvent = (typeof EVENTS)[number]
 
@@ -83,6 +78,13 @@ export const OUTCOMES: Readonly<Record<OrderStatus, Readonly<Record<OrderEvent, 
     delivered: { paid: 'stays', expired: 'stays', cancel: 'refused', ship: 'refused', deliver: 'refused' },
     cancelled: { paid: 'stays', expired: 'stays', cancel: 'refused', ship: 'refused', deliver: 'refused' },
   }
+
+/** The status of an order after an event; undefined where the event is refused. */
+export function statusAfter(status: OrderStatus, event: OrderEvent): OrderStatus | undefined {
+  const outcome = OUTCOMES[status][event]
+  if (outcome === 'refused') return undefined
+  return outcome === 'stays' ? status : outcome
+}
 
 /** How far along the way a status is; cancelled is past everything. */
 const PROGRESS: Readonly<Record<OrderStatus, number>> = {

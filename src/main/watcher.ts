@@ -1,26 +1,25 @@
-// The watcher process: one loop per chain, which reports to the api as any client does. It may be killed at any instant.
+// The watcher process: follows one chain and reports to the api like any other client. It may be killed at any instant.
 
 import { readFile } from 'node:fs/promises'
 import { createEthereumClient } from '../chain/ethereum.ts'
 import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
-import type { Report } from '../chain/delivery.ts'
+import type { SendReport } from '../chain/delivery.ts'
 import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
 import { chainRulesOf, readSecretFile, type Config } from '../config.ts'
-import type { Observation } from '../db/chain/cursor.ts'
-import { createClient, createReporter, type HoldfastClient, type ObservedTransfer } from '../grpc/client.ts'
+import { createClient, createReporter, type HoldfastClient } from '../grpc/client.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import type { Logger } from '../telemetry.ts'
-import { runService, type Service } from './process.ts'
+import { runService, type ServiceContext } from './process.ts'
 
-async function main(service: Service<'watcher'>): Promise<void> {
+async function main(service: ServiceContext<'watcher'>): Promise<void> {
   const { config, logger, registry, stopping } = service
   const api = createClient({
     address: config.HOLDFAST_API_ADDRESS,
-    // Read for each call: whoever renews the token writes the file anew.
+    // Read for each call, because the file is rewritten whenever the token is renewed.
     token: async () => (await readFile(config.HOLDFAST_WATCHER_TOKEN_FILE, 'utf8')).trim(),
   })
-  const report = createReport(config, api)
+  const sendReport = createSendReport(config, api)
   await service.listen()
   service.onStop(async () => api.close())
   const database = await service.openDatabase()
@@ -38,7 +37,7 @@ async function main(service: Service<'watcher'>): Promise<void> {
     confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     startHeight: config.HOLDFAST_ETH_START,
     maxBlockAgeMs,
-    report,
+    sendReport,
     source: config.HOLDFAST_SOURCE,
     metrics,
     logger,
@@ -49,37 +48,28 @@ async function main(service: Service<'watcher'>): Promise<void> {
   await watcher.run(config.HOLDFAST_POLL_MS, stopping)
 }
 
-/** Tells once why a node shows no calls inside contracts, and counts the blocks. */
+/** Counts the blocks without traces of calls inside contracts, and logs the cause once. */
 function createUntracedNote(network: string, metrics: ChainMetrics, logger: Logger) {
-  let isTold = false
+  let isLogged = false
   return (height: number, cause: string): void => {
     metrics.untracedBlocks.inc({ network })
-    if (!isTold) logger.warn({ network, height, cause }, 'what contracts send shows in balances only')
-    isTold = true
+    if (!isLogged) logger.warn({ network, height, cause }, 'what contracts send shows in balances only')
+    isLogged = true
   }
 }
 
-/** What the watcher observed becomes a signed report to the api. */
-function createReport(config: Config<'watcher'>, client: HoldfastClient): Report {
+/** Sends the watcher's observations to the api as signed reports. */
+function createSendReport(config: Config<'watcher'>, client: HoldfastClient): SendReport {
   const variable = 'HOLDFAST_SOURCE_SECRET_FILE'
   const secret = parseSecret(variable, readSecretFile(variable, config[variable]), config.HOLDFAST_MODE)
-  const report = createReporter({
+  return createReporter({
     client,
     source: config.HOLDFAST_SOURCE,
-    network: config.HOLDFAST_ETH_NETWORK,
+    confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     sign: (request) => [signReport({ ...request, secret, algorithm: config.HOLDFAST_SOURCE_ALGORITHM })],
   })
-  const depths: Partial<Record<Observation['state'], number>> = { seen: 1, final: config.HOLDFAST_ETH_CONFIRMATIONS }
-  return (observations) =>
-    report(
-      observations.map(({ blockHeight, blockHash, ...fact }): ObservedTransfer => ({
-        ...fact,
-        block: { height: blockHeight, hash: blockHash },
-        depth: depths[fact.state] ?? 0,
-      })),
-    )
 }
 
 await runService('watcher', main, {
-  isToldPlainly: (error): error is SourceTakenError => error instanceof SourceTakenError,
+  isPlain: (error): error is SourceTakenError => error instanceof SourceTakenError,
 })

@@ -1,7 +1,8 @@
 // Write scenarios of the watcher and of operators' chain commands: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain/cursor.ts'
+import { appendBlock, createCursor, rewind } from '../../src/db/chain/cursor.ts'
+import { stampStatus } from '../../src/db/chain/status.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
 import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
 import type { Scenario, ScenarioContext } from './scenario.ts'
@@ -13,7 +14,7 @@ async function newChain({ shop, databases }: ScenarioContext) {
   const cursor = await createCursor(databases.watcher, network, 1)
   const blockAt = (height: number) => ({
     ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
-    transfers: [
+    outputs: [
       { asset: 'ETH' as const, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0, address, amount: 7n },
     ],
   })
@@ -23,7 +24,7 @@ async function newChain({ shop, databases }: ScenarioContext) {
 /** A network where an order's address holds money that no transfer explains. */
 async function newEvidence(context: ScenarioContext) {
   const { network, address, blockAt } = await newChain(context)
-  const block = { ...blockAt(1), transfers: [] }
+  const block = { ...blockAt(1), outputs: [] }
   await appendBlock(context.databases.watcher, network, block, 2)
   const save = (database: ScenarioContext['databases']['watcher']) =>
     saveBalances(database, network, block, new Map([[address, 10n ** 18n]]))

@@ -83,7 +83,7 @@ test('attributed money that is found as a transfer later counts once', async () 
   const inner = { ...harness.chain.transferTo(address, 7n), outputIndex: 5 }
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block !== undefined && at === height ? { ...block, transfers: [inner] } : block
+    return block !== undefined && at === height ? { ...block, outputs: [inner] } : block
   }
   await setStart(fixture.database, harness.network, 0, BY)
   await harness.step()
@@ -110,7 +110,7 @@ test('money attributed to a block is counted once when it is found as a transfer
   const inner = { ...harness.chain.transferTo(address, 7n), outputIndex: 5 }
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block !== undefined && at === height ? { ...block, transfers: [inner] } : block
+    return block !== undefined && at === height ? { ...block, outputs: [inner] } : block
   }
   expect(await setStart(fixture.database, harness.network, height, BY)).toBe('done')
   await harness.step()
@@ -144,7 +144,7 @@ describe('what a contract sent, whose block is read again without traces,', () =
     const { findBlock } = harness.client
     harness.client.findBlock = async (at) => {
       const block = await findBlock(at)
-      return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+      return block && { ...block, outputs: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
     }
     return { harness, inner }
   }
@@ -201,7 +201,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   // As an older version read the block: the transfer neither traced nor listed as untraced.
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [] }
+    return block && { ...block, outputs: [] }
   }
   await setStart(fixture.database, harness.network, 0, BY)
   await harness.step()
@@ -211,7 +211,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   expect(await attributeBalance(fixture.database, harness.network, address, BY)).toBe('done')
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    return block && { ...block, outputs: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
   }
   await setStart(fixture.database, harness.network, 0, BY)
   mine(harness, CONFIRMATIONS)
@@ -232,7 +232,7 @@ test('what waits to be met again is told as dropped when its money is attributed
   const { findBlock } = harness.client
   harness.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    return block && { ...block, outputs: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
   }
   await harness.step()
   expect(await attributeBalance(fixture.database, harness.network, address, BY)).toBe('done')

@@ -143,7 +143,7 @@ test('money that is attributed to its own block came at its time, is final by it
   harness.chain.mine()
   await harness.step()
   expect(statesOf(harness)).toEqual(['1 seen', '2 final'])
-  expect(harness.delivered[0]).toMatchObject({ blockHeight: 1, firstSeenAt: new Date(from + 12_000), amount: 7n })
+  expect(harness.delivered[0]).toMatchObject({ block: { height: 1 }, firstSeenAt: new Date(from + 12_000), amount: 7n })
   expect(await harness.count('holdfast_chain_unexplained')).toBe(0)
 })
 
