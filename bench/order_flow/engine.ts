@@ -14,7 +14,7 @@ export async function openEngine(
   { workflowsPath, activities }: { workflowsPath: string; activities: object },
 ) {
   const logger = new DefaultLogger('WARN', ({ level, message }) => void process.stderr.write(`${level} ${message}\n`))
-  // What makes the engine cheaper for us makes it cheaper for whoever we compare with.
+  // Makes Temporal cheaper for us, so the compared systems get it too.
   limitStackTraces()
   Runtime.install({ logger, shutdownSignals: [] })
   const connection = await NativeConnection.connect({ address: temporalAddress })

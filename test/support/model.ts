@@ -29,7 +29,7 @@ export type ModelOrder = {
 }
 export type Answer = Readonly<Record<string, unknown>>
 
-/** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals. */
+/** At the one rate of these tests: 2,000.00 per coin of 18 decimals. */
 const dueOf = (totalMinor: bigint): bigint => quoteDue(totalMinor, 200_000n, 18)
 const pays = (sum: bigint, due: bigint): boolean => sum * 1000n >= due * 999n
 /** In ether: the cost of refunding it. */
