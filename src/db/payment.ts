@@ -1,5 +1,6 @@
 // The inbox of payment reports, and the assessment of what they mean for an order. A report is a fact and carries no
-// authority. Of payments and payment_state, assessPayments is the only writer.
+// authority. Only an assessment writes payments. It also moves payment_state, as does end_orders for an order that is
+// cancelled or expires. Both hold the order's row lock.
 
 import { decisionOf, type AssessedOrder } from '../domain/assessment.ts'
 import type { PaymentFlag, PaymentState } from '../domain/payment.ts'

@@ -1,4 +1,4 @@
-// The repository as text, for tests that hold the house's own rules.
+// Source files of the repository as text, for tests of our code rules.
 
 import { globSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
@@ -8,7 +8,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 const NOT_OURS = /(^|\/)(node_modules|dist|\.data|\.git)(\/|$)/
 
-/** Text of a file of the repository, by its path from the root. */
+/** Text of a file, by its path from the root. */
 export const readSource = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 
 /** Paths from the root, with forward slashes, sorted. */
@@ -16,7 +16,7 @@ export const findSources = (...patterns: string[]): string[] =>
   globSync(patterns, { cwd: ROOT, exclude: (path) => NOT_OURS.test(path) }).toSorted()
 
 export type Import = {
-  /** A path below src without its extension (`db/order`), or a package or Node built-in by its specifier. */
+  /** A path below src without its extension (`db/order`), or the specifier of a package or Node built-in. */
   target: string
   isTypeOnly: boolean
 }

@@ -1,4 +1,4 @@
-// A worker in the test's own process, on a namespace of its own, with the relays that feed it.
+// A Temporal worker in the test's own process and in its own namespace, with the relays that feed it.
 
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -30,12 +30,12 @@ export type TestWorker = {
   database: Database
   client: Client
   namespace: string
-  /** Starts a worker, with some steps replaced; ends the one before. */
+  /** Starts a worker with some activities replaced, and stops the previous one. */
   run: (
     replace?: (real: Activities) => Partial<Activities & ConsistencyActivities>,
     options?: Pick<Partial<WorkerOptions>, 'maxCachedWorkflows' | 'taskQueue'>,
   ) => Promise<void>
-  /** Ends the worker as a deployment would; the relays go on. */
+  /** Shuts the worker down as a deployment would; the relays continue. */
   halt: () => Promise<void>
   stop: () => Promise<void>
 }
@@ -45,13 +45,13 @@ const DAY_HOURS = 24
 const FORCE_AFTER_MS = 5_000
 let bundle: ReturnType<typeof bundleWorkflowCode> | undefined
 
-/** The workflow code as production bundles it; made once per process. */
+/** The workflow bundle as in production; built once per process. */
 export const workflowBundle = (): ReturnType<typeof bundleWorkflowCode> =>
   (bundle ??= bundleWorkflowCode({ workflowsPath: WORKFLOWS, logger: new DefaultLogger('WARN') }))
 
 /**
  * @param options.relays which relays run; all by default
- * @param options.observe stands between steps and relays and their database
+ * @param options.observe wraps the database of activities and relays
  */
 export async function createTestWorker(
   test: TestDatabase,
