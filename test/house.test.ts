@@ -268,6 +268,9 @@ const isMetric = (name: string): boolean =>
     ].some((literal) => text.includes(literal))
   })
 
+/** ARCHITECTURE.md writes `domain/` for `src/domain/`. */
+const pathOf = (path: string): string => path.replace(/^domain\//, 'src/domain/')
+
 /** Three minutes of reading. */
 const MAX_PAGE_WORDS = 600
 
@@ -292,6 +295,21 @@ describe('documents', () => {
     const shown = rows.filter(([status]) => ORDER_STATUSES.some((known) => known === status))
     expect(rows[0]).toEqual(['status', ...EVENTS])
     expect(shown).toEqual(ORDER_STATUSES.map((status) => [status, ...EVENTS.map((event) => OUTCOMES[status][event])]))
+  })
+
+  test('ARCHITECTURE.md says of each rule only files that exist, and names that they have', () => {
+    const [, table = ''] = /^## Where each rule is decided\n([\s\S]*?)^## /m.exec(readSource('ARCHITECTURE.md')) ?? []
+    const files = new Set(
+      [...table.matchAll(/`((?:src|test|domain)\/[\w/.]+\.ts)`/g)].map(([, path = '']) => pathOf(path)),
+    )
+    expect(files.size).toBeGreaterThan(20)
+    expect([...files].filter((path) => findSources(path).length === 0)).toEqual([])
+    const named = [...table.matchAll(/`(\w+)`(?:, `(\w+)`)?, `((?:src|test|domain)\/[\w/.]+\.ts)`/g)].flatMap(
+      ([, one = '', other = one, path = '']) => [one, other].map((name) => ({ name, path: pathOf(path) })),
+    )
+    expect(
+      named.filter(({ name, path }) => !new RegExp(`\\b${name} = |\\b${name}:|\\b${name}\\(`).test(readSource(path))),
+    ).toEqual([])
   })
 
   test('every alarm has its paragraph in docs/operations.md, and the other way round', () => {
