@@ -88,7 +88,7 @@ describe('npm run migration', () => {
 
   test('keeps the first sentence of a contract as the comment in the database', () => {
     const text = migrationTextOf(parse(`-- Adds two\n-- numbers of the shop's. Never\n-- fails.\n${ADD}`))
-    expect(text).toContain("comment on function add is 'Adds two numbers of the shop''s.';")
+    expect(text).toContain("comment on function add is\n  'Adds two numbers of the shop''s.';")
   })
 
   test('names the file that is no SQL', () => {

@@ -10,6 +10,7 @@ import {
   readFunctions,
   readMigrations,
   resignedOf,
+  wrap,
   type FunctionFile,
 } from './support/function.ts'
 import { ROOT } from './support/source.ts'
@@ -47,8 +48,13 @@ function main([name = '', ...rest]: readonly string[]): number {
   return 0
 }
 
-const headOf = (changed: readonly FunctionFile[]): string =>
-  `-- Functions as migrations/function has them: ${changed.map(({ name }) => name).join(', ')}.\n`
+const HEAD_COLUMNS = 117
+
+function headOf(changed: readonly FunctionFile[]): string {
+  const names = changed.map(({ name }) => name).join(', ')
+  const lines = wrap(`Functions as migrations/function has them: ${names}.`, HEAD_COLUMNS)
+  return `${lines.map((line) => `-- ${line}`).join('\n')}\n`
+}
 
 /** What no migration can be written from, each with what to do. */
 function problemsOf(files: readonly FunctionFile[], present: readonly string[]): string[] {

@@ -126,7 +126,25 @@ export function contractOf({ text }: FunctionFile): string {
 export function migrationTextOf(file: FunctionFile): string {
   const [sentence = ''] = /^.*?\.(?=\s|$)/.exec(contractOf(file)) ?? []
   const kind = file.makes.some(({ object }) => object === `view ${file.name}`) ? 'view' : 'function'
-  return `${file.text.trim()}\ncomment on ${kind} ${file.name} is '${sentence.replaceAll("'", "''")}';\n`
+  // Postgres puts together literals that a line break divides.
+  const lines = wrap(sentence.replaceAll("'", "''"), LITERAL_COLUMNS).map(
+    (line, at) => `  '${at === 0 ? '' : ' '}${line}'`,
+  )
+  return `${file.text.trim()}\ncomment on ${kind} ${file.name} is\n${lines.join('\n')};\n`
+}
+
+/** A line of SQL, less quotes and indent. */
+const LITERAL_COLUMNS = 110
+
+/** Lines of words, each of at most so many characters. */
+export function wrap(text: string, columns: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const longer = `${lines.at(-1) ?? ''} ${word}`.trimStart()
+    if (lines.length === 0 || longer.length > columns) lines.push(word)
+    else lines[lines.length - 1] = longer
+  }
+  return lines
 }
 
 /** Lines of code: without comments and blank ones. */
