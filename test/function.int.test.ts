@@ -26,6 +26,15 @@ const OBJECTS = `
     and p.proname not in (${GENERATED}) and t.tgname not like '%\\_audit\\_truncate'
     and c.relname !~ '^audit_entry_2'`
 
+/** The last call of a generator for each table, as it stands in the migrations. */
+const generatorCalls = (): string[] => {
+  const texts = readMigrations().map(({ text }) => text)
+  const calls = texts.flatMap((text) => [
+    ...text.matchAll(/(?:select|perform) (audit_(?:watch|root)\('(\w+)', .*\));/g),
+  ])
+  return [...new Map(calls.map(([, call = '', table = '']) => [call.slice(0, 11) + table, call])).values()]
+}
+
 type Row = { object: string; text: string; rights: string }
 
 let database: TestDatabase
@@ -40,17 +49,36 @@ afterAll(async () => {
   await database.drop()
 })
 
+const AS_MIGRATION = `begin; set local role holdfast_owner; set local search_path = holdfast, pg_catalog`
+
 const look = async (): Promise<Row[]> => {
   const { rows } = await client.query<Row>(`${OBJECTS} order by 1`)
   return rows.map((row) => ({ ...row, text: canonicalOf(row.text) }))
 }
 
 test('running every file of migrations/function on a migrated database changes nothing', async () => {
-  await client.query('begin; set local role holdfast_owner; set local search_path = holdfast, pg_catalog')
+  await client.query(AS_MIGRATION)
   const before = await look()
   const present = presentOf(readMigrations())
   expect(before.map(({ object }) => object).toSorted()).toEqual([...present.keys()].toSorted())
   for (const { text } of readFunctions()) await client.query(text)
   expect(await look()).toEqual(before)
+  await client.query('rollback')
+})
+
+test("the audit's generators write the functions that the migrations left", async () => {
+  await client.query(AS_MIGRATION)
+  const generated = async () => {
+    const { rows } = await client.query<{ name: string; text: string }>(
+      `select proname as name, pg_get_functiondef(oid) as text from pg_proc
+       where pronamespace = 'holdfast'::regnamespace and proname in (${GENERATED}) order by 1`,
+    )
+    return rows.map(({ name, text }) => ({ name, text: canonicalOf(text) }))
+  }
+  const before = await generated()
+  const calls = generatorCalls()
+  expect(calls).toHaveLength(before.length)
+  for (const call of calls) await client.query(`select ${call}`)
+  expect(await generated()).toEqual(before)
   await client.query('rollback')
 })

@@ -96,6 +96,15 @@ describe('npm run migration', () => {
   })
 })
 
+test('every text that a negative control takes out of a function is in its file', () => {
+  const controls = readSource('test/controls.ts').matchAll(/without\(\s*'(\w+)',\s*(['"`])(.*?)\2,/g)
+  const missing = [...controls].filter(([, name, , text = '']) => {
+    const file = files.find((one) => one.name === name)
+    return file?.text.includes(text.replaceAll('\\n', '\n')) !== true
+  })
+  expect(missing.map(([call]) => call)).toEqual([])
+})
+
 test.each([
   ['a tab', 'select\t1;\n', '1: a tab'],
   ['capitals', 'select 1 FROM orders;\n', '1: FROM in capitals'],
