@@ -1,5 +1,5 @@
-// Every entry once, under the checkpoint it belongs to, and every root from its leaves. Where a root is another than the
-// signed one, the stored leaves tell which entries are not those that were sealed, as long as they still lead to it.
+// Recomputes every root from its entries. If a root differs from the signed one, the stored leaves show which entries
+// were changed, as long as the leaves themselves lead to the signed root.
 
 import { readTiles, type AuditDb } from '../db/audit/seal.ts'
 import { readEntries, type AuditEntry } from '../db/audit/verify.ts'
@@ -7,15 +7,16 @@ import { NOTHING_SEALED, type Base, type Checkpoint } from '../domain/checkpoint
 import { hashOf, type Hash } from '../domain/merkle.ts'
 import { edgeOf, grow, subtreeReader, TILE_WIDTH, tileKey, tileMap, type Tile } from '../domain/tile.ts'
 import { entryHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
-import type { Report, Run } from './finding.ts'
+import type { Report } from './finding.ts'
+import type { Verification } from './verification.ts'
 
-const PAGE = 500
+const ENTRIES_PAGE = 500
 /** Entries younger than this are never purged (requirement T-12). */
 const KEPT_YEARS = 7
 
-/** @param eraEnds the last entry ids of counts of transaction ids that have ended, in order */
+/** @param eraEnds the last entry ids of completed transaction-id eras, in ascending order */
 export async function verifyTree(
-  run: Run,
+  run: Verification,
   checkpoints: AsyncGenerator<Checkpoint>,
   eraEnds: readonly bigint[],
 ): Promise<void> {
@@ -43,9 +44,9 @@ export async function verifyTree(
 
 type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'>; hash: Hash }
 
-/** Entries of one count of transaction ids, each checked in itself, handed out up to a transaction. */
-function entryReader({ database, report, ledger, verdict }: Run, afterId: bigint, upToId: bigint | undefined) {
-  const entries = readEntries(database, { afterId, upToId, pageSize: PAGE })
+/** Reads the entries of one transaction-id era, checks each by itself, and returns them up to a transaction. */
+function entryReader({ database, report, ledger, verdict }: Verification, afterId: bigint, upToId: bigint | undefined) {
+  const entries = readEntries(database, { afterId, upToId, pageSize: ENTRIES_PAGE })
   let waiting: AuditEntry | undefined
   const next = async (belowTxid: bigint | undefined): Promise<AuditEntry | undefined> => {
     const entry: AuditEntry | undefined = waiting ?? (await entries.next()).value
@@ -66,7 +67,7 @@ function entryReader({ database, report, ledger, verdict }: Run, afterId: bigint
       }
       return batch
     },
-    /** How many are left. */
+    /** Counts the remaining entries. */
     drain: async (): Promise<number> => {
       let count = 0
       while ((await next(undefined)) !== undefined) count += 1
@@ -82,7 +83,7 @@ function verifyEntry(entry: AuditEntry, report: Report): void {
   if (!saysTheSame(entry)) report({ check: 'entry_columns', ...place })
 }
 
-/** src/domain/audit.ts and audit_body have the form. */
+/** src/domain/audit.ts and audit_body define the format. */
 function saysTheSame({ kind, aggregateId, seq, at, txid, actor, body }: AuditEntry): boolean {
   try {
     const said = JSON.parse(body) as Record<string, unknown> & { by?: { actor?: unknown } }
@@ -106,8 +107,8 @@ function saysTheSame({ kind, aggregateId, seq, at, txid, actor, body }: AuditEnt
 
 type Batch = { base: Base; checkpoint: Checkpoint; edge: Tile[]; batch: readonly Leaf[] }
 
-/** @returns the tree's edge after this checkpoint; undefined when it cannot be known any more */
-async function verifyBatch(run: Run, { base, checkpoint, edge, batch }: Batch): Promise<Tile[] | undefined> {
+/** @returns the tree's edge after this checkpoint; undefined if it cannot be known */
+async function verifyBatch(run: Verification, { base, checkpoint, edge, batch }: Batch): Promise<Tile[] | undefined> {
   const { database, report } = run
   const no = checkpoint.no
   const found = growTo(
@@ -130,7 +131,7 @@ async function verifyBatch(run: Run, { base, checkpoint, edge, batch }: Batch): 
   return kept.edge
 }
 
-/** The tree with these leaves, if that is the one that was signed. */
+/** The tree with these leaves, if its root is the signed one. */
 function growTo(checkpoint: Checkpoint, base: Base, edge: readonly Tile[], leaves: readonly Hash[]) {
   const { size, tiles } = grow(base.size, edge, leaves, nodeHash)
   if (size !== checkpoint.size || size === 0) return undefined
@@ -140,9 +141,9 @@ function growTo(checkpoint: Checkpoint, base: Base, edge: readonly Tile[], leave
   return { tiles, edge: edgeOf(size).flatMap((id) => all.get(tileKey(id)) ?? []) }
 }
 
-/** Which of the entries are not those that were sealed, where the stored leaves are. */
+/** Finds the entries that differ from the stored leaves. */
 function compareLeaves(
-  { report, verdict, now = Date.now }: Run,
+  { report, verdict, now = Date.now }: Verification,
   { base, checkpoint, batch, sealed }: Omit<Batch, 'edge'> & { sealed: readonly Hash[] },
 ): void {
   const leaves = new Map(sealed.map((hash, at) => [hexOf(hash), base.size + at]))
@@ -155,7 +156,7 @@ function compareLeaves(
   else for (const leaf of missing) report({ check: 'entry_missing', checkpoint: checkpoint.no, leaf })
 }
 
-/** Undefined when one is not there. */
+/** Undefined if one is missing. */
 async function storedLeaves(database: AuditDb, from: number, to: number): Promise<Hash[] | undefined> {
   const leaves: Hash[] = []
   for (let at = from; at < to;) {
@@ -170,8 +171,12 @@ async function storedLeaves(database: AuditDb, from: number, to: number): Promis
   return leaves
 }
 
-/** Above the leaves: proofs are made of these. */
-async function verifyTiles({ database, report }: Run, checkpoint: number, grown: readonly Tile[]): Promise<void> {
+/** The levels above the leaves: proofs are built from them. */
+async function verifyTiles(
+  { database, report }: Verification,
+  checkpoint: number,
+  grown: readonly Tile[],
+): Promise<void> {
   const upper = grown.filter(({ level }) => level > 0)
   if (upper.length === 0) return
   const stored = await readTiles(database, upper)

@@ -1,4 +1,4 @@
-// What each method accepts. Strict objects: a field of a message without a rule here is refused, whoever forgot it.
+// The schema of each method's request. Objects are strict: a proto field without a rule here is rejected.
 
 import { z } from 'zod'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
@@ -11,11 +11,11 @@ import {
   fiat,
   hasOnePosition,
   instant,
+  lineQuantity,
   MAX_INT64,
   ONE_POSITION,
   page,
   productId,
-  quantity,
   shippingAddress,
   text,
   units,
@@ -39,11 +39,11 @@ const MAX_SIGNATURE_CHARACTERS = 128
 
 const command = z.strictObject({ idempotencyKey: uuid, orderId: uuid, expectedVersion })
 
-const newLine = z.strictObject({ productId, quantity, expectedUnitPrice: fiat })
+const newLine = z.strictObject({ productId, quantity: lineQuantity, expectedUnitPrice: fiat })
 
 const health = z.strictObject({ service: z.string().max(128, 'must have at most 128 characters') })
 
-/** The content of a report, once its signature was found right. */
+/** The content of a report, after its signature was verified. */
 export const PAYMENT_REPORT = z.strictObject({
   source: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
   network: z.string().regex(NETWORK_PATTERN, NETWORK_RULE),
@@ -57,7 +57,7 @@ export const PAYMENT_REPORT = z.strictObject({
           outputIndex: whole(0),
           seq: whole(1),
           state: word(transferState),
-          // Ethereum's are shown with a checksum in their letter case, and stored and matched without.
+          // Ethereum addresses carry a checksum in their letter case; they are stored and matched in lower case.
           address: z
             .string()
             .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
@@ -84,7 +84,7 @@ export const PAYMENT_REPORT = z.strictObject({
     .max(MAX_OBSERVATIONS, `must have at most ${MAX_OBSERVATIONS} entries`),
 })
 
-/** One spelling per transaction, so that one transfer is one fact (requirements C-15). */
+/** One spelling per transaction id, so that one transfer is one observation (requirement C-15). */
 const HEX_TX_ID = /^[0-9a-f]{64}$/
 const TX_ID_SHAPES = {
   BTC: HEX_TX_ID,
@@ -212,5 +212,5 @@ export const SCHEMAS = {
   }),
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 
-/** A request as its handler sees it: every rule held, in the domain's types. */
+/** A validated request in the domain's types, as its handler sees it. */
 export type Parsed<Path extends string> = Path extends MethodPath ? z.output<(typeof SCHEMAS)[Path]> : never

@@ -1,7 +1,10 @@
-// Options that several commands share, and how their values are read.
+// Options that several commands share, and the parsers of their values.
 
 import { randomUUID } from 'node:crypto'
 import { InvalidArgumentError, Option } from 'commander'
+
+/** The largest page that the API gives. */
+export const MAX_PAGE = 100
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -25,7 +28,7 @@ export const countArgument =
     throw new InvalidArgumentError(`Not from ${from} to ${to}.`)
   }
 
-/** The name of this attempt: with the same key, a command that failed on its way is repeated safely. */
+/** The idempotency key of this attempt: a command that failed in transport can be repeated safely with the same key. */
 export const keyOption = (): Option =>
   new Option('--key <uuid>', 'idempotency key of this attempt').argParser(parseUuid).default(randomUUID(), 'a new one')
 
