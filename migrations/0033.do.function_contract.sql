@@ -432,8 +432,8 @@ comment on function order_answers is
 --   window_ms, grace_ms, confirm_ms, lines: [{line, product, quantity, price}]}]
 --   hash in hex, sealed in base64, user_id and amounts as text, price as the buyer was promised it.
 -- Result: one row per order, see order_answers. Refusals are data.
--- Locks, in this order: idempotency keys, by inserting them sorted; then either new rows first and stock rows by
--- product_id last (accept_optimistic), or stock rows first and new rows after them (accept_locked).
+-- Locks, in this order: idempotency keys, by inserting them sorted; new customers; then either new rows first and stock
+-- rows by product_id last (accept_optimistic), or stock rows first and new rows after them (accept_locked).
 -- Prices: a price change locks the stock row first, so the price at commit is the catalogue's.
 -- Error: HF010 when stock or a price changed under its lock, which is a fault.
 -- Repeating it: an attempt's key is inserted once. A concurrent call with the same key waits for the first one's commit
@@ -766,10 +766,10 @@ comment on function is_enough is
 -- due, retirement of the payment key, and a wake where the payment missed its confirm deadline.
 -- p_reason: orders.cancel_reason. p_end_state: 'released' or 'expired', the state in which the holds end.
 -- p_actor: who the stock ledger names.
--- Locks: the caller holds the order rows FOR UPDATE, taken in order of id; here the reservations, then stock by
--- product_id.
+-- Locks: the caller holds the order rows FOR UPDATE, taken in order of id; here stock rows FOR NO KEY UPDATE, by
+-- product_id, then the reservations, refund_due, key_retire and order_wake.
 -- Repeating it: holds end once, since only held or committed ones are changed; the refund due is an upsert.
--- Error: HF002, by the guard of orders, when an order cannot be cancelled from its status by this actor.
+-- Errors: HF002 and HF004, by the guards of orders, when this actor cannot cancel an order from its state.
 create or replace function end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) returns void
 language plpgsql as $$
 declare
@@ -1036,8 +1036,8 @@ comment on function is_enough_seen is
 -- Race: a run that began since, or was only thought dead. The relay finds it running and starts nothing; and a run of
 -- an older generation is refused once the new one has taken a step. Until then the order row stays as it is, so that a
 -- run that is alive is not shut out by mistake.
--- Locks: the order rows FOR NO KEY UPDATE, in order of id. Repeating it is harmless: a pending start is left alone.
--- Runs as the owner.
+-- Locks: the order rows FOR NO KEY UPDATE, in order of id; then starts and wakes.
+-- Repeating it is harmless: a pending start is left alone. Runs as the owner.
 create or replace function restart_orders(p_order_ids uuid[], p_reason text)
 returns table (order_id uuid, generation int)
 language plpgsql security definer set search_path = holdfast, pg_catalog as $$

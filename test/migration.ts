@@ -1,7 +1,7 @@
 // `npm run migration NAME`: writes the next migration with the text of every file of migrations/function that differs from
 // the last text in the migrations, so that a migration is complete in itself and a function still has one place.
 
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import {
   changedOf,
@@ -39,7 +39,6 @@ function main([name = '', ...rest]: readonly string[]): number {
   }
   const number = Math.max(0, ...migrations.map(({ path }) => Number(basename(path).split('.')[0]))) + 1
   const path = `migrations/${String(number).padStart(4, '0')}.do.${name}.sql`
-  if (existsSync(join(ROOT, path))) throw new Error(`${path} exists`)
   writeFileSync(join(ROOT, path), [headOf(changed), ...changed.map(migrationTextOf)].join('\n'))
   console.log(`${path} has ${changed.map((file) => file.name).join(', ')}`)
   for (const resigned of resignedOf(changed, present))
@@ -69,4 +68,9 @@ function problemsOf(files: readonly FunctionFile[], present: readonly string[]):
   ]
 }
 
-process.exitCode = main(process.argv.slice(2))
+try {
+  process.exitCode = main(process.argv.slice(2))
+} catch (error) {
+  console.error(`${error instanceof Error ? error.message : String(error)} (npm run lint:sql shows where)`)
+  process.exitCode = 1
+}

@@ -3,8 +3,8 @@
 --   window_ms, grace_ms, confirm_ms, lines: [{line, product, quantity, price}]}]
 --   hash in hex, sealed in base64, user_id and amounts as text, price as the buyer was promised it.
 -- Result: one row per order, see order_answers. Refusals are data.
--- Locks, in this order: idempotency keys, by inserting them sorted; then either new rows first and stock rows by
--- product_id last (accept_optimistic), or stock rows first and new rows after them (accept_locked).
+-- Locks, in this order: idempotency keys, by inserting them sorted; new customers; then either new rows first and stock
+-- rows by product_id last (accept_optimistic), or stock rows first and new rows after them (accept_locked).
 -- Prices: a price change locks the stock row first, so the price at commit is the catalogue's.
 -- Error: HF010 when stock or a price changed under its lock, which is a fault.
 -- Repeating it: an attempt's key is inserted once. A concurrent call with the same key waits for the first one's commit

@@ -8,7 +8,7 @@ declare
   v_role text := p_context ->> 'role';
 begin
   if not coalesce(case
-    -- An operator acts with Temporal's own tools, which know him by no token of ours.
+    -- An operator who acts with Temporal's own tools has no token of the shop.
     when v_role = 'admin' and v_actor ~ '^operator:[a-z0-9-]{1,63}$' then true
     when v_role in ('customer', 'fulfilment', 'admin') then v_actor ~ '^user:[1-9][0-9]{0,18}$'
     when v_role in ('system', 'watcher', 'service', 'migration')

@@ -1,7 +1,7 @@
 -- Hash chain: a deferred trigger function that turns what a transaction changed into its audit entries, at commit.
 -- All changes of an aggregate by one actor in a row become one entry, in the order of the changes.
 -- Locks: see audit_root, kinds in the order order, product, customer, key.
--- Error: HF006, by actor_text. Runs as the owner, to which nobody can log in; the text of its statements is constant.
+-- Error: HF006, by actor_text. Runs as the owner, as which no one can log in; the text of its statements is constant.
 create or replace function audit_flush() returns trigger
 language plpgsql security definer set search_path = holdfast, pg_catalog set timezone = 'UTC' as $$
 declare

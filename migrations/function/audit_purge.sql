@@ -32,7 +32,7 @@ begin
   select * into v_seal from audit_checkpoint where sealed_at <= p_before order by checkpoint_no desc limit 1;
 
   foreach v_partition in array v_months || v_default loop
-    -- Race closed with an entry that a wrong clock puts into a month of long ago: nobody writes there any more. The
+    -- Race closed: a wrong clock puts an entry into a month of long ago. The lock keeps all writers out of it. The
     -- default partition may be in use, and is not emptied of what is not sealed.
     if v_partition = any (v_months) then
       execute format('lock table %I in share row exclusive mode', v_partition);
@@ -47,13 +47,13 @@ begin
     using v_kept_from;
   end loop;
 
-  -- After all that takes long: the first drop stops everybody who writes an entry.
+  -- Last, after all that takes long: the first drop blocks every writer of entries.
   foreach v_partition in array v_months loop
     execute format('drop table %I', v_partition);
     return next v_partition;
   end loop;
   foreach v_partition in array v_default loop
-    -- Its lock lets nobody else write here while the guard is down.
+    -- The lock of this statement keeps other writers out while the guard is off.
     alter table audit_entry_default disable trigger audit_entry_append_only;
     execute format('delete from audit_entry_default where at < $1 and %s', v_is_sealed)
     using v_kept_from, v_seal.last_entry_id, v_seal.after_entry_id, v_seal.below_txid;

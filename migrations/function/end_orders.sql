@@ -2,10 +2,10 @@
 -- due, retirement of the payment key, and a wake where the payment missed its confirm deadline.
 -- p_reason: orders.cancel_reason. p_end_state: 'released' or 'expired', the state in which the holds end.
 -- p_actor: who the stock ledger names.
--- Locks: the caller holds the order rows FOR UPDATE, taken in order of id; here the reservations, then stock by
--- product_id.
+-- Locks: the caller holds the order rows FOR UPDATE, taken in order of id; here stock rows FOR NO KEY UPDATE, by
+-- product_id, then the reservations, refund_due, key_retire and order_wake.
 -- Repeating it: holds end once, since only held or committed ones are changed; the refund due is an upsert.
--- Error: HF002, by the guard of orders, when an order cannot be cancelled from its status by this actor.
+-- Errors: HF002 and HF004, by the guards of orders, when this actor cannot cancel an order from its state.
 create or replace function end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) returns void
 language plpgsql as $$
 declare

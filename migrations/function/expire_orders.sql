@@ -1,4 +1,4 @@
--- Expiry in the name of the system: expire_due with the actor system:expiry, whoever calls it.
+-- Expiry in the name of the system: expire_due with the actor system:expiry, for every caller.
 -- Arguments, result, locks and repetition: see expire_due. The caller's actor is put back afterwards.
 -- Owned by app_worker, as the guard of orders lets only this role move a status. A setting of the function itself would
 -- not do: only a superuser could give it the actor's parameter.

@@ -7,7 +7,7 @@ begin
      is distinct from (old.order_id, old.user_id, old.currency, old.total, old.created_at) then
     raise exception 'orders: id, customer, currency, total and creation time never change' using errcode = 'HF001';
   end if;
-  -- The fence is not news to a reader: it moves neither version nor time.
+  -- A reader does not see the fence: it moves neither version nor time.
   if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
      is distinct from
      (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason, old.address_sealed) then

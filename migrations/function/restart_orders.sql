@@ -3,8 +3,8 @@
 -- Race: a run that began since, or was only thought dead. The relay finds it running and starts nothing; and a run of
 -- an older generation is refused once the new one has taken a step. Until then the order row stays as it is, so that a
 -- run that is alive is not shut out by mistake.
--- Locks: the order rows FOR NO KEY UPDATE, in order of id. Repeating it is harmless: a pending start is left alone.
--- Runs as the owner.
+-- Locks: the order rows FOR NO KEY UPDATE, in order of id; then starts and wakes.
+-- Repeating it is harmless: a pending start is left alone. Runs as the owner.
 create or replace function restart_orders(p_order_ids uuid[], p_reason text)
 returns table (order_id uuid, generation int)
 language plpgsql security definer set search_path = holdfast, pg_catalog as $$

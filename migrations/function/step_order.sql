@@ -1,7 +1,7 @@
--- Workflow step that nobody asked for by name. p_what: 'reserve', 'release' or 'expire'.
+-- One step of an order's workflow that is no command. p_what: 'reserve', 'release' or 'expire'.
 -- Result: outcome of enter_step and the state of the order (order_state); no row when there is no such order.
 -- Locks: the order row FOR UPDATE, then those of take_stock, end_orders or expire_orders.
--- Repeating it is harmless: the fence answers 'repeated', with the state of now.
+-- Repeating it is harmless: the fence answers 'repeated', with the present state.
 -- Error: 20000 (case not found) for another p_what.
 create or replace function step_order(p_order_id uuid, p_generation int, p_step int, p_what text)
 returns table (
