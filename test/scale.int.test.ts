@@ -6,8 +6,17 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { findVerdict } from '../src/db/accept/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
-import * as chain from '../src/db/chain/cursor.ts'
-import { countUnexplained, findDue, findOpen, findToReread, findUnheld, saveBalances } from '../src/db/chain/balance.ts'
+import { appendBlock, readCursor, rewind } from '../src/db/chain/cursor.ts'
+import { countReports, deleteReports, findDueReports } from '../src/db/chain/outbox.ts'
+import { stampStatus } from '../src/db/chain/status.ts'
+import {
+  countUnexplained,
+  findDueAddresses,
+  findHeldAddresses,
+  findAddressesToReread,
+  findUnheldOrders,
+  saveBalances,
+} from '../src/db/chain/balance.ts'
 import { deleteExpiredAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
@@ -215,29 +224,29 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   'news to be forgotten': () => deleteExpiredNotifications(scene.worker),
   'free addresses': () => countFreeAddresses(scene.keys, ETHEREUM.network, ETHEREUM.asset),
   'a block of the chain, and one that is lost again': async () => {
-    const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)
+    const { cursor } = await readCursor(scene.watcher, ETHEREUM.network)
     const height = (cursor?.scannedHeight ?? 0) + 1
     const [minedAt, chainTime] = [new Date(), new Date()]
     const block = { height, hash: '0xnew', parentHash: '0xold', minedAt, chainTime }
     const { asset, address, amountDue: amount } = bulkOrder(PENDING + 5)
-    const transfers = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
-    const moved = await chain.appendBlock(scene.watcher, ETHEREUM.network, { ...block, transfers }, 12)
-    const due = await chain.findDueReports(scene.watcher, ETHEREUM.network, 8)
-    await chain.countReports(scene.watcher, ETHEREUM.network)
+    const outputs = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
+    const moved = await appendBlock(scene.watcher, ETHEREUM.network, { ...block, outputs }, 12)
+    const due = await findDueReports(scene.watcher, ETHEREUM.network, 8)
+    await countReports(scene.watcher, ETHEREUM.network)
     const tip = { height, hash: block.hash, chainTime }
-    await chain.deleteReports(
+    await deleteReports(
       scene.watcher,
       due.map(({ reportNo }) => reportNo),
     )
-    const balances = await findDue(scene.watcher, ETHEREUM.network, chainTime, 500)
-    await findToReread(scene.watcher, ETHEREUM.network, chainTime, 100)
-    await findOpen(scene.watcher, ETHEREUM.network, new Date(0), 600)
-    await findUnheld(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
+    const balances = await findDueAddresses(scene.watcher, ETHEREUM.network, chainTime, 500)
+    await findAddressesToReread(scene.watcher, ETHEREUM.network, chainTime, 100)
+    await findHeldAddresses(scene.watcher, ETHEREUM.network, new Date(0), 600)
+    await findUnheldOrders(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
     await saveBalances(scene.watcher, ETHEREUM.network, tip, new Map(balances.map((each) => [each, 0n])))
     await countUnexplained(scene.watcher, ETHEREUM.network)
     const stamp = { tip, askedAt: new Date(), isVouched: true, comparesBalances: true }
-    await chain.stampStatus(scene.watcher, ETHEREUM.network, stamp)
-    await chain.rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
+    await stampStatus(scene.watcher, ETHEREUM.network, stamp)
+    await rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
   },
 }
 

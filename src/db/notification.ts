@@ -3,7 +3,8 @@
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import type { ChannelName, StatusChange } from '../domain/notification.ts'
+import { CHANNELS, type ChannelName, type StatusChange } from '../domain/notification.ts'
+import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Attempt } from './idempotency.ts'
 import { answerOnce } from './idempotency.ts'
 import { statement, type Database } from './connection/pool.ts'
@@ -109,8 +110,8 @@ const DEAD = z.object({
   notificationId: z.bigint(),
   orderId: z.string(),
   version: z.bigint(),
-  channel: z.enum(['log', 'webhook']),
-  status: z.enum(['pending', 'processing', 'shipped', 'delivered', 'cancelled']),
+  channel: z.enum(CHANNELS),
+  status: z.enum(ORDER_STATUSES),
   attempts: z.number(),
   reason: z.string(),
   deadAt: z.date(),

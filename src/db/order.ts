@@ -1,5 +1,6 @@
 // The steps of an order's life. Each is one transaction that takes the order's row lock first, checks the run's
-// fence, changes status, holds and stock together, and answers with the order's whole state. Status moves nowhere else.
+// fence, changes status, holds and stock together, and answers with the order's whole state. Two files beside this one
+// move a status too: payment.ts when an order is paid, sweep.ts when it expires.
 
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'

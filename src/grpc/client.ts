@@ -2,6 +2,7 @@
 // UNAVAILABLE (safe: every mutating request carries an idempotency key), and fail with DomainError.
 
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import type { Observation } from '../domain/chain.ts'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
@@ -16,7 +17,7 @@ import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { readDetails, type Detail } from './detail.ts'
 import type { Method, RequestOf, ResponseOf } from './method.ts'
-import { packReport, type ObservedTransfer } from './report.ts'
+import { packReport, type ReportOptions } from './report.ts'
 
 export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
 export type { GetOrderHistoryResponse } from './gen/holdfast/v1/audit.ts'
@@ -25,7 +26,6 @@ export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
-export type { ObservedTransfer } from './report.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 export const RECONNECT_FROM_MS = 100
@@ -207,22 +207,20 @@ function errorOf(error: ServiceError): DomainError | TransportError {
   return new DomainError(reason, error.details, { ...detail, cause: error })
 }
 
-export type ReporterOptions = {
+export type ReporterOptions = ReportOptions & {
   client: Pick<HoldfastClient, 'payment'>
-  source: string
-  network: string
   /** The request's signatures: one per secret the source signs with now. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
 }
 
 /**
- * Gives a function that reports the first transfers, as many as fit one request, and returns how many those were.
- * It resolves once they are stored; sending a transfer again is harmless.
+ * Makes the function that reports the first observations, as many as fit one request, and returns how many those were.
+ * It resolves once they are stored. Sending an observation again is harmless.
  */
 export const createReporter =
-  ({ client, source, network, sign }: ReporterOptions) =>
-  async (transfers: readonly ObservedTransfer[]): Promise<number> => {
-    const { report, count } = packReport(source, network, transfers)
+  ({ client, sign, ...options }: ReporterOptions) =>
+  async (observations: readonly Observation[]): Promise<number> => {
+    const { report, count } = packReport(options, observations)
     const request = { id: crypto.randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
     await client.payment.reportPayments({ ...request, signatures: sign(request) })
     return count

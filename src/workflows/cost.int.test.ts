@@ -4,7 +4,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { createAcceptor, type AcceptedOrder } from '../db/accept/accept.ts'
-import { recordReport, type Observation } from '../db/payment.ts'
+import { recordReport } from '../db/payment.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import { openDatabase, type Database } from '../db/connection/pool.ts'
 import type { Command } from '../domain/order.ts'
 import type { Call } from '../grpc/call.ts'
@@ -54,7 +55,7 @@ async function accept(): Promise<AcceptedOrder> {
   return answer.order
 }
 
-const observation = (order: AcceptedOrder): Observation => ({
+const observation = (order: AcceptedOrder): ReportedObservation => ({
   reportId: randomBytes(32).toString('hex'),
   network: order.network,
   asset: order.asset,
@@ -64,8 +65,7 @@ const observation = (order: AcceptedOrder): Observation => ({
   state: 'final',
   address: order.address,
   amount: order.amountDue,
-  blockHeight: 10n,
-  blockHash: '0xab',
+  block: { height: 10, hash: '0xab' },
   firstSeenAt: new Date(),
 })
 

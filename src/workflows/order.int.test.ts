@@ -4,7 +4,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { WorkflowUpdateFailedError } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
-import { recordReport, type Observation } from '../db/payment.ts'
+import { recordReport } from '../db/payment.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import { openDatabase, type Database } from '../db/connection/pool.ts'
 import type { AcceptedOrder, ProposedOrder } from '../db/accept/accept.ts'
 import type { CommandInput } from '../domain/command.ts'
@@ -67,7 +68,7 @@ async function newOrder(overrides: Partial<ProposedOrder> = {}): Promise<Accepte
   return putOrder(shop, { lines: [buildLine({ productId, quantity: 2 })], ...overrides })
 }
 
-const observation = (order: AcceptedOrder, overrides: Partial<Observation> = {}): Observation => ({
+const observation = (order: AcceptedOrder, overrides: Partial<ReportedObservation> = {}): ReportedObservation => ({
   reportId: randomBytes(32).toString('hex'),
   network: order.network,
   asset: order.asset,
@@ -77,8 +78,7 @@ const observation = (order: AcceptedOrder, overrides: Partial<Observation> = {})
   state: 'final',
   address: order.address,
   amount: order.amountDue,
-  blockHeight: 10n,
-  blockHash: '0xab',
+  block: { height: 10, hash: '0xab' },
   firstSeenAt: new Date(),
   ...overrides,
 })

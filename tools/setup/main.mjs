@@ -21,6 +21,7 @@ const COMMANDS = {
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },
   migration: { entry: ['test/migration.ts'] },
+  docs: { entry: ['test/docs.ts'] },
   cli: { entry: ['src/main/cli.ts'] },
 }
 
