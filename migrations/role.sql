@@ -9,7 +9,8 @@ begin
   if not exists (select from pg_roles where rolname = 'holdfast_owner') then
     create role holdfast_owner nologin;
   end if;
-  foreach name in array array['app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor', 'analytics'] loop
+  foreach name in array array[
+    'app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor', 'analytics'] loop
     if not exists (select from pg_roles where rolname = name) then
       execute format('create role %I nologin nosuperuser nocreatedb nocreaterole noinherit', name);
       execute format('alter role %I set statement_timeout = %L', name, '2s');
@@ -24,19 +25,22 @@ begin
   end loop;
   -- The migrating role acts as the owner, with the owner's rights, and once gives a function of the owner's to
   -- app_worker; superusers may already.
-  if not pg_has_role(current_user, 'holdfast_owner', 'usage') or not pg_has_role(current_user, 'holdfast_owner', 'set') then
+  if not pg_has_role(current_user, 'holdfast_owner', 'usage')
+    or not pg_has_role(current_user, 'holdfast_owner', 'set') then
     execute format('grant holdfast_owner to %I with inherit true, set true', current_user);
   end if;
   if not pg_has_role(current_user, 'app_worker', 'set') then
     execute format('grant app_worker to %I with inherit false, set true', current_user);
   end if;
   -- The fixed search path is what makes unqualified names safe for every role.
-  foreach name in array array['app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor', 'analytics', 'holdfast_owner'] loop
+  foreach name in array array[
+    'app_api', 'app_worker', 'app_keys', 'watcher', 'audit_sealer', 'auditor', 'analytics', 'holdfast_owner'] loop
     execute format('alter role %I in database %I set search_path = holdfast, pg_catalog', name, current_database());
   end loop;
   execute format('revoke all on database %I from public', current_database());
   execute format(
-    'grant connect on database %I to app_api, app_worker, app_keys, watcher, audit_sealer, auditor, analytics, holdfast_owner',
+    'grant connect on database %I
+      to app_api, app_worker, app_keys, watcher, audit_sealer, auditor, analytics, holdfast_owner',
     current_database());
   execute format('grant create on database %I to holdfast_owner', current_database());
   revoke all on schema public from public;

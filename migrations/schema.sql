@@ -38,6 +38,101 @@ CREATE TYPE holdfast.audit_draft AS (
 ALTER TYPE holdfast.audit_draft OWNER TO holdfast_owner;
 
 --
+-- Name: accept_locked(jsonb, integer[], jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_refused jsonb;
+  v_accepted int[];
+begin
+  perform lock_wanted(p_wanted);
+  v_refused := refused_orders(p_orders, p_fresh);
+  if not fits_in_sum(p_wanted, v_refused) then
+    v_refused := v_refused || decide_in_order((
+      select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(p_wanted) w where not v_refused ? (w ->> 'ordinal')
+    ), p_is_last_try);
+  end if;
+  select coalesce(array_agg(f), '{}') into v_accepted from unnest(p_fresh) f where not v_refused ? f::text;
+  -- The guard holds by the decision above and by the CHECK; the counts prove it.
+  if cardinality(v_accepted) > 0
+    and not (write_orders(p_orders, v_accepted, clock_timestamp()) and take_wanted(p_wanted, v_accepted)) then
+    raise exception 'accept_orders: stock or price changed under its lock' using errcode = 'HF010';
+  end if;
+
+  if v_refused <> '{}' then
+    update idempotency k set order_id = null, response = v_refused -> o.ordinal::text
+    from jsonb_to_recordset(p_orders) o (ordinal int, user_id bigint, key uuid)
+    where v_refused -> o.ordinal::text ->> 'verdict' <> 'reclaim'
+      and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+    delete from idempotency k using jsonb_to_recordset(p_orders) o (ordinal int, user_id bigint, key uuid)
+    where v_refused -> o.ordinal::text ->> 'verdict' = 'reclaim'
+      and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
+  end if;
+  return v_refused;
+end
+$$;
+
+ALTER FUNCTION holdfast.accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean) IS 'Pessimistic way of accept_orders: locks the stock first, decides each order under the lock, and writes what fits.';
+
+--
+-- Name: accept_optimistic(jsonb, integer[], jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_catalogue jsonb;
+begin
+  if cardinality(p_fresh) < 2 then
+    return false;
+  end if;
+  -- Nothing is locked yet: what is seen here only chooses the way.
+  v_catalogue := catalogue_of(p_wanted);
+  if refused_orders(p_orders, p_fresh) <> '{}' or not fits_in_sum(p_wanted, '{}') then
+    return false;
+  end if;
+  begin
+    if not write_orders(p_orders, p_fresh, clock_timestamp()) then
+      raise exception 'accept_orders: a price has changed' using errcode = 'HF013';
+    end if;
+    -- The audit entries too, before a product that others want is locked.
+    set constraints all immediate;
+    set constraints all deferred;
+    perform lock_wanted(p_wanted);
+    -- Race: a price or a product that changed since the lines were written. A change takes the stock row first, so
+    -- there is none under these locks. The same versions before and after mean the same all the time between.
+    if catalogue_of(p_wanted) <> v_catalogue then
+      raise exception 'accept_orders: the catalogue has changed' using errcode = 'HF013';
+    end if;
+    if not take_wanted(p_wanted, p_fresh) then
+      raise exception 'accept_orders: stock has changed' using errcode = 'HF013';
+    end if;
+    return true;
+  exception when sqlstate 'HF013' then
+    return false;
+  end;
+end
+$$;
+
+ALTER FUNCTION holdfast.accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb) IS 'Optimistic concurrency control: accepts several orders that all seem to fit, with the stock locked as late as possible (docs/decisions/0014).';
+
+--
 -- Name: accept_orders(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -48,94 +143,45 @@ CREATE FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) RE
 #variable_conflict use_column
 declare
   v_fresh int[];
-  v_refused jsonb;
   v_wanted jsonb;
-  v_accepted int[];
-  v_catalogue jsonb;
-  v_is_done boolean := false;
+  v_refused jsonb := '{}';
 begin
   -- A concurrent call with the same key waits here for the first one's commit, then finds its row.
   with fresh as (
     insert into idempotency (actor, method, key, request_hash, order_id)
     select 'user:' || o.user_id, 'CreateOrder', o.key, decode(o.hash, 'hex'), o.order_id
-    from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text, order_id uuid)
+    from jsonb_to_recordset(p_orders) o (user_id bigint, key uuid, hash text, order_id uuid)
     order by o.user_id, o.key
     on conflict do nothing
     returning order_id
   )
-  select coalesce(array_agg(o.i), '{}') into v_fresh
-  from jsonb_to_recordset(p_orders) o (i int, order_id uuid) join fresh f on f.order_id = o.order_id;
+  select coalesce(array_agg(o.ordinal), '{}') into v_fresh
+  from jsonb_to_recordset(p_orders) o (ordinal int, order_id uuid) join fresh f on f.order_id = o.order_id;
 
   if cardinality(v_fresh) > 0 then
     insert into customer (user_id)
-    select distinct o.user_id from jsonb_to_recordset(p_orders) o (i int, user_id bigint)
-    where o.i = any (v_fresh) and not exists (select from customer c where c.user_id = o.user_id)
+    select distinct o.user_id from jsonb_to_recordset(p_orders) o (ordinal int, user_id bigint)
+    where o.ordinal = any (v_fresh) and not exists (select from customer c where c.user_id = o.user_id)
     order by 1
     on conflict do nothing;
 
-    -- One row per order and product, quantities summed.
-    select coalesce(jsonb_agg(jsonb_build_object('i', w.i, 'p', w.p, 'q', w.q)), '[]') into v_wanted
+    -- One item per order and product, quantities summed.
+    select coalesce(
+      jsonb_agg(jsonb_build_object('ordinal', w.ordinal, 'product', w.product, 'quantity', w.quantity)), '[]')
+    into v_wanted
     from (
-      select o.i, l.p, sum(l.q) as q
-      from jsonb_to_recordset(p_orders) o (i int, lines jsonb), jsonb_to_recordset(o.lines) l (p text, q bigint)
-      where o.i = any (v_fresh) group by 1, 2
+      select o.ordinal, l.product, sum(l.quantity) as quantity
+      from jsonb_to_recordset(p_orders) o (ordinal int, lines jsonb),
+        jsonb_to_recordset(o.lines) l (product text, quantity bigint)
+      where o.ordinal = any (v_fresh) group by 1, 2
     ) w;
 
-    -- Nothing is locked yet: what is seen here only chooses the way. An order alone would pay for a savepoint and a second
-    -- look, to shorten a lock that hardly anybody waits for.
-    v_catalogue := case when cardinality(v_fresh) > 1 then catalogue_of(v_wanted) end;
-    if cardinality(v_fresh) > 1 and refused_orders(p_orders, v_fresh) = '{}' and fits_in_sum(v_wanted, '{}') then
-      begin
-        if not write_orders(p_orders, v_fresh, clock_timestamp()) then
-          raise exception 'accept_orders: a price has changed' using errcode = 'HF013';
-        end if;
-        -- Their entries too, before a product that others want is locked.
-        set constraints all immediate;
-        set constraints all deferred;
-        perform lock_wanted(v_wanted);
-        -- Race: a price or a product that changed since the lines were written. A change takes the stock row first, so
-        -- that under these locks there is none; the same versions before and after mean the same all the time between.
-        if catalogue_of(v_wanted) <> v_catalogue then
-          raise exception 'accept_orders: the catalogue has changed' using errcode = 'HF013';
-        end if;
-        if not take_wanted(v_wanted, v_fresh) then
-          raise exception 'accept_orders: stock has changed' using errcode = 'HF013';
-        end if;
-        v_is_done := true;
-      exception when sqlstate 'HF013' then
-        v_is_done := false;
-      end;
-    end if;
-
-    if not v_is_done then
-      perform lock_wanted(v_wanted);
-      v_refused := refused_orders(p_orders, v_fresh);
-      if not fits_in_sum(v_wanted, v_refused) then
-        v_refused := v_refused || decide_in_order(
-          (select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(v_wanted) w where not v_refused ? (w ->> 'i')),
-          p_is_last_try);
-      end if;
-      select coalesce(array_agg(i), '{}') into v_accepted from unnest(v_fresh) as i where not v_refused ? i::text;
-      -- The guard holds by the decision above and by the CHECK; the counts prove it.
-      if cardinality(v_accepted) > 0
-        and not (write_orders(p_orders, v_accepted, clock_timestamp()) and take_wanted(v_wanted, v_accepted)) then
-        raise exception 'accept_orders: stock or price changed under its lock' using errcode = 'HF010';
-      end if;
-
-      -- A refusal is this key's answer for good; a reclaim is no answer yet.
-      if v_refused <> '{}' then
-        update idempotency k set order_id = null, response = v_refused -> o.i::text
-        from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
-        where v_refused -> o.i::text ->> 'verdict' <> 'reclaim'
-          and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
-        delete from idempotency k using jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid)
-        where v_refused -> o.i::text ->> 'verdict' = 'reclaim'
-          and k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key;
-      end if;
+    if not accept_optimistic(p_orders, v_fresh, v_wanted) then
+      v_refused := accept_locked(p_orders, v_fresh, v_wanted, p_is_last_try);
     end if;
   end if;
 
-  return query select * from order_answers(p_orders, v_fresh, coalesce(v_refused, '{}'));
+  return query select * from order_answers(p_orders, v_fresh, v_refused);
 end
 $$;
 
@@ -145,7 +191,7 @@ ALTER FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) OWN
 -- Name: FUNCTION accept_orders(p_orders jsonb, p_is_last_try boolean); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) IS 'Accepts or refuses a batch of orders in one transaction; one row per order with its verdict.';
+COMMENT ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) IS 'Group commit: accepts or refuses a batch of CreateOrder attempts in one transaction, each order whole.';
 
 --
 -- Name: actor_of(text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -404,6 +450,79 @@ ALTER FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p
 COMMENT ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) IS 'The bytes an entry''s hash is taken of; src/domain/audit.ts reads and writes the same.';
 
 --
+-- Name: audit_capture(text, text, text, text[], text[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_capture(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $_$
+declare
+  v_columns record;
+  -- @ stands for the row's name, as in audit_columns.
+  v_id text := case when p_aggregate is null then 'null::text' else format('@.%I::text', p_aggregate) end;
+  -- An aggregate is born with the row whose id refers to nothing else.
+  v_is_root boolean := p_aggregate is not null and not exists (
+    select from pg_constraint k join pg_attribute a on a.attrelid = k.conrelid and a.attnum = any (k.conkey)
+    where k.conrelid = p_table::regclass and k.contype = 'f' and a.attname = p_aggregate);
+  v_note text := format($note$
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then %L else %L end, c.id, %s, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from $note$, p_table, p_kind, case when v_is_root then 'tg_op = ''INSERT''' else 'false' end);
+begin
+  select * into v_columns from audit_columns(p_table, p_ignored, p_digested);
+  return format($trigger$
+    create or replace function %I() returns trigger
+    language plpgsql security definer set search_path = holdfast, pg_catalog set timezone = 'UTC' as $capture$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then %s (
+          select %s as id, string_agg(
+            '{"table":"%s","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select %s) k cross join lateral (select %s) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then %2$s (
+          select d.id, string_agg('{"table":"%4$s","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(%3$s, %7$s) as id, row_to_json(k)::text as key,
+              concat_ws(',', %12$s) as before, concat_ws(',', %13$s) as after
+            from old_rows o full join new_rows n on %11$s cross join lateral (select %10$s) k
+            where %14$s
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else %2$s (
+          select %7$s as id, string_agg(
+            '{"table":"%4$s","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select %8$s) k cross join lateral (select %9$s) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $capture$
+  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_columns.key, '@', 'n'),
+    replace(v_columns.fields, '@', 'n'), replace(v_id, '@', 'o'), replace(v_columns.key, '@', 'o'),
+    replace(v_columns.fields, '@', 'o'), v_columns.either_key, v_columns.same_key,
+    replace(v_columns.changed, '@', 'o'), replace(v_columns.changed, '@', 'n'), v_columns.differs);
+end
+$_$;
+
+ALTER FUNCTION holdfast.audit_capture(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_capture(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_capture(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) IS 'Audit code generator: the text of the trigger function audit_<table>, which notes what a statement changed in audit_pending: one row per aggregate, with its changes as JSON.';
+
+--
 -- Name: audit_chain_operation(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -457,6 +576,47 @@ ALTER FUNCTION holdfast.audit_chain_operation() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.audit_chain_operation() IS 'Notes every change to chain_operation for the audit.';
+
+--
+-- Name: audit_columns(text, text[], text[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_columns(p_table text, p_ignored text[], p_digested text[]) RETURNS TABLE(names text[], key text, either_key text, fields text, same_key text, changed text, differs text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $_$
+  with watched as (
+    select a.attnum, quote_ident(a.attname) as name, '"' || a.attname || '":' as label,
+      a.attnum = any (k.conkey) as is_key,
+      -- Exact whatever reads it: 64-bit numbers and amounts as text, bytes as hex, spans in seconds.
+      format(case when a.attname = any (p_digested) then 'encode(sha256(@.%I), ''hex'')'
+                  when a.atttypid in ('bigint'::regtype, 'numeric'::regtype) then '@.%I::text'
+                  when a.atttypid = 'bytea'::regtype then 'encode(@.%I, ''hex'')'
+                  when a.atttypid = 'interval'::regtype then 'extract(epoch from @.%I)::text'
+                  else '@.%I' end, a.attname) as value
+    from pg_attribute a join pg_constraint k on k.conrelid = a.attrelid and k.contype = 'p'
+    where a.attrelid = p_table::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (p_ignored)
+  )
+  select array_agg(name::text order by attnum),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', replace(value, '@.' || name, format('coalesce(n.%s, o.%1$s)', name)), name), ', '
+      order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where not is_key),
+    string_agg(format('n.%s = o.%1$s', name), ' and ' order by attnum) filter (where is_key),
+    coalesce(string_agg(
+      format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end',
+        name, label, value), ', ' order by attnum) filter (where not is_key), 'null'),
+    string_agg(format('n.%s is distinct from o.%1$s', name), ' or ' order by attnum)
+  from watched
+$_$;
+
+ALTER FUNCTION holdfast.audit_columns(p_table text, p_ignored text[], p_digested text[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_columns(p_table text, p_ignored text[], p_digested text[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_columns(p_table text, p_ignored text[], p_digested text[]) IS 'Audit code generator: the columns of a table as audit_capture needs them, in SQL text.';
 
 --
 -- Name: audit_currency(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -843,9 +1003,11 @@ begin
     continue when to_regclass(v_name) is not null
       -- Its rows are kept where they are; the month has no partition of its own then.
       or exists (select from audit_entry_default where at >= v_month and at < v_end);
-    execute format('create table %I (like audit_entry including defaults including constraints) with (toast_tuple_target = 8160)', v_name);
+    execute format('create table %I (like audit_entry including defaults including constraints)
+      with (toast_tuple_target = 8160)', v_name);
     execute format('comment on table %I is %L', v_name, 'Audit entries of one month.');
-    execute format('create trigger audit_entry_no_truncate before truncate on %I for each statement execute function refuse_rewriting()', v_name);
+    execute format('create trigger audit_entry_no_truncate before truncate on %I
+      for each statement execute function refuse_rewriting()', v_name);
     execute format('create unique index %I on %I (kind, aggregate_id, seq)', v_name || '_link_once', v_name);
     execute format('alter table audit_entry attach partition %I for values from (%L) to (%L)', v_name, v_month, v_end);
     v_made := v_made + 1;
@@ -860,7 +1022,7 @@ ALTER FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) OWN
 -- Name: FUNCTION audit_make_partitions(p_from date, p_months integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) IS 'Makes the partitions of so many months that have none yet. Returns how many it made.';
+COMMENT ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integer) IS 'Partition maintenance: makes the monthly partitions of audit_entry that do not exist yet, p_months from p_from on.';
 
 --
 -- Name: audit_master_key(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1768,95 +1930,30 @@ CREATE FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text
     LANGUAGE plpgsql
     SET search_path TO 'holdfast', 'pg_catalog'
     AS $_$
-declare
-  -- Below, @ stands for the row's name: n, new, or o, old.
-  v_id text := case when p_aggregate is null then 'null::text' else format('@.%I::text', p_aggregate) end;
-  v_columns text[];
-  v_row text;
-  v_key text;
-  v_either text; -- the key, of whichever row there is
-  v_join text;
-  v_changed text;
-  v_differs text;
-  v_note text;
-  -- An aggregate is born with the row whose id refers to nothing else.
-  v_is_root boolean := p_aggregate is not null and not exists (
-    select from pg_constraint k join pg_attribute a on a.attrelid = k.conrelid and a.attnum = any (k.conkey)
-    where k.conrelid = p_table::regclass and k.contype = 'f' and a.attname = p_aggregate);
 begin
-  with watched as (
-    select a.attnum, quote_ident(a.attname) as name, '"' || a.attname || '":' as label, a.attnum = any (k.conkey) as is_key,
-      -- Exact whoever reads it: 64-bit numbers and amounts as text, bytes as hex, spans in seconds.
-      format(case when a.attname = any (p_digested) then 'encode(sha256(@.%I), ''hex'')'
-                  when a.atttypid in ('bigint'::regtype, 'numeric'::regtype) then '@.%I::text'
-                  when a.atttypid = 'bytea'::regtype then 'encode(@.%I, ''hex'')'
-                  when a.atttypid = 'interval'::regtype then 'extract(epoch from @.%I)::text'
-                  else '@.%I' end, a.attname) as value
-    from pg_attribute a join pg_constraint k on k.conrelid = a.attrelid and k.contype = 'p'
-    where a.attrelid = p_table::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (p_ignored)
-  )
-  select array_agg(name::text order by attnum),
-    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where is_key),
-    string_agg(format('%s as %s', replace(value, '@.' || name, format('coalesce(n.%s, o.%1$s)', name)), name), ', ' order by attnum) filter (where is_key),
-    string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where not is_key),
-    string_agg(format('n.%s = o.%1$s', name), ' and ' order by attnum) filter (where is_key),
-    coalesce(string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
-      ', ' order by attnum) filter (where not is_key), 'null'),
-    string_agg(format('n.%s is distinct from o.%1$s', name), ' or ' order by attnum)
-  into v_columns, v_key, v_either, v_row, v_join, v_changed, v_differs
-  from watched;
-
-  v_note := format($note$
-        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
-        select case when c.id is null then %L else %L end, c.id, %s, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
-        from $note$, p_table, p_kind, case when v_is_root then 'tg_op = ''INSERT''' else 'false' end);
-
-  execute format($trigger$
-    create or replace function %I() returns trigger
-    language plpgsql security definer set search_path = holdfast, pg_catalog set timezone = 'UTC' as $capture$
-    declare
-      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
-      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
-      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
-    begin
-      if tg_op = 'INSERT' then %s (
-          select %s as id, string_agg('{"table":"%s","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select %s) k cross join lateral (select %s) r group by 1
-        ) c where c.changes is not null;
-      elsif tg_op = 'UPDATE' then %2$s (
-          select d.id, string_agg('{"table":"%4$s","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
-          from (
-            select coalesce(%3$s, %7$s) as id, row_to_json(k)::text as key, concat_ws(',', %12$s) as before, concat_ws(',', %13$s) as after
-            from old_rows o full join new_rows n on %11$s cross join lateral (select %10$s) k
-            where %14$s
-          ) d group by d.id
-        ) c where c.changes is not null;
-      else %2$s (
-          select %7$s as id, string_agg('{"table":"%4$s","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select %8$s) k cross join lateral (select %9$s) r group by 1
-        ) c where c.changes is not null;
-      end if;
-      return null;
-    end
-    $capture$
-  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_key, '@', 'n'), replace(v_row, '@', 'n'),
-    replace(v_id, '@', 'o'), replace(v_key, '@', 'o'), replace(v_row, '@', 'o'), v_either, v_join,
-    replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
-  execute format('comment on function %I is %L', 'audit_' || p_table, format('Notes every change to %s for the audit.', p_table));
+  execute audit_capture(p_table, p_kind, p_aggregate, p_ignored, p_digested);
+  execute format('comment on function %I is %L', 'audit_' || p_table,
+    format('Notes every change to %s for the audit.', p_table));
   execute format('revoke execute on function %I from public', 'audit_' || p_table);
 
   if not exists (select from audit_scope s where s.table_name = p_table) then
-    execute format('create trigger %1$I after insert on %2$I referencing new table as new_rows for each statement execute function %3$I()',
+    execute format(
+      'create trigger %1$I after insert on %2$I referencing new table as new_rows
+        for each statement execute function %3$I()',
       p_table || '_audit_insert', p_table, 'audit_' || p_table);
-    execute format('create trigger %1$I after update on %2$I referencing old table as old_rows new table as new_rows for each statement execute function %3$I()',
+    execute format(
+      'create trigger %1$I after update on %2$I referencing old table as old_rows new table as new_rows
+        for each statement execute function %3$I()',
       p_table || '_audit_update', p_table, 'audit_' || p_table);
-    execute format('create trigger %1$I after delete on %2$I referencing old table as old_rows for each statement execute function %3$I()',
+    execute format(
+      'create trigger %1$I after delete on %2$I referencing old table as old_rows
+        for each statement execute function %3$I()',
       p_table || '_audit_delete', p_table, 'audit_' || p_table);
     execute format('create trigger %1$I before truncate on %2$I for each statement execute function refuse_truncate()',
       p_table || '_audit_truncate', p_table);
   end if;
-  insert into audit_scope (table_name, kind, columns, ignored) values (p_table, p_kind, v_columns, p_ignored)
+  insert into audit_scope (table_name, kind, columns, ignored)
+  select p_table, p_kind, c.names, p_ignored from audit_columns(p_table, p_ignored, p_digested) c
   on conflict (table_name) do update set kind = excluded.kind, columns = excluded.columns, ignored = excluded.ignored;
 end
 $_$;
@@ -1867,7 +1964,7 @@ ALTER FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text,
 -- Name: FUNCTION audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) IS 'Has every change to a table audited from now on.';
+COMMENT ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) IS 'Audit code generator: has every change to a table audited from now on, by the trigger function audit_<table>.';
 
 --
 -- Name: begin_assessment(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1884,7 +1981,7 @@ begin
   select 0 as outputs, false as has_wrong_asset, false as has_early into v_credit;
   if v_outcome = 'entered' then
     -- An order that never held stock is reserved first, and nothing is decided about its money before.
-    if (select o.status in ('delivered', 'cancelled') from orders o where o.order_id = p_order_id) = (p_step is null)
+    if (select is_terminal(o.status) from orders o where o.order_id = p_order_id) = (p_step is null)
       and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
       select * into v_credit from credit_payments(p_order_id, 500);
       -- Asked to look, and there is nothing new.
@@ -1898,7 +1995,8 @@ begin
     end if;
   end if;
   return query
-  select v_outcome, v_credit.outputs, o.status, o.payment_state, o.cancel_reason, o.hold, o.payment_flags, i.amount_due, c.dust_floor,
+  select v_outcome, v_credit.outputs, o.status, o.payment_state, o.cancel_reason, o.hold, o.payment_flags,
+    i.amount_due, c.dust_floor,
     coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
     coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0),
     coalesce(sum(p.amount) filter (where not p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
@@ -1918,7 +2016,7 @@ ALTER FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, 
 -- Name: FUNCTION begin_assessment(p_order_id uuid, p_generation integer, p_step integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order, credits its inbox and says what its payments come to.';
+COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'First half of an assessment: locks an order, credits its inbox, and returns what its payments add up to.';
 
 --
 -- Name: catalogue_of(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1928,7 +2026,7 @@ CREATE FUNCTION holdfast.catalogue_of(p_wanted jsonb) RETURNS jsonb
     LANGUAGE sql STABLE
     AS $$
   select coalesce(jsonb_object_agg(p.product_id, p.version), '{}') from product p
-  where p.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w) and p.is_active
+  where p.product_id in (select w ->> 'product' from jsonb_array_elements(p_wanted) w) and p.is_active
 $$;
 
 ALTER FUNCTION holdfast.catalogue_of(p_wanted jsonb) OWNER TO holdfast_owner;
@@ -1937,7 +2035,7 @@ ALTER FUNCTION holdfast.catalogue_of(p_wanted jsonb) OWNER TO holdfast_owner;
 -- Name: FUNCTION catalogue_of(p_wanted jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) IS 'The versions of the products that are wanted and on sale.';
+COMMENT ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) IS 'Optimistic lock: the versions of the wanted products that are on sale, as {"<product>": version}.';
 
 --
 -- Name: command_order(uuid, integer, integer, text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1952,53 +2050,18 @@ declare
   v_method text := p_input ->> 'method';
   v_key uuid := (p_input ->> 'key')::uuid;
   v_hash bytea := decode(p_input ->> 'requestHash', 'hex');
-  v_target text := case p_command when 'cancel' then 'cancelled' when 'ship' then 'shipped' when 'deliver' then 'delivered' end;
   v_outcome text;
-  v_order record;
 begin
   perform set_config('holdfast.actor', p_actor, true);
   v_outcome := enter_step(p_order_id, p_generation, p_step);
   if v_outcome = 'entered' then
-    select o.status, o.payment_state, o.hold, o.version into v_order from orders o where o.order_id = p_order_id;
-    v_outcome := case
-      when coalesce((p_input ->> 'expectedVersion')::bigint <> v_order.version, false)
-        -- A run that was reset is given its updates once more. Such a command only gets the answer it got when it was done.
-        or coalesce((p_input ->> 'isReapplied')::boolean, false)
-        or not exists (
-          select from order_transition t
-          where t.from_status = v_order.status and t.to_status = v_target and t.role = p_input ->> 'role')
-        or p_command = 'ship' and (v_order.hold <> 'none' or v_order.payment_state <> 'paid'
-          or exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed))
-      then 'refused' else 'done' end;
-
-    if v_outcome = 'done' then
-      insert into idempotency (actor, method, key, request_hash, order_id, response)
-      values (v_actor, v_method, v_key, v_hash, p_order_id,
-        jsonb_build_object('status', v_target, 'version', v_order.version + 1))
-      on conflict do nothing;
-      if not found then
-        v_outcome := 'IDEMPOTENCY_KEY_REUSED';
-      elsif p_command = 'cancel' then
-        perform end_orders(array[p_order_id], case p_input ->> 'role' when 'admin' then 'admin' else 'customer' end, 'released', v_actor);
-      else
-        update orders set status = v_target, generation = p_generation, step = p_step where order_id = p_order_id;
-        if p_command = 'ship' then
-          perform consume_stock(p_order_id, v_actor);
-        else
-          insert into key_retire (order_id, network, address)
-          select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
-        end if;
-      end if;
-      -- Reports not yet assessed are aftercare's once the order has ended (design rule 15).
-      if v_outcome = 'done' and p_command <> 'ship' then
-        perform want_wake(array[p_order_id])
-        where exists (select from payment_report where order_id = p_order_id and not is_assessed);
-      end if;
+    if is_command_legal(p_order_id, p_command, p_input) then
+      v_outcome := do_command(p_order_id, p_generation, p_step, p_command, p_input);
     else
       -- A command that took effect moved the status, so only one that the status refuses can have been done before.
       v_outcome := coalesce((
         select case when k.request_hash = v_hash then 'repeated' else 'IDEMPOTENCY_KEY_REUSED' end
-        from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key), v_outcome);
+        from idempotency k where k.actor = v_actor and k.method = v_method and k.key = v_key), 'refused');
     end if;
     -- Shipping and delivery have written the fence with the status.
     if v_outcome in ('refused', 'repeated') or v_outcome = 'done' and p_command = 'cancel' then
@@ -2008,7 +2071,8 @@ begin
   return query
   select v_outcome,
     (select k.response from idempotency k
-     where v_outcome in ('done', 'repeated') and k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash),
+     where v_outcome in ('done', 'repeated') and k.actor = v_actor and k.method = v_method and k.key = v_key
+       and k.request_hash = v_hash),
     s.* from order_state(p_order_id) s;
 end
 $$;
@@ -2019,7 +2083,25 @@ ALTER FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_s
 -- Name: FUNCTION command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) IS 'A command on an order: done, repeated, refused, STALE_RUN or IDEMPOTENCY_KEY_REUSED, with its stored answer.';
+COMMENT ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) IS 'Idempotent command: cancels, ships or delivers an order, once per idempotency key.';
+
+--
+-- Name: command_target(text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.command_target(p_command text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select case p_command when 'cancel' then 'cancelled' when 'ship' then 'shipped' when 'deliver' then 'delivered' end
+$$;
+
+ALTER FUNCTION holdfast.command_target(p_command text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION command_target(p_command text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.command_target(p_command text) IS 'The status that a command moves an order to; null for a word that is no command.';
 
 --
 -- Name: consume_stock(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2102,15 +2184,17 @@ declare
   v_order record;
   v_short jsonb;
 begin
-  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}'), coalesce(jsonb_object_agg(s.product_id, s.reserved), '{}')
+  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}'),
+    coalesce(jsonb_object_agg(s.product_id, s.reserved), '{}')
   into v_left, v_reserved
-  from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
+  from stock s where s.product_id in (select w ->> 'product' from jsonb_array_elements(p_wanted) w);
 
   for v_order in
-    select (w ->> 'i')::int as ordinal, jsonb_object_agg(w ->> 'p', (w ->> 'q')::bigint) as wants
+    select (w ->> 'ordinal')::int as ordinal, jsonb_object_agg(w ->> 'product', (w ->> 'quantity')::bigint) as wants
     from jsonb_array_elements(p_wanted) w group by 1 order by 1
   loop
-    select jsonb_agg(jsonb_build_object('p', k.key, 'wanted', k.value::bigint, 'available', coalesce((v_left ->> k.key)::bigint, 0)) order by k.key)
+    select jsonb_agg(jsonb_build_object(
+      'product', k.key, 'wanted', k.value::bigint, 'available', coalesce((v_left ->> k.key)::bigint, 0)) order by k.key)
     into v_short
     from jsonb_each_text(v_order.wants) k
     where k.value::bigint > coalesce((v_left ->> k.key)::bigint, 0);
@@ -2126,16 +2210,19 @@ begin
     end if;
     if v_short is not null and exists (
       select from jsonb_array_elements(v_short) s
-      where (s ->> 'wanted')::bigint > (s ->> 'available')::bigint + coalesce((v_due ->> (s ->> 'p'))::bigint, 0)) then
-      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
+      where (s ->> 'wanted')::bigint > (s ->> 'available')::bigint + coalesce((v_due ->> (s ->> 'product'))::bigint, 0)
+    ) then
+      v_refused := v_refused || jsonb_build_object(
+        v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
       continue;
     end if;
-    -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again. `returning` tells the
-    -- process for whom it is worth waiting.
-    v_waiting := v_waiting || array(select s ->> 'p' from jsonb_array_elements(coalesce(v_short, '[]')) s);
-    v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', (
-      select jsonb_agg(s || jsonb_build_object('returning', coalesce((v_due ->> (s ->> 'p'))::bigint, 0)) order by s ->> 'p')
-      from jsonb_array_elements(v_short) s)));
+    -- Stock that only waits to be given back: the process reclaims it in a transaction of its own, then asks again.
+    v_waiting := v_waiting || array(select s ->> 'product' from jsonb_array_elements(coalesce(v_short, '[]')) s);
+    select jsonb_agg(s || jsonb_build_object('returning', coalesce((v_due ->> (s ->> 'product'))::bigint, 0))
+      order by s ->> 'product')
+    into v_short from jsonb_array_elements(v_short) s;
+    v_refused := v_refused || jsonb_build_object(
+      v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
   end loop;
   return v_refused;
 end
@@ -2147,7 +2234,54 @@ ALTER FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) O
 -- Name: FUNCTION decide_in_order(p_wanted jsonb, p_is_last_try boolean); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'The slow path of accept_orders: who gets what is left, in arrival order.';
+COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'Allocation under shortage: decides in order of arrival which orders of a batch get stock, each order whole.';
+
+--
+-- Name: do_command(uuid, integer, integer, text, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_actor text := p_input ->> 'actor';
+  v_target text := command_target(p_command);
+begin
+  insert into idempotency (actor, method, key, request_hash, order_id, response)
+  select v_actor, p_input ->> 'method', (p_input ->> 'key')::uuid, decode(p_input ->> 'requestHash', 'hex'), p_order_id,
+    jsonb_build_object('status', v_target, 'version', o.version + 1)
+  from orders o where o.order_id = p_order_id
+  on conflict do nothing;
+  if not found then
+    return 'IDEMPOTENCY_KEY_REUSED';
+  end if;
+
+  if p_command = 'cancel' then
+    perform end_orders(
+      array[p_order_id], case p_input ->> 'role' when 'admin' then 'admin' else 'customer' end, 'released', v_actor);
+  else
+    update orders set status = v_target, generation = p_generation, step = p_step where order_id = p_order_id;
+    if p_command = 'ship' then
+      perform consume_stock(p_order_id, v_actor);
+      return 'done';
+    end if;
+    insert into key_retire (order_id, network, address)
+    select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
+  end if;
+  -- The order has ended: reports that are not assessed are its aftercare's (design rule 15).
+  perform want_wake(array[p_order_id])
+  where exists (select from payment_report where order_id = p_order_id and not is_assessed);
+  return 'done';
+end
+$$;
+
+ALTER FUNCTION holdfast.do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb) IS 'Carries out a command that is legal (is_command_legal).';
 
 --
 -- Name: due_units(jsonb, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2157,23 +2291,23 @@ CREATE FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) RETURNS jso
     LANGUAGE plpgsql STABLE
     AS $$
 declare
-  -- Each hold that is counted costs microseconds under the lock on the stock. Where the count is cut, here or at what is
+  -- Each hold that is counted costs microseconds under the lock on the stock. Where the count stops, here or at what is
   -- wanted, all that is reserved is taken to be due: no less, since the caller judges larger orders by it.
   c_most_holds constant int := 500;
 begin
-  -- A hold has at least one unit, so that no more holds than units wanted must be counted. No lock is taken to look: a hold
-  -- that another session is about to end counts until that has committed, and its stock row waits for this transaction.
+  -- A hold has at least one unit, so that no more holds than units wanted must be counted.
   return (
-    select coalesce(jsonb_object_agg(w.p, case when h.holds = w.most then (p_reserved ->> w.p)::bigint else h.units end), '{}')
+    select coalesce(jsonb_object_agg(
+      w.product, case when h.holds = w.most then (p_reserved ->> w.product)::bigint else h.units end), '{}')
     from (
-      select i ->> 'p' as p, least(max((i ->> 'q')::bigint), c_most_holds) as most
-      from jsonb_array_elements(p_wanted) i where p_reserved ? (i ->> 'p') group by 1
+      select i ->> 'product' as product, least(max((i ->> 'quantity')::bigint), c_most_holds) as most
+      from jsonb_array_elements(p_wanted) i where p_reserved ? (i ->> 'product') group by 1
     ) w
     cross join lateral (
       select count(*) as holds, coalesce(sum(d.quantity), 0)::bigint as units
       from (
         select r.quantity from returning_hold r
-        where r.product_id = w.p and r.expires_at <= clock_timestamp() limit w.most
+        where r.product_id = w.product and r.expires_at <= clock_timestamp() limit w.most
       ) d
     ) h);
 end
@@ -2185,7 +2319,7 @@ ALTER FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) OWNER TO hol
 -- Name: FUNCTION due_units(p_wanted jsonb, p_reserved jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) IS 'Units of the wanted products in expired holds that can be given back now, by product; an upper bound where there are as many holds as units wanted.';
+COMMENT ON FUNCTION holdfast.due_units(p_wanted jsonb, p_reserved jsonb) IS 'Units of the wanted products in expired holds that can be given back now, as {"<product>": units}.';
 
 --
 -- Name: end_assessment(uuid, integer, integer, text, text[], text, text, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2249,7 +2383,8 @@ declare
   v_slow uuid[] := '{}';
 begin
   if p_reason = 'expired' then
-    v_slow := array(select o.order_id from orders o where o.order_id = any (p_order_ids) and o.payment_state = 'confirming');
+    v_slow := array(
+      select o.order_id from orders o where o.order_id = any (p_order_ids) and o.payment_state = 'confirming');
   end if;
 
   update orders o set
@@ -2263,7 +2398,7 @@ begin
     payment_flags = array(
       select flag from (
         select unnest(o.payment_flags) except select 'under'
-        union select 'under' where m.final + m.waiting > 0 and (m.final + m.waiting) * 1000 < m.amount_due * 999
+        union select 'under' where m.final + m.waiting > 0 and not is_enough(m.final + m.waiting, m.amount_due)
         union select 'slow_confirm' where o.order_id = any (v_slow)) f (flag)
       order by flag collate "C")
   from (
@@ -2288,7 +2423,8 @@ begin
     returning order_id, product_id, hold_no, quantity
   ), moved as (
     insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
-    select product_id, order_id, hold_no, case p_end_state when 'expired' then 'expire' else 'release' end, 0, -quantity, p_actor
+    select product_id, order_id, hold_no, case p_end_state when 'expired' then 'expire' else 'release' end,
+      0, -quantity, p_actor
     from ended
   )
   update stock s set reserved = s.reserved - e.quantity, version = s.version + 1
@@ -2316,7 +2452,7 @@ ALTER FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_stat
 -- Name: FUNCTION end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders, whose rows the caller has locked, with all that follows in the same transaction.';
+COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders without shipping them, with all that follows: status, holds, stock, ledger, refunds due, retirement of the payment key, and a wake where the payment missed its confirm deadline.';
 
 --
 -- Name: enter_step(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2426,10 +2562,10 @@ CREATE FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) RETURNS bo
     AS $$
   select not exists (
     select from (
-      select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
-      from jsonb_array_elements(p_wanted) w where not p_refused ? (w ->> 'i') group by 1
-    ) t left join stock s on s.product_id = t.p
-    where s.product_id is null or s.on_hand - s.reserved < t.q)
+      select w ->> 'product' as product, sum((w ->> 'quantity')::bigint) as quantity
+      from jsonb_array_elements(p_wanted) w where not p_refused ? (w ->> 'ordinal') group by 1
+    ) t left join stock s on s.product_id = t.product
+    where s.product_id is null or s.on_hand - s.reserved < t.quantity)
 $$;
 
 ALTER FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) OWNER TO holdfast_owner;
@@ -2438,7 +2574,7 @@ ALTER FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) OWNER TO ho
 -- Name: FUNCTION fits_in_sum(p_wanted jsonb, p_refused jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) IS 'Whether there is enough of each product for all orders that are not refused.';
+COMMENT ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) IS 'Whether there is enough stock of every product for all orders that are not refused; any serial order decides the same then.';
 
 --
 -- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2451,8 +2587,7 @@ CREATE FUNCTION holdfast.forget_answers(p_limit integer) RETURNS integer
   with old as (
     select k.actor, k.method, k.key from idempotency k
     where k.created_at < statement_timestamp() - interval '30 days'
-      and not exists (
-        select from orders o where o.order_id = k.order_id and o.status not in ('delivered', 'cancelled'))
+      and not exists (select from orders o where o.order_id = k.order_id and not is_terminal(o.status))
     order by k.created_at limit p_limit for update skip locked
   ), forgotten as (
     delete from idempotency k using old where (k.actor, k.method, k.key) = (old.actor, old.method, old.key) returning 1
@@ -2466,7 +2601,7 @@ ALTER FUNCTION holdfast.forget_answers(p_limit integer) OWNER TO holdfast_owner;
 -- Name: FUNCTION forget_answers(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.forget_answers(p_limit integer) IS 'Removes at most so many answers that are older than 30 days and whose order, if any, has ended. Returns how many.';
+COMMENT ON FUNCTION holdfast.forget_answers(p_limit integer) IS 'Retention: removes up to p_limit idempotency answers older than 30 days, the oldest first.';
 
 --
 -- Name: forget_notifications(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2737,6 +2872,49 @@ ALTER FUNCTION holdfast.guard_tile_growth() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.guard_tile_growth() IS 'A hash that stands in the tree stands there for ever.';
 
 --
+-- Name: is_command_legal(uuid, text, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.is_command_legal(p_order_id uuid, p_command text, p_input jsonb) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce((p_input ->> 'expectedVersion')::bigint = o.version, true)
+    and not coalesce((p_input ->> 'isReapplied')::boolean, false)
+    and exists (
+      select from order_transition t
+      where t.from_status = o.status and t.to_status = command_target(p_command) and t.role = p_input ->> 'role')
+    and (p_command <> 'ship' or o.hold = 'none' and o.payment_state = 'paid'
+      and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed))
+  from orders o where o.order_id = p_order_id
+$$;
+
+ALTER FUNCTION holdfast.is_command_legal(p_order_id uuid, p_command text, p_input jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION is_command_legal(p_order_id uuid, p_command text, p_input jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.is_command_legal(p_order_id uuid, p_command text, p_input jsonb) IS 'Whether an order may be cancelled, shipped or delivered as it is now.';
+
+--
+-- Name: is_enough(numeric, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.is_enough(sum numeric, due numeric) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select sum * 1000 >= due * 999
+$$;
+
+ALTER FUNCTION holdfast.is_enough(sum numeric, due numeric) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION is_enough(sum numeric, due numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.is_enough(sum numeric, due numeric) IS 'Payment tolerance: whether a sum of base units pays what is due, at most 0.1 % below it.';
+
+--
 -- Name: is_enough_seen(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2744,13 +2922,13 @@ CREATE FUNCTION holdfast.is_enough_seen(p_order_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
   with fresh as materialized (select * from fresh_outputs(p_order_id, null))
-  select (
+  select is_enough(
     coalesce((select sum(f.amount) from fresh f
       where f.is_right_asset and f.is_in_time and f.state in ('seen', 'reorged', 'final')), 0)
     + coalesce((select sum(p.amount) from payment p
       where p.order_id = p_order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')
-        and (p.network, p.tx_id, p.output_index) not in (select f.network, f.tx_id, f.output_index from fresh f)), 0)
-    ) * 1000 >= i.amount_due * 999
+        and (p.network, p.tx_id, p.output_index) not in (select f.network, f.tx_id, f.output_index from fresh f)), 0),
+    i.amount_due)
   from invoice i where i.order_id = p_order_id
 $$;
 
@@ -2760,7 +2938,25 @@ ALTER FUNCTION holdfast.is_enough_seen(p_order_id uuid) OWNER TO holdfast_owner;
 -- Name: FUNCTION is_enough_seen(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) IS 'Whether what was seen in time reaches the minimum that pays an order.';
+COMMENT ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) IS 'Whether what was seen in time is enough to pay an order, news included; null when there is no such order.';
+
+--
+-- Name: is_terminal(text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.is_terminal(status text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+  select status in ('delivered', 'cancelled')
+$$;
+
+ALTER FUNCTION holdfast.is_terminal(status text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION is_terminal(status text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.is_terminal(status text) IS 'Whether an order has ended: its status is delivered or cancelled.';
 
 --
 -- Name: keep_honoured(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2792,7 +2988,7 @@ CREATE FUNCTION holdfast.lock_wanted(p_wanted jsonb) RETURNS void
     AS $$
 begin
   perform 1 from stock
-  where product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w)
+  where product_id in (select w ->> 'product' from jsonb_array_elements(p_wanted) w)
   order by product_id
   for no key update;
 end
@@ -2804,7 +3000,7 @@ ALTER FUNCTION holdfast.lock_wanted(p_wanted jsonb) OWNER TO holdfast_owner;
 -- Name: FUNCTION lock_wanted(p_wanted jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.lock_wanted(p_wanted jsonb) IS 'Locks the stock of all that is wanted, in the order of products.';
+COMMENT ON FUNCTION holdfast.lock_wanted(p_wanted jsonb) IS 'Lock ordering: locks the stock rows of all wanted products FOR NO KEY UPDATE, by product_id.';
 
 --
 -- Name: move_version(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2906,17 +3102,18 @@ CREATE FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refu
     LANGUAGE sql STABLE
     SET search_path TO 'holdfast', 'pg_catalog'
     AS $$
-  select o.i,
+  select o.ordinal,
     case when k.key is null then 'reclaim'
          when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
          when k.order_id is null then k.response ->> 'verdict'
-         when o.i = any (p_fresh) then 'accepted' else 'replayed' end,
-    case when k.key is null then p_refused -> o.i::text else k.response end,
+         when o.ordinal = any (p_fresh) then 'accepted' else 'replayed' end,
+    case when k.key is null then p_refused -> o.ordinal::text else k.response end,
     t.order_id, t.currency, t.total,
-    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+    (select jsonb_agg(jsonb_build_object(
+       'product', l.product_id, 'name', l.name, 'quantity', l.quantity, 'price', l.unit_price::text) order by l.line_no)
      from order_line l where l.order_id = t.order_id),
     v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
-  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
+  from jsonb_to_recordset(p_orders) o (ordinal int, user_id bigint, key uuid, hash text)
   left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
   left join orders t on t.order_id = k.order_id
   left join invoice v on v.order_id = k.order_id
@@ -2928,7 +3125,7 @@ ALTER FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refus
 -- Name: FUNCTION order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) IS 'The recorded answers to CreateOrder attempts, one row each.';
+COMMENT ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) IS 'Recorded answers: what each CreateOrder attempt was answered, from immutable columns, so that a replay has the same bytes.';
 
 --
 -- Name: order_state(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3180,23 +3377,26 @@ COMMENT ON FUNCTION holdfast.refuse_unsealing() IS 'No statement changes or remo
 CREATE FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) RETURNS jsonb
     LANGUAGE sql STABLE
     AS $$
-  select coalesce(jsonb_object_agg(c.i, c.refusal), '{}')
+  select coalesce(jsonb_object_agg(c.ordinal, c.refusal), '{}')
   from (
-    select o.i, case
+    select o.ordinal, case
       when count(*) filter (where p.product_id is null or s.product_id is null) > 0 then jsonb_build_object(
         'verdict', 'PRODUCT_UNKNOWN',
-        'products', jsonb_agg(distinct l.p) filter (where p.product_id is null or s.product_id is null))
+        'products', jsonb_agg(distinct l.product) filter (where p.product_id is null or s.product_id is null))
       when count(*) filter (where p.unit_price <> l.price) > 0 then jsonb_build_object(
         'verdict', 'PRICE_CHANGED',
-        'prices', jsonb_agg(distinct jsonb_build_object('p', l.p, 'price', p.unit_price::text)) filter (where p.unit_price <> l.price))
-      when sum(l.q * p.unit_price) not between 0.01 and 999999999999.99 then jsonb_build_object('verdict', 'AMOUNT_OUT_OF_RANGE')
+        -- Objects are compared by their shortest key first: the product.
+        'prices', jsonb_agg(distinct jsonb_build_object('product', l.product, 'unit_price', p.unit_price::text))
+          filter (where p.unit_price <> l.price))
+      when sum(l.quantity * p.unit_price) not between 0.01 and 999999999999.99 then
+        jsonb_build_object('verdict', 'AMOUNT_OUT_OF_RANGE')
       end as refusal
-    from jsonb_to_recordset(p_orders) o (i int, currency text, lines jsonb)
-    cross join jsonb_to_recordset(o.lines) l (p text, q bigint, price numeric)
-    left join product p on p.product_id = l.p and p.is_active and p.currency = o.currency
-    left join stock s on s.product_id = l.p
-    where o.i = any (p_fresh)
-    group by o.i
+    from jsonb_to_recordset(p_orders) o (ordinal int, currency text, lines jsonb)
+    cross join jsonb_to_recordset(o.lines) l (product text, quantity bigint, price numeric)
+    left join product p on p.product_id = l.product and p.is_active and p.currency = o.currency
+    left join stock s on s.product_id = l.product
+    where o.ordinal = any (p_fresh)
+    group by o.ordinal
   ) c where c.refusal is not null
 $$;
 
@@ -3206,7 +3406,7 @@ ALTER FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) OWNER 
 -- Name: FUNCTION refused_orders(p_orders jsonb, p_fresh integer[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) IS 'Why orders cannot be accepted whatever the stock, by ordinal.';
+COMMENT ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) IS 'Validation: the orders that cannot be accepted whatever the stock.';
 
 --
 -- Name: restart_orders(uuid[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3224,7 +3424,7 @@ begin
   with lost as (
     select o.order_id, greatest(o.generation, 1) + 1 as generation, i.expires_at
     from orders o join invoice i using (order_id)
-    where o.order_id = any (p_order_ids) and o.status not in ('delivered', 'cancelled')
+    where o.order_id = any (p_order_ids) and not is_terminal(o.status)
   ), started as (
     insert into workflow_start as s (order_id, generation, quote_ends_at, urgency)
     select l.order_id, l.generation, l.expires_at, 0 from lost l order by l.order_id
@@ -3240,7 +3440,8 @@ begin
   )
   select coalesce(array_agg(n.order_id), '{}') into v_started from noted n;
   perform revive_relays(v_started);
-  return query select s.order_id, s.generation from workflow_start s where s.order_id = any (v_started) order by s.order_id;
+  return query
+  select s.order_id, s.generation from workflow_start s where s.order_id = any (v_started) order by s.order_id;
 end
 $$;
 
@@ -3250,7 +3451,7 @@ ALTER FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) OWNER 
 -- Name: FUNCTION restart_orders(p_order_ids uuid[], p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) IS 'Has the workflows of these open orders started once more; returns those that were not to be started anyway.';
+COMMENT ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) IS 'Restart: has the workflows of these open orders started again; returns those that had no pending start.';
 
 --
 -- Name: retire_source(text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3421,11 +3622,11 @@ declare
   v_taken int;
 begin
   with wants as (
-    select w ->> 'p' as p, sum((w ->> 'q')::bigint) as q
-    from jsonb_array_elements(p_wanted) w where (w ->> 'i')::int = any (p_accepted) group by 1
+    select w ->> 'product' as product, sum((w ->> 'quantity')::bigint) as quantity
+    from jsonb_array_elements(p_wanted) w where (w ->> 'ordinal')::int = any (p_accepted) group by 1
   ), taken as (
-    update stock s set reserved = s.reserved + w.q, version = s.version + 1
-    from wants w where s.product_id = w.p and s.on_hand - s.reserved >= w.q
+    update stock s set reserved = s.reserved + w.quantity, version = s.version + 1
+    from wants w where s.product_id = w.product and s.on_hand - s.reserved >= w.quantity
     returning 1
   )
   select (select count(*) from wants), (select count(*) from taken) into v_wants, v_taken;
@@ -3439,7 +3640,7 @@ ALTER FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) OWNER 
 -- Name: FUNCTION take_wanted(p_wanted jsonb, p_accepted integer[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) IS 'Reserves in sum what these orders want of each product; false when it is not all there.';
+COMMENT ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) IS 'Reservation in sum: adds what these orders want to the reserved count of each product.';
 
 --
 -- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3475,43 +3676,48 @@ declare
 begin
   insert into orders (order_id, user_id, currency, total, address_sealed)
   select o.order_id, o.user_id, o.currency,
-    (select sum(l.q * l.price) from jsonb_to_recordset(o.lines) l (q bigint, price numeric)),
+    (select sum(l.quantity * l.price) from jsonb_to_recordset(o.lines) l (quantity bigint, price numeric)),
     decode(o.sealed, 'base64')
-  from jsonb_to_recordset(p_orders) o (i int, order_id uuid, user_id bigint, currency text, sealed text, lines jsonb)
-  where o.i = any (p_accepted);
+  from jsonb_to_recordset(p_orders)
+    o (ordinal int, order_id uuid, user_id bigint, currency text, sealed text, lines jsonb)
+  where o.ordinal = any (p_accepted);
 
   insert into order_line (order_id, line_no, product_id, product_version, name, quantity, unit_price)
-  select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
-  from jsonb_to_recordset(p_orders) o (i int, order_id uuid, currency text, lines jsonb)
-  cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int, price numeric)
-  -- By key, line by line: joined instead, a small catalogue is read whole, with all lines unpacked again for each product.
+  select o.order_id, l.line, p.product_id, p.version, p.name, l.quantity, p.unit_price
+  from jsonb_to_recordset(p_orders) o (ordinal int, order_id uuid, currency text, lines jsonb)
+  cross join jsonb_to_recordset(o.lines) l (line smallint, product text, quantity int, price numeric)
+  -- By key, line by line: joined instead, a small catalogue is read whole, and all lines are unpacked for each product.
   cross join lateral (
-    select p.product_id, p.version, p.name, p.unit_price, p.is_active, p.currency from product p where p.product_id = l.p offset 0
+    select p.product_id, p.version, p.name, p.unit_price, p.is_active, p.currency
+    from product p where p.product_id = l.product offset 0
   ) p
-  where o.i = any (p_accepted) and p.unit_price = l.price and p.is_active and p.currency = o.currency;
+  where o.ordinal = any (p_accepted) and p.unit_price = l.price and p.is_active and p.currency = o.currency;
   get diagnostics v_count = row_count;
   if v_count <> (
-    select sum(jsonb_array_length(o.lines)) from jsonb_to_recordset(p_orders) o (i int, lines jsonb) where o.i = any (p_accepted)
+    select sum(jsonb_array_length(o.lines)) from jsonb_to_recordset(p_orders) o (ordinal int, lines jsonb)
+    where o.ordinal = any (p_accepted)
   ) then
     return false;
   end if;
 
-  insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+  insert into invoice (
+    order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
   select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
     p_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
     make_interval(secs => o.confirm_ms / 1000.0), p_now
   from jsonb_to_recordset(p_orders)
-    o (i int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
+    o (ordinal int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint,
+      window_ms bigint, grace_ms bigint, confirm_ms bigint)
   join orders t on t.order_id = o.order_id
-  where o.i = any (p_accepted);
+  where o.ordinal = any (p_accepted);
 
   with held as (
     insert into reservation (order_id, product_id, quantity, expires_at)
-    select o.order_id, l.p, sum(l.q), p_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
-    from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint, grace_ms bigint, lines jsonb)
-    cross join jsonb_to_recordset(o.lines) l (p text, q bigint)
-    where o.i = any (p_accepted)
-    group by o.order_id, o.window_ms, o.grace_ms, l.p
+    select o.order_id, l.product, sum(l.quantity), p_now + make_interval(secs => (o.window_ms + o.grace_ms) / 1000.0)
+    from jsonb_to_recordset(p_orders) o (ordinal int, order_id uuid, window_ms bigint, grace_ms bigint, lines jsonb)
+    cross join jsonb_to_recordset(o.lines) l (product text, quantity bigint)
+    where o.ordinal = any (p_accepted)
+    group by o.order_id, o.window_ms, o.grace_ms, l.product
     returning order_id, product_id, hold_no, quantity
   )
   insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
@@ -3519,7 +3725,8 @@ begin
 
   insert into workflow_start (order_id, quote_ends_at)
   select o.order_id, p_now + make_interval(secs => o.window_ms / 1000.0)
-  from jsonb_to_recordset(p_orders) o (i int, order_id uuid, window_ms bigint) where o.i = any (p_accepted);
+  from jsonb_to_recordset(p_orders) o (ordinal int, order_id uuid, window_ms bigint)
+  where o.ordinal = any (p_accepted);
   return true;
 end
 $$;
@@ -3530,7 +3737,7 @@ ALTER FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now
 -- Name: FUNCTION write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) IS 'Writes accepted orders with their lines, invoices, holds, movements and starts; false when a price has changed.';
+COMMENT ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) IS 'Writes accepted orders with their lines, invoices, holds, stock movements and workflow starts; not the stock itself.';
 
 SET default_tablespace = '';
 
@@ -4371,9 +4578,9 @@ CREATE VIEW holdfast.expirable AS
            FROM holdfast.payment_report r
           WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND ((NOT c.compares_balances) OR (EXISTS ( SELECT
            FROM holdfast.chain_balance b
-          WHERE ((b.network = i.network) AND (b.address = i.address) AND (b.checked_at > ends.at) AND ((b.unexplained = (0)::numeric) OR (((b.unexplained + COALESCE(( SELECT sum(p.amount) AS sum
+          WHERE ((b.network = i.network) AND (b.address = i.address) AND (b.checked_at > ends.at) AND ((b.unexplained = (0)::numeric) OR (NOT holdfast.is_enough((b.unexplained + COALESCE(( SELECT sum(p.amount) AS sum
                    FROM holdfast.payment p
-                  WHERE ((p.order_id = o.order_id) AND p.is_in_time AND (p.state = ANY (ARRAY['seen'::text, 'reorged'::text, 'final'::text])))), (0)::numeric)) * (1000)::numeric) < (i.amount_due * (999)::numeric))))))));
+                  WHERE ((p.order_id = o.order_id) AND p.is_in_time AND (p.state = ANY (ARRAY['seen'::text, 'reorged'::text, 'final'::text])))), (0)::numeric)), i.amount_due))))))));
 
 ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
 
@@ -4381,7 +4588,7 @@ ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
 -- Name: VIEW expirable; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON VIEW holdfast.expirable IS 'Orders that may expire now. Without a lock it only says whom to ask for: a hold that may not end yet keeps nobody from those that may.';
+COMMENT ON VIEW holdfast.expirable IS 'Orders that may expire now: the one condition for workflow, sweeper and reclaim (design rule 2).';
 
 --
 -- Name: hold_aside; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -6858,6 +7065,20 @@ GRANT USAGE ON SCHEMA holdfast TO analytics;
 REVOKE ALL ON TYPE holdfast.audit_draft FROM PUBLIC;
 
 --
+-- Name: FUNCTION accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.accept_locked(p_orders jsonb, p_fresh integer[], p_wanted jsonb, p_is_last_try boolean) TO app_api;
+
+--
+-- Name: FUNCTION accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.accept_optimistic(p_orders jsonb, p_fresh integer[], p_wanted jsonb) TO app_api;
+
+--
 -- Name: FUNCTION accept_orders(p_orders jsonb, p_is_last_try boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6908,10 +7129,22 @@ REVOKE ALL ON FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_dra
 REVOKE ALL ON FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_capture(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_capture(p_table text, p_kind text, p_aggregate text, p_ignored text[], p_digested text[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_chain_operation(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_chain_operation() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_columns(p_table text, p_ignored text[], p_digested text[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_columns(p_table text, p_ignored text[], p_digested text[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_currency(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7087,6 +7320,13 @@ REVOKE ALL ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation inte
 GRANT ALL ON FUNCTION holdfast.command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text) TO app_worker;
 
 --
+-- Name: FUNCTION command_target(p_command text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.command_target(p_command text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.command_target(p_command text) TO app_worker;
+
+--
 -- Name: FUNCTION consume_stock(p_order_id uuid, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7106,6 +7346,13 @@ GRANT ALL ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer)
 
 REVOKE ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) TO app_api;
+
+--
+-- Name: FUNCTION do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb) TO app_worker;
 
 --
 -- Name: FUNCTION due_units(p_wanted jsonb, p_reserved jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7232,11 +7479,36 @@ REVOKE ALL ON FUNCTION holdfast.guard_payment_amount() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.guard_tile_growth() FROM PUBLIC;
 
 --
+-- Name: FUNCTION is_command_legal(p_order_id uuid, p_command text, p_input jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.is_command_legal(p_order_id uuid, p_command text, p_input jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.is_command_legal(p_order_id uuid, p_command text, p_input jsonb) TO app_worker;
+
+--
+-- Name: FUNCTION is_enough(sum numeric, due numeric); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.is_enough(sum numeric, due numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.is_enough(sum numeric, due numeric) TO app_api;
+GRANT ALL ON FUNCTION holdfast.is_enough(sum numeric, due numeric) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.is_enough(sum numeric, due numeric) TO auditor;
+
+--
 -- Name: FUNCTION is_enough_seen(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.is_enough_seen(p_order_id uuid) TO app_api;
+
+--
+-- Name: FUNCTION is_terminal(status text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.is_terminal(status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.is_terminal(status text) TO app_api;
+GRANT ALL ON FUNCTION holdfast.is_terminal(status text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.is_terminal(status text) TO auditor;
 
 --
 -- Name: FUNCTION keep_honoured(); Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -170,8 +170,8 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'nothing is shipped before the inbox is assessed',
     mutation: without(
-      'command_order',
-      'or exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed)',
+      'is_command_legal',
+      'and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed)',
       '',
     ),
     file: 'src/db/order_command.int.test.ts',
@@ -191,7 +191,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'a hold outlasts its quote once enough was seen',
-    mutation: without('record_report', 'having sum(amount) * 1000 >= amount_due * 999', 'having false'),
+    mutation: without('record_report', '(select is_enough_seen(v_order_id))', 'false'),
     file: 'src/db/payment_inbox.int.test.ts',
     test: 'lasts until the transfers had time to become final, once enough was seen in time',
   },

@@ -3,8 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { migrate, newestMigration } from '../src/db/migrate.ts'
-import { ORDER_STATUSES } from '../src/domain/order.ts'
-import { ASSET_POLICY, ASSETS } from '../src/domain/payment.ts'
+import { isTerminal, ORDER_STATUSES } from '../src/domain/order.ts'
+import { ASSET_POLICY, ASSETS, isEnough } from '../src/domain/payment.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.ts'
 import { DATABASE_ROLES } from './support/servers.ts'
 
@@ -62,6 +62,26 @@ describe('what code and database both say', () => {
       `select pg_get_constraintdef(oid) as value from pg_constraint where conname = 'orders_status'`,
     )) as string[]
     expect([...rule.matchAll(/'(\w+)'/g)].map(([, status]) => status)).toEqual([...ORDER_STATUSES])
+  })
+
+  test('are the same statuses that end an order', async () => {
+    const ends = await database.query<{ ends: boolean }>(
+      'select is_terminal(status) as ends from unnest($1::text[]) with ordinality s (status, no) order by no',
+      [ORDER_STATUSES],
+    )
+    expect(ends.map((row) => row.ends)).toEqual(ORDER_STATUSES.map(isTerminal))
+  })
+
+  test('is the same tolerance of a payment, to the base unit', async () => {
+    const dues = [1n, 999n, 1_000n, 1_001n, 123_456_789n, 10n ** 18n + 1n, 10n ** 30n + 7n]
+    const cases = dues.flatMap((due) => [due, due - due / 1000n - 1n, due - due / 1000n].map((sum) => ({ sum, due })))
+    const enough = await database.query<{ enough: boolean }>(
+      `select is_enough(sum, due) as enough
+       from unnest($1::numeric[], $2::numeric[]) with ordinality c (sum, due, no) order by no`,
+      [cases.map(({ sum }) => sum), cases.map(({ due }) => due)],
+    )
+    expect(enough.map((row) => row.enough)).toEqual(cases.map(({ sum, due }) => isEnough(sum, due)))
+    expect(enough.slice(-2).map((row) => row.enough)).toEqual([false, true])
   })
 
   test('are the same decimals of each coin', async () => {

@@ -39,7 +39,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_orders catalogue_of decide_in_order due_units expire_orders fits_in_sum fresh_outputs is_enough_seen lock_wanted order_answers ' +
+      'accept_locked accept_optimistic accept_orders catalogue_of decide_in_order due_units expire_orders fits_in_sum fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
       'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_wanted want_wake write_orders',
   },
   app_worker: {
@@ -61,8 +61,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of begin_assessment command_order consume_stock credit_payments end_assessment end_orders enter_step ' +
-      'expire_orders forget_answers forget_notifications fresh_outputs open_transactions order_state present_output quote_due ' +
+      'actor_of begin_assessment command_order command_target consume_stock credit_payments do_command end_assessment end_orders enter_step ' +
+      'expire_orders forget_answers forget_notifications fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state present_output quote_due ' +
       'set_hold_aside step_order take_stock want_wake',
   },
   app_keys: {
@@ -105,7 +105,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation retired_source schema_version stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
-    execute: 'open_transactions present_output quote_due',
+    execute: 'is_enough is_terminal open_transactions present_output quote_due',
   },
   analytics: {},
 }

@@ -198,9 +198,9 @@ export const ORDER_INVARIANTS = {
       where ${ofOrder(range)} and not ${HAS_NEWS}
         and o.payment_state <> all (case
           when o.status = 'pending' then array[case
-            when m.seen * 1000 >= i.amount_due * 999 then 'confirming' when m.seen > 0 then 'partial' else 'awaiting' end]
+            when is_enough(m.seen, i.amount_due) then 'confirming' when m.seen > 0 then 'partial' else 'awaiting' end]
           when o.status <> 'cancelled' then array[case
-            when m.final * 1000 >= i.amount_due * 999 then 'paid' when m.seen * 1000 >= i.amount_due * 999 then 'at_risk' else 'reversed' end]
+            when is_enough(m.final, i.amount_due) then 'paid' when is_enough(m.seen, i.amount_due) then 'at_risk' else 'reversed' end]
           when m.final + m.late_final > c.dust_floor then array['unresolved', 'refunding', 'partially_refunded', 'refunded']
           when m.waiting > 0 then array['late_confirming']
           else array['expired', 'cancelled'] end)`,
@@ -222,7 +222,7 @@ export const ORDER_INVARIANTS = {
       select o.order_id::text as subject, o.status || ', retirement of ' || coalesce(k.address, 'no key') as detail
       from orders o join invoice i on i.order_id = o.order_id left join key_retire k on k.order_id = o.order_id
       where ${ofOrder(range)} and coalesce(k.network || ' ' || k.address, '') <>
-        case when o.status in ('delivered', 'cancelled') then i.network || ' ' || i.address else '' end`,
+        case when is_terminal(o.status) then i.network || ' ' || i.address else '' end`,
   },
   news_is_awaited: {
     says: 'every order with unassessed reports has a wake',

@@ -87,7 +87,7 @@ export async function withStepReached(tx: Pick<Tx, 'run'>, orderId: string, stat
   return { ...state, stepReached: row.step }
 }
 
-// One call, one transaction: order lock, fence, effect, state (step_order and command_order in migrations).
+// One call, one transaction: order lock, fence, effect, state (step_order and command_order in migrations/function).
 const STEP = statement('order_step', 'select * from step_order($1, $2, $3, $4)')
 const COMMAND = statement('order_command', 'select * from command_order($1, $2, $3, $4, $5::jsonb, $6)')
 

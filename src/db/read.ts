@@ -50,7 +50,7 @@ type SnapshotRow = {
   version: bigint
   updated_at: Date
 }
-type LineJson = { p: string; name: string; q: number; price: string }
+type LineJson = { product: string; name: string; quantity: number; price: string }
 type ViewRow = SnapshotRow & {
   user_id: bigint
   currency: string
@@ -72,7 +72,8 @@ const FIND_ORDER = statement(
   'read_order',
   `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at, o.user_id, o.currency,
      o.total, o.created_at, o.payment_flags, o.address_sealed, i.network, i.asset, i.address, i.amount_due, i.rate, i.expires_at,
-     (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+     (select jsonb_agg(jsonb_build_object(
+        'product', l.product_id, 'name', l.name, 'quantity', l.quantity, 'price', l.unit_price::text) order by l.line_no)
       from order_line l where l.order_id = o.order_id) as lines,
      (select coalesce(sum(p.amount), 0) from payment p where p.order_id = o.order_id and p.state = 'final') as received
    from orders o join invoice i on i.order_id = o.order_id
@@ -150,10 +151,10 @@ const snapshotOf = (row: SnapshotRow): OrderSnapshot => ({
   updatedAt: row.updated_at,
 })
 
-const lineOf = ({ p, name, q, price }: LineJson): AcceptedLine => ({
-  productId: p,
+const lineOf = ({ product, name, quantity, price }: LineJson): AcceptedLine => ({
+  productId: product,
   name,
-  quantity: q,
+  quantity,
   unitPriceMinor: minorOf(price),
 })
 
@@ -217,7 +218,9 @@ const TO_SHIP = z.object({
   orderId: z.string(),
   version: z.bigint(),
   createdAt: z.date(),
-  lines: z.array(z.object({ p: z.string(), name: z.string(), q: z.number(), price: z.string() }).transform(lineOf)),
+  lines: z.array(
+    z.object({ product: z.string(), name: z.string(), quantity: z.number(), price: z.string() }).transform(lineOf),
+  ),
 })
 export type OrderToShip = z.output<typeof TO_SHIP>
 
@@ -229,7 +232,8 @@ export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: Pa
       : sql.fragment`and (o.created_at, o.order_id) > (select created_at, order_id from orders where order_id = ${page.after})`
   return database.sql.any(sql.type(TO_SHIP)`
     select o.order_id as "orderId", o.version, o.created_at as "createdAt",
-      (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+      (select jsonb_agg(jsonb_build_object(
+        'product', l.product_id, 'name', l.name, 'quantity', l.quantity, 'price', l.unit_price::text) order by l.line_no)
        from order_line l where l.order_id = o.order_id) as lines
     from orders o
     where o.status = 'processing' and o.hold = 'none' and o.payment_state = 'paid' ${after}

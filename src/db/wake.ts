@@ -36,7 +36,7 @@ const CLAIM_WAKES = statement(
      returning w.order_id, w.wanted_seq, w.attempts
    ), unstarted as (
      select s.order_id from workflow_start s join orders o using (order_id)
-     where s.order_id in (select order_id from due) and o.status not in ('delivered', 'cancelled') and ${IS_FREE}
+     where s.order_id in (select order_id from due) and not is_terminal(o.status) and ${IS_FREE}
      for update of s skip locked
    ), starting as (
      update workflow_start s

@@ -58,7 +58,7 @@ async function orderFor(command: Command): Promise<Request> {
 
 /** The step refuses every command, for a reason that passes. */
 async function whileRefusing(work: () => Promise<void>): Promise<void> {
-  const [row] = await shop.query<{ def: string }>(`select pg_get_functiondef('command_order'::regproc) as def`)
+  const [row] = await shop.query<{ def: string }>(`select pg_get_functiondef('is_command_legal'::regproc) as def`)
   const def = row?.def ?? ''
   const refusing = def.replace(`coalesce((p_input ->> 'isReapplied')::boolean, false)`, 'true')
   expect(refusing).not.toBe(def)

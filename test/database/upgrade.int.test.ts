@@ -6,12 +6,19 @@ import { createEmptyDatabase, type TestDatabase } from '../support/database.ts'
 import { findViolations } from '../support/invariant.ts'
 import { buildCommand, buildObservation, nextOf, SHIP } from '../support/shop.ts'
 import { systemActor } from '../../src/domain/audit.ts'
-import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
+import {
+  createAcceptor,
+  findVerdict,
+  type AcceptedOrder,
+  type AcceptVerdict,
+  type ProposedOrder,
+} from '../../src/db/accept/accept.ts'
+import type { VerdictRow } from '../../src/db/accept/verdict.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import type { ReportedObservation } from '../../src/domain/chain.ts'
-import { openDatabase, statement, type Database } from '../../src/db/connection/pool.ts'
+import { openDatabase, statement, type Database, type Statement } from '../../src/db/connection/pool.ts'
 
 const VERSION_BEFORE = 22
 
@@ -42,10 +49,41 @@ const END = statement('old_end', 'select status from end_assessment($1, $2, $3, 
 
 type Judged = { paymentState: string; status?: string; flags?: string[]; refund?: bigint }
 
+/** Names in JSON between the api and the functions of version 0022, and what they became with 0033. */
+const OLD_NAMES = { ordinal: 'i', line: 'n', product: 'p', quantity: 'q' }
+const NEW_NAMES = { i: 'ordinal', n: 'line', p: 'product', q: 'quantity' }
+const rename = (value: unknown, names: Readonly<Record<string, string>>): unknown =>
+  JSON.parse(JSON.stringify(value), (_, part: unknown) =>
+    part !== null && typeof part === 'object' && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).map(([name, field]) => [names[name] ?? name, field]))
+      : part,
+  )
+
+const newDetailOf = (detail: unknown): unknown => {
+  const renamed = rename(detail, NEW_NAMES)
+  return renamed !== null && typeof renamed === 'object' && 'prices' in renamed
+    ? { ...renamed, prices: rename(renamed.prices, { price: 'unit_price' }) }
+    : renamed
+}
+
+/** The api of version 0022: accepts orders in the words of then. */
+const oldApi: Pick<Database, 'run'> = {
+  run: async <Row>(query: Statement, [orders, ...others]: readonly unknown[] = []) => {
+    const asked = JSON.stringify(rename(JSON.parse(orders as string), OLD_NAMES))
+    const rows = await api.run<VerdictRow>(query, [asked, ...others])
+    return rows.map((row) => ({
+      ...row,
+      lines: rename(row.lines, NEW_NAMES),
+      detail: newDetailOf(row.detail),
+    })) as Row[]
+  },
+}
+const accept = (proposal: ProposedOrder) =>
+  createAcceptor({ database: oldApi, giveBack: () => undefined }).accept(proposal)
+
 async function putOrder(network = 'ethereum'): Promise<AcceptedOrder> {
   const { productId } = await putProduct(db, { onHand: 10n })
-  const acceptor = createAcceptor({ database: api, giveBack: () => undefined })
-  const answer = await acceptor.accept(buildProposal({ network, lines: [buildLine({ productId, quantity: 2 })] }))
+  const answer = await accept(buildProposal({ network, lines: [buildLine({ productId, quantity: 2 })] }))
   if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
   await worker.run(STEP, [answer.order.orderId, 1, 1, 'reserve'])
   return answer.order
@@ -70,6 +108,25 @@ const cancel = ({ orderId }: AcceptedOrder, step: number) =>
   runCommand(worker, { orderId, generation: 1, step }, 'cancel', buildCommand({ role: 'admin', actor: 'user:1' }))
 const ship = ({ orderId }: AcceptedOrder, step: number) =>
   runCommand(worker, { orderId, generation: 1, step }, 'ship', buildCommand(SHIP))
+
+/** One attempt for each refusal that names products, with what its caller is told. */
+async function putRefusals(): Promise<{ proposal: ProposedOrder; verdict: AcceptVerdict }[]> {
+  const [short, dear] = await Promise.all([putProduct(db, { onHand: 1n }), putProduct(db, { unitPrice: '2.00' })])
+  const shortages = [{ productId: short.productId, wanted: 2n, available: 1n }]
+  const prices = [{ productId: dear.productId, unitPriceMinor: 200n }]
+  const refusals = [
+    {
+      proposal: buildProposal({ lines: [buildLine({ productId: short.productId, quantity: 2 })] }),
+      verdict: { verdict: 'OUT_OF_STOCK', shortages },
+    },
+    {
+      proposal: buildProposal({ lines: [buildLine({ productId: dear.productId, unitPriceMinor: 100n })] }),
+      verdict: { verdict: 'PRICE_CHANGED', prices },
+    },
+  ] as const
+  for (const { proposal, verdict } of refusals) expect(await accept(proposal)).toEqual(verdict)
+  return [...refusals]
+}
 
 async function pictureOf({ orderId }: AcceptedOrder) {
   const [row] = await db.query(
@@ -121,10 +178,12 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
 
   const unread = await putOrder('Sepolia')
+  const refusals = await putRefusals()
 
   await migrate(db.url)
   expect(await pictureOf(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
   expect(await pictureOf(late)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  for (const { proposal, verdict } of refusals) expect(await findVerdict(api, proposal)).toEqual(verdict)
   expect(await ship(lost, 3)).toMatchObject({ ok: false })
   await workOff()
 

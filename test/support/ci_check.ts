@@ -36,6 +36,7 @@ export const CHECKS: StepsOf = (scratch) => [
   },
   { name: 'format (npm run format)', commands: [['prettier', '--check', '.']] },
   { name: 'lint', commands: [['oxlint', '--type-aware', '--deny-warnings']] },
+  { name: 'SQL style (npm run lint:sql)', commands: [['node', 'test/sql.ts']] },
   { name: 'types', commands: [['tsc', '--noEmit']] },
   {
     name: 'proto style and compatibility',

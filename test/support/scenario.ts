@@ -97,7 +97,7 @@ async function newEpoch({ databases }: ScenarioContext): Promise<Epoch> {
 
 const COMMANDED = { cancel: {}, ship: SHIP, deliver: { ...SHIP, method: 'MarkDelivered' } } as const
 const commanding = (command: keyof typeof COMMANDED): Scenario => ({
-  of: 'runCommand command_order consume_stock',
+  of: 'runCommand command_order do_command consume_stock',
   prepare: async ({ shop }) => {
     const run = await paid(shop)
     if (command === 'deliver') await shop.ask('ship', run.next())
@@ -109,7 +109,7 @@ const commanding = (command: keyof typeof COMMANDED): Scenario => ({
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   ...CHAIN_SCENARIOS,
   'an order is accepted': {
-    of: 'accept_orders write_orders take_wanted',
+    of: 'accept_orders accept_optimistic accept_locked write_orders take_wanted',
     prepare: async ({ shop }) => {
       const lines = [await shop.product(), await shop.product()].map(({ productId }) => buildLine({ productId }))
       const proposal = buildProposal({ lines, userId: BigInt(`0x${randomBytes(6).toString('hex')}`) + 1n })

@@ -138,7 +138,7 @@ async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> 
       for (const { row, verdict } of rows.toSorted((a, b) => a.row.ordinal - b.row.ordinal)) {
         const entry = piece[row.ordinal]
         if (entry !== undefined) answer(batcher, entry, verdict, row)
-        if (verdict === undefined) for (const { p } of row.detail?.shortages ?? []) awaited.add(p)
+        if (verdict === undefined) for (const { product } of row.detail?.shortages ?? []) awaited.add(product)
       }
       if (pieces.length > 0) batcher.pump()
       if (piece.length * 2 > batcher.limit) batcher.limit = Math.min(MAX_BATCH_ORDERS, batcher.limit + GROWTH_ORDERS)
@@ -246,7 +246,7 @@ export async function findVerdict(
   attempt: Pick<ProposedOrder, 'userId' | 'key' | 'requestHash'>,
 ): Promise<AcceptVerdict | undefined> {
   const asked = {
-    i: 0,
+    ordinal: 0,
     user_id: attempt.userId.toString(),
     key: attempt.key,
     hash: attempt.requestHash.toString('hex'),

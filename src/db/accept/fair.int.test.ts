@@ -36,8 +36,8 @@ beforeEach(async () => {
   const run: Database['run'] = async (statement, values) => {
     if (statement.name === 'accept_orders') {
       await gate
-      const orders = JSON.parse((values as [string])[0]) as { lines: { p: string }[] }[]
-      batches.push(orders.map(({ lines }) => lines.map(({ p }) => p).join()))
+      const orders = JSON.parse((values as [string])[0]) as { lines: { product: string }[] }[]
+      batches.push(orders.map(({ lines }) => lines.map(({ product }) => product).join()))
       const failure = failures.shift()
       if (failure?.isDone === true) await shop.api.run(statement, values)
       if (failure !== undefined)

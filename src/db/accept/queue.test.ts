@@ -54,7 +54,7 @@ const times = (count: number, act: () => void): void => {
   for (let at = 0; at < count; at += 1) act()
 }
 /** What the database says of an order that is short of a product. */
-const short = (p: string, available: number, returning: number) => [{ p, wanted: 0, available, returning }]
+const short = (product: string, available: number, returning: number) => [{ product, wanted: 0, available, returning }]
 
 /** Has the first order of the queue wait for its first product. */
 function waitFirst({ queue, take }: ReturnType<typeof build>, available = 0, returning = 1_000): Entry {

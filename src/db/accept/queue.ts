@@ -118,7 +118,7 @@ export function createQueue(deps: Deps): Queue {
     drop: (entry) => drop(entry),
     wait: (entry, shortfalls) => {
       waitLists.noteShort(shortfalls)
-      waitFor(entry, new Set(shortfalls.map(({ p }) => p)))
+      waitFor(entry, new Set(shortfalls.map(({ product }) => product)))
     },
     waitForLock: (entry, productIds) => {
       waitLists.noteLocked(productIds)

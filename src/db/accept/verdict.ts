@@ -61,14 +61,14 @@ export type VerdictRow = {
   verdict: AcceptVerdict['verdict'] | 'reclaim'
   detail: {
     /** `returning`: units of expired holds that can be released; only where nothing was decided. */
-    shortages?: { p: string; wanted: number; available: number; returning?: number }[]
-    prices?: { p: string; price: string }[]
+    shortages?: { product: string; wanted: number; available: number; returning?: number }[]
+    prices?: { product: string; unit_price: string }[]
     products?: string[]
   } | null
   order_id: string
   currency: string
   total: string
-  lines: { p: string; name: string; q: number; price: string }[]
+  lines: { product: string; name: string; quantity: number; price: string }[]
   network: string
   asset: Asset
   address: string
@@ -80,7 +80,7 @@ export type VerdictRow = {
 
 /** The shape accept_orders() reads. */
 export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
-  i: ordinal,
+  ordinal,
   order_id: order.orderId,
   user_id: order.userId.toString(),
   key: order.key,
@@ -96,9 +96,9 @@ export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   grace_ms: order.graceMs,
   confirm_ms: order.confirmWithinMs,
   lines: order.lines.map((line, at) => ({
-    n: at + 1,
-    p: line.productId,
-    q: line.quantity,
+    line: at + 1,
+    product: line.productId,
+    quantity: line.quantity,
     price: formatFiat(line.unitPriceMinor),
   })),
 })
@@ -114,8 +114,8 @@ export function verdictOf(row: VerdictRow): AcceptVerdict | undefined {
     case 'OUT_OF_STOCK':
       return {
         verdict: 'OUT_OF_STOCK',
-        shortages: (row.detail?.shortages ?? []).map(({ p, wanted, available }) => ({
-          productId: p,
+        shortages: (row.detail?.shortages ?? []).map(({ product, wanted, available }) => ({
+          productId: product,
           wanted: BigInt(wanted),
           available: BigInt(available),
         })),
@@ -123,7 +123,10 @@ export function verdictOf(row: VerdictRow): AcceptVerdict | undefined {
     case 'PRICE_CHANGED':
       return {
         verdict: 'PRICE_CHANGED',
-        prices: (row.detail?.prices ?? []).map(({ p, price }) => ({ productId: p, unitPriceMinor: minorOf(price) })),
+        prices: (row.detail?.prices ?? []).map(({ product, unit_price }) => ({
+          productId: product,
+          unitPriceMinor: minorOf(unit_price),
+        })),
       }
     case 'PRODUCT_UNKNOWN':
       return { verdict: 'PRODUCT_UNKNOWN', productIds: row.detail?.products ?? [] }
@@ -137,10 +140,10 @@ const orderOf = (row: VerdictRow): AcceptedOrder => ({
   orderId: row.order_id,
   currency: row.currency,
   totalMinor: minorOf(row.total),
-  lines: row.lines.map(({ p, name, q, price }) => ({
-    productId: p,
+  lines: row.lines.map(({ product, name, quantity, price }) => ({
+    productId: product,
     name,
-    quantity: q,
+    quantity,
     unitPriceMinor: minorOf(price),
   })),
   network: row.network,

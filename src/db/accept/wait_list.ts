@@ -91,8 +91,8 @@ export function createWaitLists(deps: WaitListDeps) {
     count: (): number => waitLists.size,
     /** Stores what the database said about products that are short now. */
     noteShort: (shortfalls: readonly Shortfall[]): void => {
-      for (const { p, available, returning = 0 } of shortfalls)
-        Object.assign(waitListOf(p), { free: available, attainable: available + returning })
+      for (const { product, available, returning = 0 } of shortfalls)
+        Object.assign(waitListOf(product), { free: available, attainable: available + returning })
     },
     noteLocked: (productIds: ReadonlySet<string>): void => {
       for (const productId of productIds) waitListOf(productId).isLocked = true

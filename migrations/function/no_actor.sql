@@ -1,0 +1,8 @@
+-- Guard of the audit: refuses a change that names no actor. Declared as returning jsonb to stand in a coalesce.
+-- Error: HF006, always.
+create or replace function no_actor() returns jsonb language plpgsql as $$
+begin
+  raise exception 'audit: nobody is named as the actor of this change' using errcode = 'HF006';
+end
+$$;
+revoke execute on function no_actor from public;
