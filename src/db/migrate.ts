@@ -20,8 +20,8 @@ export type MigrateResult = { version: number; applied: readonly string[] }
 
 /**
  * Brings the database behind `url` to the newest version. The role in `url` must be able to create roles or find
- * them made. Throws when a migration that was applied has since been edited, and
- * on a server that is too old.
+ * them made. Throws when a migration that was applied has since been edited or replaced by another, and on a server
+ * that is too old.
  * @param upTo stops at this version: a test fills a database of before
  */
 export async function migrate(url: string, upTo?: number): Promise<MigrateResult> {
@@ -41,6 +41,7 @@ export async function migrate(url: string, upTo?: number): Promise<MigrateResult
       schemaTable: 'holdfast.schema_version',
       execQuery: (query) => client.query(query),
     })
+    await assertEachHasFile(client, runner)
     const applied = await runner.migrate(upTo?.toString())
     const version = await runner.getDatabaseVersion()
     await client.query('select audit_make_partitions(current_date, $1)', [AUDIT_MONTHS_AHEAD])
@@ -49,6 +50,27 @@ export async function migrate(url: string, upTo?: number): Promise<MigrateResult
   } finally {
     await client.end()
   }
+}
+
+/**
+ * Throws when a migration of the database has no file: such a database was made before 0001 to 0022 were squashed.
+ * One that is newer than all files is a newer build's.
+ */
+async function assertEachHasFile(client: pg.Client, runner: Postgrator): Promise<void> {
+  if ((await runner.getDatabaseVersion()) === 0) return
+  const files = (await runner.getMigrations()).map(({ version, name }) => `${version} ${name}`)
+  const { rows } = await client.query<{ migration: string }>(
+    `select version || ' ' || name as migration from schema_version
+     where version between 1 and $1 and version || ' ' || name <> all ($2) order by version limit 1`,
+    [await runner.getMaxVersion(), files],
+  )
+  const [unknown] = rows
+  if (unknown === undefined) return
+  throw new Error(
+    `the database has the migration "${unknown.migration}", which has no file: it was made before the migrations ` +
+      'were squashed (docs/decisions/0025) and cannot be brought forward. In development: stop the stack, ' +
+      'remove .data/start and run npm start',
+  )
 }
 
 /** The newest version among the files: what a database must be at for this build to serve. */

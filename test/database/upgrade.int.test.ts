@@ -1,5 +1,5 @@
-// A shop that was filled under migration 0022 and then brought to the newest version: what the rules of before left there
-// is judged by those of now.
+// A shop that was filled under migration 0012, the last of the squashed ones, and then brought to the newest version:
+// what the older rules left there is judged by the present ones.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine, buildProposal, putProduct } from '../support/builder.ts'
@@ -13,7 +13,7 @@ import { runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
 import { openDatabase, statement, type Database } from '../../src/db/connection/pool.ts'
 
-const VERSION_BEFORE = 22
+const VERSION_BEFORE = 12
 
 let db: TestDatabase
 let api: Database
@@ -35,7 +35,7 @@ afterAll(async () => {
   await db.drop()
 })
 
-// What a worker of version 0022 calls.
+// What a worker of that version calls.
 const STEP = statement('old_step', 'select outcome from step_order($1, $2, $3, $4)')
 const BEGIN = statement('old_begin', 'select outcome from begin_assessment($1, $2, $3)')
 const END = statement('old_end', 'select status from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')

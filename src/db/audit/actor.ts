@@ -1,5 +1,5 @@
 // Who acts, as a transaction tells the database with its first statement. The entries themselves are written by triggers
-// (migrations/0010): a change by nobody is refused, and one that no entry covers does not commit.
+// (migrations/0008): a change by nobody is refused, and one that no entry covers does not commit.
 
 import type { Actor } from '../../domain/audit.ts'
 
