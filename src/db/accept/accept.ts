@@ -1,10 +1,10 @@
-// Accepts orders: concurrent calls are decided together in one statement and one commit, each order whole and in
-// arrival order (design rule 8). The decision itself is accept_orders() in migrations; whose turn it is says the queue.
+// Accepts orders in batches: concurrent calls are decided in one statement and one commit, each order as a whole and in
+// order of arrival (design rule 8). accept_orders() in migrations/function decides; queue.ts picks the batch.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemActor } from '../../domain/audit.ts'
 import type { DomainError } from '../../domain/failure.ts'
-import type { Entry } from './line.ts'
+import type { Entry } from './wait_list.ts'
 import { createQueue, MAX_BATCH_ORDERS, type Queue } from './queue.ts'
 import { actorsText, actorText } from '../audit/actor.ts'
 import {
@@ -23,9 +23,9 @@ import { payloadOf, verdictOf, type AcceptVerdict, type ProposedOrder, type Verd
 
 export { minorOf, type AcceptedLine, type AcceptedOrder, type AcceptVerdict, type ProposedOrder } from './verdict.ts'
 
-/** Two: they write side by side and wait for each other's stock only to take it; more would want more sessions. */
+/** Batches in flight. Two write in parallel and wait for each other only at the stock lock; more need more sessions. */
 const MAX_IN_FLIGHT = 2
-/** After a batch had no time within a statement, how much larger each one that has may be. */
+/** After a batch timed out, the limit grows by this for each batch that did not. */
 const GROWTH_ORDERS = 2
 const MAX_TRIES = 6
 const BACKOFF_FROM_MS = 10
@@ -33,13 +33,13 @@ const BACKOFF_TO_MS = 1_000
 const OUT_OF_TIME: ReadonlySet<string | undefined> = new Set([STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT])
 
 export type Acceptor = {
-  /** @param signal aborted when the caller no longer waits: an order that is not being decided yet is then none */
+  /** @param signal aborted when the caller no longer waits: an order that is not being decided yet is then dropped */
   accept: (order: ProposedOrder, signal?: AbortSignal) => Promise<AcceptVerdict>
   queued: () => number
 }
 
-// Each order is its own caller's doing, and so is a customer's first row; the stock they share is changed by the batch.
-// The context is set before the function runs, since that waits for it.
+// Audit: the actor of an order, and of a customer's first row, is its own caller; the actor of the stock they share is
+// the batch. The function waits for the context, so that the actors are set before it runs.
 const ACCEPT = statement(
   'accept_orders',
   `with context as materialized (
@@ -50,13 +50,13 @@ const BATCH = actorText(systemActor('accept'))
 
 type Deps = {
   database: Pick<Database, 'run'>
-  /** Called with an address that turned out not to be needed; never with one that may be in use. */
+  /** Called with an address that was not used; never with one that may be in use. */
   giveBack: (network: string, address: string) => void
 }
 
 export function createAcceptor(deps: Deps): Acceptor {
   const batcher = createBatcher(deps)
-  /** Calls under way by (user, key): the same attempt sent twice shares one decision. */
+  /** Single-flight: running calls by (user, key), so that the same attempt sent twice shares one decision. */
   const attempts = new Map<string, { requestHash: Buffer; verdict: Promise<AcceptVerdict> }>()
 
   async function accept(order: ProposedOrder, signal?: AbortSignal): Promise<AcceptVerdict> {
@@ -78,13 +78,13 @@ export function createAcceptor(deps: Deps): Acceptor {
 
 type Batcher = Deps & {
   queue: Queue
-  /** How many orders a statement can decide in its time. */
+  /** How many orders one statement can decide before it times out. */
   limit: number
-  /** Takes what may be decided now. */
+  /** Starts batches while there are orders to decide and free places. */
   pump: () => void
 }
 
-/** Collects what arrives while earlier batches are decided. */
+/** Runs the batches, and collects the orders that arrive meanwhile. */
 function createBatcher(deps: Deps) {
   const refuse = (entry: Entry, error: DomainError): void => {
     if (!entry.mayBeWritten) deps.giveBack(entry.order.network, entry.order.address)
@@ -110,23 +110,23 @@ function createBatcher(deps: Deps) {
     queued: queue.length,
     enqueue: (order: ProposedOrder, signal: AbortSignal | undefined): Promise<AcceptVerdict> =>
       new Promise((resolve, reject) => {
-        // After this turn of the event loop, so that what arrived together is decided together.
+        // At the end of this turn of the event loop, so that orders that arrive together are decided together.
         if (queue.push({ order, signal, resolve, reject })) setImmediate(pump)
       }),
   }
 }
 
 /**
- * Decides a batch, in one statement where that goes, else by halves. One order cannot fail the others, a locked product
- * keeps only its own orders waiting, and a batch that has no time within a statement makes the later ones smaller too.
+ * Decides a batch in one statement or, where that fails, by bisection. One bad order does not fail the others, a locked
+ * product delays only its own orders, and a batch that times out makes later batches smaller.
  */
 async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> {
   const pieces = [batch]
-  /** Products that an order of an earlier piece waits for. */
+  /** Products that orders of an earlier piece wait for. */
   const awaited = new Set<string>()
   let tries = 0
   for (let next = pieces.shift(); next !== undefined; next = pieces.shift()) {
-    // Their time may have passed, or their callers gone, while earlier pieces were decided.
+    // While earlier pieces were decided, deadlines may have passed and callers may have cancelled.
     const piece = next.filter((entry) => !batcher.queue.drop(entry) && !isBehind(batcher, entry, awaited))
     if (piece.length > batcher.limit) {
       pieces.unshift(...halvesOf(piece))
@@ -152,7 +152,7 @@ async function settle(batcher: Batcher, batch: readonly Entry[]): Promise<void> 
   }
 }
 
-/** Has an order wait that an earlier piece's would be overtaken by. */
+/** Parks an order that would overtake an order of an earlier piece. @returns whether it did */
 function isBehind({ queue }: Batcher, entry: Entry, awaited: ReadonlySet<string>): boolean {
   const isAwaited = awaited.size > 0 && [...entry.wants.keys()].some((productId) => awaited.has(productId))
   if (isAwaited) queue.wait(entry, [])
@@ -170,7 +170,7 @@ function answer({ queue, giveBack }: Batcher, entry: Entry, verdict: AcceptVerdi
   entry.resolve(verdict)
 }
 
-/** What is left to be tried of a piece that failed. Orders that cannot be decided now are answered, or wait in the queue. */
+/** @returns what is left to try of a failed piece. Orders that cannot be decided now are answered or parked here. */
 async function narrow(
   batcher: Batcher,
   piece: readonly Entry[],
@@ -181,7 +181,7 @@ async function narrow(
   const state = sqlStateOf(error)
   if (!isUndone(error)) for (const entry of piece) entry.mayBeWritten = true
   if (piece.length === 1 && only !== undefined && violatedConstraintOf(error) === 'orders_pk') {
-    // The attempt was answered so long ago that the answer is forgotten; its order is not.
+    // The attempt was answered so long ago that its answer has been deleted; its order still exists.
     batcher.giveBack(only.order.network, only.order.address)
     batcher.queue.settled(only, true)
     only.resolve({ verdict: 'IDEMPOTENCY_KEY_REUSED' })
@@ -202,7 +202,7 @@ async function narrow(
   return [piece]
 }
 
-/** Has the orders of locked products wait in the queue. @returns the others */
+/** Parks the orders of locked products. @returns the others */
 async function waitForLocks({ database, queue }: Batcher, piece: readonly Entry[]): Promise<readonly Entry[]> {
   await delay(UNLOCK_MS)
   const productIds = new Set(piece.flatMap(({ order }) => order.lines.map(({ productId }) => productId)))
@@ -225,9 +225,9 @@ function fail({ queue, giveBack }: Batcher, piece: readonly Entry[], error: unkn
   return []
 }
 
-/** Data that the database does not take, an address among it: another order would fail by it again. */
+/** SQLSTATE classes for invalid data: the address may be the cause, and would fail another order too. */
 const DATA_STATES = /^2[23]/
-/** An address is lost where it may have been written, and where it may be what is wrong. */
+/** Whether the address can be used again: it was not written, and it did not cause the failure. */
 const isAddressFree = (error: unknown): boolean => isUndone(error) && !DATA_STATES.test(sqlStateOf(error) ?? '')
 
 function decide(database: Pick<Database, 'run'>, batch: readonly Entry[]): Promise<VerdictRow[]> {
@@ -240,7 +240,7 @@ function decide(database: Pick<Database, 'run'>, batch: readonly Entry[]): Promi
 
 const FIND_ANSWER = statement('accept_find_answer', `select * from order_answers($1::jsonb, '{}', '{}')`)
 
-/** What an attempt was answered before, if it was: also when no new order could be taken just now. */
+/** The stored answer of an attempt, if there is one: works also while no new order can be accepted. */
 export async function findVerdict(
   database: Pick<Database, 'run'>,
   attempt: Pick<ProposedOrder, 'userId' | 'key' | 'requestHash'>,

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { buildLine, buildProposal } from '../../../test/support/builder.ts'
 import type { DomainError } from '../../domain/failure.ts'
-import type { Entry } from './line.ts'
+import type { Entry } from './wait_list.ts'
 import { createQueue, MAX_BATCH_ORDERS } from './queue.ts'
 
 beforeEach(() => {

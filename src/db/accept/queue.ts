@@ -1,60 +1,71 @@
-// The queue of orders to be decided, in their order of arrival. While some wait for a product, later orders of it line up
-// behind them, for a bounded time; orders of other products do not wait for those, and have half of every batch.
+// Queue of orders to be decided, in order of arrival. While orders wait for a product, later orders of that product park
+// behind them, for a bounded time. Orders of other products do not wait for them, and get half of every batch.
 
 import { DomainError } from '../../domain/failure.ts'
 import { quantitiesOf } from '../../domain/stock.ts'
-import { createLines, takeTurns, type Entry, type Line, type LineDeps, type Shortfall } from './line.ts'
+import {
+  createWaitLists,
+  takeTurns,
+  type Entry,
+  type WaitList,
+  type WaitListDeps,
+  type Shortfall,
+} from './wait_list.ts'
 
 /** Larger batches hold the hot rows longer than the shared commit saves. */
 export const MAX_BATCH_ORDERS = 64
 const MAX_BATCH_LINES = 512
-/** Fewer are decided together: a commit of their own would cost more than it saves, and they keep their order of arrival. */
+/** A smaller queue is not shared between batches: a second commit would cost more than it saves. */
 const MIN_SHARE_ORDERS = 32
-/** Beyond this the caller is better told to come back. Those who wait for a product have places of their own. */
+/** Beyond this, callers are refused with «try again». Parked orders have a limit of their own. */
 const MAX_QUEUED = 4_096
 const MAX_PARKED = 4_096
-/** Of these for one product, so that no product takes all places. */
-const MAX_LINE = 1_024
+/** Parked orders of one product, so that one product cannot take all places. */
+const MAX_WAIT_LIST = 1_024
 const RETRY_HINT_MS = 500
 const UNLOCK_HINT_MS = 1_000
-/** A product is waited for no longer: no transaction lasts for more (role.sql), so what has its rows still is stuck. */
+/** The longest wait for a product. No transaction lasts longer (role.sql), so one that still holds the rows is stuck. */
 const WAIT_WITHIN_MS = 5_000
-/** Kept of the caller's time to say «try again» in. */
+/** Part of the caller's deadline that is reserved for the answer «try again». */
 const ANSWER_WITHIN_MS = 100
 
-type Deps = LineDeps & { refuse: (entry: Entry, error: DomainError) => void }
-type Lines = ReturnType<typeof createLines>
+type Deps = WaitListDeps & { refuse: (entry: Entry, error: DomainError) => void }
+type WaitLists = ReturnType<typeof createWaitLists>
 
 export type Queue = {
   length: () => number
-  /** @returns whether it is the first in the queue */
+  /** Adds an order. @returns whether it is the first in the queue */
   push: (entry: Pick<Entry, 'order' | 'signal' | 'resolve' | 'reject'>) => boolean
-  /** The next batch, of so many orders at most, where so many could be decided side by side. Empty when it is no order's turn. */
+  /**
+   * The next batch; empty when no order can be decided.
+   * @param most orders in it
+   * @param places batches that could be decided in parallel
+   */
   take: (most: number, places: number) => Entry[]
-  /** Refuses an order whose caller no longer waits for it, or which has waited for a product long enough. */
+  /** Refuses an order whose caller no longer waits, or whose time to wait for a product is over. @returns whether it did */
   drop: (entry: Entry) => boolean
-  /** An order was not decided, for lack of stock that is due to come back; of none: behind others of its batch. */
+  /** Parks an order whose stock must be released first. @param shortfalls empty: it waits behind others of its batch */
   wait: (entry: Entry, shortfalls: readonly Shortfall[]) => void
-  /** An order was not decided, since other sessions have the stock of these products locked. */
+  /** Parks an order whose stock rows other sessions have locked. */
   waitForLock: (entry: Entry, productIds: ReadonlySet<string>) => void
-  /** An order was decided, or failed. */
+  /** Reports that an order was decided, or failed. */
   settled: (entry: Entry, isDecided: boolean) => void
 }
 
 export function createQueue(deps: Deps): Queue {
-  const lines = createLines(deps)
+  const waitLists = createWaitLists(deps)
   const queue: Entry[] = []
   let arrived = 0
 
   const drop = (entry: Entry, now = Date.now()): boolean => {
     const error = lapseOf(entry, now)
     if (error === undefined) return false
-    lines.leave(entry)
-    lines.settled(entry, false)
+    waitLists.leave(entry)
+    waitLists.settled(entry, false)
     deps.refuse(entry, error)
     return true
   }
-  const parking = createParking(lines, { ...deps, drop })
+  const parking = createParking(waitLists, { ...deps, drop })
 
   function take(most: number, places: number): Entry[] {
     const batch = createBatch()
@@ -64,7 +75,7 @@ export function createQueue(deps: Deps): Queue {
       isShared ? Math.floor(most / 2) : most,
       isShared ? MAX_BATCH_LINES / 2 : MAX_BATCH_LINES,
     )
-    // In equal shares: one batch of all would leave the other place empty until it ends.
+    // In equal shares: one batch of all orders would leave the other place empty until it ends.
     const share = Math.max(MIN_SHARE_ORDERS, Math.ceil(queue.length / places))
     const limit = Math.min(most, batch.entries.length + share)
     let isTurnParked = false
@@ -72,9 +83,9 @@ export function createQueue(deps: Deps): Queue {
     for (let next = queue[0]; next !== undefined && batch.hasRoomFor(next, limit, MAX_BATCH_LINES); next = queue[0]) {
       queue.shift()
       if (drop(next, now)) continue
-      if (lines.count() > 0) {
-        const standing = lines.standingOf(next, NO_PRODUCTS, led)
-        // A line is of orders that came before.
+      if (waitLists.count() > 0) {
+        const standing = waitLists.standingOf(next, NO_PRODUCTS, led)
+        // The orders in a wait list arrived earlier.
         if (standing.stops.length + standing.turns.length > 0) {
           parking.park(next)
           isTurnParked ||= standing.stops.length === 0
@@ -84,7 +95,8 @@ export function createQueue(deps: Deps): Queue {
       }
       batch.add(next)
     }
-    // Nothing else would come back to it: all in its line are gone, or wait for other products too.
+    // Decided now, since nothing else would trigger it: the other orders of its wait list are gone or wait for other
+    // products too.
     if (isTurnParked && batch.entries.length === 0) parking.moveInto(batch, most, MAX_BATCH_LINES)
     return batch.entries
   }
@@ -92,8 +104,8 @@ export function createQueue(deps: Deps): Queue {
   function waitFor(entry: Entry, missing: ReadonlySet<string>, awaited = missing): void {
     entry.missing = missing
     parking.park(entry)
-    lines.settled(entry, false)
-    lines.lookAfter(entry, awaited)
+    waitLists.settled(entry, false)
+    waitLists.lookAfter(entry, awaited)
   }
 
   return {
@@ -107,14 +119,14 @@ export function createQueue(deps: Deps): Queue {
     take,
     drop: (entry) => drop(entry),
     wait: (entry, shortfalls) => {
-      lines.noteShort(shortfalls)
+      waitLists.noteShort(shortfalls)
       waitFor(entry, new Set(shortfalls.map(({ p }) => p)))
     },
     waitForLock: (entry, productIds) => {
-      lines.noteLocked(productIds)
+      waitLists.noteLocked(productIds)
       waitFor(entry, NO_PRODUCTS, productIds)
     },
-    settled: lines.settled,
+    settled: waitLists.settled,
   }
 }
 
@@ -127,14 +139,14 @@ const enter = (entry: Pick<Entry, 'order' | 'signal' | 'resolve' | 'reject'>, se
   waitsUntil: undefined,
   missing: NO_PRODUCTS,
   mayBeWritten: false,
-  lines: [],
+  waitLists: [],
   leads: [],
 })
 
 type ParkingDeps = Deps & { drop: (entry: Entry, now?: number) => boolean }
 
-/** Those that wait for a product, in their order of arrival. */
-function createParking(lines: Lines, { drop, refuse, onReady }: ParkingDeps) {
+/** Parked orders: those that wait for a product, in order of arrival. */
+function createParking(waitLists: WaitLists, { drop, refuse, onReady }: ParkingDeps) {
   let parked: Entry[] = []
   const alarm = createAlarm(() => {
     const now = Date.now()
@@ -149,22 +161,22 @@ function createParking(lines: Lines, { drop, refuse, onReady }: ParkingDeps) {
     park: (entry: Entry): void => {
       const isNew = entry.waitsUntil === undefined
       entry.waitsUntil ??= Math.min(Date.now() + WAIT_WITHIN_MS, entry.order.deadline - ANSWER_WITHIN_MS)
-      lines.join(entry)
+      waitLists.join(entry)
       if (drop(entry)) return
-      if (isNew && (parked.length >= MAX_PARKED || entry.lines.some(({ length }) => length > MAX_LINE))) {
+      if (isNew && (parked.length >= MAX_PARKED || entry.waitLists.some(({ length }) => length > MAX_WAIT_LIST))) {
         const error = heldUp(entry)
-        lines.leave(entry)
+        waitLists.leave(entry)
         refuse(entry, error)
         return
       }
-      // Most come last, and those that come back were among the first.
+      // Most are appended; an order that was parked before goes back to its position.
       const after =
         (parked.at(-1)?.seq ?? 0) < entry.seq ? parked.length : parked.findIndex(({ seq }) => seq > entry.seq)
       parked.splice(after, 0, entry)
       alarm.setFor(entry.waitsUntil)
     },
 
-    /** Moves those whose turn it is, or who take nothing from those before them. @returns the products whose turn it is */
+    /** Moves orders whose turn it is, or that take nothing from earlier ones. @returns the products whose turn they took */
     moveInto: (batch: Batch, limit: number, maxLines: number): Set<string> => {
       const led = new Set<string>()
       if (parked.length === 0) return led
@@ -173,10 +185,10 @@ function createParking(lines: Lines, { drop, refuse, onReady }: ParkingDeps) {
       const now = Date.now()
       for (const entry of parked) {
         if (drop(entry, now)) continue
-        const standing = lines.standingOf(entry, held, led)
+        const standing = waitLists.standingOf(entry, held, led)
         if (standing.stops.length === 0 && batch.hasRoomFor(entry, limit, maxLines)) {
           takeTurns(entry, standing, led)
-          lines.leave(entry)
+          waitLists.leave(entry)
           batch.add(entry)
           continue
         }
@@ -235,20 +247,20 @@ function lapseOf(entry: Entry, now: number): DomainError | undefined {
     return new DomainError('DEADLINE_EXCEEDED', 'The call ended before the order was decided.')
   if (entry.waitsUntil !== undefined && entry.waitsUntil <= now) return heldUp(entry)
   if (entry.order.deadline > now) return undefined
-  return new DomainError('DEADLINE_EXCEEDED', 'The deadline passed before the order was looked at.')
+  return new DomainError('DEADLINE_EXCEEDED', 'The deadline passed before the order was decided.')
 }
 
 const tooMany = (): DomainError =>
   new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', { retryAfterMs: RETRY_HINT_MS })
 
-function heldUp({ order, missing, lines }: Entry): DomainError {
-  const [first]: readonly Line[] = lines
-  if (lines.some(({ isLocked }) => isLocked))
+function heldUp({ order, missing, waitLists }: Entry): DomainError {
+  const [first]: readonly WaitList[] = waitLists
+  if (waitLists.some(({ isLocked }) => isLocked))
     return new DomainError('DATABASE_UNAVAILABLE', 'The stock is locked by another transaction; try again.', {
       retryAfterMs: UNLOCK_HINT_MS,
     })
   const productId = [...missing][0] ?? first?.productId ?? order.lines[0]?.productId ?? ''
-  return new DomainError('STOCK_BEING_RELEASED', 'Stock is being given back; try again.', {
+  return new DomainError('STOCK_BEING_RELEASED', 'Stock of expired orders is being released; try again.', {
     metadata: { product_id: productId },
     retryAfterMs: RETRY_HINT_MS,
   })

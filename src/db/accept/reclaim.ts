@@ -1,21 +1,21 @@
-// What orders wait for before they are decided: expired holds of a product that only have to be given back, at a few
-// products at once, so that one whose rows are locked does not keep the others; and stock that another session has locked.
+// What parked orders wait for: expired holds of a product that must be released, and stock rows that another session has
+// locked. A few products at a time, so that a locked one does not delay the others.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { createGate } from '../connection/semaphore.ts'
 import { statement, type Database } from '../connection/pool.ts'
 import { reclaimHolds } from '../sweep.ts'
 
-/** Sessions of the order path that reclaims may take at once. */
+/** Database sessions that reclaims may use at a time. */
 const WIDTH = 2
 const MAX_TURN_WAIT_MS = 1_000
-/** Before the next look when nothing could be given back: another session has the rows. Half of it to all of it. */
+/** Pause before the next try when nothing could be released since another session has the rows: half of it to all. */
 const PAUSE_MS = 50
 
 export type Reclaimer = {
-  /** Resolves to whether anything came back; when nothing did, after a pause. Never rejects. */
+  /** Releases expired holds. Resolves to whether any was released; if none, after a pause. Never rejects. */
   reclaim: (productId: string) => Promise<boolean>
-  /** Resolves after a pause to whether another session has the product's stock locked. Never rejects. */
+  /** Resolves after a pause to whether another session has the product's stock row locked. Never rejects. */
   isLockedStill: (productId: string) => Promise<boolean>
 }
 
@@ -25,7 +25,7 @@ export function createReclaimer(database: Pick<Database, 'run'>): Reclaimer {
   const gate = createGate(WIDTH, MAX_TURN_WAIT_MS)
   return {
     reclaim: async (productId) => {
-      // What fails here, the decision that follows says better.
+      // An error here is ignored: the decision that follows reports it.
       const ended = await gate(() => reclaimHolds(database, productId)).catch(() => 0)
       if (ended === 0) await pause()
       return ended > 0
@@ -34,14 +34,14 @@ export function createReclaimer(database: Pick<Database, 'run'>): Reclaimer {
       await pause()
       return gate(() => findLockedStock(database, [productId])).then(
         ({ size }) => size > 0,
-        // Nothing was learnt: it is asked again, for as long as somebody waits.
+        // Unknown: the caller tries again while orders wait.
         () => true,
       )
     },
   }
 }
 
-// Each lock that is had is let go at once: this only tells what another session has now.
+// Each lock acquired here is released at once: the result only says what other sessions have locked now.
 const FIND_LOCKED_STOCK = statement(
   'accept_find_locked_stock',
   `with free as (
@@ -50,7 +50,7 @@ const FIND_LOCKED_STOCK = statement(
    select product_id as "productId" from stock where product_id = any ($1)
    except select product_id from free`,
 )
-/** Which of these products have their stock locked by another session now. */
+/** The products among these whose stock rows another session has locked now. */
 export async function findLockedStock(
   database: Pick<Database, 'run'>,
   productIds: readonly string[],

@@ -1,5 +1,4 @@
-// What an order is accepted by, and what its caller is told: the shapes that accept_orders() reads and answers with, and
-// their meaning.
+// Encoder and decoder of accept_orders(): the order it reads, and the verdict it returns.
 
 import type { Actor } from '../../domain/audit.ts'
 import { DomainError } from '../../domain/failure.ts'
@@ -21,14 +20,14 @@ export type ProposedOrder = {
   addressSealed: Buffer
   asset: Asset
   network: string
-  /** Where the buyer pays: unused until this order is accepted. */
+  /** Payment address: not used by any other order. */
   address: string
   /** Minor units per coin. */
   rateMinor: bigint
   windowMs: number
   graceMs: number
   confirmWithinMs: number
-  /** Milliseconds since the epoch; past it nobody waits for the answer. */
+  /** Milliseconds since the epoch; after it the caller no longer waits for the answer. */
   deadline: number
 }
 
@@ -61,7 +60,7 @@ export type VerdictRow = {
   ordinal: number
   verdict: AcceptVerdict['verdict'] | 'reclaim'
   detail: {
-    /** `returning`: what of it is due to come back; only where nothing was decided. */
+    /** `returning`: units of expired holds that can be released; only where nothing was decided. */
     shortages?: { p: string; wanted: number; available: number; returning?: number }[]
     prices?: { p: string; price: string }[]
     products?: string[]
@@ -104,7 +103,7 @@ export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   })),
 })
 
-/** Undefined: nothing was decided, since stock must be given back first. */
+/** Undefined when nothing was decided, since expired holds must be released first. */
 export function verdictOf(row: VerdictRow): AcceptVerdict | undefined {
   switch (row.verdict) {
     case 'reclaim':
@@ -153,7 +152,7 @@ const orderOf = (row: VerdictRow): AcceptedOrder => ({
   createdAt: row.created_at,
 })
 
-/** Fiat as the database writes it. Throws on anything else: a column's scale has changed. */
+/** Parses fiat as the database writes it. @throws {DomainError} INTERNAL when the column's scale has changed */
 export function minorOf(text: string): bigint {
   const minor = parseFiat(text)
   if (minor === undefined) throw new DomainError('INTERNAL', 'The database holds an amount that is not money.')

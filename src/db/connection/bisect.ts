@@ -1,6 +1,6 @@
-// Work on many rows in one statement, one of which may spoil it for all: it is done again by halves.
+// Bisection: a batch in one statement that fails because of one row is run again in halves.
 
-/** Postgres tells of an error before it has let go of the locks of the transaction: asked at once, all would look locked. */
+/** Postgres reports an error before it releases the transaction's locks: queried at once, its own rows would look locked. */
 export const UNLOCK_MS = 20
 
 /** The first half is the larger one. */
