@@ -23,8 +23,8 @@ begin
       execute format('grant %I to holdfast_owner with inherit true, set false', name);
     end if;
   end loop;
-  -- The migrating role acts as the owner, with the owner's rights, and once gives a function of the owner's to
-  -- app_worker; superusers may already.
+  -- The migrating role acts as the owner, with the owner's rights, and creates the functions of expiry as app_worker;
+  -- superusers may already.
   if not pg_has_role(current_user, 'holdfast_owner', 'usage')
     or not pg_has_role(current_user, 'holdfast_owner', 'set') then
     execute format('grant holdfast_owner to %I with inherit true, set true', current_user);

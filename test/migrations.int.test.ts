@@ -7,6 +7,7 @@ import { isTerminal, ORDER_STATUSES } from '../src/domain/order.ts'
 import { ASSET_POLICY, ASSETS, isEnough } from '../src/domain/payment.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.ts'
 import { DATABASE_ROLES } from './support/servers.ts'
+import { findSources } from './support/source.ts'
 
 let database: TestDatabase
 beforeAll(async () => {
@@ -98,7 +99,8 @@ describe('migrating', () => {
       const results = await Promise.all([migrate(empty.url), migrate(empty.url)])
       const newest = await newestMigration()
       expect(results.map(({ version }) => version)).toEqual([newest, newest])
-      expect(new Set(results.map(({ applied }) => applied.length))).toEqual(new Set([0, newest]))
+      const files = findSources('migrations/*.do.*.sql')
+      expect(new Set(results.map(({ applied }) => applied.length))).toEqual(new Set([0, files.length]))
     } finally {
       await empty.drop()
     }
@@ -110,5 +112,33 @@ describe('migrating', () => {
     await expect(migrate(database.url)).rejects.toThrow('MD5 checksum failed for migration [1]')
     await database.query(`update schema_version set md5 = $1 where version = 1`, [applied?.md5])
     expect((await migrate(database.url)).applied).toEqual([])
+  })
+
+  test.each([
+    ['a number that no file has', '13 forget', `insert into schema_version (version, name) values (13, 'forget')`],
+    ['another file of a number', '1 catalogue', `update schema_version set name = 'catalogue' where version = 1`],
+  ])('a database made before the squash is refused by %s, with what to do', async (_, migration, text) => {
+    const old = await createTestDatabase()
+    const readVersions = () => old.query('select * from schema_version order by version')
+    try {
+      await old.query(text)
+      const before = await readVersions()
+      await expect(migrate(old.url)).rejects.toThrow(
+        new RegExp(`"${migration}", .* squashed \\(docs/decisions/0025\\).* remove \\.data/start and run npm start$`),
+      )
+      expect(await readVersions()).toEqual(before)
+    } finally {
+      await old.drop()
+    }
+  })
+
+  test('a database that a newer build has brought forward is left as it is', async () => {
+    const newer = await createTestDatabase()
+    try {
+      await newer.query(`insert into schema_version (version, name) values (9999, 'next')`)
+      await expect(migrate(newer.url)).resolves.toEqual({ version: 9999, applied: [] })
+    } finally {
+      await newer.drop()
+    }
   })
 })

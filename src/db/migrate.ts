@@ -20,7 +20,7 @@ export type MigrateResult = { version: number; applied: readonly string[] }
 
 /**
  * Migrates the database behind `url` to the newest version. The role in `url` must be able to create roles, or they
- * must exist. Throws if an applied migration was edited since, or if the server is too old.
+ * must exist. Throws if an applied migration was edited since or has no file, or if the server is too old.
  * @param upTo stops at this version: a test fills an older database
  */
 export async function migrate(url: string, upTo?: number): Promise<MigrateResult> {
@@ -40,6 +40,7 @@ export async function migrate(url: string, upTo?: number): Promise<MigrateResult
       schemaTable: 'holdfast.schema_version',
       execQuery: (query) => client.query(query),
     })
+    await assertEachHasFile(client, runner)
     const applied = await runner.migrate(upTo?.toString())
     const version = await runner.getDatabaseVersion()
     await client.query('select audit_make_partitions(current_date, $1)', [AUDIT_MONTHS_AHEAD])
@@ -48,6 +49,27 @@ export async function migrate(url: string, upTo?: number): Promise<MigrateResult
   } finally {
     await client.end()
   }
+}
+
+/**
+ * Throws if a migration of the database has no file: such a database was made before 0001 to 0022 were squashed. A
+ * version above all files belongs to a newer build.
+ */
+async function assertEachHasFile(client: pg.Client, runner: Postgrator): Promise<void> {
+  if ((await runner.getDatabaseVersion()) === 0) return
+  const files = (await runner.getMigrations()).map(({ version, name }) => `${version} ${name}`)
+  const { rows } = await client.query<{ migration: string }>(
+    `select version || ' ' || name as migration from schema_version
+     where version between 1 and $1 and version || ' ' || name <> all ($2) order by version limit 1`,
+    [await runner.getMaxVersion(), files],
+  )
+  const [unknown] = rows
+  if (unknown === undefined) return
+  throw new Error(
+    `the database has the migration "${unknown.migration}", which has no file: it was made before the migrations ` +
+      'were squashed (docs/decisions/0025) and cannot be migrated. In development: stop the stack, remove ' +
+      '.data/start and run npm start',
+  )
 }
 
 /** The newest version among the files: a database must have it for this build to serve. */

@@ -1,4 +1,5 @@
-// Upgrade of a shop that was filled under migration 0022: the newest version applies its rules to the old data.
+// Upgrade of a shop that was filled under migration 0012, the last of the squashed ones: the newest version applies its
+// rules to the old data.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine, buildProposal, putProduct } from '../support/builder.ts'
@@ -20,7 +21,7 @@ import { assessLatePayments, assessPayments, recordReport } from '../../src/db/p
 import type { ReportedObservation } from '../../src/domain/chain.ts'
 import { openDatabase, statement, type Database, type Statement } from '../../src/db/connection/pool.ts'
 
-const VERSION_BEFORE = 22
+const VERSION_BEFORE = 12
 
 let db: TestDatabase
 let api: Database
@@ -42,7 +43,7 @@ afterAll(async () => {
   await db.drop()
 })
 
-// The function that a worker of version 0022 calls.
+// What a worker of that version calls.
 const STEP = statement('old_step', 'select outcome from step_order($1, $2, $3, $4)')
 const BEGIN = statement('old_begin', 'select outcome from begin_assessment($1, $2, $3)')
 const END = statement('old_end', 'select status from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')

@@ -1,11 +1,98 @@
--- A hot product is locked for as long as it takes to take it, and no longer. A batch of orders locked the stock it wanted
--- before it wrote their rows, so that every other batch waited for all of its writing: one core worked, whatever the
--- number of processes. Now the rows come first, on the assumption that everything fits, and the stock last, under its
--- guard; where the assumption fails, what was written is undone and the batch is decided under the locks as before.
--- Replaces a function: nothing is locked or rewritten, and both versions may run at once.
+-- Accepting orders: many callers' at once, each decided whole and in the order of arrival. One call, one commit.
+-- No temporary tables: their catalogue work would cost more than everything else here.
+--
+-- p_orders in all of these: [{i, order_id, user_id, key, hash, currency, asset, network, address, rate, decimals,
+--   sealed, window_ms, grace_ms, confirm_ms, lines: [{n, p, q, price}]}]: i numbers the order within the batch; n, p
+--   and q are line number, product and quantity. p_wanted: [{i, p, q}], one per order and product.
 
--- All that accepted orders leave behind but the stock. False when the catalogue has another price by now than the buyer
--- was promised: a line is stamped with the version its price stands in, by one statement that sees both.
+create function quote_due(total numeric, rate numeric, decimals smallint) returns numeric
+language sql immutable strict parallel safe as $$
+  -- Exact: both sides are scaled to integers, and div() truncates, so this rounds up to one base unit.
+  select div(total * 100 * power(10::numeric, decimals) + rate * 100 - 1, rate * 100)
+$$;
+comment on function quote_due is 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
+revoke execute on function quote_due from public;
+grant execute on function quote_due to app_api, app_worker, auditor;
+
+-- Who gets stock when not everything fits: in the order of arrival, each order whole. Returns the verdicts of the
+-- orders that get nothing, as {"ordinal": {...}}. The caller has locked the stock rows. An order behind one that waits
+-- for a reclaim, and that wants some of the same, waits too: it must not take what the first one asked for. Whether a
+-- hold may be reclaimed is asked at one instant per batch, by which the index can be searched.
+create function decide_in_order(p_wanted jsonb, p_is_last_try boolean) returns jsonb
+language plpgsql stable as $$
+declare
+  v_left jsonb := '{}';
+  v_refused jsonb := '{}';
+  v_waiting text[] := '{}';
+  v_order record;
+  v_short jsonb;
+  v_now timestamptz := clock_timestamp();
+  v_is_due boolean;
+begin
+  select coalesce(jsonb_object_agg(s.product_id, s.on_hand - s.reserved), '{}') into v_left
+  from stock s where s.product_id in (select w ->> 'p' from jsonb_array_elements(p_wanted) w);
+
+  for v_order in
+    select (w ->> 'i')::int as ordinal, jsonb_object_agg(w ->> 'p', (w ->> 'q')::bigint) as wants
+    from jsonb_array_elements(p_wanted) w group by 1 order by 1
+  loop
+    select jsonb_agg(jsonb_build_object('p', k.key, 'wanted', k.value::bigint, 'available', coalesce((v_left ->> k.key)::bigint, 0)) order by k.key)
+    into v_short
+    from jsonb_each_text(v_order.wants) k
+    where k.value::bigint > coalesce((v_left ->> k.key)::bigint, 0);
+
+    if v_short is null and not v_order.wants ?| v_waiting then
+      select v_left || jsonb_object_agg(k.key, (v_left ->> k.key)::bigint - k.value::bigint) into v_left
+      from jsonb_each_text(v_order.wants) k;
+      continue;
+    end if;
+    -- A subquery per row and not a join: it goes by the index on (product, expiry) and stops at the first that may end.
+    v_is_due := v_short is not null and not p_is_last_try and coalesce((
+      select true from reservation r
+      where r.product_id = any (array(select s ->> 'p' from jsonb_array_elements(v_short) s))
+        and r.state = 'held' and r.expires_at <= v_now
+        and (select true from expirable e where e.order_id = r.order_id)
+      limit 1), false);
+    if v_order.wants ?| v_waiting or v_is_due then
+      -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
+      v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
+      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
+    else
+      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
+    end if;
+  end loop;
+  return v_refused;
+end
+$$;
+comment on function decide_in_order is 'The slow path of accept_orders: who gets what is left, in arrival order.';
+
+-- What each attempt was told, from immutable columns, so that a replay is equal to the byte. `reclaim`: nothing yet.
+-- Reads i, user_id, key and hash.
+create function order_answers(p_orders jsonb, p_fresh int[], p_refused jsonb)
+returns table (
+  ordinal int, verdict text, detail jsonb, order_id uuid, currency text, total numeric, lines jsonb, network text,
+  asset text, address text, amount_due numeric, rate numeric, expires_at timestamptz, created_at timestamptz
+)
+language sql stable set search_path = holdfast, pg_catalog as $$
+  select o.i,
+    case when k.key is null then 'reclaim'
+         when k.request_hash <> decode(o.hash, 'hex') then 'IDEMPOTENCY_KEY_REUSED'
+         when k.order_id is null then k.response ->> 'verdict'
+         when o.i = any (p_fresh) then 'accepted' else 'replayed' end,
+    case when k.key is null then p_refused -> o.i::text else k.response end,
+    t.order_id, t.currency, t.total,
+    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+     from order_line l where l.order_id = t.order_id),
+    v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
+  from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
+  left join idempotency k on k.actor = 'user:' || o.user_id and k.method = 'CreateOrder' and k.key = o.key
+  left join orders t on t.order_id = k.order_id
+  left join invoice v on v.order_id = k.order_id
+$$;
+comment on function order_answers is 'The recorded answers to CreateOrder attempts, one row each.';
+
+-- All that accepted orders leave behind but the stock. False when the catalogue's price is no longer the one that the
+-- buyer was promised: a line is stamped with the version its price stands in, by one statement that sees both.
 create function write_orders(p_orders jsonb, p_accepted int[], p_now timestamptz) returns boolean
 language plpgsql as $$
 declare
@@ -22,7 +109,10 @@ begin
   select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
   from jsonb_to_recordset(p_orders) o (i int, order_id uuid, currency text, lines jsonb)
   cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int, price numeric)
-  join product p on p.product_id = l.p
+  -- By key, line by line: joined instead, a small catalogue is read whole, with all lines unpacked again for each product.
+  cross join lateral (
+    select p.product_id, p.version, p.name, p.unit_price, p.is_active, p.currency from product p where p.product_id = l.p offset 0
+  ) p
   where o.i = any (p_accepted) and p.unit_price = l.price and p.is_active and p.currency = o.currency;
   get diagnostics v_count = row_count;
   if v_count <> (
@@ -58,9 +148,11 @@ begin
   return true;
 end
 $$;
-comment on function write_orders is 'Writes accepted orders with their lines, invoices, holds, movements and starts; false when a price has changed.';
+comment on function write_orders is
+  'Writes accepted orders with their lines, invoices, holds, movements and starts; false when a price has changed.';
 
--- Race: two batches, and whoever counts or publishes. All that change several products lock them in this order.
+-- Race: two batches, or a batch and a count or a price change. Each that changes several products locks them in this
+-- order.
 create function lock_wanted(p_wanted jsonb) returns void
 language plpgsql as $$
 begin
@@ -91,7 +183,8 @@ begin
   return v_taken = v_wants;
 end
 $$;
-comment on function take_wanted is 'Reserves in sum what these orders want of each product; false when it is not all there.';
+comment on function take_wanted is
+  'Reserves in sum what these orders want of each product; false when it is not all there.';
 
 -- Unknown products, changed prices, sums out of range.
 create function refused_orders(p_orders jsonb, p_fresh int[]) returns jsonb
@@ -129,7 +222,12 @@ language sql stable as $$
 $$;
 comment on function fits_in_sum is 'Whether there is enough of each product for all orders that are not refused.';
 
-create or replace function accept_orders(p_orders jsonb, p_is_last_try boolean)
+-- Locks: the idempotency keys first, sorted, by inserting them. Then a batch that seems to fit writes its rows, and
+-- locks the stock last, by product: a hot product is locked only for as long as it takes to take it. Where that fails,
+-- what was written is undone. Such a batch, one that does not fit, and an order alone lock the stock rows by product
+-- first, and decide and write under these locks. A price change locks the same stock row first: the price at commit is
+-- the catalogue's. Refusals are data; only an error of SQL itself raises.
+create function accept_orders(p_orders jsonb, p_is_last_try boolean)
 returns table (
   ordinal int, verdict text, detail jsonb, order_id uuid, currency text, total numeric, lines jsonb, network text,
   asset text, address text, amount_due numeric, rate numeric, expires_at timestamptz, created_at timestamptz
@@ -221,6 +319,10 @@ begin
   return query select * from order_answers(p_orders, v_fresh, coalesce(v_refused, '{}'));
 end
 $$;
+comment on function accept_orders is
+  'Accepts or refuses a batch of orders in one transaction; one row per order with its verdict.';
 
-revoke execute on function write_orders, lock_wanted, take_wanted, refused_orders, fits_in_sum from public;
-grant execute on function write_orders, lock_wanted, take_wanted, refused_orders, fits_in_sum to app_api;
+revoke execute on function decide_in_order, order_answers, write_orders, lock_wanted, take_wanted, refused_orders,
+  fits_in_sum, accept_orders from public;
+grant execute on function decide_in_order, order_answers, write_orders, lock_wanted, take_wanted, refused_orders,
+  fits_in_sum, accept_orders to app_api;
