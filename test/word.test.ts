@@ -5,7 +5,7 @@ import { findSources, readSource } from './support/source.ts'
 
 /**
  * Texts that hold to the words of CONTRIBUTING.md. Not listed: src/chain, src/db/chain, src/db/payment.ts,
- * src/servers/account.ts (it names the Unix account `nobody`), migrations, tests, and the history of decisions.
+ * src/servers/account.ts (it names the Unix account `nobody`), migrations, `*.test.ts`, and the history of decisions.
  */
 const PLAIN = [
   'proto/holdfast/**/*.proto',
@@ -16,6 +16,9 @@ const PLAIN = [
   'src/{activities,audit,domain,grpc,http,keyvault,main,relay,servers,workflows}/**/*.ts',
   'src/db/*.ts',
   'src/db/{accept,audit,connection}/**/*.ts',
+  'bench/**/*.ts',
+  'tools/**/*.{mjs,go}',
+  'test/support/**/*.ts',
 ]
 const UNPLAIN = /\.test\.ts$|\/gen\/|^src\/db\/payment\.ts$|^src\/servers\/account\.ts$/
 

@@ -106,7 +106,7 @@ export class ShopUnderTest {
       this.productIds.push(productId)
       model.products.set(productId, { onHand: OPENING, reserved: 0n, priceMinor: PRICES[0] })
     }
-    this.productIds.push('nobody-sells-this')
+    this.productIds.push('sku-not-for-sale')
   }
 
   /** Plays one call, with the model beside it. */

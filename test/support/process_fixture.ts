@@ -34,7 +34,7 @@ const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promis
   },
   'loses a promise': async (service) => {
     holdOn()
-    void Promise.reject(new Error('nobody waits for this'))
+    void Promise.reject(new Error('unhandled rejection'))
     await aborted(service.stopping)
   },
   'does not hear': async (service) => {

@@ -31,7 +31,7 @@ async function newEvidence(context: ScenarioContext) {
   return { network, address, block, save }
 }
 
-const BY = { operator: 'ann', reason: 'by hand' }
+const BY = { operator: 'ann', reason: 'test' }
 
 export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'a block is followed': {
