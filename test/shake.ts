@@ -91,7 +91,8 @@ async function shake(run: Run): Promise<Outcome> {
       // One at a time under load: two of them would have to share the third.
       workers: run.share === 'whole' ? (stage?.workers ?? 1) : 1,
       withinMs: stage?.fullWithinMs ?? 0,
-      args: ['--randomize', `--seed=${run.seed}`, `--testSequencer=${SHUFFLE}`],
+      sequencer: SHUFFLE,
+      args: ['--randomize', `--seed=${run.seed}`],
       isQuiet: run.isAlone,
     })
     const { passed, failed } = tallyOf(result)

@@ -41,7 +41,7 @@ test('money that no transfer shows is recorded with its block, alarmed, and not 
   expect(statesOf(scene)).toEqual([])
 })
 
-test('what transfers explain is not recorded as unexplained, whatever order they come in', async () => {
+test('what transfers explain is not recorded as unexplained', async () => {
   const scene = await stage.openScene({ startHeight: 0 })
   minePayment(scene, 5n)
   minePayment(scene, 6n)
@@ -201,5 +201,9 @@ test('money that grows is as late as its latest part, and each growth is told of
   await scene.step()
   expect(scene.delivered.map(({ amount, firstSeenAt }) => [amount, firstSeenAt])).toEqual([
     [1_000_001n, new Date(from + 7 * FIRST_MS)],
+  ])
+  expect(scene.log.filter(({ msg }) => msg === 'an address holds money that nothing explains')).toMatchObject([
+    { height: 1, amount: '1' },
+    { height: 7, amount: '1000001' },
   ])
 })

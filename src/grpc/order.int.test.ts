@@ -104,6 +104,8 @@ describe('CreateOrder', () => {
       front.as(customer(102)).order.createOrder({ ...first, shippingAddress: 'Elsewhere 1' }),
     )
     expect(error).toMatchObject({ reason: 'IDEMPOTENCY_KEY_REUSED', kind: 'invalid' })
+    const { orders } = await front.as(customer(102)).order.listOrders({})
+    expect(orders).toHaveLength(1)
   })
 
   test('tells who comes too late what is left', async () => {

@@ -112,7 +112,7 @@ describe('the sealer process', () => {
     expect(output).toContain('sealer stopped')
   })
 
-  it('tells of transactions that last and of locks it does not have, and seals on once it has them', async () => {
+  it('tells of locks it does not have, counts transactions that last, and seals on', async () => {
     const sealer = await start()
     await until(async () => (await sealer.get('/readyz')).ok)
     const shows = async (line: string) =>

@@ -1,0 +1,28 @@
+// The workflow code as production bundles it (tools/bundle.mjs), made once for all files and processes of a test run.
+
+import { randomUUID } from 'node:crypto'
+import { access, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { testServers } from './servers.ts'
+import { hashOfSources, ROOT } from './source.ts'
+
+/** All that workflows may import of ours (test/house.test.ts). */
+const BUNDLED = 'src/{workflows,domain}/**/*.ts'
+
+/** A file for `codePath` of a worker, or for HOLDFAST_WORKFLOW_BUNDLE of a process. Made by whoever needs it first. */
+export async function workflowBundleFile(): Promise<string> {
+  const path = join(testServers().cacheDir, `workflows-${hashOfSources(BUNDLED)}.js`)
+  const isMade = await access(path).then(
+    () => true,
+    () => false,
+  )
+  if (isMade) return path
+  // The bundler costs a second to load alone: not for those who find the file.
+  const { bundleWorkflowCode, DefaultLogger } = await import('@temporalio/worker')
+  const workflowsPath = join(ROOT, 'src/workflows/index.ts')
+  const { code } = await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('WARN') })
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, code)
+  await rename(draft, path)
+  return path
+}
