@@ -39,25 +39,25 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'CHECK that stock is never oversold',
     mutation: 'alter table stock drop constraint stock_never_oversold',
-    file: 'src/db/guard.int.test.ts',
+    file: 'test/database/guard.int.test.ts',
     test: 'is never oversold, whoever writes',
   },
   {
     guard: 'lock on the stock rows that an order wants',
     mutation: without('lock_wanted', 'order by product_id\n  for no key update', 'order by product_id'),
-    file: 'src/db/accept.int.test.ts',
+    file: 'src/db/accept/accept.int.test.ts',
     test: 'a price that changes while 1 orders are being written is not the price of their lines',
   },
   {
     guard: 'price that a line is written for',
     mutation: without('write_orders', 'and p.unit_price = l.price '),
-    file: 'src/db/accept.int.test.ts',
+    file: 'src/db/accept/accept.int.test.ts',
     test: 'a price that changes while 2 orders are being written is not the price of their lines',
   },
   {
     guard: 'products found by key, however small the catalogue',
     mutation: without('write_orders', ' offset 0'),
-    file: 'src/db/reach.int.test.ts',
+    file: 'test/database/rows_read.int.test.ts',
     test: 'accepting 8 at once reads the products of their lines and no other',
   },
   {
@@ -80,7 +80,7 @@ const CONTROLS: readonly Control[] = [
       perform pg_sleep(0.05);
     end loop;
   end $$`,
-    file: 'src/db/accept.int.test.ts',
+    file: 'src/db/accept/accept.int.test.ts',
     test: 'never deadlocks with one that names the products the other way round',
   },
   {
@@ -124,14 +124,14 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'unique idempotency key',
     mutation: 'alter table idempotency drop constraint idempotency_pk',
-    file: 'src/db/accept.int.test.ts',
+    file: 'src/db/accept/accept.int.test.ts',
     test: 'sent fifty times at once is one order, and everybody is told the same of it',
   },
   {
     guard: 'news keeps an order from expiring',
     mutation: `create or replace view expirable as select order_id from orders join invoice using (order_id)
       where status = 'pending' and payment_state in ('awaiting', 'partial') and expires_at + grace <= clock_timestamp()`,
-    file: 'src/db/expire.int.test.ts',
+    file: 'test/database/expire.int.test.ts',
     test: 'stays although its hold is over, while what its watcher said is not assessed',
   },
   {
@@ -140,7 +140,7 @@ const CONTROLS: readonly Control[] = [
       where status = 'pending' and payment_state in ('awaiting', 'partial', 'confirming')
         and expires_at + grace <= clock_timestamp() and caught_up_at > expires_at + grace
         and not exists (select from payment_report r where r.order_id = orders.order_id and not r.is_assessed)`,
-    file: 'src/db/expire.int.test.ts',
+    file: 'test/database/expire.int.test.ts',
     test: 'stays although its hold is over, while enough was seen in time and may still become final',
   },
   {
@@ -180,13 +180,13 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'lock on the order rows that may expire',
     mutation: without('expire_due', 'order by o.order_id for update skip locked', 'order by o.order_id'),
-    file: 'src/db/expire.int.test.ts',
+    file: 'test/database/expire.int.test.ts',
     test: 'asked for by many at once happens once',
   },
   {
     guard: 'nothing is refused that there is',
     mutation: without('decide_in_order', 'where k.value::bigint > coalesce', 'where k.value::bigint >= coalesce'),
-    file: 'src/db/race.int.test.ts',
+    file: 'test/database/race.int.test.ts',
     test: "see each product's stock as if one had come after the other",
   },
   {
@@ -198,44 +198,44 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'a hold that ends gives its units back',
     mutation: without('end_orders', 'set reserved = s.reserved - e.quantity,', 'set'),
-    file: 'src/db/model.int.test.ts',
+    file: 'test/database/model.int.test.ts',
     test: 'it answers and stores what the requirements say',
   },
   {
     guard: 'moves of a status only as the table says',
     mutation: 'drop trigger orders_guard_status on orders',
-    file: 'src/db/transition.int.test.ts',
+    file: 'test/database/transition.int.test.ts',
     test: 'as the worker, for exactly the pairs and roles of the domain',
   },
   {
     guard: 'frozen agreement',
     mutation: 'drop trigger orders_guard_update on orders',
-    file: 'src/db/guard.int.test.ts',
+    file: 'test/database/guard.int.test.ts',
     test: 'keeps its total, whoever writes',
   },
   {
     guard: 'audit of every change of an order',
     mutation:
       "do $$ begin execute (select string_agg(format('drop trigger %I on orders', tgname), '; ') from pg_trigger where tgrelid = 'orders'::regclass and tgname like 'orders~_audit~_%' escape '~'); end $$",
-    file: 'src/db/audit_walk.int.test.ts',
+    file: 'src/db/audit/walk.int.test.ts',
     test: 'rebuilds every order from the audit alone',
   },
   {
     guard: 'purge only of what was sealed',
     mutation: without('audit_purge', 'if v_is_lost then', 'if false then'),
-    file: 'src/db/audit_guard.int.test.ts',
+    file: 'src/db/audit/guard.int.test.ts',
     test: 'a month stays while an entry of it is under no checkpoint, or under one that is too young',
   },
   {
     guard: 'purge only of what was sealed before a restore',
     mutation: without('audit_purge', 'entry_id <= $2 and '),
-    file: 'src/db/audit_guard.int.test.ts',
+    file: 'src/db/audit/guard.int.test.ts',
     test: 'an entry that came after a restore is not taken for a sealed one, whatever its transaction',
   },
   {
     guard: 'purge that leaves the audit append-only',
     mutation: without('audit_purge', 'alter table audit_entry_default enable trigger audit_entry_append_only;'),
-    file: 'src/db/audit_guard.int.test.ts',
+    file: 'src/db/audit/guard.int.test.ts',
     test: 'entries of months without a partition go like others, and what is left is guarded as before',
   },
 ]

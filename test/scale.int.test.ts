@@ -3,16 +3,16 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { findVerdict } from '../src/db/accept.ts'
+import { findVerdict } from '../src/db/accept/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
-import * as chain from '../src/db/chain.ts'
-import { countUnexplained, findDue, findOpen, findToReread, findUnheld, saveBalances } from '../src/db/chain_balance.ts'
+import * as chain from '../src/db/chain/cursor.ts'
+import { countUnexplained, findDue, findOpen, findToReread, findUnheld, saveBalances } from '../src/db/chain/balance.ts'
 import { forgetAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
-import { openDatabase, type Database } from '../src/db/pool.ts'
+import { openDatabase, type Database } from '../src/db/connection/pool.ts'
 import * as read from '../src/db/read.ts'
 import {
   claimNotifications,
@@ -20,10 +20,12 @@ import {
   forgetNotifications,
   notificationsDelivered,
 } from '../src/db/notification.ts'
-import * as relay from '../src/db/relay.ts'
+import { findBacklog } from '../src/db/backlog.ts'
+import * as starts from '../src/db/start.ts'
+import * as wakes from '../src/db/wake.ts'
 import { adjustStock, readStock } from '../src/db/stock.ts'
 import { countHoldsAside, runHoldSweep } from '../src/db/sweep.ts'
-import { countTrouble } from '../src/db/trouble.ts'
+import { countOrdersInDoubt } from '../src/db/doubt.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
@@ -183,15 +185,15 @@ const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
 
 const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   'starts to be made': async () => {
-    const [first, second] = await relay.claimStarts(scene.worker, 'test', 100)
+    const [first, second] = await starts.claimStarts(scene.worker, 'test', 100)
     await read.findAsked(scene.api, first?.orderId ?? '', { ownerId: 1n, statuses: [] }, attempt())
-    await relay.deleteStarts(scene.worker, 'test', [first?.orderId ?? ''])
-    await relay.deferStart(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
+    await starts.deleteStarts(scene.worker, 'test', [first?.orderId ?? ''])
+    await starts.deferStart(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
   },
   'wakes to be sent': async () => {
-    const [first, second] = await relay.claimWakes(scene.worker, 'test', 100)
-    await relay.wakesSent(scene.worker, 'test', [first?.orderId ?? ''])
-    await relay.deferWake(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
+    const [first, second] = await wakes.claimWakes(scene.worker, 'test', 100)
+    await wakes.markWakesSent(scene.worker, 'test', [first?.orderId ?? ''])
+    await wakes.deferWake(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
   },
   'changes to be told': async () => {
     const [first, second] = await claimNotifications(scene.worker, 'test', 100, 'log')
@@ -201,8 +203,8 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'the hold sweep': () => runHoldSweep(scene.worker, 'test'),
   'holds set aside': () => countHoldsAside(scene.worker),
-  'orders in doubt': () => countTrouble(scene.worker),
-  'the backlog': () => Promise.all([relay.findBacklog(scene.worker), read.countStarts(scene.api, 10_000)]),
+  'orders in doubt': () => countOrdersInDoubt(scene.worker),
+  'the backlog': () => Promise.all([findBacklog(scene.worker), read.countStarts(scene.api, 10_000)]),
   'keys to be retired': async () => {
     const due = await findDueRetirements(scene.keys, 32)
     const renewed = due.map((each) => ({ ...each, envelopeVersion: each.envelopeVersion + 1 }))

@@ -1,8 +1,8 @@
 // Its effects on the same tables as ours, each the plain way: a transaction that locks, looks and writes.
 
 import { randomBytes } from 'node:crypto'
-import type { Database } from '../../src/db/pool.ts'
-import { statement } from '../../src/db/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
+import { statement } from '../../src/db/connection/pool.ts'
 
 export type NaiveLine = { productId: string; quantity: number; unitPrice: string }
 

@@ -1,7 +1,7 @@
 // The worker process of the naive saga, with its front's work in it: no gRPC, no token, no idempotency key.
 
 import { fileURLToPath } from 'node:url'
-import { isDatabaseUnavailable, openDatabase } from '../../src/db/pool.ts'
+import { isDatabaseUnavailable, openDatabase } from '../../src/db/connection/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import { createMilestones, readConfig, runLoop } from '../loop.ts'
 import { openEngine, type EngineConfig } from './engine.ts'

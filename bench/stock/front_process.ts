@@ -2,7 +2,7 @@
 // ends when stdin does.
 
 import { createInterface } from 'node:readline'
-import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { POOLS } from '../../src/servers/wiring.ts'
 import { createTestFront, customer } from '../../test/support/front.ts'
 import { BUYER, type FrontConfig, type FrontReady } from './front.ts'

@@ -1,10 +1,10 @@
 // One product that everybody wants, asked for by callers in this process: what combining is worth by itself.
 
-import { createAcceptor, type Acceptor } from '../../src/db/accept.ts'
-import { openDatabase } from '../../src/db/pool.ts'
+import { createAcceptor, type Acceptor } from '../../src/db/accept/accept.ts'
+import { openDatabase } from '../../src/db/connection/pool.ts'
 import { POOLS } from '../../src/servers/wiring.ts'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/crowd.ts'
+import { crowd } from '../../test/support/concurrent.ts'
 import type { Measurement, System } from '../benchmark.ts'
 import type { Scene } from '../order_flow/scene.ts'
 import type { BenchDatabase } from '../servers.ts'

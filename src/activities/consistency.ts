@@ -3,7 +3,7 @@
 
 import { cancellationSignal, CancelledFailure, heartbeat, log } from '@temporalio/activity'
 import { recordConsistency, type ConsistencyReport } from '../db/consistency.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { failureOf } from './failure.ts'
 
 export type ConsistencyActivities = {

@@ -1,7 +1,7 @@
 // From an error to what Temporal does about it: try again, or give up.
 
 import { ApplicationFailure } from '@temporalio/activity'
-import { databaseFailure, sqlStateOf } from '../db/pool.ts'
+import { databaseFailure, sqlStateOf } from '../db/connection/pool.ts'
 import { DomainError, RETRYABLE_KINDS } from '../domain/failure.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import { asyncLocalStorage, Context } from '@temporalio/activity'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
 import { createActivities } from './index.ts'
 

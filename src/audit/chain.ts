@@ -1,8 +1,8 @@
 // Every link of every chain: each entry names the hash of the one before it, none is left out, and the newest is the one
 // that is kept as the chain's head. Checking only the ends would miss what was replaced between them.
 
-import { readHeads, readLinks, type Head, type Link } from '../db/audit_verify.ts'
-import type { AuditDb } from '../db/audit_seal.ts'
+import { readHeads, readLinks, type Head, type Link } from '../db/audit/verify.ts'
+import type { AuditDb } from '../db/audit/seal.ts'
 import type { Report } from './finding.ts'
 
 const PAGE = 1_000

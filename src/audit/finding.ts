@@ -1,6 +1,6 @@
 // What verification can find, each with what it means, and what it comes to in the end.
 
-import type { AuditDb } from '../db/audit_seal.ts'
+import type { AuditDb } from '../db/audit/seal.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import type { SealerKeys } from '../keyvault/checkpoint.ts'
 import type { Ledger } from './ledger.ts'

@@ -4,8 +4,8 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
-import type { AuditDb } from '../db/audit_seal.ts'
-import { isSnapshotOver, readCounted, readLedgerMoment, readMovements, type AuditEntry } from '../db/audit_verify.ts'
+import type { AuditDb } from '../db/audit/seal.ts'
+import { isSnapshotOver, readCounted, readLedgerMoment, readMovements, type AuditEntry } from '../db/audit/verify.ts'
 import { parseBody } from '../domain/audit.ts'
 import type { Report } from './finding.ts'
 

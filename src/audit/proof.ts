@@ -1,8 +1,8 @@
 // Proofs of single entries: made from the stored tree, and checked with nothing but the sealer's public key.
 
 import { z } from 'zod'
-import { findCheckpoint, findLastCheckpoint, findSealOf, readTiles, type AuditDb } from '../db/audit_seal.ts'
-import type { AuditEntry } from '../db/audit_verify.ts'
+import { findCheckpoint, findLastCheckpoint, findSealOf, readTiles, type AuditDb } from '../db/audit/seal.ts'
+import type { AuditEntry } from '../db/audit/verify.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import { hashOf, inclusionSpans, rootFromInclusion, subtreesOf, type Hash } from '../domain/merkle.ts'
 import { placeOf, subtreeReader, TILE_WIDTH, tileKey, type TileId } from '../domain/tile.ts'

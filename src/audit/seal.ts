@@ -12,7 +12,7 @@ import {
   readTiles,
   storeCheckpoint,
   type AuditDb,
-} from '../db/audit_seal.ts'
+} from '../db/audit/seal.ts'
 import {
   checkpointText,
   NOTHING_SEALED,

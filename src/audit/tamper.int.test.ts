@@ -8,7 +8,7 @@ import { z } from 'zod'
 import { COUNT_WITHIN_MS, count, randomOf } from '../../test/support/scale.ts'
 import { createTestSealer, type TestSealer } from '../../test/support/sealing.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
-import { openDatabase, type Database } from '../db/pool.ts'
+import { openDatabase, type Database } from '../db/connection/pool.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Verdict } from './finding.ts'
 

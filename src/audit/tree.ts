@@ -1,8 +1,8 @@
 // Every entry once, under the checkpoint it belongs to, and every root from its leaves. Where a root is another than the
 // signed one, the stored leaves tell which entries are not those that were sealed, as long as they still lead to it.
 
-import { readTiles, type AuditDb } from '../db/audit_seal.ts'
-import { readEntries, type AuditEntry } from '../db/audit_verify.ts'
+import { readTiles, type AuditDb } from '../db/audit/seal.ts'
+import { readEntries, type AuditEntry } from '../db/audit/verify.ts'
 import { NOTHING_SEALED, type Base, type Checkpoint } from '../domain/checkpoint.ts'
 import { hashOf, type Hash } from '../domain/merkle.ts'
 import { edgeOf, grow, subtreeReader, TILE_WIDTH, tileKey, tileMap, type Tile } from '../domain/tile.ts'

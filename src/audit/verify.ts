@@ -3,7 +3,7 @@
 // movements of stock are compared with what the entries say. It may run beside a busy system: what has not been sealed
 // yet is counted, and only checked in itself.
 
-import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit_seal.ts'
+import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit/seal.ts'
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'

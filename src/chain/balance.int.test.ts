@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { putOrder } from '../../test/support/builder.ts'
 import { HOUR_MS, minePayment, openStage, statesOf, type Scene, type Stage } from '../../test/support/chain_scene.ts'
-import { findDue } from '../db/chain_balance.ts'
-import { attributeBalance } from '../db/chain_operation.ts'
+import { findDue } from '../db/chain/balance.ts'
+import { attributeBalance } from '../db/chain/operation.ts'
 import { ChainError } from './client.ts'
 
 let stage: Stage

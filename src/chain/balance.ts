@@ -1,7 +1,7 @@
 // Compares what watched addresses hold with what was reported of them, so that money which leaves no transfer behind is
 // found: coins that a contract sent, a withdrawal of the chain itself.
 
-import { findDue, findOpen, findToReread, findUnheld, saveBalances } from '../db/chain_balance.ts'
+import { findDue, findOpen, findToReread, findUnheld, saveBalances } from '../db/chain/balance.ts'
 import type { Tip } from './client.ts'
 import type { FollowOptions } from './follow.ts'
 

@@ -1,8 +1,8 @@
 // From the outbox to whoever takes reports: in order within an output, again until answered, as slowly as asked to.
 // A report that is refused goes on alone and later, so that it holds up no other.
 
-import { deleteReports, findDueReports, postponeReport, type Observation } from '../db/chain.ts'
-import type { Database } from '../db/pool.ts'
+import { deleteReports, findDueReports, postponeReport, type Observation } from '../db/chain/cursor.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { DomainError, type FailureKind } from '../domain/failure.ts'
 import type { Logger } from '../telemetry.ts'
 import type { ChainMetrics } from './metrics.ts'

@@ -10,7 +10,7 @@ import {
   statesOf,
   type Stage,
 } from '../../test/support/chain_scene.ts'
-import { appendBlock, CursorMovedError } from '../db/chain.ts'
+import { appendBlock, CursorMovedError } from '../db/chain/cursor.ts'
 import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
 

@@ -2,8 +2,8 @@
 // last common block where the branch we followed has lost. Only another hash at a height is evidence of that. A height
 // the node does not know is not there yet: behind one address there may be many nodes, and some stand behind others.
 
-import { appendBlock, findBranch, findOurs, rewind, type Cursor } from '../db/chain.ts'
-import type { Database } from '../db/pool.ts'
+import { appendBlock, findBranch, findOurs, rewind, type Cursor } from '../db/chain/cursor.ts'
+import type { Database } from '../db/connection/pool.ts'
 import type { Logger } from '../telemetry.ts'
 import { ChainError, type Block, type ChainClient, type Tip } from './client.ts'
 import type { ChainMetrics } from './metrics.ts'

@@ -1,8 +1,8 @@
 // Where the history of a network begins for us, if nobody says so: at the time of the oldest order that waits for money
 // there. A new watcher, or one under a new network name, then misses nothing that was paid before it came.
 
-import { createCursor, findOldestOpening, type Cursor } from '../db/chain.ts'
-import type { Database } from '../db/pool.ts'
+import { createCursor, findOldestOpening, type Cursor } from '../db/chain/cursor.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { ChainError, type ChainClient, type Tip } from './client.ts'
 
 /** How far a block's own time may be off: two hours on Bitcoin, where its chain time is an hour old besides. */

@@ -2,8 +2,8 @@
 // Nothing is kept in memory that a kill -9 could lose.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { claimNetwork, countReports, readCursor, stampStatus, type Cursor } from '../db/chain.ts'
-import { countUnexplained } from '../db/chain_balance.ts'
+import { claimNetwork, countReports, readCursor, stampStatus, type Cursor } from '../db/chain/cursor.ts'
+import { countUnexplained } from '../db/chain/balance.ts'
 import { createBalanceCheck } from './balance.ts'
 import { ChainError, type Tip } from './client.ts'
 import { createDelivery, type Report } from './delivery.ts'

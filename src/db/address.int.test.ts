@@ -5,7 +5,7 @@ import { putAddresses } from '../../test/support/address.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { until } from '../../test/support/until.ts'
 import { countFreeAddresses, createAddressLease, leaseAddresses } from './address.ts'
-import { openDatabase, type Database } from './pool.ts'
+import { openDatabase, type Database } from './connection/pool.ts'
 
 let database: TestDatabase
 let api: Database

@@ -5,7 +5,7 @@ import { sql } from 'slonik'
 import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
-import { databaseFailure, type Database } from './pool.ts'
+import { databaseFailure, type Database } from './connection/pool.ts'
 
 /** The keys process refills within this, unless it is down. */
 const POOL_EMPTY_RETRY_MS = 1_000

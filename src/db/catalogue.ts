@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { answerOnce, type Attempt } from './idempotency.ts'
-import type { Database } from './pool.ts'
+import type { Database } from './connection/pool.ts'
 
 /** As stored with an answer, so that a replay is equal to the byte: 64-bit numbers and prices are text. */
 const PRODUCT = z.object({

@@ -2,7 +2,7 @@
 // shop's own Postgres gives its roles their logins in its own way.
 
 import pg from 'pg'
-import { sessionConfig } from './session.ts'
+import { sessionConfig } from './connection/session.ts'
 
 /** `connectionLimit`: sessions the role may have at once, so that no process can take the others' share. */
 export type Login = { role: string; password: string; connectionLimit: number }

@@ -13,8 +13,8 @@ import {
   type Finding,
   type Invariant,
 } from './invariant.ts'
-import { sqlStateOf, type Database } from './pool.ts'
-import { LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT } from './sqlstate.ts'
+import { sqlStateOf, type Database } from './connection/pool.ts'
+import { LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT } from './connection/sqlstate.ts'
 
 export type Difference = Finding & { check: string }
 

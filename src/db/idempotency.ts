@@ -5,9 +5,9 @@ import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { KEY_REUSED } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
-import { actorText } from './audit.ts'
-import { retrying, sqlStateOf, statement, type Database } from './pool.ts'
-import { LOCK_NOT_AVAILABLE } from './sqlstate.ts'
+import { actorText } from './audit/actor.ts'
+import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
+import { LOCK_NOT_AVAILABLE } from './connection/sqlstate.ts'
 
 /** A wait for another call with the same key ends with the role's lock_timeout. */
 const RETRY_HINT_MS = 500

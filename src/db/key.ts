@@ -5,10 +5,10 @@ import { sql } from 'slonik'
 import { z } from 'zod'
 import { systemActor } from '../domain/audit.ts'
 import { ASSETS } from '../domain/payment.ts'
-import { actorText } from './audit.ts'
-import { halvesOf } from './piece.ts'
-import { retrying, statement, type Database } from './pool.ts'
-import { sqlStateOf, violatedConstraintOf } from './sqlstate.ts'
+import { actorText } from './audit/actor.ts'
+import { halvesOf } from './connection/bisect.ts'
+import { retrying, statement, type Database } from './connection/pool.ts'
+import { sqlStateOf, violatedConstraintOf } from './connection/sqlstate.ts'
 
 /** Waits before an envelope that does not open is tried again: 1, 2, 4 … s, at most ten minutes. */
 const MAX_RETIRE_WAIT_S = 600

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import Postgrator from 'postgrator'
 import type { Actor } from '../domain/audit.ts'
-import { assertServerVersion, sessionConfig } from './session.ts'
+import { assertServerVersion, sessionConfig } from './connection/session.ts'
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url))
 /** Any number, the same for every runner: two runners wait for each other. */

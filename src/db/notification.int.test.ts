@@ -2,10 +2,10 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
-import type { AcceptedOrder } from './accept.ts'
+import type { AcceptedOrder } from './accept/accept.ts'
 import { CHANNELS } from '../domain/notification.ts'
 import { enableChannels } from './notification.ts'
-import { statement } from './pool.ts'
+import { statement } from './connection/pool.ts'
 
 let shop: TestShop
 beforeAll(async () => {

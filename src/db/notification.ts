@@ -6,7 +6,7 @@ import { z } from 'zod'
 import type { ChannelName, StatusChange } from '../domain/notification.ts'
 import type { Attempt } from './idempotency.ts'
 import { answerOnce } from './idempotency.ts'
-import { statement, type Database } from './pool.ts'
+import { statement, type Database } from './connection/pool.ts'
 
 /** Longer than any call a channel makes; after it another process takes the row over. */
 const LEASE = "interval '15 seconds'"

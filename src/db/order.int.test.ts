@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/crowd.ts'
+import { crowd } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import {
   buildCommand,
@@ -15,7 +15,7 @@ import {
 } from '../../test/support/shop.ts'
 import type { Fence } from '../domain/command.ts'
 import type { OrderState } from '../domain/order.ts'
-import type { AcceptedOrder } from './accept.ts'
+import type { AcceptedOrder } from './accept/accept.ts'
 import { expireOrder, getOrderState, releaseStock, reserveStock, runCommand } from './order.ts'
 import { assessPayments, recordReport } from './payment.ts'
 

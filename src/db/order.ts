@@ -22,9 +22,9 @@ import {
   type ReservationState,
 } from '../domain/order.ts'
 import type { PaymentState } from '../domain/payment.ts'
-import { actorText } from './audit.ts'
+import { actorText } from './audit/actor.ts'
 import { findAnswer } from './idempotency.ts'
-import { retrying, statement, type Database, type Tx } from './pool.ts'
+import { retrying, statement, type Database, type Tx } from './connection/pool.ts'
 
 const STATE = statement('order_state', 'select * from order_state($1)')
 

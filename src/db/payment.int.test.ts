@@ -2,14 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { crowd } from '../../test/support/crowd.ts'
+import { crowd } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { ASSET_POLICY, minimumOf } from '../domain/payment.ts'
-import type { AcceptedOrder, ProposedOrder } from './accept.ts'
+import type { AcceptedOrder, ProposedOrder } from './accept/accept.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
-import { openDatabase } from './pool.ts'
+import { openDatabase } from './connection/pool.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 

@@ -12,9 +12,9 @@ import {
 import type { Actor } from '../domain/audit.ts'
 import type { Fence } from '../domain/command.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
-import { actorText } from './audit.ts'
+import { actorText } from './audit/actor.ts'
 import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
-import { retrying, statement, type Database } from './pool.ts'
+import { retrying, statement, type Database } from './connection/pool.ts'
 
 /** One fact about one output, in the watcher's canonical form. */
 export type Observation = {

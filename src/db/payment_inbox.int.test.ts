@@ -3,13 +3,13 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
-import { crowdOf } from '../../test/support/crowd.ts'
+import { crowdOf } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { minimumOf } from '../domain/payment.ts'
-import type { AcceptedOrder, ProposedOrder } from './accept.ts'
+import type { AcceptedOrder, ProposedOrder } from './accept/accept.ts'
 import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)

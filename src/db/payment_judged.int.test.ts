@@ -6,9 +6,9 @@ import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { ASSET_POLICY, ASSETS } from '../domain/payment.ts'
-import type { AcceptedOrder } from './accept.ts'
+import type { AcceptedOrder } from './accept/accept.ts'
 import { assessPayments, recordReport, type Observation } from './payment.ts'
-import { countTrouble } from './trouble.ts'
+import { countOrdersInDoubt } from './doubt.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -92,7 +92,7 @@ describe('two sources of one output', () => {
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
     await recordReport(shop.api, 'w2', [later(later(final, 'final'), 'dropped')])
     expect(await assess(run)).toMatchObject({ paymentState: 'reversed', hold: 'payment' })
-    expect(await countTrouble(shop.worker)).toEqual({ atRisk: expect.any(Number), reversed: 1 })
+    expect(await countOrdersInDoubt(shop.worker)).toEqual({ atRisk: expect.any(Number), reversed: 1 })
     expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
   })
 

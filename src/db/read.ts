@@ -5,9 +5,9 @@ import { sql } from 'slonik'
 import { z } from 'zod'
 import type { CancelReason, OrderHold, OrderStatus } from '../domain/order.ts'
 import type { Asset, PaymentFlag, PaymentState } from '../domain/payment.ts'
-import { minorOf, type AcceptedLine } from './accept.ts'
+import { minorOf, type AcceptedLine } from './accept/accept.ts'
 import type { Attempt, KeptAnswer } from './idempotency.ts'
-import { statement, type Database } from './pool.ts'
+import { statement, type Database } from './connection/pool.ts'
 
 /** An order is within reach when it is the owner's or has one of these statuses. */
 export type Scope = { ownerId: bigint | null; statuses: readonly OrderStatus[] }

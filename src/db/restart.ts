@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
 import { isTerminal, ORDER_STATUSES, type OrderStatus } from '../domain/order.ts'
 import { answerOnce, findAnswer, type Attempt } from './idempotency.ts'
-import type { Database } from './pool.ts'
+import type { Database } from './connection/pool.ts'
 
 const OPEN_STATUSES = ORDER_STATUSES.filter((status) => !isTerminal(status))
 

@@ -5,7 +5,7 @@ import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
 import { answerOnce, type Attempt } from './idempotency.ts'
-import type { Database } from './pool.ts'
+import type { Database } from './connection/pool.ts'
 
 const MAX_ON_HAND = 1_000_000_000_000n
 

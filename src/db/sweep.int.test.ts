@@ -8,9 +8,9 @@ import { findViolations } from '../../test/support/invariant.ts'
 import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
-import type { AcceptedOrder } from './accept.ts'
+import type { AcceptedOrder } from './accept/accept.ts'
 import { expireOrder } from './order.ts'
-import type { Database } from './pool.ts'
+import type { Database } from './connection/pool.ts'
 import { countHoldsAside, endHolds, sweepHolds, type Aside } from './sweep.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)

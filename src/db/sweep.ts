@@ -3,10 +3,10 @@
 // turn, so that neither keeps the others waiting.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { dutyDone, holdDuty } from './relay.ts'
-import { isDatabaseDown, sqlStateOf, statement, type Database } from './pool.ts'
-import { halvesOf, UNLOCK_MS } from './piece.ts'
-import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT } from './sqlstate.ts'
+import { recordDutyResult, holdDuty } from './duty.ts'
+import { isDatabaseDown, sqlStateOf, statement, type Database } from './connection/pool.ts'
+import { halvesOf, UNLOCK_MS } from './connection/bisect.ts'
+import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT } from './connection/sqlstate.ts'
 
 /** A turn begins no piece after it, and leaves the rest to the next: with the last piece it ends within its lease. */
 const TURN_MS = 4_000
@@ -195,10 +195,10 @@ export async function runHoldSweep(
   if (!(await holdDuty(database, 'hold_sweep', holder, DUTY_LEASE_MS))) return undefined
   try {
     const ended = await sweepHolds(database, SWEEP_LIMIT, onAside)
-    await dutyDone(database, 'hold_sweep', holder, true, ended)
+    await recordDutyResult(database, 'hold_sweep', holder, true, ended)
     return ended
   } catch (error) {
-    await dutyDone(database, 'hold_sweep', holder, false, 0)
+    await recordDutyResult(database, 'hold_sweep', holder, false, 0)
     throw error
   }
 }

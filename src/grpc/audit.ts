@@ -1,8 +1,8 @@
 // AuditService: what was done to an order and by whom, each entry with its proof. The proofs are the caller's to check.
 
 import { proveEntries, type ProvenEntry } from '../audit/proof.ts'
-import { listChain } from '../db/audit_verify.ts'
-import type { Database } from '../db/pool.ts'
+import { listChain } from '../db/audit/verify.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { findStanding } from '../db/read.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'

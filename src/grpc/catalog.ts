@@ -1,7 +1,7 @@
 // CatalogService and CatalogAdminService: what the shop sells.
 
 import { findProduct, listProducts, putProduct } from '../db/catalogue.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
 import { attemptOf } from './command.ts'
 import { PRODUCT_ID_PATTERN } from '../domain/stock.ts'

@@ -8,7 +8,7 @@ import { admin, createTestFront, fulfilment, type TestFront } from '../../test/s
 import { buildObservation, createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import type { AcceptedOrder } from '../db/accept.ts'
+import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
 import type { Command, OrderStatus } from '../domain/order.ts'
 import { orderStatus } from './client.ts'

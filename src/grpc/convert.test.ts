@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { DomainError } from '../domain/failure.ts'
 import { cutPage, pageOf, stockMessage } from './convert.ts'
-import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './word.ts'
+import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
 import { CANCEL_REASONS, HOLDS, ORDER_STATUSES } from '../domain/order.ts'
 import { PAYMENT_FLAGS, PAYMENT_STATES, TRANSFER_STATES } from '../domain/payment.ts'
 

@@ -1,7 +1,7 @@
 // The domain's shapes as proto messages. The other direction is schema.ts.
 
 import { createHash } from 'node:crypto'
-import type { AcceptedLine, AcceptedOrder } from '../db/accept.ts'
+import type { AcceptedLine, AcceptedOrder } from '../db/accept/accept.ts'
 import type { ProductView } from '../db/catalogue.ts'
 import type { OrderStanding, OrderSummary, OrderToShip, OrderView } from '../db/read.ts'
 import type { StockView } from '../db/stock.ts'
@@ -21,7 +21,7 @@ import type { CreateOrderResponse, Order, OrderSummary as OrderSummaryMessage } 
 import type { ProductStock } from './gen/holdfast/v1/stock.ts'
 import type { CommandAnswer } from '../domain/command.ts'
 import { fieldInvalid } from './validate.ts'
-import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from './word.ts'
+import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from './enum.ts'
 
 const lineMessage = (line: AcceptedLine): OrderLine => ({
   productId: line.productId,

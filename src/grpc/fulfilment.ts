@@ -1,10 +1,10 @@
 // FulfilmentService: what to ship, what was shipped, what arrived.
 
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { listOrdersToShip } from '../db/read.ts'
 import type { Commander } from './command.ts'
 import { commandMessage, cutPage, pageOf, toShipMessage } from './convert.ts'
-import { UUID_PATTERN } from './rule.ts'
+import { UUID_PATTERN } from './field.ts'
 import type { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
 import type { Handlers } from './handle.ts'
 

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@j
 import { Client, Connection } from '@temporalio/client'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
-import { createCable, type Cable } from '../../test/support/cable.ts'
+import { createCable, type Cable } from '../../test/support/tcp_proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import { testServers } from '../../test/support/servers.ts'

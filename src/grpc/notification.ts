@@ -1,7 +1,7 @@
 // NotificationAdminService: what could not be told to the world, and its second chance.
 
 import { listDeadNotifications, replayNotifications, type DeadNotification } from '../db/notification.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { attemptOf } from './command.ts'
 import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
 import type {
@@ -9,7 +9,7 @@ import type {
   NotificationAdminServiceService,
 } from './gen/holdfast/v1/notification_admin.ts'
 import type { Handlers } from './handle.ts'
-import { orderStatus } from './word.ts'
+import { orderStatus } from './enum.ts'
 
 const FILTER = 'dead notifications'
 

@@ -1,10 +1,10 @@
 // OrderService: orders as customers see them. Each handler translates, guards and delegates; the verdict on an order
 // is the acceptor's, a command's is its workflow's.
 
-import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept.ts'
-import type { Blindness } from '../db/chain_sight.ts'
+import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept/accept.ts'
+import type { Blindness } from '../db/chain/sight.ts'
 import { changeAddress } from '../db/order.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
@@ -26,7 +26,7 @@ import {
 import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
-import { UUID_PATTERN } from './rule.ts'
+import { UUID_PATTERN } from './field.ts'
 import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'

@@ -9,12 +9,12 @@ import {
   restartOrder,
   type OpenOrder,
 } from '../db/restart.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Call } from './call.ts'
 import { attemptOf, engineUnavailable } from './command.ts'
 import { cutPage, pageOf } from './convert.ts'
-import { UUID_PATTERN } from './rule.ts'
+import { UUID_PATTERN } from './field.ts'
 import type { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import type { Handlers } from './handle.ts'
 

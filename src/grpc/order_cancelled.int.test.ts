@@ -1,4 +1,4 @@
-// A call that ends before its order is decided: the acceptor is told, and has none of it (src/db/accept_queue.ts).
+// A call that ends before its order is decided: the acceptor is told, and has none of it (src/db/accept/queue.ts).
 
 import { randomUUID } from 'node:crypto'
 import { expect, test } from '@jest/globals'

@@ -2,7 +2,7 @@
 // is a stranger's until its signature says otherwise, whatever token it came with.
 
 import { recordReport, type Observation } from '../db/payment.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
 import { auditActorOf } from './call.ts'
 import { PaymentReport, type PaymentServiceService } from './gen/holdfast/v1/payment.ts'

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import type { Asset, TransferState } from '../domain/payment.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
-import { transferState } from './word.ts'
+import { transferState } from './enum.ts'
 
 /** A report larger than this is refused before its signature is looked at (requirements C-14). */
 export const MAX_REPORT_BYTES = 1_024

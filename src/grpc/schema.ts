@@ -25,8 +25,8 @@ import {
   whole64,
   word,
   wordOrAny,
-} from './rule.ts'
-import { orderStatus, transferState } from './word.ts'
+} from './field.ts'
+import { orderStatus, transferState } from './enum.ts'
 
 const MAX_PRODUCTS_PER_QUESTION = 100
 const MAX_NAME_CHARACTERS = 200

@@ -3,7 +3,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { Metadata, status, type StatusObject } from '@grpc/grpc-js'
-import { databaseFailure } from '../db/pool.ts'
+import { databaseFailure } from '../db/connection/pool.ts'
 import { DomainError, type FailureKind } from '../domain/failure.ts'
 import type { CallRecord } from './call.ts'
 import { DETAILS_KEY, packDetails } from './detail.ts'

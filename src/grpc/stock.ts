@@ -1,6 +1,6 @@
 // StockService and StockAdminService: how many there are, and the warehouse's corrections.
 
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { adjustStock, readStock, type StockView } from '../db/stock.ts'
 import { actorOf } from '../domain/access.ts'
 import { attemptOf } from './command.ts'

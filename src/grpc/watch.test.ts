@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
-import type { Statement } from '../db/pool.ts'
+import type { Statement } from '../db/connection/pool.ts'
 import { createOrderWatch } from './watch.ts'
 
 type Row = { order_id: string; version: bigint; status: string }

@@ -1,7 +1,7 @@
 // Following orders: one look at the database for everything that is watched, whoever watches it (design rule 22).
 // Followers keep only the newest standing, so a slow reader costs nothing and misses nothing that still holds.
 
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { findMoved, type OrderStanding } from '../db/read.ts'
 
 const INTERVAL_MS = 500

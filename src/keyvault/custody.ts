@@ -10,7 +10,7 @@ import {
   type PaymentKey,
   type Retirement,
 } from '../db/key.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import type { Asset } from '../domain/payment.ts'
 import { ADDRESS_MAKERS, type AddressMaker } from './address.ts'
 import { openKey, sealKey } from './envelope.ts'

@@ -3,7 +3,7 @@
 
 import { createHmac, randomBytes, randomUUID } from 'node:crypto'
 import { findMasterKeys, getEpoch, insertEpoch, type Epoch } from '../db/key.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { createExpiringCache } from './cache.ts'
 import { deriveEpochKek, SALT_BYTES } from './envelope.ts'
 import type { Ring } from './ring.ts'

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { randomUUID } from 'node:crypto'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
-import { openDatabase, type Database } from '../db/pool.ts'
+import { openDatabase, type Database } from '../db/connection/pool.ts'
 import { createPiiVault } from './pii.ts'
 import { loadRing } from './ring.ts'
 

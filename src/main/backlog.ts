@@ -1,8 +1,8 @@
 // How much waits, shown by every worker alike.
 
 import type { Client } from '@temporalio/client'
-import type { Database } from '../db/pool.ts'
-import { findBacklog } from '../db/relay.ts'
+import type { Database } from '../db/connection/pool.ts'
+import { findBacklog } from '../db/backlog.ts'
 import { countHoldsAside } from '../db/sweep.ts'
 import { Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { repeat } from './repeat.ts'

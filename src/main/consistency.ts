@@ -2,7 +2,7 @@
 
 import { findConsistency } from '../db/consistency.ts'
 import { INVARIANTS } from '../db/invariant.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { WORKFLOW_CHECKS } from '../relay/consistency.ts'
 import { Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { repeat } from './repeat.ts'

@@ -1,6 +1,6 @@
 // What a process shows of its dealings with the database besides sessions: transactions that last, locks not had.
 
-import type { SlowEvent } from '../db/slow.ts'
+import type { SlowEvent } from '../db/connection/slow.ts'
 import { Counter, type Logger, type Registry } from '../telemetry.ts'
 
 /** For openDatabase. A slow transaction is shown while it lasts, by the statement it is at. */

@@ -6,7 +6,7 @@ import { ConfigError, enabledAssetsOf, networkOf, readSecretFile, type Config } 
 import { countFreeAddresses } from '../db/address.ts'
 import { readRetireBacklog } from '../db/key.ts'
 import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, type Database } from '../db/pool.ts'
+import { findSchemaVersion, type Database } from '../db/connection/pool.ts'
 import { systemActor } from '../domain/audit.ts'
 import type { Asset } from '../domain/payment.ts'
 import { ADDRESS_MAKERS } from '../keyvault/address.ts'

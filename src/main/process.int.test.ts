@@ -6,7 +6,7 @@ import { killAll, startProcess, type RunningProcess } from '../../test/support/p
 import { until } from '../../test/support/until.ts'
 import { freePorts } from '../servers/port.ts'
 
-const PLAY = fileURLToPath(new URL('../../test/support/process_play.ts', import.meta.url))
+const PLAY = fileURLToPath(new URL('../../test/support/process_fixture.ts', import.meta.url))
 const processes: RunningProcess[] = []
 afterEach(() => killAll(processes))
 

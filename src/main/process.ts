@@ -2,8 +2,8 @@
 // do its work ends with a code other than 0, since only then does its supervisor start another.
 
 import { ConfigError, loadConfig, type Config } from '../config.ts'
-import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/pool.ts'
-import { ServerVersionError } from '../db/session.ts'
+import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
+import { ServerVersionError } from '../db/connection/session.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'

@@ -14,7 +14,7 @@ import { createTestDatabase, type TestDatabase } from '../../test/support/databa
 import { PUT_ENTRIES, SETTLE_WITHIN_MS } from '../../test/support/sealing.ts'
 import { until } from '../../test/support/until.ts'
 import { verifyAudit } from '../audit/verify.ts'
-import { openDatabase } from '../db/pool.ts'
+import { openDatabase } from '../db/connection/pool.ts'
 import { loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { freePorts } from '../servers/port.ts'
 import { ensureSecrets } from '../servers/secret.ts'

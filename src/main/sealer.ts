@@ -5,10 +5,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
 import { readSecretFile, type Config } from '../config.ts'
-import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit_seal.ts'
+import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit/seal.ts'
 import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, type Database } from '../db/pool.ts'
-import { dutyDone, holdDuty, releaseDuty } from '../db/relay.ts'
+import { findSchemaVersion, type Database } from '../db/connection/pool.ts'
+import { recordDutyResult, holdDuty, releaseDuty } from '../db/duty.ts'
 import { NOTHING_SEALED } from '../domain/checkpoint.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
@@ -85,11 +85,11 @@ async function turn(
       entries = sealed.size - before
       if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
     }
-    await dutyDone(database, DUTY, holder, true, entries)
+    await recordDutyResult(database, DUTY, holder, true, entries)
     for (const reason of REFUSALS) metrics.refused.set({ reason }, 0)
   } catch (error) {
     if (error instanceof SealRefused) metrics.refused.set({ reason: error.reason }, 1)
-    await dutyDone(database, DUTY, holder, false, entries).catch(() => undefined)
+    await recordDutyResult(database, DUTY, holder, false, entries).catch(() => undefined)
     throw error
   } finally {
     await measure(database, metrics).catch(() => undefined)

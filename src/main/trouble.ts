@@ -1,7 +1,7 @@
 // Shows a worker's operators the paid orders whose money went away again.
 
-import type { Database } from '../db/pool.ts'
-import { countTrouble } from '../db/trouble.ts'
+import type { Database } from '../db/connection/pool.ts'
+import { countOrdersInDoubt } from '../db/doubt.ts'
 import { Gauge, type Logger, type Registry } from '../telemetry.ts'
 import { repeat } from './repeat.ts'
 
@@ -15,7 +15,7 @@ export function watchTrouble(database: Database, registry: Registry, logger: Log
     registers: [registry],
   })
   const measure = async (): Promise<void> => {
-    const { atRisk, reversed } = await countTrouble(database)
+    const { atRisk, reversed } = await countOrdersInDoubt(database)
     orders.set({ state: 'at_risk' }, atRisk)
     orders.set({ state: 'reversed' }, reversed)
   }

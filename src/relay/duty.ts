@@ -1,6 +1,6 @@
 // Duties that must survive Temporal: run by whichever process holds the duty's lease in the database.
 
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { runHoldSweep, type Aside } from '../db/sweep.ts'
 import type { Logger } from '../telemetry.ts'
 import { setTimeout as delay } from 'node:timers/promises'

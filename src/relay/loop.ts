@@ -1,7 +1,7 @@
 // The one loop of all relays: claim a batch, pass each item on, at once again while there is work, else after a pause.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { isDatabaseDown } from '../db/pool.ts'
+import { isDatabaseDown } from '../db/connection/pool.ts'
 import type { Counter, Gauge, Logger } from '../telemetry.ts'
 
 export const IDLE_MS = 50

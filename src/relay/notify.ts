@@ -11,7 +11,7 @@ import {
   type Deferral,
   type NotificationRow,
 } from '../db/notification.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { messageIdOf, type ChannelName, type StatusChange } from '../domain/notification.ts'
 import type { Logger } from '../telemetry.ts'
 import { startLoop, type Relay, type RelayMetrics } from './loop.ts'

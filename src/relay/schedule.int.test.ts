@@ -4,7 +4,7 @@ import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import type { AcceptedOrder, ProposedOrder } from '../db/accept.ts'
+import type { AcceptedOrder, ProposedOrder } from '../db/accept/accept.ts'
 import { BACKGROUND_TASK_QUEUE, BACKSTOP_SCHEDULE, FORGET_SCHEDULE, SCHEDULES } from '../workflows/message.ts'
 import { ensureSchedules } from './schedule.ts'
 

@@ -3,9 +3,9 @@
 
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client'
 import { TypedSearchAttributes } from '@temporalio/common'
-import { claimStarts, deferStart, deleteStarts, type StartRow } from '../db/relay.ts'
+import { claimStarts, deferStart, deleteStarts, type StartRow } from '../db/start.ts'
 import { getOrderState } from '../db/order.ts'
-import type { Database } from '../db/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { isTerminal } from '../domain/order.ts'
 import type { Logger } from '../telemetry.ts'
 import {

@@ -1,5 +1,5 @@
-// Money and reorganisations after an order has ended. Begun by signal-with-start for as long as there is something to
-// look at; the order itself stays as it ended.
+// Assesses payments and reorganisations that are reported after an order has ended. Started by signal-with-start, ends
+// when nothing is unassessed. The order's status does not change.
 
 import { condition, continueAsNew, setHandler } from '@temporalio/workflow'
 import { isTerminal } from '../domain/order.ts'
@@ -12,10 +12,10 @@ export async function aftercare(input: AftercareInput): Promise<void> {
   while (isChanged) {
     if (isRunFull()) await continueAsNew<typeof aftercare>(input)
     isChanged = false
-    // It looks at so many outputs at a time.
+    // One step assesses a bounded number of outputs.
     const { status, hasUnassessed } = await step('assessLatePayments', input.orderId)
     if (hasUnassessed && isTerminal(status)) isChanged = true
-    // Signals that came in the same task are seen before the workflow may close.
+    // Signals that came in the same workflow task are handled before the workflow closes.
     await condition(() => true)
   }
 }

@@ -1,4 +1,5 @@
-// Stands behind the fast duties, which run without Temporal: once a minute, whatever has not succeeded lately is run.
+// Backstop for the duties, which normally run without Temporal: once a minute, runs each duty that has not succeeded
+// lately.
 
 import { step } from './policy.ts'
 

@@ -1,6 +1,6 @@
-// Undo steps of a run. Each is registered before the step it undoes, since a step may have happened although its
-// answer was lost; so each must bear finding nothing to undo. Newest first, never cut short by a cancellation, and
-// one that cannot finish waits for a person instead of being swallowed.
+// Compensation: the undo steps of a run. Each is registered before the step it undoes, since a step may have taken
+// effect although its answer was lost; so an undo step must also succeed when there is nothing to undo. They run newest
+// first, in a non-cancellable scope. One that fails is parked until an operator decides.
 
 import { CancellationScope, condition, log, setHandler, upsertSearchAttributes } from '@temporalio/workflow'
 import { OPERATOR_ATTRIBUTE, retryCompensationUpdate, skipCompensationUpdate } from './message.ts'
@@ -11,13 +11,13 @@ type Undo = { name: string; run: () => Promise<void> }
 export type Compensation = {
   /** Call before the step that `run` undoes. */
   register: (name: string, run: () => Promise<void>) => void
-  /** From here there is no way back. */
+  /** Drops all undo steps: the order can no longer be undone. */
   clear: () => void
   /** Undoes everything registered, newest first. */
   undoAll: () => Promise<void>
 }
 
-/** @param onParked told which undo waits for a person, and undefined when it no longer does */
+/** @param onParked called with the undo step that waits for an operator, and with undefined once it no longer does */
 export function createCompensation(onParked: (name: string | undefined) => void): Compensation {
   const stack: Undo[] = []
   let decision: 'retry' | 'skip' | undefined
@@ -26,7 +26,7 @@ export function createCompensation(onParked: (name: string | undefined) => void)
     description: 'Tries the parked undo step again',
   })
   setHandler(skipCompensationUpdate, ({ operator, reason }) => decide('skip', operator, reason), {
-    description: 'Leaves the parked undo step undone: someone has done its work by hand',
+    description: 'Skips the parked undo step: an operator has done its work manually',
   })
 
   function decide(what: 'retry' | 'skip', operator: string, reason: string): void {

@@ -1,6 +1,6 @@
-// Compares all there is with itself, now and then.
+// Scheduled consistency check: compares orders, stock, payments and workflows.
 
 import { longStep } from './policy.ts'
 
-/** @returns how many differences there are */
+/** @returns the number of differences */
 export const consistency = (): Promise<number> => longStep('checkConsistency')

@@ -6,7 +6,7 @@ import { COUNT_WITHIN_MS, count } from '../../test/support/scale.ts'
 import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import type { AcceptedOrder } from '../db/accept.ts'
+import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
 import {
   aftercareWorkflowId,

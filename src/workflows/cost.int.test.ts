@@ -3,9 +3,9 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import { createAcceptor, type AcceptedOrder } from '../db/accept.ts'
+import { createAcceptor, type AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
-import { openDatabase, type Database } from '../db/pool.ts'
+import { openDatabase, type Database } from '../db/connection/pool.ts'
 import type { Command } from '../domain/order.ts'
 import type { Call } from '../grpc/call.ts'
 import { createCommander } from '../grpc/command.ts'

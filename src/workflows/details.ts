@@ -1,4 +1,4 @@
-// What an operator reads on a workflow's page in Temporal's UI: how things stand, what is awaited, what can be done.
+// Text that an operator reads on a workflow's page in Temporal's UI: the order's state, what it waits for, and commands.
 
 import type { OrderState } from '../domain/order.ts'
 import { orderWorkflowId } from './message.ts'
@@ -11,13 +11,13 @@ const WAITING_FOR: Readonly<Record<OrderState['status'], string>> = {
   cancelled: 'nothing: the order has ended',
 }
 
-/** Markdown; no personal data. @param parked the undo step that waits for a person, if one does */
+/** Markdown; no personal data. @param parked the undo step that waits for an operator, if there is one */
 export function detailsOf(orderId: string, state: OrderState | undefined, parked: string | undefined): string {
   const lines = state === undefined ? [] : tableOf(state)
   if (parked !== undefined) {
     lines.push(
       '',
-      `**Undo step \`${parked}\` is parked.** Mend its cause, then retry it; or do its work by hand and skip it:`,
+      `**Undo step \`${parked}\` is parked.** Fix its cause, then retry it; or do its work manually and skip it:`,
       ...['retryCompensation', 'skipCompensation'].map(
         (name) =>
           `\`temporal workflow update execute --workflow-id ${orderWorkflowId(orderId)} --name ${name} --input '{"operator":"you","reason":"why"}'\``,

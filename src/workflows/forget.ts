@@ -1,13 +1,13 @@
-// Clears away what nobody may ask for again, a small transaction at a time: answers, and news that was delivered.
+// Scheduled clean-up of expired idempotency answers and of old delivered notifications, in small transactions.
 
 import { step } from './policy.ts'
 
-/** Of each kind. A run ends here even where more is left: the next one goes on. */
+/** Per kind of row. What is left after them is removed by the next run. */
 const MAX_BATCHES = 1_000
 
-/** Named after what it cleared first: schedules know it by that. @returns how many rows were removed */
+/** Named after the first kind it removed, since schedules refer to it by this name. @returns the number of removed rows */
 export async function forgetAnswers(): Promise<number> {
-  // New kinds come last: a run that has begun on older code then goes on with them.
+  // New kinds come last: a run that began on older code then continues with them.
   return (await forget('forgetAnswers')) + (await forget('forgetNotifications'))
 }
 

@@ -14,7 +14,7 @@ import {
 } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import type { AcceptedOrder } from '../db/accept.ts'
+import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
 import { deliverUpdate, orderWorkflowId, shipUpdate } from './message.ts'
 

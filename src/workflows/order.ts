@@ -1,5 +1,5 @@
-// The life of an order, top to bottom. It decides and never does: each step is one transaction elsewhere that
-// answers with the order's whole state, and the story goes on when that state has reached or passed its goal.
+// The life of an order, top to bottom. The workflow decides and has no effects itself: each step is one transaction in
+// an activity that returns the order's whole state. The next stage begins when that state has reached or passed a goal.
 
 import { CancellationScope, ContinueAsNew } from '@temporalio/workflow'
 import { createCompensation } from './compensation.ts'
@@ -9,12 +9,12 @@ import { OrderRun } from './run.ts'
 
 export async function order(input: OrderInput): Promise<OrderOutcome> {
   const run = new OrderRun(input)
-  // A cancellation asked for in Temporal is an admin's request like any other, and refused from shipping on.
+  // A cancellation requested in Temporal is handled as an admin's request: it is refused once the order is shipped.
   void CancellationScope.current().cancelRequested.catch(() => run.cancelAsAdmin())
   return CancellationScope.nonCancellable(async () => {
     const undo = createCompensation((parked) => run.show(parked))
     try {
-      // Registered first: the hold may exist although nobody said so.
+      // Registered before the step: the hold may exist although its confirmation was lost.
       undo.register('releaseStock', () => run.releaseStock())
       await run.reserveStock()
       await run.until('processing') // paid before the quote's end, or ended
@@ -22,7 +22,7 @@ export async function order(input: OrderInput): Promise<OrderOutcome> {
       undo.clear()
       await run.until('delivered')
     } catch (error) {
-      // Another run has the order, or is about to: whatever there is to undo is its business.
+      // Another run owns the order or is about to: that run does the compensation.
       if (!(error instanceof ContinueAsNew) && reasonOf(error) !== 'STALE_RUN') await undo.undoAll()
       throw error
     }

@@ -15,25 +15,25 @@ import type { Activities } from '../activities/index.ts'
  * workflow task must heartbeat. */
 const STEP_TIMEOUT_MS = 6_500
 const RETRY_FROM_MS = 200
-/** An outage of hours ends within ten seconds of its cure; an attempt while the database is down is cheap. */
+/** After an outage of hours, orders continue within ten seconds. An attempt while the database is down is cheap. */
 const RETRY_TO_MS = 10_000
 
-/** What reads everything may take long, but not be silent: its worker may be gone. */
+/** A step that reads every order may take long, but must send heartbeats: its worker may be gone. */
 const LONG_STEP_TIMEOUT_MS = 3_600_000
 const LONG_STEP_SILENCE_MS = 30_000
-/** Then it is left to the schedule's next run. */
+/** After these, the schedule's next run tries again. */
 const LONG_STEP_ATTEMPTS = 5
 
-/** An unpaid order asks for its expiry up to a fifth of its window late, so that many do not ask at once. */
+/** Jitter: an unpaid order asks for its expiry up to a fifth of its window late, so that many do not ask at once. */
 export const EXPIRY_JITTER_SHARE = 0.2
-/** Asking again while something else must happen first, such as the watcher catching up. */
+/** Back-off while the database cannot expire the order yet, for example until the watcher has caught up. */
 export const EXPIRY_RETRY_FROM_MS = 1_000
 export const EXPIRY_RETRY_TO_MS = 600_000
 export const EXPIRY_RETRY_FACTOR = 2
 
 /**
- * Looks asked for by update that one run takes; then it wants signals. The engine ends a run's updates at 2,000, and they
- * are the commands' quota.
+ * Look updates that one run accepts; after these it needs signals. Temporal allows 2,000 updates per run, and commands
+ * need them too.
  */
 export const MAX_LOOKS_PER_RUN = 32
 /**
@@ -58,7 +58,7 @@ const ordinary = proxyActivities<Activities>({
 
 /**
  * Runs one activity: one attempt inside the workflow task, which costs no event of its own, then the same function
- * as an ordinary activity, retried for ever. Both are the same step to the database.
+ * as an ordinary activity, retried without end. To the database both are the same step.
  * @throws {ActivityFailure} only for a reason that is final
  */
 export function step<Name extends keyof Activities>(
@@ -66,7 +66,7 @@ export function step<Name extends keyof Activities>(
   ...args: Parameters<Activities[Name]>
 ): Promise<Awaited<ReturnType<Activities[Name]>>> {
   type Call = (...args: Parameters<Activities[Name]>) => Promise<Awaited<ReturnType<Activities[Name]>>>
-  // Promises are dear here (the SDK keeps a stack trace of each), so there is one and no async function.
+  // Promises are expensive here (the SDK keeps a stack trace of each): hence one promise and no async function.
   return (local[name] as Call)(...args).catch((error: unknown) => {
     if (isFinal(error)) throw error
     return (ordinary[name] as Call)(...args)
@@ -80,19 +80,19 @@ const long = proxyActivities<ConsistencyActivities>({
   retry: { initialInterval: RETRY_FROM_MS, maximumInterval: RETRY_TO_MS, maximumAttempts: LONG_STEP_ATTEMPTS },
 })
 
-/** Runs an activity of minutes, for a schedule: no order waits for it. */
+/** Runs an activity that takes minutes, for a schedule. No order waits for it. */
 export const longStep = <Name extends keyof ConsistencyActivities>(
   name: Name,
 ): ReturnType<ConsistencyActivities[Name]> => (long[name] as ConsistencyActivities[Name])() as never
 
-/** The run has grown so long that it should continue as new. Not for what was recorded before runs did so. */
+/** Whether the run should continue as new because its history is long. False for histories recorded before this patch. */
 export function isRunFull(): boolean {
   const { historyLength, historySize, continueAsNewSuggested } = workflowInfo()
   const isFull = continueAsNewSuggested || historyLength >= MAX_RUN_EVENTS || historySize >= MAX_RUN_BYTES
   return isFull && patched('continue-as-new')
 }
 
-/** The failure an activity gave up with: its own error, one level below what the SDK throws. */
+/** The activity's own error, one level below what the SDK throws. */
 const failureOf = (error: unknown): ApplicationFailure | undefined => {
   const cause = error instanceof Error ? error.cause : undefined
   return cause instanceof ApplicationFailure ? cause : undefined

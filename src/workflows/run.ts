@@ -1,5 +1,5 @@
-// One run of one order: its messages, its one timer, and the steps it has counted. Messages only leave a note; one
-// loop acts on them, one thing at a time, so that a command, a payment and the clock cannot cross.
+// Event loop of one run of one order: its messages, its one timer, and its step counter. Message handlers only queue
+// work; one loop does it, one item at a time, so that a command, a payment and the timer cannot overlap.
 
 import {
   allHandlersFinished,
@@ -46,36 +46,36 @@ type PendingCommand = {
   command: Command
   input: CommandInput
   answer: (result: CommandResult) => void
-  /** Came by an update, which a reset gives to the new run once more. */
+  /** Came by an update: after a reset, Temporal delivers it to the new run again. */
   isUpdate: boolean
 }
 
 export class OrderRun {
   readonly #input: OrderInput
   readonly #commands: PendingCommand[] = []
-  /** The command that is being carried out. */
+  /** The command that is running. */
   #current: PendingCommand | undefined
   /** Unknown until the first step has answered. */
   #state: OrderState | undefined
   #step: number
   #looks = 0
-  /** A step is under way: the order may already be further than is known here. */
-  #isBusy = false
-  /** Somebody has a reason to look at the inbox. */
-  #isChanged = false
+  /** A step is running: the order may already be further than `#state` says. */
+  #isStepRunning = false
+  /** The inbox of payment reports must be assessed. */
+  #mustAssess = false
   #timer: CancellationScope | undefined
   #isTimeUp = false
   #retryMs = EXPIRY_RETRY_FROM_MS
   #shownStatus: OrderStatus = 'pending'
-  /** Ends the present wait, if there is one. */
-  #ring: () => void = () => undefined
+  /** Resolves the promise that the loop waits for, if it waits. */
+  #wake: () => void = () => undefined
 
   constructor(input: OrderInput) {
     this.#input = input
     this.#step = input.step ?? 0
     const look = (): void => {
-      this.#isChanged = true
-      this.#ring()
+      this.#mustAssess = true
+      this.#wake()
     }
     setHandler(orderChanged, look, { description: 'Look at the inbox again' })
     const countedLook = (): void => {
@@ -83,7 +83,7 @@ export class OrderRun {
       look()
     }
     setHandler(lookUpdate, countedLook, {
-      validator: () => this.#refuseManyLooks(),
+      validator: () => this.#rejectExcessLook(),
       description: 'Look at the inbox again',
     })
     this.#listen(cancelUpdate, 'cancel')
@@ -92,37 +92,38 @@ export class OrderRun {
   }
 
   /**
-   * Confirms the hold that was taken with the order; an order that could get none ends here. Where there is news of
-   * money already, assessing it confirms as much in the same step.
+   * Confirms the hold that was taken with the order. An order without a hold ends here. Where payments were reported
+   * before the start, their assessment confirms the hold in the same step.
    */
   async reserveStock(): Promise<void> {
     if (this.#input.hasNews === true) {
-      const { reservation } = await this.#learn((fence) => step('assessPayments', fence))
+      const { reservation } = await this.#runStep((fence) => step('assessPayments', fence))
       if (reservation !== 'none') return
     }
-    const known = await this.#learn((fence) => step('reserveStock', fence))
+    const known = await this.#runStep((fence) => step('reserveStock', fence))
     if (known.status === 'pending' && known.reservation === 'none') await this.releaseStock()
   }
 
   async releaseStock(): Promise<void> {
-    await this.#learn((fence) => step('releaseStock', fence))
+    await this.#runStep((fence) => step('releaseStock', fence))
   }
 
-  /** Goes on when the order has reached the goal, or has ended before it. */
+  /** Returns when the order has reached or passed the goal, or has ended before it. */
   async until(goal: OrderStatus): Promise<void> {
     for (let known = this.#state; known !== undefined && !hasReached(known.status, goal); known = this.#state)
-      await (this.#next(known) ?? this.#news())
+      await (this.#next(known) ?? this.#nextMessage())
   }
 
-  /** Not `condition()`, for which the SDK goes once more into the sandbox after each message. */
-  #news(): Promise<void> {
-    return new Promise((resolve) => (this.#ring = resolve))
+  /** Not `condition()`: for it, the SDK enters the sandbox once more after each message. */
+  #nextMessage(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve))
   }
 
-  /** Answers who still asks, and ends. What comes later is aftercare's. */
+  /** Answers the commands that still wait, and ends the run. The aftercare workflow handles later payments. */
   async close(): Promise<OrderOutcome> {
     this.#timer?.cancel()
-    for (let late = this.#commands.shift(); late !== undefined; late = this.#commands.shift()) await this.#run(late)
+    for (let late = this.#commands.shift(); late !== undefined; late = this.#commands.shift())
+      await this.#runCommand(late)
     await condition(allHandlersFinished)
     const state = this.#state
     if (state === undefined || !isTerminal(state.status))
@@ -131,7 +132,7 @@ export class OrderRun {
   }
 
   cancelAsAdmin(): void {
-    log.warn('cancellation was asked for in Temporal: treated as an admin cancelling')
+    log.warn('cancellation requested in Temporal: handled as one by an admin')
     const input: CommandInput = {
       actor: 'operator:temporal',
       role: 'admin',
@@ -139,54 +140,54 @@ export class OrderRun {
       key: uuid4(),
       requestHash: '0'.repeat(64),
     }
-    this.#ask({ command: 'cancel', input, answer: noteCancellation, isUpdate: false })
+    this.#enqueue({ command: 'cancel', input, answer: logCancellation, isUpdate: false })
   }
 
-  /** @param parked the undo step that waits for a person, if one does */
+  /** @param parked the undo step that waits for an operator, if there is one */
   show(parked?: string): void {
     setCurrentDetails(detailsOf(this.#input.orderId, this.#state, parked))
   }
 
   #listen(update: typeof cancelUpdate, command: Command): void {
     const handler = (input: CommandInput): Promise<CommandResult> =>
-      new Promise((answer) => this.#ask({ command, input, answer, isUpdate: true }))
+      new Promise((answer) => this.#enqueue({ command, input, answer, isUpdate: true }))
     setHandler(update, handler, {
-      validator: (input) => this.#refuseAtOnce(command, input),
-      description: `Asks to ${command} the order, on behalf of the actor named`,
+      validator: (input) => this.#rejectAtOnce(command, input),
+      description: `Requests to ${command} the order, on behalf of the given actor`,
     })
   }
 
-  /** A refusal leaves no trace in the history and is not counted by the engine. */
-  #refuseManyLooks(): void {
+  /** A rejected update is not in the history and does not count towards Temporal's limit of updates. */
+  #rejectExcessLook(): void {
     if (this.#looks < MAX_LOOKS_PER_RUN) return
-    throw ApplicationFailure.nonRetryable('This run has taken all the looks it takes by update: send a signal.')
+    throw ApplicationFailure.nonRetryable('This run accepts no more look updates: send the signal orderChanged.')
   }
 
-  #ask(pending: PendingCommand): void {
+  #enqueue(pending: PendingCommand): void {
     this.#commands.push(pending)
-    this.#ring()
+    this.#wake()
   }
 
-  /** Synchronous, and only from what is known for sure: a refusal here leaves no trace in the history. */
-  #refuseAtOnce(command: Command, input: CommandInput): void {
+  /** Validator: synchronous, and rejects only on a state that is certain. A rejected update is not in the history. */
+  #rejectAtOnce(command: Command, input: CommandInput): void {
     const state = this.#state
-    if (state === undefined || this.#isBusy || this.#isChanged || this.#commands.length > 0) return
+    if (state === undefined || this.#isStepRunning || this.#mustAssess || this.#commands.length > 0) return
     const refusal = refusalOf(command, input, state)
     if (refusal === undefined) return
     const { reason: type, message } = refusal
     throw ApplicationFailure.create({ type, message, nonRetryable: true, details: [state] })
   }
 
-  /** Begins the one most urgent thing there is to do; undefined when there is nothing but to wait. */
+  /** Starts the most urgent work; undefined when there is none and the loop should wait. */
   #next(known: OrderState): Promise<unknown> | undefined {
     if (this.#commands.length === 0 && isRunFull()) return this.#continueAsNew(known)
-    if (this.#isChanged || known.hasUnassessed) {
-      // Cleared before the look, not after: a signal during it must cause another.
-      this.#isChanged = false
-      return this.#learn((fence) => step('assessPayments', fence))
+    if (this.#mustAssess || known.hasUnassessed) {
+      // Cleared before the assessment, not after: a signal during it must cause another one.
+      this.#mustAssess = false
+      return this.#runStep((fence) => step('assessPayments', fence))
     }
     const command = this.#commands.shift()
-    if (command !== undefined) return this.#run(command)
+    if (command !== undefined) return this.#runCommand(command)
     if (!mayExpire(known)) {
       this.#disarm()
       return undefined
@@ -197,28 +198,28 @@ export class OrderRun {
     return undefined
   }
 
-  /** Begins again with an empty history and no messages to answer. The next run confirms the hold, and looks if need be. */
+  /** Continues as new once every message is answered. The next run confirms the hold, and assesses payments if needed. */
   async #continueAsNew(known: OrderState): Promise<void> {
-    // Commands that were just answered are still on their way out of their handlers.
+    // Handlers of commands that were just answered may not have finished yet.
     await condition(() => allHandlersFinished() || this.#commands.length > 0)
     if (this.#commands.length > 0) return
     const { orderId, generation } = this.#input
-    const hasNews = this.#isChanged || known.hasUnassessed
+    const hasNews = this.#mustAssess || known.hasUnassessed
     const input: OrderInput = { orderId, generation, step: this.#step, ...(hasNews && { hasNews }) }
     await continueAsNew<(input: OrderInput) => Promise<OrderOutcome>>(input)
   }
 
-  async #run(pending: PendingCommand): Promise<void> {
+  async #runCommand(pending: PendingCommand): Promise<void> {
     const { command, answer } = pending
     this.#current = pending
     try {
       const act = (fence: Fence): Promise<CommandResult> => step('runCommand', fence, command, pending.input)
-      const result = await this.#take(act, ({ state }) => state)
-      // Runs written before this answered the refusal: their histories go on as they did.
+      const result = await this.#takeStep(act, ({ state }) => state)
+      // Histories recorded before this patch answered with the refusal.
       if (isRefusedForNews(command, result) && patched('ship-after-news')) this.#commands.unshift(pending)
       else answer(result)
     } catch (error) {
-      // The asker is told; the order lives on.
+      // The caller gets the refusal; the order continues.
       const state = this.#state
       if (!isFinal(error) || reasonOf(error) === 'STALE_RUN' || state === undefined) throw error
       const reason = reasonOf(error)
@@ -231,22 +232,22 @@ export class OrderRun {
 
   async #expire(): Promise<void> {
     this.#disarm()
-    const after = await this.#learn((fence) => step('expireOrder', fence))
+    const after = await this.#runStep((fence) => step('expireOrder', fence))
     if (!mayExpire(after)) return
     this.#arm(after.expiresInMs || this.#retryMs, 'asks for expiry again')
     this.#retryMs = Math.min(EXPIRY_RETRY_TO_MS, this.#retryMs * EXPIRY_RETRY_FACTOR)
   }
 
-  /** One timer, kept over any number of messages. */
+  /** Starts the run's one timer. It is kept while messages are handled. */
   #arm(ms: number, summary: string): void {
     const scope = new CancellationScope()
     this.#timer = scope
     const isUp = async (): Promise<void> => {
       await scope.run(() => sleep(ms, { summary }))
       this.#isTimeUp = true
-      this.#ring()
+      this.#wake()
     }
-    // Cancelled: nobody waits for it any more.
+    // Rejects when the timer is cancelled, which needs no handling.
     isUp().catch(() => undefined)
   }
 
@@ -257,54 +258,54 @@ export class OrderRun {
   }
 
   /**
-   * Takes the next step. One that the order had taken before is taken again, after the last one it has taken: this run
-   * was reset, and counts from an earlier step. An answer that was lost on its way looks the same, so every act must bear
-   * being repeated.
+   * Runs the next step. If the order has already taken a step of this number, this run was reset and counts from an
+   * earlier step: the step is run again under the number after the last one taken. A lost answer looks the same, so
+   * every step must be safe to repeat.
    */
-  async #take<Answer>(
+  async #takeStep<Answer>(
     act: (fence: Fence) => Promise<Answer>,
     stateOf: (answer: Answer) => OrderState,
   ): Promise<Answer> {
     const { orderId, generation } = this.#input
-    // Until the answer is noted, the order may be further than is known here.
-    this.#isBusy = true
+    // Until the answer is stored, the order may be further than `#state` says.
+    this.#isStepRunning = true
     try {
       for (;;) {
         this.#step += 1
         const answer = await act({ orderId, generation, step: this.#step })
         const { stepReached, ...state } = stateOf(answer)
         if (stepReached === undefined) {
-          this.#note(state)
+          this.#storeState(state)
           return answer
         }
-        log.warn('step was taken before: going on after the last one', { orderId, step: this.#step, stepReached })
+        log.warn('step number already taken: continuing after the last one', { orderId, step: this.#step, stepReached })
         this.#step = Math.max(this.#step, stepReached)
-        this.#distrustCommands()
+        this.#markReapplied()
       }
     } finally {
-      this.#isBusy = false
+      this.#isStepRunning = false
     }
   }
 
   /**
-   * A run that came of a reset got the updates of the run before it in its first task: they are queued when its next
-   * step says that it was taken before. What was refused then must not be done now, and what has no answer yet is asked
-   * again by its caller. An update that only this run was asked looks the same, and is refused with a reason that passes:
-   * the front asks again. A cancellation asked for in Temporal is given to no other run. Only the input of a step
-   * differs, so histories recorded before this replay.
+   * Marks queued commands as delivered again after a reset. Temporal gives the updates of the old run to the new one in
+   * its first task, so they are queued when its next step finds its number taken. A command that was refused before must
+   * not take effect now, and one without an answer is sent again by its caller. An update that only this run received
+   * looks the same: it is refused with a retryable reason, and the API sends it again. A cancellation requested in
+   * Temporal is delivered to one run only. Only the input of a step differs, so older histories still replay.
    */
-  #distrustCommands(): void {
+  #markReapplied(): void {
     const { runId, originalExecutionRunId } = workflowInfo()
     if (runId === originalExecutionRunId) return
     for (const pending of [this.#current, ...this.#commands])
       if (pending?.isUpdate === true) pending.input = { ...pending.input, isReapplied: true }
   }
 
-  #learn(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {
-    return this.#take(act, (state) => state)
+  #runStep(act: (fence: Fence) => Promise<OrderState>): Promise<OrderState> {
+    return this.#takeStep(act, (state) => state)
   }
 
-  #note(state: OrderState): void {
+  #storeState(state: OrderState): void {
     this.#state = state
     if (state.status !== this.#shownStatus) {
       this.#shownStatus = state.status
@@ -314,7 +315,7 @@ export class OrderRun {
   }
 }
 
-/** News of the payment is looked at first, and then the command runs again. An order that has ended looks no more. */
+/** A refusal that passes once reported payments are assessed: then the command runs again. Not after the order's end. */
 const isRefusedForNews = (command: Command, { ok, state, ...refusal }: CommandResult): boolean =>
   !ok &&
   command === 'ship' &&
@@ -322,8 +323,8 @@ const isRefusedForNews = (command: Command, { ok, state, ...refusal }: CommandRe
   !isTerminal(state.status) &&
   (refusal as { reason?: FailureReason }).reason === 'ENGINE_UNAVAILABLE'
 
-const noteCancellation = ({ ok }: CommandResult): void =>
-  log.warn('cancellation asked for in Temporal is done', { isAccepted: ok })
+const logCancellation = ({ ok }: CommandResult): void =>
+  log.warn('cancellation requested in Temporal was handled', { isAccepted: ok })
 
 const mayExpire = (state: OrderState): boolean =>
   state.status === 'pending' && (state.paymentState === 'awaiting' || state.paymentState === 'partial')

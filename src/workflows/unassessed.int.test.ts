@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { buildCommand, buildObservation, createTestShop, nextOf, SHIP, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
-import type { AcceptedOrder } from '../db/accept.ts'
+import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
 import { orderWorkflowId, shipUpdate } from './message.ts'
 

@@ -1,7 +1,7 @@
 // Things to test with, complete and valid by default: a test names only what it is about.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { createAcceptor, type AcceptedOrder, type ProposedOrder } from '../../src/db/accept.ts'
+import { createAcceptor, type AcceptedOrder, type ProposedOrder } from '../../src/db/accept/accept.ts'
 import type { Attempt } from '../../src/db/idempotency.ts'
 import type { Line } from '../../src/domain/stock.ts'
 import type { TestDatabase } from './database.ts'

@@ -1,6 +1,6 @@
 // What an order asks of the database: transactions and statements, counted by name. Exact, on any machine.
 
-import type { Database, Statement, Tx } from '../../src/db/pool.ts'
+import type { Database, Statement, Tx } from '../../src/db/connection/pool.ts'
 
 export type Costs = {
   /** Transactions that write, those of a single statement included. */

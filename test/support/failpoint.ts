@@ -4,7 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import { isDatabaseUnavailable, statement, type Database, type Tx } from '../../src/db/pool.ts'
+import { isDatabaseUnavailable, statement, type Database, type Tx } from '../../src/db/connection/pool.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import type { TestDatabase } from './database.ts'
 import { until } from './until.ts'

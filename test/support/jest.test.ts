@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path'
 import { expect, test } from '@jest/globals'
-import { timesOf, type JestResult } from './jest.ts'
+import { timesOf } from './jest.ts'
 import { LONGEST, longestFirst } from './longest.ts'
 import { findSources, ROOT } from './source.ts'
 
@@ -10,7 +10,7 @@ test('a stage tells where its time went: in all, and in its ten slowest files', 
     ...{ status: 'passed', assertionResults: [] },
   }))
   const counts = { numPassedTests: 1, numFailedTests: 0, numRuntimeErrorTestSuites: 0, numPendingTests: 0 }
-  const lines = timesOf('/repo', 'unit', 61_250, { ...counts, numTodoTests: 0, testResults } as JestResult).split('\n')
+  const lines = timesOf('/repo', 'unit', 61_250, { ...counts, numTodoTests: 0, testResults }).split('\n')
   expect(lines[0]).toBe('unit tests took 61.3 s: 12 files of 99.0 s in all, the slowest of them')
   expect(lines.slice(1, 3)).toEqual(['   16.5 s  src/11.test.ts', '   15.0 s  src/10.test.ts'])
   expect(lines).toHaveLength(11)

@@ -9,7 +9,7 @@ export const LONGEST = [
   'failure.int.test.ts',
   'race.int.test.ts',
   'scale.int.test.ts',
-  'cut.int.test.ts',
+  'lost_answer.int.test.ts',
   'order.int.test.ts',
   'start.int.test.ts',
   'continue.int.test.ts',

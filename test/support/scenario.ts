@@ -2,7 +2,7 @@
 // same each time it is made. For tests that break it: behind each statement, or between its commit and its answer.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { createAcceptor, type AcceptedOrder } from '../../src/db/accept.ts'
+import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
@@ -10,7 +10,7 @@ import { forgetAnswers } from '../../src/db/idempotency.ts'
 import { forgetNotifications, replayNotifications } from '../../src/db/notification.ts'
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
-import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'

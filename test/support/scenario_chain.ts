@@ -1,9 +1,9 @@
 // Transactions of the watcher, and of operators on its memory: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain.ts'
-import { saveBalances } from '../../src/db/chain_balance.ts'
-import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain_operation.ts'
+import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain/cursor.ts'
+import { saveBalances } from '../../src/db/chain/balance.ts'
+import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
 import type { Scenario, Scene } from './scenario.ts'
 
 /** A chain of its own, with one block and one transfer to an order in it. */

@@ -2,10 +2,10 @@
 // what a test does not do does not happen.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder } from '../../src/db/accept.ts'
+import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder } from '../../src/db/accept/accept.ts'
 import { getOrderState, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
-import { openDatabase, type Database } from '../../src/db/pool.ts'
+import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import type { CommandInput, CommandResult, Fence } from '../../src/domain/command.ts'
 import type { Command, OrderState, OrderStatus } from '../../src/domain/order.ts'

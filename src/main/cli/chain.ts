@@ -2,8 +2,8 @@
 // database itself, as the watcher.
 
 import { InvalidArgumentError, type Command } from 'commander'
-import { allowRewind, attributeBalance, listChains, setAside, setStart } from '../../db/chain_operation.ts'
-import { openDatabase, type Database } from '../../db/pool.ts'
+import { allowRewind, attributeBalance, listChains, setAside, setStart } from '../../db/chain/operation.ts'
+import { openDatabase, type Database } from '../../db/connection/pool.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../../domain/identifier.ts'
 import { RefusedError, UsageError } from './exit.ts'
 import { countArgument } from './option.ts'

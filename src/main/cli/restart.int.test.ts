@@ -7,7 +7,7 @@ import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } f
 import { until } from '../../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../../test/support/worker.ts'
 import { loadConfig } from '../../config.ts'
-import type { AcceptedOrder } from '../../db/accept.ts'
+import type { AcceptedOrder } from '../../db/accept/accept.ts'
 import { recordReport } from '../../db/payment.ts'
 import { deliverUpdate, orderWorkflowId, shipUpdate } from '../../workflows/message.ts'
 import { createProgram } from './program.ts'

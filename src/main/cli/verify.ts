@@ -3,7 +3,7 @@
 import { Client, Connection } from '@temporalio/client'
 import type { Command } from 'commander'
 import type { ConsistencyReport } from '../../db/consistency.ts'
-import { openDatabase } from '../../db/pool.ts'
+import { openDatabase } from '../../db/connection/pool.ts'
 import { checkConsistency } from '../../relay/consistency.ts'
 import { CHECKS } from '../consistency.ts'
 import { temporalOptions } from '../temporal.ts'

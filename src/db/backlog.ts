@@ -1,0 +1,35 @@
+// How much waits to be told to Temporal and to others, and for how long.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { Database } from './connection/pool.ts'
+
+const BACKLOG = z.object({
+  starts: z.bigint(),
+  oldestStartS: z.number(),
+  deadStarts: z.bigint(),
+  wakes: z.bigint(),
+  oldestWakeS: z.number(),
+  deadWakes: z.bigint(),
+  notifications: z.bigint(),
+  oldestNotificationS: z.number(),
+  deadNotifications: z.bigint(),
+})
+export type Backlog = z.output<typeof BACKLOG>
+
+/** What waits to be told, and for how long: for metrics and for the cap on new orders. */
+export const findBacklog = (database: Pick<Database, 'sql'>): Promise<Backlog> =>
+  database.sql.one(sql.type(BACKLOG)`
+    select
+      (select count(*) from workflow_start) as starts,
+      (select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 from workflow_start) as "oldestStartS",
+      (select count(*) from workflow_start where dead_reason is not null) as "deadStarts",
+      (select count(*) from order_wake) as wakes,
+      (select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 from order_wake) as "oldestWakeS",
+      (select count(*) from order_wake where dead_reason is not null) as "deadWakes",
+      n.rows as notifications, n.oldest_s as "oldestNotificationS",
+      (select count(*) from notification where dead_at is not null) as "deadNotifications"
+    from (
+      select count(*) as rows, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest_s
+      from notification where delivered_at is null and dead_at is null
+    ) n`)

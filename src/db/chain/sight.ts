@@ -1,0 +1,33 @@
+// Circuit breaker per chain: whether payments on a network would be seen at all. While they would not, no quote is
+// handed out, since an order that cannot be seen paid cannot expire either.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { Database } from '../connection/pool.ts'
+
+/** Why payments on a network would not be seen now. */
+export type Blindness = 'never_watched' | 'watcher_silent' | 'behind'
+
+export type SightLimits = {
+  /** How long ago the watcher may have asked its node. */
+  silenceMs: number
+  /** How far the chain, by its own time, may have been read behind the database's clock. */
+  lagMs: number
+}
+
+const SIGHT = z.object({ silentMs: z.number(), behindMs: z.number().nullable() })
+
+/** Undefined while payments on the network are seen within the limits. */
+export async function findBlindness(
+  database: Pick<Database, 'sql'>,
+  network: string,
+  limits: SightLimits,
+): Promise<Blindness | undefined> {
+  const row = await database.sql.maybeOne(sql.type(SIGHT)`
+    select extract(epoch from clock_timestamp() - tip_asked_at)::float8 * 1000 as "silentMs",
+      extract(epoch from clock_timestamp() - caught_up_at)::float8 * 1000 as "behindMs"
+    from chain_status where network = ${network}`)
+  if (row === null) return 'never_watched'
+  if (row.silentMs > limits.silenceMs) return 'watcher_silent'
+  return row.behindMs === null || row.behindMs > limits.lagMs ? 'behind' : undefined
+}

@@ -1,0 +1,127 @@
+// Sessions whose server hangs, or whose connection carries nothing any more while new ones do.
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { sql } from 'slonik'
+import { z } from 'zod'
+import { createCable, type Cable } from '../../../test/support/tcp_proxy.ts'
+import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { testServers } from '../../../test/support/servers.ts'
+import { until } from '../../../test/support/until.ts'
+import { databaseFailure, openDatabase, statement, type Database } from './pool.ts'
+
+const ANSWER_WITHIN_MS = 300
+/** The limit, a wait for a connection, and a slow machine. */
+const ENDS_WITHIN_MS = 3_000
+const POOL_SIZE = 10
+const MY_PID = statement('silent_pid', 'select pg_backend_pid() as pid')
+const BUMP = statement('silent_bump', `update duty set items = items where duty = 'none'`)
+
+let shop: TestDatabase
+let cable: Cable
+let database: Database
+const open = (url = cable.urlOf(shop.urlOf('app_worker'))): Promise<Database> =>
+  openDatabase({
+    url,
+    poolSize: POOL_SIZE,
+    applicationName: 'test-silent',
+    answerWithinMs: ANSWER_WITHIN_MS,
+  })
+beforeAll(async () => {
+  shop = await createTestDatabase()
+  const { host, port } = testServers().postgres
+  cable = await createCable(`${host}:${port}`)
+})
+beforeEach(async () => {
+  database = await open()
+})
+afterEach(async () => {
+  cable.plug()
+  await database.close()
+})
+afterAll(async () => {
+  await cable.close()
+  await shop.drop()
+})
+
+const WAYS: readonly [string, (database: Database) => Promise<unknown>][] = [
+  ['a statement', (door) => door.run(MY_PID)],
+  ['a transaction', (door) => door.transaction((tx) => tx.run(BUMP))],
+  ["slonik's statement", (door) => door.sql.any(sql.type(z.unknown())`select 1`)],
+  ["slonik's transaction", (door) => door.sql.transaction((tx) => tx.any(sql.type(z.unknown())`select 1`))],
+]
+
+/** Sessions of both doors, as many as there may be, all idle. */
+async function fill(): Promise<void> {
+  const each = Array.from({ length: POOL_SIZE }, () => undefined)
+  await Promise.all([
+    ...each.slice(0, 6).map(() => database.run(statement('silent_nap', 'select pg_sleep(0.05)'))),
+    ...each.slice(0, 4).map(() => database.sql.any(sql.type(z.unknown())`select pg_sleep(0.05)`)),
+  ])
+}
+
+/** How a call failed, and that it did so in time. */
+async function failureOf(call: Promise<unknown>): Promise<unknown> {
+  const startedAt = performance.now()
+  const error = await call.then(
+    () => 'nothing failed',
+    (reason: unknown) => databaseFailure(reason),
+  )
+  expect(performance.now() - startedAt).toBeLessThan(ENDS_WITHIN_MS)
+  return error
+}
+
+describe.each(WAYS)('%s', (_, way) => {
+  test('of a server that hangs ends in time, with UNAVAILABLE, and the next one after it works', async () => {
+    await fill()
+    cable.hang()
+    for (let calls = 0; calls < 3; calls += 1)
+      expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
+    cable.plug()
+    await way(database)
+  })
+
+  test('on a connection that went silent is the only one that fails: all idle ones go with it', async () => {
+    await fill()
+    cable.silence()
+    expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
+    await Promise.all(Array.from({ length: 4 }, () => way(database)))
+    for (const [, other] of WAYS) await other(database)
+  })
+
+  test('of a server that refuses ends at once, with UNAVAILABLE, and the next one after it works', async () => {
+    await fill()
+    cable.pull()
+    expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
+    cable.plug()
+    // A session that broke while it was idle may be found out only now.
+    await way(database).catch(() => undefined)
+    await way(database)
+  })
+})
+
+test('a connection that goes silent within a transaction ends it; nothing of it stays', async () => {
+  const work = database.transaction(async (tx) => {
+    await tx.run(statement('silent_items', 'update duty set items = items + 1'))
+    cable.silence()
+    await tx.run(MY_PID)
+  })
+  expect(await failureOf(work)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
+  await database.transaction((tx) => tx.run(BUMP))
+})
+
+test('a server that hangs is told at once to a process that starts', async () => {
+  cable.hang()
+  expect(await failureOf(open())).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
+})
+
+test('an answer that came while the process itself was busy is an answer', async () => {
+  // Without the cable, which this process carries too.
+  await database.close()
+  database = await open(shop.urlOf('app_worker'))
+  const answer = database.run(statement('silent_short', 'select pg_sleep(0.1)'))
+  // It is sent, and nothing is read until the limit has passed.
+  await until(async () => (await shop.query(`select from pg_stat_activity where query like 'select pg_sleep(0.1)'`))[0])
+  const busyUntil = performance.now() + ANSWER_WITHIN_MS * 2
+  while (performance.now() < busyUntil);
+  await expect(answer).resolves.toHaveLength(1)
+})

@@ -1,0 +1,14 @@
+// Orders whose money is in doubt after they were accepted as paid: few at any time, found by an index of their own.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { Database } from './connection/pool.ts'
+
+const TROUBLE = z.object({ atRisk: z.number(), reversed: z.number() })
+
+/** How many orders are at risk (their payment lost its block) and reversed (it is gone). */
+export const countOrdersInDoubt = (database: Pick<Database, 'sql'>): Promise<z.output<typeof TROUBLE>> =>
+  database.sql.one(sql.type(TROUBLE)`
+    select (count(*) filter (where payment_state = 'at_risk'))::int as "atRisk",
+      (count(*) filter (where payment_state = 'reversed'))::int as reversed
+    from orders where payment_state in ('at_risk', 'reversed')`)

@@ -1,0 +1,48 @@
+// Duties: chores that one process at a time repeats, under a lease in the database.
+
+import { statement, type Database } from './connection/pool.ts'
+
+const STALE_DUTIES = statement(
+  'duty_stale',
+  'select duty from duty where succeeded_at is null or succeeded_at < clock_timestamp() - make_interval(secs => $1)',
+)
+/** Duties that have not succeeded for so long, by name. */
+export async function findStaleDuties(database: Pick<Database, 'run'>, olderThanMs: number): Promise<string[]> {
+  const rows = await database.run<{ duty: string }>(STALE_DUTIES, [olderThanMs / 1_000])
+  return rows.map(({ duty }) => duty)
+}
+
+const HOLD_DUTY = statement(
+  'duty_hold',
+  `update duty set holder = $2, held_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp()
+   where duty = $1 and (holder = $2 or held_until is null or held_until < clock_timestamp()) returning duty`,
+)
+/** Takes or keeps the lease of a duty; false while another process has it. */
+export async function holdDuty(
+  database: Pick<Database, 'run'>,
+  duty: string,
+  holder: string,
+  leaseMs: number,
+): Promise<boolean> {
+  const rows = await database.run(HOLD_DUTY, [duty, holder, leaseMs / 1_000])
+  return rows.length > 0
+}
+
+const RELEASE_DUTY = statement('duty_release', 'update duty set held_until = null where duty = $1 and holder = $2')
+/** Lets go of a duty before its lease is over: the next process need not wait for it. */
+export const releaseDuty = async (database: Pick<Database, 'run'>, duty: string, holder: string): Promise<void> =>
+  void (await database.run(RELEASE_DUTY, [duty, holder]))
+
+const RECORD_DUTY = statement(
+  'duty_done',
+  `update duty set succeeded_at = case when $3 then clock_timestamp() else succeeded_at end,
+     failures = case when $3 then 0 else failures + 1 end, items = items + $4
+   where duty = $1 and holder = $2`,
+)
+export const recordDutyResult = async (
+  database: Pick<Database, 'run'>,
+  duty: string,
+  holder: string,
+  isSuccess: boolean,
+  items: number,
+): Promise<void> => void (await database.run(RECORD_DUTY, [duty, holder, isSuccess, items]))

@@ -1,0 +1,96 @@
+// Answers lost between a commit and its caller: the caller knows nothing, asks again as it would have to, and finds done
+// what was done, once.
+
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
+import { findViolations } from '../support/invariant.ts'
+import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
+import { COUNT_WITHIN_MS } from '../support/scale.ts'
+import { actingAs, openDoors, pictureOf, SCENARIOS, type Doors } from '../support/scenario.ts'
+import { testServers } from '../support/servers.ts'
+import { buildCommand, createTestShop, runOf, SHIP, type TestShop } from '../support/shop.ts'
+import { runCommand } from '../../src/db/order.ts'
+import { openDatabase } from '../../src/db/connection/pool.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS * 2)
+
+const ROLE_OF = { api: 'app_api', worker: 'app_worker', keys: 'app_keys', watcher: 'watcher' } as const
+const CUTS = 500
+const ROUNDS = Math.ceil(CUTS / Object.keys(SCENARIOS).length)
+
+let shop: TestShop
+/** By the proxy, for calls whose answer is lost; past it, for all that prepares them. */
+let through: Doors
+let past: Awaited<ReturnType<typeof openDoors>>
+let proxy: AnswerProxy
+beforeAll(async () => {
+  shop = await createTestShop()
+  await shop.catchUp()
+  past = await openDoors(shop)
+  proxy = await createAnswerProxy(testServers().postgres)
+  const open = (role: (typeof ROLE_OF)[keyof typeof ROLE_OF]) =>
+    openDatabase({
+      url: proxy.urlOf(shop.test.urlOf(role)),
+      poolSize: 4,
+      applicationName: 'test-cut',
+      ...actingAs(role),
+    })
+  const doors = await Promise.all(
+    Object.entries(ROLE_OF).map(async ([door, role]) => [door, await open(role)] as const),
+  )
+  through = Object.fromEntries(doors) as Doors
+})
+afterEach(async () => {
+  expect(await findViolations(shop.test)).toEqual([])
+})
+afterAll(async () => {
+  for (const door of Object.values(through)) await door.close()
+  await past.close()
+  await proxy.close()
+  await shop.close()
+})
+
+/** What came of a call whose answer was to be lost: its error, if it was. */
+async function cut(call: () => Promise<unknown>): Promise<unknown> {
+  const before = proxy.cuts()
+  proxy.cutNextCommit()
+  const error = await call().then(
+    (answer) => ({ answer }),
+    (reason: unknown) => reason,
+  )
+  expect(proxy.cuts()).toBe(before + 1)
+  return error
+}
+
+describe.each(Object.entries(SCENARIOS))('while %s, an answer that is lost after the commit', (_, scenario) => {
+  test('is asked for again, and finds the effect there, once', async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const act = await scenario.prepare({ shop, doors: past.doors })
+      const before = await pictureOf(shop.test)
+      expect(isAnswerLost(await cut(() => act(through)))).toBe(true)
+      const after = await pictureOf(shop.test)
+      expect(after).not.toEqual(before)
+      const error = await act(through).then(
+        () => undefined,
+        (reason: unknown) => (unwrapped(reason) as Error).constructor.name,
+      )
+      expect(error).toBe(scenario.again)
+      const rest = (picture: typeof after) =>
+        picture.filter(({ name }) => scenario.rewrites?.some((table) => name.startsWith(table)) !== true)
+      expect(rest(await pictureOf(shop.test))).toEqual(rest(after))
+    }
+  })
+})
+
+test('a refusal whose answer is lost is still a refusal when it is asked for again', async () => {
+  for (const command of ['ship', 'deliver'] as const) {
+    const order = await shop.order()
+    const [fence, input] = [runOf(order).next(), buildCommand(SHIP)]
+    await cut(() => runCommand(through.worker, fence, command, input))
+    expect(await runCommand(through.worker, fence, command, input)).toMatchObject({
+      ok: false,
+      reason: 'ORDER_STATUS',
+      state: { status: 'pending' },
+    })
+  }
+})

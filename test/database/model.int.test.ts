@@ -1,0 +1,53 @@
+// Random lives of a whole shop: orders of every kind, paid, cancelled, shipped, expired, while stock and prices change and
+// sessions are killed in the middle of calls. A model written from the requirements plays along, and after every call
+// both must agree on the answer and on all that is stored.
+
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
+import fc from 'fast-check'
+import { findViolations } from '../support/invariant.ts'
+import { ShopModel } from '../support/model.ts'
+import { anyStep, World } from '../support/model_play.ts'
+import { count, COUNT_WITHIN_MS, seed } from '../support/scale.ts'
+import { createTestShop, type TestShop } from '../support/shop.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS * 10)
+
+/** HOLDFAST_TEST_COMMANDS asks for another number. */
+const COMMANDS = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 1_000_000))
+/** Shops that live side by side, each in a database of its own, since a sweep is for all orders there are. */
+const LANES = 3
+const LONGEST = 100
+/** Lives are of any length up to the longest, so they are half of it on average; and a few more for the odds. */
+const LIVES = Math.ceil((COMMANDS / LANES / (LONGEST / 2)) * 1.1) + 2
+
+let shops: TestShop[]
+beforeAll(async () => {
+  shops = await Promise.all(Array.from({ length: LANES }, () => createTestShop()))
+  for (const shop of shops) await shop.catchUp()
+})
+afterAll(async () => {
+  for (const shop of shops) await shop.close()
+})
+
+test(`whatever is asked of a shop, it answers and stores what the requirements say (seed ${seed})`, async () => {
+  let played = 0
+  let kills = 0
+  const live = async (shop: TestShop, steps: Iterable<fc.AsyncCommand<ShopModel, World>>): Promise<void> => {
+    const [model, real] = [new ShopModel(), new World(shop)]
+    await real.open(model)
+    await fc.asyncModelRun(() => ({ model, real }), steps)
+    played += [...steps].length
+    kills += real.kills
+  }
+  await Promise.all(
+    shops.map((shop, lane) =>
+      fc.assert(
+        fc.asyncProperty(fc.commands([anyStep], { maxCommands: LONGEST, size: 'max' }), (steps) => live(shop, steps)),
+        { numRuns: LIVES, seed: seed + lane },
+      ),
+    ),
+  )
+  expect(played).toBeGreaterThanOrEqual(COMMANDS)
+  expect(kills).toBeGreaterThan(COMMANDS / 50)
+  for (const shop of shops) expect(await findViolations(shop.test)).toEqual([])
+})

@@ -1,0 +1,63 @@
+// How far the statements of an order reach in a shop of middling size, where a plan that reads everything still looks
+// cheap to Postgres: no further than the order's own rows. Postgres itself tells what it looked at.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { buildLine } from '../support/builder.ts'
+import { loadBulk } from '../support/bulk.ts'
+import { crowd } from '../support/concurrent.ts'
+import { recordPlans, type Plan, type PlanRecorder } from '../support/plan.ts'
+import { buildObservation, createTestShop, runOf, type TestShop } from '../support/shop.ts'
+import { assessPayments, recordReport } from '../../src/db/payment.ts'
+
+const SIZE = { products: 400, orders: 1_000 }
+const LINES = 3
+/** Each of an order's rows may be found a few times by one statement. */
+const MAY_READ = 10 * LINES
+/** Few enough to be known by heart: currencies, transitions, channels, duties. */
+const SMALL_ROWS = 50
+
+let shop: TestShop
+let plans: PlanRecorder
+let tables: ReadonlySet<string>
+beforeAll(async () => {
+  shop = await createTestShop()
+  await loadBulk(shop.test.url, SIZE)
+  plans = await recordPlans(shop.test, ['app_api', 'app_worker'])
+  const rows = await shop.query<{ name: string }>(
+    `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${SMALL_ROWS}`,
+  )
+  tables = new Set(rows.map(({ name }) => name))
+}, 60_000)
+afterAll(async () => {
+  plans.stop()
+  await shop.close()
+})
+
+const linesFrom = (number: number) =>
+  Array.from({ length: LINES }, (_, at) => buildLine({ productId: `sku-${1 + ((number + at * 130) % SIZE.products)}` }))
+
+const farReaching = (found: readonly Plan[], mayRead: number): string[] =>
+  found.flatMap(({ query, scans }) =>
+    scans
+      .filter(({ table, rows }) => tables.has(table) && rows > mayRead)
+      .map(({ table, index, rows }) => `${rows} rows of ${table} by ${index ?? 'reading it whole'}: ${query}`),
+  )
+
+test.each([1, 8])('accepting %d at once reads the products of their lines and no other', async (orders) => {
+  const found = await plans.during(() => crowd(orders, (at) => shop.order({ lines: linesFrom(at) })))
+  expect(found.some(({ scans }) => scans.some(({ table }) => table === 'product'))).toBe(true)
+  expect(farReaching(found, orders * MAY_READ)).toEqual([])
+})
+
+test('paying, shipping and delivering it reads what belongs to it', async () => {
+  const accepted = await shop.order({ lines: linesFrom(1) })
+  const run = runOf(accepted)
+  const found = await plans.during(async () => {
+    await recordReport(shop.api, 'w1', [buildObservation(accepted)])
+    await assessPayments(shop.worker, run.next())
+    await shop.ask('ship', run.next())
+    await shop.ask('deliver', run.next())
+  })
+  expect(await shop.state(accepted)).toMatchObject({ status: 'delivered' })
+  expect(farReaching(found, MAY_READ)).toEqual([])
+})

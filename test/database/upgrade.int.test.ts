@@ -1,0 +1,155 @@
+// A shop that was filled under migration 0022 and then brought to the newest version: what the rules of before left there
+// is judged by those of now.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { buildLine, buildProposal, putProduct } from '../support/builder.ts'
+import { createEmptyDatabase, type TestDatabase } from '../support/database.ts'
+import { findViolations } from '../support/invariant.ts'
+import { buildCommand, buildObservation, nextOf, SHIP } from '../support/shop.ts'
+import { systemActor } from '../../src/domain/audit.ts'
+import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { runCommand } from '../../src/db/order.ts'
+import { assessLatePayments, assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
+import { openDatabase, statement, type Database } from '../../src/db/connection/pool.ts'
+
+const VERSION_BEFORE = 22
+
+let db: TestDatabase
+let api: Database
+let worker: Database
+beforeAll(async () => {
+  db = await createEmptyDatabase()
+  await migrate(db.url, VERSION_BEFORE)
+  api = await openDatabase({ url: db.urlOf('app_api'), poolSize: 2, applicationName: 'test-api' })
+  worker = await openDatabase({
+    url: db.urlOf('app_worker'),
+    poolSize: 2,
+    applicationName: 'test-worker',
+    actor: systemActor('worker'),
+  })
+})
+afterAll(async () => {
+  await api.close()
+  await worker.close()
+  await db.drop()
+})
+
+// What a worker of version 0022 calls.
+const STEP = statement('old_step', 'select outcome from step_order($1, $2, $3, $4)')
+const BEGIN = statement('old_begin', 'select outcome from begin_assessment($1, $2, $3)')
+const END = statement('old_end', 'select status from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
+
+type Judged = { paymentState: string; status?: string; flags?: string[]; refund?: bigint }
+
+async function putOrder(network = 'ethereum'): Promise<AcceptedOrder> {
+  const { productId } = await putProduct(db, { onHand: 10n })
+  const acceptor = createAcceptor({ database: api, giveBack: () => undefined })
+  const answer = await acceptor.accept(buildProposal({ network, lines: [buildLine({ productId, quantity: 2 })] }))
+  if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
+  await worker.run(STEP, [answer.order.orderId, 1, 1, 'reserve'])
+  return answer.order
+}
+
+/** Reports what sources say, and notes what a worker of before made of it. */
+async function judge(
+  { orderId }: AcceptedOrder,
+  /** Null: the order has ended. */
+  step: number | null,
+  said: Readonly<Record<string, readonly Observation[]>>,
+  { paymentState, status = 'pending', flags = [], refund = 0n }: Judged,
+): Promise<void> {
+  for (const [source, facts] of Object.entries(said)) await recordReport(api, source, facts)
+  const generation = step === null ? null : 1
+  expect(await worker.run(BEGIN, [orderId, generation, step])).toEqual([{ outcome: 'entered' }])
+  await worker.run(END, [orderId, generation, step, paymentState, flags, status, 'none', refund.toString()])
+}
+
+const PAID: Judged = { paymentState: 'paid', status: 'processing' }
+const cancel = ({ orderId }: AcceptedOrder, step: number) =>
+  runCommand(worker, { orderId, generation: 1, step }, 'cancel', buildCommand({ role: 'admin', actor: 'user:1' }))
+const ship = ({ orderId }: AcceptedOrder, step: number) =>
+  runCommand(worker, { orderId, generation: 1, step }, 'ship', buildCommand(SHIP))
+
+async function pictureOf({ orderId }: AcceptedOrder) {
+  const [row] = await db.query(
+    `select o.status, o.payment_state as "paymentState", o.hold, coalesce(d.amount, 0) as owed,
+       exists (select from order_wake w where w.order_id = o.order_id) as "isWoken"
+     from orders o left join refund_due d on d.order_id = o.order_id where o.order_id = $1`,
+    [orderId],
+  )
+  return row
+}
+
+/** Does what the wakes ask for, as the workflows of the orders and their aftercare do. */
+async function workOff(): Promise<void> {
+  const wakes = await db.query<{ orderId: string; isOpen: boolean; step: number }>(
+    `select order_id as "orderId", o.status not in ('delivered', 'cancelled') as "isOpen", o.step
+     from order_wake join orders o using (order_id)`,
+  )
+  for (const { orderId, isOpen, step } of wakes) {
+    if (isOpen) await assessPayments(worker, { orderId, generation: 1, step: step + 1 })
+    else await assessLatePayments(worker, orderId)
+  }
+  expect(await db.query('select order_id from order_wake')).toEqual([])
+}
+
+test('a filled database is judged again by the rules of now, and nothing in it differs afterwards', async () => {
+  const [sound, lost, excess, dust, late, lateOpen, early, dropped] = await Promise.all(
+    Array.from({ length: 8 }, () => putOrder()),
+  )
+  if (!sound || !lost || !excess || !dust || !late || !lateOpen || !early || !dropped) throw new Error('no orders')
+  const lateAt = (order: AcceptedOrder) => new Date(order.expiresAt.getTime() + 3_600_000)
+  await judge(sound, 2, { w1: [buildObservation(sound)] }, PAID)
+  const lostFact = buildObservation(lost)
+  const otherWord = nextOf(lostFact, { state: 'seen' })
+  await judge(lost, 2, { w1: [lostFact], w2: [otherWord, nextOf(otherWord, { state: 'reorged' })] }, PAID)
+  const overpaid = [buildObservation(excess, { amount: excess.amountDue + 1n })]
+  await judge(excess, 2, { w1: overpaid }, { ...PAID, flags: ['over'], refund: 1n })
+  await judge(dust, 2, { w1: [buildObservation(dust, { amount: 1n })] }, { paymentState: 'partial' })
+  await cancel(dust, 3)
+  await judge(late, 2, { w1: [buildObservation(late, { firstSeenAt: lateAt(late) })] }, { ...PAID, flags: ['late'] })
+  const lateSight = buildObservation(lateOpen, { state: 'seen', firstSeenAt: lateAt(lateOpen) })
+  await judge(lateOpen, 2, { w1: [lateSight] }, { paymentState: 'confirming', flags: ['late'] })
+  await judge(early, 2, { w1: [buildObservation(early, { firstSeenAt: new Date(0) })] }, PAID)
+  const sight = buildObservation(dropped, { state: 'seen', amount: 5n })
+  await judge(dropped, 2, { w1: [sight] }, { paymentState: 'partial' })
+  await cancel(dropped, 3)
+  const gone = nextOf(sight, { state: 'dropped' })
+  await judge(dropped, null, { w1: [gone] }, { paymentState: 'late_confirming', status: 'cancelled' })
+  expect(await pictureOf(excess)).toMatchObject({ owed: '1' })
+  expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'unresolved', owed: '1' })
+
+  const unread = await putOrder('Sepolia')
+
+  await migrate(db.url)
+  expect(await pictureOf(sound)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  expect(await pictureOf(late)).toMatchObject({ paymentState: 'paid', isWoken: false })
+  expect(await ship(lost, 3)).toMatchObject({ ok: false })
+  await workOff()
+
+  expect(await findViolations(db)).toEqual([])
+  expect(await pictureOf(lost)).toMatchObject({ status: 'processing', paymentState: 'at_risk', hold: 'payment' })
+  expect(await pictureOf(excess)).toMatchObject({ status: 'processing', paymentState: 'paid', owed: '0' })
+  expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled', owed: '0' })
+  expect(await pictureOf(dropped)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled' })
+  expect(await pictureOf(lateOpen)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
+  // The sale that was told of stands, also when its payment is told of once more.
+  for (const [order, seenAt] of [
+    [late, lateAt(late)],
+    [early, new Date(0)],
+  ] as const) {
+    const [paid] = await db.query<{ txId: string }>('select tx_id as "txId" from payment where order_id = $1', [
+      order.orderId,
+    ])
+    await recordReport(api, 'w2', [buildObservation(order, { txId: paid?.txId ?? '', firstSeenAt: seenAt })])
+  }
+  await workOff()
+  expect(await ship(late, 4)).toMatchObject({ ok: true })
+  expect(await ship(early, 4)).toMatchObject({ ok: true })
+  // Configuration takes no such name any more, so that no watcher reads that chain: a person decides.
+  expect(await cancel(unread, 2)).toMatchObject({ ok: true })
+  const retirements = 'select network from key_retire where order_id = $1'
+  expect(await db.query(retirements, [unread.orderId])).toEqual([{ network: 'Sepolia' }])
+  expect(await findViolations(db)).toEqual([])
+})
