@@ -1,7 +1,7 @@
 // Answers lost between a commit and its caller: the caller knows nothing, asks again as it would have to, and finds done
 // what was done, once.
 
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
@@ -23,7 +23,8 @@ let shop: TestShop
 let through: Doors
 let past: Awaited<ReturnType<typeof openDoors>>
 let proxy: AnswerProxy
-beforeAll(async () => {
+/** A shop for each test: all that is in it is looked at three times a round. */
+beforeEach(async () => {
   shop = await createTestShop()
   await shop.catchUp()
   past = await openDoors(shop)
@@ -41,13 +42,12 @@ beforeAll(async () => {
   through = Object.fromEntries(doors) as Doors
 })
 afterEach(async () => {
-  expect(await findViolations(shop.test)).toEqual([])
-})
-afterAll(async () => {
+  const violations = await findViolations(shop.test)
   for (const door of Object.values(through)) await door.close()
   await past.close()
   await proxy.close()
   await shop.close()
+  expect(violations).toEqual([])
 })
 
 /** What came of a call whose answer was to be lost: its error, if it was. */
