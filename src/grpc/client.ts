@@ -16,6 +16,7 @@ import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { readDetails, type Detail } from './detail.ts'
 import { packReport, type ObservedTransfer } from './report.ts'
+import type { Method, RequestOf, ResponseOf } from './method.ts'
 
 export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
 export type { GetOrderHistoryResponse } from './gen/holdfast/v1/audit.ts'
@@ -79,16 +80,6 @@ export type ClientOptions = {
 }
 
 export type CallOptions = { deadlineMs?: number; signal?: AbortSignal }
-
-type Method = {
-  path: string
-  responseStream: boolean
-  requestSerialize: (value: never) => Buffer
-  requestDeserialize: (bytes: Buffer) => unknown
-  responseDeserialize: (bytes: Buffer) => unknown
-}
-type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>
-type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>
 
 /** Fields left out have proto's default. */
 type Call<M extends Method> = (

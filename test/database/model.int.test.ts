@@ -12,7 +12,10 @@ import { createTestShop, type TestShop } from '../support/shop.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 10)
 
-/** HOLDFAST_TEST_COMMANDS asks for another number. */
+/**
+ * HOLDFAST_TEST_COMMANDS asks for another number. Nearly all of what a command costs is its session, which after a kill
+ * is a new one and plans every statement again: half of them are to be killed in `npm test`, seven of eight in full.
+ */
 const COMMANDS = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 1_000_000))
 /** Shops that live side by side, each in a database of its own, since a sweep is for all orders there are. */
 const LANES = 3
@@ -48,6 +51,6 @@ test(`whatever is asked of a shop, it answers and stores what the requirements s
     ),
   )
   expect(played).toBeGreaterThanOrEqual(COMMANDS)
-  expect(kills).toBeGreaterThan(COMMANDS / 50)
+  expect(kills).toBeGreaterThan(COMMANDS / 20)
   for (const shop of shops) expect(await findViolations(shop.test)).toEqual([])
 })

@@ -1,4 +1,5 @@
-// The workflow code as production bundles it (tools/bundle.mjs), made once for all files and processes of a test run.
+// What is made once for all files and processes of a test run: the workflow code as production bundles it
+// (tools/bundle.mjs), and Node's cache of compiled modules.
 
 import { randomUUID } from 'node:crypto'
 import { access, rename, writeFile } from 'node:fs/promises'
@@ -9,7 +10,12 @@ import { hashOfSources, ROOT } from './source.ts'
 /** All that workflows may import of ours (test/house.test.ts). */
 const BUNDLED = 'src/{workflows,domain}/**/*.ts'
 
-/** A file for `codePath` of a worker, or for HOLDFAST_WORKFLOW_BUNDLE of a process. Made by whoever needs it first. */
+/** Where processes that tests start find what an earlier one compiled. */
+export const compileCache = (): { NODE_COMPILE_CACHE: string } => ({
+  NODE_COMPILE_CACHE: join(testServers().cacheDir, 'compiled'),
+})
+
+/** A file for `codePath` of a worker, or for HOLDFAST_WORKFLOW_BUNDLE of a process. Made by the first that needs it. */
 export async function workflowBundleFile(): Promise<string> {
   const path = join(testServers().cacheDir, `workflows-${hashOfSources(BUNDLED)}.js`)
   const isMade = await access(path).then(

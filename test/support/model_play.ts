@@ -17,6 +17,7 @@ import type { OrderState } from '../../src/domain/order.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import { createFailpoint, createStrike, isAnswerLost } from './failpoint.ts'
 import type { Answer, ModelOrder, ShopModel } from './model.ts'
+import { count } from './scale.ts'
 import { buildCommand, buildObservation, nextOf, SHIP, type TestShop } from './shop.ts'
 import { until } from './until.ts'
 
@@ -29,8 +30,8 @@ const MOST_TRIES = 10
 /** One more than there are: nobody sells the last. */
 const product = fc.nat(PRODUCTS)
 const order = fc.nat(30)
-/** Statements of the longest transaction, and a few beyond: then nothing is killed. */
-const kill = fc.option(fc.nat(12), { freq: 8, nil: undefined })
+/** Statements of the longest transaction and a few beyond, where nothing is killed. A new session costs: see COMMANDS. */
+const kill = fc.option(fc.nat(12), { freq: count(2, 8), nil: undefined })
 const version = fc.constantFrom(...(['any', 'any', 'right', 'wrong'] as const))
 
 /** What may be asked; `kill` ends the session after so many statements, after which the same call is made again. */
