@@ -5,13 +5,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Role } from '../src/domain/access.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../src/keyvault/token.ts'
-import { spawnChild, type Child } from '../src/servers/child.ts'
+import type { Child } from '../src/servers/child.ts'
+import { startProcess } from '../src/servers/process.ts'
 import { addressOf, choosePorts, specsOf } from '../src/servers/wiring.ts'
 import type { BenchDatabase, BenchServers } from './servers.ts'
 
-const READY_WITHIN_MS = 120_000
-const STOP_WITHIN_MS = 20_000
-const PROBE_WITHIN_MS = 2_000
 const ISSUER = { issuer: 'holdfast', audience: 'holdfast' }
 
 export const PRODUCTS = 1_000
@@ -53,20 +51,9 @@ export async function startHoldfast(options: HoldfastOptions): Promise<Holdfast>
   const children: Child[] = []
   const stop = async (): Promise<void> => void (await Promise.all(children.map((child) => child.stop())))
   const launched = await Promise.allSettled(
-    specs.map(async ({ name, entry, env, metricsPort }) => {
-      const child = await spawnChild({
-        name,
-        command: process.execPath,
-        args: [...process.execArgv, entry],
-        env,
-        logFile: join(dataDir, 'log', `${database.name}-${name}.log`),
-        isReady: async () => {
-          const url = `http://${addressOf(metricsPort)}/readyz`
-          return (await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })).ok
-        },
-        readyWithinMs: READY_WITHIN_MS,
-        stopWithinMs: STOP_WITHIN_MS,
-      })
+    specs.map(async (spec) => {
+      const logFile = join(dataDir, 'log', `${database.name}-${spec.name}.log`)
+      const child = await startProcess(spec, { logFile, nodeArgs: process.execArgv })
       children.push(child)
     }),
   )

@@ -1,5 +1,6 @@
-// Environment -> one typed frozen object per process. The only reader of process.env. A process refuses to start
-// on a missing or unsafe value, naming the variable and what to do; secrets come from files.
+// Configuration: from environment variables to one typed frozen object per process. The only reader of process.env. A
+// process refuses to start with a missing or unsafe value, and names the variable and what to do. Secrets come from
+// files.
 
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
@@ -20,10 +21,10 @@ export class ConfigError extends Error {
 }
 
 const port = z.coerce.number().int().min(0).max(65_535)
-/** The longest that a timer of JavaScript can wait; what is longer would fire at once. */
+/** The longest JavaScript timer: a longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 const DAY_MS = 86_400_000
-/** A quote that runs longer than this is a price for a season. */
+/** A quote must not outlive the rate it was made with by months. */
 const MAX_WINDOW_MS = 90 * DAY_MS
 /** The database's own limits (invoice_grace_range, invoice_confirm_within_range). */
 const MAX_GRACE_MS = 3_600_000
@@ -38,7 +39,7 @@ const base = {
 }
 const databaseLogin = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
-  /** For a URL without a password: where secrets are mounted as files, it need not be in the environment. */
+  /** The password of the URL, from a mounted secret file instead of the environment. */
   DATABASE_PASSWORD_FILE: z.string().min(1).optional(),
 }
 const database = {
@@ -70,7 +71,7 @@ const API = z.object({
   HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
   HOLDFAST_ADMIN_PORT: port.default(7071),
-  /** How long a load balancer needs to notice that the api is about to stop. */
+  /** How long a load balancer needs to notice that the api is stopping. */
   HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
   HOLDFAST_METRICS_PORT: port.default(9464),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
@@ -143,7 +144,7 @@ const WATCHER = z.object({
     .number()
     .int()
     .min(ASSET_POLICY.ETH.confirmations)
-    // The watcher remembers a thousand blocks: a depth beyond that would never be final.
+    // The watcher keeps a thousand blocks: a transfer that needs more would never be final.
     .max(MAX_CONFIRMATIONS)
     .default(ASSET_POLICY.ETH.confirmations),
   HOLDFAST_POLL_MS: durationMs.default(1_000),
@@ -168,7 +169,7 @@ const SEALER = z.object({
 
 const MIGRATE = z.object({ ...base, ...databaseLogin })
 
-/** Who starts a development stack. tools/setup.mjs says where the programs are. */
+/** For the starter of a development stack. tools/setup.mjs sets where the programs are. */
 const STACK = z.object({
   HOLDFAST_MODE: z.literal('development', { error: 'this starts development stacks only' }).default('development'),
   DATABASE_URL: database.DATABASE_URL.optional(),
@@ -238,14 +239,14 @@ export function variablesOf(process_: ProcessName): Variable[] {
   })
 }
 
-/** What the environment says to the processes of a stack: variables that they read, to be passed on to them. */
+/** The environment's variables that the processes of a stack read, to be passed on to them. */
 export function findSettings(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
   const known = new Set([API, WORKER, KEYS, WATCHER, SEALER].flatMap((schema) => Object.keys(schema.shape)))
   const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
   return Object.fromEntries(given.filter(([name]) => name.startsWith('HOLDFAST_') && known.has(name)))
 }
 
-/** grpc-js prints received headers, tokens included, when these are set. */
+/** With these variables grpc-js prints received headers, tokens included. */
 function refuseUnsafe(runMode: 'production' | 'development', env: NodeJS.ProcessEnv): void {
   for (const name of ['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS']) {
     if (runMode === 'production' && env[name]) throw new ConfigError(`${name} prints tokens: unset it in production`)
@@ -272,7 +273,7 @@ export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy 
   }
 }
 
-/** A development chain mines only on demand: its newest block may be of any age. */
+/** A development chain mines on demand: its newest block may have any age. */
 const maxLagOf = (runMode: 'production' | 'development', { maxLagMs }: AssetPolicy): number =>
   runMode === 'production' ? maxLagMs : Number.POSITIVE_INFINITY
 
@@ -281,7 +282,7 @@ const ANVIL_CHAIN_ID = 31_337
 /** Ten slots of Ethereum. */
 const MAX_BLOCK_AGE_MS = 120_000
 
-/** Which chain the node must be on, and how old its newest block may be: a development chain mines only on demand. */
+/** Which chain the node must be on, and how old its newest block may be (any age in development). */
 export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxBlockAgeMs: number } {
   const isReal = config.HOLDFAST_MODE === 'production'
   return {

@@ -1,5 +1,5 @@
-// Logger and metrics: types and factories. Log lines are JSON, one per event, with ids and words; what could be a
-// secret or a person is removed by name here and kept out by the callers.
+// Logger and metrics: types and factories. Log lines are JSON, one per event, with ids and words. Secrets and personal
+// data are redacted by key name here, and kept out by the callers.
 
 import { pino, type DestinationStream, type Logger } from 'pino'
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
@@ -21,7 +21,7 @@ const REDACTED_KEYS = [
 
 export type LoggerOptions = { process: string; level: string; destination?: DestinationStream }
 
-/** Errors are logged by name, reason, SQLSTATE and stack frames: a library's message may quote a row. */
+/** Errors are logged by name, reason, SQLSTATE and stack frames, without the message: a library's may quote a row. */
 const serializeError = (error: unknown): unknown => {
   if (!(error instanceof Error)) return { name: typeof error }
   const { code, reason } = error as { code?: unknown; reason?: unknown }
@@ -45,7 +45,7 @@ export const createLogger = (options: LoggerOptions): Logger =>
     options.destination ?? pino.destination({ dest: 2, sync: true }),
   )
 
-/** A registry with the process's own metrics; every metric name starts with `holdfast_` or `grpc_server_`. */
+/** A registry with Node's default metrics. Every other metric name starts with `holdfast_` or `grpc_server_`. */
 export function createRegistry(process: string): Registry {
   const registry = new Registry()
   registry.setDefaultLabels({ process })

@@ -1,5 +1,5 @@
-// Bundles the workflows into workflow-bundle.js, as a worker in production loads them. Fails when workflow code reaches
-// what its sandbox does not have. `node tools/bundle.mjs [FOLDER]`
+// Bundles the workflows into workflow-bundle.js, which a production worker loads. Fails when workflow code imports what
+// its sandbox does not have. `node tools/bundle.mjs [FOLDER]`
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npx holdfast ...`: the command line, with the set-up it needs before it.
+// `npx holdfast ...`: runs the set-up, then the command line.
 
 process.argv.splice(2, 0, 'cli')
 await import('./setup.mjs')

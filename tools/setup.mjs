@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// The first step of every command in the README, in plain JavaScript for any Node from 20 on: it
-// installs, obtains the servers, then continues on the pinned Node. An older Node cannot even load
-// the modules behind it, so the version is checked before they are imported.
+// The first step of every command in the README, in plain JavaScript for any Node from 20 on: it installs, obtains the
+// servers, then continues on the pinned Node. An older Node cannot load the other modules, so the version is checked
+// before they are imported.
 
 const MIN_NODE_MAJOR = 20
 

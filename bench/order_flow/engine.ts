@@ -2,7 +2,7 @@
 
 import { Client } from '@temporalio/client'
 import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker'
-import { shortenWorkflowStacks } from '../../src/main/stack.ts'
+import { limitStackTraces } from '../../src/main/stack_trace.ts'
 import type { LoopConfig } from '../loop.ts'
 
 export type EngineConfig = LoopConfig & { temporalAddress: string; namespace: string }
@@ -15,7 +15,7 @@ export async function openEngine(
 ) {
   const logger = new DefaultLogger('WARN', ({ level, message }) => void process.stderr.write(`${level} ${message}\n`))
   // What makes the engine cheaper for us makes it cheaper for whoever we compare with.
-  shortenWorkflowStacks()
+  limitStackTraces()
   Runtime.install({ logger, shutdownSignals: [] })
   const connection = await NativeConnection.connect({ address: temporalAddress })
   const worker = await Worker.create({

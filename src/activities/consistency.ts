@@ -1,20 +1,20 @@
-// The scheduled look at everything, as an activity: minutes of reading, so it says between two ranges that it lives, and
-// stops there when its worker stops. Repeating it is harmless: it reads, and what it found replaces what was found before.
+// The scheduled consistency check as an activity. It reads for minutes, so it sends a heartbeat between two ranges, and
+// stops there when its worker stops. Safe to repeat: it only reads, and its result replaces the previous one.
 
 import { cancellationSignal, CancelledFailure, heartbeat, log } from '@temporalio/activity'
 import { recordConsistency, type ConsistencyReport } from '../db/consistency.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { failureOf } from './failure.ts'
+import { applicationFailureOf } from './failure.ts'
 
 export type ConsistencyActivities = {
-  /** How many differences it found; they are in the log and in the table. */
+  /** @returns how many differences it found; they are in the log and in the table */
   checkConsistency: () => Promise<number>
 }
 
-/** A log is no place for a database that is wrong from end to end; the table has them all. */
+/** Bounds the log of a largely inconsistent database; the table has all differences. */
 const MAX_LINES = 100
 
-/** @param deps.look the whole look, which calls `onRange` now and then */
+/** @param deps.look the whole check, which calls `onRange` between two ranges */
 export function createConsistencyActivities(deps: {
   database: Pick<Database, 'sql'>
   look: (onRange: () => void) => Promise<ConsistencyReport>
@@ -31,7 +31,7 @@ export function createConsistencyActivities(deps: {
           log.error('inconsistency', { check, subject, detail })
         return report.differences.length
       } catch (error) {
-        throw error instanceof CancelledFailure ? error : failureOf(error)
+        throw error instanceof CancelledFailure ? error : applicationFailureOf(error)
       }
     },
   }

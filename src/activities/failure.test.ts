@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
-import { failureOf } from './failure.ts'
+import { applicationFailureOf } from './failure.ts'
 
 const REASONS = Object.keys(FAILURES) as FailureReason[]
 const sqlError = (code: string): Error =>
@@ -9,7 +9,7 @@ const sqlError = (code: string): Error =>
 
 describe('a refusal', () => {
   test('keeps its reason and its text', () => {
-    expect(failureOf(new DomainError('STALE_RUN', 'A later run owns this order.'))).toMatchObject({
+    expect(applicationFailureOf(new DomainError('STALE_RUN', 'A later run owns this order.'))).toMatchObject({
       type: 'STALE_RUN',
       message: 'A later run owns this order.',
       nonRetryable: true,
@@ -17,7 +17,9 @@ describe('a refusal', () => {
   })
 
   test('ends the step, unless it may pass by itself or nobody foresaw it', () => {
-    const retried = REASONS.filter((reason) => failureOf(new DomainError(reason, 'Why.')).nonRetryable === false)
+    const retried = REASONS.filter(
+      (reason) => applicationFailureOf(new DomainError(reason, 'Why.')).nonRetryable === false,
+    )
     expect(retried).toEqual([
       'MESSAGE_TOO_LARGE',
       'DEADLINE_EXCEEDED',
@@ -40,7 +42,7 @@ describe('an error nobody foresaw', () => {
     ['of ours', new TypeError('cannot read ann@example.org'), 'unexpected failure'],
     ['that is no error', 'ann@example.org', 'unexpected failure'],
   ])('%s is tried again, and nothing of its text reaches a history', (_whose, error, message) => {
-    const failure = failureOf(error)
+    const failure = applicationFailureOf(error)
     expect(failure).toMatchObject({ type: 'INTERNAL', message, nonRetryable: false })
     expect(failure.cause).toBeUndefined()
     expect(JSON.stringify([failure.message, failure.stack, failure.details])).not.toContain('ann@example.org')
@@ -48,7 +50,9 @@ describe('an error nobody foresaw', () => {
 })
 
 test('an outage of the database is tried again under its own name', () => {
-  const failure = failureOf(Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' }))
+  const failure = applicationFailureOf(
+    Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' }),
+  )
   expect(failure).toMatchObject({ type: 'DATABASE_UNAVAILABLE', nonRetryable: false })
   expect(failure.message).not.toContain('10.0.0.7')
 })

@@ -1,15 +1,15 @@
-// From an error to what Temporal does about it: try again, or give up.
+// Maps an error to Temporal's reaction: retry, or fail for good.
 
 import { ApplicationFailure } from '@temporalio/activity'
 import { databaseFailure, sqlStateOf } from '../db/connection/pool.ts'
 import { DomainError, RETRYABLE_KINDS } from '../domain/failure.ts'
 
 /**
- * A reason of a final kind ends the step; an outage, or an error nobody foresaw, is tried again (a bug then delays
- * an order until it is mended, and never destroys it). Only reason, kind and SQLSTATE go into the history: a
- * library's text may quote a row.
+ * A reason of a final kind ends the step. An outage or an unexpected error is retried: a bug then delays an order until
+ * it is fixed, and never destroys it. Only reason, kind and SQLSTATE go into the history, since a library's text may
+ * quote a row.
  */
-export function failureOf(error: unknown): ApplicationFailure {
+export function applicationFailureOf(error: unknown): ApplicationFailure {
   const known = databaseFailure(error)
   if (known instanceof DomainError) {
     return ApplicationFailure.create({

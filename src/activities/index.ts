@@ -1,5 +1,5 @@
-// The steps of the workflows as activities: one transaction each, safe to repeat, fenced. The steps themselves are in
-// db/order.ts and db/payment.ts; here each gets its failure translated and the log line an operator looks for.
+// The steps of the workflows as activities: one transaction each, safe to repeat, fenced. The statements are in
+// db/order.ts and db/payment.ts; here each step gets its failure translated and logged for operators.
 
 import { activityInfo, log } from '@temporalio/activity'
 import { forgetAnswers } from '../db/idempotency.ts'
@@ -12,12 +12,12 @@ import { runHoldSweep } from '../db/sweep.ts'
 import type { CommandInput, CommandResult, Fence } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Command, OrderState } from '../domain/order.ts'
-import { failureOf } from './failure.ts'
+import { applicationFailureOf } from './failure.ts'
 
-/** While the database is known to be down, an attempt inside a workflow task would only hold the task up. */
+/** While the database is known to be down, local activities fail at once: a try would only delay the workflow task. */
 const SKIP_LOCAL_FOR_MS = 1_000
 
-/** A duty that has not succeeded for this long has lost its process, or its process its way. */
+/** A duty that has not succeeded for this long has lost its process, or hangs in it. */
 const STALE_AFTER_MS = 30_000
 
 export type Activities = {
@@ -27,11 +27,11 @@ export type Activities = {
   runCommand: (fence: Fence, command: Command, input: CommandInput) => Promise<CommandResult>
   releaseStock: (fence: Fence) => Promise<OrderState>
   assessLatePayments: (orderId: string) => Promise<OrderState>
-  /** Runs the duties nobody has run lately; their names. */
+  /** Runs the duties that no process has run lately. @returns their names */
   runStaleDuties: () => Promise<readonly string[]>
-  /** Removes a batch of answers that are too old to be asked for. */
+  /** Deletes a batch of answers to idempotency keys that are too old to be repeated. */
   forgetAnswers: () => Promise<{ count: number; isDone: boolean }>
-  /** Removes a batch of news that was delivered long ago. */
+  /** Deletes a batch of notifications that were delivered long ago. */
   forgetNotifications: () => Promise<{ count: number; isDone: boolean }>
 }
 
@@ -49,7 +49,7 @@ export function createActivities(deps: { database: Database }): Activities {
         return await act(...args)
       } catch (error) {
         if (isDatabaseDown(error)) downUntil = Date.now() + SKIP_LOCAL_FOR_MS
-        const failure = failureOf(error)
+        const failure = applicationFailureOf(error)
         log.warn('step failed', { step: name, reason: failure.type, isFinal: failure.nonRetryable })
         throw failure
       }

@@ -5,7 +5,7 @@ import { readHeads, readLinks, type Head, type Link } from '../db/audit/verify.t
 import type { AuditDb } from '../db/audit/seal.ts'
 import type { Report } from './finding.ts'
 
-const PAGE = 1_000
+const LINKS_PAGE = 1_000
 
 export type ChainOptions = {
   database: AuditDb
@@ -18,7 +18,7 @@ export type ChainOptions = {
 export async function verifyChains({ database, report, isPurged }: ChainOptions): Promise<number> {
   let chains = 0
   let before: Link | undefined
-  for await (const page of readLinks(database, PAGE)) {
+  for await (const page of readLinks(database, LINKS_PAGE)) {
     const ends: Link[] = []
     for (const link of page) {
       const isSame = before?.kind === link.kind && before.aggregateId === link.aggregateId

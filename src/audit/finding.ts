@@ -1,9 +1,4 @@
-// What verification can find, each with what it means, and what it comes to in the end.
-
-import type { AuditDb } from '../db/audit/seal.ts'
-import type { Checkpoint } from '../domain/checkpoint.ts'
-import type { SealerKeys } from '../keyvault/checkpoint.ts'
-import type { Ledger } from './ledger.ts'
+// What a verification of the audit can find, each with its meaning, and the list that collects the findings.
 
 export const CHECKS = {
   file_line: 'a line of the file is no checkpoint',
@@ -56,37 +51,4 @@ export function collectFindings(): { findings: readonly Finding[]; report: Repor
       if (findings.length >= MAX_FINDINGS) throw new TooManyFindings('too many findings')
     },
   }
-}
-
-export type VerifyDeps = {
-  database: AuditDb
-  keys: SealerKeys
-  /** The sealer's file, or a copy of it. */
-  file: string
-  now?: () => number
-}
-
-export type Verdict = {
-  findings: readonly Finding[]
-  /** False: so much was found that the rest was not looked at. */
-  isComplete: boolean
-  entries: number
-  /** Of them, not under a checkpoint yet. */
-  unsealed: number
-  /** Leaves whose entries were purged after their years. */
-  purged: number
-  chains: number
-  /** Whose movements were compared with their entries. */
-  products: number
-  /** The newest checkpoint that the file has. */
-  last: Checkpoint | undefined
-  /** Checkpoints that a restored database no longer has; the file says which. */
-  abandoned: number
-}
-
-/** What the parts of one verification share. */
-export type Run = VerifyDeps & {
-  report: Report
-  ledger: Ledger
-  verdict: { -readonly [K in keyof Verdict]: Verdict[K] }
 }

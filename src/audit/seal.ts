@@ -6,6 +6,7 @@ import {
   findLastCheckpoint,
   findLastOldEntry,
   findTxidAt,
+  CHECKPOINTS_PAGE,
   listCheckpoints,
   listLeaves,
   readHorizon,
@@ -28,7 +29,6 @@ import { readWitness, type Witness } from './witness.ts'
 
 /** What one checkpoint takes in: a backlog becomes several, each within the time limits of a statement. */
 const MAX_LEAVES = 8_192
-const PAGE = 500
 
 export const REFUSALS = ['file_ahead', 'file_differs', 'signature', 'tree', 'restored'] as const
 export type Refusal = (typeof REFUSALS)[number]
@@ -123,7 +123,7 @@ async function catchUp({ database, keys, witness }: SealDeps, last: Checkpoint |
   if (written !== undefined && written.no === last?.no && !isSame(written, last))
     throw new SealRefused('file_differs', `checkpoint ${last.no} is not the one in the file`)
   while ((witness.last()?.no ?? 0) < (last?.no ?? 0)) {
-    for (const checkpoint of await listCheckpoints(database, witness.last()?.no ?? 0, PAGE)) {
+    for (const checkpoint of await listCheckpoints(database, witness.last()?.no ?? 0, CHECKPOINTS_PAGE)) {
       if (!isSealed(checkpoint, keys) || !follows(checkpoint, witness.last()))
         throw new SealRefused('signature', `checkpoint ${checkpoint.no} was not made by a sealer`)
       await witness.append(checkpoint)

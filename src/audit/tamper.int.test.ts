@@ -10,7 +10,7 @@ import { createTestSealer, type TestSealer } from '../../test/support/sealing.ts
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { openDatabase, type Database } from '../db/connection/pool.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
-import type { Verdict } from './finding.ts'
+import type { Verdict } from './verification.ts'
 
 const ACTS = count(200, 1_000)
 const ROUNDS = 3

@@ -7,15 +7,16 @@ import { NOTHING_SEALED, type Base, type Checkpoint } from '../domain/checkpoint
 import { hashOf, type Hash } from '../domain/merkle.ts'
 import { edgeOf, grow, subtreeReader, TILE_WIDTH, tileKey, tileMap, type Tile } from '../domain/tile.ts'
 import { entryHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
-import type { Report, Run } from './finding.ts'
+import type { Report } from './finding.ts'
+import type { Verification } from './verification.ts'
 
-const PAGE = 500
+const ENTRIES_PAGE = 500
 /** Entries younger than this are never purged (requirement T-12). */
 const KEPT_YEARS = 7
 
 /** @param eraEnds the last entry ids of counts of transaction ids that have ended, in order */
 export async function verifyTree(
-  run: Run,
+  run: Verification,
   checkpoints: AsyncGenerator<Checkpoint>,
   eraEnds: readonly bigint[],
 ): Promise<void> {
@@ -44,8 +45,8 @@ export async function verifyTree(
 type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'>; hash: Hash }
 
 /** Entries of one count of transaction ids, each checked in itself, handed out up to a transaction. */
-function entryReader({ database, report, ledger, verdict }: Run, afterId: bigint, upToId: bigint | undefined) {
-  const entries = readEntries(database, { afterId, upToId, pageSize: PAGE })
+function entryReader({ database, report, ledger, verdict }: Verification, afterId: bigint, upToId: bigint | undefined) {
+  const entries = readEntries(database, { afterId, upToId, pageSize: ENTRIES_PAGE })
   let waiting: AuditEntry | undefined
   const next = async (belowTxid: bigint | undefined): Promise<AuditEntry | undefined> => {
     const entry: AuditEntry | undefined = waiting ?? (await entries.next()).value
@@ -107,7 +108,7 @@ function saysTheSame({ kind, aggregateId, seq, at, txid, actor, body }: AuditEnt
 type Batch = { base: Base; checkpoint: Checkpoint; edge: Tile[]; batch: readonly Leaf[] }
 
 /** @returns the tree's edge after this checkpoint; undefined when it cannot be known any more */
-async function verifyBatch(run: Run, { base, checkpoint, edge, batch }: Batch): Promise<Tile[] | undefined> {
+async function verifyBatch(run: Verification, { base, checkpoint, edge, batch }: Batch): Promise<Tile[] | undefined> {
   const { database, report } = run
   const no = checkpoint.no
   const found = growTo(
@@ -142,7 +143,7 @@ function growTo(checkpoint: Checkpoint, base: Base, edge: readonly Tile[], leave
 
 /** Which of the entries are not those that were sealed, where the stored leaves are. */
 function compareLeaves(
-  { report, verdict, now = Date.now }: Run,
+  { report, verdict, now = Date.now }: Verification,
   { base, checkpoint, batch, sealed }: Omit<Batch, 'edge'> & { sealed: readonly Hash[] },
 ): void {
   const leaves = new Map(sealed.map((hash, at) => [hexOf(hash), base.size + at]))
@@ -171,7 +172,11 @@ async function storedLeaves(database: AuditDb, from: number, to: number): Promis
 }
 
 /** Above the leaves: proofs are made of these. */
-async function verifyTiles({ database, report }: Run, checkpoint: number, grown: readonly Tile[]): Promise<void> {
+async function verifyTiles(
+  { database, report }: Verification,
+  checkpoint: number,
+  grown: readonly Tile[],
+): Promise<void> {
   const upper = grown.filter(({ level }) => level > 0)
   if (upper.length === 0) return
   const stored = await readTiles(database, upper)

@@ -3,23 +3,28 @@
 // movements of stock are compared with what the entries say. It may run beside a busy system: what has not been sealed
 // yet is counted, and only checked in itself.
 
-import { findCheckpoint, findLastCheckpoint, listCheckpoints, type AuditDb } from '../db/audit/seal.ts'
+import {
+  CHECKPOINTS_PAGE,
+  findCheckpoint,
+  findLastCheckpoint,
+  listCheckpoints,
+  type AuditDb,
+} from '../db/audit/seal.ts'
 import { checkpointText, type Checkpoint } from '../domain/checkpoint.ts'
 import { checkpointHash, isSealed } from '../keyvault/checkpoint.ts'
 import { verifyChains } from './chain.ts'
-import { collectFindings, TooManyFindings, type Run, type Verdict, type VerifyDeps } from './finding.ts'
+import { collectFindings, TooManyFindings } from './finding.ts'
 import { openLedger } from './ledger.ts'
 import { verifyTree } from './tree.ts'
+import type { Verdict, Verification, VerifyDeps } from './verification.ts'
 import { readWitness, WitnessError } from './witness.ts'
-
-const PAGE = 500
 
 /** Throws ENOENT where there is no file, and what the database throws. */
 export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
   const { findings, report } = collectFindings()
   const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, products: 0, abandoned: 0 }
   const verdict = { findings, isComplete: true, last: undefined, ...counts }
-  const run: Run = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
+  const run: Verification = { ...deps, report, verdict, ledger: await openLedger(deps.database) }
   try {
     const newest = await findLastCheckpoint(deps.database)
     const plan = await verifyFile(run)
@@ -39,7 +44,7 @@ export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
 type Plan = { eraEnds: readonly bigint[]; gaps: readonly { after: number; before: number }[] }
 
 /** The file by itself: every line follows the one before it and is signed. @returns undefined when it cannot be read */
-async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | undefined> {
+async function verifyFile({ file, keys, report, verdict }: Verification): Promise<Plan | undefined> {
   const eraEnds = new Set<bigint>()
   const gaps: { after: number; before: number }[] = []
   let before: Checkpoint | undefined
@@ -64,7 +69,11 @@ async function verifyFile({ file, keys, report, verdict }: Run): Promise<Plan | 
 }
 
 /** The checkpoints that the present entries are under, as the file has them; each compared with the database's. */
-async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | null): AsyncGenerator<Checkpoint> {
+async function* liveCheckpoints(
+  run: Verification,
+  { gaps }: Plan,
+  newest: Checkpoint | null,
+): AsyncGenerator<Checkpoint> {
   const { database, file, report } = run
   const stored = storedCheckpoints(database)
   let next = await stored.next()
@@ -90,7 +99,7 @@ async function* liveCheckpoints(run: Run, { gaps }: Plan, newest: Checkpoint | n
 }
 
 /** The database's newest may be the one that the sealer is about to write; it is older than our look at the file. */
-async function* unwitnessed({ database, keys, report, verdict }: Run, newest: Checkpoint | null) {
+async function* unwitnessed({ database, keys, report, verdict }: Verification, newest: Checkpoint | null) {
   const { last } = verdict
   if (newest === null || newest.no <= (last?.no ?? 0)) return
   const isNext = newest.no === (last?.no ?? 0) + 1 && newest.continues === (last?.no ?? 0)
@@ -102,8 +111,8 @@ async function* unwitnessed({ database, keys, report, verdict }: Run, newest: Ch
 async function* storedCheckpoints(database: AuditDb): AsyncGenerator<Checkpoint> {
   let after: number | undefined = 0
   while (after !== undefined) {
-    const page: readonly Checkpoint[] = await listCheckpoints(database, after, PAGE)
+    const page: readonly Checkpoint[] = await listCheckpoints(database, after, CHECKPOINTS_PAGE)
     yield* page
-    after = page.length < PAGE ? undefined : page.at(-1)?.no
+    after = page.length < CHECKPOINTS_PAGE ? undefined : page.at(-1)?.no
   }
 }

@@ -4,6 +4,7 @@
 import { deleteReports, findDueReports, postponeReport, type Observation } from '../db/chain/cursor.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { DomainError, type FailureKind } from '../domain/failure.ts'
+import { backOffMs, type BackOff } from '../repeat.ts'
 import type { Logger } from '../telemetry.ts'
 import type { ChainMetrics } from './metrics.ts'
 
@@ -11,13 +12,12 @@ import type { ChainMetrics } from './metrics.ts'
 const BATCH_OBSERVATIONS = 16
 /** Then the chain is looked at again. */
 const MAX_MESSAGES_PER_DRAIN = 50
-const BACKOFF_FROM_MS = 250
 /** With the watcher's own pause and the channel's, a recovery of the api is noticed within ten seconds. */
-const BACKOFF_TO_MS = 3_000
+const BACK_OFF: BackOff = { fromMs: 250, toMs: 3_000 }
 /** Part of a wait that is drawn by lot, so that watchers sent away together do not come back together. */
 const JITTER = 0.25
 /** The longest pause between two messages, unless the api asks for more. */
-export const MAX_PAUSE_MS = BACKOFF_TO_MS * (1 + JITTER)
+export const MAX_PAUSE_MS = BACK_OFF.toMs * (1 + JITTER)
 
 /** Answers that blame the content: sending the same again soon is pointless. All others pass with time. */
 const REFUSALS: readonly FailureKind[] = ['invalid', 'not_found', 'wrong_state', 'conflict', 'bug']
@@ -89,6 +89,6 @@ export function createDelivery(options: DeliveryOptions): () => Promise<void> {
 
 function waitOf(error: unknown, failures: number): number {
   const asked = error instanceof DomainError ? error.retryAfterMs : undefined
-  const wait = asked ?? Math.min(BACKOFF_TO_MS, BACKOFF_FROM_MS * 2 ** Math.min(failures, 16))
+  const wait = asked ?? backOffMs(failures, BACK_OFF)
   return wait * (1 + Math.random() * JITTER)
 }

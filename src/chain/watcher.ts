@@ -1,9 +1,9 @@
 // Watches one chain: what its blocks hold for us is stored with the cursor, reported, and only then vouched for.
 // Nothing is kept in memory that a kill -9 could lose.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { claimNetwork, countReports, readCursor, stampStatus, type Cursor } from '../db/chain/cursor.ts'
 import { countUnexplained } from '../db/chain/balance.ts'
+import { backOffMs, repeat } from '../repeat.ts'
 import { createBalanceCheck } from './balance.ts'
 import { ChainError, type Tip } from './client.ts'
 import { createDelivery, type Report } from './delivery.ts'
@@ -125,21 +125,18 @@ async function runSteps(
   pollMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  let failures = 0
-  while (!signal.aborted) {
-    let waitMs = pollMs
-    try {
-      if (await step()) waitMs = 0
-      failures = 0
-    } catch (error) {
+  const backOff = { fromMs: pollMs, toMs: MAX_RETRY_MS }
+  await repeat(step, {
+    signal,
+    everyMs: pollMs,
+    waitMs: (hasMore) => (hasMore ? 0 : pollMs),
+    retryMs: (failures) => Math.max(pollMs, backOffMs(failures, backOff)),
+    onError: (error, failures) => {
       if (error instanceof SourceTakenError) throw error
-      failures += 1
-      waitMs = Math.max(pollMs, Math.min(MAX_RETRY_MS, pollMs * 2 ** Math.min(failures, 16)))
       metrics.failures.inc({ network })
       logger.error({ network, err: error, failures, cause: causeOf(error) }, 'a look at the chain failed')
-    }
-    await delay(waitMs, undefined, { signal }).catch(() => undefined)
-  }
+    },
+  })
 }
 
 /** In the words of this room; a library's may quote a row. */

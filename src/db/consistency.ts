@@ -42,7 +42,7 @@ const STUCK_AFTER_MS = 600_000
 /** Postgres ends a transaction of ours after five seconds: one of twice that has been let off. */
 const TRANSACTION_MS = 10_000
 /** An order has about fifteen rows in all tables: a page is read in a tenth of a second. */
-const PAGE = 500
+const ORDERS_PAGE = 500
 /** A page that runs into the role's time limits is asked again in parts as small as this of it. */
 const SHRINK = 5
 /** More would not help anybody to see what is wrong. */
@@ -143,7 +143,7 @@ export function collectDifferences(): { differences: readonly Difference[]; keep
 async function walk<Id>(look: Look, along: Walk<Id>, keep: (difference: Difference) => void): Promise<number> {
   const { stuckAfterMs = STUCK_AFTER_MS, transactionMs = TRANSACTION_MS } = look
   const bounds = { stuckAfterMs, transactionMs }
-  let [after, size, looked] = [along.first, PAGE, 0]
+  let [after, size, looked] = [along.first, ORDERS_PAGE, 0]
   for (;;) {
     look.onRange?.()
     try {
@@ -152,7 +152,7 @@ async function walk<Id>(look: Look, along: Walk<Id>, keep: (difference: Differen
       looked += range.count
       if (range.isLast) return looked
       after = range.upTo
-      size = Math.min(PAGE, size * SHRINK)
+      size = Math.min(ORDERS_PAGE, size * SHRINK)
     } catch (error) {
       if (size === 1 || !OUT_OF_TIME.has(sqlStateOf(error) ?? '')) throw error
       size = Math.ceil(size / SHRINK)
@@ -230,10 +230,10 @@ export async function* listOpenOrders(database: Look['database']): AsyncGenerato
         select o.order_id::text as "orderId", o.created_at::text as "createdAt" from orders o
         where o.status = ${status} and (o.created_at, o.order_id) < (${after.createdAt}::timestamptz, ${after.orderId}::uuid)
           and not exists (select from workflow_start s where s.order_id = o.order_id)
-        order by o.created_at desc, o.order_id desc limit ${PAGE}`)
+        order by o.created_at desc, o.order_id desc limit ${ORDERS_PAGE}`)
       if (page.length > 0) yield page.map(({ orderId }) => orderId)
       after = page.at(-1) ?? after
-      if (page.length < PAGE) break
+      if (page.length < ORDERS_PAGE) break
     }
   }
 }

@@ -28,6 +28,37 @@ export async function holdDuty(
   return rows.length > 0
 }
 
+/** One turn of a duty under its lease. */
+export type DutyTurn = {
+  /** Items done so far, for the turn to count up: recorded with its result, also with a failure. */
+  items: number
+  /** Renews the lease; false once another process has it. */
+  renew: () => Promise<boolean>
+}
+
+/**
+ * Runs one turn of a duty under its lease, and records its result.
+ * @returns how many items it did; undefined while another process has the lease
+ */
+export async function runDuty(
+  database: Pick<Database, 'run'>,
+  { duty, holder, leaseMs }: { duty: string; holder: string; leaseMs: number },
+  act: (turn: DutyTurn) => Promise<void>,
+): Promise<number | undefined> {
+  const renew = (): Promise<boolean> => holdDuty(database, duty, holder, leaseMs)
+  if (!(await renew())) return undefined
+  const turn: DutyTurn = { items: 0, renew }
+  try {
+    await act(turn)
+    await recordDutyResult(database, duty, holder, true, turn.items)
+    return turn.items
+  } catch (error) {
+    // The first failure says more than one of the record.
+    await recordDutyResult(database, duty, holder, false, turn.items).catch(() => undefined)
+    throw error
+  }
+}
+
 const RELEASE_DUTY = statement('duty_release', 'update duty set held_until = null where duty = $1 and holder = $2')
 /** Lets go of a duty before its lease is over: the next process need not wait for it. */
 export const releaseDuty = async (database: Pick<Database, 'run'>, duty: string, holder: string): Promise<void> =>

@@ -4,13 +4,10 @@ import { sql, type DatabaseTransactionConnection, type SerializableValue } from 
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { KEY_REUSED } from '../domain/command.ts'
-import { DomainError } from '../domain/failure.ts'
+import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { actorText } from './audit/actor.ts'
 import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
 import { LOCK_NOT_AVAILABLE } from './connection/sqlstate.ts'
-
-/** A wait for another call with the same key ends with the role's lock_timeout. */
-const RETRY_HINT_MS = 500
 
 export type Attempt = {
   actor: string
@@ -106,9 +103,10 @@ async function claim(
       on conflict do nothing returning key`)
     return rows.length > 0
   } catch (error) {
+    // The role's lock_timeout ended the wait for the other call's row.
     if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
     throw new DomainError('IDEMPOTENCY_KEY_IN_PROGRESS', 'Another call with this key is still running.', {
-      retryAfterMs: RETRY_HINT_MS,
+      retryAfterMs: RETRY_HINT_MS.contention,
       cause: error,
     })
   }

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import {
   actorOfCommand,
+  addressRefusalOf,
   KEY_REUSED,
   refusalOf,
   type CommandAnswer,
@@ -184,13 +185,10 @@ export async function changeAddress(
     const [order] = await tx.run<{ status: OrderStatus; version: bigint }>(LOCK, [orderId, actorText(by)])
     if (order === undefined) throw notFound()
     if (await wasDone(tx, input)) return getOrderState(tx, orderId)
-    if (input.expectedVersion !== undefined && BigInt(input.expectedVersion) !== order.version) {
-      throw new DomainError('VERSION_MISMATCH', 'The order has changed since it was read.')
-    }
-    if (order.status !== 'pending' && order.status !== 'processing') {
-      throw new DomainError('ORDER_STATUS', `The address of an order that is ${order.status} cannot change.`, {
-        metadata: { status: order.status },
-      })
+    const refusal = addressRefusalOf(input, { status: order.status, version: Number(order.version) })
+    if (refusal !== undefined) {
+      const metadata = refusal.reason === 'ORDER_STATUS' ? { status: order.status } : {}
+      throw new DomainError(refusal.reason, refusal.message, { metadata })
     }
     await tx.run(CHANGE_ADDRESS, [orderId, addressSealed])
     await saveAnswer(tx, orderId, input)

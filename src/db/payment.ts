@@ -1,14 +1,8 @@
 // Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
 // assessPayments is the only writer of payments and payment_state.
 
-import {
-  assess,
-  RECOMPUTED_FLAGS,
-  type Asset,
-  type PaymentFlag,
-  type PaymentState,
-  type TransferState,
-} from '../domain/payment.ts'
+import { decisionOf, type AssessedOrder } from '../domain/assessment.ts'
+import type { Asset, PaymentFlag, PaymentState, TransferState } from '../domain/payment.ts'
 import type { Actor } from '../domain/audit.ts'
 import type { Fence } from '../domain/command.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
@@ -119,41 +113,28 @@ const assessInbox = (
     assertEntered(begun?.outcome)
     if (begun?.outcome === 'repeated') return withStepReached(tx, orderId, await getOrderState(tx, orderId))
     if (begun === undefined || begun.outputs === 0) return getOrderState(tx, orderId)
-    const { paymentState, flags, status, hold, refundDue } = decide(begun)
+    const { paymentState, flags, status, hold, refundDue } = decisionOf(assessedOrderOf(begun))
     const values = [orderId, generation, step, paymentState, flags, status, hold, refundDue.toString()]
     return stateOf(await tx.run<StateRow>(END, values))
   })
 
-/** What an order's payments mean for it. */
-function decide(begun: Begun) {
-  const { status: before, hold, flags } = begun
-  const result = assess({
-    status: before,
-    paymentState: begun.payment_state,
-    cancelReason: begun.cancel_reason,
-    due: BigInt(begun.amount_due),
-    dustFloor: BigInt(begun.dust_floor),
-    totals: {
-      seen: BigInt(begun.seen),
-      final: BigInt(begun.final),
-      lateSeen: BigInt(begun.late_seen),
-      lateFinal: BigInt(begun.late_final),
-      isLate: begun.is_late,
-      isReorged: begun.is_reorged,
-      isReplaced: begun.is_replaced,
-    },
-  })
-  const kept = new Set([...flags.filter((flag) => !RECOMPUTED_FLAGS.includes(flag)), ...result.flags])
-  if (begun.has_wrong_asset) kept.add('wrong_asset')
-  // Money that was there before the order is credited to nobody: a person must look at it.
-  if (begun.has_early) kept.add('manual')
-  const status = before === 'pending' && result.paymentState === 'paid' ? 'processing' : before
-  return { ...result, status, hold: holdOf(hold, status, result.paymentState), flags: [...kept].toSorted() }
-}
-
-/** Money that went away, or may, stops shipping; money that came back lets it go on. Other holds are people's. */
-function holdOf(hold: OrderHold, status: OrderStatus, paymentState: PaymentState): OrderHold {
-  if (status !== 'processing') return hold
-  if ((paymentState === 'at_risk' || paymentState === 'reversed') && hold === 'none') return 'payment'
-  return paymentState === 'paid' && hold === 'payment' ? 'none' : hold
-}
+const assessedOrderOf = (begun: Begun): AssessedOrder => ({
+  status: begun.status,
+  paymentState: begun.payment_state,
+  cancelReason: begun.cancel_reason,
+  hold: begun.hold,
+  flags: begun.flags,
+  hasWrongAsset: begun.has_wrong_asset,
+  hasEarly: begun.has_early,
+  due: BigInt(begun.amount_due),
+  dustFloor: BigInt(begun.dust_floor),
+  totals: {
+    seen: BigInt(begun.seen),
+    final: BigInt(begun.final),
+    lateSeen: BigInt(begun.late_seen),
+    lateFinal: BigInt(begun.late_final),
+    isLate: begun.is_late,
+    isReorged: begun.is_reorged,
+    isReplaced: begun.is_replaced,
+  },
+})

@@ -3,7 +3,7 @@
 // turn, so that neither keeps the others waiting.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { recordDutyResult, holdDuty } from './duty.ts'
+import { runDuty } from './duty.ts'
 import { isDatabaseDown, sqlStateOf, statement, type Database } from './connection/pool.ts'
 import { halvesOf, UNLOCK_MS } from './connection/bisect.ts'
 import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT } from './connection/sqlstate.ts'
@@ -187,21 +187,14 @@ export async function sweepHolds(
 }
 
 /** The hold sweep under its lease. @returns how many orders ended; undefined while another process has the lease */
-export async function runHoldSweep(
+export const runHoldSweep = (
   database: Runner,
   holder: string,
   onAside?: (aside: Aside) => void,
-): Promise<number | undefined> {
-  if (!(await holdDuty(database, 'hold_sweep', holder, DUTY_LEASE_MS))) return undefined
-  try {
-    const ended = await sweepHolds(database, SWEEP_LIMIT, onAside)
-    await recordDutyResult(database, 'hold_sweep', holder, true, ended)
-    return ended
-  } catch (error) {
-    await recordDutyResult(database, 'hold_sweep', holder, false, 0)
-    throw error
-  }
-}
+): Promise<number | undefined> =>
+  runDuty(database, { duty: 'hold_sweep', holder, leaseMs: DUTY_LEASE_MS }, async (turn) => {
+    turn.items = await sweepHolds(database, SWEEP_LIMIT, onAside)
+  })
 
 /**
  * Gives back expired holds of one product, for an order that is short of it. Never inside an accept, which would turn the

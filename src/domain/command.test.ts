@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { refusalOf } from './command.ts'
+import { addressRefusalOf, refusalOf } from './command.ts'
 import { ACTOR_ROLES, COMMANDS, HOLDS, ORDER_STATUSES, type ActorRole, type Command, type OrderState } from './order.ts'
 import { PAYMENT_STATES } from './payment.ts'
 
@@ -62,5 +62,22 @@ describe('shipping', () => {
   test('is all that a hold stops', () => {
     expect(reasonOf('cancel', 'customer', { hold: 'manual', paymentState: 'at_risk' })).toBeUndefined()
     expect(reasonOf('deliver', 'fulfilment', { status: 'shipped', hold: 'payment' })).toBeUndefined()
+  })
+})
+
+describe('another delivery address', () => {
+  test('is taken until the order ships', () => {
+    const taken = ORDER_STATUSES.filter((status) => addressRefusalOf({}, { status, version: 3 }) === undefined)
+    expect(taken).toEqual(['pending', 'processing'])
+    expect(addressRefusalOf({}, { status: 'shipped', version: 3 })).toEqual({
+      reason: 'ORDER_STATUS',
+      message: 'The address of an order that is shipped cannot change.',
+    })
+  })
+
+  test('is refused for another version than it expects, before anything else', () => {
+    const refused = addressRefusalOf({ expectedVersion: 2 }, { status: 'shipped', version: 3 })
+    expect(refused).toEqual({ reason: 'VERSION_MISMATCH', message: 'The order has changed since it was read.' })
+    expect(addressRefusalOf({ expectedVersion: 3 }, { status: 'pending', version: 3 })).toBeUndefined()
   })
 })

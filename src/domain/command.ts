@@ -2,7 +2,7 @@
 
 import type { Actor } from './audit.ts'
 import type { FailureReason } from './failure.ts'
-import { COMMAND_TARGET, mayMove, type ActorRole, type Command, type OrderState, type OrderStatus } from './order.ts'
+import { mayMove, statusAfter, type ActorRole, type Command, type OrderState, type OrderStatus } from './order.ts'
 
 /** Who writes: the run (generation) and the step it has counted to. */
 export type Fence = { orderId: string; generation: number; step: number }
@@ -49,16 +49,21 @@ export const KEY_REUSED: Refusal = {
   message: 'This idempotency key was used for another request.',
 }
 
-/** Why an order in this state does not do what is asked, if so. */
+type Standing = Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'>
+
+/**
+ * Why an order in this state does not carry out a command, or undefined where it does. The workflow asks before a step,
+ * runCommand after one, and the api once the workflow has ended. `command_order` refuses the same in SQL, under the row
+ * lock (decision 26).
+ */
 export function refusalOf(
   command: Command,
   input: Pick<CommandInput, 'role' | 'expectedVersion'>,
-  order: Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'> & Partial<Pick<OrderState, 'hasUnassessed'>>,
+  order: Standing & Partial<Pick<OrderState, 'hasUnassessed'>>,
 ): Refusal | undefined {
-  if (input.expectedVersion !== undefined && input.expectedVersion !== order.version) {
-    return { reason: 'VERSION_MISMATCH', message: 'The order has changed since it was read.' }
-  }
-  if (!mayMove(order.status, COMMAND_TARGET[command], input.role)) {
+  const target = statusAfter(order.status, command)
+  if (isOtherVersion(input, order)) return VERSION_MISMATCH
+  if (target === undefined || !mayMove(order.status, target, input.role)) {
     return { reason: 'ORDER_STATUS', message: `An order that is ${order.status} cannot do this.` }
   }
   if (command === 'ship' && (order.hold !== 'none' || order.paymentState !== 'paid')) {
@@ -70,3 +75,23 @@ export function refusalOf(
   }
   return undefined
 }
+
+/** Why an order does not take another delivery address, if so: it has left the shop, or has changed since it was read. */
+export function addressRefusalOf(
+  input: Pick<CommandInput, 'expectedVersion'>,
+  order: Pick<OrderState, 'status' | 'version'>,
+): Refusal | undefined {
+  if (isOtherVersion(input, order)) return VERSION_MISMATCH
+  if (order.status === 'pending' || order.status === 'processing') return undefined
+  return { reason: 'ORDER_STATUS', message: `The address of an order that is ${order.status} cannot change.` }
+}
+
+const VERSION_MISMATCH: Refusal = {
+  reason: 'VERSION_MISMATCH',
+  message: 'The order has changed since it was read.',
+}
+
+const isOtherVersion = (
+  { expectedVersion }: Pick<CommandInput, 'expectedVersion'>,
+  { version }: Pick<OrderState, 'version'>,
+): boolean => expectedVersion !== undefined && expectedVersion !== version

@@ -47,6 +47,18 @@ export const FAILURES = {
 
 export type FailureReason = keyof typeof FAILURES
 
+/** How long callers are advised to wait before they try again, by what is in the way (google.rpc.RetryInfo). */
+export const RETRY_HINT_MS = {
+  /** Other calls, which end within moments. What is unavailable for no named cause counts as this. */
+  contention: 500,
+  /** A lock, a full pool, a database or a Temporal that does not answer: longer than their own retries take. */
+  outage: 1_000,
+  /** Accepted orders without a workflow: many starts come first. */
+  backlog: 5_000,
+  /** A chain that the watcher does not see: a block may take longer to come. */
+  chain: 10_000,
+} as const
+
 /** One field that broke its rule; the rejected value is never repeated. */
 export type FieldViolation = { field: string; description: string }
 

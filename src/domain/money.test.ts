@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { count, seed } from '../../test/support/scale.ts'
-import { formatFiat, formatUnits, MAX_COIN_UNITS, MAX_FIAT_MINOR, parseFiat, parseUnits, quoteDue } from './money.ts'
+import { formatFiat, formatUnits, MAX_COIN_UNITS, MAX_FIAT_MINOR, parseFiat, parseUnits } from './money.ts'
 
 const options = { numRuns: count(2_000, 200_000), seed }
 const minor = fc.bigInt({ min: 0n, max: MAX_FIAT_MINOR })
@@ -99,33 +99,5 @@ describe('coin amounts', () => {
     [7n, 0, '7'],
   ])('%s with %s decimals is %s', (amount, decimals, shown) => {
     expect(formatUnits(amount, decimals)).toBe(shown)
-  })
-})
-
-describe('quoteDue', () => {
-  test('is the least amount worth the total, to the unit', () => {
-    const total = fc.bigInt({ min: 1n, max: MAX_FIAT_MINOR })
-    const rate = fc.bigInt({ min: 1n, max: 10n ** 20n - 1n })
-    fc.assert(
-      fc.property(total, rate, fc.constantFrom(8, 9, 18), (totalMinor, rateMinor, decimals) => {
-        const due = quoteDue(totalMinor, rateMinor, decimals)
-        const worth = totalMinor * 10n ** BigInt(decimals)
-        expect(due * rateMinor >= worth).toBe(true)
-        expect((due - 1n) * rateMinor < worth).toBe(true)
-      }),
-      options,
-    )
-  })
-
-  test.each([
-    // 25.00 at 2,000.00 per ether.
-    [2_500n, 200_000n, 18, 12_500_000_000_000_000n],
-    // A third of a coin is rounded up.
-    [100n, 300n, 8, 33_333_334n],
-    // The smallest total at the highest price still asks for a unit.
-    [1n, 10n ** 20n - 1n, 8, 1n],
-    [MAX_FIAT_MINOR, 1n, 18, MAX_FIAT_MINOR * 10n ** 18n],
-  ])('%s at %s per coin of %s decimals is %s', (totalMinor, rateMinor, decimals, due) => {
-    expect(quoteDue(totalMinor, rateMinor, decimals)).toBe(due)
   })
 })

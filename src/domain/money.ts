@@ -32,11 +32,3 @@ export function formatUnits(units: bigint, decimals: number): string {
   const whole = digits.slice(0, digits.length - decimals)
   return fraction === '' ? whole : `${whole}.${fraction}`
 }
-
-/**
- * Base units due for a fiat total at a price of `rateMinor` minor units per coin, rounded up to one unit.
- * Must equal the database's `quote_due`.
- */
-export function quoteDue(totalMinor: bigint, rateMinor: bigint, decimals: number): bigint {
-  return (totalMinor * 10n ** BigInt(decimals) + rateMinor - 1n) / rateMinor
-}

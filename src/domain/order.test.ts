@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import {
   ACTOR_ROLES,
-  COMMAND_TARGET,
   COMMANDS,
   EVENTS,
   hasReached,
@@ -9,6 +8,7 @@ import {
   mayMove,
   ORDER_STATUSES,
   OUTCOMES,
+  statusAfter,
   TRANSITIONS,
 } from './order.ts'
 
@@ -58,6 +58,9 @@ describe('the moves of an order', () => {
   })
 })
 
+/** Where a command leads, where it is not refused. */
+const COMMAND_TARGET = { cancel: 'cancelled', ship: 'shipped', deliver: 'delivered' } as const
+
 describe('every event in every status', () => {
   test.each([
     ['pending', 'paid', 'processing'],
@@ -87,6 +90,8 @@ describe('every event in every status', () => {
     ['cancelled', 'deliver', 'refused'],
   ] as const)('%s: %s gives %s', (status, event, outcome) => {
     expect(OUTCOMES[status][event]).toBe(outcome)
+    const after = outcome === 'stays' ? status : outcome
+    expect(statusAfter(status, event)).toBe(after === 'refused' ? undefined : after)
   })
 
   test('has an outcome, and no other event or status does', () => {

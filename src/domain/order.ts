@@ -62,12 +62,6 @@ export const COMMANDS = ['cancel', 'ship', 'deliver'] as const
 /** What people ask of an order. Each ends in one guarded transaction. */
 export type Command = (typeof COMMANDS)[number]
 
-export const COMMAND_TARGET: Readonly<Record<Command, OrderStatus>> = {
-  cancel: 'cancelled',
-  ship: 'shipped',
-  deliver: 'delivered',
-}
-
 export const EVENTS = ['paid', 'expired', ...COMMANDS] as const
 export type OrderEvent = (typeof EVENTS)[number]
 
@@ -83,6 +77,13 @@ export const OUTCOMES: Readonly<Record<OrderStatus, Readonly<Record<OrderEvent, 
     delivered: { paid: 'stays', expired: 'stays', cancel: 'refused', ship: 'refused', deliver: 'refused' },
     cancelled: { paid: 'stays', expired: 'stays', cancel: 'refused', ship: 'refused', deliver: 'refused' },
   }
+
+/** The status of an order after an event; undefined where the event is refused. */
+export function statusAfter(status: OrderStatus, event: OrderEvent): OrderStatus | undefined {
+  const outcome = OUTCOMES[status][event]
+  if (outcome === 'refused') return undefined
+  return outcome === 'stays' ? status : outcome
+}
 
 /** How far along the way a status is; cancelled is past everything. */
 const PROGRESS: Readonly<Record<OrderStatus, number>> = {

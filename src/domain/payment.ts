@@ -1,7 +1,4 @@
-// What transfers on a chain mean for an order. Pure: the caller holds the order's lock and knows the facts.
-// The machine and its edge cases are those of requirements D-1, D-5, D-7 and D-9.
-
-import type { CancelReason, OrderStatus } from './order.ts'
+// Assets and their policy, the states of a payment and of a transfer, and how much money is enough.
 
 export const ASSETS = ['BTC', 'LTC', 'ETH', 'SOL'] as const
 export type Asset = (typeof ASSETS)[number]
@@ -120,91 +117,7 @@ export const TRANSFER_STATES = ['seen', 'final', 'replaced', 'dropped', 'reorged
  */
 export type TransferState = (typeof TRANSFER_STATES)[number]
 
-/** Least amount that pays an order in full: 0.1 % below due, and nothing below for tiny amounts (D-7). */
+/** Least amount that pays an order in full: 0.1 % below due, and nothing below for tiny amounts (D-4, D-7). */
 export const minimumOf = (due: bigint): bigint => due - due / 1000n
 
-/** D-4, the rule minimumOf is derived from. */
-export const isEnough = (received: bigint, due: bigint): boolean => received * 1000n >= due * 999n
-
-/** What the outputs credited to an order add up to, in base units. `seen` includes final and reorged ones. */
-export type Totals = {
-  /** First seen within the quote's window and grace: what may pay the order. */
-  seen: bigint
-  final: bigint
-  /** First seen later: owed back whatever becomes of the order. */
-  lateSeen: bigint
-  lateFinal: bigint
-  isLate: boolean
-  isReorged: boolean
-  isReplaced: boolean
-}
-
-export type AssessInput = {
-  status: OrderStatus
-  paymentState: PaymentState
-  cancelReason: CancelReason | null
-  due: bigint
-  dustFloor: bigint
-  totals: Totals
-}
-
-export type Assessment = {
-  paymentState: PaymentState
-  /** Recomputed flags; the others an order carries stay. */
-  flags: readonly PaymentFlag[]
-  /** Final money that is owed back, where it is more than dust: what exceeds the due, or all of a cancelled order's. */
-  refundDue: bigint
-}
-
-/** Flags that assess recomputes each time; all others only grow. */
-export const RECOMPUTED_FLAGS: readonly PaymentFlag[] = ['over', 'within_tolerance', 'under']
-
-export function assess(input: AssessInput): Assessment {
-  const refundDue = refundDueOf(input)
-  const paymentState = paymentStateOf(input, refundDue)
-  return { paymentState, flags: flagsOf(input, paymentState), refundDue }
-}
-
-function refundDueOf({ status, due, dustFloor, totals: { final, lateFinal } }: AssessInput): bigint {
-  const excess = final > due ? final - due : 0n
-  const owed = status === 'cancelled' ? final + lateFinal : excess + lateFinal
-  return owed > dustFloor ? owed : 0n
-}
-
-function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
-  const { seen, final, lateSeen, lateFinal } = input.totals
-  const isFinal = isEnough(final, input.due)
-  const isSeen = isEnough(seen, input.due)
-  switch (input.status) {
-    case 'pending':
-      if (isFinal) return 'paid'
-      if (isSeen) return 'confirming'
-      return seen > 0n ? 'partial' : 'awaiting'
-    case 'processing':
-    case 'shipped':
-    case 'delivered':
-      if (isFinal) return 'paid'
-      return isSeen ? 'at_risk' : 'reversed'
-    case 'cancelled':
-      if (IN_REFUND.includes(input.paymentState)) return input.paymentState
-      if (refundDue > 0n) return 'unresolved'
-      if (seen + lateSeen > final + lateFinal) return 'late_confirming'
-      return input.cancelReason === 'expired' ? 'expired' : 'cancelled'
-  }
-}
-
-/** A refund that is under way or done is not for an assessment to undo. */
-const IN_REFUND: readonly PaymentState[] = ['refunding', 'partially_refunded', 'refunded']
-
-function flagsOf({ status, due, totals }: AssessInput, state: PaymentState): PaymentFlag[] {
-  const { final, lateFinal, seen, lateSeen } = totals
-  const [all, allSeen] = [final + lateFinal, seen + lateSeen]
-  const flags: PaymentFlag[] = []
-  if (all > due) flags.push('over')
-  if (state === 'paid' && final < due) flags.push('within_tolerance')
-  if (status === 'cancelled' && allSeen > 0n && !isEnough(allSeen, due)) flags.push('under')
-  if (totals.isLate) flags.push('late')
-  if (totals.isReorged) flags.push('reorged')
-  if (totals.isReplaced) flags.push('replaced')
-  return flags
-}
+export const isEnough = (received: bigint, due: bigint): boolean => received >= minimumOf(due)

@@ -15,6 +15,3 @@ export function quantitiesOf(lines: readonly Pick<Line, 'productId' | 'quantity'
   for (const line of lines) sums.set(line.productId, (sums.get(line.productId) ?? 0) + line.quantity)
   return new Map([...sums].toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
-
-export const totalOf = (lines: readonly Line[]): bigint =>
-  lines.reduce((sum, line) => sum + BigInt(line.quantity) * line.unitPriceMinor, 0n)

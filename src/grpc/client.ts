@@ -28,7 +28,7 @@ export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transf
 export type { ObservedTransfer } from './report.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
-const RECONNECT_FROM_MS = 100
+export const RECONNECT_FROM_MS = 100
 /** grpc-js waits up to two minutes by default, and draws a fifth more or less by lot. */
 export const RECONNECT_TO_MS = 1_500
 export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2

@@ -22,7 +22,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { findAsked, findStanding, type Asked, type OrderStanding, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
-import { DomainError, FAILURES, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
+import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
@@ -31,8 +31,6 @@ import { orderUnreachable, writeScopeOf } from './guard.ts'
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
 /** Above a step's own attempt (6.5 s), below the deadline most callers have (10 s): a hung engine is told to them. */
 const ENGINE_WITHIN_MS = 7_000
-/** Above the engine's own retries, below what a person would wait for. */
-const RETRY_HINT_MS = 1_000
 
 /** The engine's name for a command whose run closed under it. */
 const CUT_OFF = 'AcceptedUpdateCompletedWorkflow'
@@ -237,6 +235,6 @@ async function refusalOfClosed(
 
 export const engineUnavailable = (cause?: unknown): DomainError =>
   new DomainError('ENGINE_UNAVAILABLE', 'The order cannot be moved just now; try again.', {
-    retryAfterMs: RETRY_HINT_MS,
+    retryAfterMs: RETRY_HINT_MS.outage,
     cause,
   })

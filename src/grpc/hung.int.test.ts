@@ -11,7 +11,7 @@ import { createTestFront, customer, type TestFront } from '../../test/support/fr
 import { testServers } from '../../test/support/servers.ts'
 import { until } from '../../test/support/until.ts'
 import { DomainError } from '../domain/failure.ts'
-import { temporalOptions } from '../main/temporal.ts'
+import { temporalOptions } from '../main/temporal_connection.ts'
 import { createClient, TransportError, type HoldfastClient } from './client.ts'
 
 /** Of a database or an engine, for this test. */

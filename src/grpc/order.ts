@@ -7,7 +7,7 @@ import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
-import { DomainError } from '../domain/failure.ts'
+import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
@@ -33,9 +33,6 @@ import type { OrderWatch } from './watch.ts'
 
 /** A stream ends by itself before the server's connection age would cut it off. */
 export const WATCH_MAX_MS = 120_000
-const BACKLOG_RETRY_HINT_MS = 5_000
-/** A chain that could not be seen is looked at again by the next call; a block may take longer to come. */
-const SIGHT_RETRY_HINT_MS = 10_000
 
 /** What a shop takes for an asset: where, and by which rules. */
 export type Offer = { network: string; policy: AssetPolicy }
@@ -155,11 +152,11 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   if (cause !== undefined)
     throw new DomainError('ASSET_UNAVAILABLE', `Payments in ${asset} cannot be seen just now; try again later.`, {
       metadata: { asset, cause },
-      retryAfterMs: SIGHT_RETRY_HINT_MS,
+      retryAfterMs: RETRY_HINT_MS.chain,
     })
   if (await deps.isBacklogFull())
     throw new DomainError('START_BACKLOG_FULL', 'Too many orders are waiting to be worked on; try again.', {
-      retryAfterMs: BACKLOG_RETRY_HINT_MS,
+      retryAfterMs: RETRY_HINT_MS.backlog,
     })
   const orderId = deps.orderIdOf(userId, idempotencyKey)
   const addressSealed = await deps.pii.seal(userId, orderId, request.shippingAddress)

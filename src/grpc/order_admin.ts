@@ -10,6 +10,7 @@ import {
   type OpenOrder,
 } from '../db/restart.ts'
 import type { Database } from '../db/connection/pool.ts'
+import { forEachBounded } from '../domain/concurrency.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Call } from './call.ts'
 import { attemptOf, engineUnavailable } from './command.ts'
@@ -31,35 +32,35 @@ export type OrderAdminDeps = {
 export const createOrderAdminHandlers = (deps: OrderAdminDeps): Handlers<typeof OrderAdminServiceService> => ({
   restartOrder: async ({ idempotencyKey, orderId, reason }, call) => {
     const attempt = attemptOf(idempotencyKey, call, 'admin')
-    const earlier = await findRestart(deps.database, attempt)
-    call.record.isReplay = earlier !== undefined
-    if (earlier !== undefined) return earlier
-    const isRunning = await isAlive(deps, orderId, call)
-    const wanted = { orderId, reason, isRunning }
-    const { answer, isReplay } = await restartOrder(deps.database, attempt, wanted, call.deadline)
-    call.record.isReplay = isReplay
-    return answer
+    return answerAttempt(call, await findRestart(deps.database, attempt), async () => {
+      const wanted = { orderId, reason, isRunning: await isAlive(deps, orderId, call) }
+      return restartOrder(deps.database, attempt, wanted, call.deadline)
+    })
   },
 
   rehydrateOrders: async ({ idempotencyKey, reason, limit, cursor }, call) => {
     const attempt = attemptOf(idempotencyKey, call, 'admin')
-    const earlier = await findRehydrated(deps.database, attempt)
-    call.record.isReplay = earlier !== undefined
-    if (earlier !== undefined) return earlier
-    const asked = pageOf({ limit, offset: 0, cursor }, FILTER, PLACE_PATTERN)
-    const rows = await pageOpenOrders(
-      deps.database,
-      asked.after === undefined ? undefined : readPlace(asked.after),
-      asked.limit,
-    )
-    const { page, nextCursor } = cutPage(rows, limit, FILTER, placeOf)
-    const { lost, running } = await tellApart(deps, page, call)
-    const found = { lost, running, reason, nextCursor }
-    const { answer, isReplay } = await rehydrateOrders(deps.database, attempt, found, call.deadline)
-    call.record.isReplay = isReplay
-    return answer
+    return answerAttempt(call, await findRehydrated(deps.database, attempt), async () => {
+      const asked = pageOf({ limit, offset: 0, cursor }, FILTER, PLACE_PATTERN)
+      const after = asked.after === undefined ? undefined : readPlace(asked.after)
+      const rows = await pageOpenOrders(deps.database, after, asked.limit)
+      const { page, nextCursor } = cutPage(rows, limit, FILTER, placeOf)
+      const { lost, running } = await tellApart(deps, page, call)
+      return rehydrateOrders(deps.database, attempt, { lost, running, reason, nextCursor }, call.deadline)
+    })
   },
 })
+
+/** Answers a repeated attempt with its stored answer, before Temporal is asked; else acts. Notes which it was. */
+async function answerAttempt<Answer>(
+  call: Call,
+  earlier: Answer | undefined,
+  act: () => Promise<{ answer: Answer; isReplay: boolean }>,
+): Promise<Answer> {
+  const { answer, isReplay } = earlier === undefined ? await act() : { answer: earlier, isReplay: true }
+  call.record.isReplay = isReplay
+  return answer
+}
 
 const PLACE_PATTERN = new RegExp(`^(${ORDER_STATUSES.join('|')})\\.${UUID_PATTERN.source.slice(1)}`)
 const placeOf = ({ status, orderId }: OpenOrder): string => `${status}.${orderId}`
@@ -76,14 +77,10 @@ async function tellApart(
 ): Promise<{ lost: string[]; running: string[] }> {
   const lost: string[] = []
   const running: string[] = []
-  for (let at = 0; at < orders.length; at += WIDTH) {
-    await Promise.all(
-      orders.slice(at, at + WIDTH).map(async ({ orderId }) => {
-        const found = (await isAlive(deps, orderId, call)) ? running : lost
-        found.push(orderId)
-      }),
-    )
-  }
+  await forEachBounded(orders, WIDTH, async ({ orderId }) => {
+    const found = (await isAlive(deps, orderId, call)) ? running : lost
+    found.push(orderId)
+  })
   return { lost, running }
 }
 

@@ -30,7 +30,7 @@ const CONNECTION_AGE_MS = 300_000
 const CONNECTION_AGE_GRACE_MS = WATCH_MAX_MS + 30_000
 const CONNECTION_IDLE_MS = 300_000
 /** Calls still running this long after the stop are cut off. */
-const STOP_WITHIN_MS = 5_000
+const CALLS_END_WITHIN_MS = 5_000
 
 const OPTIONS: ServerOptions = {
   'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
@@ -139,7 +139,7 @@ const listen = (server: Server, address: string): Promise<number> =>
   })
 
 async function shutDown(server: Server): Promise<void> {
-  const timer = setTimeout(() => server.forceShutdown(), STOP_WITHIN_MS)
+  const timer = setTimeout(() => server.forceShutdown(), CALLS_END_WITHIN_MS)
   await new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
   clearTimeout(timer)
 }

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { Metadata, status, type StatusObject } from '@grpc/grpc-js'
 import { databaseFailure } from '../db/connection/pool.ts'
-import { DomainError, type FailureKind } from '../domain/failure.ts'
+import { DomainError, RETRY_HINT_MS, type FailureKind } from '../domain/failure.ts'
 import type { CallRecord } from './call.ts'
 import { DETAILS_KEY, packDetails } from './detail.ts'
 
@@ -24,8 +24,6 @@ export const CODES: Readonly<Record<FailureKind, status>> = {
 
 /** Keeps a status under 4 KiB: trailers have a ceiling, and whoever got this many fields wrong has enough to do. */
 export const MAX_VIOLATIONS = 20
-/** For a reason that passes with time but names none. */
-const RETRY_HINT_MS = 500
 
 export const REQUEST_ID_KEY = 'x-request-id'
 
@@ -36,7 +34,7 @@ export function statusOf(error: unknown, record: CallRecord): StatusObject {
   const incidentId = failure.metadata['incident_id']
   record.failure = { reason: failure.reason, incidentId, cause: failure === error ? failure.cause : error }
   const code = CODES[failure.kind]
-  const retryAfterMs = failure.retryAfterMs ?? (failure.kind === 'unavailable' ? RETRY_HINT_MS : undefined)
+  const retryAfterMs = failure.retryAfterMs ?? (failure.kind === 'unavailable' ? RETRY_HINT_MS.contention : undefined)
   const metadata = new Metadata()
   metadata.set(REQUEST_ID_KEY, record.requestId)
   metadata.set(

@@ -1,5 +1,5 @@
-// The small listener every process has for its operators: metrics, and whether it is alive and ready. On an address of
-// its own, never the one callers use.
+// The operators' HTTP listener of every process: metrics, liveness, readiness. On its own address, never the one that
+// callers use.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -9,7 +9,7 @@ const MAX_HEADER_BYTES = 8_192
 const REQUEST_TIMEOUT_MS = 5_000
 const KEEP_ALIVE_MS = 5_000
 
-/** Nothing here is for browsers. */
+/** Security headers: nothing here is meant for browsers. */
 const HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -22,12 +22,12 @@ export type MetricsListener = { host: string; port: number; stop: () => Promise<
 
 export type MetricsListenerOptions = {
   bind: string
-  /** 0 takes a free one. */
+  /** 0 chooses a free one. */
   port: number
   registry: Registry
-  /** Does its work go on? No where a restart would help. */
+  /** Liveness: false where a restart would help. */
   isAlive: () => boolean
-  /** May the process be given work now? An error counts as no. */
+  /** Readiness: whether the process may be given work now. An error counts as false. */
   isReady: () => Promise<boolean>
 }
 

@@ -1,5 +1,5 @@
-// The api process: parses strangers' input, accepts orders, takes reports, answers reads. It holds no worker's rights,
-// and starts and serves while Temporal is down: only commands need it.
+// The api process: parses untrusted input, accepts orders, stores payment reports, answers reads. It has none of the
+// worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
 import { assetPolicyOf, enabledAssetsOf, networkOf, readSecretFile, staticRatesOf, type Config } from '../config.ts'
@@ -7,8 +7,7 @@ import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
-import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
@@ -26,26 +25,25 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
-import { createHolder } from './holder.ts'
-import { aborted, nameTakenPort, runService, type Service } from './process.ts'
-import { temporalOptions } from './temporal.ts'
+import { registerSessionGauge } from './database_metrics.ts'
+import { createLeaseHolder } from './lease_holder.ts'
+import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
+import { createSchemaCheck } from './readiness.ts'
+import { temporalOptions } from './temporal_connection.ts'
 
 const FRESH_MS = 500
-/** A watcher looks at its chain each second; killed, it is back sooner than this. */
+/** A watcher reads its chain each second; after a kill it is back sooner than this. */
 const WATCHER_SILENCE_MS = 60_000
-/** Besides the drain: what outlives this after SIGTERM is cut off, as a kill -9 would. */
-const STOP_WITHIN_MS = 8_000
 
-async function main(service: Service<'api'>): Promise<void> {
+async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
   const secrets = readSecrets(config)
   await service.listen()
-  const newest = await newestMigration()
   const database = await service.openDatabase({ forceGenericPlan: true })
   const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
-  const isReady = freshFor(FRESH_MS, async () => (await findSchemaVersion(database)) >= newest)
+  const isReady = freshFor(FRESH_MS, await createSchemaCheck(database))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
     bind: config.HOLDFAST_BIND,
@@ -72,7 +70,8 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   const leases = leasesOf(config, database, offers)
   const acceptor = createAcceptor({ database, giveBack: (network, address) => leases.get(network)?.giveBack(address) })
   const limit = config.HOLDFAST_START_BACKLOG_LIMIT
-  registerGauges(parts.registry, database, acceptor, leases)
+  registerSessionGauge(parts.registry, database)
+  registerGauges(parts.registry, acceptor, leases)
   return {
     ...parts,
     verifyToken: createTokenVerifier({
@@ -124,7 +123,7 @@ const offersOf = (config: Config<'api'>): ReadonlyMap<Asset, Offer> =>
     ]),
   )
 
-/** The circuit breaker of each asset that is on offer. */
+/** The circuit breaker of each asset on offer: open while its chain cannot be seen. */
 function sightOf(database: Database, offers: ReadonlyMap<Asset, Offer>): FrontDeps['findBlindness'] {
   const looks = new Map(
     [...offers].map(([asset, { network, policy }]) => {
@@ -141,7 +140,7 @@ function leasesOf(
   database: Database,
   offers: ReadonlyMap<Asset, Offer>,
 ): ReadonlyMap<string, AddressLease> {
-  const holder = `api:${createHolder()}`
+  const holder = `api:${createLeaseHolder()}`
   const blockSize = config.HOLDFAST_ADDRESS_BLOCK
   return new Map(
     [...offers].map(([asset, { network }]) => [
@@ -157,21 +156,10 @@ async function takeAddress(leases: ReadonlyMap<string, AddressLease>, network: s
   return (await lease.take()).address
 }
 
-function registerGauges(
-  registry: Registry,
-  database: Database,
-  acceptor: Acceptor,
-  leases: ReadonlyMap<string, AddressLease>,
-): void {
+function registerGauges(registry: Registry, acceptor: Acceptor, leases: ReadonlyMap<string, AddressLease>): void {
   const gauge = (name: string, help: string, labelNames: string[], collect: (this: Gauge) => void): void =>
     registry.registerMetric(new Gauge({ name: `holdfast_${name}`, help, labelNames, registers: [], collect }))
-  gauge('database_sessions', 'Database sessions by state.', ['state'], function () {
-    const { total, idle, waiting } = database.stats()
-    this.set({ state: 'busy' }, total - idle)
-    this.set({ state: 'idle' }, idle)
-    this.set({ state: 'waiting' }, waiting)
-  })
-  gauge('accept_queue', 'Orders waiting for their verdict.', [], function () {
+  gauge('accept_queue', 'Orders that wait to be decided.', [], function () {
     this.set(acceptor.queued())
   })
   gauge('leased_addresses', 'Unused payment addresses in memory.', ['network'], function () {

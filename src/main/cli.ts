@@ -11,7 +11,7 @@ function untilInterrupted(): AbortSignal {
   return stopping.signal
 }
 
-// The reader of a pipe may leave early (`| head`).
+// The reader of a pipe may close it early (`| head`).
 process.stdout.on('error', () => process.exit(EXIT.ok))
 
 const write = (text: string): void => void process.stdout.write(text)
@@ -20,7 +20,7 @@ const complain = (text: string): void => void process.stderr.write(text)
 try {
   await createProgram({ config: loadConfig('cli'), write, complain, untilInterrupted }).parseAsync()
 } catch (error) {
-  // What commander refuses, it has explained already.
+  // Commander has already printed the reason.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
   else {
     const { code, message } =

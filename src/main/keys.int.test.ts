@@ -111,7 +111,12 @@ describe('the keys process', () => {
       /version 3 is a development value/,
     ],
     ['a short secret', { primary: 1, versions: [versionOf(1, 'short')] }, {}, /version 1 has fewer than 32 bytes/],
-    ['an asset nobody can make', GOOD, { HOLDFAST_ENABLED_ASSETS: 'ETH,BTC' }, /no addresses of BTC yet/],
+    [
+      'an asset nobody can make',
+      GOOD,
+      { HOLDFAST_ENABLED_ASSETS: 'ETH,BTC' },
+      /addresses of BTC are not supported yet/,
+    ],
     ['too few iterations', GOOD, { HOLDFAST_PBKDF2_ITERATIONS: '99999' }, /HOLDFAST_PBKDF2_ITERATIONS/],
   ])('does not start with %s', async (_case, ring, environment, message) => {
     const { code, output } = await (await start(ring, environment)).ended

@@ -1,4 +1,4 @@
-// One-shot: `node src/main/migrate.ts` brings DATABASE_URL to the newest version.
+// One-shot process: `node src/main/migrate.ts` migrates DATABASE_URL to the newest version.
 
 import { ConfigError, loadConfig } from '../config.ts'
 import { migrate } from '../db/migrate.ts'

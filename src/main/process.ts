@@ -1,5 +1,5 @@
-// What all processes have in common: configuration, logger, metrics, health, signals, and the end. One that can no longer
-// do its work ends with a code other than 0, since only then does its supervisor start another.
+// The skeleton of every process: configuration, logger, metrics, health, signals, and the end. A process that can no
+// longer do its work exits with a code other than 0, since only then its supervisor starts another.
 
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
@@ -7,59 +7,59 @@ import { ServerVersionError } from '../db/connection/session.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import { createSlowReport } from './database_metrics.ts'
 import { createPulse, type Pulse } from './pulse.ts'
-import { persist } from './repeat.ts'
+import { retry } from '../repeat.ts'
 
-/** What outlives this after a signal or a failure is cut off, as a kill -9 would. */
-const STOP_WITHIN_MS = 8_000
-/** Above the longest turn of any loop while a neighbour is slow. */
+/** From a signal or a failure to the end. Work that still runs then is cut off, as by kill -9. */
+export const STOP_WITHIN_MS = 8_000
+/** Above the longest turn of any loop while the database or Temporal is slow. */
 const LIVE_WITHIN_MS = 120_000
 const FAILED = 1
 const STARTING = 'start-up'
-/** Failures whose message is for the operator. */
+/** Failures whose message is printed for the operator, without a stack trace. */
 const PLAIN = [ConfigError, SecretError, ServerVersionError]
 
 export type ServiceName = 'api' | 'worker' | 'keys' | 'watcher' | 'sealer'
 
-export type Service<P extends ServiceName> = {
+export type ServiceContext<P extends ServiceName> = {
   readonly config: Config<P>
   readonly logger: Logger
   readonly registry: Registry
-  /** Aborted when the process is told to stop, and when it has failed. */
+  /** Aborted when the process is asked to stop, and when it has failed. */
   readonly stopping: AbortSignal
-  /** For each loop that must go on turning: health is false once one of them does not. */
+  /** Heartbeat of a loop that must keep running: the process is not alive once one of them stops. */
   readonly beat: Pulse['beat']
-  /** For a loop that has ended as it should. */
+  /** For a loop that has ended in order. */
   readonly endBeat: Pulse['end']
-  /** Shows metrics and health from now on. */
+  /** Starts the listener for metrics and health. */
   readonly listen: () => Promise<void>
-  /** From now on the process may be given work when this says so; before, it is not ready. */
+  /** Sets the readiness check. Without one, the process is not ready. */
   readonly readyWhen: (isReady: () => Promise<boolean>) => void
-  /** Opens the database once it can be reached; it is closed at the end. */
+  /** Opens the database, waiting until it can be reached. It is closed at the end. */
   readonly openDatabase: (options?: Pick<DatabaseOptions, 'actor' | 'forceGenericPlan'>) => Promise<Database>
-  /** A step of the start: tried until it succeeds, given up when it fails for good. @param what for the log */
-  readonly insist: <T>(what: string, act: () => Promise<T>, isPassing: (error: unknown) => boolean) => Promise<T>
-  /** Has something closed at the end, the newest first. */
+  /** Runs a step of the start, retried while its failures are transient. @param what for the log */
+  readonly insist: <T>(what: string, act: () => Promise<T>, isTransient: (error: unknown) => boolean) => Promise<T>
+  /** Registers what is closed at the end, the newest first. */
   readonly onStop: (close: () => Promise<unknown>) => void
-  /** Ends the process for a failure that no caller awaits. */
+  /** Ends the process because of a failure that no caller awaits. */
   readonly fail: (error: unknown) => void
 }
 
 export type ServiceOptions<P extends ServiceName> = {
   stopWithinMs?: (config: Config<P>) => number
   liveWithinMs?: number
-  /** Failures, besides those of the configuration, whose message is for the operator. */
-  isToldPlainly?: (error: unknown) => error is Error
+  /** Failures, besides those of the configuration, whose message is printed for the operator. */
+  isPlain?: (error: unknown) => error is Error
 }
 
-/** Runs a process until `main` returns, which it does soon after `stopping`; then what it opened is closed. */
+/** Runs a process until `main` returns, which it does soon after `stopping`. Then what it opened is closed. */
 export async function runService<P extends ServiceName>(
   name: P,
-  main: (service: Service<P>) => Promise<void>,
+  main: (service: ServiceContext<P>) => Promise<void>,
   options: ServiceOptions<P> = {},
 ): Promise<void> {
-  const ending = createEnding(name, options.isToldPlainly)
+  const ending = createEnding(name, options.isPlain)
   try {
     const config = loadConfig<ServiceName>(name) as Config<P>
     ending.stopWithinMs = options.stopWithinMs?.(config) ?? STOP_WITHIN_MS
@@ -72,7 +72,7 @@ export async function runService<P extends ServiceName>(
 
 type Ending = ReturnType<typeof createEnding>
 
-function createEnding(name: ServiceName, isToldPlainly: ServiceOptions<ServiceName>['isToldPlainly']) {
+function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['isPlain']) {
   const logger = createLogger({ process: name, level: 'warn' })
   const stopping = new AbortController()
   const closers: (() => Promise<unknown>)[] = []
@@ -94,21 +94,21 @@ function createEnding(name: ServiceName, isToldPlainly: ServiceOptions<ServiceNa
   }
 
   function fail(error: unknown): void {
-    // A step that was given up because of a stop is no failure; of several failures the first is the cause.
+    // A step that was given up because of the stop is not a failure. Of several failures the first is the cause.
     if ((stopping.signal.aborted && error === stopping.signal.reason) || ending.hasFailed) return
     ending.hasFailed = true
     process.exitCode = FAILED
-    const isPlain = PLAIN.some((kind) => error instanceof kind) || isToldPlainly?.(error) === true
-    process.stderr.write(`${isPlain ? (error as Error).message : `${name} failed`}\n`)
-    if (!isPlain) logger.fatal({ err: error }, `${name} failed`)
+    const isForOperator = PLAIN.some((kind) => error instanceof kind) || isPlain?.(error) === true
+    process.stderr.write(`${isForOperator ? (error as Error).message : `${name} failed`}\n`)
+    if (!isForOperator) logger.fatal({ err: error }, `${name} failed`)
     stop()
   }
 
   async function finish(): Promise<void> {
     stop()
     for (const close of closers.toReversed())
-      await close().catch((error: unknown) => logger.warn({ err: error }, 'not closed in order'))
-    // All is closed: what native code still holds open is no reason to live on.
+      await close().catch((error: unknown) => logger.warn({ err: error }, 'close failed'))
+    // All is closed: handles that native code still holds must not keep the process alive.
     process.exit(ending.hasFailed ? FAILED : 0)
   }
 
@@ -122,7 +122,7 @@ function createService<P extends ServiceName>(
   config: Config<P>,
   ending: Ending,
   liveWithinMs: number,
-): Service<P> {
+): ServiceContext<P> {
   const { stopping, onStop, fail } = ending
   const settings = config as Config<ServiceName>
   const logger = createLogger({ process: name, level: settings.HOLDFAST_LOG_LEVEL })
@@ -143,13 +143,13 @@ function createService<P extends ServiceName>(
     })
   }
 
-  const insist: Service<P>['insist'] = async (what, act, isPassing) => {
+  const insist: ServiceContext<P>['insist'] = async (what, act, isTransient) => {
     const attempt = (): ReturnType<typeof act> => {
       pulse.beat(STARTING)
       return act()
     }
     const onRetry = (error: unknown): void => logger.warn({ err: error }, `${what}: not yet; trying again`)
-    const result = await persist(attempt, { signal: stopping, isPassing, onRetry })
+    const result = await retry(attempt, { signal: stopping, isTransient, onRetry })
     pulse.end(STARTING)
     return result
   }
@@ -172,11 +172,11 @@ function createService<P extends ServiceName>(
   }
 }
 
-/** What refuses the login will go on refusing it. */
+/** False where the server refuses the login (SQLSTATE class 28): that does not pass by itself. */
 const isDatabaseAway = (error: unknown): boolean =>
   isDatabaseDown(error) && sqlStateOf(error)?.startsWith('28') !== true
 
-/** For a `catch`: rethrows the failure to listen, naming the variable and the port where it is one that is taken. */
+/** For a `catch` around listen: turns «address in use» into a ConfigError with variable and port; rethrows the rest. */
 export function nameTakenPort(ports: Readonly<Record<string, number>>): (error: unknown) => never {
   return (error) => {
     const { message } = error as Error

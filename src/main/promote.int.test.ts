@@ -8,7 +8,7 @@ import { testServers } from '../../test/support/servers.ts'
 import { until } from '../../test/support/until.ts'
 import { workflowBundleFile } from '../../test/support/bundle.ts'
 import { prepareNamespaces, removeNamespace } from '../servers/namespace.ts'
-import { createdAtMs, DEPLOYMENT, promote, type Standing } from './promote.ts'
+import { createdAtMs, DEPLOYMENT, promote, type BuildStanding } from './promote.ts'
 
 const DAY_HOURS = 24
 const namespace = `test-${randomBytes(6).toString('hex')}`
@@ -35,11 +35,11 @@ async function stopBuild(buildId: string): Promise<void> {
   running.delete(buildId)
 }
 
-const takePlace = (buildId: string): Promise<Standing> =>
+const takePlace = (buildId: string): Promise<BuildStanding> =>
   promote({ client, buildId, signal: new AbortController().signal, onRetry: () => undefined })
 
 /** The worker of this build starts, or starts again, and takes its place. */
-async function startBuild(buildId: string): Promise<Standing> {
+async function startBuild(buildId: string): Promise<BuildStanding> {
   await stopBuild(buildId)
   const worker = await Worker.create({
     connection,

@@ -1,27 +1,27 @@
-// Which build of the workflow code runs the orders. A deployment only moves forward by itself: a build that was replaced
-// comes back by a person's command alone, however often its workers restart (docs/decisions/0017).
+// Which build of the workflow code runs the orders. By itself a deployment only moves forward: only an operator's
+// command brings back a build that was replaced, however often its workers restart (docs/decisions/0017).
 
 import { status } from '@grpc/grpc-js'
 import type { Client } from '@temporalio/client'
 import { tsToMs } from '@temporalio/common/lib/time.js'
 import type { temporal } from '@temporalio/proto'
-import { engineCodeOf, isEngineAway } from './engine.ts'
-import { persist } from './repeat.ts'
+import { temporalCodeOf, isTemporalUnavailable } from './temporal_failure.ts'
+import { retry } from '../repeat.ts'
 
 export const DEPLOYMENT = 'holdfast'
 
 type Info = temporal.api.deployment.v1.IWorkerDeploymentInfo
 type Version = temporal.api.deployment.v1.WorkerDeploymentInfo.IWorkerDeploymentVersionSummary
 
-/** A new build takes over; the current one goes on; one that was replaced, or comes too late, stands by. */
-export type Standing = 'new' | 'current' | 'superseded'
+/** A new build takes over, the current one continues; one that was replaced or comes too late stands by. */
+export type BuildStanding = 'new' | 'current' | 'superseded'
 
 /**
- * A build is new when no other is current, or when it never was and was first seen after the one that is. All of it is
- * Temporal's own record, so that it does not depend on which worker starts when.
+ * A build is new when no build is current, or when it never was current and was first seen after the current one. All
+ * of this is Temporal's record, so the order in which workers start does not matter.
  * @returns undefined while the server does not know the build
  */
-export function standingOf(info: Info | null | undefined, buildId: string): Standing | undefined {
+export function standingOf(info: Info | null | undefined, buildId: string): BuildStanding | undefined {
   const find = (id: string): Version | undefined =>
     info?.versionSummaries?.find(({ deploymentVersion }) => deploymentVersion?.buildId === id)
   const own = find(buildId)
@@ -44,19 +44,18 @@ export type PromoteOptions = {
 }
 
 /**
- * Makes this build current where it is new, once the server has seen its workers poll; before that it gets no work.
- * @returns where it stands then
- * @throws what will not pass by itself; the signal's reason, when stopped
+ * Makes this build current where it is new, once the server has seen its workers poll. Before that it gets no work.
+ * @throws the first error that is not transient; the signal's reason, when stopped
  */
-export const promote = ({ client, buildId, ...options }: PromoteOptions): Promise<Standing> =>
-  persist(() => attempt(client, buildId), { ...options, isPassing })
+export const promote = ({ client, buildId, ...options }: PromoteOptions): Promise<BuildStanding> =>
+  retry(() => attempt(client, buildId), { ...options, isTransient })
 
-async function attempt(client: Client, buildId: string): Promise<Standing> {
+async function attempt(client: Client, buildId: string): Promise<BuildStanding> {
   const deployment = { namespace: client.options.namespace, deploymentName: DEPLOYMENT }
   const { workerDeploymentInfo, conflictToken } = await client.workflowService.describeWorkerDeployment(deployment)
   const standing = standingOf(workerDeploymentInfo, buildId)
-  if (standing === undefined) throw new UnknownBuildError(`no worker of ${buildId} has been seen polling`)
-  // Refused, and looked at again, when another worker or a person has changed the deployment since.
+  if (standing === undefined) throw new UnknownBuildError(`Temporal has not seen a worker of ${buildId} poll`)
+  // Optimistic concurrency: refused, and retried, when another worker or an operator has changed the deployment since.
   const change = { ...deployment, buildId, conflictToken, identity: 'holdfast-worker' }
   if (standing === 'new') await client.workflowService.setWorkerDeploymentCurrentVersion(change)
   return standing
@@ -64,8 +63,8 @@ async function attempt(client: Client, buildId: string): Promise<Standing> {
 
 class UnknownBuildError extends Error {}
 
-/** Not seen polling yet, or changed meanwhile. */
+/** Not seen polling yet, or changed since it was read. */
 const TOO_EARLY: ReadonlySet<number | undefined> = new Set([status.NOT_FOUND, status.FAILED_PRECONDITION])
 
-const isPassing = (error: unknown): boolean =>
-  error instanceof UnknownBuildError || TOO_EARLY.has(engineCodeOf(error)) || isEngineAway(error)
+const isTransient = (error: unknown): boolean =>
+  error instanceof UnknownBuildError || TOO_EARLY.has(temporalCodeOf(error)) || isTemporalUnavailable(error)

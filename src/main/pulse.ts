@@ -1,15 +1,15 @@
-// The liveness of a process: each of its loops says that it turns, and one that has not for too long is dead.
+// Liveness of a process by heartbeats of its loops: it is dead when one of them has not beaten for too long.
 
 export type Pulse = {
-  /** Says that this loop turns; from the first time on it must go on doing so. */
+  /** The heartbeat of a loop. From the first one on it must keep coming. */
   beat: (loop: string) => void
-  /** Says that this loop has ended as it should. */
+  /** For a loop that has ended in order. */
   end: (loop: string) => void
   isAlive: () => boolean
 }
 
 /**
- * @param withinMs how long a turn may last
+ * @param withinMs the longest that a turn may last
  * @param now monotonic milliseconds
  */
 export function createPulse(withinMs: number, now: () => number = () => performance.now()): Pulse {

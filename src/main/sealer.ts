@@ -1,98 +1,102 @@
-// The sealer process: signs what the audit holds, every few seconds, and writes it where no database role reaches. The
-// only one with the sealing key. `sealer.ts adopt` goes on after a restore (docs/operations.md).
+// The sealer process: signs the audit's new entries every few seconds, and writes the checkpoints to a file that no
+// database role can reach. The only process with the sealing key. `sealer.ts adopt` continues after a restore
+// (docs/operations.md).
 
-import { setTimeout as delay } from 'node:timers/promises'
 import { adoptRestored, REFUSALS, SealRefused, sealTurn, type SealDeps } from '../audit/seal.ts'
 import { openWitness, WitnessError } from '../audit/witness.ts'
 import { readSecretFile, type Config } from '../config.ts'
 import { findLastCheckpoint, makePartitions, readUnsealed } from '../db/audit/seal.ts'
-import { newestMigration } from '../db/migrate.ts'
-import { findSchemaVersion, type Database } from '../db/connection/pool.ts'
-import { recordDutyResult, holdDuty, releaseDuty } from '../db/duty.ts'
+import type { Database } from '../db/connection/pool.ts'
+import { releaseDuty, runDuty, type DutyTurn } from '../db/duty.ts'
 import { NOTHING_SEALED } from '../domain/checkpoint.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { SecretError } from '../keyvault/secret.ts'
+import { repeat } from '../repeat.ts'
 import { Counter, Gauge, type Logger, type Registry } from '../telemetry.ts'
-import { createHolder } from './holder.ts'
-import { runService, type Service } from './process.ts'
-import { repeat } from './repeat.ts'
+import { createLeaseHolder } from './lease_holder.ts'
+import { runService, type ServiceContext } from './process.ts'
+import { createTurnCheck } from './readiness.ts'
 
 const DUTY = 'audit_seal'
-/** Another sealer takes over a dead one's duty after this: well within the unsealed window. */
+/** Another sealer takes over the duty of a dead one after this: well within the unsealed window. */
 const LEASE_MS = 6_000
-/** Partitions of the audit are made so far ahead, and looked after so often. */
+/** How far ahead audit partitions are made, and how often. */
 const MONTHS_AHEAD = 2
 const PARTITIONS_EVERY_MS = 3_600_000
-/** Without a good turn for this long, something is wrong that a person should know of. */
-const MAX_TURN_AGE_MS = 15_000
 
 type SealerMetrics = ReturnType<typeof createSealerMetrics>
 
 /** Seals until stopped. */
-async function seal(service: Service<'sealer'>, deps: SealDeps, database: Database): Promise<void> {
+async function seal(service: ServiceContext<'sealer'>, deps: SealDeps, database: Database): Promise<void> {
   const { config, logger, registry, stopping } = service
   const metrics = createSealerMetrics(registry)
-  const newest = await newestMigration()
-  let workedAtMs = Number.NEGATIVE_INFINITY
-  service.readyWhen(
-    async () => performance.now() - workedAtMs <= MAX_TURN_AGE_MS && (await findSchemaVersion(database)) >= newest,
-  )
-  const holder = createHolder()
+  const check = await createTurnCheck(database)
+  service.readyWhen(check.isReady)
+  const holder = createLeaseHolder()
   logger.info({ keyId: deps.sealer.keyId }, 'sealer started')
   const making = keepPartitions(database, logger, stopping)
-  while (!stopping.aborted) {
-    try {
-      await turn(deps, database, { holder, metrics, onStep: () => service.beat('seal') })
-      workedAtMs = performance.now()
-    } catch (error) {
-      metrics.failed.inc()
-      const level = error instanceof SealRefused ? 'error' : 'warn'
-      // Not by the next turns either: a turn that another sealer took a moment ago says nothing of this one.
-      if (error instanceof SealRefused) workedAtMs = Number.NEGATIVE_INFINITY
-      // A refusal's words name checkpoints and nothing else.
-      logger[level]({ err: error, refused: error instanceof SealRefused ? error.message : undefined }, 'nothing sealed')
-    }
-    await delay(config.HOLDFAST_SEAL_EVERY_MS, undefined, { signal: stopping }).catch(() => undefined)
+  const takeTurn = async (): Promise<void> => {
+    await turn(deps, database, { holder, metrics, onStep: () => service.beat('seal') })
+    check.noteGoodTurn()
   }
+  await repeat(takeTurn, {
+    signal: stopping,
+    everyMs: config.HOLDFAST_SEAL_EVERY_MS,
+    onError: (error) => {
+      const isRefused = error instanceof SealRefused
+      metrics.failed.inc()
+      // The last good turn may only have found another sealer at work: it says nothing about this refusal.
+      if (isRefused) check.forgetGoodTurn()
+      // The text of a refusal names checkpoints and nothing else.
+      const refused = isRefused ? error.message : undefined
+      logger[isRefused ? 'error' : 'warn']({ err: error, refused }, 'nothing sealed')
+    },
+  })
   await making
-  // Else the next sealer would begin without a look of its own, and call itself ready meanwhile.
+  // Otherwise the next sealer would count turns of this one's lease as good, and be ready without a look of its own.
   await releaseDuty(database, DUTY, holder).catch(() => undefined)
 }
 
-/** What has no partition of its own is kept in the default one: a month that is late is no harm, and tried again. */
+/** Entries without a partition of their own go to the default one: a month that is late does no harm. */
 const keepPartitions = (database: Database, logger: Logger, signal: AbortSignal): Promise<void> =>
-  repeat(
-    () => makePartitions(database, MONTHS_AHEAD),
-    PARTITIONS_EVERY_MS,
+  repeat(() => makePartitions(database, MONTHS_AHEAD), {
     signal,
-    (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
-  )
+    everyMs: PARTITIONS_EVERY_MS,
+    onError: (error) => logger.warn({ err: error }, 'no partitions made; trying again'),
+  })
 
-/** Seals all there is, where the duty is ours. */
-async function turn(
+type TurnDeps = { holder: string; metrics: SealerMetrics; onStep: () => void }
+
+/** Seals all unsealed entries, while this process holds the duty's lease. */
+async function turn(deps: SealDeps, database: Database, { holder, metrics, onStep }: TurnDeps): Promise<void> {
+  onStep()
+  await runDuty(database, { duty: DUTY, holder, leaseMs: LEASE_MS }, async (duty) => {
+    try {
+      await sealAll(deps, database, duty, { metrics, onStep })
+    } finally {
+      await measure(database, metrics).catch(() => undefined)
+    }
+  })
+}
+
+async function sealAll(
   deps: SealDeps,
   database: Database,
-  { holder, metrics, onStep }: { holder: string; metrics: SealerMetrics; onStep: () => void },
+  duty: DutyTurn,
+  { metrics, onStep }: Omit<TurnDeps, 'holder'>,
 ): Promise<void> {
-  onStep()
-  if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
-  let entries = 0
+  const before = (await findLastCheckpoint(database))?.size ?? 0
   try {
-    const before = (await findLastCheckpoint(database))?.size ?? 0
     for (let sealed = await sealTurn(deps); sealed !== undefined; sealed = await sealTurn(deps)) {
       onStep()
       metrics.checkpoints.inc()
-      entries = sealed.size - before
-      if (!(await holdDuty(database, DUTY, holder, LEASE_MS))) return
+      duty.items = sealed.size - before
+      if (!(await duty.renew())) return
     }
-    await recordDutyResult(database, DUTY, holder, true, entries)
     for (const reason of REFUSALS) metrics.refused.set({ reason }, 0)
   } catch (error) {
     if (error instanceof SealRefused) metrics.refused.set({ reason: error.reason }, 1)
-    await recordDutyResult(database, DUTY, holder, false, entries).catch(() => undefined)
     throw error
-  } finally {
-    await measure(database, metrics).catch(() => undefined)
   }
 }
 
@@ -104,7 +108,7 @@ async function measure(database: Database, metrics: SealerMetrics): Promise<void
   metrics.unsealedAge.set(oldestS)
 }
 
-/** Throws SecretError when those who verify would not believe this sealer. */
+/** @throws {SecretError} when the public keys lack this sealer's: verification would reject its checkpoints */
 function readKeys(config: Config<'sealer'>) {
   const [secret, shared] = ['HOLDFAST_SEAL_KEY_FILE', 'HOLDFAST_SEAL_PUBLIC_KEYS_FILE'] as const
   const sealer = loadSealer(secret, readSecretFile(secret, config[secret]), config.HOLDFAST_MODE)
@@ -120,11 +124,11 @@ function createSealerMetrics(registry: Registry) {
     new Gauge({ name: `holdfast_audit_${name}`, help, labelNames, registers: [registry] })
   return {
     checkpoints: counter('checkpoints_total', 'Checkpoints signed.'),
-    failed: counter('seal_failed_total', 'Turns that ended without sealing what there was.'),
+    failed: counter('seal_failed_total', 'Turns that failed to seal new entries.'),
     lastCheckpoint: gauge('last_checkpoint_timestamp_seconds', 'When the last checkpoint was signed.'),
     unsealed: gauge('unsealed_entries', 'Entries that no checkpoint covers yet.'),
-    unsealedAge: gauge('unsealed_age_seconds', 'How long the first of them has waited.'),
-    refused: gauge('seal_refused', '1 while sealing on would hide something.', 'reason'),
+    unsealedAge: gauge('unsealed_age_seconds', 'How long the oldest of them has waited.'),
+    refused: gauge('seal_refused', '1 while the sealer refuses to sign, by reason.', 'reason'),
   }
 }
 
@@ -141,9 +145,9 @@ await runService(
     const deps: SealDeps = { database, sealer, keys, witness }
     if (!isAdoption) return seal(service, deps, database)
     const checkpoint = await adoptRestored(deps, config.HOLDFAST_AUDIT_FILE)
-    logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'a restored database is adopted')
+    logger.warn({ checkpoint: checkpoint?.no, continues: checkpoint?.continues }, 'restored database adopted')
   },
   {
-    isToldPlainly: (error): error is Error => error instanceof SealRefused || error instanceof WitnessError,
+    isPlain: (error): error is Error => error instanceof SealRefused || error instanceof WitnessError,
   },
 )

@@ -1,4 +1,4 @@
-// The watcher process: one loop per chain, which reports to the api as any client does. It may be killed at any instant.
+// The watcher process: follows one chain and reports to the api like any other client. It may be killed at any instant.
 
 import { readFile } from 'node:fs/promises'
 import { createEthereumClient } from '../chain/ethereum.ts'
@@ -11,13 +11,13 @@ import { createClient, createReporter, type HoldfastClient, type ObservedTransfe
 import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import type { Logger } from '../telemetry.ts'
-import { runService, type Service } from './process.ts'
+import { runService, type ServiceContext } from './process.ts'
 
-async function main(service: Service<'watcher'>): Promise<void> {
+async function main(service: ServiceContext<'watcher'>): Promise<void> {
   const { config, logger, registry, stopping } = service
   const api = createClient({
     address: config.HOLDFAST_API_ADDRESS,
-    // Read for each call: whoever renews the token writes the file anew.
+    // Read for each call, because the file is rewritten whenever the token is renewed.
     token: async () => (await readFile(config.HOLDFAST_WATCHER_TOKEN_FILE, 'utf8')).trim(),
   })
   const report = createReport(config, api)
@@ -49,17 +49,17 @@ async function main(service: Service<'watcher'>): Promise<void> {
   await watcher.run(config.HOLDFAST_POLL_MS, stopping)
 }
 
-/** Tells once why a node shows no calls inside contracts, and counts the blocks. */
+/** Counts the blocks without traces of calls inside contracts, and logs the cause once. */
 function createUntracedNote(network: string, metrics: ChainMetrics, logger: Logger) {
-  let isTold = false
+  let isLogged = false
   return (height: number, cause: string): void => {
     metrics.untracedBlocks.inc({ network })
-    if (!isTold) logger.warn({ network, height, cause }, 'what contracts send shows in balances only')
-    isTold = true
+    if (!isLogged) logger.warn({ network, height, cause }, 'what contracts send shows in balances only')
+    isLogged = true
   }
 }
 
-/** What the watcher observed becomes a signed report to the api. */
+/** Sends observations to the api as a signed report. */
 function createReport(config: Config<'watcher'>, client: HoldfastClient): Report {
   const variable = 'HOLDFAST_SOURCE_SECRET_FILE'
   const secret = parseSecret(variable, readSecretFile(variable, config[variable]), config.HOLDFAST_MODE)
@@ -81,5 +81,5 @@ function createReport(config: Config<'watcher'>, client: HoldfastClient): Report
 }
 
 await runService('watcher', main, {
-  isToldPlainly: (error): error is SourceTakenError => error instanceof SourceTakenError,
+  isPlain: (error): error is SourceTakenError => error instanceof SourceTakenError,
 })

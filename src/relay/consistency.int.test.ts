@@ -183,7 +183,7 @@ describe('a shop in which nothing was torn apart', () => {
         {
           check: 'suspects_are_asked',
           subject: 'workflows',
-          detail: '1 more look wrong, and were not asked about',
+          detail: '1 more look inconsistent and were not read',
         },
       ])
       listed.pop()

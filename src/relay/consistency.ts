@@ -1,6 +1,6 @@
-// The whole look at a running shop: tables against each other, and orders against their workflows in both directions.
-// A list of workflows only makes suspects, since visibility lags behind. A verdict asks the engine about the one
-// workflow, and the database before and after it; an order that moves meanwhile accuses nobody.
+// The consistency check of a running shop: tables against each other, and orders against their workflows in both
+// directions. A list of workflows only names suspects, since Temporal's visibility lags behind. A verdict reads the one
+// workflow, and the database before and after it; an order that changed in between is not reported.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { WorkflowNotFoundError, type Client } from '@temporalio/client'
@@ -14,46 +14,49 @@ import {
   type Look,
   type Standing,
 } from '../db/consistency.ts'
+import { INVARIANTS } from '../db/invariant.ts'
+import { forEachBounded } from '../domain/concurrency.ts'
 import { isTerminal, type OrderStatus } from '../domain/order.ts'
 import { aftercareWorkflowId, orderWorkflowId, STATUS_ATTRIBUTE } from '../workflows/message.ts'
-import { forEachBounded } from './loop.ts'
 
-/** What is compared here, beside the invariants of the database. */
+/** What is compared here; INVARIANTS has the checks of the tables. */
 export const WORKFLOW_CHECKS = {
-  order_has_workflow: 'an open order has a workflow, or one that is still to be started',
-  workflow_has_order: 'a workflow has an order with which there is something to do',
-  workflow_shows_status: 'the status a workflow shows is that of its order',
-  suspects_are_asked: 'every workflow that looks wrong is asked about',
+  order_has_workflow: 'every open order has a workflow, or a start that is still to come',
+  workflow_has_order: 'every running workflow has an order that still needs it',
+  workflow_shows_status: 'every workflow shows the status of its order',
+  suspects_are_asked: 'every workflow that looks inconsistent was read',
 } as const
 export type WorkflowCheck = keyof typeof WORKFLOW_CHECKS
+/** Every check by name, and what it requires. */
+export const CONSISTENCY_CHECKS: Readonly<Record<string, string>> = { ...INVARIANTS, ...WORKFLOW_CHECKS }
 
-export type LookEverywhere = Look & {
+export type ConsistencyCheckDeps = Look & {
   client: Client
-  /** How long an accused order has to clear itself up before it is asked about again. */
+  /** Between the two verdicts on a suspect: time for a change under way to end. */
   settleMs?: number
 }
 
 const SETTLE_MS = 5_000
-const PAGE = 500
-/** Workflows asked about at once: few enough to leave the engine room for orders. */
+const WORKFLOWS_PAGE = 500
+/** Workflows read at once: few enough to leave Temporal room for orders. */
 const WIDTH = 8
-/** Beyond so many the engine was lost or restored, and asking about each would only add to it. */
+/** With more, Temporal was lost or restored, and reading each workflow would only add to its load. */
 const MAX_SUSPECTS = 1_000
-/** What was not asked about has not been found right. */
-const UNASKED = { check: 'suspects_are_asked' satisfies WorkflowCheck, subject: 'workflows' } as const
+/** Suspects that were not read count as a difference: they were not found consistent. */
+const UNREAD = { check: 'suspects_are_asked' satisfies WorkflowCheck, subject: 'workflows' } as const
 const RUNNING = `(WorkflowType = 'order' OR WorkflowType = 'aftercare') AND ExecutionStatus = 'Running'`
 
 const KINDS = { order: orderWorkflowId, aftercare: aftercareWorkflowId } as const
 type Kind = keyof typeof KINDS
 type Suspect = { kind: Kind; orderId: string }
-/** A workflow as the engine has it; `shown`: its order's status, as operators see it. */
-type Run = { isRunning: boolean; shown: string | undefined }
+/** A workflow as Temporal has it; `shown`: its order's status, as operators see it. */
+type WorkflowState = { isRunning: boolean; shown: string | undefined }
 
-/** @throws when the database or the engine cannot be asked */
-export async function checkConsistency(look: LookEverywhere): Promise<ConsistencyReport> {
+/** @throws when the database or Temporal cannot be read */
+export async function checkConsistency(deps: ConsistencyCheckDeps): Promise<ConsistencyReport> {
   const startedAt = new Date()
-  const tables = await compareTables(look)
-  const { looked, differences } = await compareWorkflows(look)
+  const tables = await compareTables(deps)
+  const { looked, differences } = await compareWorkflows(deps)
   return {
     startedAt,
     looked: { ...tables.looked, workflows: looked },
@@ -61,37 +64,37 @@ export async function checkConsistency(look: LookEverywhere): Promise<Consistenc
   }
 }
 
-/** @returns how many workflows were listed as running, and what is wrong with them or with orders that have none */
+/** @returns how many workflows were listed as running, and the differences between orders and workflows */
 export async function compareWorkflows(
-  look: LookEverywhere,
+  deps: ConsistencyCheckDeps,
 ): Promise<{ looked: number; differences: readonly Difference[] }> {
-  const { looked, suspects } = await findSuspects(look)
-  const accused = await judge(look, suspects.slice(0, MAX_SUSPECTS))
-  if (accused.length > 0) await delay(look.settleMs ?? SETTLE_MS)
+  const { looked, suspects } = await findSuspects(deps)
+  const confirmed = await confirmSuspects(deps, suspects.slice(0, MAX_SUSPECTS))
+  if (confirmed.length > 0) await delay(deps.settleMs ?? SETTLE_MS)
   const { differences, keep } = collectDifferences()
-  for (const { difference } of await judge(look, accused)) keep(difference)
-  const unasked = suspects.length - MAX_SUSPECTS
-  if (unasked > 0) keep({ ...UNASKED, detail: `${unasked} more look wrong, and were not asked about` })
+  for (const { difference } of await confirmSuspects(deps, confirmed)) keep(difference)
+  const unread = suspects.length - MAX_SUSPECTS
+  if (unread > 0) keep({ ...UNREAD, detail: `${unread} more look inconsistent and were not read` })
   return { looked, differences }
 }
 
-async function findSuspects(look: LookEverywhere): Promise<{ looked: number; suspects: Suspect[] }> {
+async function findSuspects(deps: ConsistencyCheckDeps): Promise<{ looked: number; suspects: Suspect[] }> {
   const running = { order: new Set<string>(), aftercare: new Set<string>() }
   const suspects: Suspect[] = []
-  // Workflows first: one that is in no list because it began later is a suspect for a moment, and no more.
-  for await (const page of listRunning(look)) {
+  // Workflows first: the order of one that began after its list is then a suspect, and the verdict clears it.
+  for await (const page of listRunning(deps)) {
     const standings = await findStandings(
-      look.database,
+      deps.database,
       page.map(({ orderId }) => orderId),
     )
     for (const { kind, orderId, shown } of page) {
       running[kind].add(orderId)
       const run = { isRunning: true, shown }
-      if (wrongOf(kind, run, standings.get(orderId)) !== undefined) suspects.push({ kind, orderId })
+      if (differenceBetween(kind, run, standings.get(orderId)) !== undefined) suspects.push({ kind, orderId })
     }
   }
-  for await (const orderIds of listOpenOrders(look.database)) {
-    look.onRange?.()
+  for await (const orderIds of listOpenOrders(deps.database)) {
+    deps.onRange?.()
     for (const orderId of orderIds) if (!running.order.has(orderId)) suspects.push({ kind: 'order', orderId })
   }
   return { looked: running.order.size + running.aftercare.size, suspects }
@@ -99,11 +102,11 @@ async function findSuspects(look: LookEverywhere): Promise<{ looked: number; sus
 
 type Listed = Suspect & { shown: string | undefined }
 
-async function* listRunning({ client, onRange }: LookEverywhere): AsyncGenerator<readonly Listed[]> {
+async function* listRunning({ client, onRange }: ConsistencyCheckDeps): AsyncGenerator<readonly Listed[]> {
   let page: Listed[] = []
   for await (const { type, workflowId, typedSearchAttributes } of client.workflow.list({
     query: RUNNING,
-    pageSize: PAGE,
+    pageSize: WORKFLOWS_PAGE,
   })) {
     const kind: Kind = type === 'aftercare' ? 'aftercare' : 'order'
     page.push({
@@ -111,7 +114,7 @@ async function* listRunning({ client, onRange }: LookEverywhere): AsyncGenerator
       orderId: workflowId.replace(KINDS[kind](''), ''),
       shown: typedSearchAttributes.get(STATUS_ATTRIBUTE),
     })
-    if (page.length < PAGE) continue
+    if (page.length < WORKFLOWS_PAGE) continue
     onRange?.()
     yield page
     page = []
@@ -119,33 +122,33 @@ async function* listRunning({ client, onRange }: LookEverywhere): AsyncGenerator
   yield page
 }
 
-/** Asks about each suspect alone. Two answers of the database that agree were true all the time between them. */
-async function judge(
-  look: LookEverywhere,
+/** Reads each suspect alone. Two equal reads of the database held all the time between them. */
+async function confirmSuspects(
+  deps: ConsistencyCheckDeps,
   suspects: readonly Suspect[],
 ): Promise<readonly (Suspect & { difference: Difference })[]> {
-  const accused: (Suspect & { difference: Difference })[] = []
+  const confirmed: (Suspect & { difference: Difference })[] = []
   const failures: unknown[] = []
   await forEachBounded(suspects, WIDTH, async (suspect) => {
     const { kind, orderId } = suspect
-    const standing = async () => (await findStandings(look.database, [orderId])).get(orderId)
+    const standing = async () => (await findStandings(deps.database, [orderId])).get(orderId)
     try {
-      look.onRange?.()
+      deps.onRange?.()
       const before = await standing()
-      const run = await describe(look.client, KINDS[kind](orderId))
+      const run = await describe(deps.client, KINDS[kind](orderId))
       const after = await standing()
-      const wrong = wrongOf(kind, run, after)
-      if (wrong === undefined || wrong.check !== wrongOf(kind, run, before)?.check) return
-      accused.push({ ...suspect, difference: { ...wrong, subject: orderId } })
+      const found = differenceBetween(kind, run, after)
+      if (found === undefined || found.check !== differenceBetween(kind, run, before)?.check) return
+      confirmed.push({ ...suspect, difference: { ...found, subject: orderId } })
     } catch (error) {
       failures.push(error)
     }
   })
   if (failures.length > 0) throw failures[0]
-  return accused
+  return confirmed
 }
 
-async function describe(client: Client, workflowId: string): Promise<Run> {
+async function describe(client: Client, workflowId: string): Promise<WorkflowState> {
   try {
     const { status, typedSearchAttributes } = await client.workflow.getHandle(workflowId).describe()
     return {
@@ -158,10 +161,10 @@ async function describe(client: Client, workflowId: string): Promise<Run> {
   }
 }
 
-/** What is wrong between a workflow and its order, if anything is. */
-function wrongOf(
+/** The difference between a workflow and its order, if there is one. */
+function differenceBetween(
   kind: Kind,
-  run: Run,
+  run: WorkflowState,
   order: Standing | undefined,
 ): { check: WorkflowCheck; detail: string } | undefined {
   if (!run.isRunning) {
@@ -173,7 +176,7 @@ function wrongOf(
     return isTerminal(order.status)
       ? undefined
       : { check: 'workflow_has_order', detail: `aftercare of an order that is ${order.status}` }
-  // What the workflow did not do itself it may still be about to notice.
+  // A change that the workflow did not make itself may still be on its way to it.
   if (!order.isOld) return undefined
   if (isTerminal(order.status))
     return { check: 'workflow_has_order', detail: `${order.status}, and its workflow still runs` }

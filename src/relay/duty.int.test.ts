@@ -89,7 +89,7 @@ describe('the hold sweeper', () => {
     await isCancelled(await lapsed())
     expect(ear.lines()[0]).toMatchObject({
       ...{ level: 50, duty: 'hold_sweep', orderId: bad.orderId, reason: 'P0001' },
-      ...{ msg: 'hold set aside: its order does not expire', err: { code: 'P0001' } },
+      ...{ msg: 'hold set aside: its order could not be expired', err: { code: 'P0001' } },
     })
     expect((await ear.counts('hold_sweep')).failed).toBeGreaterThan(0)
     expect(await shop.query(`select failures from duty where duty = 'hold_sweep'`)).toEqual([{ failures: 0 }])

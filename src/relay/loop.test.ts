@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { createRelayEar } from '../../test/support/relay.ts'
 import { until } from '../../test/support/until.ts'
-import { forEachBounded, retryDelayMs, startLoop } from './loop.ts'
+import { retryDelayMs, startLoop } from './loop.ts'
 
 const LIMIT = 10
 
@@ -69,28 +69,6 @@ describe('a loop', () => {
     release.resolve()
     await stopping
     expect(turns).toBe(1)
-  })
-})
-
-describe('forEachBounded', () => {
-  test('takes every item once, in order, so many at a time', async () => {
-    const items = Array.from({ length: 50 }, (_, at) => at)
-    const taken: number[] = []
-    let running = 0
-    let most = 0
-    await forEachBounded(items, 8, async (item) => {
-      taken.push(item)
-      running += 1
-      most = Math.max(most, running)
-      await new Promise(setImmediate)
-      running -= 1
-    })
-    expect(taken).toEqual(items)
-    expect([most, running]).toEqual([8, 0])
-  })
-
-  test('has nothing to do for nothing', async () => {
-    await expect(forEachBounded([], 8, () => Promise.reject(new Error('called')))).resolves.toBeUndefined()
   })
 })
 

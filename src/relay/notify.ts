@@ -1,6 +1,6 @@
-// Tells the world about status changes: at least once, in order per order and channel. Each channel, which has one
-// endpoint, is a lane: a loop of its own and a bound on deliveries under way. A slow delivery holds one place of its lane
-// until its time limit, and no other order's news; orders themselves are not asked.
+// The notification relay: delivers status changes at least once, in order per order and channel. Each channel has a
+// lane: its own loop and a bound on concurrent deliveries. A slow delivery occupies one slot of its lane until its time
+// limit and delays no other order. Reads notification rows only, never orders.
 
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import {
@@ -13,26 +13,27 @@ import {
 } from '../db/notification.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { messageIdOf, type ChannelName, type StatusChange } from '../domain/notification.ts'
+import { backOffMs, type BackOff } from '../repeat.ts'
 import type { Logger } from '../telemetry.ts'
 import { startLoop, type Relay, type RelayMetrics } from './loop.ts'
 
 export type Channel = {
   name: ChannelName
-  /** Deliveries under way at once. Each begins when its row is claimed and must end within the lease of 15 s. */
+  /** Concurrent deliveries. Each begins when its row is claimed and must end within the lease of 15 s. */
   width: number
-  /** Resolves when the receiver has it. What it rejects with is shown to operators: no secret may be in it. */
+  /** Resolves when the receiver has it. Operators see the error it rejects with: no secret may be in it. */
   deliver: (id: string, change: StatusChange) => Promise<void>
 }
 
-/** How often a message is tried and how the waits grow. */
-export type RetryPolicy = { maxAttempts: number; fromMs: number; toMs: number }
+/** How often a message is tried, and the back-off between tries. */
+export type RetryPolicy = BackOff & { maxAttempts: number }
 
-/** With full jitter about ten hours on average: a receiver may be away for a night before a person is asked. */
+/** With full jitter about ten hours on average: a receiver may be away for a night before an operator is needed. */
 const RETRY: RetryPolicy = { maxAttempts: 30, fromMs: 1_000, toMs: 3_600_000 }
 const MAX_REASON_CHARACTERS = 150
-/** No order waits for news of it: a claim for many costs what a claim for one does. */
+/** Notifications are not urgent, and a claim for many rows costs what a claim for one does. */
 const IDLE_MS = 250
-/** A lane with less than half of its places free is looked at again after this: a claim for one costs what one for many does. */
+/** How long a lane waits for half of its slots: a claim for one row costs what a claim for many does. */
 const ROOM_WITHIN_MS = 50
 
 export type NotifierDeps = {
@@ -40,12 +41,12 @@ export type NotifierDeps = {
   holder: string
   logger: Logger
   metrics: RelayMetrics
-  /** The structured log, where none are given. */
+  /** By default the structured log alone. */
   channels?: readonly Channel[]
   retry?: RetryPolicy
 }
 
-/** One loop per channel. Channels that are not among these get no new rows, whichever worker started last. */
+/** Starts one loop per channel. The worker that started last decides which channels get new rows. */
 export function startNotifier({ retry = RETRY, ...deps }: NotifierDeps): Relay {
   const channels = deps.channels ?? [createLogChannel(deps.logger)]
   const names = channels.map(({ name }) => name)
@@ -79,7 +80,7 @@ const relayOf = ({ name }: Channel): string => `notify_${name}`
 type LaneDeps = Required<Omit<NotifierDeps, 'channels'>>
 type Outcome = { notificationId: bigint; deferral: Deferral | undefined }
 
-/** Deliveries of one channel that are under way. What ends while earlier outcomes are noted is noted together. */
+/** Concurrent deliveries of one channel. Outcomes that arrive while others are being stored are stored as one batch. */
 function openLane(deps: LaneDeps, channel: Channel) {
   const outcomes: Outcome[] = []
   let underWay = 0
@@ -94,7 +95,7 @@ function openLane(deps: LaneDeps, channel: Channel) {
       try {
         await settle(deps, channel, taken)
       } catch (error) {
-        // Their leases run out, and they are told again.
+        // Their leases expire, and they are delivered again.
         failure = error as Error
       }
       underWay -= taken.length
@@ -110,7 +111,7 @@ function openLane(deps: LaneDeps, channel: Channel) {
   }
 
   return {
-    /** Waits a little for half of the places. @returns how many are free @throws what an outcome could not be noted for */
+    /** Waits briefly for half of the slots. @returns the free slots @throws why outcomes could not be stored */
     makeRoom: async (): Promise<number> => {
       const until = performance.now() + ROOM_WITHIN_MS
       for (let ms = ROOM_WITHIN_MS; underWay > channel.width / 2 && ms > 0; ms = until - performance.now())
@@ -124,7 +125,7 @@ function openLane(deps: LaneDeps, channel: Channel) {
       underWay += rows.length
       for (const row of rows) void pass(row)
     },
-    /** Resolves when nothing is under way: each delivery ends within its time limit. */
+    /** Resolves when all deliveries have ended, each within its time limit. */
     drain: async (): Promise<void> => {
       while (underWay > 0) await change.promise
     },
@@ -155,7 +156,7 @@ async function deliver(
     )
     const deferral = {
       notificationId,
-      delayMs: Math.random() * Math.min(retry.toMs, retry.fromMs * 2 ** Math.min(attempts, 30)),
+      delayMs: Math.random() * backOffMs(attempts, retry),
       deadReason: isDead ? `${reason} (${attempts} tries)` : null,
     }
     return { notificationId, deferral }
@@ -176,7 +177,7 @@ async function settle(
   metrics.failed.inc({ relay }, deferred.length)
 }
 
-/** An error of several addresses has no message of its own. */
+/** An AggregateError of several addresses has a code and no message. */
 function reasonOf(error: unknown): string {
   const { message = '', code = '' } = error as { message?: string; code?: string }
   return (message || code || 'failed').slice(0, MAX_REASON_CHARACTERS)
@@ -184,7 +185,7 @@ function reasonOf(error: unknown): string {
 
 const LOG_WIDTH = 256
 
-/** The process's own log, one line per change. */
+/** The process's log, one line per change. */
 export const createLogChannel = (logger: Logger): Channel => ({
   name: 'log',
   width: LOG_WIDTH,

@@ -1,14 +1,14 @@
-// Chores that Temporal repeats, in a namespace of their own: those that need not survive it, and the one that stands
-// behind the fast duties, which do: they run without Temporal, for its outages; it runs without them, for a process
-// that lives and has lost its loop.
+// Temporal schedules, in a namespace of their own: chores that may stop while Temporal is down, and the backstop of the
+// fast duties. Duties run without Temporal, for its outages. The backstop runs without them, for a process that is
+// alive and has lost its loop.
 
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import { BACKGROUND_TASK_QUEUE, SCHEDULES } from '../workflows/message.ts'
 
 /**
- * Makes the schedules that are not there; any worker may, at any start.
+ * Creates missing schedules. Safe to repeat: every worker calls it at its start.
  * @param client on the background namespace
- * @param everyMs by schedule, where it is configured: one that is there is changed to it
+ * @param everyMs by schedule, where configured: an existing schedule is changed to it
  */
 export async function ensureSchedules(client: Client, everyMs: Readonly<Record<string, number>> = {}): Promise<void> {
   for (const { scheduleId, workflowType, every: usual } of SCHEDULES) {
@@ -19,7 +19,7 @@ export async function ensureSchedules(client: Client, everyMs: Readonly<Record<s
         scheduleId,
         spec,
         action: { type: 'startWorkflow', workflowType, taskQueue: BACKGROUND_TASK_QUEUE },
-        // What was missed is not made up for: the next run sees the same state.
+        // Missed runs are skipped: the next run sees the same state.
         policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
       })
     } catch (error) {

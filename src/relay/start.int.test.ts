@@ -15,7 +15,7 @@ import { recordReport } from '../db/payment.ts'
 import { aftercareWorkflowId, ASSET_ATTRIBUTE, orderWorkflowId, STATUS_ATTRIBUTE } from '../workflows/message.ts'
 import type { Relay } from './loop.ts'
 import { startWaker } from './wake.ts'
-import { startStarter } from './start.ts'
+import { startOrderStarter } from './start.ts'
 
 /** The client itself tries for ten seconds before it says that the engine is away. */
 const AWAY_WITHIN_MS = 60_000
@@ -76,7 +76,11 @@ const signalsOf = async (workflowId: string) =>
   )
 
 /** Runs relays only while `work` does. */
-async function relaying(start: typeof startStarter, work: () => Promise<unknown>, { times = 1 } = {}): Promise<void> {
+async function relaying(
+  start: typeof startOrderStarter,
+  work: () => Promise<unknown>,
+  { times = 1 } = {},
+): Promise<void> {
   const relays: Relay[] = Array.from({ length: times }, (_, at) =>
     start({ ...ear, database: shop.worker, client, holder: `relay-${at}` }),
   )
@@ -89,7 +93,7 @@ async function relaying(start: typeof startStarter, work: () => Promise<unknown>
 describe('an accepted order', () => {
   test('gets its workflow, named and described after it, and its row goes', async () => {
     const order = await newOrder()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     const run = await handleOf(order).describe()
     expect(run).toMatchObject({ type: 'order', taskQueue: 'orders' })
     expect(run.status.name).toBe('RUNNING')
@@ -101,7 +105,7 @@ describe('an accepted order', () => {
 
   test('gets one workflow, however many relays there are', async () => {
     const orders = await Promise.all(Array.from({ length: 30 }, newOrder))
-    await relaying(startStarter, () => Promise.all(orders.map(isSettled)), { times: 3 })
+    await relaying(startOrderStarter, () => Promise.all(orders.map(isSettled)), { times: 3 })
     for (const order of orders) {
       const { events } = await handleOf(order).fetchHistory()
       expect(
@@ -113,20 +117,22 @@ describe('an accepted order', () => {
 
   test('whose workflow runs already needs no other', async () => {
     const order = await newOrder()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     const { runId } = await handleOf(order).describe()
     await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     expect((await handleOf(order).describe()).runId).toBe(runId)
   })
 
   test('whose workflow has closed while the order is open calls a person, and is not started again', async () => {
     const order = await newOrder()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     await handleOf(order).terminate()
     await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
     const closed = 'the workflow has closed while its order is open'
-    await relaying(startStarter, () => until(async () => (await rowsOf('workflow_start', order))[0]?.dead === closed))
+    await relaying(startOrderStarter, () =>
+      until(async () => (await rowsOf('workflow_start', order))[0]?.dead === closed),
+    )
     expect(ear.lines().filter(({ level }) => level === 50)).toMatchObject([
       { msg: 'workflow not started', orderId: order.orderId, deadReason: closed },
     ])
@@ -139,14 +145,14 @@ describe('an accepted order', () => {
       shop.query(`insert into workflow_start (order_id, generation, quote_ends_at) values ($1, 2, now())`, [
         order.orderId,
       ])
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     const { runId } = await handleOf(order).describe()
     await restart()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     expect((await handleOf(order).describe()).runId).toBe(runId)
     await handleOf(order).terminate()
     await restart()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     const again = await handleOf(order).describe()
     expect(again.runId).not.toBe(runId)
     expect(again.status.name).toBe('RUNNING')
@@ -154,7 +160,8 @@ describe('an accepted order', () => {
 
   test('waits for its start while many have news, but not for ever', async () => {
     const order = await newOrder()
-    const starter = (deps: Parameters<typeof startStarter>[0]) => startStarter({ ...deps, wakesUnderWay: () => 9 })
+    const starter = (deps: Parameters<typeof startOrderStarter>[0]) =>
+      startOrderStarter({ ...deps, wakesUnderWay: () => 9 })
     let yieldedFrom = 0
     await relaying(starter, async () => {
       // The first turn is nobody's wait.
@@ -168,11 +175,11 @@ describe('an accepted order', () => {
 
   test('that has ended with its workflow closed needs nothing', async () => {
     const order = await newOrder()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     await handleOf(order).terminate()
     await shop.ask('cancel', runOf(order).next())
     await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     expect(await ear.counts('start')).toEqual({ passed: 2, failed: 0 })
   })
 })
@@ -180,7 +187,7 @@ describe('an accepted order', () => {
 describe('an order with news', () => {
   test('whose workflow runs gets one empty signal, and its row stays until somebody looked', async () => {
     const order = await newOrder()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     await pay(order)
     await relaying(startWaker, () => isSent(order), { times: 3 })
     const signals = await signalsOf(orderWorkflowId(order.orderId))
@@ -202,7 +209,7 @@ describe('an order with news', () => {
 
   test('whose start somebody else has made is told as any that runs, and the start is settled', async () => {
     const order = await newOrder()
-    await relaying(startStarter, () => isSettled(order))
+    await relaying(startOrderStarter, () => isSettled(order))
     await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
     await pay(order)
     await relaying(startWaker, () => Promise.all([isSettled(order), isSent(order)]))
@@ -272,7 +279,7 @@ test(
     cable.pull()
     const hasFailed = (relay: string) =>
       until(async () => (await ear.counts(relay)).failed > 0, { withinMs: AWAY_WITHIN_MS })
-    await relaying(startStarter, () =>
+    await relaying(startOrderStarter, () =>
       relaying(startWaker, async () => {
         await Promise.all([hasFailed('start'), hasFailed('wake')])
         expect(await rowsOf('workflow_start', fresh)).toMatchObject([{ dead: null }])

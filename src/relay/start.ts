@@ -1,11 +1,12 @@
-// Starts the workflow of each accepted order: the one path for the normal case and for what a crash left behind.
-// Invariant: a row goes only when its workflow runs, or when its order needs none.
+// The start relay: starts the workflow of each accepted order, in normal operation and after a crash alike.
+// Invariant: a start row is deleted only when its workflow runs or its order needs none.
 
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client'
 import { TypedSearchAttributes } from '@temporalio/common'
 import { claimStarts, deferStart, deleteStarts, type StartRow } from '../db/start.ts'
 import { getOrderState } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
+import { forEachBounded } from '../domain/concurrency.ts'
 import { isTerminal } from '../domain/order.ts'
 import type { Logger } from '../telemetry.ts'
 import {
@@ -16,21 +17,20 @@ import {
   STATUS_ATTRIBUTE,
   type OrderInput,
 } from '../workflows/message.ts'
-import { forEachBounded, retryDelayMs, startLoop, type Relay, type RelayMetrics } from './loop.ts'
+import { retryDelayMs, startLoop, type Relay, type RelayMetrics } from './loop.ts'
 
 const BATCH = 64
-/** Starts under way at once: enough to keep the engine busy, few enough to leave it room for signals. */
+/** Concurrent starts: enough to keep Temporal busy, few enough to leave it room for signals. */
 const WIDTH = 16
-/** Nobody waits for a start: the caller has its answer, and money or a command that comes first starts its order itself. */
+/** Starts are not urgent: the caller has its answer, and earlier money or commands start their order themselves. */
 const IDLE_MS = 250
-/** Wakes under way beyond which starts wait: who has paid comes before who may. */
+/** Concurrent wakes beyond which starts wait: paid orders come before those that may be paid. */
 const YIELD_ABOVE = 8
-/** Longer it does not wait for a batch's turn. */
+/** The longest that starts yield to wakes. */
 const YIELD_FOR_MS = 5_000
-/** A hung engine answers nothing. A start, a look and a signal, one after another, end before their row's lease does. */
+/** The bound for a Temporal that hangs. A start, an update and a signal in a row end before their row's lease does. */
 const CALL_WITHIN_MS = 4_000
-
-/** A row that had to wait for longer is left for whoever claims it next: a start and a look would outlast its lease. */
+/** A row that waited longer is left to its next claim: a start and a describe could outlast its lease. */
 const BEGIN_WITHIN_MS = 6_000
 
 export type StartDeps = {
@@ -39,13 +39,13 @@ export type StartDeps = {
   holder: string
   logger: Logger
   metrics: RelayMetrics
-  /** Whether this process's workers may take a first task past Temporal's choice of build; by default they may. */
+  /** Whether this process's workers may take first tasks without Temporal choosing the build. By default they may. */
   isEager?: () => boolean
 }
 
 type Startable = Pick<StartRow, 'orderId' | 'generation' | 'asset' | 'expiresAt'>
 
-/** What every start of an order's workflow has in common, whoever starts it. */
+/** The options of every start of an order's workflow, by relay or api. */
 export function startOptionsOf(row: Startable, news: Pick<OrderInput, 'hasNews'> = {}) {
   const input: OrderInput = { orderId: row.orderId, generation: row.generation, ...news }
   return {
@@ -58,18 +58,18 @@ export function startOptionsOf(row: Startable, news: Pick<OrderInput, 'hasNews'>
       { key: DEADLINE_ATTRIBUTE, value: row.expiresAt },
       { key: STATUS_ATTRIBUTE, value: 'pending' },
     ]),
-    // A later generation is an operator's restart. The run before may even have ended well, where the database was
+    // A later generation is an operator's restart. The previous run may even have completed, if the database was
     // restored to an earlier time.
     workflowIdReusePolicy: row.generation === 1 ? 'REJECT_DUPLICATE' : 'ALLOW_DUPLICATE',
   } as const
 }
 
-/** @param deps.wakesUnderWay to which starts yield; by default there are none */
-export function startStarter({
+/** @param deps.wakesUnderWay concurrent wakes, to which starts yield; by default none */
+export function startOrderStarter({
   wakesUnderWay = () => 0,
   ...deps
 }: StartDeps & { wakesUnderWay?: () => number }): Relay {
-  const started = createStarted(deps)
+  const started = createStartedOrders(deps)
   let yieldsUntilMs = 0
   const loop = startLoop({
     name: 'start',
@@ -78,11 +78,11 @@ export function startStarter({
     idleMs: () => IDLE_MS,
     turn: async () => {
       if (wakesUnderWay() > YIELD_ABOVE && performance.now() < yieldsUntilMs) {
-        await started.settle()
+        await started.flush()
         return { claimed: 0, limit: BATCH }
       }
       yieldsUntilMs = performance.now() + YIELD_FOR_MS
-      const rows = await started.settledWith((ids) => claimStarts(deps.database, deps.holder, BATCH, ids))
+      const rows = await started.flushInto((ids) => claimStarts(deps.database, deps.holder, BATCH, ids))
       const until = performance.now() + BEGIN_WITHIN_MS
       await forEachBounded(rows, WIDTH, async (row) => {
         if (performance.now() > until) return
@@ -96,23 +96,23 @@ export function startStarter({
   return {
     stop: async () => {
       await loop.stop()
-      await started.settle()
+      await started.flush()
     },
   }
 }
 
-export type Started = ReturnType<typeof createStarted>
+export type StartedOrders = ReturnType<typeof createStartedOrders>
 
-/** Orders whose workflows run while their rows still say otherwise: a relay's next claim settles them on the way. */
-export function createStarted({ database, holder, logger }: Pick<StartDeps, 'database' | 'holder' | 'logger'>) {
+/** Buffer of orders whose workflows run but whose start rows are not deleted yet: a relay's next claim deletes them. */
+export function createStartedOrders({ database, holder, logger }: Pick<StartDeps, 'database' | 'holder' | 'logger'>) {
   let orderIds: string[] = []
 
-  /** Those that `settle` could not settle are handed to the next. */
-  async function settledWith<T>(settle: (started: readonly string[]) => Promise<T>): Promise<T> {
+  /** Empties the buffer into `act`, which deletes the rows. Where it fails, they are kept for the next. */
+  async function flushInto<T>(act: (orderIds: readonly string[]) => Promise<T>): Promise<T> {
     const taken = orderIds
     orderIds = []
     try {
-      return await settle(taken)
+      return await act(taken)
     } catch (error) {
       orderIds.push(...taken)
       throw error
@@ -121,32 +121,32 @@ export function createStarted({ database, holder, logger }: Pick<StartDeps, 'dat
 
   return {
     add: (orderId: string): void => void orderIds.push(orderId),
-    settledWith,
-    /** At once, where no claim follows. What it cannot settle is found to run by whoever claims it after the lease. */
-    settle: async (): Promise<void> => {
+    flushInto,
+    /** Without a claim. Rows that cannot be deleted are claimed again after their lease, and their workflows found. */
+    flush: async (): Promise<void> => {
       if (orderIds.length === 0) return
-      await settledWith((started) => deleteStarts(database, holder, started)).catch((error: unknown) =>
-        logger.warn({ relay: 'start', err: error }, 'starts could not be settled; their leases will run out'),
+      await flushInto((ids) => deleteStarts(database, holder, ids)).catch((error: unknown) =>
+        logger.warn({ relay: 'start', err: error }, 'start rows not deleted; their leases will expire'),
       )
     },
   }
 }
 
-/** Starts a workflow whose first task comes back with the answer, to the worker on the same connection. */
+/** Starts a workflow eagerly: its first task comes back with the answer, to the worker on the same connection. */
 export const startOrder = (
   { client, isEager }: Pick<StartDeps, 'client' | 'isEager'>,
   row: Startable,
   news: Pick<OrderInput, 'hasNews'> = {},
 ): Promise<unknown> =>
-  inTime(client, () =>
+  withCallDeadline(client, () =>
     client.workflow.start('order', { ...startOptionsOf(row, news), requestEagerStart: isEager?.() ?? true }),
   )
 
-/** A call of a relay to Temporal, with its bound. */
-export const inTime = <T>(client: Client, call: () => Promise<T>): Promise<T> =>
+/** A relay's call to Temporal with its deadline. */
+export const withCallDeadline = <T>(client: Client, call: () => Promise<T>): Promise<T> =>
   client.withDeadline(Date.now() + CALL_WITHIN_MS, call)
 
-/** True when the row has done its work. */
+/** @returns true when the row is done */
 async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
   try {
     await startOrder(deps, row)
@@ -158,7 +158,7 @@ async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
     } catch (failure) {
       deps.logger.warn(
         { relay: 'start', orderId: row.orderId, err: failure },
-        'start could not be settled; its lease will run out',
+        'start not postponed; its lease will expire',
       )
     }
     return false
@@ -166,8 +166,9 @@ async function startOne(deps: StartDeps, row: StartRow): Promise<boolean> {
 }
 
 /**
- * A run exists. Running: all is well. Closed: its order has ended, or a person must look, and the row stays. The order is
- * read after the run, since it ends before its run closes: the other way round, one that was just ending would look lost.
+ * A run exists already. Running: done. Closed: its order has ended, or an operator must look and the row stays. The
+ * order is read after the run, because an order ends before its run closes: read first, one that is just ending would
+ * look lost.
  */
 async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boolean> {
   if (await isOrderRunning(deps.client, row.orderId)) return true
@@ -177,10 +178,12 @@ async function settleAlreadyStarted(deps: StartDeps, row: StartRow): Promise<boo
   return false
 }
 
-/** Is a run of this order's workflow alive? Rejects where Temporal cannot say. */
+/** Whether a run of this order's workflow is open. Rejects when Temporal does not answer. */
 export async function isOrderRunning(client: Client, orderId: string): Promise<boolean> {
   try {
-    const { status } = await inTime(client, () => client.workflow.getHandle(orderWorkflowId(orderId)).describe())
+    const { status } = await withCallDeadline(client, () =>
+      client.workflow.getHandle(orderWorkflowId(orderId)).describe(),
+    )
     return status.name === 'RUNNING' || status.name === 'PAUSED'
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return false

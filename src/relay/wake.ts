@@ -1,5 +1,5 @@
-// Tells workflows to look again. The row decides where the news goes: an open order's workflow, started with it if need
-// be, or the aftercare of an order that has ended. A row goes when an assessment has seen it.
+// The wake relay: asks workflows to assess the inbox again. The row decides which one: an open order's workflow,
+// started if need be, or the aftercare of an order that has ended. A row is deleted when an assessment has seen it.
 
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client'
 import { deferStart } from '../db/start.ts'
@@ -14,23 +14,23 @@ import {
   type AftercareInput,
 } from '../workflows/message.ts'
 import { IDLE_MS, retryDelayMs, startLoop, type Relay } from './loop.ts'
-import { createStarted, inTime, startOrder, type Started, type StartDeps } from './start.ts'
+import { createStartedOrders, withCallDeadline, startOrder, type StartedOrders, type StartDeps } from './start.ts'
 
-/** Orders under way at once. An answer comes when the order has looked: a slow one must not hold up the others. */
+/** Concurrent wakes. An answer comes after the order's assessment, so a slow one must not delay the others. */
 const WIDTH = 64
-/** Below it a claim is worth its statement. */
+/** With more under way, a claim for the rest is not worth its statement. */
 const MAX_BUSY = WIDTH / 2
-/** While so many are under way nobody notices a longer pause, and a claim of several costs what a claim of one does. */
+/** With this many under way the pause may be longer: one claim of several rows costs no more than a claim of one. */
 const MANY_BUSY = 8
 const BUSY_IDLE_MS = 200
-/** An open order without a workflow is asked for this often before a person is called. */
+/** Tries at an open order without a workflow before the row becomes a dead letter for an operator. */
 const MAX_MISSING = 10
-/** Then a signal does it, which needs no worker. With a start before it and that signal it ends before the row's lease. */
-const LOOK_WITHIN_MS = 6_000
+/** After this a signal is sent, which needs no worker. Start, update and signal together end before the row's lease. */
+const UPDATE_WITHIN_MS = 6_000
 
 export function startWaker(deps: StartDeps): Relay & { underWay: () => number } {
   const underWay = new Set<Promise<void>>()
-  const started = createStarted(deps)
+  const started = createStartedOrders(deps)
   const loop = startLoop({
     name: 'wake',
     logger: deps.logger,
@@ -39,7 +39,7 @@ export function startWaker(deps: StartDeps): Relay & { underWay: () => number } 
     turn: async () => {
       while (underWay.size > MAX_BUSY) await Promise.race(underWay)
       const limit = WIDTH - underWay.size
-      const rows = await started.settledWith((ids) => claimWakes(deps.database, deps.holder, limit, ids))
+      const rows = await started.flushInto((ids) => claimWakes(deps.database, deps.holder, limit, ids))
       for (const row of rows) {
         const done = wakeOne(deps, row, started).finally(() => underWay.delete(done))
         underWay.add(done)
@@ -52,17 +52,17 @@ export function startWaker(deps: StartDeps): Relay & { underWay: () => number } 
     stop: async () => {
       await loop.stop()
       await Promise.all(underWay)
-      await started.settle()
+      await started.flush()
     },
   }
 }
 
-async function wakeOne(deps: StartDeps, row: WakeRow, started: Started): Promise<void> {
+async function wakeOne(deps: StartDeps, row: WakeRow, started: StartedOrders): Promise<void> {
   const { database, holder, metrics } = deps
   try {
-    // Looked: the assessment has removed the row, or does so within the lease.
+    // Assessed: the assessment has deleted the row, or does so within the lease.
     if ((await send(deps, row)) === 'signalled') await markWakesSent(database, holder, [row.orderId])
-    // Whatever started it: it runs.
+    // The workflow runs, whether this wake or another call started it.
     if (row.startGeneration !== null) started.add(row.orderId)
     metrics.passed.inc({ relay: 'wake' })
   } catch (error) {
@@ -75,24 +75,24 @@ async function wakeOne(deps: StartDeps, row: WakeRow, started: Started): Promise
     await postpone(deps, row, isLost ? 'no workflow runs for this open order' : null).catch((failure: unknown) =>
       deps.logger.warn(
         { relay: 'wake', orderId: row.orderId, err: failure },
-        'wake could not be settled; its lease will run out',
+        'wake not postponed; its lease will expire',
       ),
     )
   }
 }
 
-/** The start that was claimed with it is anybody's again, at once: it has a patience of its own. */
+/** Releases the start's lease at once: starts have their own retry policy. */
 async function postpone({ database, holder }: StartDeps, row: WakeRow, deadReason: string | null): Promise<void> {
   if (row.startGeneration !== null) await deferStart(database, holder, row.orderId, 0, null)
   await deferWake(database, holder, row.orderId, retryDelayMs(row.attempts), deadReason)
 }
 
-async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalled'> {
+async function send(deps: StartDeps, row: WakeRow): Promise<'assessed' | 'signalled'> {
   const { workflow } = deps.client
   if (isTerminal(row.status)) {
-    await tellRunLeft(deps, row)
+    await signalLeftoverRun(deps, row)
     const input: AftercareInput = { orderId: row.orderId }
-    await inTime(deps.client, () =>
+    await withCallDeadline(deps.client, () =>
       workflow.signalWithStart('aftercare', {
         workflowId: aftercareWorkflowId(row.orderId),
         taskQueue: ORDER_TASK_QUEUE,
@@ -102,25 +102,25 @@ async function send(deps: StartDeps, row: WakeRow): Promise<'looked' | 'signalle
       }),
     )
   } else {
-    if (await hasStarted(deps, row)) return 'looked'
+    if (await startWithNews(deps, row)) return 'assessed'
     const handle = workflow.getHandle(orderWorkflowId(row.orderId))
-    if (row.attempts === 1 && (await hasLooked(deps, handle))) return 'looked'
-    await inTime(deps.client, () => handle.signal(orderChanged))
+    if (row.attempts === 1 && (await requestAssessment(deps, handle))) return 'assessed'
+    await withCallDeadline(deps.client, () => handle.signal(orderChanged))
   }
   return 'signalled'
 }
 
-/** An order may have ended without its run, by the sweeper: a run that still waits learns of it and ends. */
-async function tellRunLeft({ client }: StartDeps, { orderId }: WakeRow): Promise<void> {
+/** The sweeper ends orders without their workflow: a run that still waits is signalled, so that it ends too. */
+async function signalLeftoverRun({ client }: StartDeps, { orderId }: WakeRow): Promise<void> {
   try {
-    await inTime(client, () => client.workflow.getHandle(orderWorkflowId(orderId)).signal(orderChanged))
+    await withCallDeadline(client, () => client.workflow.getHandle(orderWorkflowId(orderId)).signal(orderChanged))
   } catch (error) {
     if (!(error instanceof WorkflowNotFoundError)) throw error
   }
 }
 
-/** With the news, which the run then looks at first. False when a workflow runs: it is told as any other. */
-async function hasStarted(deps: StartDeps, { startGeneration: generation, ...row }: WakeRow): Promise<boolean> {
+/** Starts the workflow with the news, which its run assesses first. False when a workflow runs already. */
+async function startWithNews(deps: StartDeps, { startGeneration: generation, ...row }: WakeRow): Promise<boolean> {
   if (generation === null) return false
   try {
     await startOrder(deps, { ...row, generation }, { hasNews: true })
@@ -132,16 +132,17 @@ async function hasStarted(deps: StartDeps, { startGeneration: generation, ...row
 }
 
 /**
- * Asks by an update, which costs the engine one durable write where a signal costs three (docs/decisions/0012). It is
- * lost where no worker answers, and a workflow bears only so many; so it is tried once, and the row remembers.
+ * Sends an update, which costs Temporal one durable write where a signal costs three (docs/decisions/0012). An update
+ * is lost when no worker answers, and Temporal limits their number per workflow: so each row sends one, at its first
+ * try.
  */
-async function hasLooked({ client, logger }: StartDeps, handle: WorkflowHandle): Promise<boolean> {
+async function requestAssessment({ client, logger }: StartDeps, handle: WorkflowHandle): Promise<boolean> {
   try {
-    await client.withDeadline(Date.now() + LOOK_WITHIN_MS, () => handle.executeUpdate(lookUpdate))
+    await client.withDeadline(Date.now() + UPDATE_WITHIN_MS, () => handle.executeUpdate(lookUpdate))
     return true
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw error
-    logger.debug({ relay: 'wake', workflowId: handle.workflowId, err: error }, 'no worker looked; sending a signal')
+    logger.debug({ relay: 'wake', workflowId: handle.workflowId, err: error }, 'update not answered; sending a signal')
     return false
   }
 }

@@ -1,6 +1,6 @@
-// The webhook channel: a signed POST per change. The receiver's address comes from the operator alone; even so, a name
-// that resolves into a private network is refused where it is looked up, and the connection goes to what was looked
-// up, so that no answer of a name server can turn it elsewhere. Redirects are failures.
+// The webhook channel: a signed POST per change. Only the operator sets the receiver's URL. A name that resolves into a
+// private network is still refused, in the DNS lookup of the connection itself, so that no later DNS answer can
+// redirect it (DNS rebinding). HTTP redirects are failures.
 
 import { lookup as lookUp, type LookupAddress } from 'node:dns'
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
@@ -9,13 +9,13 @@ import { BlockList, isIP, type LookupFunction } from 'node:net'
 import type { StatusChange } from '../domain/notification.ts'
 import type { Channel } from './notify.ts'
 
-/** Connection, TLS and the answer's first line; well inside a claim's lease. */
+/** For connection, TLS and the status line; well inside a claim's lease. */
 const TIMEOUT_MS = 5_000
-/** Connections, and deliveries under way, at once. */
+/** Concurrent connections and deliveries. */
 const WIDTH = 32
-/** An answer's body says nothing here; read so far, its connection can be used again. */
+/** The answer's body is ignored, but read up to this size, so that its connection can be reused. */
 const MAX_ANSWER_BYTES = 65_536
-/** Longer it is not read: the connection is one of WIDTH, and the next delivery waits for it. */
+/** How long the body is read: the connection is one of WIDTH, and the next delivery waits for it. */
 const DRAIN_MS = 250
 
 export type WebhookOptions = {
@@ -26,7 +26,7 @@ export type WebhookOptions = {
   timeoutMs?: number
 }
 
-/** @throws {Error} that says what is wrong with the URL, for the operator */
+/** @throws {Error} that tells the operator why the URL is refused */
 export function parseWebhookUrl(text: string, rules: { isProduction: boolean; allowPrivate: boolean }): URL {
   const url = new URL(text)
   if (url.protocol !== 'https:' && (rules.isProduction || url.protocol !== 'http:')) throw new Error('must be https')
@@ -90,7 +90,7 @@ function drain(answer: IncomingMessage): void {
 
 const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '')
 
-/** Everything that is not the internet: this host, private and shared networks, link-local, documentation, multicast. */
+/** Addresses outside the public internet: this host, private, shared, link-local, documentation, multicast. */
 const PRIVATE = new BlockList()
 for (const [network, bits] of [
   ['0.0.0.0', 8],
@@ -119,7 +119,7 @@ for (const [network, bits] of [
 ] as const)
   PRIVATE.addSubnet(network, bits, 'ipv6')
 
-/** False for a name: what it stands for is asked when it is looked up. */
+/** False for a name: its addresses are checked when it is resolved. */
 export function isPrivate(host: string): boolean {
   const family = isIP(host)
   return family !== 0 && PRIVATE.check(host, family === 4 ? 'ipv4' : 'ipv6')

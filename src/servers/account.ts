@@ -1,5 +1,5 @@
-// Postgres refuses to run as root. Where we are root (most containers), it runs under an account
-// without rights, and everything it reads and writes must be within that account's reach.
+// Postgres refuses to run as root. In a process of root (most containers) it runs under an unprivileged account, which
+// must be able to reach everything that it reads and writes.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,16 +10,16 @@ import type { Account } from './child.ts'
 
 const run = promisify(execFile)
 
-/** The first that exists is used; no account is added to the machine. */
+/** The first one that exists is used; no account is created. */
 const ACCOUNT_NAMES = ['postgres', 'nobody']
 
-/** Where root keeps for the account what it cannot reach in its proper place; no one else can write there. */
+/** Root's folder for files that the account cannot reach in their usual place. Only root can write there. */
 const SHELTER = '/var/lib/holdfast'
 
 const GROUP_SEARCH_MODE = 0o010
 const OTHERS_SEARCH_MODE = 0o001
 
-/** The account for Postgres, or undefined when we are not root and it simply runs as us. */
+/** The account for Postgres; undefined when this process is not root, and Postgres runs under its account. */
 export async function findServerAccount(): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined
   const entries = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'))
@@ -29,13 +29,13 @@ export async function findServerAccount(): Promise<Account | undefined> {
   }
   throw new Error(
     `Postgres does not run as root, and this machine has no account named ${ACCOUNT_NAMES.join(' or ')} for it: ` +
-      'start this as another user, or set DATABASE_URL to a Postgres of your own',
+      'start this as another user, or set DATABASE_URL to an existing Postgres',
   )
 }
 
-/** True when the account can enter the folder, or run the file. */
+/** Whether the account can enter the folder, or run the file. */
 export async function canReach(path: string, account: Account): Promise<boolean> {
-  // Asked of the system itself, under that account: modes alone would miss access lists and mounts.
+  // Tested by the system, under that account: file modes alone would miss access lists and mounts.
   const asked = run('/bin/sh', ['-c', 'test -x "$0"', path], { ...account, cwd: '/' })
   return asked.then(
     () => true,
@@ -43,7 +43,7 @@ export async function canReach(path: string, account: Account): Promise<boolean>
   )
 }
 
-/** A folder of root's that every account can reach, made when missing. */
+/** A folder of root that every account can reach, created when missing. */
 export async function shelterDir(name: string): Promise<string> {
   const dir = join(SHELTER, name)
   await mkdir(dir, { recursive: true, mode: 0o755 })
@@ -51,9 +51,9 @@ export async function shelterDir(name: string): Promise<string> {
 }
 
 /**
- * The folder for a server's own files, open to its account alone. It is `parent/name`; but where a
- * folder above shuts the account out (a home with mode 0700), `parent/name` is a link to a shelter.
- * @param parent a folder that is ours alone, such as the data directory of a stack
+ * The folder for a server's files, which only its account can open. It is `parent/name`. Where a folder above shuts the
+ * account out (a home with mode 0700), `parent/name` is a link into SHELTER.
+ * @param parent a folder for this use alone, such as the data directory of a stack
  * @returns the folder's real path
  */
 export async function privateDir(parent: string, name: string, account: Account | undefined): Promise<string> {
@@ -70,13 +70,13 @@ export async function privateDir(parent: string, name: string, account: Account 
   await symlink(shelter, dir).catch(async (error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
     if ((await realpath(dir)) === shelter) return
-    // A start on an empty folder instead would look as if all data had been lost.
+    // Starting on an empty folder instead would look as if all data were lost.
     throw new Error(`${dir} holds data that the account of Postgres can no longer reach: open the folders above it`)
   })
   return shelter
 }
 
-/** Removes what privateDir made, wherever it is. */
+/** Removes the folder of privateDir and its link. */
 export async function removePrivateDir(parent: string, name: string): Promise<void> {
   const dir = join(parent, name)
   const target = await realpath(dir).catch(() => dir)
@@ -84,7 +84,7 @@ export async function removePrivateDir(parent: string, name: string): Promise<vo
   await rm(dir, { recursive: true, force: true })
 }
 
-/** Lets the account pass through `dir` to what is its own; false when a folder above shuts it out. */
+/** Lets the account pass through `dir` to its own files. @returns false when a folder above shuts it out */
 async function letThrough(dir: string, account: Account): Promise<boolean> {
   if (await canReach(dir, account)) return true
   const { mode } = await stat(dir)

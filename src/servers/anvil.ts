@@ -1,5 +1,5 @@
-// A local Ethereum chain. Its accounts and keys are anvil's published development ones: it carries no
-// value, and nothing outside this machine reaches it.
+// A local Ethereum chain. Its accounts and keys are anvil's published development ones: it carries no value, and cannot
+// be reached from other machines.
 
 import { mkdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -8,10 +8,10 @@ import { spawnChild, type Child } from './child.ts'
 import { assertPortFree } from './port.ts'
 
 const HOST = '127.0.0.1'
-const READY_WITHIN_MS = 20_000
-const STOP_WITHIN_MS = 10_000
+const ANVIL_READY_WITHIN_MS = 20_000
+const ANVIL_STOP_WITHIN_MS = 10_000
 const CALL_WITHIN_MS = 1_000
-/** What a kill -9 may cost of the chain; stopped in order, it loses nothing. */
+/** A kill -9 may lose this much of the chain; a stop in order loses nothing. */
 const STATE_INTERVAL_S = 5
 
 /** An idle chain hardly grows, and an unpaid order ends within a minute of its window. */
@@ -21,11 +21,11 @@ export const ANVIL_CHAIN_ID = 31_337
 
 export type AnvilOptions = {
   readonly port: number
-  /** The chain is kept in there and found again; its log goes to `log/`. */
+  /** Keeps the chain between starts; the log goes to `log/`. */
   readonly dataDir: string
   /**
-   * When blocks come: with each transaction and once a minute, since nothing expires before the chain's own clock says
-   * so; at an interval in seconds; or only when asked for (`evm_mine`).
+   * When blocks are mined: with each transaction and once a minute, since expiries wait for the chain's clock; at an
+   * interval in seconds; or only on request (`evm_mine`).
    */
   readonly mining: 'automatic' | 'manual' | { readonly everySeconds: number }
 }
@@ -33,7 +33,7 @@ export type AnvilOptions = {
 export type Anvil = Child & { readonly url: string; readonly chainId: number }
 
 /**
- * Starts the chain from where it was left.
+ * Starts the chain from its last state.
  * @throws {StartError} when it does not come up; {Error} when the port is taken or npm has no anvil for this platform
  */
 export async function startAnvil({ port, dataDir, mining }: AnvilOptions): Promise<Anvil> {
@@ -54,8 +54,8 @@ export async function startAnvil({ port, dataDir, mining }: AnvilOptions): Promi
     env: { HOME: home },
     logFile: join(dataDir, 'log', 'anvil.log'),
     isReady: () => isAnswering(url),
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
+    readyWithinMs: ANVIL_READY_WITHIN_MS,
+    stopWithinMs: ANVIL_STOP_WITHIN_MS,
     stopSignal: 'SIGINT', // the signal on which it writes its state
   })
   return { ...child, url, chainId: ANVIL_CHAIN_ID }
@@ -67,7 +67,7 @@ function miningArgs(mining: AnvilOptions['mining']): string[] {
   return ['--block-time', String(mining.everySeconds)]
 }
 
-/** npm's wrapper script would be a second process to keep an eye on; the binary itself is in a package per platform. */
+/** The binary from the package for this platform: npm's wrapper script would be a second process to supervise. */
 function findAnvil(): string {
   const arch = process.arch === 'x64' ? 'amd64' : process.arch
   const name = `@foundry-rs/anvil-${process.platform}-${arch}`

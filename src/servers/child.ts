@@ -1,6 +1,5 @@
-// One server or process of ours as a child: its output in a file, a bound on every wait, and its
-// whole process group gone when it is stopped. If this process dies instead, the guardian ends
-// the children.
+// A server or a process of Holdfast as a child process: output to a file, a bound on every wait, and its whole process
+// group ended with it. If this process dies, the guardian ends the children.
 
 import { spawn } from 'node:child_process'
 import { mkdir, open, readFile } from 'node:fs/promises'
@@ -12,22 +11,22 @@ const PROBE_INTERVAL_MS = 50
 const LOG_TAIL_LINES = 20
 
 export type ChildOptions = {
-  /** What messages call it, such as `temporal`. */
+  /** Its name in messages, such as `temporal`. */
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
-  /** All of its environment: nothing is inherited. */
+  /** Its whole environment: nothing is inherited. */
   readonly env: Readonly<Record<string, string>>
   /** Its output is appended here. */
   readonly logFile: string
-  /** Asked again and again until it says yes; an error counts as no. */
+  /** Polled until it resolves to true. An error counts as false. */
   readonly isReady: (pid: number) => Promise<boolean>
   readonly readyWithinMs: number
-  /** From the polite signal to SIGKILL. */
+  /** From `stopSignal` to SIGKILL. */
   readonly stopWithinMs: number
   readonly stopSignal?: NodeJS.Signals
   readonly cwd?: string
-  /** The account it runs under, when that is not ours. */
+  /** The account it runs under, if not this process's. */
   readonly account?: Account | undefined
 }
 
@@ -39,11 +38,11 @@ export type Child = {
   readonly name: string
   readonly pid: number
   readonly logFile: string
-  /** Settles when it has ended, for whatever reason; never rejects. */
+  /** Resolves when it has ended, for any reason; never rejects. */
   readonly exited: Promise<Exit>
-  /** Asks it to end, forces it after its bound, and resolves once its process group is gone. */
+  /** Signals it to end, kills it after its bound, and resolves once its process group has ended. */
   readonly stop: () => Promise<void>
-  /** Ends it as a crash would: SIGKILL to the whole group. */
+  /** Sends SIGKILL to the whole group, like a crash. */
   readonly kill9: () => Promise<void>
 }
 
@@ -52,7 +51,7 @@ export class StartError extends Error {}
 
 /**
  * Starts a child and resolves once it is ready.
- * @throws {StartError} with the end of its log; the child is gone by then
+ * @throws {StartError} with the end of its log, after the child has ended
  */
 export async function spawnChild(options: ChildOptions): Promise<Child> {
   await mkdir(dirname(options.logFile), { recursive: true })
@@ -61,7 +60,7 @@ export async function spawnChild(options: ChildOptions): Promise<Child> {
   const started = spawn(options.command, options.args, {
     env: options.env,
     cwd: options.cwd,
-    // A group of its own: a terminal's Ctrl-C reaches us alone, and we stop the children in order.
+    // In its own group: a terminal's Ctrl-C reaches only this process, which stops its children in order.
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
     ...options.account,
@@ -91,7 +90,7 @@ export async function spawnChild(options: ChildOptions): Promise<Child> {
   )
 }
 
-/** Resolves to what went wrong, or to undefined once the child is ready. */
+/** Resolves to the failure, or to undefined once the child is ready. */
 async function waitUntilReady(child: Child, options: ChildOptions): Promise<string | undefined> {
   let exit: Exit | undefined
   void child.exited.then((result) => (exit = result))
@@ -106,15 +105,15 @@ async function waitUntilReady(child: Child, options: ChildOptions): Promise<stri
 
 async function end(pid: number, exited: Promise<Exit>, signal: NodeJS.Signals, withinMs: number): Promise<void> {
   signalGroup(pid, signal)
-  const patience = new AbortController()
-  const force = sleep(withinMs, undefined, { signal: patience.signal }).then(
+  const grace = new AbortController()
+  const force = sleep(withinMs, undefined, { signal: grace.signal }).then(
     () => signalGroup(pid, 'SIGKILL'),
     () => undefined,
   )
   await exited
-  patience.abort()
+  grace.abort()
   await force
-  // What the leader left in its group would otherwise outlive it.
+  // Otherwise processes that the leader left in its group would outlive it.
   signalGroup(pid, 'SIGKILL')
 }
 

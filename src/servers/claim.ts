@@ -1,5 +1,5 @@
-// One stack per data directory: two would break each other's chain, secrets and ports. Of two that find the same dead
-// holder in the same instant both may pass here; Postgres's own lock on its data then stops one of them.
+// A pid-file lock: one stack per data directory, since two would break each other's chain, secrets and ports. Two that
+// find the same dead holder at the same instant may both pass; Postgres's lock on its data then stops one of them.
 
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -8,12 +8,12 @@ import { join } from 'node:path'
 const FILE = 'stack.pid'
 
 export type Claim = {
-  /** The stack before this one did not stop in order: what it ran may still be ending. */
+  /** The previous stack did not stop in order: its children may still be ending. */
   readonly isAfterCrash: boolean
   readonly release: () => Promise<void>
 }
 
-/** @throws {Error} that says which process uses the directory and what to do */
+/** @throws {Error} that names the process that uses the directory, and what to do */
 export async function claimDataDir(dataDir: string): Promise<Claim> {
   await mkdir(dataDir, { recursive: true })
   const path = join(dataDir, FILE)

@@ -1,6 +1,6 @@
-// A process beside this one that ends our children when we die without stopping them (kill -9, a
-// crash): it reads their process ids from a pipe that the kernel closes with us.
-// The same file is both sides: imported it is our end, run by Node it is the guardian.
+// A helper process that ends our children when this process dies without stopping them (kill -9, a crash). It reads
+// their process ids from a pipe, which the kernel closes with this process.
+// The file is both sides: imported it is the writer, run by Node it is the guardian.
 
 import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
@@ -10,28 +10,28 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /** Long enough for Postgres to end its sessions and write a checkpoint. */
-const PATIENCE_MS = 10_000
+const GRACE_MS = 10_000
 const PROBE_INTERVAL_MS = 100
 
 let guardian: Writable | undefined
 
-/** Has the guardian end this process group should we die. */
+/** Makes the guardian end this process group if this process dies. */
 export function guard(pid: number): void {
-  tell(`+${pid}`)
+  send(`+${pid}`)
 }
 
-/** The group has ended; its id may soon be another's. */
+/** The group has ended; its id may be reused soon. */
 export function unguard(pid: number): void {
-  tell(`-${pid}`)
+  send(`-${pid}`)
 }
 
-function tell(line: string): void {
+function send(line: string): void {
   guardian ??= startGuardian()
   guardian.write(`${line}\n`)
 }
 
 function startGuardian(): Writable {
-  // A group of its own: a signal meant for us must not take it along.
+  // In its own process group, so that a signal to ours does not end it too.
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url)], {
     env: {},
     cwd: '/',
@@ -39,7 +39,7 @@ function startGuardian(): Writable {
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   child.unref()
-  child.stdin.on('error', () => undefined) // it was killed: its help is lost, nothing else
+  child.stdin.on('error', () => undefined) // the guardian was killed: only its protection is lost
   ;(child.stdin as Socket).unref()
   return child.stdin
 }
@@ -51,10 +51,10 @@ async function keepGuard(): Promise<void> {
     if (line.startsWith('+')) groups.add(pid)
     else groups.delete(pid)
   }
-  // Newest first: what uses a server hears of it before the server does.
+  // Newest first: clients of a server are signalled before the server.
   const left = [...groups].toReversed()
-  const deadline = performance.now() + PATIENCE_MS
-  // SIGINT: to Postgres, SIGTERM would mean waiting for its clients.
+  const deadline = performance.now() + GRACE_MS
+  // SIGINT, because Postgres would wait for its clients after SIGTERM.
   let alive = left.filter((pid) => signal(pid, 'SIGINT'))
   while (alive.length > 0 && performance.now() < deadline) {
     await sleep(PROBE_INTERVAL_MS)
@@ -63,7 +63,7 @@ async function keepGuard(): Promise<void> {
   for (const pid of alive) signal(pid, 'SIGKILL')
 }
 
-/** False when there is no such group any more. */
+/** @returns false when the group no longer exists */
 function signal(pid: number, what: NodeJS.Signals | 0): boolean {
   try {
     process.kill(-pid, what)

@@ -1,5 +1,5 @@
-// What a Temporal server must know before Holdfast's workers can run on it: two namespaces, and the
-// search attributes by which operators find orders. Safe to repeat, on any server.
+// Prepares a Temporal server for Holdfast's workers: two namespaces, and the search attributes by which operators find
+// orders. Safe to repeat, on any server.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
@@ -13,10 +13,10 @@ const HOUR_MS = 3_600_000
 const PREPARE_WITHIN_MS = 60_000
 const RETRY_INTERVAL_MS = 100
 
-/** Orders' histories outlive any dispute about a payment; what runs in the background is gone in a day. */
+/** Orders' histories outlive any dispute about a payment; background workflows are kept for a day. */
 export const NAMESPACE_RETENTION_HOURS = { holdfast: 30 * 24, 'holdfast-background': 24 } as const
 
-/** Never encrypted and shown to operators: nothing in them may name a person. */
+/** Never encrypted and shown to operators: they must not contain personal data. */
 export const SEARCH_ATTRIBUTES = {
   Asset: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
   PaymentDeadline: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
@@ -25,10 +25,10 @@ export const SEARCH_ATTRIBUTES = {
 } as const
 
 /**
- * Makes the namespaces and search attributes that are missing; resolves once they can be used.
+ * Creates missing namespaces and search attributes, and resolves once they can be used.
  * @param address host:port of a Temporal server that may still be starting
  * @param namespaces retention in hours by name
- * @throws {Error} the server's last answer, when it has not agreed within a minute
+ * @throws {Error} the server's last error, when it still refuses after a minute
  */
 export async function prepareNamespaces(
   address: string,
@@ -37,8 +37,8 @@ export async function prepareNamespaces(
   const connection = await Connection.connect({ address })
   try {
     for (const [namespace, hours] of Object.entries(namespaces)) {
-      await untilAgreed(() => ensureNamespace(connection, namespace, hours))
-      await untilAgreed(() => ensureSearchAttributes(connection, namespace))
+      await untilAccepted(() => ensureNamespace(connection, namespace, hours))
+      await untilAccepted(() => ensureSearchAttributes(connection, namespace))
     }
   } finally {
     await connection.close()
@@ -70,15 +70,15 @@ async function ensureSearchAttributes(connection: Connection, namespace: string)
   if (missing.length > 0) {
     await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(missing) })
   }
-  // The front keeps a copy that is up to 2 s old, and refuses to start a workflow with a name it does not know yet.
+  // Temporal's frontend caches the names for up to 2 s, and refuses to start a workflow with one it does not know yet.
   const query = Object.keys(SEARCH_ATTRIBUTES)
     .map((name) => `${name} IS NULL`)
     .join(' AND ')
   await connection.workflowService.countWorkflowExecutions({ namespace, query })
 }
 
-/** A server that has just started, or has just learnt a name, may refuse for a moment. */
-async function untilAgreed(step: () => Promise<void>): Promise<void> {
+/** Retries within a deadline: a server that has just started, or just got a name, may refuse for a moment. */
+async function untilAccepted(step: () => Promise<void>): Promise<void> {
   const deadline = performance.now() + PREPARE_WITHIN_MS
   for (;;) {
     try {

@@ -15,7 +15,7 @@ test('a port in use is refused with who wants it and what to do', async () => {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   await expect(assertPortFree(port ?? 0, 'Postgres')).rejects.toThrow(
-    `port ${port} is in use, and Postgres wants it: stop what listens there or choose others with --port-base`,
+    `port ${port} is in use, and Postgres needs it: stop what listens there, or choose other ports with --port-base`,
   )
   await new Promise((resolve) => server.close(resolve))
 })

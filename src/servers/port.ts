@@ -1,16 +1,16 @@
-// Which TCP ports the servers of one stack listen on.
+// Free TCP ports for the servers of a stack.
 
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 
 /**
- * Below the range that systems hand out for outgoing connections (from 32768 on Linux): in there, a
- * client that keeps calling a stopped server on this machine may be given the server's own port.
+ * Below the ephemeral range of outgoing connections (from 32768 on Linux): inside it, a client that keeps calling a
+ * stopped server on this machine may be given that server's port.
  */
 const FIRST_PORT = 15_000
 const LAST_PORT = 32_000
 
-/** True when nothing listens on the port of the loopback address and we may. */
+/** Whether nothing listens on the port of the loopback address, and this process may. */
 export async function isPortFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer()
@@ -35,10 +35,10 @@ export async function freePorts(count: number): Promise<number[]> {
   return found
 }
 
-/** @throws {Error} that says what wants the port and what to do */
+/** @throws {Error} that names the part that needs the port, and what to do */
 export async function assertPortFree(port: number, wantedBy: string): Promise<void> {
   if (await isPortFree(port)) return
   throw new Error(
-    `port ${port} is in use, and ${wantedBy} wants it: stop what listens there or choose others with --port-base`,
+    `port ${port} is in use, and ${wantedBy} needs it: stop what listens there, or choose other ports with --port-base`,
   )
 }

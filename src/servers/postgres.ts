@@ -1,5 +1,5 @@
-// A real Postgres of one's own on the loopback address, as durable as a production one (fsync on):
-// what is measured and killed here must behave as it would there.
+// A real Postgres on the loopback address, as durable as in production (fsync on): measurements and kills here must
+// show what happens there.
 
 import { execFile } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
@@ -20,9 +20,9 @@ const DIR_NAME = 'postgres'
 const PASSWORD_BYTES = 24
 
 /** Crash recovery included. */
-const READY_WITHIN_MS = 60_000
-const STOP_WITHIN_MS = 20_000
-/** How long an earlier server on the same data may take to be gone. */
+const POSTGRES_READY_WITHIN_MS = 60_000
+const POSTGRES_STOP_WITHIN_MS = 20_000
+/** How long an earlier server on the same data may take to end. */
 const TAKE_OVER_WITHIN_MS = 15_000
 const TAKE_OVER_INTERVAL_MS = 250
 
@@ -35,15 +35,15 @@ export type PostgresOptions = {
 export type Postgres = Child & {
   readonly host: string
   readonly port: number
-  /** The superuser, for migrations, Temporal's schema and tests; processes connect as their own roles. */
+  /** The superuser, for migrations, Temporal's schema and tests. Processes connect under their own roles. */
   readonly user: string
   readonly password: string
   readonly urlOf: (database: string) => string
 }
 
 /**
- * Starts Postgres on the data in `dataDir/postgres`, made on the first start. After a crash it
- * recovers; a server that is still ending there is waited for.
+ * Starts Postgres on the data in `dataDir/postgres`, which the first start creates. After a crash Postgres recovers. An
+ * earlier server that is still ending there is waited for.
  * @throws {Error} when the port is taken or another server uses the data
  * @throws {StartError} when it does not come up, with the end of its log
  */
@@ -66,8 +66,8 @@ export async function startPostgres({ dataDir, port, maxConnections }: PostgresO
       cwd: home,
       logFile: join(dataDir, 'log', 'postgres.log'),
       isReady: (pid) => isAccepting(home, pid),
-      readyWithinMs: READY_WITHIN_MS,
-      stopWithinMs: STOP_WITHIN_MS,
+      readyWithinMs: POSTGRES_READY_WITHIN_MS,
+      stopWithinMs: POSTGRES_STOP_WITHIN_MS,
       stopSignal: 'SIGINT', // the fast shutdown: sessions are ended, not waited for
       account,
     })
@@ -85,7 +85,7 @@ function settingsOf(port: number, maxConnections: number): Record<string, string
   return {
     listen_addresses: '127.0.0.1',
     port: String(port),
-    // No socket file: its path would break in a deep folder, where it may have 107 bytes at most.
+    // No socket file: in a deep folder its path would exceed the limit of 107 bytes.
     unix_socket_directories: '',
     max_connections: String(maxConnections),
     shared_buffers: '512MB',
@@ -98,15 +98,15 @@ function settingsOf(port: number, maxConnections: number): Record<string, string
   }
 }
 
-/** Makes the cluster on the first start. @returns the superuser's password */
+/** Creates the cluster on the first start. @returns the superuser's password */
 async function ensureCluster(native: string, home: string, account: Account | undefined): Promise<string> {
   const password = await ensurePassword(join(home, 'password'), account)
   const data = join(home, 'data')
   if (await exists(data)) return password
   for (const name of await readdir(home)) {
-    if (name.startsWith('data.')) await rm(join(home, name), { recursive: true }) // of a start cut short
+    if (name.startsWith('data.')) await rm(join(home, name), { recursive: true }) // left by an interrupted start
   }
-  // Made beside its place and renamed whole: a start cut short leaves no half-made cluster.
+  // Created beside its place and renamed: an interrupted start leaves no incomplete cluster.
   const draft = `${data}.${randomUUID()}`
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
   await run(
@@ -129,8 +129,8 @@ async function ensurePassword(file: string, account: Account | undefined): Promi
 }
 
 /**
- * After a kill -9 the dead server's sessions notice a moment later, and until then its shared memory
- * and lock file stand: Postgres then refuses to start, and is right to.
+ * Retries while an earlier server on the data is ending: after a kill -9 its sessions live on for a moment, with its
+ * shared memory and lock file, and Postgres rightly refuses to start.
  */
 async function startOnceFree(start: () => Promise<Child>): Promise<Child> {
   const deadline = performance.now() + TAKE_OVER_WITHIN_MS
@@ -145,7 +145,7 @@ async function startOnceFree(start: () => Promise<Child>): Promise<Child> {
   }
 }
 
-/** The status that Postgres itself keeps in its lock file, where its pg_ctl looks for it too. */
+/** The status that Postgres keeps in its lock file, which pg_ctl reads too. */
 async function isAccepting(home: string, pid: number): Promise<boolean> {
   const lines = (await readFile(join(home, 'data', 'postmaster.pid'), 'utf8')).split('\n')
   return Number(lines[0]) === pid && lines[7]?.trim() === 'ready'

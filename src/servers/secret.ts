@@ -1,11 +1,12 @@
-// What production is given by its operator, a development stack makes for itself: keyrings, token and order id
-// secrets, the watcher's signature, the sealing key. Made once per data directory and marked, so that no production process accepts them.
+// Secrets of a development stack: keyrings, token and order id secrets, the watcher's signature, the sealing key. In
+// production the operator provides them. Made once per data directory and marked, so that no production process accepts
+// them.
 
 import { createHmac, createPrivateKey, createPublicKey, randomBytes, randomUUID } from 'node:crypto'
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** src/keyvault/secret.ts refuses what begins so in production. */
+/** In production, src/keyvault/secret.ts refuses secrets that begin with this. */
 const MARK = 'development-'
 const SECRET_BYTES = 32
 const OWNER_ONLY = 0o600
@@ -18,7 +19,7 @@ export type SecretFiles = {
   readonly orderId: string
   readonly sources: string
   readonly sourceSecret: string
-  /** Written by whoever runs the watcher, again and again: tokens live for minutes. */
+  /** Rewritten while the watcher runs: tokens live for minutes. */
   readonly watcherToken: string
   readonly sealKey: string
   readonly sealPublicKeys: string
@@ -55,8 +56,8 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
 }
 
 /**
- * The passwords of database roles. Roles belong to a whole server, and several stacks may use one: so all of them derive
- * the same ones from the password in the server's URL. A server that asks for none gets any.
+ * The passwords of database roles. Roles belong to a whole server, which several stacks may share: so each stack
+ * derives the same passwords from the password in the server's URL. Without one there, they are random.
  */
 export function passwordsOf<Role extends string>(
   serverUrl: string,
@@ -67,7 +68,7 @@ export function passwordsOf<Role extends string>(
   return Object.fromEntries(roles.map((role) => [role, passwordOf(role)])) as Record<Role, string>
 }
 
-/** Replaces a file that others read at any moment: they see the old text or the new one, whole. */
+/** Replaces a file atomically: concurrent readers see the old text or the new one. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const draft = await writeDraft(path, text)
   await rename(draft, path)
@@ -75,7 +76,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 
 const secret = (): string => Buffer.concat([Buffer.from(MARK), randomBytes(SECRET_BYTES)]).toString('base64')
 
-/** What PKCS #8 puts before the 32 bytes of an Ed25519 key. */
+/** The PKCS #8 header before the 32 bytes of an Ed25519 key. */
 const ED25519_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
 
 function signingKey(): string {
@@ -84,17 +85,17 @@ function signingKey(): string {
   return key.export({ type: 'pkcs8', format: 'pem' }) as string
 }
 
-/** Two versions, as production must have. */
+/** Two versions, which production requires too. */
 const ring = (): string =>
   JSON.stringify({ primary: 2, versions: [1, 2].map((version) => ({ version, secret: secret() })) })
 
-/** @returns what the file holds, newly made or not */
+/** @returns the file's content, whether it existed or was made now */
 async function ensureFile(path: string, make: () => string): Promise<string> {
   const found = await readFile(path, 'utf8').catch(() => undefined)
   if (found !== undefined) return found
   const text = make()
   const draft = await writeDraft(path, text)
-  // Linked and not renamed: a secret that is there already, and has sealed something, is never replaced.
+  // Linked, not renamed: an existing secret may have sealed something and is never replaced.
   try {
     await link(draft, path)
   } finally {

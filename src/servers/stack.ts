@@ -1,5 +1,6 @@
-// The whole of Holdfast on one machine: Postgres, Temporal, a development chain, and our processes as children of this
-// one. For `npm start`, the demo, tests and benchmarks; production runs the same processes under its own supervisor.
+// All of Holdfast on one machine: Postgres, Temporal, a development chain, and Holdfast's processes, as children of
+// this process. For `npm start`, the demo, tests and benchmarks. Production runs the same processes under its own
+// supervisor.
 
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,12 +9,14 @@ import { ensureDatabase, grantLogins } from '../db/cluster.ts'
 import { migrate } from '../db/migrate.ts'
 import type { Role } from '../domain/access.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
+import { repeat } from '../repeat.ts'
 import { startAnvil, type AnvilOptions } from './anvil.ts'
-import { spawnChild, type Child } from './child.ts'
+import type { Child } from './child.ts'
 import { claimDataDir } from './claim.ts'
 import { NAMESPACE_RETENTION_HOURS, prepareNamespaces } from './namespace.ts'
 import { assertPortFree, isPortFree } from './port.ts'
 import { removePostgres, startPostgres } from './postgres.ts'
+import { isProcessReady, startProcess } from './process.ts'
 import { adoptDatabase, findRefusal } from './sealer.ts'
 import { ensureSecrets, passwordsOf, replaceFile, type SecretFiles } from './secret.ts'
 import { supervise, type Supervised } from './supervise.ts'
@@ -35,17 +38,12 @@ import {
 const DATABASE = 'holdfast'
 const ORDER_NAMESPACE = 'holdfast'
 const SEALER = 'sealer'
-/** The worker bundles its workflows before it is ready: seconds on an idle machine. */
-const READY_WITHIN_MS = 120_000
-/** Above a worker's own grace for the activities it runs. */
-const STOP_WITHIN_MS = 20_000
-const PROBE_WITHIN_MS = 2_000
-/** What a killed stack leaves behind ends within this time. */
+/** The children of a killed stack end within this time. */
 const SETTLE_WITHIN_MS = 15_000
 const SETTLE_INTERVAL_MS = 200
 /** Tokens live for 15 minutes. */
 const TOKEN_REFRESH_MS = 4 * 60_000
-/** Callers before what they call. */
+/** Callers before the servers they call. */
 const STOP_ORDER = [
   'watcher',
   'api',
@@ -57,36 +55,36 @@ const STOP_ORDER = [
   'temporal',
   'postgres',
 ] as const
-/** What a stack keeps in its data directory, besides Postgres's data. */
+/** The folders of a stack in its data directory, besides Postgres's data. */
 const KEPT = ['secret', 'audit', 'anvil', 'temporal-ui', 'log'] as const
 
 export type StackOptions = {
-  /** All that the stack keeps, its secrets and logs included. */
+  /** For all data of the stack, secrets and logs included. */
   readonly dataDir: string
   /** Undefined: any free ports. */
   readonly portBase?: number | undefined
-  /** Begins with nothing: what the directory holds is removed. */
+  /** Starts empty: the stack's data in the directory is removed. */
   readonly fresh?: boolean
   /** The database was restored: the sealer adopts it before anything runs on it. */
   readonly adopt?: boolean
   readonly apis?: number
   readonly workers?: number
-  /** Undefined: no chain, and no watcher either: payments are reported by somebody else. */
+  /** Undefined: no chain and no watcher; payments are reported by other means. */
   readonly mining?: AnvilOptions['mining'] | undefined
-  /** Variables of the configuration table, for every process; addresses and files are the stack's own. */
+  /** Variables of the configuration table, for every process. The stack sets addresses and files itself. */
   readonly settings?: Readonly<Record<string, string>>
-  /** A server of one's own by its address, or the programs to run one. */
+  /** The address of an existing server, or the programs to run one. */
   readonly temporal:
     | { readonly address: string; readonly namespace?: string }
     | { readonly serverBinary: string; readonly sqlToolBinary: string }
   readonly uiBinary?: string | undefined
-  /** A database of one's own, whose role may create roles; undefined: a Postgres of the stack's. */
+  /** An existing database, whose role may create roles. Undefined: the stack runs its own Postgres. */
   readonly databaseUrl?: string | undefined
-  /** Called once the directory and the ports are this stack's own, before anything runs. */
+  /** Called once the directory and the ports are claimed, before anything runs. */
   readonly onClaim?: () => Promise<unknown>
-  /** Aborted: the start is given up at the next step, and what runs by then is stopped. */
+  /** Aborted: the start ends at its next step, and the parts that run are stopped. */
   readonly signal?: AbortSignal
-  /** Told of each part that is up, and of what happens to it later. */
+  /** Called for each part that is ready, and for its later restarts. */
   readonly log: (line: string) => void
 }
 
@@ -96,17 +94,17 @@ export type Stack = {
   readonly temporalNamespace: string
   readonly uiUrl: string | undefined
   readonly chainUrl: string | undefined
-  /** With the rights to look at and change everything. */
+  /** With all rights. */
   readonly databaseUrl: string
   readonly secrets: SecretFiles
   /** The sealer's checkpoints. */
   readonly auditFile: string
-  /** For reading alone: what verification logs in with. */
+  /** A read-only login, for verification. */
   readonly auditorUrl: string
   readonly tokenClaims: { readonly issuer: string; readonly audience: string }
   /** An access token for minutes; `subject` is a user id for people, a name for watchers and services. */
   readonly mintToken: (role: Role, subject: string) => Promise<string>
-  /** Why the sealer signs nothing, as after a restore; undefined where it does. */
+  /** Why the sealer refuses to sign, as after a restore; undefined while it does not. */
   readonly sealRefusal: string | undefined
   /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, sealer, api, api-2, worker, watcher. */
   readonly parts: ReadonlyMap<string, Supervised>
@@ -114,8 +112,8 @@ export type Stack = {
 }
 
 /**
- * Starts a stack and resolves once every part is ready. When a part does not come up, all that was started is stopped.
- * @throws {Error} that says what is wrong and what to do
+ * Starts a stack and resolves once every part is ready. When a part fails to start, all others are stopped.
+ * @throws {Error} that says what failed and what to do
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const claim = await claimDataDir(options.dataDir)
@@ -135,7 +133,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** Removes what a stopped stack kept, but not the directory itself: it may hold more. */
+/** Removes the data of a stopped stack, but not the directory, which may hold other files. */
 export async function removeData(dataDir: string): Promise<void> {
   await removePostgres(dataDir)
   for (const name of KEPT) await rm(join(dataDir, name), { recursive: true, force: true })
@@ -185,7 +183,7 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
   return { ...addresses, auditFile, sealRefusal, secrets, tokenClaims, mintToken, parts: crew.parts }
 }
 
-/** In a folder of its own: it is no secret, and outlives no data. */
+/** In its own folder: it is not a secret, and is removed with the data. */
 async function auditFileIn(dataDir: string): Promise<string> {
   const folder = join(dataDir, 'audit')
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -253,38 +251,26 @@ async function runUi(
 }
 
 const launch = (spec: ProcessSpec, dataDir: string): Promise<Child> =>
-  spawnChild({
-    name: spec.name,
-    command: process.execPath,
-    args: [spec.entry],
-    env: spec.env,
-    logFile: join(dataDir, 'log', `${spec.name}.log`),
-    isReady: () => isUp(spec),
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
-  })
+  startProcess(spec, { logFile: join(dataDir, 'log', `${spec.name}.log`), isReady: isUp })
 
-/** Ready; or a sealer that refuses, which only a person can change, and who needs all the others for that. */
-async function isUp(spec: ProcessSpec): Promise<boolean> {
-  const url = `http://${addressOf(spec.metricsPort)}/readyz`
-  const { ok } = await fetch(url, { signal: AbortSignal.timeout(PROBE_WITHIN_MS) })
-  return ok || (spec.name === SEALER && (await findRefusal(spec)) !== undefined)
-}
+/** Ready; or a sealer that refuses: only an operator can change that, and needs all other processes for it. */
+const isUp = async (spec: ProcessSpec): Promise<boolean> =>
+  (await isProcessReady(spec)) || (spec.name === SEALER && (await findRefusal(spec)) !== undefined)
 
-/** A namespace of one's own holds everything, so that everything goes with it. */
+/** A given namespace holds background workflows too, so that removing it removes everything. */
 const namespaceSettings = (namespace: string): Record<string, string> =>
   namespace === ORDER_NAMESPACE ? {} : { TEMPORAL_NAMESPACE: namespace, TEMPORAL_BACKGROUND_NAMESPACE: namespace }
 
 type Crew = ReturnType<typeof createCrew>
 
-/** Everything a stack runs. */
+/** The running parts of a stack. */
 function createCrew(log: (line: string) => void) {
   const parts = new Map<string, Supervised>()
   const deferred: (() => void)[] = []
   return {
     parts: parts as ReadonlyMap<string, Supervised>,
 
-    /** Starts a part, which from then on is kept running. */
+    /** Starts a part and supervises it from then on. */
     async run<C extends Child>(name: string, start: () => Promise<C>, where: string): Promise<C> {
       const part = supervise(name, start, log)
       parts.set(name, part)
@@ -293,7 +279,7 @@ function createCrew(log: (line: string) => void) {
       return child
     },
 
-    /** Has something done when the stack stops. */
+    /** Registers what is called when the stack stops. */
     defer: (end: () => void): void => void deferred.push(end),
 
     async stop(): Promise<void> {
@@ -306,7 +292,7 @@ function createCrew(log: (line: string) => void) {
   }
 }
 
-/** Waits for all of them, and only then throws what the first one that failed threw: nothing is still starting. */
+/** Promise.all that rejects only after all have settled, so that nothing is still starting. */
 async function together<T extends readonly Promise<unknown>[] | []>(
   work: T,
 ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
@@ -314,9 +300,9 @@ async function together<T extends readonly Promise<unknown>[] | []>(
   return Promise.all(work)
 }
 
-/** After a crash the guardian is still ending what was left running; its ports are about to be free. */
+/** Waits for the ports of a crashed stack, whose children the guardian is still ending. */
 async function settle(ports: StackPorts, log: (line: string) => void): Promise<void> {
-  log('the stack before this one did not stop in order: waiting for what it left behind to end')
+  log('the previous stack did not stop in order: waiting for its processes to end')
   const deadline = performance.now() + SETTLE_WITHIN_MS
   for (const { port } of portsInUse(ports)) {
     while (!(await isPortFree(port)) && performance.now() < deadline) await sleep(SETTLE_INTERVAL_MS)
@@ -333,13 +319,18 @@ async function createMint(jwtFile: string, claims: Stack['tokenClaims']): Promis
   return (role, subject) => signDevelopmentToken({ secrets, ...claims, roles: [role], subject })
 }
 
-/** Writes a token to a file now and again before it ends. @returns what stops that */
+/** Writes a token to a file now, and rewrites it before it expires. @returns the function that stops this */
 async function keepFresh(path: string, mint: () => Promise<string>, log: (line: string) => void): Promise<() => void> {
   const write = async (): Promise<void> => replaceFile(path, await mint())
   await write()
-  const rewrite = (): void => void write().catch((error: Error) => log(`${path} is not renewed: ${error.message}`))
-  const timer = setInterval(rewrite, TOKEN_REFRESH_MS)
-  return () => clearInterval(timer)
+  const stopping = new AbortController()
+  void repeat(write, {
+    signal: stopping.signal,
+    everyMs: TOKEN_REFRESH_MS,
+    firstAfterMs: TOKEN_REFRESH_MS,
+    onError: (error) => log(`${path} not renewed: ${(error as Error).message}`),
+  })
+  return () => stopping.abort()
 }
 
 function withLogin(url: string, user: string, password: string): string {

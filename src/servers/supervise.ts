@@ -1,31 +1,30 @@
-// Keeps one child of a development stack running: when it ends by itself or is killed, it is started again, with
-// growing pauses while that fails. Production leaves this to its own supervisor.
+// Supervisor of one child of a development stack: restarts it after a crash or a kill, with exponential back-off while
+// that fails. In production the platform's supervisor does this.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { backOffMs, NEIGHBOUR_BACK_OFF } from '../repeat.ts'
 import type { Child } from './child.ts'
 
-const BACKOFF_FROM_MS = 200
-const BACKOFF_TO_MS = 5_000
-/** A child that ran this long had nothing wrong with its start: the pauses begin anew. */
+/** A child that ran this long has started well: the back-off is reset. */
 const PROVEN_AFTER_MS = 10_000
 
 export type Supervised<C extends Child = Child> = {
   readonly name: string
   /** The running child; undefined while it is down. */
   readonly current: () => C | undefined
-  /** Starts it and resolves once it is ready. @throws what the first start threw; later ones are tried again */
+  /** Starts it and resolves once it is ready. @throws what the first start threw; later starts are retried */
   readonly start: () => Promise<C>
-  /** Ends it in order; it stays down until `start`. */
+  /** Stops it in order. It stays down until `start`. */
   readonly stop: () => Promise<void>
-  /** Ends it as a crash would, and leaves its return to the supervision. */
+  /** Kills it as a crash would. The supervision restarts it. */
   readonly kill9: () => Promise<void>
-  /** Resolves once it is up, at once where it is. */
+  /** Resolves once it is up. */
   readonly ready: () => Promise<void>
 }
 
 /**
  * @param launch starts a child and resolves once it is ready
- * @param log told when the child ended unasked, and when it is back
+ * @param log called when the child has ended unexpectedly, and when it is back
  */
 export function supervise<C extends Child>(
   name: string,
@@ -34,8 +33,9 @@ export function supervise<C extends Child>(
 ): Supervised<C> {
   let child: C | undefined
   let isWanted = false
-  let pauseMs = BACKOFF_FROM_MS
-  /** Settles when the start under way has ended, for better or worse. */
+  /** Restarts since one was proven. */
+  let restarts = 0
+  /** Resolves when the start under way has succeeded or failed. */
   let coming: Promise<void> = Promise.resolve()
   let pause = new AbortController()
 
@@ -61,7 +61,7 @@ export function supervise<C extends Child>(
     const startedAt = performance.now()
     const { code, signal } = await exited
     child = undefined
-    if (performance.now() - startedAt > PROVEN_AFTER_MS) pauseMs = BACKOFF_FROM_MS
+    if (performance.now() - startedAt > PROVEN_AFTER_MS) restarts = 0
     if (!isWanted) return
     log(`${name} ended (${signal ?? `exit ${code}`}) and is started again`)
     coming = revive()
@@ -69,9 +69,9 @@ export function supervise<C extends Child>(
 
   async function revive(): Promise<void> {
     for (;;) {
-      await sleep(pauseMs, undefined, { signal: pause.signal }).catch(() => undefined)
+      await sleep(backOffMs(restarts, NEIGHBOUR_BACK_OFF), undefined, { signal: pause.signal }).catch(() => undefined)
       if (!isWanted) return
-      pauseMs = Math.min(BACKOFF_TO_MS, pauseMs * 2)
+      restarts += 1
       try {
         adopt(await launch())
         log(`${name} is back`)
@@ -85,7 +85,7 @@ export function supervise<C extends Child>(
   async function stop(): Promise<void> {
     isWanted = false
     pause.abort()
-    // A start under way cannot be taken back: it is awaited, and what it started is stopped.
+    // A start under way cannot be cancelled: it is awaited, and its child stopped.
     await coming
     await child?.stop()
   }

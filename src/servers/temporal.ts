@@ -1,5 +1,5 @@
-// The real Temporal server with the schema it needs, on a Postgres that is already there. Several run
-// side by side on one machine: every port it opens is given.
+// A real Temporal server with its schema, on an existing Postgres. Several can run on one machine, since every port is
+// given.
 
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
@@ -25,16 +25,16 @@ const DYNAMIC_CONFIG = fileURLToPath(new URL('../../ops/temporal/dynamic-config.
 const SQL_MAX_CONNS = 20
 const SQL_VISIBILITY_MAX_CONNS = 10
 const SERVICES = 4
-/** For the superuser, psql, tests that look on. */
+/** For the superuser, psql and tests. */
 const SPARE_CONNECTIONS = 20
 
-/** A start takes seconds; but on other ports than before a crash, the dead services are waited for, close to a minute. */
-const READY_WITHIN_MS = 120_000
-const STOP_WITHIN_MS = 10_000
+/** A start takes seconds. On other ports than before a crash it waits for the dead services, for close to a minute. */
+const TEMPORAL_READY_WITHIN_MS = 120_000
+const TEMPORAL_STOP_WITHIN_MS = 10_000
 const CALL_WITHIN_MS = 5_000
 
 const SYSTEM_NAMESPACE = 'temporal-system'
-/** Workflow ids asked for, enough to fall into every shard. */
+/** Workflow ids to describe: enough to hit every shard. */
 const SHARD_PROBES = 16
 
 /** In the order in which `ports` fills them. */
@@ -50,7 +50,7 @@ const PORT_VARIABLES = [
   'WORKER_MEMBERSHIP_PORT',
 ] as const
 
-/** How many ports a server needs; the first is the one that clients call. */
+/** How many ports a server needs; clients call the first. */
 export const TEMPORAL_PORTS = PORT_VARIABLES.length
 
 export type TemporalOptions = {
@@ -58,22 +58,22 @@ export type TemporalOptions = {
   readonly sqlToolBinary: string
   /** A superuser, or one who may create databases. */
   readonly postgres: { readonly host: string; readonly port: number; readonly user: string; readonly password: string }
-  /** TEMPORAL_PORTS free ports; on a database that served before, rather the same again (see READY_WITHIN_MS). */
+  /** TEMPORAL_PORTS free ports; on a database that was used before, better the same (see TEMPORAL_READY_WITHIN_MS). */
   readonly ports: readonly number[]
-  /** Its log goes to `log/` in there. */
+  /** Its log goes to `log/` there. */
   readonly dataDir: string
 }
 
 export type Temporal = Child & { readonly address: string }
 
-/** What `max_connections` of a Postgres must be that serves Temporal and `applicationPools` connections of ours. */
+/** `max_connections` of a Postgres for Temporal and `applicationPools` connections of Holdfast. */
 export function maxConnectionsFor(applicationPools: number): number {
   return SERVICES * (SQL_MAX_CONNS + SQL_VISIBILITY_MAX_CONNS) + applicationPools + SPARE_CONNECTIONS
 }
 
 /**
- * Starts the server and resolves once it serves, with its namespaces and search attributes in place. On a database
- * that has the schema already, setting it up changes nothing; one that was cut short is finished.
+ * Starts the server and resolves once it serves, with its namespaces and search attributes. An existing schema is left
+ * unchanged, an incomplete one is completed.
  * @throws {StartError} when it does not come up; {Error} when a port is taken or the schema cannot be set up
  */
 export async function startTemporal(options: TemporalOptions): Promise<Temporal> {
@@ -108,8 +108,8 @@ export async function startTemporal(options: TemporalOptions): Promise<Temporal>
     },
     logFile: join(dataDir, 'log', 'temporal.log'),
     isReady: () => isServing(address),
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
+    readyWithinMs: TEMPORAL_READY_WITHIN_MS,
+    stopWithinMs: TEMPORAL_STOP_WITHIN_MS,
   })
   try {
     await prepareNamespaces(address)
@@ -120,7 +120,7 @@ export async function startTemporal(options: TemporalOptions): Promise<Temporal>
   return { ...child, address }
 }
 
-/** Every step repeats harmlessly: the tool skips what exists, and versions that were applied before. */
+/** Safe to repeat: the tool skips what exists and versions that were applied before. */
 async function setUpSchema(options: TemporalOptions, database: string, schemaName: string): Promise<void> {
   const { host, port, user, password } = options.postgres
   const env = {
@@ -136,8 +136,8 @@ async function setUpSchema(options: TemporalOptions, database: string, schemaNam
 }
 
 /**
- * The front answers before its services have found each other, and after a crash the ring of services still holds
- * dead ones for a moment. So the question is one that history and matching must answer.
+ * The frontend answers before the services have found each other, and after a crash the membership ring lists dead ones
+ * for a moment. So these calls need answers of the history and matching services.
  */
 async function isServing(address: string): Promise<boolean> {
   const connection = await Connection.connect({ address, connectTimeout: CALL_WITHIN_MS })

@@ -1,4 +1,4 @@
-// Temporal's UI, for people who look at orders in `npm start`.
+// Temporal's UI, for people who inspect orders in `npm start`.
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,8 +7,8 @@ import { assertPortFree } from './port.ts'
 
 const HOST = '127.0.0.1'
 const ENVIRONMENT = 'holdfast'
-const READY_WITHIN_MS = 20_000
-const STOP_WITHIN_MS = 5_000
+const UI_READY_WITHIN_MS = 20_000
+const UI_STOP_WITHIN_MS = 5_000
 const CALL_WITHIN_MS = 1_000
 
 export type TemporalUiOptions = {
@@ -48,8 +48,8 @@ export async function startTemporalUi(options: TemporalUiOptions): Promise<Tempo
     env: {},
     logFile: join(dataDir, 'log', 'temporal-ui.log'),
     isReady: async () => (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(CALL_WITHIN_MS) })).ok,
-    readyWithinMs: READY_WITHIN_MS,
-    stopWithinMs: STOP_WITHIN_MS,
+    readyWithinMs: UI_READY_WITHIN_MS,
+    stopWithinMs: UI_STOP_WITHIN_MS,
   })
   return { ...child, url }
 }

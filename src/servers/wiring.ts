@@ -1,5 +1,5 @@
-// Which process of a stack listens where, and the environment each is given: the one place that knows how the
-// processes are wired to each other and to their servers.
+// Ports and environment of each process of a stack: the only place that knows how the processes are wired to each
+// other and to their servers.
 
 import { fileURLToPath } from 'node:url'
 import { freePorts } from './port.ts'
@@ -8,7 +8,7 @@ import { TEMPORAL_PORTS } from './temporal.ts'
 
 const HOST = '127.0.0.1'
 
-/** The api's gRPC port; every other port keeps its distance from it, whatever the base. */
+/** The api's gRPC port. With another base, all other ports move with it. */
 export const DEFAULT_PORT_BASE = 7_070
 const DEFAULT_PORT = {
   admin: 7_071,
@@ -93,7 +93,7 @@ function shifted(portBase: number): StackPorts {
   }
 }
 
-/** Every port and what wants it, to be told before anything is started. */
+/** Every port and the part that needs it, to be checked before anything starts. */
 export const portsInUse = (ports: StackPorts): { port: number; part: string }[] => [
   ...ports.apis.flatMap(({ grpc, admin, metrics }) =>
     [grpc, admin, metrics].map((port) => ({ port, part: 'the api' })),
@@ -124,7 +124,7 @@ export const connectionLimitsOf = ({ apis, workers }: StackShape): Readonly<Reco
   app_keys: POOLS.app_keys * POOL_SLACK,
   watcher: POOLS.watcher * POOL_SLACK,
   audit_sealer: POOLS.audit_sealer * POOL_SLACK,
-  // No process's: for `holdfast audit verify` and whoever looks.
+  // Not a process: for `holdfast audit verify` and people who look.
   auditor: POOLS.auditor * POOL_SLACK,
 })
 
@@ -136,12 +136,12 @@ export type Wiring = {
   readonly databaseUrlOf: (role: ProcessRole) => string
   readonly temporalAddress: string
   readonly chainUrl: string | undefined
-  /** Variables of docs' configuration table for every process; what is wired here wins. */
+  /** Variables of the configuration table, for every process. Those that are wired here win. */
   readonly settings: Readonly<Record<string, string>>
 }
 
 export type ProcessSpec = {
-  /** What messages and log files call it, such as `api` or `api-2`. */
+  /** Its name in messages and log files, such as `api` or `api-2`. */
   readonly name: string
   readonly entry: string
   /** The port of /metrics and /readyz. */
@@ -149,9 +149,9 @@ export type ProcessSpec = {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Where the environment says nothing else. Nobody balances load here, so nobody need notice that an api is leaving. */
+/** Where the environment sets nothing else. There is no load balancer here that a drain would give time. */
 const DEFAULT_SETTINGS = { HOLDFAST_ETH_RATE: '2500.00', HOLDFAST_DRAIN_MS: '0' }
-/** The name the watcher reports under. */
+/** The watcher's name as a source of reports. */
 export const WATCHER_SOURCE = 'watcher-1'
 
 const entryOf = (process: string): string => fileURLToPath(new URL(`../main/${process}.ts`, import.meta.url))
@@ -228,7 +228,7 @@ const watcherSpec = (wiring: Wiring, chainUrl: string): ProcessSpec => ({
   metricsPort: wiring.ports.watcher,
   env: {
     ...commonEnv(wiring, 'watcher', wiring.ports.watcher),
-    // All of the apis: a watcher must not wait for one that is down while others serve.
+    // All apis: a watcher must not wait for one that is down while others serve.
     HOLDFAST_API_ADDRESS: `ipv4:${wiring.ports.apis.map(({ grpc }) => addressOf(grpc)).join(',')}`,
     HOLDFAST_SOURCE: WATCHER_SOURCE,
     HOLDFAST_SOURCE_SECRET_FILE: wiring.secrets.sourceSecret,

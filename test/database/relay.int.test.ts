@@ -12,7 +12,7 @@ import { statement, type Database } from '../../src/db/connection/pool.ts'
 import { claimNotifications, notificationsDelivered } from '../../src/db/notification.ts'
 import { countStarts } from '../../src/db/read.ts'
 import { findBacklog } from '../../src/db/backlog.ts'
-import { recordDutyResult, holdDuty } from '../../src/db/duty.ts'
+import { recordDutyResult, holdDuty, runDuty } from '../../src/db/duty.ts'
 import { claimStarts, deferStart, deleteStarts } from '../../src/db/start.ts'
 import { claimWakes, deferWake, markWakesSent } from '../../src/db/wake.ts'
 
@@ -364,6 +364,20 @@ describe('a duty', () => {
     // Whoever lost the lease has nothing to report.
     await recordDutyResult(shop.worker, 'hold_sweep', 'p-0', true, 99)
     expect(await dutyRow()).toMatchObject({ items: 3n })
+  })
+
+  test('records each turn with what it did, also of one that failed, and takes none beside another process', async () => {
+    const lease = { duty: 'hold_sweep', holder: 'p-1', leaseMs: 5_000 }
+    expect(await runDuty(shop.worker, lease, async (turn) => void (turn.items += 2))).toBe(2)
+    const failing = runDuty(shop.worker, lease, async (turn) => {
+      turn.items += 1
+      throw new Error('no more')
+    })
+    await expect(failing).rejects.toThrow('no more')
+    expect(await dutyRow()).toEqual({ holder: 'p-1', failures: 1, items: 3n, didSucceed: true })
+    const act = jest.fn(async () => undefined)
+    expect(await runDuty(shop.worker, { ...lease, holder: 'p-2' }, act)).toBeUndefined()
+    expect(act).not.toHaveBeenCalled()
   })
 })
 

@@ -74,7 +74,7 @@ test(
     const third = await start({ adopt: true })
     expect(third.sealRefusal).toBeUndefined()
     expect(await readySealer(third)).toBe(true)
-    await expect(start({ adopt: true })).rejects.toThrow(/does not adopt the database: nothing was restored/)
+    await expect(start({ adopt: true })).rejects.toThrow(/refused to adopt the database: nothing was restored/)
   },
   WITHIN_MS,
 )

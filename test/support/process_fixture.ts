@@ -2,16 +2,16 @@
 // skeleton that all processes share.
 
 import { createServer } from 'node:net'
-import { aborted, runService, type Service } from '../../src/main/process.ts'
+import { aborted, runService, type ServiceContext } from '../../src/main/process.ts'
 
-const STOP_WITHIN_MS = 1_000
-const LIVE_WITHIN_MS = 200
+const FIXTURE_STOP_WITHIN_MS = 1_000
+const FIXTURE_LIVE_WITHIN_MS = 200
 
 /** Keeps a process alive, as a native thread or a lost connection does. */
 const holdOn = (): void => void createServer().listen(0, '127.0.0.1')
 const never = (): Promise<never> => new Promise(() => undefined)
 
-const PLAYS: Readonly<Record<string, (service: Service<'keys'>) => Promise<void>>> = {
+const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promise<void>>> = {
   'fails at its start': async () => {
     holdOn()
     throw new Error('nothing works')
@@ -54,6 +54,6 @@ const PLAYS: Readonly<Record<string, (service: Service<'keys'>) => Promise<void>
 }
 
 await runService('keys', PLAYS[process.argv[2] ?? ''] ?? never, {
-  stopWithinMs: () => STOP_WITHIN_MS,
-  liveWithinMs: LIVE_WITHIN_MS,
+  stopWithinMs: () => FIXTURE_STOP_WITHIN_MS,
+  liveWithinMs: FIXTURE_LIVE_WITHIN_MS,
 })

@@ -11,7 +11,7 @@ import { startHoldSweeper } from '../../src/relay/duty.ts'
 import type { RelayMetrics } from '../../src/relay/loop.ts'
 import { startNotifier } from '../../src/relay/notify.ts'
 import { startWaker } from '../../src/relay/wake.ts'
-import { startStarter } from '../../src/relay/start.ts'
+import { startOrderStarter } from '../../src/relay/start.ts'
 import { prepareNamespaces } from '../../src/servers/namespace.ts'
 import { Counter, createLogger, Gauge, Registry } from '../../src/telemetry.ts'
 import { ORDER_TASK_QUEUE } from '../../src/workflows/message.ts'
@@ -61,7 +61,7 @@ export async function createTestWorker(
   const database = options.observe?.(opened) ?? opened
   const logger = createLogger({ process: 'test', level: 'silent' })
   const deps = { database, client, holder: namespace, logger, metrics: createMetrics() }
-  const starters = { start: startStarter, wake: startWaker, notify: startNotifier, sweep: startHoldSweeper }
+  const starters = { start: startOrderStarter, wake: startWaker, notify: startNotifier, sweep: startHoldSweeper }
   const relays = (options.relays ?? (['start', 'wake', 'notify', 'sweep'] as const)).map((name) => starters[name](deps))
   let worker: Worker | undefined
   let running: Promise<void> | undefined

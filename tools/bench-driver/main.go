@@ -1,10 +1,10 @@
-// Command bench-driver is a crowd of buyers and one warehouse: a closed loop of orders, each created, paid, shipped and
-// delivered through Holdfast's public gRPC port. It is not JavaScript, so that what it costs is small and its own
-// garbage is not taken for the server's.
+// Command bench-driver is the load generator of a benchmark: a closed loop of orders, each created, paid, shipped and
+// delivered through Holdfast's public gRPC port. It is written in Go, so that it costs little and its garbage
+// collection is not measured as the server's.
 //
 // It reads its configuration as JSON from the first line of stdin and ends when stdin does. It writes JSON lines:
-// {"event":"begin"} when the warm-up is over, {"event":"end"} when the window is, and {"event":"done",...} with what
-// was measured once the orders under way are delivered.
+// {"event":"begin"} after the warm-up, {"event":"end"} after the window, and {"event":"done",...} with the results once
+// the orders under way are delivered.
 package main
 
 import (
@@ -50,10 +50,10 @@ type product struct {
 	Price string `json:"price"`
 }
 
-// Errors of one run are alike; more of them would say nothing.
+// Errors of one run are alike: these are enough.
 const maxErrorsKept = 5
 
-// A shop that is down must not be asked in a hot loop.
+// Pause after an error: no hot loop of calls to a shop that is down.
 const pauseAfterError = 100 * time.Millisecond
 
 func main() {
@@ -77,7 +77,7 @@ func run() error {
 	defer cancel()
 	go func() {
 		_, _ = io.Copy(io.Discard, input)
-		cancel() // whoever started this has gone
+		cancel() // the parent process has ended
 	}()
 	shop, err := openShop(cfg)
 	if err != nil {
@@ -91,7 +91,7 @@ func run() error {
 	return say(done)
 }
 
-// result is what the window saw. An order counts where it is delivered; its latencies count with it.
+// result holds the measurements of the window. An order and its latencies count if it is delivered within the window.
 type result struct {
 	Event     string               `json:"event"`
 	OrderIDs  []string             `json:"orderIds"`

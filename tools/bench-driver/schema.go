@@ -16,7 +16,7 @@ import (
 
 const pkg = "holdfast.v1."
 
-// schema makes messages from the committed descriptor set, so that there is no generated code to keep current.
+// schema builds messages from the committed descriptor set, so that no generated code must be kept current.
 type schema struct{ files *protoregistry.Files }
 
 func loadSchema(path string) (*schema, error) {

@@ -7,8 +7,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// A job that is started again after it has ended well never completes for those who wait for it. What counts is the
-// policy after merging, which is not always the one that stands last in the file.
+// A job that is restarted after it has succeeded never completes for the services that wait for it. The merged restart
+// policy counts, which is not always the last one in the file.
 func checkJobs(project *types.Project) error {
 	for _, service := range project.Services {
 		for name, dependency := range service.DependsOn {

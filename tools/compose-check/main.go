@@ -1,6 +1,6 @@
 // Command compose-check loads a Compose file as a container engine would (schema, interpolation, includes, references
-// between services, networks, volumes, secrets and configs), makes sure that the jobs others wait for can complete, and
-// prints the resolved project as JSON.
+// between services, networks, volumes, secrets and configs), checks that the jobs which others wait for can complete,
+// and prints the resolved project as JSON.
 //
 //	go run . FILE
 //

@@ -1,5 +1,5 @@
-// Child processes of set-up, one at a time. A signal to set-up is passed on to the child that runs,
-// so that its end (and not ours) decides what happens next and nothing is left running.
+// Child processes of set-up, one at a time. A signal to set-up is forwarded to the running child, so that the child's
+// end decides what happens next and nothing is left running.
 
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
@@ -13,7 +13,7 @@ const NOT_FOUND = 127
 /** @type {NodeJS.Signals | undefined} */
 let stoppedBy
 
-/** Set-up was told to stop; the child it ran has ended. */
+/** Set-up was signalled to stop; its child has ended. */
 export class Interrupted extends Error {
   /** @param {NodeJS.Signals} signal */
   constructor(signal) {
@@ -35,7 +35,7 @@ export function exitCodeOf(code, signal) {
  * `onLine` sees stderr as it comes
  * @returns {Promise<{ code: number, stdout: string, tail: string }>} `tail`: the last lines of stderr; the code is
  * 127 where there is no such command
- * @throws {Interrupted} when set-up was signalled meanwhile
+ * @throws {Interrupted} when set-up was signalled while it ran
  */
 export async function collect(command, args, { cwd, onStart, onLine }) {
   const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -1,5 +1,5 @@
-// Builds commands of a Go tools module into the per-user cache. A build happens beside its place
-// and is renamed into it whole, so a half-built binary is never found, however the build ends.
+// Builds commands of a Go tools module into the per-user cache. A build is written beside its place and renamed into
+// it, so that an incomplete binary is never found, however the build ends.
 
 import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -13,7 +13,7 @@ import { SetupError, say, withProgress } from './report.mjs'
 /** Binaries, Go's own build cache and the modules' sources, measured with a margin. */
 const BUILD_ROOM_MIB = 5_000
 const BUILDING = '.building-'
-/** Import path of a command whose source is the module's own. */
+/** Import path of a command whose source is the module itself. */
 const OWN_COMMAND = '.'
 
 /**
@@ -51,7 +51,7 @@ export function isAtLeast(version, minimum) {
   return true
 }
 
-/** @param {GoTool} tool @returns {Promise<string>} where its binary is, or will be */
+/** @param {GoTool} tool @returns {Promise<string>} the path of its binary, built or not */
 export async function cachedPathOf(tool) {
   const dir = join(ROOT, 'tools', tool.module)
   const read = (/** @type {string} */ name) => readFile(join(dir, name), 'utf8')
@@ -68,7 +68,7 @@ export async function cachedPathOf(tool) {
 /**
  * Builds the tool unless it is in the cache; at most one build of it runs per cache.
  * @param {GoTool} tool
- * @param {string} alternatives what the user can do where Go is missing
+ * @param {string} alternatives what the user can do when Go is missing
  * @returns {Promise<string>} the binary's path
  */
 export async function build(tool, alternatives) {
@@ -97,7 +97,7 @@ export async function build(tool, alternatives) {
   return target
 }
 
-/** What a killed build left; under the lock nobody else is writing such a file. @param {string} target */
+/** Removes what a killed build left: under the lock no other build writes such a file. @param {string} target */
 async function removeLeftovers(target) {
   const names = await readdir(CACHE)
   const left = names.filter((name) => name.startsWith(`${basename(target)}${BUILDING}`))
@@ -107,7 +107,7 @@ async function removeLeftovers(target) {
 /** @param {string} dir @param {string} alternatives */
 async function requireGo(dir, alternatives) {
   const needed = goVersionOf(await readFile(join(dir, 'go.mod'), 'utf8'))
-  // Asked in the module's folder: there, Go 1.21 and newer fetch the toolchain that go.mod names.
+  // Run in the module's folder, where Go 1.21 and newer fetch the toolchain that go.mod names.
   const { code, stdout, tail } = await collect('go', ['env', 'GOVERSION'], { cwd: dir })
   const found = stdout.trim().replace(/^go/, '')
   if (code === 0 && isAtLeast(found, needed)) return

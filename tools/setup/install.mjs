@@ -1,6 +1,5 @@
-// The npm packages. They are current when npm's own record of what it put into node_modules says the
-// same as package-lock.json. npm writes that record last, so an install that was cut short is seen
-// as one, and an `npm install` done by hand needs no second one here.
+// Installs the npm packages. They are current when npm's record of node_modules equals package-lock.json. npm writes
+// that record last, so an interrupted install is noticed, and after a manual `npm install` nothing is installed again.
 
 import { constants } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -10,25 +9,26 @@ import { withLock } from './lock.mjs'
 import { ROOT, isAllowed, requireRoom } from './place.mjs'
 import { SetupError, say, withProgress } from './report.mjs'
 
-/** The packages take 0.9 GiB, npm's cache as much again at worst. */
+/** The packages take 0.9 GiB, and npm's cache up to as much again. */
 const INSTALL_ROOM_MIB = 2_000
 
-/** The Node that everything behind set-up runs on, whatever Node the machine has. */
+/** The Node that runs everything after set-up, independent of the machine's Node. */
 export const PINNED_NODE = join(ROOT, 'node_modules', 'node', 'bin', 'node')
 
 /**
- * @typedef {Record<string, { version?: string, integrity?: string, optional?: boolean, devOptional?: boolean }>} Packages
+ * @typedef {Record<string, { version?: string, integrity?: string, optional?: boolean, devOptional?: boolean }>}
+ * Packages
  */
 
 /**
  * @param {Packages} wanted of package-lock.json
  * @param {Packages} installed of npm's record in node_modules
- * @returns {boolean} all that is wanted is there, in the right version, and nothing else
+ * @returns {boolean} whether exactly the wanted packages are installed, in the wanted versions
  */
 export function isSameInstall(wanted, installed) {
   const isSame = ([path, found]) =>
     found.version === wanted[path]?.version && found.integrity === wanted[path]?.integrity
-  // Optional packages are for one platform each: those of others are wanted but never there.
+  // Optional packages are for one platform each: those for other platforms are wanted but never installed.
   const isThere = ([path, entry]) => path === '' || entry.optional || entry.devOptional || path in installed
   return Object.entries(installed).every(isSame) && Object.entries(wanted).every(isThere)
 }
@@ -48,7 +48,7 @@ export async function ensureInstalled() {
 /** @param {(pid: number) => Promise<void>} onStart */
 async function install(onStart) {
   if (!(await arePackagesCurrent())) {
-    // Packages' own scripts stay off. What a user's settings leave out elsewhere is needed here.
+    // Install scripts stay off. Development packages are needed here, even if the user's npm settings omit them.
     await npm('installing the npm packages', ['ci', '--ignore-scripts', '--include=dev', '--include=optional'], onStart)
   }
   if (!(await hasPinnedNode())) await npm('installing the pinned Node', ['rebuild', 'node'], onStart)
@@ -58,7 +58,7 @@ async function install(onStart) {
   )
 }
 
-/** The package's script links the binary into place in one step: it is there whole or not at all. */
+/** The package's script links the binary into place atomically. */
 async function hasPinnedNode() {
   return isAllowed(PINNED_NODE, constants.X_OK)
 }
@@ -75,7 +75,7 @@ async function arePackagesCurrent() {
 
 /** @param {string} label @param {string[]} args @param {(pid: number) => Promise<void>} onStart */
 async function npm(label, args, onStart) {
-  // A level of its own: under `npm run --silent`, npm would keep even its errors to itself.
+  // An explicit log level: under `npm run --silent`, npm would hide even its errors.
   const run = () => collect('npm', [...args, '--loglevel=error'], { cwd: ROOT, onStart })
   const { code, tail } = await withProgress(label, run)
   if (code !== 0) {

@@ -1,7 +1,6 @@
-// A lock file between set-ups that run at once. Its holder may be killed at any moment, and then leaves
-// behind the npm or go it had started, which must end before the next one begins: so the lock names both.
-// Elsewhere than on the holder's machine (a cache may be shared between containers) process ids mean
-// nothing, and the age of the file tells: its holder touches it while it lives.
+// A lock file between concurrent set-ups. A killed holder leaves the npm or go that it had started, which must end
+// before the next set-up begins: so the lock names both processes. On another machine (containers may share a cache)
+// process ids mean nothing, and the file's age decides: a live holder keeps touching it.
 
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -14,19 +13,19 @@ const TOUCH_INTERVAL_MS = 5_000
 const RETRY_INTERVAL_MS = 500
 /** Far above the touch interval, so that a machine under load does not lose a lock it holds. */
 const STALE_AFTER_MS = 60_000
-/** With a living process of that id: longer than an orphan works, in case the id is another's by now. */
+/** When a process with that id lives: longer than an orphan works, in case the id has been reused. */
 const STALE_ALTHOUGH_ALIVE_AFTER_MS = 15 * 60_000
 
 /**
  * @typedef {{ host: string, pids: number[], token: string }} Holder
- * `pids`: set-up and what it has started; `token`: this holding of the lock and no other
+ * `pids`: set-up and its children; `token`: unique to this acquisition of the lock
  */
 
 /**
  * @param {Pick<Holder, 'host' | 'pids'>} holder
  * @param {number} ageMs since the file was last touched
  * @param {{ host: string, isAlive: (pid: number) => boolean }} here
- * @returns {boolean} the holder is gone and the lock may be taken from it
+ * @returns {boolean} whether the holder is gone, so that the lock may be taken over
  */
 export function isStale(holder, ageMs, here) {
   if (holder.host !== here.host) return ageMs > STALE_AFTER_MS
@@ -34,10 +33,10 @@ export function isStale(holder, ageMs, here) {
 }
 
 /**
- * Runs `work` as the only holder of the lock, waiting for a living holder to finish first.
+ * Runs `work` under the lock, after waiting for a live holder to finish.
  * @template T
  * @param {string} path
- * @param {(addPid: (pid: number) => Promise<void>) => Promise<T>} work says with `addPid` what it starts
+ * @param {(addPid: (pid: number) => Promise<void>) => Promise<T>} work registers each child with `addPid`
  * @param {(pid: number) => void} [onWait] called once, with a process id of the holder
  * @returns {Promise<T>}
  */
@@ -84,7 +83,7 @@ async function tryCreate(path, mine) {
   }
 }
 
-/** Written aside and put into place whole: nobody reads a half-written lock. @param {string} path @param {Holder} holder */
+/** Replaces the lock atomically. @param {string} path @param {Holder} holder */
 async function writeDraft(path, holder) {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, JSON.stringify(holder))
@@ -104,8 +103,8 @@ async function readHolder(path) {
 
 /** Removes a dead holder's lock. @param {string} path @param {string} deadToken */
 async function takeAway(path, deadToken) {
-  // Two may have seen the same dead holder, and the slower one would remove the faster one's new
-  // lock: so the file is moved aside first, looked at, and put back if it is not the dead one's.
+  // Two set-ups may have seen the same dead holder, and the slower would remove the faster one's new lock. So the file
+  // is moved aside, read, and put back if it is not the dead holder's.
   const aside = `${path}.${randomUUID()}`
   try {
     await rename(path, aside)
@@ -127,7 +126,7 @@ export function isAlive(pid) {
   return !isZombie(pid)
 }
 
-/** A container's first process often collects no orphans, and a dead one then keeps its id. @param {number} pid */
+/** Zombies: a container's first process often reaps no orphans, so a dead process keeps its id. @param {number} pid */
 function isZombie(pid) {
   try {
     return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))

@@ -1,4 +1,4 @@
-// What each command needs and what runs it. `node tools/setup.mjs COMMAND [ARG...]`
+// The commands: what each needs and what runs it. `node tools/setup.mjs COMMAND [ARG...]`
 
 import { delimiter, join } from 'node:path'
 import { Interrupted, handOver } from './child.mjs'
@@ -9,7 +9,7 @@ import { ensureTool, ensureTools } from './tool.mjs'
 
 const SERVERS = ['temporal-server', 'temporal-sql-tool']
 
-/** `extras`: programs a command can do without where they cannot be had.
+/** `extras`: optional programs, left out where they cannot be obtained.
  * @type {Record<string, { entry: string[], servers?: boolean, tools?: string[], extras?: string[] }>} */
 const COMMANDS = {
   demo: { entry: ['src/main/dev.ts', 'demo'], servers: true },
@@ -29,7 +29,7 @@ const USAGE = `usage: node tools/setup.mjs COMMAND [ARG...]
 
 /**
  * @param {string[]} argv command and its arguments
- * @returns {Promise<number>} the exit code of the command, or of what kept it from running
+ * @returns {Promise<number>} the exit code of the command, or of the failed set-up
  */
 export async function main([name, ...args]) {
   try {

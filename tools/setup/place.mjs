@@ -1,4 +1,4 @@
-// Where things are, and whether there is room to put more there.
+// Paths of set-up, and the check for free disk space.
 
 import { access, constants, mkdir, statfs } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -11,16 +11,16 @@ const BYTES_PER_MIB = 1024 * 1024
 /** The checkout. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** What this machine runs, as part of a cached binary's name. */
+/** This machine's platform, as part of a cached binary's name. */
 export const PLATFORM = `${process.platform}-${process.arch}`
 
-/** Built servers, shared by all checkouts of a user. */
+/** The cache of built servers, shared by all checkouts of a user. */
 export const CACHE = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'holdfast')
 
 /**
- * @param {string} dir made when it is missing
+ * @param {string} dir created when missing
  * @param {number} neededMib
- * @param {{ purpose: string, remedy: string }} words what the room is for; what else would help
+ * @param {{ purpose: string, remedy: string }} words what the space is for; what else would help
  * @throws {SetupError} when nothing can be written there or the disk is too full
  */
 export async function requireRoom(dir, neededMib, { purpose, remedy }) {

@@ -1,10 +1,9 @@
-// What set-up tells the person who waits. Everything goes to stderr: stdout belongs to the command
-// that follows (`--json`).
+// The output of set-up. Everything goes to stderr: stdout belongs to the command that follows (`--json`).
 
 const TTY_INTERVAL_MS = 1_000
 const LOG_INTERVAL_MS = 15_000
 
-/** A failure whose message is the whole story: what is wrong and what to do about it. */
+/** A failure whose message says what is wrong and what to do, and is printed without a stack trace. */
 export class SetupError extends Error {}
 
 /** @param {string} line */
@@ -19,10 +18,10 @@ export function clockOf(ms) {
 }
 
 /**
- * Shows that `work` is alive: one line rewritten each second on a terminal, a line now and then in a log.
+ * Progress of `work`: one line that is rewritten each second on a terminal, occasional lines in a log.
  * @template T
- * @param {string} label what is going on
- * @param {(note: (text: string) => void) => Promise<T>} work is given `note` to say how far it is
+ * @param {string} label the name of the work
+ * @param {(note: (text: string) => void) => Promise<T>} work reports its progress with `note`
  * @returns {Promise<T>}
  */
 export async function withProgress(label, work) {

@@ -1,4 +1,4 @@
-// The programs that npm does not carry: where each is looked for, and which one is used.
+// The programs that npm does not provide: where each is searched, and which one is used.
 
 import { constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -16,7 +16,7 @@ const TOOL_ALTERNATIVES = 'Install Go (https://go.dev/dl), or put the program it
 
 const SECONDS_AFTER_SERVER = 'seconds once the server is built'
 
-/** @type {Record<string, import('./go.mjs').GoTool & { variable: string }>} `variable`: tells a command where it is */
+/** @type {Record<string, import('./go.mjs').GoTool & { variable: string }>} `variable`: holds the program's path */
 const TOOLS = {
   'temporal-server': {
     name: 'temporal-server',
@@ -77,7 +77,7 @@ const TOOLS = {
 }
 
 /**
- * Finds a program on PATH, then in the cache, and builds it where it is in neither.
+ * Finds a program on PATH, then in the cache; otherwise builds it.
  * @param {string} name one of TOOLS
  * @returns {Promise<string>} its absolute path
  * @throws {SetupError} when it can be neither found nor built
@@ -99,7 +99,7 @@ export async function ensureTool(name) {
 }
 
 /**
- * Obtains what a command needs, one by one: later builds use what earlier ones compiled.
+ * Obtains a command's programs one by one, so that later builds reuse what earlier ones compiled.
  * @param {string[]} names
  * @returns {Promise<Record<string, string>>} environment variables that tell the command where they are
  */

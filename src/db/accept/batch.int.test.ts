@@ -6,10 +6,10 @@ import fc from 'fast-check'
 import pg from 'pg'
 import { buildLine, buildProposal } from '../../../test/support/builder.ts'
 import { findViolations } from '../../../test/support/invariant.ts'
+import { quoteDue } from '../../../test/support/oracle.ts'
 import { count, COUNT_WITHIN_MS, seed } from '../../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
 import { until } from '../../../test/support/until.ts'
-import { quoteDue } from '../../domain/money.ts'
 import { quantitiesOf } from '../../domain/stock.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
 import { openDatabase, type Database } from '../connection/pool.ts'
@@ -282,7 +282,7 @@ async function expired(order: ProposedOrder): Promise<string> {
   return orderId
 }
 
-test('the amount due in the database is the amount due of the domain', async () => {
+test('the amount due in the database is that of the rule, to the unit', async () => {
   const total = fc.bigInt({ min: 1n, max: 99_999_999_999_999n })
   const rate = fc.bigInt({ min: 1n, max: 99_999_999_999_999n })
   const cases = fc.sample(fc.tuple(total, rate, fc.constantFrom(8, 9, 18)), { numRuns: count(5_000, 200_000), seed })

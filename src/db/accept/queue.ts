@@ -1,7 +1,7 @@
 // Queue of orders to be decided, in order of arrival. While orders wait for a product, later orders of that product park
 // behind them, for a bounded time. Orders of other products do not wait for them, and get half of every batch.
 
-import { DomainError } from '../../domain/failure.ts'
+import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 import { quantitiesOf } from '../../domain/stock.ts'
 import {
   createWaitLists,
@@ -22,8 +22,6 @@ const MAX_QUEUED = 4_096
 const MAX_PARKED = 4_096
 /** Parked orders of one product, so that one product cannot take all places. */
 const MAX_WAIT_LIST = 1_024
-const RETRY_HINT_MS = 500
-const UNLOCK_HINT_MS = 1_000
 /** The longest wait for a product. No transaction lasts longer (role.sql), so one that still holds the rows is stuck. */
 const WAIT_WITHIN_MS = 5_000
 /** Part of the caller's deadline that is reserved for the answer «try again». */
@@ -251,17 +249,19 @@ function lapseOf(entry: Entry, now: number): DomainError | undefined {
 }
 
 const tooMany = (): DomainError =>
-  new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', { retryAfterMs: RETRY_HINT_MS })
+  new DomainError('DATABASE_UNAVAILABLE', 'Too many orders are waiting; try again.', {
+    retryAfterMs: RETRY_HINT_MS.contention,
+  })
 
 function heldUp({ order, missing, waitLists }: Entry): DomainError {
   const [first]: readonly WaitList[] = waitLists
   if (waitLists.some(({ isLocked }) => isLocked))
     return new DomainError('DATABASE_UNAVAILABLE', 'The stock is locked by another transaction; try again.', {
-      retryAfterMs: UNLOCK_HINT_MS,
+      retryAfterMs: RETRY_HINT_MS.outage,
     })
   const productId = [...missing][0] ?? first?.productId ?? order.lines[0]?.productId ?? ''
   return new DomainError('STOCK_BEING_RELEASED', 'Stock of expired orders is being released; try again.', {
     metadata: { product_id: productId },
-    retryAfterMs: RETRY_HINT_MS,
+    retryAfterMs: RETRY_HINT_MS.contention,
   })
 }

@@ -31,6 +31,9 @@ const CHECKPOINT = z.object({
 const COLUMNS = sql.fragment`checkpoint_no as no, continues_no as continues, size, root, after_entry_id as "afterEntryId",
   last_entry_id as "lastEntryId", below_txid::text as "belowTxid", sealed_at as at, previous, key_id as "keyId", signature`
 
+/** Checkpoints that are read at a time. */
+export const CHECKPOINTS_PAGE = 500
+
 /** Checkpoints after one, in their order. */
 export const listCheckpoints = (database: AuditDb, afterNo: number, limit: number): Promise<readonly Checkpoint[]> =>
   database.sql.any(sql.type(CHECKPOINT)`

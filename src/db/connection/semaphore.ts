@@ -1,9 +1,7 @@
 // At most so many at a time, and nobody waits for long: slonik's own pool lets its callers wait without end.
 
 import type { DatabasePool } from 'slonik'
-import { DomainError } from '../../domain/failure.ts'
-
-const RETRY_HINT_MS = 1_000
+import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 
 /** Every way to take a connection of a pool. */
 const DOORS: ReadonlySet<string | symbol> = new Set(
@@ -41,7 +39,7 @@ export function createGate(width: number, waitMs: number): <T>(act: () => Promis
         waiting.delete(takeTurn)
         reject(
           new DomainError('DATABASE_UNAVAILABLE', 'Too many calls want the database; try again.', {
-            retryAfterMs: RETRY_HINT_MS,
+            retryAfterMs: RETRY_HINT_MS.outage,
           }),
         )
       }, waitMs)

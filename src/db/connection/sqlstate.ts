@@ -2,7 +2,7 @@
 // a database error asks here (grpc/status.ts, activities/failure.ts, the relays), so that no two of them disagree.
 
 import pg from 'pg'
-import { DomainError } from '../../domain/failure.ts'
+import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 
 /**
  * down: the server refuses, restarts, is full or only reads: UNAVAILABLE.
@@ -55,7 +55,6 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
 }
 const BUG: Meaning = { outcome: 'bug' }
 const CLASS_CHARACTERS = 2
-const RETRY_HINT_MS = 1_000
 
 /** What the network says. */
 const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET)/
@@ -144,7 +143,7 @@ function isConnectionLost(error: unknown): boolean {
 export const databaseFailure = (error: unknown): unknown =>
   isDatabaseUnavailable(error)
     ? new DomainError('DATABASE_UNAVAILABLE', 'The database cannot be reached; try again.', {
-        retryAfterMs: RETRY_HINT_MS,
+        retryAfterMs: RETRY_HINT_MS.outage,
         cause: error,
       })
     : error

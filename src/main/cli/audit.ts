@@ -2,7 +2,8 @@
 
 import { access, readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { CHECKS, type Finding, type Verdict } from '../../audit/finding.ts'
+import { CHECKS, type Finding } from '../../audit/finding.ts'
+import type { Verdict } from '../../audit/verification.ts'
 import { checkProof, PROOF_FILE } from '../../audit/proof.ts'
 import { verifyAudit } from '../../audit/verify.ts'
 import { formatCheckpoint } from '../../audit/witness.ts'
@@ -10,12 +11,11 @@ import { openDatabase } from '../../db/connection/pool.ts'
 import type { GetOrderHistoryResponse } from '../../grpc/client.ts'
 import { loadSealerKeys, type SealerKeys } from '../../keyvault/checkpoint.ts'
 import { FoundError, UsageError } from './exit.ts'
-import { parseUuid } from './option.ts'
+import { MAX_PAGE, parseUuid } from './option.ts'
 import { formatFields, formatTable, print, type Row } from './print.ts'
 import { callerOptions, findStack, withSession, type Shell } from './session.ts'
 
 /** As much as an answer holds. */
-const PAGE = 100
 const POOL_SIZE = 2
 
 type VerifyOptions = { database?: string; file?: string; publicKeys?: string; json?: boolean; readyFile?: string }
@@ -41,7 +41,7 @@ export function addAuditCommands(program: Command, shell: Shell): void {
       const entries: object[] = []
       let cursor = ''
       do {
-        const answer = await client.audit.getOrderHistory({ orderId, limit: PAGE, cursor })
+        const answer = await client.audit.getOrderHistory({ orderId, limit: MAX_PAGE, cursor })
         entries.push(...provenEntries(answer))
         cursor = answer.nextCursor
       } while (cursor !== '')

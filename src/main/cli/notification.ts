@@ -2,12 +2,10 @@
 
 import type { Command } from 'commander'
 import { UsageError } from './exit.ts'
-import { countArgument, keyOption, parseInteger } from './option.ts'
+import { countArgument, keyOption, MAX_PAGE, parseInteger } from './option.ts'
 import { formatTable, print } from './print.ts'
 import { callerOptions, withSession, type Shell } from './session.ts'
 import { deadNotificationView } from './view.ts'
-
-const MAX_PAGE = 100
 
 type ReplayOptions = { all?: true; key: string }
 

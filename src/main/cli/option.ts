@@ -3,6 +3,9 @@
 import { randomUUID } from 'node:crypto'
 import { InvalidArgumentError, Option } from 'commander'
 
+/** The largest page that the API gives. */
+export const MAX_PAGE = 100
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 export function parseUuid(text: string): string {

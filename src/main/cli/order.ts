@@ -5,14 +5,13 @@ import { ORDER_STATUSES, type OrderStatus } from '../../domain/order.ts'
 import { ASSETS } from '../../domain/payment.ts'
 import { orderStatus, type HoldfastClient } from '../../grpc/client.ts'
 import { followOrder } from './follow.ts'
-import { countArgument, keyOption, versionOption } from './option.ts'
+import { countArgument, keyOption, MAX_PAGE, versionOption } from './option.ts'
 import { formatCoins, formatFields, formatTable, print } from './print.ts'
 import { addRestartCommand } from './restart.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { commandView, createdView, given, orderView, summaryView } from './view.ts'
 
 const SAMPLE_ADDRESS = 'Sample Street 1\n12345 Sample Town'
-const MAX_PAGE = 100
 
 type LineArgument = { productId: string; quantity: number; price: string | undefined }
 

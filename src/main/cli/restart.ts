@@ -2,12 +2,11 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Command } from 'commander'
-import { keyOption, parseUuid } from './option.ts'
+import { keyOption, MAX_PAGE, parseUuid } from './option.ts'
 import { formatFields, print } from './print.ts'
 import { callerOptions, withSession, type Shell } from './session.ts'
 
 /** As much as one call looks at. */
-const PAGE = 100
 
 export function addRestartCommand(order: Command, shell: Shell): void {
   const restart = order
@@ -38,7 +37,12 @@ export function addRehydrateCommand(program: Command, shell: Shell): void {
       let lookedAt = 0
       let cursor = ''
       do {
-        const page = await client.order.rehydrateOrders({ idempotencyKey: randomUUID(), reason, limit: PAGE, cursor })
+        const page = await client.order.rehydrateOrders({
+          idempotencyKey: randomUUID(),
+          reason,
+          limit: MAX_PAGE,
+          cursor,
+        })
         restarted.push(...page.orderIds)
         lookedAt += page.lookedAt
         cursor = page.nextCursor

@@ -7,7 +7,7 @@ import type { Config } from '../../config.ts'
 import { ROLES, type Role } from '../../domain/access.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../grpc/client.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../../keyvault/token.ts'
-import { DEFAULT_DATA_DIR, findReady, PEOPLE, readyFileIn, type Ready } from '../ready.ts'
+import { DEFAULT_DATA_DIR, findReady, PEOPLE, readyFileIn, type Ready } from '../ready_file.ts'
 import { UnavailableError, UsageError } from './exit.ts'
 import type { Output } from './print.ts'
 

@@ -2,12 +2,10 @@
 
 import type { Command } from 'commander'
 import { UsageError } from './exit.ts'
-import { countArgument, keyOption, parseInteger, versionOption } from './option.ts'
+import { countArgument, keyOption, MAX_PAGE, parseInteger, versionOption } from './option.ts'
 import { formatFields, formatTable, print } from './print.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { given, productView, stockView } from './view.ts'
-
-const MAX_PAGE = 100
 
 type AdjustOptions = { delta?: bigint; onHand?: bigint; reason: string; expectedVersion?: bigint; key: string }
 

@@ -4,9 +4,8 @@ import { Client, Connection } from '@temporalio/client'
 import type { Command } from 'commander'
 import type { ConsistencyReport } from '../../db/consistency.ts'
 import { openDatabase } from '../../db/connection/pool.ts'
-import { checkConsistency } from '../../relay/consistency.ts'
-import { CHECKS } from '../consistency.ts'
-import { temporalOptions } from '../temporal.ts'
+import { checkConsistency, CONSISTENCY_CHECKS } from '../../relay/consistency.ts'
+import { temporalOptions } from '../temporal_connection.ts'
 import { endingOf, FoundError, UnverifiedError } from './exit.ts'
 import { formatFields, formatTable, print } from './print.ts'
 import { findStack, type Shell } from './session.ts'
@@ -60,15 +59,17 @@ const reportView = ({ startedAt, looked, differences }: ConsistencyReport) => ({
   isConsistent: differences.length === 0,
   startedAt: startedAt.toISOString(),
   looked,
-  differences: differences.map((difference) => ({ ...difference, says: CHECKS[difference.check] ?? '' })),
+  differences: differences.map((difference) => ({ ...difference, says: CONSISTENCY_CHECKS[difference.check] ?? '' })),
 })
 
 function describe({ looked, differences }: ConsistencyReport): string {
-  const checks = Object.keys(CHECKS).length
+  const checks = Object.keys(CONSISTENCY_CHECKS).length
   const verdict = differences.length === 0 ? 'all is as it must be' : 'THERE ARE DIFFERENCES'
   const summary = formatFields({ ...looked, checks, verdict })
   if (differences.length === 0) return summary
   const rows = differences.map(({ check, subject, detail }) => ({ check, about: subject, found: detail }))
-  const said = [...new Set(differences.map(({ check }) => check))].map((check) => `${check}: ${CHECKS[check] ?? ''}`)
+  const said = [...new Set(differences.map(({ check }) => check))].map(
+    (check) => `${check}: ${CONSISTENCY_CHECKS[check] ?? ''}`,
+  )
   return [summary, '', formatTable(rows), '', 'What should be so:', ...said].join('\n')
 }

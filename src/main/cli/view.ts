@@ -18,7 +18,7 @@ type State = NonNullable<Order['state']>
 type Request = NonNullable<Order['paymentRequest']>
 
 export type StateView = ReturnType<typeof stateView>
-export type OrderView = ReturnType<typeof orderView>
+export type OrderOutput = ReturnType<typeof orderView>
 
 export const stateView = (state: State) => ({
   orderId: state.orderId,

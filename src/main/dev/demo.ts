@@ -1,4 +1,4 @@
-// npm run demo: the main job, played from beginning to end on a stack of its own that is gone afterwards.
+// npm run demo: four orders played from beginning to end on a temporary stack, which is removed afterwards.
 
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -12,7 +12,7 @@ import { removeNamespace } from '../../servers/namespace.ts'
 import { removeData, type Stack } from '../../servers/stack.ts'
 import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
 import { formatTable } from '../cli/print.ts'
-import { given, orderView, type OrderView } from '../cli/view.ts'
+import { given, orderView, type OrderOutput } from '../cli/view.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { beginUnpaid, LAMP, playCancelled, playDelivered, playRace, VASE, type Played, type Stage } from './scenario.ts'
 import { openShop, type Shop, type StockRow } from './shop.ts'
@@ -27,7 +27,7 @@ const SETTINGS = {
 }
 /** The chain's own clock must pass an unpaid order's end. */
 const DEMO_MINING = { everySeconds: 1 } as const
-/** Availability may be told a second late. */
+/** Availability may be a second old. */
 const STOCK_WITHIN_MS = 5_000
 const STOCK_INTERVAL_MS = 200
 
@@ -49,8 +49,8 @@ type Scenario = {
 }
 type Report = { ok: boolean; scenarios: Scenario[]; stock: Omit<StockRow, 'version'>[] }
 
-/** Plays and shows everything. @returns true when each scenario ended as it should and stock adds up */
-export async function demo({ json = false }: { json?: boolean }): Promise<boolean> {
+/** Plays and shows everything. @returns true when each scenario ended as expected and stock adds up */
+export async function runDemoCommand({ json = false }: { json?: boolean }): Promise<boolean> {
   const log = createProgress()
   const signal = stopSignal(log)
   const config = loadConfig('stack')
@@ -59,7 +59,7 @@ export async function demo({ json = false }: { json?: boolean }): Promise<boolea
   const lent = await borrow(config, id)
   let isGood = false
   try {
-    log(`starting a stack of its own in ${dataDir}`)
+    log(`starting a temporary stack in ${dataDir}`)
     const settings = { ...findSettings(), ...SETTINGS }
     const stack = await launchStack(config, { dataDir, mining: DEMO_MINING, settings, signal, ...lent.launch }, log)
     try {
@@ -72,12 +72,12 @@ export async function demo({ json = false }: { json?: boolean }): Promise<boolea
   } finally {
     await lent.giveBack()
     if (isGood || signal.aborted) await removeStack(dataDir)
-    else log(`what the processes logged is in ${join(dataDir, 'log')}`)
+    else log(`the logs of the processes are in ${join(dataDir, 'log')}`)
   }
   return isGood
 }
 
-/** On servers of one's own, a database and a namespace that nobody else uses, and that are gone afterwards. */
+/** On servers that the environment names: a temporary database and namespace, removed by `giveBack`. */
 async function borrow(
   { DATABASE_URL: server, TEMPORAL_ADDRESS: temporal }: Config<'stack'>,
   id: string,
@@ -120,7 +120,7 @@ async function play(stack: Stack, write: (text: string) => void, signal: AbortSi
       `Stock after (${addsUp ? 'it adds up' : 'it does NOT add up'})\n${formatTable(stock.map(withoutVersion))}`,
     )
     story.show(
-      `${isAsExpected && addsUp ? 'Every order ended as it should.' : 'Something did not end as it should.'} ` +
+      `${isAsExpected && addsUp ? 'Every order ended as expected.' : 'Something did not end as expected.'} ` +
         `To look around, run npm start: Temporal's UI is then at ${DEFAULT_UI_URL}`,
     )
     return { ok: isAsExpected && addsUp, scenarios, stock: stock.map(withoutVersion) }
@@ -131,7 +131,7 @@ async function play(stack: Stack, write: (text: string) => void, signal: AbortSi
 
 type Ended = readonly [name: Name, played: Played | Error]
 
-/** The unpaid order waits while the others are played. */
+/** The unpaid order waits for its end while the others are played. */
 async function playAll(stage: Stage): Promise<Ended[]> {
   const unpaid = await beginUnpaid(stage, WINDOW_MS)
   const delivered = await ended(stage, 'delivered', playDelivered(stage))
@@ -140,7 +140,7 @@ async function playAll(stage: Stage): Promise<Ended[]> {
   return [delivered, await ended(stage, 'expired', unpaid()), cancelled, race]
 }
 
-/** A scenario that fails is told of, and the others go on; unless all of it was told to stop. */
+/** Prints the failure of a scenario and goes on with the others, unless the demo was stopped. */
 async function ended({ signal }: Stage, name: Name, work: Promise<Played>): Promise<Ended> {
   try {
     return [name, await work]
@@ -152,7 +152,7 @@ async function ended({ signal }: Stage, name: Name, work: Promise<Played>): Prom
   }
 }
 
-/** How the order stands by the api's own word, whatever the scenario believes. */
+/** The order's end as the api reports it, not as the scenario believes. */
 async function describe(shop: Shop, name: Name, played: Played | Error): Promise<Scenario> {
   if (played instanceof Error)
     return { name, orderId: '', status: 'failed', paymentState: 'unknown', cancelReason: null, ms: 0 }
@@ -165,11 +165,11 @@ const matches = ({ name, status, paymentState, cancelReason }: Scenario): boolea
   paymentState === EXPECTED[name].paymentState &&
   cancelReason === EXPECTED[name].cancelReason
 
-async function readOrder(shop: Shop, orderId: string): Promise<OrderView> {
+async function readOrder(shop: Shop, orderId: string): Promise<OrderOutput> {
   return orderView(given((await shop.as('admin').order.getOrder({ orderId })).order))
 }
 
-/** What left the house is gone, what open orders hold is reserved, and nothing else has moved. */
+/** Stock adds up when shipped units are gone, open orders' units are reserved, and nothing else has changed. */
 async function checkStock(shop: Shop, before: readonly StockRow[]): Promise<{ stock: StockRow[]; addsUp: boolean }> {
   const { orders } = await shop.as('admin').order.listOrders({ limit: 100 })
   const all = await Promise.all(orders.map(({ state }) => readOrder(shop, given(state).orderId)))

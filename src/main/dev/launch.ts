@@ -1,4 +1,4 @@
-// How the development commands start a stack, end it on a signal, and tell what goes on.
+// What the development commands share: starting a stack, stopping it on a signal, progress lines.
 
 import type { Config } from '../../config.ts'
 import { addressOf } from '../../servers/wiring.ts'
@@ -7,11 +7,11 @@ import { startStack, type Stack, type StackOptions } from '../../servers/stack.t
 const MS_PER_S = 1_000
 
 export type Launch = Omit<StackOptions, 'temporal' | 'log'> & {
-  /** For orders' workflows, on a Temporal server of one's own. */
+  /** For orders' workflows, on a Temporal server that the environment names. */
   readonly namespace?: string
 }
 
-/** Lines with the seconds since the command began, on stderr: stdout is for what was asked for. */
+/** Progress lines with the seconds since the command began, on stderr: stdout is for the command's result. */
 export function createProgress(): (line: string) => void {
   const startedAt = performance.now()
   return (line) => {
@@ -40,7 +40,7 @@ function temporalOf(config: Config<'stack'>, namespace: string | undefined): Sta
   return { serverBinary, sqlToolBinary }
 }
 
-/** Aborted by the first Ctrl-C or SIGTERM. Later ones change nothing: what is being stopped is stopped in order. */
+/** Aborted by the first Ctrl-C or SIGTERM. Later ones change nothing: the stop in order goes on. */
 export function stopSignal(log: (line: string) => void): AbortSignal {
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -1,19 +1,19 @@
-// One order of the demo as its customer follows it: every state the api tells of, and waiting for one to come.
+// One order of the demo as its customer sees it: collects every state that the api streams, and waits for one.
 
 import { followOrder } from '../cli/follow.ts'
 import type { StateView } from '../cli/view.ts'
 import type { HoldfastClient } from '../../grpc/client.ts'
 
-/** Far above what a loaded machine needs: it only ends a wait for something that will not come. */
+/** Far above what a loaded machine needs: it only ends a wait that would never succeed. */
 const WITHIN_MS = 90_000
 
 export type Followed = {
-  /** Resolves with the first state, past ones included, that fits. @throws {Error} when none comes in time */
+  /** Resolves with the first matching state, past ones included. @throws {Error} when none comes in time */
   until: (goal: string, fits: (state: StateView) => boolean) => Promise<StateView>
   stop: () => void
 }
 
-export function follow(client: HoldfastClient, orderId: string, outer: AbortSignal): Followed {
+export function watchOrderStates(client: HoldfastClient, orderId: string, outer: AbortSignal): Followed {
   const own = new AbortController()
   const signal = AbortSignal.any([own.signal, outer])
   const states: StateView[] = []

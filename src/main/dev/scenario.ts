@@ -1,4 +1,4 @@
-// The four lives of an order that the demo plays, each by the same calls that a shop's programs make.
+// The demo's four scenarios of an order, each by the same calls that a shop's programs make.
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,8 +7,8 @@ import { DomainError } from '../../domain/failure.ts'
 import { ASSET_POLICY } from '../../domain/payment.ts'
 import { formatCoins } from '../cli/print.ts'
 import { commandView, createdView } from '../cli/view.ts'
-import { PEOPLE } from '../ready.ts'
-import { follow, type Followed } from './order.ts'
+import { PEOPLE } from '../ready_file.ts'
+import { watchOrderStates, type Followed } from './order.ts'
 import type { NewProduct, Shop } from './shop.ts'
 import type { Scene, Story } from './story.ts'
 
@@ -28,17 +28,17 @@ export type Stage = {
   signal: AbortSignal
 }
 
-/** Where a scenario has brought its order, and how long that took. */
+/** A scenario's order, and how long it took. */
 export type Played = { orderId: string; ms: number }
 
 type Customer = 'customer1' | 'customer2'
 type Created = ReturnType<typeof createdView>
 
-/** Begins the first scenario; what it returns waits for its end, while others are played. */
+/** Begins the unpaid order. The returned function waits for its end, after others have been played. */
 export async function beginUnpaid(stage: Stage, windowMs: number): Promise<() => Promise<Played>> {
   const scene = stage.story.scene(`An order that nobody pays (the window is ${windowMs / 1_000} s here)`)
   const order = await place(stage, scene, 'customer1', LAMP, 3)
-  const followed = follow(stage.shop.as('customer1'), order.orderId, stage.signal)
+  const followed = watchOrderStates(stage.shop.as('customer1'), order.orderId, stage.signal)
   scene.say(`it may be paid until ${order.payment.expiresAt}; meanwhile, other orders`)
   return async () => {
     stage.story.show('Back to the order that nobody paid')
@@ -55,7 +55,7 @@ export async function playDelivered(stage: Stage): Promise<Played> {
   const { shop, story } = stage
   const scene = story.scene('An order that is paid, shipped and delivered')
   const order = await place(stage, scene, 'customer1', LAMP, 2)
-  const followed = follow(shop.as('customer1'), order.orderId, stage.signal)
+  const followed = watchOrderStates(shop.as('customer1'), order.orderId, stage.signal)
   await pay(stage, scene, order, followed)
 
   const request = { idempotencyKey: randomUUID(), orderId: order.orderId }
@@ -78,7 +78,7 @@ export async function playCancelled(stage: Stage): Promise<Played> {
   return { orderId, ms: scene.ms() }
 }
 
-/** @throws {Error} unless exactly one gets the unit and the other is told that there is none left */
+/** @throws {Error} unless exactly one customer gets the unit and the other is refused with OUT_OF_STOCK */
 export async function playRace(stage: Stage): Promise<Played> {
   const scene = stage.story.scene('Two customers and the last vase')
   const [first, second] = await Promise.all([attempt(stage, 'customer1'), attempt(stage, 'customer2')])
@@ -91,7 +91,7 @@ export async function playRace(stage: Stage): Promise<Played> {
   if (reason !== 'OUT_OF_STOCK' || metadata['available'] !== '0') throw unlucky.refusal
 
   const { orderId } = lucky.order
-  const followed = follow(stage.shop.as(lucky.customer), orderId, stage.signal)
+  const followed = watchOrderStates(stage.shop.as(lucky.customer), orderId, stage.signal)
   await pay(stage, scene, lucky.order, followed)
   followed.stop()
   return { orderId, ms: scene.ms() }
@@ -99,7 +99,7 @@ export async function playRace(stage: Stage): Promise<Played> {
 
 type Attempt = { customer: Customer } & ({ order: Created } | { refusal: DomainError })
 
-/** Orders the vase. A refusal is an answer; anything else that fails is thrown. */
+/** Orders the vase. A refusal is a result; every other failure is thrown. */
 async function attempt(stage: Stage, customer: Customer): Promise<Attempt> {
   try {
     return { customer, order: await create(stage, customer, VASE, 1) }
@@ -162,7 +162,7 @@ async function pay(stage: Stage, scene: Scene, { payment }: Created, followed: F
   scene.say(`the watcher reports it final, the workflow goes on: ${paymentState}, ${status}`)
 }
 
-/** Messages of the watcher that the api has taken. */
+/** How many of the watcher's messages the api has stored. */
 async function countReports({ watcherMetrics }: Stage): Promise<number> {
   const text = await (await fetch(watcherMetrics)).text()
   const [, count] = /^holdfast_chain_reports_total\{[^}]*outcome="taken"[^}]*\} (\d+)/m.exec(text) ?? []

@@ -1,14 +1,14 @@
-// A shop on a development stack: people with their connections, and products on the shelf.
+// A shop on a development stack: a gRPC client per person, and products in stock.
 
 import { randomUUID } from 'node:crypto'
 import { DomainError } from '../../domain/failure.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../grpc/client.ts'
 import { addressOf } from '../../servers/wiring.ts'
 import type { Stack } from '../../servers/stack.ts'
-import { PEOPLE, type Person } from '../ready.ts'
+import { PEOPLE, type Person } from '../ready_file.ts'
 import { given, stockView } from '../cli/view.ts'
 
-/** The version of a stock row that nothing has happened to. */
+/** The version of a stock row before its first change. */
 const UNTOUCHED = 1n
 
 export type NewProduct = { productId: string; name: string; unitPrice: string; units: number }
@@ -16,7 +16,7 @@ export type StockRow = ReturnType<typeof stockView>
 
 export type Shop = ReturnType<typeof openShop>
 
-/** Connections are made on first use; `close` ends them. */
+/** Opens connections on first use; `close` ends them. */
 export function openShop({ ports, mintToken }: Pick<Stack, 'ports' | 'mintToken'>) {
   const [api] = ports.apis
   if (api === undefined) throw new Error('a stack has at least one api')
@@ -33,7 +33,7 @@ export function openShop({ ports, mintToken }: Pick<Stack, 'ports' | 'mintToken'
   return {
     as,
 
-    /** Puts a product on the shelf unless it is there already: what was changed since stays. */
+    /** Adds a product and its stock, unless they exist already: later changes are kept. */
     async stockProduct({ productId, name, unitPrice, units }: NewProduct): Promise<void> {
       const product = { idempotencyKey: randomUUID(), productId, name, unitPrice, isActive: true }
       await unlessChanged(admin.catalog.putProduct({ ...product, expectedVersion: 0n }))

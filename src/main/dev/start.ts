@@ -1,12 +1,12 @@
-// npm start: the stack, kept running for people and programs to use.
+// npm start: runs a stack for people and programs to use.
 
 import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { findSettings, loadConfig } from '../../config.ts'
 import { addressOf, DEFAULT_PORT_BASE } from '../../servers/wiring.ts'
 import type { Stack } from '../../servers/stack.ts'
-import { PEOPLE, readyFileIn, writeReady, type Ready } from '../ready.ts'
+import { repeat } from '../../repeat.ts'
+import { PEOPLE, readyFileIn, writeReady, type Ready } from '../ready_file.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { openShop, type NewProduct } from './shop.ts'
 
@@ -21,15 +21,21 @@ const PRODUCTS: readonly NewProduct[] = [
   { productId: 'vase', name: 'One-off vase', unitPrice: '320.00', units: 1 },
 ]
 
-export type StartOptions = { dataDir: string; portBase?: number; readyFile?: string; fresh?: boolean; adopt?: boolean }
+export type StartCommandOptions = {
+  dataDir: string
+  portBase?: number
+  readyFile?: string
+  fresh?: boolean
+  adopt?: boolean
+}
 
-/** Runs until told to stop, by Ctrl-C or SIGTERM. */
-export async function start(options: StartOptions): Promise<void> {
+/** Runs until Ctrl-C or SIGTERM. */
+export async function runStartCommand(options: StartCommandOptions): Promise<void> {
   const log = createProgress()
   const signal = stopSignal(log)
   const config = loadConfig('stack')
   if (options.fresh === true && config.DATABASE_URL !== undefined)
-    throw new Error('--fresh cannot empty a database of your own: empty it yourself, or unset DATABASE_URL')
+    throw new Error('--fresh does not empty the database of DATABASE_URL: empty it yourself, or unset DATABASE_URL')
   const dataDir = resolve(options.dataDir)
   const readyFiles = [...new Set([readyFileIn(dataDir), resolve(options.readyFile ?? readyFileIn(dataDir))])]
   const withdraw = () => Promise.all(readyFiles.map((path) => rm(path, { force: true })))
@@ -43,7 +49,7 @@ export async function start(options: StartOptions): Promise<void> {
     settings: findSettings(),
     uiBinary: config.HOLDFAST_TEMPORAL_UI,
     databaseUrl: config.DATABASE_URL,
-    // What a killed stack left would send callers to nobody.
+    // A ready file that a killed stack left would send callers to dead addresses.
     onClaim: withdraw,
     signal,
   }
@@ -57,7 +63,7 @@ export async function start(options: StartOptions): Promise<void> {
       await stack.stop()
     }
   } catch (error) {
-    // Told to stop while it was starting: what had been started is stopped by now.
+    // Stopped during the start: the parts that had started have been stopped.
     if (!signal.aborted) throw error
   }
   log('everything has stopped')
@@ -77,13 +83,15 @@ async function serve(
   }
   await publish()
   process.stdout.write(welcome(stack, readyFiles))
-  while (!signal.aborted) {
-    await delay(REWRITE_EVERY_MS, undefined, { signal }).catch(() => undefined)
-    if (!signal.aborted) await publish().catch((error: Error) => log(`tokens are not renewed: ${error.message}`))
-  }
+  await repeat(publish, {
+    signal,
+    everyMs: REWRITE_EVERY_MS,
+    firstAfterMs: REWRITE_EVERY_MS,
+    onError: (error) => log(`tokens not renewed: ${(error as Error).message}`),
+  })
 }
 
-/** Products for a first look; on later starts they are there, with whatever has happened to them. */
+/** Sample products. On later starts they exist already and keep their changes. */
 async function seed(stack: Stack): Promise<void> {
   const shop = openShop(stack)
   try {
@@ -159,7 +167,7 @@ function welcome(
 
 const adviceOn = (refusal: string): string[] => [
   '',
-  `The sealer signs nothing (${refusal}): what the audit says is not vouched for.`,
+  `The sealer signs nothing (${refusal}): the audit's newest entries are not verifiable.`,
   '  Was the database restored, and is it the one you meant? Then stop, and: npm start -- --adopt',
   '  Else take it for an intrusion: docs/operations.md, «The audit»',
 ]

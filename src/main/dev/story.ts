@@ -1,20 +1,20 @@
-// The demo as told to a person: scenes, and in them what happened when.
+// The demo's output for people: scenes of timed steps.
 
 const MS_WIDTH = 8
 
 export type Scene = {
-  /** Tells one step, with the milliseconds since the scene began. */
+  /** Prints one step, with the milliseconds since the scene began. */
   say: (text: string) => void
   /** Milliseconds since the scene began. */
   ms: () => number
 }
 export type Story = {
   scene: (title: string) => Scene
-  /** Text of its own, such as a table. */
+  /** Prints other text, such as a table. */
   show: (text: string) => void
 }
 
-/** @param write where the story goes; nowhere, for `--json` */
+/** @param write the output; discards it for `--json` */
 export function createStory(write: (text: string) => void): Story {
   return {
     scene(title) {

@@ -1,14 +1,13 @@
-// How a process without workers reaches Temporal. The worker's own connection has the same limits in the SDK's core: it
-// asks every 30 s whether the server is there, and gives up after 15 s.
+// Connection options for processes without Temporal workers. The worker's connection has such limits in the SDK's core:
+// a keepalive every 30 s with a timeout of 15 s.
 
 import { defaultGrpcRetryOptions, makeGrpcRetryInterceptor, type ConnectionOptions } from '@temporalio/client'
-import { KEEPALIVE, RECONNECT_TO_MS, type Keepalive } from '../grpc/client.ts'
+import { KEEPALIVE, RECONNECT_FROM_MS, RECONNECT_TO_MS, type Keepalive } from '../grpc/client.ts'
 
-/** A blip of the engine passes unseen; an outage is told within a second. */
+/** A short failure is hidden by retries; an outage is reported within a second. */
 const ENGINE_ATTEMPTS = 3
-const RECONNECT_FROM_MS = 100
 
-/** A connection that went silent is noticed within 20 s, and a server that comes back is found within 5 s. */
+/** A silent connection is noticed within 20 s, and a server that returns is found within 5 s. */
 export const temporalOptions = (address: string, keepalive: Keepalive = KEEPALIVE): ConnectionOptions => ({
   address,
   interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ENGINE_ATTEMPTS }))],

@@ -9,8 +9,8 @@ import { testServers } from '../../test/support/servers.ts'
 import { prepareNamespaces, removeNamespace } from '../servers/namespace.ts'
 import { ensureSchedules } from '../relay/schedule.ts'
 import { SCHEDULES } from '../workflows/message.ts'
-import { isEngineAway } from './engine.ts'
-import { persist } from './repeat.ts'
+import { isTemporalUnavailable } from './temporal_failure.ts'
+import { retry } from '../repeat.ts'
 
 const DAY_HOURS = 24
 const namespace = `test-${randomBytes(6).toString('hex')}`
@@ -36,9 +36,9 @@ const { signal } = new AbortController()
 test('schedules that cannot be made while Temporal is away are made once it is back', async () => {
   cable.pull()
   const retries: unknown[] = []
-  await persist(() => ensureIn(namespace), {
+  await retry(() => ensureIn(namespace), {
     signal,
-    isPassing: isEngineAway,
+    isTransient: isTemporalUnavailable,
     onRetry: (error) => {
       retries.push(error)
       cable.plug()
@@ -53,7 +53,7 @@ test('schedules that cannot be made while Temporal is away are made once it is b
 test('schedules of a namespace that is not there are not tried again', async () => {
   const retries: unknown[] = []
   const onRetry = (error: unknown): void => void retries.push(error)
-  const outcome = persist(() => ensureIn('no-such-namespace'), { signal, isPassing: isEngineAway, onRetry })
+  const outcome = retry(() => ensureIn('no-such-namespace'), { signal, isTransient: isTemporalUnavailable, onRetry })
   await expect(outcome).rejects.toThrow()
   expect(retries).toEqual([])
 })

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { KEEPALIVE, RECONNECT_TO_MS } from '../grpc/client.ts'
 import { KEEPALIVE_EVERY_MS, KEEPALIVE_TIMEOUT_MS } from '../grpc/server.ts'
-import { temporalOptions } from './temporal.ts'
+import { temporalOptions } from './temporal_connection.ts'
 
 const MINUTE_MS = 60_000
 const BACK_WITHIN_MS = 10_000

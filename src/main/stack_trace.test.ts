@@ -6,11 +6,11 @@ import { expect, test } from '@jest/globals'
 /** In a process of its own: the setting is for good. */
 const CODE = `
   import { Worker } from 'node:worker_threads'
-  import { shortenWorkflowStacks } from '${new URL('stack.ts', import.meta.url).href}'
+  import { limitStackTraces } from '${new URL('stack_trace.ts', import.meta.url).href}'
   const limitOfThread = () => new Promise((resolve) =>
     new Worker("require('node:worker_threads').parentPort.postMessage(Error.stackTraceLimit)", { eval: true, execArgv: [] }).once('message', resolve))
   const before = await limitOfThread()
-  shortenWorkflowStacks()
+  limitStackTraces()
   console.log(JSON.stringify({ before, thread: await limitOfThread(), own: Error.stackTraceLimit }))
 `
 

@@ -1,9 +1,9 @@
 import { Writable } from 'node:stream'
 import { expect, test } from '@jest/globals'
 import { createLogger, createRegistry } from '../telemetry.ts'
-import { createSlowReport } from './database.ts'
+import { createSlowReport } from './database_metrics.ts'
 
-test('a slow transaction and a lock not had are each a count and a line', async () => {
+test('a slow transaction and a lock not acquired are each a count and a log line', async () => {
   const lines: unknown[] = []
   const destination = new Writable({
     write: (chunk: Buffer, _encoding, done) => (lines.push(JSON.parse(chunk.toString())), done()),
@@ -17,6 +17,6 @@ test('a slow transaction and a lock not had are each a count and a line', async 
   expect(await registry.metrics()).toContain('holdfast_lock_failures_total{process="test"} 1')
   expect(lines).toMatchObject([
     { event: 'slow_transaction', statement: 'order_lock', ageMs: 1_100, msg: 'slow transaction' },
-    { event: 'slow_lock', statement: 'order_lock', state: '55P03', msg: 'lock not had' },
+    { event: 'slow_lock', statement: 'order_lock', state: '55P03', msg: 'lock not acquired' },
   ])
 })

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { ConfigError, loadConfig } from '../config.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger } from '../telemetry.ts'
-import { createChannels } from './channel.ts'
+import { createChannels } from './notification_channel.ts'
 
 const logger = createLogger({ process: 'test', level: 'silent' })
 let folder: string
@@ -51,8 +51,8 @@ describe('the channels of a worker', () => {
 
   test('refuse to start with half of a webhook', () => {
     const { HOLDFAST_WEBHOOK_URL: url, HOLDFAST_WEBHOOK_SECRET_FILE: file } = webhook()
-    expect(() => channelsOf({ HOLDFAST_WEBHOOK_URL: url })).toThrow('belong together')
-    expect(() => channelsOf({ HOLDFAST_WEBHOOK_SECRET_FILE: file })).toThrow('belong together')
+    expect(() => channelsOf({ HOLDFAST_WEBHOOK_URL: url })).toThrow('together, or neither')
+    expect(() => channelsOf({ HOLDFAST_WEBHOOK_SECRET_FILE: file })).toThrow('together, or neither')
   })
 
   test('refuse to start with a secret that is none, without a word of it', () => {

@@ -1,5 +1,5 @@
-// The file by which a running stack is found: every address, and tokens for whoever calls it. `npm start` writes it
-// once all is healthy and keeps its tokens fresh; the CLI and other programs read it.
+// The ready file of a running stack: its addresses, and tokens for callers. `npm start` writes it once all parts are
+// healthy and renews its tokens; the CLI and other programs read it.
 
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
@@ -8,11 +8,11 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import type { Role } from '../domain/access.ts'
 
-/** Where `npm start` keeps its stack, unless told otherwise. */
+/** Where `npm start` keeps its stack by default. */
 export const DEFAULT_DATA_DIR = fileURLToPath(new URL('../../.data/start', import.meta.url))
 export const readyFileIn = (dataDir: string): string => join(dataDir, 'ready.json')
 
-/** Who a development stack gives tokens to; `subject` as tokens have it: a user id for people, else a name. */
+/** The callers that get tokens of a development stack. `subject` is a user id for people, else a name. */
 export const PEOPLE = {
   customer1: { role: 'customer', subject: '1' },
   customer2: { role: 'customer', subject: '2' },
@@ -26,29 +26,29 @@ export type Person = keyof typeof PEOPLE
 
 const address = z.string().min(1)
 const READY = z.object({
-  /** Of the process that runs the stack: SIGTERM stops it in order. */
+  /** The process that runs the stack; SIGTERM stops it in order. */
   pid: z.number().int(),
   dataDir: z.string(),
   /** host:port of gRPC, public and admin. */
   api: address,
   admin: address,
   temporal: z.object({ address, namespace: z.string(), ui: z.url().optional() }),
-  /** The superuser's. */
+  /** With the superuser's login. */
   database: z.url(),
-  /** For `holdfast audit verify`: a login that only reads, the sealer's file, and the keys it signs with. */
+  /** For `holdfast audit verify`: a read-only login, the sealer's file, and its public keys. */
   audit: z.object({ database: z.url(), file: z.string(), publicKeys: z.string() }),
   chains: z.object({ ethereum: z.url().optional() }),
   /** /metrics and /readyz of each process. */
   metrics: z.record(z.string(), z.url()),
-  /** The secret that tokens are signed with, to sign more of them. */
+  /** The secret to sign more tokens with. */
   jwt: z.object({ secretsFile: z.string(), issuer: z.string(), audience: z.string() }),
-  /** By person: `subject` is the token's. All are renewed before they end; this file then changes. */
+  /** By person. All are renewed before they expire; this file then changes. */
   tokens: z.record(z.string(), z.object({ role: z.string(), subject: z.string(), token: z.string() })),
   tokensEndAt: z.iso.datetime(),
 })
 export type Ready = z.output<typeof READY>
 
-/** Writes the file whole: who reads it meanwhile sees the old one or the new one. Open to its owner alone. */
+/** Replaces the file atomically: readers see the old one or the new one. Only its owner can read it. */
 export async function writeReady(path: string, ready: Ready): Promise<void> {
   await mkdir(dirname(path), { recursive: true })
   const draft = `${path}.${randomUUID()}`
@@ -56,7 +56,7 @@ export async function writeReady(path: string, ready: Ready): Promise<void> {
   await rename(draft, path)
 }
 
-/** Undefined where there is no such file: no stack is running there. @throws {Error} when it is something else */
+/** Undefined where there is no such file: no stack runs there. @throws {Error} when it is not a ready file */
 export async function findReady(path: string): Promise<Ready | undefined> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
