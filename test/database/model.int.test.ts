@@ -12,16 +12,21 @@ import { createTestShop, type TestShop } from '../support/shop.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 10)
 
-/**
- * HOLDFAST_TEST_COMMANDS asks for another number. Nearly all of what a command costs is its session, which after a kill
- * is a new one and plans every statement again: half of them are to be killed in `npm test`, seven of eight in full.
- */
+/** HOLDFAST_TEST_COMMANDS asks for another number. */
 const COMMANDS = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 1_000_000))
 /** Shops that live side by side, each in a database of its own, since a sweep is for all orders there are. */
 const LANES = 3
 const LONGEST = 100
 /** Lives are of any length up to the longest, so they are half of it on average; and a few more for the odds. */
 const LIVES = Math.ceil((COMMANDS / LANES / (LONGEST / 2)) * 1.1) + 2
+
+type Steps = Iterable<fc.AsyncCommand<ShopModel, World>>
+const anyLife = fc.commands([anyStep], { maxCommands: LONGEST, size: 'max' })
+/**
+ * In a rough life nearly every call is cut short. A new session plans every statement again, which is most of what a
+ * command costs: `npm test` has one rough life in four, the full run has no other.
+ */
+const isRough = fc.constantFrom(true, ...Array.from({ length: count(3, 0) }, () => false))
 
 let shops: TestShop[]
 beforeAll(async () => {
@@ -35,8 +40,8 @@ afterAll(async () => {
 test(`whatever is asked of a shop, it answers and stores what the requirements say (seed ${seed})`, async () => {
   let played = 0
   let kills = 0
-  const live = async (shop: TestShop, steps: Iterable<fc.AsyncCommand<ShopModel, World>>): Promise<void> => {
-    const [model, real] = [new ShopModel(), new World(shop)]
+  const live = async (shop: TestShop, steps: Steps, areKilled: boolean): Promise<void> => {
+    const [model, real] = [new ShopModel(), new World(shop, areKilled)]
     await real.open(model)
     await fc.asyncModelRun(() => ({ model, real }), steps)
     played += [...steps].length
@@ -45,7 +50,7 @@ test(`whatever is asked of a shop, it answers and stores what the requirements s
   await Promise.all(
     shops.map((shop, lane) =>
       fc.assert(
-        fc.asyncProperty(fc.commands([anyStep], { maxCommands: LONGEST, size: 'max' }), (steps) => live(shop, steps)),
+        fc.asyncProperty(anyLife, isRough, (steps, areKilled) => live(shop, steps, areKilled)),
         { numRuns: LIVES, seed: seed + lane },
       ),
     ),

@@ -17,7 +17,6 @@ import type { OrderState } from '../../src/domain/order.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import { createFailpoint, createStrike, isAnswerLost } from './failpoint.ts'
 import type { Answer, ModelOrder, ShopModel } from './model.ts'
-import { count } from './scale.ts'
 import { buildCommand, buildObservation, nextOf, SHIP, type TestShop } from './shop.ts'
 import { until } from './until.ts'
 
@@ -30,8 +29,8 @@ const MOST_TRIES = 10
 /** One more than there are: nobody sells the last. */
 const product = fc.nat(PRODUCTS)
 const order = fc.nat(30)
-/** Statements of the longest transaction and a few beyond, where nothing is killed. A new session costs: see COMMANDS. */
-const kill = fc.option(fc.nat(12), { freq: count(2, 8), nil: undefined })
+/** Statements of the longest transaction, and a few beyond: then nothing is killed. */
+const kill = fc.option(fc.nat(12), { freq: 8, nil: undefined })
 const version = fc.constantFrom(...(['any', 'any', 'right', 'wrong'] as const))
 
 /** What may be asked; `kill` ends the session after so many statements, after which the same call is made again. */
@@ -88,6 +87,7 @@ async function answerOf(call: Promise<Answer>): Promise<Answer> {
 export class World {
   readonly productIds: string[] = []
   readonly #shop: TestShop
+  readonly #areKilled: boolean // the sessions of calls that say so
   readonly #accepted: AcceptedOrder[] = []
   readonly #proposals: ProposedOrder[] = []
   readonly #facts: Observation[][] = []
@@ -96,8 +96,9 @@ export class World {
   kills = 0
   #isAskedAgain = false
 
-  constructor(shop: TestShop) {
+  constructor(shop: TestShop, areKilled: boolean) {
     this.#shop = shop
+    this.#areKilled = areKilled
   }
 
   async open(model: ShopModel): Promise<void> {
@@ -114,7 +115,7 @@ export class World {
     const act = this.#acts[kind] as (model: ShopModel, call: AnyCall['call']) => Play | undefined
     const play = act(model, call)
     if (play === undefined) return
-    const at = 'kill' in call ? call.kill : undefined
+    const at = this.#areKilled && 'kill' in call ? call.kill : undefined
     const expected = play.expected()
     expect(await this.#ask(play, at)).toEqual(expected)
     await this.compare(model)
