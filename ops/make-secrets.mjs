@@ -1,13 +1,13 @@
 #!/usr/bin/env node
-// Makes what docker-compose.yml mounts as secrets, each in a file of its own under secrets/; what is there already is
-// left alone. `node ops/make-secrets.mjs [FOLDER]`
+// Creates the secrets that docker-compose.yml mounts, one file each under secrets/. Existing files are kept. `node
+// ops/make-secrets.mjs [FOLDER]`
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const SECRET_BYTES = 32
-/** The folder is closed to others; what is in it is open, since containers read it as users of their own. */
+/** The folder is closed to others; its files are readable, since containers read them as their own users. */
 const FOLDER_MODE = 0o700
 const SHARED_MODE = 0o755
 const FILE_MODE = 0o444
@@ -37,7 +37,7 @@ const seal = generateKeyPairSync('ed25519', {
   privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   publicKeyEncoding: { type: 'spki', format: 'pem' },
 })
-/** The two sides of one secret are made together or not at all. */
+/** Both halves of a key pair are created together or not at all. */
 const PAIRS = [
   {
     source_secret: sourceSecret,

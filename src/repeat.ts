@@ -1,5 +1,8 @@
 // The loops of all processes: a turn that is repeated until the process stops, and an act that is retried until it
 // succeeds. Every wait between two of them ends at once when the signal is aborted.
+//
+// Other loops are other ideas: polls of a child until it is ready or gone (servers), streams that yield what they read
+// (grpc/health, cli/follow), a poll that many followers share and that stops without them (grpc/watch).
 
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -17,8 +20,8 @@ export const backOffMs = (retries: number, { fromMs, toMs }: BackOff): number =>
   Math.min(toMs, fromMs * 2 ** Math.min(retries, MAX_DOUBLINGS))
 
 /** Resolves after the time, or at once when the signal is aborted. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms > 0) await delay(ms, undefined, { signal }).catch(() => undefined)
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  if (ms > 0) await delay(ms, undefined, signal && { signal }).catch(() => undefined)
 }
 
 export type RepeatOptions<Result> = {
@@ -58,11 +61,11 @@ export async function repeat<Result>(turn: () => Promise<Result>, options: Repea
 }
 
 export type RetryOptions = {
-  signal: AbortSignal
+  signal?: AbortSignal
   /** Whether the same act may succeed later without an operator. */
   isTransient: (error: unknown) => boolean
   /** Called after each failure that is followed by another try. */
-  onRetry: (error: unknown) => void
+  onRetry?: (error: unknown) => void
   backOff?: BackOff
 }
 
@@ -73,12 +76,12 @@ export type RetryOptions = {
 export async function retry<T>(act: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { signal, isTransient, onRetry, backOff = NEIGHBOUR_BACK_OFF } = options
   for (let retries = 0; ; retries += 1) {
-    signal.throwIfAborted()
+    signal?.throwIfAborted()
     try {
       return await act()
     } catch (error) {
       if (!isTransient(error)) throw error
-      onRetry(error)
+      onRetry?.(error)
     }
     await pause(backOffMs(retries, backOff), signal)
   }

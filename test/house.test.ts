@@ -18,6 +18,7 @@ const ANY_NODE = 'node:'
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['domain', 'zod', ANY_NODE],
+  'variable.ts': ['type config', 'type domain'],
   'telemetry.ts': ['pino', 'prom-client'],
   // Relays, watcher, development servers and main repeat turns: one loop for all of them.
   'repeat.ts': [ANY_NODE],
@@ -58,8 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
   chain: [
     'domain',
-    'db/chain/cursor',
-    'db/chain/balance',
+    ...['db/chain/cursor', 'db/chain/output', 'db/chain/outbox', 'db/chain/status', 'db/chain/balance'],
     'db/payment',
     'type db/connection/pool',
     'telemetry',
@@ -154,7 +154,10 @@ describe('source', () => {
 
   test('domain knows no clock and no randomness', () => {
     const domain = SOURCES.filter((path) => roomOf(path) === 'domain')
-    expect(linesMatching(domain, /\bDate\b|\bperformance\b|\bcrypto\b|Math\.random|setTimeout|process\./)).toEqual([])
+    // A time that is given, `x: Date`, is a value and no clock.
+    expect(
+      linesMatching(domain, /\bnew Date\b|\bDate[.(]|\bperformance\b|\bcrypto\b|Math\.random|setTimeout|process\./),
+    ).toEqual([])
   })
 
   test('no amount of money is a number', () => {
@@ -265,6 +268,9 @@ const isMetric = (name: string): boolean =>
     ].some((literal) => text.includes(literal))
   })
 
+/** ARCHITECTURE.md writes `domain/` for `src/domain/`. */
+const pathOf = (path: string): string => path.replace(/^domain\//, 'src/domain/')
+
 /** What an engineer reads in three minutes. */
 const MAX_PAGE_WORDS = 600
 
@@ -291,6 +297,21 @@ describe('documents', () => {
     expect(shown).toEqual(ORDER_STATUSES.map((status) => [status, ...EVENTS.map((event) => OUTCOMES[status][event])]))
   })
 
+  test('ARCHITECTURE.md says of each rule only files that exist, and names that they have', () => {
+    const [, table = ''] = /^## Where each rule is decided\n([\s\S]*?)^## /m.exec(readSource('ARCHITECTURE.md')) ?? []
+    const files = new Set(
+      [...table.matchAll(/`((?:src|test|domain)\/[\w/.]+\.ts)`/g)].map(([, path = '']) => pathOf(path)),
+    )
+    expect(files.size).toBeGreaterThan(20)
+    expect([...files].filter((path) => findSources(path).length === 0)).toEqual([])
+    const named = [...table.matchAll(/`(\w+)`(?:, `(\w+)`)?, `((?:src|test|domain)\/[\w/.]+\.ts)`/g)].flatMap(
+      ([, one = '', other = one, path = '']) => [one, other].map((name) => ({ name, path: pathOf(path) })),
+    )
+    expect(
+      named.filter(({ name, path }) => !new RegExp(`\\b${name} = |\\b${name}:|\\b${name}\\(`).test(readSource(path))),
+    ).toEqual([])
+  })
+
   test('every alarm has its paragraph in docs/operations.md, and the other way round', () => {
     const alarms = [...readSource('ops/prometheus/alerts.yaml').matchAll(/^ +- alert: (\w+)$/gm)].map(
       ([, name]) => name,
@@ -303,6 +324,15 @@ describe('documents', () => {
     const texts = [readSource('ops/prometheus/alerts.yaml'), readSource('docs/operations.md')].join('\n')
     const named = new Set(texts.match(/\b(holdfast|grpc_server)_[a-z_]+[a-z]\b/g))
     expect([...named].filter((name) => !isMetric(name.replace(/_bucket$/, '')))).toEqual([])
+  })
+
+  test('ARCHITECTURE.md has a line for every room and for every program of main', () => {
+    const words = new Set([...readSource('ARCHITECTURE.md').matchAll(/^\| `?(\w+)`? \|/gm)].map(([, word]) => word))
+    const started = ['package.json', 'tools/setup/main.mjs', 'tools/holdfast.mjs', 'docker-compose.yml']
+      .flatMap((path) => [...readSource(path).matchAll(/\bmain\/(\w+)\.[jt]s\b|'(cli)'/g)])
+      .map(([, file, cli]) => file ?? cli ?? '')
+    const rooms = SOURCES.filter((path) => path.split('/').length > 2).map(roomOf)
+    expect([...new Set([...rooms, ...started])].filter((name) => !words.has(name))).toEqual([])
   })
 
   test('the list of decisions has every page under its own title, in order', () => {

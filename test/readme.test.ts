@@ -4,36 +4,13 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
-import { variablesOf } from '../src/config.ts'
-import { ASSETS } from '../src/domain/payment.ts'
+import { CONFIGURATION_PAGE, configurationText } from './support/configuration.ts'
 import { findSources, readSource, ROOT } from './support/source.ts'
 
 const readme = readSource('README.md')
-const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const
 
-/** Name -> who reads it and its defaults, as the table writes them; variables that every asset has make one row. */
-function configurationRows(): string[] {
-  const rows = new Map<string, { readers: Set<string>; defaults: Set<string> }>()
-  for (const processName of PROCESSES) {
-    const variables = variablesOf(processName)
-    const names = new Set(variables.map(({ name }) => name))
-    for (const variable of variables) {
-      const pattern = variable.name.replace(/^HOLDFAST_(BTC|LTC|ETH|SOL)_/, 'HOLDFAST_<ASSET>_')
-      const isShared = ASSETS.every((asset) => names.has(pattern.replace('<ASSET>', asset)))
-      const row = rows.get(isShared ? pattern : variable.name) ?? { readers: new Set(), defaults: new Set() }
-      row.readers.add(processName)
-      row.defaults.add(variable.isRequired ? 'required' : (variable.default ?? '–'))
-      rows.set(isShared ? pattern : variable.name, row)
-    }
-  }
-  return [...rows].map(
-    ([name, { readers, defaults }]) => `| \`${name}\` | ${[...readers].join(', ')} | ${[...defaults].join(' / ')} |`,
-  )
-}
-
-test('the configuration table lists every variable, who reads it, and its default', () => {
-  const table = readme.split('\n').filter((line) => /^\| `(HOLDFAST|DATABASE|TEMPORAL)_/.test(line))
-  expect(table.map((line) => line.split('|').slice(0, 4).join('|') + '|')).toEqual(configurationRows())
+test('docs/configuration.md is what `npm run docs` writes', () => {
+  expect(readSource(CONFIGURATION_PAGE)).toBe(configurationText())
 })
 
 test.each(['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', ...findSources('docs/**/*.md')])(
@@ -52,7 +29,7 @@ test('every npm script that a document names exists', () => {
 })
 
 test('every source file that a recipe names exists', () => {
-  const recipes = readme.slice(readme.indexOf('## Recipes'))
+  const recipes = readSource('docs/recipes.md')
   const paths = [...recipes.matchAll(/`((?:src|proto|docs|migrations|test)\/[\w/.-]+)`/g)].map(([, path]) => path ?? '')
   expect(paths.filter((path) => !path.includes('NNNN') && !existsSync(join(ROOT, path)))).toEqual([])
 })

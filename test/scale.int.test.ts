@@ -6,9 +6,18 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { findVerdict } from '../src/db/accept/accept.ts'
 import { countFreeAddresses, leaseAddresses } from '../src/db/address.ts'
 import { findProduct, listProducts, putProduct } from '../src/db/catalogue.ts'
-import * as chain from '../src/db/chain/cursor.ts'
-import { countUnexplained, findDue, findOpen, findToReread, findUnheld, saveBalances } from '../src/db/chain/balance.ts'
-import { forgetAnswers } from '../src/db/idempotency.ts'
+import { appendBlock, readCursor, rewind } from '../src/db/chain/cursor.ts'
+import { countReports, deleteReports, findDueReports } from '../src/db/chain/outbox.ts'
+import { stampStatus } from '../src/db/chain/status.ts'
+import {
+  countUnexplained,
+  findDueAddresses,
+  findHeldAddresses,
+  findAddressesToReread,
+  findUnheldOrders,
+  saveBalances,
+} from '../src/db/chain/balance.ts'
+import { deleteExpiredAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
@@ -17,8 +26,8 @@ import * as read from '../src/db/read.ts'
 import {
   claimNotifications,
   deferNotifications,
-  forgetNotifications,
-  notificationsDelivered,
+  deleteExpiredNotifications,
+  markNotificationsDelivered,
 } from '../src/db/notification.ts'
 import { findBacklog } from '../src/db/backlog.ts'
 import * as starts from '../src/db/start.ts'
@@ -77,7 +86,7 @@ const attempt = (actor = 'user:1') => ({
 })
 const noFilter = { status: undefined, userId: undefined, createdFrom: undefined, createdBefore: undefined }
 const firstPage = { limit: 101, offset: 0, after: undefined }
-const list = (reach: read.Reach, filter: Partial<read.OrderFilter>, page: Partial<read.PageOf> = {}) =>
+const list = (reach: read.OwnerScope, filter: Partial<read.OrderFilter>, page: Partial<read.PageOf> = {}) =>
   read.listOrders(scene.api, reach, { ...noFilter, ...filter }, { ...firstPage, ...page })
 const idOf = (number: number): string => bulkOrder(number).orderId
 const everyId = Array.from({ length: 500 }, (_, at) => idOf(1 + at * 1_999))
@@ -86,24 +95,24 @@ const dayOf = (day: number): Date => new Date(Date.now() - day * 86_400_000)
 /** Each has rows to find. A statement that is asked with nothing to do would show no more than that. */
 const READS: Readonly<Record<string, () => Promise<unknown>>> = {
   'one order': () => read.findOrder(scene.api, idOf(CANCELLED), { ownerId: null, statuses: ORDER_STATUSES }),
-  'how an order stands': () => read.findStanding(scene.api, idOf(7), { ownerId: bulkOrder(7).userId, statuses: [] }),
+  'how an order stands': () => read.findSnapshot(scene.api, idOf(7), { ownerId: bulkOrder(7).userId, statuses: [] }),
   'what has moved of five hundred watched orders': () =>
-    read.findMoved(
+    read.findChangedOrders(
       scene.api,
       everyId.map((orderId) => ({ orderId, version: 1n })),
     ),
   'a customer’s orders': () => list({ ownerId: 4_711n }, {}),
   'a customer’s orders of one status': () => list({ ownerId: 4_711n }, { status: 'cancelled' }),
   'a customer’s next page': () => list({ ownerId: 4_711n }, {}, { after: idOf(47_105) }),
-  'everybody’s orders': () => list('everybody', {}),
-  'everybody’s next page': () => list('everybody', {}, { after: idOf(500_000) }),
-  'everybody’s orders of one status': () => list('everybody', { status: 'processing' }),
+  'everybody’s orders': () => list('all owners', {}),
+  'everybody’s next page': () => list('all owners', {}, { after: idOf(500_000) }),
+  'everybody’s orders of one status': () => list('all owners', { status: 'processing' }),
   'everybody’s orders of one status, the last page': () =>
-    list('everybody', { status: 'pending' }, { after: idOf(SIZE.orders - 9_950) }),
-  'everybody’s orders of a day': () => list('everybody', { createdFrom: dayOf(101), createdBefore: dayOf(100) }),
+    list('all owners', { status: 'pending' }, { after: idOf(SIZE.orders - 9_950) }),
+  'everybody’s orders of a day': () => list('all owners', { createdFrom: dayOf(101), createdBefore: dayOf(100) }),
   'everybody’s orders of one status and a day': () =>
-    list('everybody', { status: 'cancelled', createdFrom: dayOf(101), createdBefore: dayOf(100) }),
-  'one customer’s orders for an admin': () => list('everybody', { userId: 4_711n, createdBefore: dayOf(1) }),
+    list('all owners', { status: 'cancelled', createdFrom: dayOf(101), createdBefore: dayOf(100) }),
+  'one customer’s orders for an admin': () => list('all owners', { userId: 4_711n, createdBefore: dayOf(1) }),
   'orders to ship': () => read.listOrdersToShip(scene.api, firstPage),
   'orders to ship, the next page': () => read.listOrdersToShip(scene.api, { ...firstPage, after: idOf(PROCESSING) }),
   'stock of a hundred products': () =>
@@ -186,7 +195,7 @@ const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
 const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   'starts to be made': async () => {
     const [first, second] = await starts.claimStarts(scene.worker, 'test', 100)
-    await read.findAsked(scene.api, first?.orderId ?? '', { ownerId: 1n, statuses: [] }, attempt())
+    await read.findCommandTarget(scene.api, first?.orderId ?? '', { ownerId: 1n, statuses: [] }, attempt())
     await starts.deleteStarts(scene.worker, 'test', [first?.orderId ?? ''])
     await starts.deferStart(scene.worker, 'test', second?.orderId ?? '', 1_000, null)
   },
@@ -197,7 +206,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'changes to be told': async () => {
     const [first, second] = await claimNotifications(scene.worker, 'test', 100, 'log')
-    await notificationsDelivered(scene.worker, 'test', [first?.notificationId ?? 0n])
+    await markNotificationsDelivered(scene.worker, 'test', [first?.notificationId ?? 0n])
     const notificationId = second?.notificationId ?? 0n
     await deferNotifications(scene.worker, 'test', [{ notificationId, delayMs: 1_000, deadReason: null }])
   },
@@ -211,33 +220,33 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     await renewKeys(scene.keys, due[0]?.epochId ?? '', renewed.slice(0, 1))
     await readRetireBacklog(scene.keys)
   },
-  'answers to be forgotten': () => forgetAnswers(scene.worker),
-  'news to be forgotten': () => forgetNotifications(scene.worker),
+  'answers to be forgotten': () => deleteExpiredAnswers(scene.worker),
+  'news to be forgotten': () => deleteExpiredNotifications(scene.worker),
   'free addresses': () => countFreeAddresses(scene.keys, ETHEREUM.network, ETHEREUM.asset),
   'a block of the chain, and one that is lost again': async () => {
-    const { cursor } = await chain.readCursor(scene.watcher, ETHEREUM.network)
+    const { cursor } = await readCursor(scene.watcher, ETHEREUM.network)
     const height = (cursor?.scannedHeight ?? 0) + 1
     const [minedAt, chainTime] = [new Date(), new Date()]
     const block = { height, hash: '0xnew', parentHash: '0xold', minedAt, chainTime }
     const { asset, address, amountDue: amount } = bulkOrder(PENDING + 5)
-    const transfers = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
-    const moved = await chain.appendBlock(scene.watcher, ETHEREUM.network, { ...block, transfers }, 12)
-    const due = await chain.findDueReports(scene.watcher, ETHEREUM.network, 8)
-    await chain.countReports(scene.watcher, ETHEREUM.network)
+    const outputs = [{ asset, address, amount, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0 }]
+    const moved = await appendBlock(scene.watcher, ETHEREUM.network, { ...block, outputs }, 12)
+    const due = await findDueReports(scene.watcher, ETHEREUM.network, 8)
+    await countReports(scene.watcher, ETHEREUM.network)
     const tip = { height, hash: block.hash, chainTime }
-    await chain.deleteReports(
+    await deleteReports(
       scene.watcher,
       due.map(({ reportNo }) => reportNo),
     )
-    const balances = await findDue(scene.watcher, ETHEREUM.network, chainTime, 500)
-    await findToReread(scene.watcher, ETHEREUM.network, chainTime, 100)
-    await findOpen(scene.watcher, ETHEREUM.network, new Date(0), 600)
-    await findUnheld(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
+    const balances = await findDueAddresses(scene.watcher, ETHEREUM.network, chainTime, 500)
+    await findAddressesToReread(scene.watcher, ETHEREUM.network, chainTime, 100)
+    await findHeldAddresses(scene.watcher, ETHEREUM.network, new Date(0), 600)
+    await findUnheldOrders(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
     await saveBalances(scene.watcher, ETHEREUM.network, tip, new Map(balances.map((each) => [each, 0n])))
     await countUnexplained(scene.watcher, ETHEREUM.network)
     const stamp = { tip, askedAt: new Date(), isVouched: true, comparesBalances: true }
-    await chain.stampStatus(scene.watcher, ETHEREUM.network, stamp)
-    await chain.rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
+    await stampStatus(scene.watcher, ETHEREUM.network, stamp)
+    await rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
   },
 }
 

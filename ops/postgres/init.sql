@@ -1,5 +1,6 @@
--- Run once, by the Postgres image on its first start: who may connect, and whose databases they are. Nobody here is a
--- superuser. The roles of Holdfast's processes are made by its migrations and get their passwords from login.sql.
+-- Run once, by the Postgres image on its first start: login roles and database owners. No role here is a superuser. The
+-- migrations create the roles of Holdfast's processes, and login.sql sets their passwords. Temporal's schema tool
+-- creates its two databases itself.
 \set migrator_password `cat /run/secrets/migrator_password`
 \set temporal_password `cat /run/secrets/temporal_password`
 

@@ -1,5 +1,5 @@
--- Run after each migration, by the migrator: lets the processes log in. Passwords are read anew each time, so that
--- changing one is to write its file and to run this again.
+-- Run after each migration, by the migrator: allows the processes to log in. It reads the passwords each time. To
+-- change one, write its file and run this again.
 \set app_api_password `cat /run/secrets/app_api_password`
 \set app_worker_password `cat /run/secrets/app_worker_password`
 \set app_keys_password `cat /run/secrets/app_keys_password`
@@ -12,5 +12,5 @@ alter role app_worker login password :'app_worker_password';
 alter role app_keys login password :'app_keys_password';
 alter role watcher login password :'watcher_password';
 alter role audit_sealer login password :'audit_sealer_password';
--- No process's: for whoever verifies.
+-- No process uses this role: it is for people who verify.
 alter role auditor login password :'auditor_password';

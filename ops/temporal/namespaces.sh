@@ -1,12 +1,12 @@
 #!/bin/sh
-# What src/servers/namespace.ts does for a server of our own: two namespaces and the search attributes by which
-# operators find orders. Safe to repeat.
+# Creates two namespaces, and the search attributes by which operators find orders. For a development server,
+# src/servers/namespace.ts does the same. Safe to repeat.
 set -eu
 
 ensure_namespace() {
   temporal operator namespace describe --namespace "$1" >/dev/null 2>&1 ||
     temporal operator namespace create --namespace "$1" --retention "$2"
-  # A new namespace is known to all of the server within some ten seconds.
+  # All parts of the server know a new namespace after about ten seconds.
   tries=60
   until known=$(temporal operator search-attribute list --namespace "$1" 2>/dev/null); do
     tries=$((tries - 1))

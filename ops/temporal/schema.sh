@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes Temporal's two databases, or brings them to the version of the tool that runs this. Safe to repeat.
+# Creates Temporal's two databases, or migrates them to the version of the schema tool. Safe to repeat.
 set -eu
 SQL_PASSWORD=$(cat /run/secrets/temporal_password)
 export SQL_PASSWORD

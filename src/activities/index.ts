@@ -2,8 +2,8 @@
 // db/order.ts and db/payment.ts; here each step gets its failure translated and logged for operators.
 
 import { activityInfo, log } from '@temporalio/activity'
-import { forgetAnswers } from '../db/idempotency.ts'
-import { forgetNotifications } from '../db/notification.ts'
+import { deleteExpiredAnswers } from '../db/idempotency.ts'
+import { deleteExpiredNotifications } from '../db/notification.ts'
 import { expireOrder, releaseStock, reserveStock, runCommand } from '../db/order.ts'
 import { assessLatePayments, assessPayments } from '../db/payment.ts'
 import { findStaleDuties } from '../db/duty.ts'
@@ -66,8 +66,8 @@ export function createActivities(deps: { database: Database }): Activities {
       if (stale.includes('hold_sweep')) await runHoldSweep(database, 'backstop')
       return stale
     }),
-    forgetAnswers: guarded('forgetAnswers', () => forgetAnswers(database)),
-    forgetNotifications: guarded('forgetNotifications', () => forgetNotifications(database)),
+    forgetAnswers: guarded('forgetAnswers', () => deleteExpiredAnswers(database)),
+    forgetNotifications: guarded('forgetNotifications', () => deleteExpiredNotifications(database)),
     assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
   }
 }

@@ -1,5 +1,5 @@
-// Every link of every chain: each entry names the hash of the one before it, none is left out, and the newest is the one
-// that is kept as the chain's head. Checking only the ends would miss what was replaced between them.
+// Verifies every link of every hash chain: each entry contains the hash of the previous one, none is missing, and the
+// newest is the stored head of its chain. A check of the ends alone would miss a replaced middle.
 
 import { readHeads, readLinks, type Head, type Link } from '../db/audit/verify.ts'
 import type { AuditDb } from '../db/audit/seal.ts'
@@ -10,11 +10,11 @@ const LINKS_PAGE = 1_000
 export type ChainOptions = {
   database: AuditDb
   report: Report
-  /** Entries were purged: a chain may begin later than with its first. */
+  /** Entries were purged: a chain may begin after its first entry. */
   isPurged: boolean
 }
 
-/** @returns how many chains there are */
+/** @returns the number of chains */
 export async function verifyChains({ database, report, isPurged }: ChainOptions): Promise<number> {
   let chains = 0
   let before: Link | undefined
@@ -38,7 +38,9 @@ function isLinked(link: Link, before: Link | undefined, isPurged: boolean): bool
   return link.seq === before.seq + 1n && link.prevHash !== null && link.prevHash.equals(before.hash)
 }
 
-/** The rows are read in the same statement as their newest entries: a chain that has grown meanwhile is no finding. */
+/**
+ * One statement reads heads and newest entries together, so that a chain that grows during the check is not a finding.
+ */
 async function verifyHeads(database: AuditDb, ends: readonly Link[], report: Report): Promise<void> {
   if (ends.length === 0) return
   const heads = new Map((await readHeads(database, ends)).map((head) => [`${head.kind} ${head.aggregateId}`, head]))

@@ -1,6 +1,6 @@
-// Do the movements of stock add up to what its audit entries say? Entries cannot be changed unseen; the ledger beside
-// them could. What is compared is each product as of one moment, so that a busy shop is no finding: the ledger is added
-// up first, together with the version its counters had then, and of the entries only those up to that version count.
+// Compares stock movements with the audit entries of stock. An unnoticed change of entries is impossible, but not one
+// of the ledger. Each product is compared at one moment, so that concurrent changes are not findings: the movements are
+// summed first, together with the stock row's version at that moment, and only entries up to that version count.
 
 import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
@@ -11,7 +11,9 @@ import type { Report } from './finding.ts'
 
 const MOVEMENTS_PAGE = 20_000
 const PRODUCTS_PAGE = 2_000
-/** Longer than a transaction of the shop's roles may last (role.sql): what is open beyond it moves no stock. */
+/**
+ * Longer than a transaction of the application roles may last (role.sql): one that is open beyond this moves no stock.
+ */
 const SETTLE_MS = 6_000
 const ASK_MS = 50
 
@@ -31,14 +33,14 @@ const CHANGE = z.object({
   new: COUNTERS.optional(),
 })
 type Change = z.output<typeof CHANGE>
-/** Before there was a row, and after. */
+/** The values before the row existed, and after. */
 const NOTHING = { on_hand: 0n, reserved: 0n }
 
 type Tally = {
   moved: bigint
-  /** What entries changed it by. */
+  /** The sum of the entries' changes. */
   changed: bigint
-  /** What it was before the first entry that is left; those of before may have been purged. */
+  /** The value before the oldest remaining entry; earlier ones may have been purged. */
   first: { entryId: bigint; value: bigint } | undefined
 }
 type Account = { version: bigint } & Record<Column, Tally>
@@ -46,7 +48,7 @@ type Account = { version: bigint } & Record<Column, Tally>
 export type Ledger = {
   /** Takes every entry once, in any order, each read after the ledger was opened. */
   note: (entry: AuditEntry) => void
-  /** @returns how many products were compared */
+  /** @returns the number of products compared */
   report: (report: Report) => number
 }
 
@@ -61,7 +63,8 @@ export async function openLedger(database: AuditDb): Promise<Ledger> {
         const account = accounts.get(productId)
         const version = (change.new ?? change.old)?.version
         if (account === undefined) continue
-        // Whoever was at work may have come after the account was read. Of a change by hand nobody can tell.
+        // A manual change has no version. If its transaction was still running, the change cannot be placed before or
+        // after the account's snapshot.
         if (txid >= horizon && version === undefined) accounts.delete(productId)
         else if (txid < horizon || (version ?? 0n) <= account.version) tally(account, change, entryId)
       }
@@ -75,7 +78,10 @@ export async function openLedger(database: AuditDb): Promise<Ledger> {
   }
 }
 
-/** Race closed with movements that were being written: added up before their commit, they would be left out for good. */
+/**
+ * Race with movements being written: if they were summed before their commit, they would be missing from the sum for
+ * good.
+ */
 async function settle(database: AuditDb, snapshot: string): Promise<void> {
   for (let waitedMs = 0; waitedMs < SETTLE_MS; waitedMs += ASK_MS) {
     if (await isSnapshotOver(database, snapshot)) return
@@ -102,18 +108,18 @@ async function readAccounts(database: AuditDb, lastMovementId: bigint): Promise<
   return accounts
 }
 
-/** Those of stock; none where the text is not what the database writes, which is a finding of its own. */
+/** The changes of stock rows; none if the text is not in the database's format, which is a finding of its own. */
 const changesOf = (body: string): Change[] =>
   (parseBody(body)?.changes ?? []).flatMap((change) => CHANGE.safeParse(change).data ?? [])
 
 function tally(account: Account, { old = NOTHING, new: now = NOTHING }: Change, entryId: bigint): void {
   for (const column of COLUMNS) {
     const [before, after] = [old[column], now[column]]
-    // Of an update, only what it changed is there.
+    // An update lists only the changed columns.
     if (before === undefined || after === undefined) continue
     const { changed, first } = account[column]
     account[column].changed = changed + after - before
-    // Numbered when its transaction commits, under the row's lock: in the order of the changes.
+    // The entry id is assigned at commit, under the row's lock: ids follow the order of changes.
     if (first === undefined || entryId < first.entryId) account[column].first = { entryId, value: before }
   }
 }

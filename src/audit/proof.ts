@@ -1,4 +1,4 @@
-// Proofs of single entries: made from the stored tree, and checked with nothing but the sealer's public key.
+// Inclusion proofs of single entries: built from the stored tree, verified with the sealer's public key only.
 
 import { z } from 'zod'
 import { findCheckpoint, findLastCheckpoint, findSealOf, readTiles, type AuditDb } from '../db/audit/seal.ts'
@@ -13,8 +13,8 @@ export type InclusionProof = { leafIndex: number; path: readonly Hash[] }
 export type ProvenEntry = { entry: AuditEntry; proof: InclusionProof | undefined }
 
 /**
- * Proves entries under the newest checkpoint. One that is not sealed yet has no proof.
- * @throws {Error} when an entry is not the one that was sealed
+ * Builds proofs under the newest checkpoint. An unsealed entry has no proof.
+ * @throws {Error} if an entry differs from the sealed one
  */
 export async function proveEntries(
   database: AuditDb,
@@ -32,7 +32,7 @@ export async function proveEntries(
   return { checkpoint, proven }
 }
 
-/** Where an entry stands: among the leaves that its checkpoint added. */
+/** The leaf index of an entry, among the leaves that its checkpoint added. */
 async function findLeaf(database: AuditDb, entry: AuditEntry, newest: Checkpoint): Promise<number | undefined> {
   const seal = await findSealOf(database, entry)
   if (seal === null || seal.no > newest.no) return undefined
@@ -45,7 +45,7 @@ async function findLeaf(database: AuditDb, entry: AuditEntry, newest: Checkpoint
     const index = no * TILE_WIDTH + at
     if (at !== -1 && index >= from && index < seal.size) return index
   }
-  throw new Error(`audit entry ${entry.entryId} is not the one that was sealed`)
+  throw new Error(`audit entry ${entry.entryId} differs from the sealed one`)
 }
 
 async function pathOf(database: AuditDb, index: number, { size }: Checkpoint): Promise<Hash[]> {
@@ -65,7 +65,7 @@ const hash = z
   .regex(/^[0-9a-f]{64}$/)
   .transform((hex) => Buffer.from(hex, 'hex'))
 
-/** What `holdfast audit proof` writes: all that a check needs but the public key. */
+/** The output of `holdfast audit proof`: everything that a verifier needs except the public key. */
 export const PROOF_FILE = z.strictObject({
   format: z.literal('holdfast audit proof 1'),
   orderId: z.string(),
@@ -74,7 +74,7 @@ export const PROOF_FILE = z.strictObject({
       entryId: big,
       txid: big,
       seq: big,
-      /** Null: the first of its chain. */
+      /** Null: the first entry of its chain. */
       prevHash: hash.nullable(),
       body: z.string(),
       hash,
@@ -92,13 +92,13 @@ export const PROOF_FILE = z.strictObject({
 export type ProofFile = z.output<typeof PROOF_FILE>
 
 export type ProofVerdict = {
-  /** What is wrong, entry by entry; none: all of it holds. */
+  /** Problems by entry; empty if the proof is valid. */
   problems: readonly { entryId: bigint; problem: string }[]
   sealed: number
   unsealed: number
 }
 
-/** Checks a proof by itself: hashes, chain, paths and signatures. It cannot know of entries that the file leaves out. */
+/** Verifies a proof offline: hashes, chain, paths and signatures. It cannot detect entries that the file leaves out. */
 export function checkProof({ orderId, entries }: ProofFile, keys: SealerKeys): ProofVerdict {
   const problems = entries.flatMap((entry, at) =>
     problemsOf(entry, entries[at - 1], orderId, keys).map((problem) => ({ entryId: entry.entryId, problem })),
@@ -112,13 +112,13 @@ type FileEntry = ProofFile['entries'][number]
 function problemsOf(entry: FileEntry, before: FileEntry | undefined, orderId: string, keys: SealerKeys): string[] {
   const { seq, prevHash, body, seal } = entry
   const problems: string[] = []
-  if (!entry.hash.equals(entryHash(prevHash ?? undefined, body))) problems.push('its hash is not that of its text')
-  if (!isAbout(entry, orderId)) problems.push('its text is about something else')
+  if (!entry.hash.equals(entryHash(prevHash ?? undefined, body))) problems.push('its hash does not match its text')
+  if (!isAbout(entry, orderId)) problems.push('its text is about another order')
   const follows = before === undefined ? (seq === 1n) === (prevHash === null) : before.seq + 1n === seq
   if (!follows || (before !== undefined && prevHash?.equals(before.hash) !== true))
-    problems.push('it does not follow the entry before it')
+    problems.push('it does not follow the previous entry')
   if (seal === null) return problems
-  if (!isSealed(seal.checkpoint, keys)) problems.push('no key that is believed signed its checkpoint')
+  if (!isSealed(seal.checkpoint, keys)) problems.push('its checkpoint is not signed by a trusted key')
   const { leafIndex: index, path, checkpoint } = seal
   const root = rootFromInclusion({ leaf: leafHash(entry), index, size: checkpoint.size, path }, nodeHash)
   if (root === undefined || Buffer.from(root).toString('hex') !== checkpoint.root)

@@ -1,6 +1,6 @@
-// One turn of the sealer: what was committed since the last checkpoint becomes leaves, and the new root is signed,
-// stored, and then written to the file. The file is never more than one checkpoint behind the database; a turn begins by
-// making up for that. Whatever does not fit together stops the sealing, since a signature would make it look right.
+// One turn of the sealer: entries committed since the last checkpoint become leaves; the new root is signed, stored,
+// and then appended to the file. The file is at most one checkpoint behind the database, and a turn begins by catching
+// up. Any inconsistency stops the sealing, since a signature would confirm it.
 
 import {
   findLastCheckpoint,
@@ -27,17 +27,17 @@ import { edgeOf, grow, subtreeReader, tileKey, tileMap, type Tile } from '../dom
 import { checkpointHash, isSealed, leafHash, nodeHash, type Sealer, type SealerKeys } from '../keyvault/checkpoint.ts'
 import { readWitness, type Witness } from './witness.ts'
 
-/** What one checkpoint takes in: a backlog becomes several, each within the time limits of a statement. */
+/** The most leaves of one checkpoint: a backlog becomes several checkpoints, each within the statement timeout. */
 const MAX_LEAVES = 8_192
 
 export const REFUSALS = ['file_ahead', 'file_differs', 'signature', 'tree', 'restored'] as const
-export type Refusal = (typeof REFUSALS)[number]
+export type SealRefusal = (typeof REFUSALS)[number]
 
-/** Sealing on would hide something. A person must look (docs/operations.md). */
+/** Thrown when further sealing would hide a change. An operator must act (docs/operations.md). */
 export class SealRefused extends Error {
   override readonly name = 'SealRefused'
-  readonly reason: Refusal
-  constructor(reason: Refusal, message: string) {
+  readonly reason: SealRefusal
+  constructor(reason: SealRefusal, message: string) {
     super(message)
     this.reason = reason
   }
@@ -46,27 +46,30 @@ export class SealRefused extends Error {
 export type SealDeps = {
   database: AuditDb
   sealer: Sealer
-  /** Whose signatures are believed, the sealer's own among them. */
+  /** Trusted public keys, including the sealer's own. */
   keys: SealerKeys
   witness: Witness
   now?: () => number
 }
 
-/** Seals what can be sealed, in one checkpoint. @returns it, or undefined when there was nothing new. Throws SealRefused */
+/**
+ * Seals what can be sealed, in one checkpoint.
+ * @returns the checkpoint, or undefined if there was nothing new. Throws SealRefused
+ */
 export async function sealTurn(deps: SealDeps): Promise<Checkpoint | undefined> {
-  // The file first: whatever it has by then, the database had before.
+  // The file first: everything in it now was in the database before.
   await deps.witness.refresh()
   const last = (await findLastCheckpoint(deps.database)) ?? undefined
   await catchUp(deps, last)
   const base = last ?? NOTHING_SEALED
   const { xmin, xmax } = await readHorizon(deps.database)
   if (xmax < base.belowTxid)
-    throw new SealRefused('restored', 'transaction ids have begun anew: this database was restored from a dump')
+    throw new SealRefused('restored', 'transaction ids have restarted: this database was restored from a dump')
   const bounds = { afterEntryId: base.afterEntryId, belowTxid: await cutOf(deps, base, xmin) }
   return sealUpTo(deps, base, bounds, base.no + 1)
 }
 
-/** A bound for the next checkpoint: all that has ended, or as much of it as one checkpoint takes; whole transactions. */
+/** The bound of the next checkpoint: all transactions that have ended, or as many as one checkpoint takes. */
 async function cutOf({ database }: SealDeps, base: Base, xmin: bigint): Promise<bigint> {
   const range = rangeOf({ ...base, belowTxid: xmin }, base, undefined)
   const [first, beyond] = [await findTxidAt(database, range, 0), await findTxidAt(database, range, MAX_LEAVES)]
@@ -76,7 +79,7 @@ async function cutOf({ database }: SealDeps, base: Base, xmin: bigint): Promise<
 
 async function sealUpTo(deps: SealDeps, base: Base, bounds: Bounds, no: number): Promise<Checkpoint | undefined> {
   const { database, sealer, witness, now = Date.now } = deps
-  // Looked at on every turn, also when there is nothing to add.
+  // Checked on every turn, also if there is nothing to add.
   const edge = await readEdge(database, base)
   const leaves = await listLeaves(database, rangeOf(bounds, base, undefined))
   const isAdopting = bounds.afterEntryId !== base.afterEntryId || no !== base.no + 1
@@ -94,7 +97,7 @@ async function sealUpTo(deps: SealDeps, base: Base, bounds: Bounds, no: number):
   return checkpoint
 }
 
-/** Throws SealRefused when the stored tree is not the one that was signed. */
+/** Throws SealRefused if the stored tree differs from the signed one. */
 async function readEdge(database: AuditDb, base: Base): Promise<Tile[]> {
   if (base.size === 0) return []
   const ids = edgeOf(base.size)
@@ -102,9 +105,9 @@ async function readEdge(database: AuditDb, base: Base): Promise<Tile[]> {
   const edge = ids.flatMap((id) => stored.get(tileKey(id)) ?? [])
   const isWhole = ids.every((id) => stored.get(tileKey(id))?.hashes.length === id.width)
   if (isWhole && rootOf(tileMap(edge), base.size) === base.root) return edge
-  // Race: another sealer, whose lease was ours until a moment ago, has grown the tree since.
-  if ((await findLastCheckpoint(database))?.no !== base.no) throw new Error('another sealer has gone on meanwhile')
-  throw new SealRefused('tree', `the stored tree is not the one of checkpoint ${base.no}`)
+  // Race: another sealer has acquired the lease and extended the tree.
+  if ((await findLastCheckpoint(database))?.no !== base.no) throw new Error('another sealer has added a checkpoint')
+  throw new SealRefused('tree', `the stored tree differs from that of checkpoint ${base.no}`)
 }
 
 const rootOf = (tiles: ReadonlyMap<string, Tile>, size: number): string =>
@@ -112,7 +115,7 @@ const rootOf = (tiles: ReadonlyMap<string, Tile>, size: number): string =>
     ? ''
     : Buffer.from(hashOf({ start: 0, end: size }, subtreeReader(tiles, nodeHash), nodeHash)).toString('hex')
 
-/** Writes to the file what only the database has: a crash came between the two, or the file is a new one. */
+/** Appends to the file what only the database has: after a crash between the two, or for a new file. */
 async function catchUp({ database, keys, witness }: SealDeps, last: Checkpoint | undefined): Promise<void> {
   const written = witness.last()
   if ((written?.no ?? 0) > (last?.no ?? 0))
@@ -131,7 +134,7 @@ async function catchUp({ database, keys, witness }: SealDeps, last: Checkpoint |
   }
 }
 
-/** Where a restore gave checkpoints up, a new file cannot have them. */
+/** Checkpoints abandoned by a restore are missing in a new file. */
 const follows = (checkpoint: Checkpoint, before: Checkpoint | undefined): boolean =>
   checkpoint.no === (before?.no ?? 0) + 1
     ? checkpoint.previous === checkpointHash(before)
@@ -141,8 +144,9 @@ const isSame = (one: Checkpoint, other: Checkpoint): boolean =>
   checkpointText(one) === checkpointText(other) && one.signature === other.signature
 
 /**
- * Goes on after a restore: the next checkpoint of the file continues the last one that the restored database still has.
- * What the file has beyond that is given up, and stays in the file. @param path the file's. Throws SealRefused
+ * Resumes after a restore: the next checkpoint of the file continues the last one in the restored database. Later
+ * checkpoints of the file are abandoned and stay in it.
+ * @param path path of the file. Throws SealRefused
  */
 export async function adoptRestored(deps: SealDeps, path: string): Promise<Checkpoint | undefined> {
   const { database, witness } = deps

@@ -1,5 +1,5 @@
-// Every entry once, under the checkpoint it belongs to, and every root from its leaves. Where a root is another than the
-// signed one, the stored leaves tell which entries are not those that were sealed, as long as they still lead to it.
+// Recomputes every root from its entries. If a root differs from the signed one, the stored leaves show which entries
+// were changed, as long as the leaves themselves lead to the signed root.
 
 import { readTiles, type AuditDb } from '../db/audit/seal.ts'
 import { readEntries, type AuditEntry } from '../db/audit/verify.ts'
@@ -14,7 +14,7 @@ const ENTRIES_PAGE = 500
 /** Entries younger than this are never purged (requirement T-12). */
 const KEPT_YEARS = 7
 
-/** @param eraEnds the last entry ids of counts of transaction ids that have ended, in order */
+/** @param eraEnds the last entry ids of completed transaction-id eras, in ascending order */
 export async function verifyTree(
   run: Verification,
   checkpoints: AsyncGenerator<Checkpoint>,
@@ -44,7 +44,7 @@ export async function verifyTree(
 
 type Leaf = { entry: Pick<AuditEntry, 'entryId' | 'kind' | 'aggregateId' | 'seq'>; hash: Hash }
 
-/** Entries of one count of transaction ids, each checked in itself, handed out up to a transaction. */
+/** Reads the entries of one transaction-id era, checks each by itself, and returns them up to a transaction. */
 function entryReader({ database, report, ledger, verdict }: Verification, afterId: bigint, upToId: bigint | undefined) {
   const entries = readEntries(database, { afterId, upToId, pageSize: ENTRIES_PAGE })
   let waiting: AuditEntry | undefined
@@ -67,7 +67,7 @@ function entryReader({ database, report, ledger, verdict }: Verification, afterI
       }
       return batch
     },
-    /** How many are left. */
+    /** Counts the remaining entries. */
     drain: async (): Promise<number> => {
       let count = 0
       while ((await next(undefined)) !== undefined) count += 1
@@ -83,7 +83,7 @@ function verifyEntry(entry: AuditEntry, report: Report): void {
   if (!saysTheSame(entry)) report({ check: 'entry_columns', ...place })
 }
 
-/** src/domain/audit.ts and audit_body have the form. */
+/** src/domain/audit.ts and audit_body define the format. */
 function saysTheSame({ kind, aggregateId, seq, at, txid, actor, body }: AuditEntry): boolean {
   try {
     const said = JSON.parse(body) as Record<string, unknown> & { by?: { actor?: unknown } }
@@ -107,7 +107,7 @@ function saysTheSame({ kind, aggregateId, seq, at, txid, actor, body }: AuditEnt
 
 type Batch = { base: Base; checkpoint: Checkpoint; edge: Tile[]; batch: readonly Leaf[] }
 
-/** @returns the tree's edge after this checkpoint; undefined when it cannot be known any more */
+/** @returns the tree's edge after this checkpoint; undefined if it cannot be known */
 async function verifyBatch(run: Verification, { base, checkpoint, edge, batch }: Batch): Promise<Tile[] | undefined> {
   const { database, report } = run
   const no = checkpoint.no
@@ -131,7 +131,7 @@ async function verifyBatch(run: Verification, { base, checkpoint, edge, batch }:
   return kept.edge
 }
 
-/** The tree with these leaves, if that is the one that was signed. */
+/** The tree with these leaves, if its root is the signed one. */
 function growTo(checkpoint: Checkpoint, base: Base, edge: readonly Tile[], leaves: readonly Hash[]) {
   const { size, tiles } = grow(base.size, edge, leaves, nodeHash)
   if (size !== checkpoint.size || size === 0) return undefined
@@ -141,7 +141,7 @@ function growTo(checkpoint: Checkpoint, base: Base, edge: readonly Tile[], leave
   return { tiles, edge: edgeOf(size).flatMap((id) => all.get(tileKey(id)) ?? []) }
 }
 
-/** Which of the entries are not those that were sealed, where the stored leaves are. */
+/** Finds the entries that differ from the stored leaves. */
 function compareLeaves(
   { report, verdict, now = Date.now }: Verification,
   { base, checkpoint, batch, sealed }: Omit<Batch, 'edge'> & { sealed: readonly Hash[] },
@@ -156,7 +156,7 @@ function compareLeaves(
   else for (const leaf of missing) report({ check: 'entry_missing', checkpoint: checkpoint.no, leaf })
 }
 
-/** Undefined when one is not there. */
+/** Undefined if one is missing. */
 async function storedLeaves(database: AuditDb, from: number, to: number): Promise<Hash[] | undefined> {
   const leaves: Hash[] = []
   for (let at = from; at < to;) {
@@ -171,7 +171,7 @@ async function storedLeaves(database: AuditDb, from: number, to: number): Promis
   return leaves
 }
 
-/** Above the leaves: proofs are made of these. */
+/** The levels above the leaves: proofs are built from them. */
 async function verifyTiles(
   { database, report }: Verification,
   checkpoint: number,

@@ -1,7 +1,6 @@
-// Is the audit the one that was sealed? The file of checkpoints is the witness: every checkpoint of the database is
-// compared with it, every entry becomes a leaf again and every root is computed anew, every chain is walked, and the
-// movements of stock are compared with what the entries say. It may run beside a busy system: what has not been sealed
-// yet is counted, and only checked in itself.
+// Verification of the audit. The file of checkpoints is the witness: each checkpoint of the database is compared with
+// it, every root is recomputed from the entries, every chain is followed, and stock movements are compared with the
+// entries. It can run on a busy system: unsealed entries are counted, and checked only by themselves.
 
 import {
   CHECKPOINTS_PAGE,
@@ -19,7 +18,7 @@ import { verifyTree } from './tree.ts'
 import type { Verdict, Verification, VerifyDeps } from './verification.ts'
 import { readWitness, WitnessError } from './witness.ts'
 
-/** Throws ENOENT where there is no file, and what the database throws. */
+/** Throws ENOENT if there is no file, and errors of the database. */
 export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
   const { findings, report } = collectFindings()
   const counts = { entries: 0, unsealed: 0, purged: 0, chains: 0, products: 0, abandoned: 0 }
@@ -40,10 +39,13 @@ export async function verifyAudit(deps: VerifyDeps): Promise<Verdict> {
   return run.verdict
 }
 
-/** What the file says as a whole: where counts of transaction ids ended, and which checkpoints were given up. */
+/** The overview of the file: the ends of transaction-id eras, and the abandoned checkpoints. */
 type Plan = { eraEnds: readonly bigint[]; gaps: readonly { after: number; before: number }[] }
 
-/** The file by itself: every line follows the one before it and is signed. @returns undefined when it cannot be read */
+/**
+ * Verifies the file by itself: every line follows the previous one and is signed.
+ * @returns undefined if it cannot be read
+ */
 async function verifyFile({ file, keys, report, verdict }: Verification): Promise<Plan | undefined> {
   const eraEnds = new Set<bigint>()
   const gaps: { after: number; before: number }[] = []
@@ -68,7 +70,7 @@ async function verifyFile({ file, keys, report, verdict }: Verification): Promis
   return { eraEnds: [...eraEnds], gaps }
 }
 
-/** The checkpoints that the present entries are under, as the file has them; each compared with the database's. */
+/** The file's checkpoints that cover the present entries; each is compared with the database's. */
 async function* liveCheckpoints(
   run: Verification,
   { gaps }: Plan,
@@ -98,7 +100,7 @@ async function* liveCheckpoints(
   yield* unwitnessed(run, newest)
 }
 
-/** The database's newest may be the one that the sealer is about to write; it is older than our look at the file. */
+/** The database's newest checkpoint may be the one that the sealer is about to append; it is read before the file. */
 async function* unwitnessed({ database, keys, report, verdict }: Verification, newest: Checkpoint | null) {
   const { last } = verdict
   if (newest === null || newest.no <= (last?.no ?? 0)) return

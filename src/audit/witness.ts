@@ -1,5 +1,6 @@
-// The file of checkpoints: a witness outside of the database, which no database role can change. One line of JSON each,
-// on disk before anybody is told of it. Copied or streamed elsewhere, it binds whoever holds this machine too.
+// The file of checkpoints: a witness outside the database, which no database role can change. One line of JSON per
+// checkpoint, on disk before anyone is notified. A copy elsewhere also protects against the administrator of this
+// machine.
 
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
@@ -33,12 +34,12 @@ export const CHECKPOINT = z.strictObject({
   signature: z.base64().length(88),
 })
 
-/** A line that is no checkpoint: the file was changed, or is another one. */
+/** A line is not a checkpoint: the file was changed, or is a different one. */
 export class WitnessError extends Error {
   override readonly name = 'WitnessError'
 }
 
-/** One spelling, whoever made the object. */
+/** One canonical spelling per checkpoint. */
 export function formatCheckpoint(checkpoint: Checkpoint): string {
   const fields = Object.keys(CHECKPOINT.shape) as (keyof Checkpoint)[]
   return JSON.stringify(Object.fromEntries(fields.map((field) => [field, jsonOf(checkpoint[field])])))
@@ -56,8 +57,8 @@ function parseLine(line: string, where: string): Checkpoint {
 }
 
 /**
- * The checkpoints of a file in their order; a line that is there twice is one, and a last line without its end was never
- * finished. Throws WitnessError, ENOENT.
+ * Reads the checkpoints of a file in order. A repeated line counts once; an incomplete last line is ignored. Throws
+ * WitnessError, ENOENT.
  */
 export async function* readWitness(path: string): AsyncGenerator<Checkpoint> {
   const end = await endOf(path)
@@ -75,14 +76,16 @@ export async function* readWitness(path: string): AsyncGenerator<Checkpoint> {
 
 export type Witness = {
   last: () => Checkpoint | undefined
-  /** Looks at the file again, where another process has written to it since. */
+  /** Reads what other processes have appended since. */
   refresh: () => Promise<void>
   /** Resolves once the line is on disk. */
   append: (checkpoint: Checkpoint) => Promise<void>
   close: () => Promise<void>
 }
 
-/** Opens the file to go on writing, or begins one; what a crash left of a line is cut off. Throws WitnessError. */
+/**
+ * Opens or creates the file for appending, and removes an incomplete last line left by a crash. Throws WitnessError.
+ */
 export async function openWitness(path: string): Promise<Witness> {
   const file = await open(path, 'a+', OWNER_ONLY)
   try {
@@ -111,7 +114,7 @@ function witnessOf(file: FileHandle, path: string, found: Checkpoint | undefined
         await file.appendFile(line)
         await file.sync()
       } catch (error) {
-        // A full disk may have taken a part: the next line must not go on from there.
+        // On a full disk a part may be written: the next line must not continue it.
         await file.truncate(size).catch(() => undefined)
         throw error
       }
@@ -122,7 +125,7 @@ function witnessOf(file: FileHandle, path: string, found: Checkpoint | undefined
   }
 }
 
-/** The last whole line, and where it ends. */
+/** The last complete line, and where it ends. */
 async function tailOf(file: FileHandle, path: string): Promise<{ last: Checkpoint | undefined; end: number }> {
   const { size } = await file.stat()
   const start = Math.max(0, size - TAIL_BYTES)
@@ -146,7 +149,7 @@ async function endOf(path: string): Promise<number> {
   }
 }
 
-/** So that the name of a new file is on disk as well. */
+/** Syncs the folder, so that the name of a new file is on disk too. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r')
   try {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { putOrder } from '../../test/support/builder.ts'
 import { HOUR_MS, minePayment, openStage, statesOf, type Scene, type Stage } from '../../test/support/chain_scene.ts'
-import { findDue } from '../db/chain/balance.ts'
+import { findDueAddresses } from '../db/chain/balance.ts'
 import { attributeBalance } from '../db/chain/operation.ts'
 import { ChainError } from './client.ts'
 
@@ -118,7 +118,7 @@ test('many orders that end while the tip is ahead of our clock are all looked at
   scene.chain.mine()
   await scene.step()
   expect(await uncheckedIn(scene)).toBe(0)
-  expect(await findDue(stage.database, scene.network, new Date(Date.now() + SECOND_MS), 1)).toEqual([])
+  expect(await findDueAddresses(stage.database, scene.network, new Date(Date.now() + SECOND_MS), 1)).toEqual([])
 })
 
 test('an order that became due at a tip that was compared before is looked at with the next look', async () => {

@@ -1,48 +1,55 @@
-// Compares what watched addresses hold with what was reported of them, so that money which leaves no transfer behind is
-// found: coins that a contract sent, a withdrawal of the chain itself.
+// Balance check: compares the balances of the shop's addresses with the reported outputs. It finds money that comes
+// without a readable output, such as coins sent by a contract, or withdrawals made by the chain itself.
 
-import { findDue, findOpen, findToReread, findUnheld, saveBalances } from '../db/chain/balance.ts'
-import type { Tip } from './client.ts'
+import {
+  findDueAddresses,
+  findHeldAddresses,
+  findAddressesToReread,
+  findUnheldOrders,
+  saveBalances,
+} from '../db/chain/balance.ts'
+import type { Header } from '../domain/chain.ts'
 import type { FollowOptions } from './follow.ts'
 
-/** Questions at a look, by kind: those of orders that are due at most in so many rounds of five messages of a hundred. */
+/** Due addresses per query, and queries per check. A query's addresses are read in five messages of a hundred. */
 const MAX_DUE = 500
 const MAX_DUE_ROUNDS = 4
-/** Questions at each new block besides. */
+/** Further addresses at each new tip, by kind. */
 const MAX_UNEXPLAINED = 100
 const MAX_PENDING = 500
-/** More than one batch of accepted orders has lines, whose holds all end at the same instant. */
-const MAX_OPEN = 600
+/** More than the lines of one batch of accepted orders, whose holds all end at the same instant. */
+const MAX_HELD = 600
 const FIRST = new Date(0)
 
 /**
- * Makes the function that compares balances at a tip which is the last block scanned. It returns whether those of all
- * orders that may expire by the tip's time are done: only then may that time be vouched for. What became due since is
- * found at each look, also at the same tip: a hold may have ended sooner. Once at each tip come those that hold
- * unexplained money or were read in a block that is lost, the next of a round over all open orders, and of another over
- * those without a hold. What it keeps in memory may be lost: it is compared again.
+ * Makes the function that compares balances at a tip, which is the last scanned block. It returns whether the addresses of
+ * all orders that may expire by the tip's chain time are compared: only then may that time be vouched for. Each call
+ * compares the due addresses, also at the same tip, because a hold may have ended early. The first call at a tip also
+ * compares addresses with unexplained money or a balance from a lost block, the next part of a round over all open
+ * orders, and the next part of a round over orders without a hold. A restart loses the places of the rounds: they begin
+ * again.
  */
-export function createBalanceCheck({ client, database, logger }: FollowOptions): (tip: Tip) => Promise<boolean> {
+export function createBalanceCheck({ client, database, logger }: FollowOptions): (tip: Header) => Promise<boolean> {
   const { network, findBalances } = client
   let doneHash: string | undefined
-  /** Where the rounds stand: an end of holds, and when an order was made. */
-  let openPlace = FIRST
+  /** The places of the two rounds: by the end of a hold, and by an order's creation. */
+  let heldPlace = FIRST
   let pendingPlace = FIRST
 
-  async function nextOpen(): Promise<string[]> {
-    const open = await findOpen(database, network, openPlace, MAX_OPEN)
-    openPlace = placeAfter(openPlace, open.length === MAX_OPEN ? open.at(-1)?.heldUntil : undefined)
-    return open.map(({ address }) => address)
+  async function nextHeld(): Promise<string[]> {
+    const held = await findHeldAddresses(database, network, heldPlace, MAX_HELD)
+    heldPlace = placeAfter(heldPlace, held.length === MAX_HELD ? held.at(-1)?.heldUntil : undefined)
+    return held.map(({ address }) => address)
   }
 
-  async function nextUnheld(tip: Tip): Promise<string[]> {
-    const pending = await findUnheld(database, network, tip.chainTime, { from: pendingPlace, limit: MAX_PENDING })
+  async function nextUnheld(tip: Header): Promise<string[]> {
+    const pending = await findUnheldOrders(database, network, tip.chainTime, { from: pendingPlace, limit: MAX_PENDING })
     pendingPlace = placeAfter(pendingPlace, pending.length === MAX_PENDING ? pending.at(-1)?.createdAt : undefined)
     return pending.filter(({ isDue }) => isDue).map(({ address }) => address)
   }
 
   /** @returns whether the balances were stored */
-  async function compare(tip: Tip, addresses: readonly string[]): Promise<boolean> {
+  async function compare(tip: Header, addresses: readonly string[]): Promise<boolean> {
     if (addresses.length === 0 || findBalances === undefined) return true
     const balances = await findBalances([...new Set(addresses)], tip.hash)
     const { isSaved, found } = await saveBalances(database, network, tip, balances)
@@ -57,13 +64,13 @@ export function createBalanceCheck({ client, database, logger }: FollowOptions):
   return async (tip) => {
     if (findBalances === undefined) return true
     for (let round = 0; ; round += 1) {
-      const due = await findDue(database, network, tip.chainTime, MAX_DUE)
+      const due = await findDueAddresses(database, network, tip.chainTime, MAX_DUE)
       const isLast = due.length < MAX_DUE
       const isNew = isLast && doneHash !== tip.hash
       const others = isNew
         ? [
-            ...(await findToReread(database, network, tip.chainTime, MAX_UNEXPLAINED)),
-            ...(await nextOpen()),
+            ...(await findAddressesToReread(database, network, tip.chainTime, MAX_UNEXPLAINED)),
+            ...(await nextHeld()),
             ...(await nextUnheld(tip)),
           ]
         : []
@@ -72,12 +79,12 @@ export function createBalanceCheck({ client, database, logger }: FollowOptions):
         doneHash = tip.hash
         return true
       }
-      // The next look goes on with the others.
+      // The next call goes on with the rest.
       if (round + 1 === MAX_DUE_ROUNDS) return false
     }
   }
 }
 
-/** Never the same place twice, whatever is there; from the start again after the last. */
+/** Always later than the place before, so that a round ends; from the start again after the last. */
 const placeAfter = (place: Date, last: Date | undefined): Date =>
   last === undefined ? FIRST : new Date(Math.max(last.getTime(), place.getTime() + 1))

@@ -1,12 +1,14 @@
-// The suite every adapter passes, on a chain it may act upon.
+// The contract suite that every adapter passes, on a chain that the suite controls. A new adapter calls
+// describeAdapter in its own test.
 
 import { describe, expect, test } from '@jest/globals'
-import type { Block, ChainClient } from './client.ts'
+import type { Block } from '../domain/chain.ts'
+import type { ChainClient } from './client.ts'
 
-/** A chain under the test's hands. What `pay` sends is mined by the next `mine` at the latest. */
+/** A chain that the suite controls. A payment is mined by the next `mine` at the latest. */
 export type ChainUnderTest = {
   client: ChainClient
-  /** An address of the chain's form that was never used. */
+  /** A new address, in the chain's canonical form. */
   makeAddress: () => string
   /** Returns the transaction's id. */
   pay: (address: string, amount: bigint) => Promise<string>
@@ -44,7 +46,7 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       expect(await client.findBlock(height + 1)).toBeUndefined()
     })
 
-    test('shows each transfer once, to the base unit, in the canonical form', async () => {
+    test('shows each output once, to the base unit, in the canonical form', async () => {
       const { client, makeAddress, pay, mine } = await open()
       const from = (await client.getTip()).height
       const [first, second] = [makeAddress(), makeAddress()]
@@ -53,14 +55,14 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       const txId = await pay(second, amounts[1] ?? 0n)
       await pay(first, amounts[2] ?? 0n)
       await mine(1)
-      const transfers = await transfersSince(client, from)
-      expect(transfers.map(({ address, amount }) => [address, amount])).toEqual([
+      const outputs = await outputsSince(client, from)
+      expect(outputs.map(({ address, amount }) => [address, amount])).toEqual([
         [first, amounts[0]],
         [second, amounts[1]],
         [first, amounts[2]],
       ])
-      expect(transfers[1]).toMatchObject({ txId, outputIndex: 0, address: second })
-      expect(new Set(transfers.map((transfer) => `${transfer.txId}/${transfer.outputIndex}`)).size).toBe(3)
+      expect(outputs[1]).toMatchObject({ txId, outputIndex: 0, address: second })
+      expect(new Set(outputs.map((output) => `${output.txId}/${output.outputIndex}`)).size).toBe(3)
     })
 
     test('leaves out what moves no money', async () => {
@@ -68,10 +70,10 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       const from = (await client.getTip()).height
       await pay(makeAddress(), 0n)
       await mine(1)
-      expect(await transfersSince(client, from)).toEqual([])
+      expect(await outputsSince(client, from)).toEqual([])
     })
 
-    test('shows other blocks, without the lost transfers, after a reorganisation', async () => {
+    test('shows other blocks, without the lost outputs, after a reorganisation', async () => {
       const { client, makeAddress, pay, mine, reorganise } = await open()
       await mine(1)
       const from = (await client.getTip()).height
@@ -83,7 +85,7 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       expect((await client.getTip()).height).toBe(tip.height)
       expect((await client.findHeader(tip.height))?.hash).not.toBe(tip.hash)
       expect((await getBlock(client, from + 1)).parentHash).toBe((await client.findHeader(from))?.hash)
-      expect(await transfersSince(client, from)).toEqual([])
+      expect(await outputsSince(client, from)).toEqual([])
     })
   })
 }
@@ -94,9 +96,9 @@ async function getBlock(client: ChainClient, height: number): Promise<Block> {
   return block
 }
 
-async function transfersSince(client: ChainClient, height: number): Promise<Block['transfers']> {
+async function outputsSince(client: ChainClient, height: number): Promise<Block['outputs']> {
   const tip = await client.getTip()
   const heights = Array.from({ length: tip.height - height }, (_, index) => height + 1 + index)
   const blocks = await Promise.all(heights.map((each) => getBlock(client, each)))
-  return blocks.flatMap(({ transfers }) => transfers)
+  return blocks.flatMap(({ outputs }) => outputs)
 }

@@ -1,57 +1,58 @@
-// From the outbox to whoever takes reports: in order within an output, again until answered, as slowly as asked to.
-// A report that is refused goes on alone and later, so that it holds up no other.
+// Delivers the outbox: in order within an output, at least once, and as slowly as the receiver requires. A refused
+// report is sent alone and later, so that it delays no other.
 
-import { deleteReports, findDueReports, postponeReport, type Observation } from '../db/chain/cursor.ts'
+import { deleteReports, findDueReports, postponeReport, type OutboxEntry } from '../db/chain/outbox.ts'
 import type { Database } from '../db/connection/pool.ts'
+import type { Observation } from '../domain/chain.ts'
 import { DomainError, type FailureKind } from '../domain/failure.ts'
 import { backOffMs, type BackOff } from '../repeat.ts'
 import type { Logger } from '../telemetry.ts'
 import type { ChainMetrics } from './metrics.ts'
 
-/** At least what one message can hold. */
+/** At least as many as one message can hold. */
 const BATCH_OBSERVATIONS = 16
-/** Then the chain is looked at again. */
+/** Messages sent in one step of the watcher; then it reads the chain again. */
 const MAX_MESSAGES_PER_DRAIN = 50
-/** With the watcher's own pause and the channel's, a recovery of the api is noticed within ten seconds. */
+/** Together with the pauses of the watcher and of the channel: a recovery of the api is noticed within ten seconds. */
 const BACK_OFF: BackOff = { fromMs: 250, toMs: 3_000 }
-/** Part of a wait that is drawn by lot, so that watchers sent away together do not come back together. */
+/** Random part of a wait, so that watchers that were refused together do not retry together. */
 const JITTER = 0.25
 /** The longest pause between two messages, unless the api asks for more. */
 export const MAX_PAUSE_MS = BACK_OFF.toMs * (1 + JITTER)
 
-/** Answers that blame the content: sending the same again soon is pointless. All others pass with time. */
+/** Failures caused by the content: an early retry is pointless. All other failures pass with time. */
 const REFUSALS: readonly FailureKind[] = ['invalid', 'not_found', 'wrong_state', 'conflict', 'bug']
 
 /**
- * Reports the first observations, as many as fit one message, and returns how many those were. Resolves only once they
- * are stored. Rejects with DomainError: `retryAfterMs` is obeyed, a kind of REFUSALS is held against the content.
+ * Sends the first observations, as many as fit one message, and returns how many those were. Resolves only once they
+ * are stored. Rejects with DomainError: `retryAfterMs` is obeyed, and a kind of REFUSALS means that the content is refused.
  */
-export type Report = (observations: readonly Observation[]) => Promise<number>
+export type SendReport = (observations: readonly Observation[]) => Promise<number>
 
 export type DeliveryOptions = {
   database: Database
   network: string
-  report: Report
+  sendReport: SendReport
   metrics: ChainMetrics
   logger: Logger
   /** Monotonic milliseconds. */
   now: () => number
 }
 
-/** Makes the function that sends what is due now and returns when nothing is, or when it was told to wait. */
+/** Makes the function that sends all due reports. It returns early when the receiver asks it to wait. */
 export function createDelivery(options: DeliveryOptions): () => Promise<void> {
-  const { database, network, report, metrics, logger, now } = options
+  const { database, network, sendReport, metrics, logger, now } = options
   let resumesAt = 0
   let failures = 0
-  /** After a refusal so many reports go one by one: the cause is among them. */
+  /** After a refusal, so many reports are sent one by one: one of them is the cause. */
   let singles = 0
 
-  async function send(due: readonly Observation[]): Promise<void> {
+  async function send(due: readonly OutboxEntry[]): Promise<void> {
     let taken: number
     try {
-      taken = await report(due)
+      taken = await sendReport(due)
     } catch (error) {
-      if (error instanceof DomainError && REFUSALS.includes(error.kind)) return refuse(due, error)
+      if (error instanceof DomainError && REFUSALS.includes(error.kind)) return isolate(due, error)
       failures += 1
       resumesAt = now() + waitOf(error, failures)
       metrics.reports.inc({ network, outcome: 'deferred' })
@@ -66,7 +67,7 @@ export function createDelivery(options: DeliveryOptions): () => Promise<void> {
     )
   }
 
-  async function refuse(due: readonly Observation[], error: DomainError): Promise<void> {
+  async function isolate(due: readonly OutboxEntry[], error: DomainError): Promise<void> {
     metrics.reports.inc({ network, outcome: 'refused' })
     const [first] = due
     if (due.length > 1 || first === undefined) {

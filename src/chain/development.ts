@@ -1,4 +1,4 @@
-// Acting on a development chain: pay, mine, reorganise. Works with anvil and refuses every other node.
+// Pays, mines and reorganises on a development chain. It works with anvil and refuses every other node.
 
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
@@ -14,7 +14,7 @@ export type DevelopmentChain = {
   /** Sends wei from an account anvil funded, and returns the transaction's id. It is mined when the chain next mines. */
   pay: (address: string, amount: bigint) => Promise<string>
   mine: (blocks: number) => Promise<void>
-  /** Replaces the newest blocks by as many others, which are empty. */
+  /** Replaces the newest blocks by as many empty ones. */
   reorganise: (blocks: number) => Promise<void>
 }
 
@@ -37,7 +37,7 @@ export async function openDevelopmentChain(url: string): Promise<DevelopmentChai
     reorganise: async (blocks) => {
       const tip = await headerAt('latest')
       await rpc('anvil_rollback', [blocks], z.unknown())
-      // Another producer makes another hash: blocks mined within one second are otherwise the same again.
+      // Another producer makes another hash. Otherwise a block mined within the same second is identical.
       await rpc('anvil_setCoinbase', [`0x${randomBytes(ADDRESS_BYTES).toString('hex')}`], z.unknown())
       await mine(blocks)
       const { hash } = await headerAt(`0x${tip.number.toString(16)}`)

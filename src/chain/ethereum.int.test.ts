@@ -51,7 +51,7 @@ test('a transaction that failed is not money', async () => {
   await pay(paid, 5n)
   await mine(1)
   const block = await client.findBlock((await client.getTip()).height)
-  expect(block?.transfers.map(({ address }) => address)).toEqual([paid])
+  expect(block?.outputs.map(({ address }) => address)).toEqual([paid])
   const receipt = await rpc('eth_getTransactionReceipt', [txId], z.object({ status: z.string() }))
   expect(receipt.status).toBe('0x0')
 })
@@ -76,7 +76,7 @@ test('coins that a contract sends are a transfer of the transaction, where the n
   const txId = await payThrough(FORWARDER, ours, 10n ** 18n)
   await mine(1)
   const block = await client.findBlock((await client.getTip()).height)
-  const found = block?.transfers.filter(({ address }) => address === ours)
+  const found = block?.outputs.filter(({ address }) => address === ours)
   expect(found).toMatchObject([{ asset: 'ETH', txId, amount: 10n ** 18n }])
   expect(found?.[0]?.outputIndex).toBeGreaterThan(0)
 })
@@ -87,7 +87,7 @@ test('coins that a contract sent and took back are no transfer', async () => {
   await payThrough(FORWARDER_THAT_REVERTS, ours, 10n ** 18n)
   await mine(1)
   const block = await client.findBlock((await client.getTip()).height)
-  expect(block?.transfers.filter(({ address }) => address === ours)).toEqual([])
+  expect(block?.outputs.filter(({ address }) => address === ours)).toEqual([])
 })
 
 test('a balance is that of the end of the very block, and unknown for a block the node has lost', async () => {
@@ -122,7 +122,7 @@ test('a new contract is not a transfer, whatever it is given', async () => {
   await rpc('eth_sendTransaction', [{ from, value: '0x5', data: '0x00', gas: '0x186a0' }], z.string())
   await mine(1)
   const block = await client.findBlock((await client.getTip()).height)
-  expect(block?.transfers).toEqual([])
+  expect(block?.outputs).toEqual([])
 })
 
 test('an address in mixed case is the same address', async () => {
@@ -130,7 +130,7 @@ test('an address in mixed case is the same address', async () => {
   await pay('0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266', 9n)
   await mine(1)
   const block = await client.findBlock((await client.getTip()).height)
-  expect(block?.transfers).toMatchObject([{ address: '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266', amount: 9n }])
+  expect(block?.outputs).toMatchObject([{ address: '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266', amount: 9n }])
 })
 
 test('a node of another chain is refused before it is believed', async () => {
@@ -252,14 +252,14 @@ test.each([
 ])("%s in a stranger's transaction stops nothing", async (_oddity, block, receipts) => {
   const { client, close } = await openLiar({ eth_getBlockByNumber: block, eth_getBlockReceipts: receipts })
   const found = await client.findBlock(7)
-  expect(found?.transfers).toContainEqual({
+  expect(found?.outputs).toContainEqual({
     asset: 'ETH',
     txId: hashOf('c'),
     outputIndex: 0,
     address: OURS,
     amount: 5n,
   })
-  expect(found?.doubts?.map(({ address }) => address)).not.toContain(OURS)
+  expect(found?.unreadable?.map(({ address }) => address)).not.toContain(OURS)
   close()
 })
 
@@ -273,10 +273,10 @@ test.each([
     /recipient is not 20 bytes/,
   ],
   ['a receipt without status', BLOCK, withReceipt({ status: undefined }), /does not say whether it succeeded/],
-])('%s in a transfer of its own is a doubt for the watcher to settle', async (_oddity, block, receipts, flaw) => {
+])('%s in a transfer to the shop is returned as an unreadable output', async (_oddity, block, receipts, flaw) => {
   const { client, close } = await openLiar({ eth_getBlockByNumber: block, eth_getBlockReceipts: receipts })
   const found = await client.findBlock(7)
-  expect(found?.doubts).toEqual([{ address: OURS, flaw: expect.stringMatching(flaw) as unknown }])
+  expect(found?.unreadable).toEqual([{ address: OURS, flaw: expect.stringMatching(flaw) as unknown }])
   close()
 })
 
@@ -309,7 +309,7 @@ test('hexadecimal in capitals is the same hash and the same address', async () =
   const capitals = (text: string): string => `0x${text.slice(2).toUpperCase()}`
   const block = withOurs({ hash: capitals(TRANSACTION.hash), to: capitals(TRANSACTION.to) })
   const { client, close } = await openLiar({ eth_getBlockByNumber: block, eth_getBlockReceipts: RECEIPTS })
-  expect((await client.findBlock(7))?.transfers).toContainEqual({
+  expect((await client.findBlock(7))?.outputs).toContainEqual({
     ...{ asset: 'ETH', txId: TRANSACTION.hash, outputIndex: 0, address: TRANSACTION.to, amount: 5n },
   })
   close()
@@ -343,7 +343,7 @@ async function openTracer(failures: number, error: object) {
   return { client, untraced, close: () => server.close() }
 }
 const insideOf = (block: Awaited<ReturnType<ChainClient['findBlock']>>) =>
-  block?.transfers.filter(({ outputIndex }) => outputIndex > 0).map(({ amount }) => amount)
+  block?.outputs.filter(({ outputIndex }) => outputIndex > 0).map(({ amount }) => amount)
 
 test('a trace that fails once is asked for again before its block passes', async () => {
   const { client, untraced, close } = await openTracer(1, { code: -32_000, message: 'block not found' })

@@ -1,39 +1,39 @@
-// Ethereum's own coin, read from whole blocks: native transfers leave no log. What contracts send is read from traces
-// where the node offers them, and shows in balances where it does not.
+// Ethereum adapter for its own coin. It reads whole blocks, because transfers of ether leave no log. What contracts send
+// is read from traces where the node offers them; otherwise only the balance check finds it.
 
 import { z } from 'zod'
-import { ChainError, type Block, type ChainClient, type Header } from './client.ts'
-import { BLOCK, hash256, quantity, readBlock, RECEIPTS } from './ethereum_block.ts'
+import type { Block, Header } from '../domain/chain.ts'
+import { ChainError, type ChainClient } from './client.ts'
+import { BLOCK, hash256, hexQuantity, readBlock, RECEIPTS } from './ethereum_block.ts'
 import { readTraces, TRACES } from './ethereum_trace.ts'
 import { createBatchRpc, createRpc, RpcError, RpcRefusal, type Rpc } from './rpc.ts'
 
 const RPC_TIMEOUT_MS = 10_000
 
-/** Answers of a node that has no such method, by code or in words, or that keeps no state so old: asking again is no use. */
+/** Refusals of a node without this method or without so old a state, by code or by text: a retry does not help. */
 const METHOD_UNKNOWN = [-32_601, -32_004]
 const NO_TRACES =
   /\bmethod\b|\bdebug_|unsupported|not supported|\btier\b|\bplan\b|pruned|missing trie node|historical state|state (is )?not available/i
-/** So many times in a row an error may be one of the moment; then a block passes without traces. */
+/** Tries in a row for an error that may be temporary. After them, a block is stored without traces. */
 const MAX_TRACE_TRIES = 5
 
-const count = quantity.transform(Number).pipe(z.number().int().nonnegative())
+const count = hexQuantity.transform(Number).pipe(z.number().int().nonnegative())
 const HEADER = z.object({ number: count, hash: hash256, timestamp: count })
 
 export type EthereumOptions = {
   /** JSON-RPC over HTTP; needs eth_getBlockReceipts, and eth_getBalance by block hash (EIP-1898). */
   url: string
   network: string
-  /** A node of another chain is refused: the same address exists on all of them. */
+  /** A node of another chain is refused: the same address exists on every such chain. */
   chainId: number
-  /** Told of each block whose traces could not be read: what contracts sent in it shows in balances alone. */
+  /** Called for each block without traces: what contracts sent in it, only the balance check finds. */
   onUntraced?: (height: number, cause: string) => void
 }
 
-/** The real adapter. */
 export function createEthereumClient({ url, network, chainId, onUntraced }: EthereumOptions): ChainClient {
   const rpc = createRpc(url, RPC_TIMEOUT_MS)
   const batch = createBatchRpc(url, RPC_TIMEOUT_MS)
-  const trace = createTracer(rpc, onUntraced)
+  const readInside = createTracer(rpc, onUntraced)
   let isChainKnown = false
   const assertChain = async (): Promise<void> => {
     if (isChainKnown) return
@@ -54,15 +54,15 @@ export function createEthereumClient({ url, network, chainId, onUntraced }: Ethe
       return headerOf(header)
     },
     findBlock: async (height) => {
-      const block = await named(height, findBlock(rpc, height))
+      const block = await withHeight(height, findBlock(rpc, height))
       if (block === undefined || block.txIds.length === 0) return block?.found
-      const inside = await named(height, trace(block.found, block.txIds))
+      const inside = await withHeight(height, readInside(block.found, block.txIds))
       if (inside === undefined) return { ...block.found, untracedTxIds: block.txIds }
-      return { ...block.found, transfers: [...block.found.transfers, ...inside] }
+      return { ...block.found, outputs: [...block.found.outputs, ...inside] }
     },
     findBalances: async (addresses, blockHash) => {
       const params = addresses.map((address) => [address, { blockHash }])
-      const balances = await batch('eth_getBalance', params, quantity)
+      const balances = await batch('eth_getBalance', params, hexQuantity)
       return new Map(addresses.map((address, at) => [address, balances[at] ?? 0n]))
     },
   }
@@ -80,14 +80,14 @@ function assertHeight({ number }: { number: number }, height: number): void {
   if (number !== height) throw new RpcError(`eth_getBlockByNumber: block ${number} for ${height}`)
 }
 
-/** An error says which block it was about. */
-const named = async <T>(height: number, work: Promise<T>): Promise<T> =>
+/** Adds the block's height to the message of an error. */
+const withHeight = async <T>(height: number, work: Promise<T>): Promise<T> =>
   work.catch((error: unknown) => {
     if (error instanceof ChainError) throw new RpcError(`block ${height}: ${error.message}`, { cause: error })
     throw error
   })
 
-/** Receipts are asked for by the block's hash: by its number, the answer could be another fork's. */
+/** Receipts are requested by the block's hash: by its number, they could be those of another fork. */
 async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txIds: readonly string[] } | undefined> {
   const block = await rpc('eth_getBlockByNumber', [hexOfHeight(height), true], HEADER.extend(BLOCK.shape).nullable())
   if (block === null) return undefined
@@ -96,19 +96,19 @@ async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txId
     block.transactions.length === 0 ? [] : await rpc('eth_getBlockReceipts', [{ blockHash: block.hash }], RECEIPTS)
   if (receipts === null)
     throw new RpcError('eth_getBlockReceipts: none for this block, which was pruned or has left the branch')
-  const { transfers, doubts } = readBlock(block, receipts)
-  const found = { ...headerOf(block), parentHash: block.parentHash, transfers, doubts }
+  const { outputs, unreadable } = readBlock(block, receipts)
+  const found = { ...headerOf(block), parentHash: block.parentHash, outputs, unreadable }
   return { found, txIds: block.transactions.map(({ hash }) => hash) }
 }
 
 /**
- * A node without traces, or one that has them no longer, holds nothing up: balances tell what was missed. Any other error
- * is one of the look, which comes to the same block again, until it has happened too often. From then on each block is
- * tried once, until one is traced.
+ * Makes the function that reads what contracts sent inside a block; undefined: the node has no traces of it. Such a node
+ * does not stop the watcher: the balance check finds what was missed. Any other error fails the step, and the next step
+ * tries the same block again, up to MAX_TRACE_TRIES in a row. From then on each block is tried once, until one succeeds.
  */
 function createTracer(rpc: Rpc, onUntraced: EthereumOptions['onUntraced']) {
   let failures = 0
-  return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['transfers'] | undefined> => {
+  return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['outputs'] | undefined> => {
     try {
       const traces = await rpc('debug_traceBlockByHash', [hash, { tracer: 'callTracer' }], TRACES)
       const inside = readTraces(traces, txIds)

@@ -1,12 +1,12 @@
-// A block of Ethereum with its receipts: what it says of itself must agree with what was read, or nothing of it is
-// believed. Transactions of strangers are read leniently, so that an oddity in one does not stop the watcher; a transfer
-// that is not encoded by the rules becomes a doubt, which is an error where it is to an address of the shop.
+// Parses an Ethereum block with its receipts. The block's roots, gas and bloom must agree with its content, or the whole
+// block is refused. Transactions are read leniently, so that an oddity in one to a foreign address does not stop the
+// watcher: an output that breaks the encoding rules is returned as unreadable.
 
 import { z } from 'zod'
-import type { Block, ChainTransfer, Doubt } from './client.ts'
+import type { ChainOutput, UnreadableOutput } from '../domain/chain.ts'
 import { RpcError } from './rpc.ts'
 
-/** Root of a trie without entries: Keccak-256 of the RLP of nothing. */
+/** Root of an empty trie: Keccak-256 of the RLP of an empty string. */
 const EMPTY_ROOT = '0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421'
 const BLOOM_BYTES = 256
 const SUCCEEDED = 1n
@@ -16,10 +16,10 @@ const QUANTITY = /^0x(0|[1-9a-f][0-9a-f]*)$/i
 const HEX = /^0x[0-9a-f]+$/i
 const HASH = /^0x[0-9a-f]{64}$/
 export const ADDRESS = /^0x[0-9a-f]{40}$/
-/** An address with something before it, or without its 0x. */
+/** An address with a prefix, or without its 0x. */
 const PADDED_ADDRESS = /([0-9a-f]{40})$/
 
-export const quantity = z.string().regex(QUANTITY, 'not a quantity').transform(BigInt)
+export const hexQuantity = z.string().regex(QUANTITY, 'not a quantity').transform(BigInt)
 const lenientQuantity = z.string().regex(HEX, 'not a number').transform(BigInt)
 const lower = z.string().transform((text) => text.toLowerCase())
 export const hexOf = (bytes: number) =>
@@ -56,21 +56,21 @@ export const RECEIPTS = z.array(RECEIPT).nullable()
 type RawBlock = z.output<typeof BLOCK>
 type Receipt = z.output<typeof RECEIPT>
 
-/** @throws {RpcError} where block and receipts are not of one piece */
+/** @throws {RpcError} where block and receipts do not belong together */
 export function readBlock(
   block: RawBlock,
   receipts: readonly Receipt[],
-): { transfers: ChainTransfer[]; doubts: NonNullable<Block['doubts']> } {
+): { outputs: ChainOutput[]; unreadable: UnreadableOutput[] } {
   assertWhole(block, receipts)
-  const transfers: ChainTransfer[] = []
-  const doubts: Doubt[] = []
+  const outputs: ChainOutput[] = []
+  const unreadable: UnreadableOutput[] = []
   for (const [at, transaction] of block.transactions.entries()) {
-    const found = readTransfer(transaction, receipts[at]?.status)
+    const found = readOutput(transaction, receipts[at]?.status)
     if (found === undefined) continue
-    if ('flaw' in found) doubts.push(found)
-    else transfers.push(found)
+    if ('flaw' in found) unreadable.push(found)
+    else outputs.push(found)
   }
-  return { transfers, doubts }
+  return { outputs, unreadable }
 }
 
 /** A node may serve a block without some of its transactions, or receipts of another block. */
@@ -86,7 +86,7 @@ function assertWhole(block: RawBlock, receipts: readonly Receipt[]): void {
     )
   )
     throw new RpcError('eth_getBlockReceipts: not the receipts of the block that was asked for')
-  // One left out with its receipt moves those after it up.
+  // A transaction left out with its receipt shifts all later ones.
   if (
     [...transactions, ...receipts].some(
       ({ transactionIndex }, at) => transactionIndex !== BigInt(at % transactions.length),
@@ -99,24 +99,24 @@ function assertWhole(block: RawBlock, receipts: readonly Receipt[]): void {
     throw new RpcError('the blooms of its receipts do not make its logsBloom')
 }
 
-function readTransfer(
+function readOutput(
   { hash, to, value }: z.output<typeof TRANSACTION>,
   status: unknown,
-): ChainTransfer | Doubt | undefined {
-  // A contract is made: there is no recipient.
+): ChainOutput | UnreadableOutput | undefined {
+  // The transaction creates a contract: there is no recipient.
   if (typeof to !== 'string') return undefined
   const address = ADDRESS.test(to) ? to : addressWithin(to)
   if (address === undefined) return undefined
-  const doubt = (flaw: string): Doubt => ({ address, flaw })
+  const flawed = (flaw: string): UnreadableOutput => ({ address, flaw })
   const amount = numberOf(value)
   if (amount === 0n) return undefined
   const outcome = numberOf(status)
   if (outcome === FAILED) return undefined
-  if (address !== to) return doubt('a recipient is not 20 bytes')
-  if (!HASH.test(hash)) return doubt('a transaction hash is not 32 bytes')
+  if (address !== to) return flawed('a recipient is not 20 bytes')
+  if (!HASH.test(hash)) return flawed('a transaction hash is not 32 bytes')
   if (amount === undefined || !QUANTITY.test(String(value)))
-    return doubt(`the value of transaction ${hash} is no quantity`)
-  if (outcome !== SUCCEEDED) return doubt(`the receipt of transaction ${hash} does not say whether it succeeded`)
+    return flawed(`the value of transaction ${hash} is no quantity`)
+  if (outcome !== SUCCEEDED) return flawed(`the receipt of transaction ${hash} does not say whether it succeeded`)
   return { asset: 'ETH', txId: hash, outputIndex: 0, address, amount }
 }
 
@@ -125,6 +125,6 @@ function addressWithin(text: string): string | undefined {
   return found === undefined ? undefined : `0x${found}`
 }
 
-/** Undefined where it is no number; zero-padded is one. */
+/** Undefined where it is no number. A zero-padded number is accepted. */
 export const numberOf = (value: unknown): bigint | undefined =>
   typeof value === 'string' && HEX.test(value) ? BigInt(value) : undefined

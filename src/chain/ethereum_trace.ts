@@ -1,12 +1,12 @@
-// What contracts send: value that moves in a call inside a transaction, as Geth's callTracer shows it. Erigon,
-// Nethermind, Reth and anvil answer the same.
+// Parses traces: coins that contracts send in calls inside a transaction, as Geth's callTracer shows them. Erigon,
+// Nethermind, Reth and anvil give the same answer.
 
 import { z } from 'zod'
-import type { ChainTransfer } from './client.ts'
+import type { ChainOutput } from '../domain/chain.ts'
 import { ADDRESS, numberOf } from './ethereum_block.ts'
 import { RpcError } from './rpc.ts'
 
-/** Kinds of calls that move coins to an address: a delegate call repeats its caller's value, and moves none. */
+/** Kinds of calls that move coins to an address. A delegate call repeats its caller's value and moves none. */
 const MOVES_VALUE = ['CALL', 'SELFDESTRUCT']
 const MAX_INT32 = 2 ** 31 - 1
 
@@ -29,11 +29,11 @@ const FRAME: z.ZodType<Frame> = z.lazy(() =>
 export const TRACES = z.array(z.object({ txHash: z.string().nullish(), result: FRAME }))
 
 /**
- * Transfers inside the transactions of a block, the traces being in their order. What one transaction's calls send to an
- * address is one output.
+ * Outputs inside the transactions of a block. Traces and `txIds` are in the same order. All that the calls of one
+ * transaction send to an address is one output.
  * @throws {RpcError} where they are not the traces of these transactions
  */
-export function readTraces(traces: z.output<typeof TRACES>, txIds: readonly string[]): ChainTransfer[] {
+export function readTraces(traces: z.output<typeof TRACES>, txIds: readonly string[]): ChainOutput[] {
   if (
     traces.length !== txIds.length ||
     traces.some(({ txHash }, at) => typeof txHash === 'string' && txHash.toLowerCase() !== txIds[at])
@@ -52,7 +52,7 @@ export function readTraces(traces: z.output<typeof TRACES>, txIds: readonly stri
   })
 }
 
-/** A call that failed is undone with all that it called. */
+/** A failed call is undone, with all calls inside it. */
 const hasFailed = ({ error }: Frame): boolean => typeof error === 'string' && error !== ''
 
 function addCalls(frame: Frame, sums: Map<string, bigint>): void {
@@ -65,7 +65,7 @@ function addCalls(frame: Frame, sums: Map<string, bigint>): void {
 }
 
 /**
- * Derived from the address, from 1 up, so that nodes which trace a call more or less name the output alike. Where two
- * addresses of one transaction ever shared an index, the second would show in its balance.
+ * Derived from the address, from 1 up, so that the output has the same index on nodes that trace more or fewer calls.
+ * Should two addresses of one transaction share an index, the balance check finds the second.
  */
 const indexOf = (address: string): number => 1 + (Number.parseInt(address.slice(2, 10), 16) % MAX_INT32)

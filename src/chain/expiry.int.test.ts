@@ -22,17 +22,12 @@ afterAll(async () => {
 
 /** What the watcher told, in the inbox. */
 async function passOn(scene: Scene): Promise<void> {
-  const facts = scene.delivered.splice(0)
-  if (facts.length === 0) return
+  const observations = scene.delivered.splice(0)
+  if (observations.length === 0) return
   await recordReport(
     stage.api,
     'watcher-1',
-    facts.map(({ reportNo: _, blockHeight, ...fact }) => ({
-      ...fact,
-      network: scene.network,
-      reportId: reportIdOf(scene.network, fact),
-      blockHeight: BigInt(blockHeight),
-    })),
+    observations.map((each) => ({ ...each, reportId: reportIdOf(each) })),
   )
 }
 

@@ -200,17 +200,17 @@ test('a transfer that cannot be read for certain stops the cursor where it is to
   await scene.step()
   scene.chain.mine()
   const { findBlock } = scene.client
-  const doubtOf = (address: string) => async (height: number) => {
+  const unreadableAt = (address: string) => async (height: number) => {
     const block = await findBlock(height)
-    return block && { ...block, doubts: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
+    return block && { ...block, unreadable: [{ address, flaw: 'the value of transaction 0xab is no quantity' }] }
   }
-  scene.client.findBlock = doubtOf(scene.addresses[0] ?? '')
+  scene.client.findBlock = unreadableAt(scene.addresses[0] ?? '')
   const before = await scene.status()
   await expect(scene.step()).rejects.toThrow(
     'block 1: the value of transaction 0xab is no quantity, in a transfer to an address of the shop',
   )
   expect(await scene.status()).toEqual(before)
-  scene.client.findBlock = doubtOf(`0x${'0'.repeat(40)}`)
+  scene.client.findBlock = unreadableAt(`0x${'0'.repeat(40)}`)
   await scene.step()
   expect((await scene.status())?.caughtUpAt).not.toEqual(before?.caughtUpAt)
 })

@@ -1,4 +1,4 @@
-// What operators see of the watchers, by network.
+// Metrics of the watchers, by network.
 
 import { Counter, Gauge, type Registry } from '../telemetry.ts'
 
@@ -10,26 +10,26 @@ export function createChainMetrics(registry: Registry) {
   const counter = <Label extends string>(name: string, help: string, ...labels: Label[]) =>
     new Counter({ name: `holdfast_chain_${name}`, help, labelNames: ['network', ...labels], registers: [registry] })
   return {
-    tipHeight: gauge('tip_height', 'Height of the newest block the node told of.'),
+    tipHeight: gauge('tip_height', 'Height of the newest block of the node.'),
     scannedHeight: gauge('scanned_height', 'Height of the last block whose effects are stored.'),
     lagBlocks: gauge(
       'lag_blocks',
       'Blocks between the tip and the last scanned one; negative while the node is behind what was scanned.',
     ),
-    tipAge: gauge('tip_age_seconds', "The tip's age by its own time: a node that stands still shows here."),
+    tipAge: gauge('tip_age_seconds', "The tip's age by its own time. It grows while a node is stuck."),
     caughtUpAt: gauge(
       'caught_up_timestamp_seconds',
       'Chain time up to which everything is scanned and delivered; expiries wait for it.',
     ),
     outboxDepth: gauge('outbox_depth', 'Reports that wait to be delivered.'),
-    refusedDepth: gauge('outbox_refused', 'Waiting reports that were refused again and again: a person must look.'),
-    unexplained: gauge('unexplained', 'Addresses that hold money which no reported transfer explains.'),
-    isHalted: gauge('halted', '1 while a reorganisation too deep to follow holds everything up.'),
+    refusedDepth: gauge('outbox_refused', 'Waiting reports that were refused repeatedly: an operator must look.'),
+    unexplained: gauge('unexplained', 'Addresses that hold money which no reported output explains.'),
+    isHalted: gauge('halted', '1 while a reorganisation too deep to follow stops the watcher.'),
     reorgs: counter('reorgs_total', 'Reorganisations followed.'),
     lostBlocks: counter('lost_blocks_total', 'Scanned blocks that left the chain.'),
     missingBlocks: counter('missing_blocks_total', 'Blocks up to the tip that the node did not give.'),
     untracedBlocks: counter('untraced_blocks_total', 'Blocks whose calls inside contracts the node did not show.'),
-    failures: counter('failures_total', 'Looks at the chain that failed.'),
+    failures: counter('failures_total', 'Steps of the watcher that failed.'),
     reports: counter('reports_total', 'Messages sent, by outcome: taken, refused, deferred.', 'outcome'),
   }
 }

@@ -1,12 +1,12 @@
-// JSON-RPC 2.0 over HTTP, as Ethereum nodes speak it. Answers are checked by the schema of their call. Errors name the
-// method and what was wrong, never the node's URL, which often carries a key.
+// JSON-RPC 2.0 client over HTTP, as Ethereum nodes speak it. Each answer is checked by the schema of its call. Errors name
+// the method and the fault, but not the node's URL, which often contains a key.
 
 import { z } from 'zod'
 import { ChainError } from './client.ts'
 
-/** Nodes and their hosts say at most this much to a batch. */
+/** Nodes and their providers allow at most this many calls in a batch. */
 const BATCH_SIZE = 100
-/** What a node says of itself is a stranger's text. */
+/** A node's error text is untrusted: it is cut before it is logged. */
 const MAX_REASON_LENGTH = 120
 
 // Some nodes send `"error": null` beside a result.
@@ -23,7 +23,7 @@ export type Rpc = <Schema extends z.ZodType>(
   result: Schema,
 ) => Promise<z.output<Schema>>
 
-/** The same method with several parameters: results in their order, each of the shape asked for. */
+/** Calls one method with several lists of parameters. Returns the results in their order. */
 export type BatchRpc = <Schema extends z.ZodType>(
   method: string,
   params: readonly (readonly unknown[])[],
@@ -34,11 +34,11 @@ export class RpcError extends ChainError {
   override readonly name = 'RpcError'
 }
 
-/** The node answered that it will not or cannot. */
+/** The node answered with a JSON-RPC error. */
 export class RpcRefusal extends ChainError {
   override readonly name = 'RpcRefusal'
   readonly code: number
-  /** In the node's words. */
+  /** The node's own text, uncut. */
   readonly reason: string
 
   constructor(method: string, code: number, message: string) {
@@ -48,7 +48,7 @@ export class RpcRefusal extends ChainError {
   }
 }
 
-/** Calls reject with RpcError after `timeoutMs`, and on any answer that is not a result of the expected shape. */
+/** Calls reject with RpcError after `timeoutMs`, and on an answer without a result of the expected shape. */
 export function createRpc(url: string, timeoutMs: number): Rpc {
   let lastId = 0
   return async (method, params, result) => {
@@ -67,7 +67,7 @@ export function createBatchRpc(url: string, timeoutMs: number): BatchRpc {
       const calls = part.map((each, id) => ({ jsonrpc: '2.0', id, method, params: each }))
       const answers = await post(url, method, calls, timeoutMs)
       const parsed = z.array(ANSWER).safeParse(answers)
-      // A node that takes no batches answers once, as a rule with its reason.
+      // A node without batches answers once, usually with its reason.
       if (!parsed.success) return [read(method, ANSWER.safeParse(answers).data, z.never())]
       const byId = new Map(parsed.data.map((answer) => [answer.id, answer]))
       results.push(...part.map((_, id) => read(method, byId.get(id), result)))

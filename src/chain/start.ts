@@ -1,28 +1,29 @@
-// Where the history of a network begins for us, if nobody says so: at the time of the oldest order that waits for money
-// there. A new watcher, or one under a new network name, then misses nothing that was paid before it came.
+// Chooses the first block to read of a network, where the configuration does not: the block at the time of the oldest
+// order that waits for money there. A watcher that is new, or has a new network name, then misses no earlier payment.
 
 import { createCursor, findOldestOpening, type Cursor } from '../db/chain/cursor.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { ChainError, type ChainClient, type Tip } from './client.ts'
+import type { Header } from '../domain/chain.ts'
+import { ChainError, type ChainClient } from './client.ts'
 
-/** How far a block's own time may be off: two hours on Bitcoin, where its chain time is an hour old besides. */
+/** How far a block's time may be off: two hours on Bitcoin, where chain time is an hour older besides. */
 const CLOCK_TOLERANCE_MS = 3 * 3_600_000
 
-export type StartOptions = {
+export type FirstCursorOptions = {
   client: ChainClient
   database: Database
-  /** The first block ever looked at. Without it: that of the oldest open order, or the tip where there is none. */
+  /** The first block to read. Default: that of the oldest open order, or the tip where there is none. */
   startHeight?: number | undefined
-  /** A tip older than this by its own time means a node that stands still, or is still syncing. */
+  /** A tip older than this by its own time means a node that is stuck, or is still syncing. */
   maxBlockAgeMs: number
 }
 
 /**
- * Makes a network's cursor. A node that is still syncing may name block 0 or one of years ago: no start is chosen by
- * such a tip, because it would be kept.
+ * Creates a network's cursor. The tip of a node that is still syncing may be block 0, or years old. No start is chosen by
+ * such a tip, because the cursor keeps its start.
  * @throws {ChainError}
  */
-export async function start(options: StartOptions, tip: Tip, askedAt: Date): Promise<Cursor> {
+export async function createFirstCursor(options: FirstCursorOptions, tip: Header, askedAt: Date): Promise<Cursor> {
   const { client, database, startHeight, maxBlockAgeMs } = options
   if (startHeight !== undefined) return createCursor(database, client.network, startHeight)
   if (askedAt.getTime() - tip.minedAt.getTime() > maxBlockAgeMs)
@@ -33,8 +34,8 @@ export async function start(options: StartOptions, tip: Tip, askedAt: Date): Pro
   return createCursor(database, client.network, height)
 }
 
-/** The highest block whose chain time is not after `timeMs`, or 0. Halves the chain: about 25 questions on Ethereum. */
-async function findHeightAt(client: ChainClient, tip: Tip, timeMs: number): Promise<number> {
+/** The highest block whose chain time is not after `timeMs`, or 0. Bisection: about 25 calls on Ethereum. */
+async function findHeightAt(client: ChainClient, tip: Header, timeMs: number): Promise<number> {
   let [low, high] = [0, tip.height]
   while (low < high) {
     const middle = Math.ceil((low + high) / 2)

@@ -19,7 +19,7 @@ import {
 } from '../../test/support/chain_scene.ts'
 import { count, seed } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
-import type { ChainTransfer } from './client.ts'
+import type { ChainOutput } from '../domain/chain.ts'
 import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
 import { SourceTakenError } from './watcher.ts'
@@ -48,7 +48,7 @@ const operation = fc.oneof(
         { weight: 4, arbitrary: fc.integer({ min: 1, max: CONFIRMATIONS - 1 }) },
         { weight: 1, arbitrary: fc.integer({ min: CONFIRMATIONS, max: CONFIRMATIONS + 2 }) },
       ),
-      /** Which of the lost transfers come again, and how many blocks the new branch has first. */
+      /** Which of the lost outputs come again, and how many blocks the new branch has first. */
       keeps: fc.array(fc.boolean(), { maxLength: 8 }),
       blocks: fc.nat(CONFIRMATIONS + 3),
     }),
@@ -75,7 +75,7 @@ test(
       async (startHeight, operations) => {
         const scene = await stage.openScene({ startHeight })
         const { chain, addresses } = scene
-        const toTransfer = ({ to, amount }: { to: number; amount: bigint }): ChainTransfer =>
+        const toTransfer = ({ to, amount }: { to: number; amount: bigint }): ChainOutput =>
           chain.transferTo(addresses[to] ?? `0x${'0'.repeat(40)}`, amount)
         let longest = 0
         for (const each of operations) {

@@ -1,47 +1,50 @@
-// Watches one chain: what its blocks hold for us is stored with the cursor, reported, and only then vouched for.
-// Nothing is kept in memory that a kill -9 could lose.
+// The watcher of one chain. It stores the shop's outputs with the cursor, delivers the reports, and only then vouches for
+// the chain time. All state that matters is in the database: a kill -9 loses nothing.
 
-import { claimNetwork, countReports, readCursor, stampStatus, type Cursor } from '../db/chain/cursor.ts'
 import { countUnexplained } from '../db/chain/balance.ts'
+import { claimNetwork, readCursor, type Cursor } from '../db/chain/cursor.ts'
+import { countReports } from '../db/chain/outbox.ts'
+import { stampStatus } from '../db/chain/status.ts'
+import type { Header } from '../domain/chain.ts'
 import { backOffMs, repeat } from '../repeat.ts'
 import { createBalanceCheck } from './balance.ts'
-import { ChainError, type Tip } from './client.ts'
-import { createDelivery, type Report } from './delivery.ts'
-import { DeepReorgError, follow, type FollowOptions } from './follow.ts'
-import { start, type StartOptions } from './start.ts'
+import { ChainError } from './client.ts'
+import { createDelivery, type SendReport } from './delivery.ts'
+import { DeepReorgError, followChain, type FollowOptions } from './follow.ts'
+import { createFirstCursor, type FirstCursorOptions } from './start.ts'
 
-/** With the pauses of delivery and of the channel to the api it is part of the ten seconds that a recovery may take. */
+/** Together with the pauses of delivery and of the channel to the api: a recovery is noticed within ten seconds. */
 export const MAX_RETRY_MS = 4_000
-/** A node behind an address of many may lack a block, or lag, for a moment; what lasts so many looks is told of. */
-const LOOKS_BEFORE_WARNING = 4
+/** One of several nodes behind an address may lack a block, or lag, for a moment. After so many steps it is logged. */
+const STEPS_BEFORE_WARNING = 4
 const MAX_CAUSE_LENGTH = 300
 
 export type WatcherOptions = FollowOptions &
-  StartOptions & {
-    report: Report
-    /** The name that the reports carry: one per network, since its outbox is one. */
+  FirstCursorOptions & {
+    sendReport: SendReport
+    /** The name that the reports carry. A network has one, because it has one outbox. */
     source: string
-    /** Told before each step of a run. */
+    /** Called before each step of a run. */
     onTurn?: () => void
     /** Monotonic milliseconds. */
     now?: () => number
   }
 
-/** Another source reports what this network's outbox holds. Nothing is read: trying again would not help. */
+/** Another source reports this network. Nothing is read or sent, and a retry does not help. */
 export class SourceTakenError extends Error {
   override readonly name = 'SourceTakenError'
 }
 
 export type Watcher = {
-  /** One look at the chain: scan, deliver, stamp. Returns whether there is more to scan at once. */
+  /** Scans, delivers and stamps once. Returns whether there is more to scan at once. */
   step: () => Promise<boolean>
-  /** Steps until aborted; failures are logged and tried again. @throws {SourceTakenError} */
+  /** Steps until aborted. Failures are logged and retried. @throws {SourceTakenError} */
   run: (pollMs: number, signal: AbortSignal) => Promise<void>
-  /** Milliseconds since the node named a current tip that is scanned now; Infinity before the first. */
+  /** Milliseconds since the node's tip was recent and scanned; Infinity before the first time. */
   ageMs: () => number
 }
 
-type Scan = { askedAt: Date; tip: Tip; cursor: Cursor; hasMore: boolean }
+type Scan = { askedAt: Date; tip: Header; cursor: Cursor; hasMore: boolean }
 
 export function createWatcher(options: WatcherOptions): Watcher {
   const { client, database, metrics, logger, source, now = () => performance.now() } = options
@@ -49,20 +52,20 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const deliver = createDelivery({ ...options, network, now })
   const checkBalances = createBalanceCheck(options)
   let freshAt = Number.NEGATIVE_INFINITY
-  /** Looks in a row at which the node named a tip and did not give the next block. */
+  /** Steps in a row in which the node did not give the next block up to its tip. */
   let missed = 0
-  /** Looks in a row at which the node's tip was below the last block scanned. */
+  /** Steps in a row in which the node's tip was below the last scanned block. */
   let ahead = 0
-  /** Whether this look has found that the network is reported under our name. */
-  let isOurs = false
+  /** Whether this step has found that the network is claimed for this source. */
+  let isClaimed = false
 
-  /** Before anything is told under our name, also of what was seen before: a node that is away is no reason to tell it. */
+  /** Must succeed before any report is sent under this source's name, also while the node is away. */
   async function claim(cursor: Cursor): Promise<Cursor> {
     if (cursor.source !== source && !(await claimNetwork(database, network, source)))
       throw new SourceTakenError(
         `${network} is reported by the source ${cursor.source ?? 'of another watcher'}, not by ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
       )
-    isOurs = true
+    isClaimed = true
     return cursor
   }
 
@@ -70,15 +73,15 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
     if (stored !== undefined) await claim(stored)
     const tip = await client.getTip()
-    const from = stored ?? (await claim(await start(options, tip, askedAt)))
-    const cursor = await follow(options, from, tip)
+    const from = stored ?? (await claim(await createFirstCursor(options, tip, askedAt)))
+    const cursor = await followChain(options, from, tip)
     const lagBlocks = tip.height - cursor.scannedHeight
     const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
     missed = isStuck ? missed + 1 : 0
     ahead = lagBlocks < 0 ? ahead + 1 : 0
     const place = { network, height: cursor.scannedHeight + 1, tip: tip.height }
-    if (isToldOf(missed)) logger.warn({ ...place, missed }, 'the node does not give a block')
-    if (isToldOf(ahead)) logger.warn({ ...place, looks: ahead }, "the next block to read is above the node's tip")
+    if (isWarningDue(missed)) logger.warn({ ...place, missed }, 'the node does not give a block')
+    if (isWarningDue(ahead)) logger.warn({ ...place, looks: ahead }, "the next block to read is above the node's tip")
     metrics.isHalted.set({ network }, 0)
     metrics.tipHeight.set({ network }, tip.height)
     metrics.scannedHeight.set({ network }, cursor.scannedHeight)
@@ -89,11 +92,11 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   async function step(): Promise<boolean> {
     const startedAt = now()
-    isOurs = false
+    isClaimed = false
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
-      // What was seen stays true while the node is away; after a deep reorganisation it may not be.
+      // Waiting reports stay true while the node is away. After a deep reorganisation they may not be.
       if (error instanceof DeepReorgError) metrics.isHalted.set({ network }, 1)
-      else if (isOurs) await deliver()
+      else if (isClaimed) await deliver()
       throw error
     })
     await deliver()
@@ -110,14 +113,14 @@ export function createWatcher(options: WatcherOptions): Watcher {
     return hasMore
   }
 
-  const turn = (): Promise<boolean> => {
+  const takeTurn = (): Promise<boolean> => {
     options.onTurn?.()
     return step()
   }
-  return { step, run: (pollMs, signal) => runSteps(turn, options, pollMs, signal), ageMs: () => now() - freshAt }
+  return { step, run: (pollMs, signal) => runSteps(takeTurn, options, pollMs, signal), ageMs: () => now() - freshAt }
 }
 
-const isToldOf = (looks: number): boolean => looks >= LOOKS_BEFORE_WARNING && Number.isInteger(Math.log2(looks))
+const isWarningDue = (steps: number): boolean => steps >= STEPS_BEFORE_WARNING && Number.isInteger(Math.log2(steps))
 
 async function runSteps(
   step: Watcher['step'],
@@ -139,6 +142,6 @@ async function runSteps(
   })
 }
 
-/** In the words of this room; a library's may quote a row. */
+/** Only messages written in this folder: a library's message may quote a row. */
 const causeOf = (error: unknown): string | undefined =>
   error instanceof ChainError || error instanceof DeepReorgError ? error.message.slice(0, MAX_CAUSE_LENGTH) : undefined

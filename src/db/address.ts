@@ -1,5 +1,5 @@
-// Addresses ready to be paid to. A process leases a block at a time and hands it out from memory (design rule 11);
-// a lease is never taken back, so what a process loses when it ends is never shown to anyone else.
+// Pool of unused payment addresses. A process leases a block at a time and hands it out from memory (design rule 11). A
+// lease is never returned: the addresses that a process loses at its end are never shown to another customer.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -7,21 +7,21 @@ import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
 import { databaseFailure, type Database } from './connection/pool.ts'
 
-/** The keys process refills within this, unless it is down. */
+/** The keys process refills within this time, unless it is down. */
 const POOL_EMPTY_RETRY_MS = 1_000
 
 export type LeaseOptions = {
   network: string
   asset: Asset
-  /** Who takes them: one name per process. */
+  /** The lease holder: one name per process. */
   holder: string
   count: number
 }
 
-/** Takes up to `count` addresses out of the pool for good. */
+/** Removes up to `count` addresses from the pool permanently. */
 export async function leaseAddresses(database: Database, options: LeaseOptions): Promise<readonly string[]> {
   const { network, asset, holder, count } = options
-  // Two processes that lease at once take different rows: each skips what the other has locked.
+  // Concurrent processes take different rows: each skips what the other has locked.
   return database.sql.anyFirst(sql.type(z.object({ address: z.string() }))`
     with free as (
       select network, address from address_pool
@@ -39,11 +39,11 @@ export const countFreeAddresses = (database: Database, network: string, asset: A
     where network = ${network} and asset = ${asset} and leased_at is null`)
 
 export type AddressLease = {
-  /** An address nobody was given. Throws ADDRESS_POOL_EMPTY or DATABASE_UNAVAILABLE, both worth a retry. */
+  /** An address that no order has. Throws ADDRESS_POOL_EMPTY or DATABASE_UNAVAILABLE, both retryable. */
   take: () => Promise<{ network: string; address: string }>
-  /** For an address that certainly stands in no order: it is given to the next one. */
+  /** Returns an address that is certainly in no order, for the next caller. */
   giveBack: (address: string) => void
-  /** Addresses at hand, for metrics. */
+  /** Addresses in memory, for metrics. */
   size: () => number
 }
 
@@ -54,7 +54,7 @@ export function createAddressLease(options: AddressLeaseOptions): AddressLease {
   const free: string[] = []
   let refilling: Promise<number> | undefined
 
-  /** One lease at a time, whoever asks; resolves with how many came. */
+  /** Single-flight refill, shared by all callers; resolves with the number of new addresses. */
   const refill = (): Promise<number> =>
     (refilling ??= leaseAddresses(database, { ...options, count: blockSize })
       .then((addresses) => {
@@ -69,7 +69,7 @@ export function createAddressLease(options: AddressLeaseOptions): AddressLease {
     for (;;) {
       const address = free.pop()
       if (address !== undefined) {
-        // Ahead of need, and whoever finds the block empty is told what is wrong.
+        // Refills early and ignores the error: a caller that finds the block empty gets it.
         if (free.length < blockSize / 2) refill().catch(() => undefined)
         return { network, address }
       }

@@ -1,4 +1,4 @@
-// How much waits to be told to Temporal and to others, and for how long.
+// The size and age of the queues to Temporal and to notification channels.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -17,7 +17,7 @@ const BACKLOG = z.object({
 })
 export type Backlog = z.output<typeof BACKLOG>
 
-/** What waits to be told, and for how long: for metrics and for the cap on new orders. */
+/** The backlog of each queue and its age, for metrics and for the cap on new orders. */
 export const findBacklog = (database: Pick<Database, 'sql'>): Promise<Backlog> =>
   database.sql.one(sql.type(BACKLOG)`
     select

@@ -1,4 +1,5 @@
-// What the shop sells. Orders keep their own copy of name and price, so a change here touches no order.
+// Catalogue: the products that the shop sells. Orders have their own copy of name and price, so a change here changes
+// no order.
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
@@ -7,7 +8,7 @@ import { formatFiat } from '../domain/money.ts'
 import { answerOnce, type Attempt } from './idempotency.ts'
 import type { Database } from './connection/pool.ts'
 
-/** As stored with an answer, so that a replay is equal to the byte: 64-bit numbers and prices are text. */
+/** As stored with an answer, so that a repeated call returns the same bytes: 64-bit numbers and prices are text. */
 const PRODUCT = z.object({
   productId: z.string(),
   name: z.string(),
@@ -31,7 +32,7 @@ export async function findProduct(
   return product ?? undefined
 }
 
-/** Products on sale, by id. `after` is the id the page before ended with. */
+/** Products on sale, by id. `after` is the last id of the previous page. */
 export async function listProducts(
   database: Pick<Database, 'sql'>,
   page: { limit: number; offset: number; after: string | undefined },
@@ -48,12 +49,12 @@ export type ProductToPut = {
   unitPriceMinor: bigint
   currency: string
   isActive: boolean
-  /** 0: the product must be new. Undefined: whatever it is. */
+  /** 0: the product must be new. Undefined: no comparison. */
   expectedVersion: number | undefined
 }
 
 /**
- * Creates a product, with an empty stock row, or replaces what the catalogue says about it; once per attempt.
+ * Creates a product with an empty stock row, or replaces its catalogue entry; once per attempt.
  * @throws {DomainError} VERSION_MISMATCH, and those of answerOnce
  */
 export const putProduct = (
@@ -76,8 +77,8 @@ async function writeProduct(tx: DatabaseTransactionConnection, product: ProductT
     await tx.query(sql.type(z.unknown())`insert into stock (product_id) values (${productId})`)
     return created
   }
-  // Race closed with accepting orders, which read prices under their stock rows' locks: the stock row comes first, so
-  // that each order is wholly before this change or wholly after it. A stock row stands wherever a product does.
+  // Race with accepting orders, which read prices under the locks of their stock rows: this locks the stock row first,
+  // so that each order is either before or after this change. Every product has a stock row.
   await tx.query(sql.type(z.unknown())`select from stock where product_id = ${productId} for no key update`)
   const updated = await tx.one(sql.type(PRODUCT.extend({ before: z.string() }))`
     update product set name = ${name}, unit_price = ${unitPrice}::numeric, currency = ${currency}, is_active = ${isActive}
@@ -86,7 +87,7 @@ async function writeProduct(tx: DatabaseTransactionConnection, product: ProductT
   return PRODUCT.parse(updated)
 }
 
-/** Throwing undoes the transaction. */
+/** The exception rolls the transaction back. */
 function refuseOtherVersion(expected: number | undefined, found: string): void {
   if (expected === undefined || String(expected) === found) return
   throw new DomainError('VERSION_MISMATCH', 'The product has changed since it was read.', {

@@ -1,13 +1,16 @@
-// What a Postgres server needs before processes can connect to it as their roles. For servers we set up ourselves; a
-// shop's own Postgres gives its roles their logins in its own way.
+// Prepares a Postgres server so that processes can log in as their roles. Only for servers that we set up; a shop's own
+// Postgres grants logins in its own way.
 
 import pg from 'pg'
 import { sessionConfig } from './connection/session.ts'
 
-/** `connectionLimit`: sessions the role may have at once, so that no process can take the others' share. */
+/** `connectionLimit`: the most sessions of the role, so that no process can use up the others' share. */
 export type Login = { role: string; password: string; connectionLimit: number }
 
-/** Creates the database `name` unless the server behind `url` has it. @returns its URL, for the same role */
+/**
+ * Creates the database `name` unless it exists.
+ * @returns its URL, for the same role
+ */
 export async function ensureDatabase(url: string, name: string): Promise<string> {
   await withClient(url, async (client) => {
     const { rowCount } = await client.query('select from pg_database where datname = $1', [name])
@@ -18,12 +21,12 @@ export async function ensureDatabase(url: string, name: string): Promise<string>
   return own.href
 }
 
-/** Ends every session on the database and removes it. */
+/** Ends all sessions of the database and drops it. */
 export async function dropDatabase(url: string, name: string): Promise<void> {
   await withClient(url, (client) => client.query(`drop database ${pg.escapeIdentifier(name)} with (force)`))
 }
 
-/** Lets roles that the migrations made log in. The role in `url` must be allowed to alter them. */
+/** Grants logins to roles that the migrations created. The role in `url` must be allowed to alter them. */
 export async function grantLogins(url: string, logins: readonly Login[]): Promise<void> {
   await withClient(url, async (client) => {
     for (const { role, password, connectionLimit } of logins) {

@@ -1,4 +1,5 @@
-// Compares the tables with each other, range by range, and keeps what a run found. Nothing here mends anything.
+// Compares the tables with each other, range by range, and stores the differences of a run. It never changes the data
+// it compares.
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
@@ -9,45 +10,48 @@ import {
   PRODUCT_INVARIANTS,
   SESSION_INVARIANTS,
   type AnswerKey,
-  type Bounds,
-  type Finding,
+  type InvariantLimits,
+  type Violation,
   type Invariant,
 } from './invariant.ts'
 import { sqlStateOf, type Database } from './connection/pool.ts'
 import { LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT } from './connection/sqlstate.ts'
 
-export type Difference = Finding & { check: string }
+export type Difference = Violation & { check: string }
 
-/** How many of each were looked at. */
+/** The number of objects that a run checked. */
 export type Looked = { orders: number; products: number; answers: number; workflows: number }
 
 export type ConsistencyReport = {
   startedAt: Date
   looked: Looked
-  /** At most MAX_DIFFERENCES of each check. */
+  /** At most MAX_DIFFERENCES per check. */
   differences: readonly Difference[]
 }
 
-/** What a look at everything may be told by whoever runs it. */
-export type Look = {
+/** Options of a run. */
+export type CheckOptions = {
   database: Pick<Database, 'sql'>
   stuckAfterMs?: number
   transactionMs?: number
-  /** Called before each range; what it throws ends the look. */
+  /** Called before each range; an exception from it ends the run. */
   onRange?: () => void
 }
 
-/** Above the longest an ordinary outage of a relay takes to heal. */
+/** Longer than relays need to catch up after an ordinary outage. */
 const STUCK_AFTER_MS = 600_000
-/** Postgres ends a transaction of ours after five seconds: one of twice that has been let off. */
+/**
+ * Postgres ends a transaction of the application roles after five seconds; one that is twice as old runs without its
+ * timeouts.
+ */
 const TRANSACTION_MS = 10_000
 /** An order has about fifteen rows in all tables: a page is read in a tenth of a second. */
 const ORDERS_PAGE = 500
-/** A page that runs into the role's time limits is asked again in parts as small as this of it. */
+/** A page that exceeds the role's timeouts is split into this many smaller ones. */
 const SHRINK = 5
-/** More would not help anybody to see what is wrong. */
+/** More differences would not help an operator. */
 const MAX_DIFFERENCES = 1_000
-/** As the table takes them. */
+/** The column's length limit. */
 const MAX_SUBJECT = 200
 const MAX_DETAIL = 500
 /** Query cancelled, transaction timeout, lock not available. */
@@ -56,11 +60,11 @@ const OUT_OF_TIME = new Set([STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT, LOCK_NOT_AV
 const NO_UUID = '00000000-0000-0000-0000-000000000000'
 const LAST_UUID = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
-/** What there is to say about a kind of thing, and how its ids are walked. */
+/** The invariants of one kind of object, and how its ids are paged. */
 type Walk<Id> = {
   invariants: Readonly<Record<string, Invariant<{ after: Id; upTo: Id }>>>
   first: Id
-  /** The ids of the next range, and where it ends. */
+  /** The next range of ids. */
   next: (
     tx: DatabaseTransactionConnection,
     after: Id,
@@ -113,20 +117,20 @@ const SESSIONS: Walk<null> = {
   next: async () => ({ count: 0, upTo: null, isLast: true }),
 }
 
-/** Asks every invariant of the database about everything in it. */
-export async function compareTables(look: Look): Promise<Omit<ConsistencyReport, 'startedAt'>> {
+/** Checks every invariant of the database over all ranges. */
+export async function compareTables(options: CheckOptions): Promise<Omit<ConsistencyReport, 'startedAt'>> {
   const { differences, keep } = collectDifferences()
   const looked = {
-    orders: await walk(look, ORDERS, keep),
-    products: await walk(look, PRODUCTS, keep),
-    answers: await walk(look, ANSWERS, keep),
+    orders: await walk(options, ORDERS, keep),
+    products: await walk(options, PRODUCTS, keep),
+    answers: await walk(options, ANSWERS, keep),
     workflows: 0,
   }
-  await walk(look, SESSIONS, keep)
+  await walk(options, SESSIONS, keep)
   return { looked, differences }
 }
 
-/** Keeps the first differences of each check. */
+/** Collects the first differences of each check. */
 export function collectDifferences(): { differences: readonly Difference[]; keep: (difference: Difference) => void } {
   const differences: Difference[] = []
   const counts = new Map<string, number>()
@@ -140,14 +144,18 @@ export function collectDifferences(): { differences: readonly Difference[]; keep
   }
 }
 
-async function walk<Id>(look: Look, along: Walk<Id>, keep: (difference: Difference) => void): Promise<number> {
-  const { stuckAfterMs = STUCK_AFTER_MS, transactionMs = TRANSACTION_MS } = look
-  const bounds = { stuckAfterMs, transactionMs }
+async function walk<Id>(
+  options: CheckOptions,
+  along: Walk<Id>,
+  keep: (difference: Difference) => void,
+): Promise<number> {
+  const { stuckAfterMs = STUCK_AFTER_MS, transactionMs = TRANSACTION_MS } = options
+  const limits = { stuckAfterMs, transactionMs }
   let [after, size, looked] = [along.first, ORDERS_PAGE, 0]
   for (;;) {
-    look.onRange?.()
+    options.onRange?.()
     try {
-      const range = await askRange(look, along, { after, limit: size }, bounds)
+      const range = await askRange(options, along, { after, limit: size }, limits)
       range.differences.forEach(keep)
       looked += range.count
       if (range.isLast) return looked
@@ -161,33 +169,33 @@ async function walk<Id>(look: Look, along: Walk<Id>, keep: (difference: Differen
 }
 
 /**
- * All questions about one range, in one snapshot. What is committed meanwhile is in none of the answers, so that a busy
- * shop looks as whole as one at rest.
+ * Runs all invariants of one range in one snapshot, so that concurrent commits are in none of the answers and cannot
+ * look like differences.
  */
 function askRange<Id>(
-  { database }: Look,
+  { database }: CheckOptions,
   { invariants, next }: Walk<Id>,
   from: { after: Id; limit: number },
-  bounds: Bounds,
+  limits: InvariantLimits,
 ): Promise<{ differences: readonly Difference[]; count: number; upTo: Id; isLast: boolean }> {
   return database.sql.transaction(async (tx) => {
     await tx.query(sql.type(z.unknown())`set transaction isolation level repeatable read read only`)
     const { count, upTo, isLast } = await next(tx, from.after, from.limit)
     const differences: Difference[] = []
     for (const [check, { find }] of Object.entries(invariants)) {
-      const findings = await tx.any(find({ after: from.after, upTo }, bounds))
-      differences.push(...findings.map((finding) => ({ check, ...finding })))
+      const violations = await tx.any(find({ after: from.after, upTo }, limits))
+      differences.push(...violations.map((finding) => ({ check, ...finding })))
     }
     return { differences, count, upTo, isLast }
   })
 }
 
-/** What there is to know of an order when it is compared with its workflow. */
-export type Standing = {
+/** The part of an order that is compared with its workflow. */
+export type ComparedOrder = {
   status: OrderStatus
-  /** Its workflow is still to be started. */
+  /** Its workflow has not been started yet. */
   isToStart: boolean
-  /** It has stood like this for so long that its workflow must have noticed. */
+  /** It has been in this state long enough for its workflow to notice. */
   isOld: boolean
 }
 
@@ -199,16 +207,18 @@ const STANDING = z.object({
 })
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** What a workflow may take to notice what it did itself. */
+/** The time that a workflow may need to notice its own change. */
 const NOTICE = sql.fragment`interval '1 minute'`
-/** An expired order's workflow wakes up to a fifth of its window late, and asks again every ten minutes at the latest. */
+/**
+ * The workflow of an expired order wakes up to a fifth of its window late, and checks again at least every ten minutes.
+ */
 const NOTICE_EXPIRY = sql.fragment`interval '11 minutes' + (i.expires_at + i.grace - o.created_at) / 5`
 
-/** How orders stand, by id; what is no id of an order has no standing. */
-export async function findStandings(
-  database: Look['database'],
+/** Finds orders by id; an id of no order is left out. */
+export async function findComparedOrders(
+  database: CheckOptions['database'],
   orderIds: readonly string[],
-): Promise<ReadonlyMap<string, Standing>> {
+): Promise<ReadonlyMap<string, ComparedOrder>> {
   const ids = orderIds.filter((id) => UUID.test(id))
   const rows = await database.sql.any(sql.type(STANDING)`
     select o.order_id::text as "orderId", o.status,
@@ -221,8 +231,8 @@ export async function findStandings(
 
 const OPEN_ORDER = z.object({ orderId: z.string(), createdAt: z.string() })
 
-/** Orders that should have a workflow, in pages. An order only moves to a status that is still to be read. */
-export async function* listOpenOrders(database: Look['database']): AsyncGenerator<readonly string[]> {
+/** Pages through the orders that should have a workflow. An order can only move to a status that is read later. */
+export async function* listOpenOrders(database: CheckOptions['database']): AsyncGenerator<readonly string[]> {
   for (const status of ORDER_STATUSES.filter((each) => !isTerminal(each))) {
     let after = { orderId: LAST_UUID, createdAt: 'infinity' }
     for (;;) {
@@ -238,8 +248,8 @@ export async function* listOpenOrders(database: Look['database']): AsyncGenerato
   }
 }
 
-/** Keeps what a run found: what it no longer found is gone, and only that. */
-export async function recordConsistency(database: Look['database'], report: ConsistencyReport): Promise<void> {
+/** Stores the differences of a run, and removes those that it no longer found. */
+export async function recordConsistency(database: CheckOptions['database'], report: ConsistencyReport): Promise<void> {
   const { startedAt, looked, differences } = report
   const rows = differences.map(({ check, subject, detail }) => [
     check,
@@ -263,9 +273,9 @@ export async function recordConsistency(database: Look['database'], report: Cons
 const COUNT = z.object({ check: z.string(), count: z.number() })
 const LAST_RUN = z.object({ finishedAt: z.date() })
 
-/** What the last run left: how many differences by check, and when it ended. */
+/** The result of the last run: the number of differences by check, and when it ended. */
 export async function findConsistency(
-  database: Look['database'],
+  database: CheckOptions['database'],
 ): Promise<{ counts: ReadonlyMap<string, number>; finishedAt: Date | undefined }> {
   const counts = await database.sql.any(sql.type(COUNT)`
     select check_name as check, count(*)::int as count from inconsistency group by 1`)

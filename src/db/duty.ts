@@ -1,4 +1,4 @@
-// Duties: chores that one process at a time repeats, under a lease in the database.
+// Duties: periodic tasks that one process at a time runs, under a lease in the database.
 
 import { statement, type Database } from './connection/pool.ts'
 
@@ -6,7 +6,7 @@ const STALE_DUTIES = statement(
   'duty_stale',
   'select duty from duty where succeeded_at is null or succeeded_at < clock_timestamp() - make_interval(secs => $1)',
 )
-/** Duties that have not succeeded for so long, by name. */
+/** The names of duties without a success for this long. */
 export async function findStaleDuties(database: Pick<Database, 'run'>, olderThanMs: number): Promise<string[]> {
   const rows = await database.run<{ duty: string }>(STALE_DUTIES, [olderThanMs / 1_000])
   return rows.map(({ duty }) => duty)
@@ -17,7 +17,7 @@ const HOLD_DUTY = statement(
   `update duty set holder = $2, held_until = clock_timestamp() + make_interval(secs => $3), started_at = clock_timestamp()
    where duty = $1 and (holder = $2 or held_until is null or held_until < clock_timestamp()) returning duty`,
 )
-/** Takes or keeps the lease of a duty; false while another process has it. */
+/** Acquires or renews the lease of a duty; false if another process has it. */
 export async function holdDuty(
   database: Pick<Database, 'run'>,
   duty: string,
@@ -60,7 +60,7 @@ export async function runDuty(
 }
 
 const RELEASE_DUTY = statement('duty_release', 'update duty set held_until = null where duty = $1 and holder = $2')
-/** Lets go of a duty before its lease is over: the next process need not wait for it. */
+/** Releases a lease before it expires, so that the next process need not wait. */
 export const releaseDuty = async (database: Pick<Database, 'run'>, duty: string, holder: string): Promise<void> =>
   void (await database.run(RELEASE_DUTY, [duty, holder]))
 

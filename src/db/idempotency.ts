@@ -1,4 +1,5 @@
-// Answers already given (requirements D-26): the caller's name for one attempt, what it asked, what it was told.
+// Idempotency store (requirement D-26): the caller's key for one attempt, the hash of its request, and the stored
+// answer.
 
 import { sql, type DatabaseTransactionConnection, type SerializableValue } from 'slonik'
 import { z } from 'zod'
@@ -16,7 +17,7 @@ export type Attempt = {
   key: string
   /** SHA-256 of the canonical request. */
   requestHash: Buffer
-  /** Who acts, in the words of the audit. */
+  /** The actor for the audit. */
   by: Actor
 }
 
@@ -26,7 +27,7 @@ const FIND_ANSWER = statement(
 )
 
 /**
- * What this attempt was answered before, if it was.
+ * The stored answer of this attempt, if there is one.
  * @throws {DomainError} IDEMPOTENCY_KEY_REUSED when the key was used for another request
  */
 export async function findAnswer<Answer>(
@@ -35,24 +36,26 @@ export async function findAnswer<Answer>(
   schema: z.ZodType<Answer>,
 ): Promise<Answer | undefined> {
   const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]
-  const [row] = await database.run<KeptAnswer>(FIND_ANSWER, values)
+  const [row] = await database.run<StoredAnswer>(FIND_ANSWER, values)
   return row && openAnswer(row, schema)
 }
 
-export type KeptAnswer = { isSame: boolean; response: unknown }
+export type StoredAnswer = { isSame: boolean; response: unknown }
 
 /** @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
-export function openAnswer<Answer>({ isSame, response }: KeptAnswer, schema: z.ZodType<Answer>): Answer {
+export function openAnswer<Answer>({ isSame, response }: StoredAnswer, schema: z.ZodType<Answer>): Answer {
   if (!isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
   return schema.parse(response)
 }
 
-/** One of them takes milliseconds: whoever waits for a lock it holds does not notice. */
+/** A batch takes milliseconds: a call that waits for one of its locks does not notice. */
 const FORGET_BATCH = 1_000
 const FORGET = statement('idempotency_forget', 'select forget_answers($1) as count')
 
-/** Removes answers that are older than 30 days and whose order, if any, has ended; the database decides which. */
-export async function forgetAnswers(database: Pick<Database, 'run'>): Promise<{ count: number; isDone: boolean }> {
+/** Deletes answers that are older than 30 days and whose order, if any, is closed; the database decides which. */
+export async function deleteExpiredAnswers(
+  database: Pick<Database, 'run'>,
+): Promise<{ count: number; isDone: boolean }> {
   const [{ count } = { count: 0 }] = await database.run<{ count: number }>(FORGET, [FORGET_BATCH])
   return { count, isDone: count < FORGET_BATCH }
 }
@@ -61,9 +64,9 @@ const FOUND = z.object({ isSame: z.boolean(), response: z.unknown() })
 const NOTHING = z.unknown()
 
 /**
- * Runs an effect once per attempt, in one READ COMMITTED transaction with its answer. The key goes in first: a
- * concurrent call with the same one waits there, and then finds the answer. A failure of the effect is not bound to
- * the key.
+ * Runs an effect at most once per attempt, in one READ COMMITTED transaction with its answer. It inserts the key first:
+ * a concurrent call with the same key waits for that row and then reads the answer. If the effect fails, the
+ * transaction is rolled back and the key stays unused.
  * @throws {DomainError} IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_PROGRESS
  */
 export async function answerOnce<Answer extends SerializableValue>(
@@ -90,7 +93,7 @@ export async function answerOnce<Answer extends SerializableValue>(
   return retrying(() => database.sql.transaction(work), deadline)
 }
 
-/** False when the key has been used before. JSON's null stands in for the answer until the effect has one. */
+/** Inserts the key; false if it has been used before. JSON null is a placeholder until the effect has an answer. */
 async function claim(
   tx: DatabaseTransactionConnection,
   { actor, method, key, requestHash, by }: Attempt,

@@ -1,51 +1,54 @@
-// What must hold in every database of ours at every commit. Each invariant is a question whose answers are broken ones,
-// asked about a range of orders, products or answered attempts: it speaks of one of them at a time, so a snapshot per
-// range is as good as one of everything, and none is held long enough to keep dead rows in the hot tables.
+// Invariants of every Holdfast database at every commit. Each invariant is a query that returns violations within a
+// range of orders, products or answered attempts. It relates rows of one order, product or attempt only, so one
+// snapshot per range gives the same result as one snapshot of everything, and no snapshot lives long enough to keep
+// dead rows in the hot tables.
 
 import { sql, type FragmentSqlToken, type QuerySqlToken } from 'slonik'
 import { z } from 'zod'
 
-/** What is wrong, with which order or product, and how that shows: ids, words and numbers only. */
-export const FINDING = z.object({ subject: z.string(), detail: z.string() })
-export type Finding = z.output<typeof FINDING>
+/** One violation: the order or product, and the values that show it (ids, words and numbers only). */
+export const VIOLATION = z.object({ subject: z.string(), detail: z.string() })
+export type Violation = z.output<typeof VIOLATION>
 
-/** Ids after `after`, up to and with `upTo`. Rows whose order is gone fall into a range as well. */
+/** Ids after `after`, up to and including `upTo`. Rows whose order does not exist are in a range as well. */
 export type IdRange = { after: string; upTo: string }
 export type AnswerKey = { actor: string; method: string; key: string }
 
-export type Bounds = {
-  /** How long what is under way may take before it counts as stuck. */
+export type InvariantLimits = {
+  /** The age at which waiting work counts as stuck. */
   stuckAfterMs: number
-  /** How long a session may be in a transaction. */
+  /** The longest time that a session may be in a transaction. */
   transactionMs: number
 }
 
-type Question<Range> = (range: Range, bounds: Bounds) => QuerySqlToken<typeof FINDING>
+type Question<Range> = (range: Range, limits: InvariantLimits) => QuerySqlToken<typeof VIOLATION>
 export type Invariant<Range> = { says: string; find: Question<Range> }
 
-const ask = sql.type(FINDING)
+const ask = sql.type(VIOLATION)
 const ordersIn = (column: FragmentSqlToken, { after, upTo }: IdRange): FragmentSqlToken =>
   sql.fragment`(${column} > ${after}::uuid and ${column} <= ${upTo}::uuid)`
 const ofOrder = (range: IdRange): FragmentSqlToken => ordersIn(sql.fragment`o.order_id`, range)
 const ofProduct = ({ after, upTo }: IdRange): FragmentSqlToken =>
   sql.fragment`(o.product_id > ${after} and o.product_id <= ${upTo})`
-const stuckSince = ({ stuckAfterMs }: Bounds): FragmentSqlToken =>
+const stuckSince = ({ stuckAfterMs }: InvariantLimits): FragmentSqlToken =>
   sql.fragment`clock_timestamp() - make_interval(secs => ${stuckAfterMs / 1_000})`
 
-/** Answers are kept for thirty days (requirements D-26), and so is news from when it was told; one day of slack. */
+/**
+ * Answers are kept for thirty days (requirement D-26), and so are notifications after their delivery; one day of slack.
+ */
 const KEPT = sql.fragment`interval '29 days'`
 
-/** An order with news that no assessment has seen: what its payments come to is not yet due. */
+/** The order has reports that no assessment has seen yet: its payment state may be out of date. */
 const HAS_NEWS = sql.fragment`exists (select from payment_report n where n.order_id = o.order_id and not n.is_assessed)`
 
-/** History before this instant is purged, or older than the audit itself. */
+/** Audit entries before this instant are purged, or the audit did not exist yet. */
 const OLDEST_ENTRY = sql.fragment`(select e.at from audit_entry e order by e.entry_id limit 1)`
 
-/** An order's entries; a day of slack for clocks, so that only the partitions are read that may hold them. */
+/** An order's entries. One day of slack for clocks, so that only the partitions are read that may contain them. */
 const ENTRIES = sql.fragment`audit_entry e where e.kind = 'order' and e.aggregate_id = o.order_id::text
   and e.at >= o.created_at - interval '1 day'`
 
-/** What an order's outputs add up to; `waiting` may still become final, or go away. */
+/** The sums of an order's outputs; `waiting` may still become final or disappear. */
 const MONEY = sql.fragment`lateral (
   select coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0) as final,
     coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0) as seen,
@@ -55,7 +58,7 @@ const MONEY = sql.fragment`lateral (
 
 export const ORDER_INVARIANTS = {
   order_exists: {
-    says: 'what names an order names one that exists',
+    says: 'every order reference points to an existing order',
     find: (range) => {
       const within = ordersIn(sql.fragment`order_id`, range)
       return ask`
@@ -75,7 +78,7 @@ export const ORDER_INVARIANTS = {
     },
   },
   order_is_whole: {
-    says: 'an order has a customer, lines and an invoice',
+    says: 'every order has a customer, lines and an invoice',
     find: (range) => ask`
       select o.order_id::text as subject, 'lines: ' || l.n || ', invoices: ' || i.n || ', customers: ' || c.n as detail
       from orders o
@@ -85,7 +88,7 @@ export const ORDER_INVARIANTS = {
       where ${ofOrder(range)} and (l.n = 0 or i.n <> 1 or c.n <> 1)`,
   },
   total_equals_lines: {
-    says: 'the total is the sum of the lines',
+    says: 'the total is the sum of the order lines',
     find: (range) => ask`
       select o.order_id::text as subject, 'total ' || o.total || ', lines ' || l.total as detail
       from orders o
@@ -101,9 +104,9 @@ export const ORDER_INVARIANTS = {
       where ${ofOrder(range)} and i.amount_due <> quote_due(o.total, i.rate, c.decimals)`,
   },
   order_has_one_key: {
-    says: 'an order is the answer to one attempt of its customer',
-    // Counted and not joined: one customer may have had most of the orders, and a plan made before would look at all
-    // of them for each.
+    says: 'every order was created by exactly one attempt of its customer',
+    // Counted in a subquery, not joined: if one customer had most of the orders, a cached plan for a join would read
+    // all of them for each order.
     find: (range) => ask`
       with asked as (
         select o.order_id, 'user:' || o.user_id as actor from orders o
@@ -119,7 +122,7 @@ export const ORDER_INVARIANTS = {
       group by order_id having bool_or(not is_key) and count(*) filter (where is_key) <> 1`,
   },
   holds_cover_lines: {
-    says: 'an order holds what its lines sum up to, or nothing',
+    says: 'the reserved quantity is the sum of the order lines, or nothing',
     find: (range) => ask`
       with wanted as (
         select o.order_id, o.product_id, sum(o.quantity) as quantity from order_line o where ${ofOrder(range)} group by 1, 2
@@ -131,7 +134,7 @@ export const ORDER_INVARIANTS = {
       where w.quantity is distinct from h.quantity and exists (select from held x where x.order_id = coalesce(w.order_id, h.order_id))`,
   },
   holds_equal_ledger: {
-    says: 'a hold is taken once and ends once, as the ledger says',
+    says: 'the stock ledger records each reservation once and its end once',
     find: (range) => ask`
       with held as (
         select o.order_id, o.product_id, o.hold_no, o.state, array['reserve 0 ' || o.quantity] as taken,
@@ -149,9 +152,9 @@ export const ORDER_INVARIANTS = {
       where m.moves is distinct from h.ended || h.taken`,
   },
   holds_follow_status: {
-    says: 'a hold is where its order is',
+    says: 'the state of a reservation matches the status of its order',
     find: (range) => ask`
-      select o.order_id::text as subject, o.status || ', but holds: ' || coalesce(string_agg(distinct r.state, ', '), 'none') as detail
+      select o.order_id::text as subject, o.status || ', but reservations: ' || coalesce(string_agg(distinct r.state, ', '), 'none') as detail
       from orders o left join reservation r on r.order_id = o.order_id
       where ${ofOrder(range)}
       group by o.order_id
@@ -161,7 +164,7 @@ export const ORDER_INVARIANTS = {
           when 'cancelled' then array['released', 'expired'] else array['consumed'] end)) > 0`,
   },
   payments_equal_inbox: {
-    says: 'an output is credited once, to the order it was paid to, as its watchers last saw it',
+    says: 'an output is credited once, to the order of its address, in the state that its watchers reported last',
     find: (range) => ask`
       with present as (
         select l.order_id, l.network, l.tx_id, l.output_index, p.amount, p.state
@@ -183,12 +186,12 @@ export const ORDER_INVARIANTS = {
       ) x join orders o using (order_id)
       where not ${HAS_NEWS}
         and (x.credited, x.amount) is distinct from (x.reported, x.told)
-        -- An output is one order's, however many it was reported to have paid.
+        -- An output belongs to one order, even if it was reported for several.
         and not (x.credited is null and exists (
           select from payment y where (y.network, y.tx_id, y.output_index) = (x.network, x.tx_id, x.output_index)))`,
   },
   payment_state_follows: {
-    says: 'the payment state is what the payments come to',
+    says: 'the payment state follows from the payments',
     find: (range) => ask`
       select o.order_id::text as subject, o.status || ', ' || o.payment_state || ': final ' || m.final || ' of ' || i.amount_due as detail
       from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset cross join ${MONEY}
@@ -203,7 +206,7 @@ export const ORDER_INVARIANTS = {
           else array['expired', 'cancelled'] end)`,
   },
   refund_follows_money: {
-    says: 'what is owed back is what came to a cancelled order, or too much or too late to another, unless it is dust',
+    says: 'the refund owed is all money of a cancelled order, and excess or late money of another, except dust',
     find: (range) => ask`
       select o.order_id::text as subject, 'owed ' || coalesce(r.amount, 0) || ', final ' || m.final || ' and late ' || m.late_final || ' of ' || i.amount_due as detail
       from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset cross join ${MONEY}
@@ -214,7 +217,7 @@ export const ORDER_INVARIANTS = {
         and coalesce(r.amount, 0) <> case when owed.amount > c.dust_floor then owed.amount else 0 end`,
   },
   key_retires_at_the_end: {
-    says: 'a closed order has its key retired, an open one does not',
+    says: 'the payment key of a closed order is scheduled for retirement, that of an open order is not',
     find: (range) => ask`
       select o.order_id::text as subject, o.status || ', retirement of ' || coalesce(k.address, 'no key') as detail
       from orders o join invoice i on i.order_id = o.order_id left join key_retire k on k.order_id = o.order_id
@@ -222,32 +225,32 @@ export const ORDER_INVARIANTS = {
         case when o.status in ('delivered', 'cancelled') then i.network || ' ' || i.address else '' end`,
   },
   news_is_awaited: {
-    says: 'a wake waits for each order with news',
+    says: 'every order with unassessed reports has a wake',
     find: (range) => ask`
       select o.order_id::text as subject, 'no wake' as detail from orders o
       where ${ofOrder(range)} and ${HAS_NEWS} and not exists (select from order_wake w where w.order_id = o.order_id)`,
   },
   relay_passes_on: {
-    says: 'starts and wakes do not wait for ever',
-    find: (range, bounds) => ask`
+    says: 'no start or wake is stuck',
+    find: (range, limits) => ask`
       select o.order_id::text as subject, o.what || ' since ' || o.created_at || ', attempts ' || o.attempts || coalesce(', ' || o.dead_reason, '') as detail
       from (
         select order_id, 'start' as what, created_at, attempts, dead_reason from workflow_start
         union all select order_id, 'wake', created_at, attempts, dead_reason from order_wake
       ) o
-      where ${ofOrder(range)} and o.created_at < ${stuckSince(bounds)}`,
+      where ${ofOrder(range)} and o.created_at < ${stuckSince(limits)}`,
   },
   hold_ends_on_time: {
-    says: 'no unpaid order holds stock beyond its time',
-    find: (range, bounds) => ask`
-      select o.order_id::text as subject, 'might have expired at ' || (i.expires_at + i.grace) as detail
+    says: 'no unpaid order reserves stock after its expiry',
+    find: (range, limits) => ask`
+      select o.order_id::text as subject, 'should have expired at ' || (i.expires_at + i.grace) as detail
       from orders o join invoice i on i.order_id = o.order_id
-      where ${ofOrder(range)} and o.status = 'pending' and i.expires_at + i.grace < ${stuckSince(bounds)}
+      where ${ofOrder(range)} and o.status = 'pending' and i.expires_at + i.grace < ${stuckSince(limits)}
         and exists (select from expirable e where e.order_id = o.order_id)
-        and exists (select from reservation r where r.order_id = o.order_id and r.state = 'held' and r.expires_at < ${stuckSince(bounds)})`,
+        and exists (select from reservation r where r.order_id = o.order_id and r.state = 'held' and r.expires_at < ${stuckSince(limits)})`,
   },
   news_follows_status: {
-    says: 'every change of status was written down to be told, in order',
+    says: 'every change of status has a notification, in version order',
     find: (range) => ask`
       with told as (
         select o.order_id, o.channel, o.status, o.order_version,
@@ -268,7 +271,7 @@ export const ORDER_INVARIANTS = {
         and not exists (select from notification n where n.order_id = o.order_id and n.channel = 'log')`,
   },
   audit_ends_at_its_head: {
-    says: 'the newest entry of an order’s history is the one kept as its head',
+    says: 'the stored head of an order’s history is its newest entry',
     find: (range) => ask`
       select o.order_id::text as subject, 'head: entry ' || coalesce(h.seq, 1) || ', history: ' || coalesce(l.seq::text, 'none') as detail
       from orders o
@@ -278,7 +281,7 @@ export const ORDER_INVARIANTS = {
         and (l.seq is distinct from coalesce(h.seq, 1) or l.hash <> h.hash)`,
   },
   order_equals_audit: {
-    says: 'an order is what its history comes to, and its version the number of its changes',
+    says: 'an order equals the result of its history, and its version is the number of its changes',
     find: (range) => ask`
       with change as (
         select o.order_id, e.seq, c.no, c.change -> 'new' as new, c.change ->> 'op' = 'INSERT' as is_birth
@@ -302,17 +305,17 @@ export const ORDER_INVARIANTS = {
   },
 } as const satisfies Readonly<Record<string, Invariant<IdRange>>>
 
-/** Products by id, in the database's own order. */
+/** Invariants of products, by id in the database's own order. */
 export const PRODUCT_INVARIANTS = {
   product_has_stock: {
-    says: 'a product has its counters, and counters their product',
+    says: 'every product has a stock row, and every stock row a product',
     find: (range) => ask`
-      select product_id as subject, case when s.product_id is null then 'no counters' else 'no product' end as detail
+      select product_id as subject, case when s.product_id is null then 'no stock row' else 'no product' end as detail
       from (select * from product o where ${ofProduct(range)}) p full join (select * from stock o where ${ofProduct(range)}) s using (product_id)
       where p.product_id is null or s.product_id is null`,
   },
   stock_equals_ledger: {
-    says: 'units on hand are what was counted in and out',
+    says: 'units on hand are the sum of the stock ledger',
     find: (range) => ask`
       select o.product_id as subject, 'on hand ' || o.on_hand || ', ledger ' || l.units as detail
       from stock o
@@ -322,7 +325,7 @@ export const PRODUCT_INVARIANTS = {
       where ${ofProduct(range)} and o.on_hand <> l.units`,
   },
   reserved_equals_holds: {
-    says: 'units reserved are what orders hold',
+    says: 'units reserved are the sum of reservations',
     find: (range) => ask`
       select o.product_id as subject, 'reserved ' || o.reserved || ', held ' || h.units || ', committed ' || c.units as detail
       from stock o
@@ -333,7 +336,7 @@ export const PRODUCT_INVARIANTS = {
       where ${ofProduct(range)} and o.reserved <> h.units + c.units`,
   },
   never_oversold: {
-    says: 'no more units are reserved than there are',
+    says: 'no more units are reserved than are on hand',
     find: (range) => ask`
       select o.product_id as subject, 'on hand ' || o.on_hand || ', reserved ' || o.reserved as detail
       from stock o where ${ofProduct(range)} and (o.reserved < 0 or o.reserved > o.on_hand)`,
@@ -344,12 +347,12 @@ export type AnswerRange = { after: AnswerKey; upTo: AnswerKey }
 
 export const ANSWER_INVARIANTS = {
   answer_names_its_order: {
-    says: 'an answer names an order that exists and is its caller’s, and tells nothing newer than it',
+    says: 'a stored answer points to an existing order of its caller, and is not newer than the order',
     find: ({ after, upTo }) => ask`
       select coalesce(k.order_id::text, k.actor || ' ' || k.method || ' ' || k.key) as subject,
         k.method || ' by ' || k.actor || case when o.order_id is null then ': no such order' else ', order of user:' || o.user_id || ' at ' || o.version end as detail
       from idempotency k
-      -- By key for each: how many a range holds the planner cannot guess, and would read all orders.
+      -- One lookup by key per row: the planner cannot guess how many rows a range has, and would read all orders.
       left join lateral (select x.order_id, x.user_id, x.version from orders x where x.order_id = k.order_id offset 0) o on true
       where (k.actor, k.method, k.key) > (${after.actor}, ${after.method}, ${after.key}::uuid)
         and (k.actor, k.method, k.key) <= (${upTo.actor}, ${upTo.method}, ${upTo.key}::uuid)
@@ -360,17 +363,17 @@ export const ANSWER_INVARIANTS = {
   },
 } as const satisfies Readonly<Record<string, Invariant<AnswerRange>>>
 
-/** Asked once, of no range. */
+/** Invariants of sessions, checked once per run. */
 export const SESSION_INVARIANTS = {
   transaction_ends: {
-    says: 'no session of ours stays in a transaction',
+    says: 'no session of the application roles stays in a transaction',
     find: (_range, { transactionMs }) => ask`
       select role_name || ' ' || pid as subject, application || ': ' || state || ', in a transaction since ' || began_at as detail
       from open_transactions(make_interval(secs => ${transactionMs / 1_000}))`,
   },
 } as const satisfies Readonly<Record<string, Invariant<unknown>>>
 
-/** What each of them says. */
+/** The text of each invariant. */
 export const INVARIANTS: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries({
     ...ORDER_INVARIANTS,

@@ -1,5 +1,5 @@
-// Statements about keys. Everything stored here is ciphertext or a salt; a customer's data key is on the order's path,
-// the rest belongs to the keys process, whose role alone may read an envelope.
+// Statements about keys. Everything stored here is ciphertext or a salt. A customer's data key is read on the order
+// path; everything else belongs to the keys process, whose role alone may read an envelope.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -10,24 +10,24 @@ import { halvesOf } from './connection/bisect.ts'
 import { retrying, statement, type Database } from './connection/pool.ts'
 import { sqlStateOf, violatedConstraintOf } from './connection/sqlstate.ts'
 
-/** Waits before an envelope that does not open is tried again: 1, 2, 4 … s, at most ten minutes. */
+/** The longest back-off before an envelope that could not be decrypted is tried again: 1, 2, 4 … s. */
 const MAX_RETIRE_WAIT_S = 600
-/** With these Postgres refuses a row for what is in it: by its type, by a rule, by a trigger. */
+/** SQLSTATE classes with which Postgres rejects one row for its content: by type, constraint or trigger. */
 const ROW_STATES = /^(22|23|HF|P0)/
-/** Constraints of the one row that all renewals of a batch share. */
+/** Prefix of the constraints on the epoch's row, which all renewals of a batch share. */
 const OF_THE_EPOCH = 'key_epoch_'
-/** How long one batch may be tried again after a serialisation failure. */
+/** How long a batch is retried after serialisation failures. */
 const RETRY_WITHIN_MS = 5_000
 
-/** A customer's data key as stored: wrapped by that version of the `pii` ring. */
+/** A customer's data key as stored: wrapped by this version of the `pii` ring. */
 export type CustomerKey = { ringVersion: number; wrappedKey: Buffer }
 
 const FIND_CUSTOMER_KEY = statement(
   'find_customer_key',
   `select ring_version as "ringVersion", wrapped_key as "wrappedKey" from customer_key where user_id = $1`,
 )
-// A customer's first two orders may race here. The second waits on the first one's row and inserts nothing; it must
-// then read the key in a statement of its own, since this one's snapshot is older than that row.
+// Race: the first two orders of a customer. The second insert waits for the first one's row and inserts nothing. It
+// must then read the key in a separate statement, since its own snapshot is older than that row.
 const INSERT_CUSTOMER_KEY = statement(
   'insert_customer_key',
   `with context as materialized (select set_config('holdfast.actor', $4, true) as acting),
@@ -35,7 +35,7 @@ const INSERT_CUSTOMER_KEY = statement(
    insert into customer_key (user_id, ring_version, wrapped_key) select $1, $2, $3 from context where acting is not null
    on conflict do nothing returning user_id`,
 )
-/** The vault makes a key when it first needs one, whoever's request that was. */
+/** The audit actor of a data key: the vault creates it at first use, on any request. */
 const VAULT = actorText(systemActor('vault'))
 
 export async function findCustomerKey(database: Database, userId: bigint): Promise<CustomerKey | undefined> {
@@ -43,7 +43,7 @@ export async function findCustomerKey(database: Database, userId: bigint): Promi
   return key
 }
 
-/** Inserts the customer too, where they are new. False when a key stands already. */
+/** Inserts the key, and the customer if new. False if the customer already has a key. */
 export async function insertCustomerKey(database: Database, userId: bigint, key: CustomerKey): Promise<boolean> {
   const rows = await database.run(INSERT_CUSTOMER_KEY, [userId, key.ringVersion, key.wrappedKey, VAULT])
   return rows.length === 1
@@ -73,15 +73,18 @@ const RETIREMENT = PAYMENT_KEY.extend({ orderId: z.string() })
 const BACKLOG = z.object({ waiting: z.number(), oldestS: z.number() })
 const NOTHING = z.unknown()
 
-/** What one run of PBKDF2 covers: keys sealed under one salt and one version of the `key` ring. */
+/** A key epoch: the keys sealed under one PBKDF2 salt and one version of the `key` ring. */
 export type Epoch = z.output<typeof EPOCH>
-/** A private key as stored: `ciphertext` under a data key, `wrappedKey` that data key under the epoch and the salt. */
+/**
+ * A private key as stored: `ciphertext` under a data key, `wrappedKey` is that data key under the epoch key and the
+ * salt.
+ */
 export type PaymentKey = z.output<typeof PAYMENT_KEY>
 export type MasterKey = z.output<typeof MASTER_KEY>
-/** A closed order's key, still as it was sealed when the address was made. */
+/** A retirement: the key of a closed order, sealed as it was when the address was created. */
 export type Retirement = z.output<typeof RETIREMENT>
 
-/** The columns of an envelope in the order of ENVELOPE_TYPES. */
+/** The columns of an envelope, in the order of ENVELOPE_TYPES. */
 const envelopeColumns = sql.fragment`key_id, network, asset, address, format_version, envelope_version, epoch_id,
   master_version, salt, wrap_nonce, wrap_tag, wrapped_key, nonce, tag, ciphertext`
 const ENVELOPE_TYPES = [
@@ -93,7 +96,7 @@ const envelopeTuple = (key: PaymentKey) => [
   ...[key.masterVersion, key.salt, key.wrapNonce, key.wrapTag, key.wrappedKey, key.nonce, key.tag, key.ciphertext],
 ]
 
-/** Every version of the `key` ring that something here was sealed under. */
+/** Every version of the `key` ring under which anything here was sealed. */
 export const findMasterKeys = (database: Database): Promise<readonly MasterKey[]> =>
   database.sql.any(sql.type(MASTER_KEY)`select version, fingerprint from master_key order by version`)
 
@@ -115,7 +118,7 @@ export const getEpoch = (database: Database, epochId: string): Promise<Epoch> =>
     select epoch_id as "epochId", master_version as "masterVersion", salt, iterations
     from key_epoch where epoch_id = ${epochId}`)
 
-/** Stores new keys of one epoch and puts their addresses into the pool. The epoch's own checks refuse too many. */
+/** Stores new keys of one epoch and adds their addresses to the pool. The epoch's constraints reject too many. */
 export async function insertKeys(database: Database, epochId: string, keys: readonly PaymentKey[]): Promise<void> {
   await database.sql.query(sql.type(NOTHING)`
     with new_key as (
@@ -141,9 +144,9 @@ export const findDueRetirements = (database: Database, limit: number): Promise<r
     order by r.next_at limit ${limit}`)
 
 /**
- * Overwrites envelopes with their successors, all of one epoch, moves the keys to the retired tier and closes the
- * retirements. An envelope that is no longer the predecessor was renewed by another process: it stays, and of the two
- * renewals one counts. Returns the orders done.
+ * Replaces envelopes of one epoch with their successors, moves the keys to the retired tier and closes the retirements.
+ * Optimistic concurrency: an envelope that another process has renewed since stays unchanged, so only one of two
+ * renewals counts. Returns the orders done.
  */
 export async function renewKeys(
   database: Database,
@@ -178,9 +181,10 @@ export async function renewKeys(
 }
 
 /**
- * Renews keys in one statement where that goes, else by halves, so that a key that the database refuses by itself keeps no
- * other. What is wrong with the epoch, the statement or the server is the caller's to hear.
- * @param onRefused told of each key that was refused alone, and the SQLSTATE and constraint: more would show the row
+ * Renews keys in one statement if possible, else by bisection, so that a key that the database rejects does not block
+ * the others. Failures of the epoch, the statement or the server are thrown.
+ * @param onRefused called for each key that was rejected alone, with SQLSTATE and constraint only: more would reveal
+ * the row
  */
 export async function renewKeysApart(
   database: Database,
@@ -205,7 +209,9 @@ export async function renewKeysApart(
   }
 }
 
-/** For keys that did not open or were refused: tried again later, so that they hold up no other. */
+/**
+ * Schedules retirements for later whose key could not be decrypted or was rejected, so that they do not block others.
+ */
 export async function deferRetirements(database: Database, orderIds: readonly string[]): Promise<void> {
   await database.sql.query(sql.type(NOTHING)`
     update key_retire
@@ -214,7 +220,7 @@ export async function deferRetirements(database: Database, orderIds: readonly st
     where order_id = any(${sql.array([...orderIds], 'uuid')})`)
 }
 
-/** Retirements still to be done, those without a key included, and how long the first has waited. */
+/** The number of open retirements, including those without a key, and the age of the oldest. */
 export const readRetireBacklog = (database: Database): Promise<{ waiting: number; oldestS: number }> =>
   database.sql.one(sql.type(BACKLOG)`
     select count(*)::int as waiting,

@@ -8,21 +8,20 @@ import type { Actor } from '../domain/audit.ts'
 import { assertServerVersion, sessionConfig } from './connection/session.ts'
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations/', import.meta.url))
-/** Any number, the same for every runner: two runners wait for each other. */
+/** Any number, the same in every process: concurrent runners wait for each other. */
 const ADVISORY_LOCK = 7_043_211
 
-/** What changes a rule says who did. */
+/** The audit actor of changes to rules. */
 const MIGRATION: Actor = { actor: 'migration:holdfast', role: 'migration' }
-/** The audit's partitions stand at least so many months ahead of the newest deployment. */
+/** The audit's partitions are created at least this many months ahead of the newest deployment. */
 const AUDIT_MONTHS_AHEAD = 3
 
 export type MigrateResult = { version: number; applied: readonly string[] }
 
 /**
- * Brings the database behind `url` to the newest version. The role in `url` must be able to create roles or find
- * them made. Throws when a migration that was applied has since been edited, and
- * on a server that is too old.
- * @param upTo stops at this version: a test fills a database of before
+ * Migrates the database behind `url` to the newest version. The role in `url` must be able to create roles, or they
+ * must exist. Throws if an applied migration was edited since, or if the server is too old.
+ * @param upTo stops at this version: a test fills an older database
  */
 export async function migrate(url: string, upTo?: number): Promise<MigrateResult> {
   const client = new pg.Client(sessionConfig({ url, applicationName: 'holdfast-migrate' }))
@@ -51,7 +50,7 @@ export async function migrate(url: string, upTo?: number): Promise<MigrateResult
   }
 }
 
-/** The newest version among the files: what a database must be at for this build to serve. */
+/** The newest version among the files: a database must have it for this build to serve. */
 export async function newestMigration(): Promise<number> {
   const runner = new Postgrator({
     migrationPattern: `${MIGRATIONS_DIR}*.do.*.sql`,

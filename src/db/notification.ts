@@ -1,21 +1,22 @@
-// The outbox of status changes. A trigger on orders writes it, whoever moves one; here it is claimed by lease, settled
-// by the holder alone, and shown to operators where it could not be delivered.
+// Transactional outbox of status changes. A trigger on orders writes it for every change of status. This file claims
+// rows by lease, lets only the lease holder settle them, and lists dead letters for operators.
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import type { ChannelName, StatusChange } from '../domain/notification.ts'
+import { CHANNELS, type ChannelName, type StatusChange } from '../domain/notification.ts'
+import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Attempt } from './idempotency.ts'
 import { answerOnce } from './idempotency.ts'
 import { statement, type Database } from './connection/pool.ts'
 
-/** Longer than any call a channel makes; after it another process takes the row over. */
+/** Longer than any call to a channel; after it another process may claim the row. */
 const LEASE = "interval '15 seconds'"
 
 const ENABLE_CHANNELS = statement(
   'notification_enable_channels',
   'update notification_channel set is_enabled = (channel = any ($1)) where is_enabled <> (channel = any ($1))',
 )
-/** From now on a change writes a row for each of these channels and no other. */
+/** Enables these channels and disables all others: later changes write one row per enabled channel. */
 export const enableChannels = async (
   database: Pick<Database, 'run'>,
   channels: readonly ChannelName[],
@@ -23,9 +24,9 @@ export const enableChannels = async (
 
 export type NotificationRow = StatusChange & { notificationId: bigint; attempts: number }
 
-// In order per order and channel: only the oldest row that is neither delivered nor dead may be claimed. A dead one has
-// stepped aside for good; revived, it comes after what was told meanwhile, and its version says so.
-// What is due is asked by statement_timestamp(), which an index can be searched by.
+// In version order per order and channel: only the oldest row that is neither delivered nor dead may be claimed. A dead
+// row no longer blocks newer ones; after a replay it may arrive late, which its version shows. Due rows are found with
+// statement_timestamp(), which an index can be searched by.
 const CLAIM = statement(
   'notification_claim',
   `with due as (
@@ -62,7 +63,7 @@ const DELIVERED = statement(
   `update notification set delivered_at = clock_timestamp(), claimed_by = null, claimed_until = null
    where notification_id = any ($2) and claimed_by = $1`,
 )
-export const notificationsDelivered = async (
+export const markNotificationsDelivered = async (
   database: Pick<Database, 'run'>,
   holder: string,
   ids: readonly bigint[],
@@ -71,7 +72,7 @@ export const notificationsDelivered = async (
 export type Deferral = {
   notificationId: bigint
   delayMs: number
-  /** Set to stop trying until a person asks for it. */
+  /** Set to stop retries until an operator replays the notification. */
   deadReason: string | null
 }
 
@@ -93,12 +94,12 @@ export const deferNotifications = async (
   await database.run(DEFER, [holder, ids, delays, deferrals.map(({ deadReason }) => deadReason)])
 }
 
-/** A few hundredths of a second: nobody waits for a row like these. */
+/** A batch takes some hundredths of a second, and no other statement waits for these rows. */
 const FORGET_BATCH = 2_000
 const FORGET = statement('notification_forget', 'select forget_notifications($1) as count')
 
-/** Removes news that was delivered more than 30 days ago; what is dead or still to be told stays. */
-export async function forgetNotifications(
+/** Deletes notifications that were delivered more than 30 days ago; dead and undelivered ones stay. */
+export async function deleteExpiredNotifications(
   database: Pick<Database, 'run'>,
 ): Promise<{ count: number; isDone: boolean }> {
   const [{ count } = { count: 0 }] = await database.run<{ count: number }>(FORGET, [FORGET_BATCH])
@@ -109,15 +110,15 @@ const DEAD = z.object({
   notificationId: z.bigint(),
   orderId: z.string(),
   version: z.bigint(),
-  channel: z.enum(['log', 'webhook']),
-  status: z.enum(['pending', 'processing', 'shipped', 'delivered', 'cancelled']),
+  channel: z.enum(CHANNELS),
+  status: z.enum(ORDER_STATUSES),
   attempts: z.number(),
   reason: z.string(),
   deadAt: z.date(),
 })
 export type DeadNotification = z.output<typeof DEAD>
 
-/** What could not be delivered, in the order it was written; a page at a time, after `afterId`. */
+/** Dead notifications by id; a page at a time, after `afterId`. */
 export const listDeadNotifications = (
   database: Pick<Database, 'sql'>,
   page: { afterId: bigint; limit: number },
@@ -128,13 +129,13 @@ export const listDeadNotifications = (
     from notification where dead_at is not null and notification_id > ${String(page.afterId)}::bigint
     order by notification_id limit ${page.limit}`)
 
-/** A revival is one statement inside the role's two seconds. */
+/** So many can be replayed by one statement within the role's timeout of two seconds. */
 const MAX_REVIVED = 1_000
 const REVIVED = z.object({ notificationId: z.string() })
 const REVIVED_IDS = z.array(z.string())
 
 /**
- * Lets dead notifications be tried again as if never before, once per attempt.
+ * Schedules dead notifications again with all their retries, once per attempt.
  * @param ids which ones; undefined for the oldest MAX_REVIVED
  * @returns ids of those that were dead
  */
@@ -149,7 +150,7 @@ export async function replayNotifications(
       ids === undefined
         ? sql.fragment`dead_at is not null`
         : sql.fragment`dead_at is not null and notification_id = any (${sql.array(ids.map(String), 'int8')})`
-    // Locked in order, so that two operators wait for each other instead of deadlocking.
+    // Locked in id order, so that two operators wait for each other instead of deadlocking.
     const rows = await tx.any(sql.type(REVIVED)`
       with dead as (
         select notification_id from notification where ${wanted} order by notification_id limit ${MAX_REVIVED} for update

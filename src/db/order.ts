@@ -1,5 +1,6 @@
 // The steps of an order's life. Each is one transaction that takes the order's row lock first, checks the run's
-// fence, changes status, holds and stock together, and answers with the order's whole state. Status moves nowhere else.
+// fence, changes status, holds and stock together, and answers with the order's whole state. Two files beside this one
+// move a status too: payment.ts when an order is paid, sweep.ts when it expires.
 
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
@@ -91,7 +92,7 @@ const STEP = statement('order_step', 'select * from step_order($1, $2, $3, $4)')
 const COMMAND = statement('order_command', 'select * from command_order($1, $2, $3, $4, $5::jsonb, $6)')
 
 /** @throws {DomainError} STALE_RUN, NOT_FOUND */
-async function takeStep(database: Door, { orderId, generation, step }: Fence, what: string): Promise<OrderState> {
+async function takeStep(database: OrderPath, { orderId, generation, step }: Fence, what: string): Promise<OrderState> {
   const rows = await retrying(() =>
     database.run<StateRow & { outcome: StepOutcome }>(STEP, [orderId, generation, step, what]),
   )
@@ -101,26 +102,29 @@ async function takeStep(database: Door, { orderId, generation, step }: Fence, wh
   return outcome === 'repeated' ? withStepReached(database, orderId, state) : state
 }
 
-type Door = Pick<Database, 'run'>
+type OrderPath = Pick<Database, 'run'>
 
 /**
  * Takes the generation for a run and says how the order stands. It confirms the hold taken with the order; it takes
  * stock for an order that never held any, and never again for one that did.
  */
-export const reserveStock = (database: Door, fence: Fence): Promise<OrderState> => takeStep(database, fence, 'reserve')
+export const reserveStock = (database: OrderPath, fence: Fence): Promise<OrderState> =>
+  takeStep(database, fence, 'reserve')
 
 /** Asks for expiry by the one rule (expire_orders in migrations). The state says what came of it. */
-export const expireOrder = (database: Door, fence: Fence): Promise<OrderState> => takeStep(database, fence, 'expire')
+export const expireOrder = (database: OrderPath, fence: Fence): Promise<OrderState> =>
+  takeStep(database, fence, 'expire')
 
 /** Undo of reserveStock: an order that still holds stock ends as out of stock; one that holds none is left alone. */
-export const releaseStock = (database: Door, fence: Fence): Promise<OrderState> => takeStep(database, fence, 'release')
+export const releaseStock = (database: OrderPath, fence: Fence): Promise<OrderState> =>
+  takeStep(database, fence, 'release')
 
 /**
  * Runs what a person asked, once per key. Only what succeeded is bound to the key: a refusal tells how things stood.
  * @throws {DomainError} STALE_RUN, NOT_FOUND, IDEMPOTENCY_KEY_REUSED
  */
 export async function runCommand(
-  database: Door,
+  database: OrderPath,
   { orderId, generation, step }: Fence,
   command: Command,
   input: CommandInput,

@@ -8,7 +8,8 @@ import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { ASSET_POLICY, minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept/accept.ts'
-import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
+import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import { openDatabase } from './connection/pool.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
@@ -22,14 +23,17 @@ afterEach(async () => {
 })
 afterAll(() => shop.close())
 
-const report = (...facts: Observation[]): Promise<number> => recordReport(shop.api, 'w1', facts)
+const report = (...facts: ReportedObservation[]): Promise<number> => recordReport(shop.api, 'w1', facts)
 const assess = (run: Run) => assessPayments(shop.worker, run.next())
 async function awaiting(overrides: Partial<ProposedOrder> = {}): Promise<{ order: AcceptedOrder; run: Run }> {
   const order = await shop.order(overrides)
   return { order, run: runOf(order) }
 }
 /** In another coin's own form. */
-const inSol = (): Partial<Observation> => ({ asset: 'SOL', txId: randomBytes(44).toString('hex').replaceAll('0', '1') })
+const inSol = (): Partial<ReportedObservation> => ({
+  asset: 'SOL',
+  txId: randomBytes(44).toString('hex').replaceAll('0', '1'),
+})
 const DUST = ASSET_POLICY.ETH.dustFloor
 const hash = (): string => `0x${randomBytes(32).toString('hex')}`
 const creditsOf = ({ orderId }: AcceptedOrder) =>
@@ -138,11 +142,11 @@ describe('one output', () => {
       hold: 'none',
       reservation: 'committed',
     })
-    const reorged = nextOf(final, { state: 'reorged', blockHeight: undefined, blockHash: undefined })
+    const reorged = nextOf(final, { state: 'reorged', block: undefined })
     await report(reorged)
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'at_risk', hold: 'payment' })
     expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
-    await report(nextOf(reorged, { state: 'final', blockHash: '0xcd' }))
+    await report(nextOf(reorged, { state: 'final', block: { height: 10, hash: '0xcd' } }))
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid', hold: 'none' })
     expect(await shop.query('select from payment_report where order_id = $1', [order.orderId])).toHaveLength(3)
     expect(await creditsOf(order)).toMatchObject([{ state: 'final', version: 3n }])

@@ -1,71 +1,55 @@
-// Money, from what watchers say (inbox) to what it means for an order. Reports are facts and carry no authority;
-// assessPayments is the only writer of payments and payment_state.
+// The inbox of payment reports, and the assessment of what they mean for an order. A report is a fact and carries no
+// authority. Only an assessment writes payments. It also moves payment_state, as does end_orders for an order that is
+// cancelled or expires. Both hold the order's row lock.
 
 import { decisionOf, type AssessedOrder } from '../domain/assessment.ts'
-import type { Asset, PaymentFlag, PaymentState, TransferState } from '../domain/payment.ts'
+import type { PaymentFlag, PaymentState } from '../domain/payment.ts'
 import type { Actor } from '../domain/audit.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import type { Fence } from '../domain/command.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
 import { actorText } from './audit/actor.ts'
 import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
 import { retrying, statement, type Database } from './connection/pool.ts'
 
-/** One fact about one output, in the watcher's canonical form. */
-export type Observation = {
-  /** Hex SHA-256 of network, tx, output, state, block hash and seq. */
-  reportId: string
-  network: string
-  asset: Asset
-  txId: string
-  outputIndex: number
-  /** Counted by the watcher per output; the highest is the present view. */
-  seq: number
-  state: TransferState
-  address: string
-  amount: bigint
-  blockHeight: bigint | undefined
-  blockHash: string | undefined
-  firstSeenAt: Date
-}
-
 const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $3) as fresh')
 
 /**
- * Takes a verified report into the inbox, extends holds that were paid in time and asks the workflows to look again:
- * one transaction. Facts already known change nothing.
- * @returns how many facts were new
+ * Stores the observations of a verified report in the inbox, extends holds that were paid in time and wakes the orders'
+ * workflows: one transaction. An observation that is stored already changes nothing.
+ * @returns how many observations were new
  */
 export async function recordReport(
   database: Pick<Database, 'run'>,
   source: string,
-  observations: readonly Observation[],
+  observations: readonly ReportedObservation[],
   call: { deadline?: number; origin?: Omit<Actor, 'actor' | 'role'> } = {},
 ): Promise<number> {
   const by: Actor = { actor: `watcher:${source}`, role: 'watcher', ...call.origin }
-  const facts = JSON.stringify(observations.map(rowOf))
-  const values = [source, facts, actorText(by)]
+  const rows = JSON.stringify(observations.map(rowOf))
+  const values = [source, rows, actorText(by)]
   const [row] = await retrying(() => database.run<{ fresh: number }>(RECORD, values), call.deadline)
   return row?.fresh ?? 0
 }
 
-const rowOf = (fact: Observation) => ({
-  report_id: fact.reportId,
-  network: fact.network,
-  asset: fact.asset,
-  tx_id: fact.txId,
-  output_index: fact.outputIndex,
-  seq: fact.seq,
-  state: fact.state,
-  address: fact.address,
-  amount: fact.amount.toString(),
-  block_height: fact.blockHeight?.toString() ?? null,
-  block_hash: fact.blockHash ?? null,
-  first_seen_at: fact.firstSeenAt.toISOString(),
+const rowOf = (observation: ReportedObservation) => ({
+  report_id: observation.reportId,
+  network: observation.network,
+  asset: observation.asset,
+  tx_id: observation.txId,
+  output_index: observation.outputIndex,
+  seq: observation.seq,
+  state: observation.state,
+  address: observation.address,
+  amount: observation.amount.toString(),
+  block_height: observation.block?.height ?? null,
+  block_hash: observation.block?.hash ?? null,
+  first_seen_at: observation.firstSeenAt.toISOString(),
 })
 
 type Begun = {
   outcome: StepOutcome
-  /** How many outputs had news; 0: there is nothing to decide. */
+  /** How many outputs have new observations; 0: there is nothing to decide. */
   outputs: number
   status: OrderStatus
   payment_state: PaymentState
@@ -90,15 +74,15 @@ const BEGIN = statement('assess_begin', 'select * from begin_assessment($1, $2, 
 const END = statement('assess_end', 'select * from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
 
 /**
- * Reads what is new in the inbox of an order and brings payments and status in line: confirming, paid (and so to
- * processing with its holds committed), at risk, or late money of a closed order. At most 500 outputs at a time:
- * where `hasUnassessed` stays true there is more, and it is to be called again.
+ * Assesses the new observations in an order's inbox and updates its payments and status: confirming, paid (the order
+ * moves to processing and its holds are committed), at risk, or late money of a closed order. One call assesses at most
+ * 500 outputs: while `hasUnassessed` is true, call it again.
  * @throws {DomainError} STALE_RUN, NOT_FOUND
  */
 export const assessPayments = (database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> =>
   assessInbox(database, fence.orderId, fence.generation, fence.step)
 
-/** The same for an order that has ended, on behalf of its aftercare; an open order is its own workflow's. */
+/** The same for an order that has ended, called by its aftercare. An open order is assessed by its own workflow. */
 export const assessLatePayments = (database: Pick<Database, 'transaction'>, orderId: string): Promise<OrderState> =>
   assessInbox(database, orderId, null, null)
 

@@ -10,7 +10,8 @@ import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestSho
 import { until } from '../../test/support/until.ts'
 import { minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept/accept.ts'
-import { assessLatePayments, assessPayments, recordReport, type Observation } from './payment.ts'
+import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -23,14 +24,17 @@ afterEach(async () => {
 })
 afterAll(() => shop.close())
 
-const report = (...facts: Observation[]): Promise<number> => recordReport(shop.api, 'w1', facts)
+const report = (...facts: ReportedObservation[]): Promise<number> => recordReport(shop.api, 'w1', facts)
 const assess = (run: Run) => assessPayments(shop.worker, run.next())
 async function awaiting(overrides: Partial<ProposedOrder> = {}): Promise<{ order: AcceptedOrder; run: Run }> {
   const order = await shop.order(overrides)
   return { order, run: runOf(order) }
 }
 /** In another coin's own form. */
-const inSol = (): Partial<Observation> => ({ asset: 'SOL', txId: randomBytes(44).toString('hex').replaceAll('0', '1') })
+const inSol = (): Partial<ReportedObservation> => ({
+  asset: 'SOL',
+  txId: randomBytes(44).toString('hex').replaceAll('0', '1'),
+})
 const owedTo = async ({ orderId }: AcceptedOrder) =>
   (await shop.query<{ amount: string }>('select amount from refund_due where order_id = $1', [orderId]))[0]?.amount
 const wakeOf = async ({ orderId }: AcceptedOrder) =>
@@ -55,7 +59,7 @@ describe('the hold on stock', () => {
     expect(await extensionOf(order)).toBeGreaterThan(DAY_MS - 3_700_000)
   })
 
-  test.each<[string, (order: AcceptedOrder) => Partial<Observation>]>([
+  test.each<[string, (order: AcceptedOrder) => Partial<ReportedObservation>]>([
     ['too little was seen', (order) => ({ amount: minimumOf(order.amountDue) - 1n })],
     ['it was seen too late', (order) => ({ firstSeenAt: new Date(order.expiresAt.getTime() + 60_001) })],
     ['it is gone again', () => ({ state: 'dropped' })],

@@ -7,7 +7,8 @@ import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { ASSET_POLICY, ASSETS } from '../domain/payment.ts'
 import type { AcceptedOrder } from './accept/accept.ts'
-import { assessPayments, recordReport, type Observation } from './payment.ts'
+import { assessPayments, recordReport } from './payment.ts'
+import type { ReportedObservation } from '../domain/chain.ts'
 import { countOrdersInDoubt } from './doubt.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
@@ -21,7 +22,7 @@ afterEach(async () => {
 })
 afterAll(() => shop.close())
 
-const report = (...facts: Observation[]): Promise<number> => recordReport(shop.api, 'w1', facts)
+const report = (...facts: ReportedObservation[]): Promise<number> => recordReport(shop.api, 'w1', facts)
 const assess = (run: Run) => assessPayments(shop.worker, run.next())
 async function awaiting(): Promise<{ order: AcceptedOrder; run: Run }> {
   const order = await shop.order()
@@ -79,7 +80,7 @@ describe('money outside the time of its order', () => {
 })
 
 describe('two sources of one output', () => {
-  const later = (fact: Observation, state: Observation['state']) => nextOf(fact, { state })
+  const later = (fact: ReportedObservation, state: ReportedObservation['state']) => nextOf(fact, { state })
 
   test('that disagree are heard by the less favourable one, before the order is paid and after', async () => {
     const { order, run } = await awaiting()

@@ -1,19 +1,19 @@
-// What callers may see of orders. Every statement that serves a caller carries the predicate of who may see what:
-// an order outside it is not found, exactly as one that does not exist.
+// Reads of orders for callers. Every statement contains the predicate of the caller's scope: an order outside the scope
+// is not found, exactly like one that does not exist.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
 import type { CancelReason, OrderHold, OrderStatus } from '../domain/order.ts'
 import type { Asset, PaymentFlag, PaymentState } from '../domain/payment.ts'
 import { minorOf, type AcceptedLine } from './accept/accept.ts'
-import type { Attempt, KeptAnswer } from './idempotency.ts'
+import type { Attempt, StoredAnswer } from './idempotency.ts'
 import { statement, type Database } from './connection/pool.ts'
 
-/** An order is within reach when it is the owner's or has one of these statuses. */
-export type Scope = { ownerId: bigint | null; statuses: readonly OrderStatus[] }
+/** The orders a caller may access: those of the owner, and those in one of the statuses. */
+export type OrderScope = { ownerId: bigint | null; statuses: readonly OrderStatus[] }
 
-/** What watchers of an order are told. */
-export type OrderStanding = {
+/** The part of an order that can change and that its watchers receive. */
+export type OrderSnapshot = {
   orderId: string
   status: OrderStatus
   paymentState: PaymentState
@@ -23,7 +23,7 @@ export type OrderStanding = {
   updatedAt: Date
 }
 
-export type OrderView = OrderStanding & {
+export type OrderView = OrderSnapshot & {
   userId: bigint
   currency: string
   totalMinor: bigint
@@ -41,7 +41,7 @@ export type OrderView = OrderStanding & {
   addressSealed: Buffer
 }
 
-type StandingRow = {
+type SnapshotRow = {
   order_id: string
   status: OrderStatus
   payment_state: PaymentState
@@ -51,7 +51,7 @@ type StandingRow = {
   updated_at: Date
 }
 type LineJson = { p: string; name: string; q: number; price: string }
-type ViewRow = StandingRow & {
+type ViewRow = SnapshotRow & {
   user_id: bigint
   currency: string
   total: string
@@ -79,16 +79,16 @@ const FIND_ORDER = statement(
    where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
-/** One order in full, if it is within reach. */
+/** One order with all its fields, if it is in scope. */
 export async function findOrder(
   database: Pick<Database, 'run'>,
   orderId: string,
-  scope: Scope,
+  scope: OrderScope,
 ): Promise<OrderView | undefined> {
   const [row] = await database.run<ViewRow>(FIND_ORDER, [orderId, scope.ownerId, scope.statuses])
   if (row === undefined) return undefined
   return {
-    ...standingOf(row),
+    ...snapshotOf(row),
     userId: row.user_id,
     currency: row.currency,
     totalMinor: minorOf(row.total),
@@ -106,41 +106,41 @@ export async function findOrder(
   }
 }
 
-const FIND_STANDING = statement(
+const FIND_SNAPSHOT = statement(
   'read_standing',
   `select order_id, status, payment_state, hold, cancel_reason, version, updated_at, user_id
    from orders where order_id = $1 and (user_id = $2 or status = any ($3))`,
 )
 
-/** How an order stands and whose it is, if it is within reach. */
-export async function findStanding(
+/** The snapshot of an order and its owner, if it is in scope. */
+export async function findSnapshot(
   database: Pick<Database, 'run'>,
   orderId: string,
-  scope: Scope,
-): Promise<(OrderStanding & { userId: bigint }) | undefined> {
+  scope: OrderScope,
+): Promise<(OrderSnapshot & { userId: bigint }) | undefined> {
   const values = [orderId, scope.ownerId, scope.statuses]
-  const [row] = await database.run<StandingRow & { user_id: bigint }>(FIND_STANDING, values)
-  return row === undefined ? undefined : { ...standingOf(row), userId: row.user_id }
+  const [row] = await database.run<SnapshotRow & { user_id: bigint }>(FIND_SNAPSHOT, values)
+  return row === undefined ? undefined : { ...snapshotOf(row), userId: row.user_id }
 }
 
-const FIND_MOVED = statement(
+const FIND_CHANGED = statement(
   'read_moved',
   `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at
    from unnest($1::uuid[], $2::bigint[]) as known (order_id, version) join orders o using (order_id)
    where o.version > known.version`,
 )
 
-/** Of orders known at a version, those that have moved on: one look for all that is watched. */
-export async function findMoved(
+/** Of the given orders, those that are newer than the given version. One query serves all watched orders. */
+export async function findChangedOrders(
   database: Pick<Database, 'run'>,
   known: readonly { orderId: string; version: bigint }[],
-): Promise<OrderStanding[]> {
+): Promise<OrderSnapshot[]> {
   const ids = known.map(({ orderId }) => orderId)
   const versions = known.map(({ version }) => version.toString())
-  return (await database.run<StandingRow>(FIND_MOVED, [ids, versions])).map(standingOf)
+  return (await database.run<SnapshotRow>(FIND_CHANGED, [ids, versions])).map(snapshotOf)
 }
 
-const standingOf = (row: StandingRow): OrderStanding => ({
+const snapshotOf = (row: SnapshotRow): OrderSnapshot => ({
   orderId: row.order_id,
   status: row.status,
   paymentState: row.payment_state,
@@ -163,7 +163,7 @@ export type OrderFilter = {
   createdFrom: Date | undefined
   createdBefore: Date | undefined
 }
-/** `after` is the id the page before ended with. */
+/** `after` is the last id of the previous page. */
 export type PageOf = { limit: number; offset: number; after: string | undefined }
 
 const word = <Word extends string>() => z.string().transform((text) => text as Word)
@@ -183,28 +183,28 @@ const SUMMARY = z.object({
 })
 export type OrderSummary = z.output<typeof SUMMARY>
 
-/** Whose orders a list may hold: one person's (null: nobody's), or everybody's. */
-export type Reach = { ownerId: bigint | null } | 'everybody'
+/** Whose orders a list may contain: one customer's (null: nothing), or those of all owners. */
+export type OwnerScope = { ownerId: bigint | null } | 'all owners'
 
 /**
- * Orders within reach, newest first. The page goes on after an order that is itself within reach, else it is empty.
- * Conditions that always hold are left out: each index serves the conditions that are there.
+ * Lists orders in scope, newest first. A page starts after an order that must itself be in scope, else it is empty.
+ * Conditions that are always true are left out, so that the planner can match the index of the remaining ones.
  */
 export async function listOrders(
   database: Pick<Database, 'sql'>,
-  reach: Reach,
+  scope: OwnerScope,
   filter: OrderFilter,
   page: PageOf,
 ): Promise<readonly OrderSummary[]> {
-  const isWithinReach = reach === 'everybody' ? sql.fragment`true` : sql.fragment`user_id = ${reach.ownerId}`
+  const isInScope = scope === 'all owners' ? sql.fragment`true` : sql.fragment`user_id = ${scope.ownerId}`
   const conditions = [
-    isWithinReach,
+    isInScope,
     filter.status !== undefined && sql.fragment`status = ${filter.status}`,
     filter.userId !== undefined && sql.fragment`user_id = ${filter.userId}`,
     filter.createdFrom !== undefined && sql.fragment`created_at >= ${sql.timestamp(filter.createdFrom)}`,
     filter.createdBefore !== undefined && sql.fragment`created_at < ${sql.timestamp(filter.createdBefore)}`,
     page.after !== undefined &&
-      sql.fragment`(created_at, order_id) < (select created_at, order_id from orders where order_id = ${page.after} and ${isWithinReach})`,
+      sql.fragment`(created_at, order_id) < (select created_at, order_id from orders where order_id = ${page.after} and ${isInScope})`,
   ].filter((condition) => condition !== false)
   return database.sql.any(sql.type(SUMMARY)`
     select order_id as "orderId", status, payment_state as "paymentState", hold, cancel_reason as "cancelReason", version,
@@ -221,7 +221,7 @@ const TO_SHIP = z.object({
 })
 export type OrderToShip = z.output<typeof TO_SHIP>
 
-/** Paid orders that nothing holds back, oldest first. */
+/** Paid orders that are not on hold, oldest first. */
 export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: PageOf): Promise<readonly OrderToShip[]> {
   const after =
     page.after === undefined
@@ -236,14 +236,17 @@ export async function listOrdersToShip(database: Pick<Database, 'sql'>, page: Pa
     order by o.created_at, o.order_id limit ${page.limit} offset ${page.offset}`)
 }
 
-/** How many accepted orders wait for their workflow, counted up to `limit`. Dead letters wait for an operator instead. */
+/**
+ * The number of accepted orders whose workflow is not started yet, counted up to `limit`. Dead letters are not counted:
+ * they wait for an operator.
+ */
 export async function countStarts(database: Pick<Database, 'sql'>, limit: number): Promise<number> {
   return database.sql.oneFirst(sql.type(z.object({ starts: z.number() }))`
     select count(*)::int as starts from (select from workflow_start where dead_reason is null limit ${limit}) waiting`)
 }
 
-// All that a command needs to know before its workflow is asked, in one look.
-const FIND_ASKED = statement(
+// Everything that a command needs before its workflow is called, in one query.
+const FIND_COMMAND_TARGET = statement(
   'read_asked',
   `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at, o.user_id,
      k.request_hash = $7 as is_same, k.response, s.generation, i.asset, i.expires_at + i.grace as expires_at
@@ -252,16 +255,16 @@ const FIND_ASKED = statement(
    where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
-/** What is needed to start an order's workflow, as long as that is still to be done. */
+/** The data to start an order's workflow; present until it has been started. */
 export type StartToDo = { orderId: string; generation: number; asset: Asset; expiresAt: Date }
 
-export type Asked = {
-  standing: OrderStanding & { userId: bigint }
-  /** What this attempt was answered before. */
-  kept: KeptAnswer | undefined
+export type CommandTarget = {
+  order: OrderSnapshot & { userId: bigint }
+  /** The stored answer of this attempt. */
+  stored: StoredAnswer | undefined
   start: StartToDo | undefined
 }
-type AskedRow = StandingRow & {
+type CommandTargetRow = SnapshotRow & {
   user_id: bigint
   is_same: boolean | null
   response: unknown
@@ -270,20 +273,20 @@ type AskedRow = StandingRow & {
   expires_at: Date
 }
 
-/** An order that somebody asks something of, if it is within reach. */
-export async function findAsked(
+/** The order that a command is for, if it is in scope. */
+export async function findCommandTarget(
   database: Pick<Database, 'run'>,
   orderId: string,
-  scope: Scope,
+  scope: OrderScope,
   { actor, method, key, requestHash }: Omit<Attempt, 'by'>,
-): Promise<Asked | undefined> {
+): Promise<CommandTarget | undefined> {
   const values = [orderId, scope.ownerId, scope.statuses, actor, method, key, requestHash]
-  const [row] = await database.run<AskedRow>(FIND_ASKED, values)
+  const [row] = await database.run<CommandTargetRow>(FIND_COMMAND_TARGET, values)
   if (row === undefined) return undefined
   const { user_id: userId, is_same: isSame, response, generation, asset, expires_at: expiresAt } = row
   return {
-    standing: { ...standingOf(row), userId },
-    kept: isSame === null ? undefined : { isSame, response },
+    order: { ...snapshotOf(row), userId },
+    stored: isSame === null ? undefined : { isSame, response },
     start: generation === null ? undefined : { orderId, generation, asset, expiresAt },
   }
 }

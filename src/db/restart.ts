@@ -1,4 +1,4 @@
-// Orders that lost their workflow, and their way back. Whether a run is alive only Temporal knows: the caller has asked.
+// Restarts of orders that lost their workflow. Only Temporal knows whether a run is alive: the caller has queried it.
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
@@ -13,8 +13,8 @@ const OPEN = z.object({ orderId: z.string(), status: z.enum(ORDER_STATUSES) })
 export type OpenOrder = z.output<typeof OPEN>
 
 /**
- * A page of open orders that are not to be started anyway: by status, newest first. An order that moves meanwhile moves
- * to a status that is still to be read.
+ * A page of open orders without a pending start: by status, newest first. An order that changes in between moves to a
+ * status that is read later.
  */
 export function pageOpenOrders(
   database: Pick<Database, 'sql'>,
@@ -49,14 +49,14 @@ const restart = (
   tx.any(sql.type(RESTARTED)`
     select order_id::text as "orderId", generation from restart_orders(${sql.array(orderIds, 'uuid')}, ${reason})`)
 
-/** What this attempt was answered before. @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
+/** The stored answer of this attempt. @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
 export const findRestart = (database: Database, attempt: Attempt): Promise<RestartedOrder | undefined> =>
   findAnswer(database, attempt, RESTARTED)
 
 const STATUS = z.object({ status: z.enum(ORDER_STATUSES) })
 
 /**
- * Has an order's workflow started once more, in the next generation.
+ * Starts an order's workflow again, in the next generation.
  * @param wanted.isRunning a run was alive a moment ago
  * @throws {DomainError} NOT_FOUND, ORDER_STATUS, WORKFLOW_RUNNING
  */
@@ -73,7 +73,7 @@ export function restartOrder(
     if (isTerminal(order.status)) throw ended(order.status)
     const [restarted] = isRunning ? [] : await restart(tx, [orderId], reason)
     if (restarted === undefined)
-      throw new DomainError('WORKFLOW_RUNNING', "The order's workflow runs, or is about to be started.")
+      throw new DomainError('WORKFLOW_RUNNING', "The order's workflow is running or about to start.")
     return restarted
   }
   return answerOnce(database, { ...attempt, by: { ...by, reason } }, RESTARTED, effect, deadline)
@@ -85,11 +85,11 @@ const ended = (status: OrderStatus): DomainError =>
 const REHYDRATED = z.object({ orderIds: z.array(z.string()), lookedAt: z.number(), nextCursor: z.string() })
 export type Rehydrated = z.output<typeof REHYDRATED>
 
-/** What this attempt was answered before. @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
+/** The stored answer of this attempt. @throws {DomainError} IDEMPOTENCY_KEY_REUSED */
 export const findRehydrated = (database: Database, attempt: Attempt): Promise<Rehydrated | undefined> =>
   findAnswer(database, attempt, REHYDRATED)
 
-/** Restarts those of a page that are lost; what was given up for those that run is tried again. */
+/** Restarts the orders of a page that have no run; for those with a run, dead wakes are scheduled again. */
 export function rehydrateOrders(
   database: Pick<Database, 'sql'>,
   { by, ...attempt }: Attempt,
@@ -100,7 +100,7 @@ export function rehydrateOrders(
   const effect = async (tx: DatabaseTransactionConnection): Promise<Rehydrated> => {
     const restarted = await restart(tx, lost, reason)
     await tx.query(sql.type(z.unknown())`select revive_relays(${sql.array(running, 'uuid')})`)
-    // After a restore a run may know more of its order than is stored: each looks.
+    // After a restore, a run may know more about its order than is stored: wake each of them.
     await tx.query(sql.type(z.unknown())`select want_wake(${sql.array(running, 'uuid')})`)
     const orderIds = restarted.map(({ orderId }) => orderId)
     return { orderIds, lookedAt: lost.length + running.length, nextCursor }

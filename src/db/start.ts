@@ -1,30 +1,30 @@
-// Workflows that are still to be started. A claim is a lease, committed before Temporal is called; only the holder of a
-// lease may settle its row (design rules 12 to 14).
+// Queue of workflow starts. A claim is a lease, committed before Temporal is called; only the holder of a lease may
+// settle its row (design rules 12 to 14).
 
 import type { Asset } from '../domain/payment.ts'
 import { statement, type Database } from './connection/pool.ts'
 
-/** Longer than any call a relay makes; after it another process takes the row over. */
+/** Longer than any call that a relay makes; after it another process may claim the row. */
 export const RELAY_LEASE = "interval '15 seconds'"
 export type StartRow = { orderId: string; generation: number; asset: Asset; attempts: number; expiresAt: Date }
 
-// What is due is asked by statement_timestamp(): clock_timestamp() may change from row to row, so no index can be
+// Due rows are found with statement_timestamp(). clock_timestamp() may change from row to row, so no index can be
 // searched by it, and every claim would read the whole backlog.
 
-/** A relay's row that is due, not dead, and leased by no relay. */
+/** The row is due, not dead, and not leased. */
 export const IS_FREE = `dead_reason is null and next_at <= statement_timestamp()
   and (claimed_until is null or claimed_until < statement_timestamp())`
 
 /** Deletes started rows of the relay $1, as a part of its next claim. */
-// Race: a report that makes the very row urgent holds it, and waits for another that this statement has claimed. So the
-// row is passed over: it is claimed once more when its lease is over, and found started.
+// Race: a report that makes the same row urgent holds its lock and waits for another row that this statement has
+// claimed. So the locked row is skipped: after its lease expires it is claimed again and found started.
 export const settleStarts = (orderIds: string): string => `delete from workflow_start where order_id in (
        select order_id from workflow_start where order_id = any (${orderIds}) and claimed_by = $1 for update skip locked)`
 
-// Three classes, most urgent first: someone waits; the quote still runs; the quote is over (a part of the batch, so
-// that a backlog of dead orders cannot keep live ones from starting). SKIP LOCKED: relays never wait for each other.
-// Race: a row that another relay claimed since this statement began. The conditions stand where the lock is taken, so
-// that they are asked again of the row as it is then. What the last claim of this relay has led to is settled on the way.
+// Three classes, most urgent first: a caller waits; the quote is valid; the quote has expired (a limited share of the
+// batch, so that a backlog of expired orders cannot block valid ones). SKIP LOCKED: relays never wait for each other.
+// Race: another relay claims a row after this statement began. The conditions are in the clause that locks, so that
+// they are evaluated again on the current row. The same statement settles the rows of this relay's last claim.
 const CLAIM_STARTS = statement(
   'relay_claim_starts',
   `with live as (
@@ -45,10 +45,10 @@ const CLAIM_STARTS = statement(
    returning s.order_id as "orderId", s.generation, i.asset, s.attempts, i.expires_at + i.grace as "expiresAt"`,
 )
 
-/** A fifth of a batch at most goes to orders whose quote is over (design rule 13). */
+/** At most a fifth of a batch is for orders whose quote has expired (design rule 13). */
 const OVER_SHARE = 5
 
-/** @param started orders claimed before whose workflows run by now: their rows go */
+/** @param started orders claimed before whose workflows are running now: their rows are deleted */
 export const claimStarts = (
   database: Pick<Database, 'run'>,
   holder: string,
@@ -69,7 +69,7 @@ const DEFER_START = statement(
   `update workflow_start set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + make_interval(secs => $3), dead_reason = $4
    where order_id = $2 and claimed_by = $1`,
 )
-/** @param deadReason set to stop trying until a person looks */
+/** @param deadReason set to stop retries until an operator acts */
 export const deferStart = async (
   database: Pick<Database, 'run'>,
   holder: string,

@@ -1,5 +1,5 @@
-// How many of each product there are: read for display, and corrected by people. Orders move stock elsewhere, in the
-// transactions that accept and end them.
+// Stock levels: read for display, and corrected by operators. Orders change stock elsewhere, in the transactions that
+// accept and end them.
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
@@ -9,13 +9,13 @@ import type { Database } from './connection/pool.ts'
 
 const MAX_ON_HAND = 1_000_000_000_000n
 
-/** As stored with an answer, so that a replay is equal to the byte: 64-bit numbers are text. */
+/** As stored with an answer, so that a repeated call returns the same bytes: 64-bit numbers are text. */
 const STOCK = z.object({ productId: z.string(), onHand: z.string(), reserved: z.string(), version: z.string() })
 export type StockView = z.output<typeof STOCK>
 
 const columns = sql.fragment`product_id as "productId", on_hand::text as "onHand", reserved::text, version::text`
 
-/** Counters of the products there are, in any order. For display only: decisions are made under the rows' locks. */
+/** Stock rows in any order. For display only: decisions are made under the rows' locks. */
 export const readStock = (
   database: Pick<Database, 'sql'>,
   productIds: readonly string[],
@@ -33,7 +33,7 @@ export type Adjustment = {
 }
 
 /**
- * Changes the units on hand and writes the movement, once per attempt.
+ * Changes the units on hand and records the movement, once per attempt.
  * @throws {DomainError} NOT_FOUND, VERSION_MISMATCH, STOCK_BELOW_RESERVED, AMOUNT_OUT_OF_RANGE, and those of answerOnce
  */
 export const adjustStock = (
@@ -52,7 +52,7 @@ export const adjustStock = (
 
 async function writeAdjustment(tx: DatabaseTransactionConnection, adjustment: Adjustment): Promise<StockView> {
   const { productId, change, actor, reason, expectedVersion } = adjustment
-  // Race closed with orders that reserve or ship: the counters are read under the lock they are changed under.
+  // Race with orders that reserve or ship: the row is read under the lock that it is changed under.
   const stock = await tx.maybeOne(sql.type(z.object({ onHand: z.bigint(), reserved: z.bigint(), version: z.bigint() }))`
     select on_hand as "onHand", reserved, version from stock where product_id = ${productId} for no key update`)
   if (stock === null)
@@ -63,7 +63,7 @@ async function writeAdjustment(tx: DatabaseTransactionConnection, adjustment: Ad
     })
   const onHand = change.kind === 'delta' ? stock.onHand + change.units : change.units
   if (onHand < stock.reserved)
-    throw new DomainError('STOCK_BELOW_RESERVED', 'Orders hold more units than would be left.', {
+    throw new DomainError('STOCK_BELOW_RESERVED', 'Orders have reserved more units than would remain.', {
       metadata: { product_id: productId, reserved: String(stock.reserved) },
     })
   if (onHand > MAX_ON_HAND)

@@ -1,6 +1,6 @@
-// Gives back the stock of expired holds: the sweep for all products, under its lease, and the reclaim for a shortage. One
-// order that cannot be ended is found by halves and set aside with a back-off, and a locked product is left out for a
-// turn, so that neither keeps the others waiting.
+// Releases the stock of expired reservations: the sweep of all products, under its lease, and the reclaim for one short
+// product. Bisection finds an order that cannot be ended and defers it with a back-off; a locked product is skipped for
+// a turn. So neither blocks other orders.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { runDuty } from './duty.ts'
@@ -8,27 +8,33 @@ import { isDatabaseDown, sqlStateOf, statement, type Database } from './connecti
 import { halvesOf, UNLOCK_MS } from './connection/bisect.ts'
 import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT } from './connection/sqlstate.ts'
 
-/** A turn begins no piece after it, and leaves the rest to the next: with the last piece it ends within its lease. */
+/**
+ * A turn starts no new batch after this time and leaves the rest to the next turn: with its last batch it still ends
+ * within its lease.
+ */
 const TURN_MS = 4_000
-/** Another process takes over a dead holder's duty after this. Two sweeps at once pass each other by SKIP LOCKED. */
+/**
+ * Another process takes over a dead holder's duty after this. Two concurrent sweeps skip each other's rows with SKIP
+ * LOCKED.
+ */
 const DUTY_LEASE_MS = 10_000
 const SWEEP_LIMIT = 200
-/** A locked product costs a sweep one wait for its lock; of more than this many at once the next sweep is told. */
+/** Each locked product costs a sweep one lock wait; after this many, the rest is left to the next sweep. */
 const MAX_ROUNDS = 3
-/** An order that lost a deadlock is tried again before it is set aside: the failure says nothing of the order. */
+/** Attempts of a single order that loses deadlocks before it is deferred: a deadlock says nothing about the order. */
 const TRIES_ALONE = 3
-/** When so many fail one by one, their products are left out for the turn, and the others go on. */
+/** If this many orders fail one by one, their products are skipped for the turn and the others continue. */
 const MAX_SET_ASIDE = 16
 const RECLAIM_LIMIT = 64
-/** A reclaim that goes on for longer lets the orders that wait for it be decided in between. */
+/** A reclaim stops after this time, so that the orders waiting for it can be decided in between. */
 const RECLAIM_FOR_MS = 1_000
 
 type Runner = Pick<Database, 'run'>
 
 export type Aside = { orderId: string; reason: string; error: unknown }
 
-// Longest over first, so that a sweep of few looks at few, however many wait: joined instead, all of them would be
-// found before the first is ended. An order with several lines is named several times; each line counts as work.
+// Longest expired first, so that a small limit reads few rows from a large backlog; a join would find all of them
+// before the first is ended. An order with several lines is returned several times; each line counts as work.
 const FIND_DUE = statement(
   'sweep_find_due',
   `select order_id as "orderId" from reclaimable_hold h
@@ -37,7 +43,7 @@ const FIND_DUE = statement(
    order by h.expires_at limit $1`,
 )
 
-// Stops at the limit. Those this reclaim has tried before are left out: they may be locked for long.
+// Stops at the limit. Orders that this reclaim has tried before are skipped: they may be locked for long.
 const FIND_RECLAIMABLE = statement(
   'sweep_find_reclaimable',
   `select order_id as "orderId" from reclaimable_hold h
@@ -50,7 +56,10 @@ const END = statement(
   'sweep_end',
   `select count(*) filter (where outcome = 'ended') as ended from expire_orders($1::uuid[], true)`,
 )
-/** Expires these orders, by the one rule, in one transaction. @returns how many ended; others are locked, paid or not due */
+/**
+ * Expires these orders by the one rule, in one transaction.
+ * @returns how many ended; the others are locked, paid or not due
+ */
 export async function endHolds(database: Runner, orderIds: readonly string[]): Promise<number> {
   const [row] = await database.run<{ ended: bigint }>(END, [orderIds])
   return Number(row?.ended ?? 0n)
@@ -65,7 +74,7 @@ const COUNT_ASIDE = statement(
   `select count(*) as count from hold_aside a
    where (select true from reservation r where r.order_id = a.order_id and r.state = 'held' limit 1)`,
 )
-/** Orders whose expiry failed and which hold their stock still. */
+/** The number of orders whose expiry failed and which still reserve stock. */
 export async function countHoldsAside(database: Runner): Promise<number> {
   const [row] = await database.run<{ count: bigint }>(COUNT_ASIDE)
   return Number(row?.count ?? 0n)
@@ -74,20 +83,20 @@ export async function countHoldsAside(database: Runner): Promise<number> {
 type Pieces = {
   ended: number
   asides: Aside[]
-  /** Set when a lock was not had: what was left then is untouched. */
+  /** Set when a lock was not acquired: the remaining orders are unchanged. */
   lockedOut: Error | undefined
 }
 
 /**
- * How many orders a statement can end in its time, by session pool. It outlasts the turn, which has time for two that
- * cannot: else each would begin anew with too many, and get nowhere.
+ * How many orders a statement can end within its timeout, by session pool. It is kept beyond a turn: a turn has time
+ * for two statements that time out, and would otherwise start each time with too many.
  */
 const pieceLimits = new WeakMap<Runner, number>()
 
 /**
- * Ends orders in one transaction where that goes, else by halves. A statement out of time makes all later pieces smaller
- * too, until they go by again; an order that fails alone is set aside. What there is no time for is left.
- * @throws what says that the database failed and not an order
+ * Ends orders in one transaction if possible, else by bisection. After a timeout, later batches are smaller until
+ * batches succeed again. An order that fails alone is deferred. What there is no time for is left.
+ * @throws failures of the database, not those of an order
  */
 async function endInPieces(database: Runner, orderIds: readonly string[], untilMs: number): Promise<Pieces> {
   const result: Pieces = { ended: 0, asides: [], lockedOut: undefined }
@@ -131,7 +140,7 @@ async function endInPieces(database: Runner, orderIds: readonly string[], untilM
   return result
 }
 
-// Each lock that is had is let go at once: this only tells which products another session has now.
+// Each acquired lock is released immediately: this only finds the products that other sessions have locked.
 const FIND_LOCKED = statement(
   'sweep_find_locked',
   `with wanted as (
@@ -154,9 +163,8 @@ const findLocked = (database: Runner, orderIds: readonly string[]) => productIds
 const findProducts = (database: Runner, orderIds: readonly string[]) => productIds(database, FIND_PRODUCTS, orderIds)
 
 /**
- * Expires what is due. Products whose stock is locked are left out after the first wait for them, and those of which many
- * orders cannot be ended.
- * @param onAside told of each order that was set aside
+ * Expires what is due. A product is skipped after the first lock wait for it, or if many of its orders cannot be ended.
+ * @param onAside called for each deferred order
  * @returns how many orders ended
  */
 export async function sweepHolds(
@@ -186,7 +194,10 @@ export async function sweepHolds(
   }
 }
 
-/** The hold sweep under its lease. @returns how many orders ended; undefined while another process has the lease */
+/**
+ * Runs the sweep under its lease.
+ * @returns how many orders ended; undefined if another process has the lease
+ */
 export const runHoldSweep = (
   database: Runner,
   holder: string,
@@ -197,8 +208,8 @@ export const runHoldSweep = (
   })
 
 /**
- * Gives back expired holds of one product, for an order that is short of it. Never inside an accept, which would turn the
- * lock order around.
+ * Releases expired reservations of one product, for an order that is short of it. Never call it inside an accept: that
+ * would reverse the lock order.
  * @returns how many orders ended
  */
 export async function reclaimHolds(database: Runner, productId: string): Promise<number> {
@@ -212,7 +223,7 @@ export async function reclaimHolds(database: Runner, productId: string): Promise
     const pieces = await endInPieces(database, orderIds, until)
     ended += pieces.ended
     if (pieces.lockedOut === undefined) tried.push(...orderIds)
-    // Orders that hold a locked product as well are left out, as by the sweep.
+    // Orders that also reserve a locked product are skipped, as in the sweep.
     else for (const locked of await findLocked(database, orderIds)) avoided.add(locked)
     const isDone = orderIds.length < RECLAIM_LIMIT && pieces.lockedOut === undefined
     if (isDone || performance.now() >= until) return ended

@@ -1,14 +1,14 @@
-// Running orders that must look at their payments again. A row is leased as starts are, and stays until an assessment has
-// seen the news: a signal that is lost is sent again (design rules 12 to 14).
+// Queue of wakes: running orders that must look at their payments again. Rows are leased as starts are. A row stays
+// until an assessment has seen the report, so a lost signal is sent again (design rules 12 to 14).
 
 import type { OrderStatus } from '../domain/order.ts'
 import type { Asset } from '../domain/payment.ts'
 import { statement, type Database } from './connection/pool.ts'
 import { IS_FREE, RELAY_LEASE, settleStarts } from './start.ts'
 
-/** A signal may be lost on the way or its workflow task fail; the row stays until an assessment has seen it. */
+/** A signal may be lost or its workflow task fail; the row stays until an assessment has seen it. */
 const RESEND_AFTER = "interval '30 seconds'"
-/** Half a minute more each time, up to ten minutes: a run that waits for a person must not fill up with signals. */
+/** Half a minute more each time, up to ten minutes: a run that waits for an operator must not accumulate signals. */
 const MAX_RESEND_STEPS = 20
 
 export type WakeRow = {
@@ -18,11 +18,11 @@ export type WakeRow = {
   status: OrderStatus
   asset: Asset
   expiresAt: Date
-  /** Set where the order's workflow is still to be started: this relay has that lease too, and starts it with the news. */
+  /** Set if the order's workflow is not started yet: this relay also has that lease, and starts it with the report. */
   startGeneration: number | null
 }
 
-// An order that another relay is about to start waits for that: it may be told as soon as it runs.
+// A wake of an order whose start is leased by another relay waits: the order can be signalled once it runs.
 const CLAIM_WAKES = statement(
   'relay_claim_wakes',
   `with due as (
@@ -50,7 +50,7 @@ const CLAIM_WAKES = statement(
      i.expires_at + i.grace as "expiresAt", s.generation as "startGeneration"
    from claimed c join orders o using (order_id) join invoice i using (order_id) left join starting s using (order_id)`,
 )
-/** @param started orders claimed before whose workflows run by now: their starts are settled */
+/** @param started orders claimed before whose workflows are running now: their starts are settled */
 export const claimWakes = (
   database: Pick<Database, 'run'>,
   holder: string,
@@ -58,7 +58,7 @@ export const claimWakes = (
   started: readonly string[] = [],
 ): Promise<WakeRow[]> => database.run<WakeRow>(CLAIM_WAKES, [holder, limit, started])
 
-// The row stays: it goes when an assessment has seen it. If none does, the signal is sent again, ever more rarely.
+// The row stays until an assessment has seen it. If none does, the signal is sent again with a growing delay.
 const MARK_WAKES_SENT = statement(
   'relay_wakes_sent',
   `update order_wake set claimed_by = null, claimed_until = null, next_at = clock_timestamp() + ${RESEND_AFTER} * least(attempts, ${MAX_RESEND_STEPS})

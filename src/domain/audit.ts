@@ -23,6 +23,9 @@ export type Actor = {
   reason?: string
 }
 
+/** Who made a manual change, and why. */
+export type OperatorDecision = { operator: string; reason: string }
+
 export const systemActor = (name: string): Actor => ({ actor: `system:${name}`, role: 'system' })
 
 /** Column values as Postgres writes them to JSON; 64-bit numbers and amounts are text, bytes are hex. */

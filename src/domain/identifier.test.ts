@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { loadConfig } from '../config.ts'
 import { MACHINE_PATTERN, NETWORK_PATTERN } from './identifier.ts'
-import { PAYMENT_REPORT } from '../grpc/schema.ts'
+import { PAYMENT_REPORT } from '../grpc/report.ts'
 import { findSources, readSource } from '../../test/support/source.ts'
 
 const WATCHER = {

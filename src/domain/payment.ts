@@ -9,13 +9,13 @@ export type AssetPolicy = {
   confirmations: number
   /** Slack after the quote's end within which a transfer still counts as in time. */
   graceMs: number
-  /** From «enough was seen in time» until the hold gives up waiting for depth: about the 99.9th percentile. */
+  /** How long a hold waits for depth once enough was seen in time: about the chain's 99.9th percentile. */
   confirmWithinMs: number
-  /** How far behind its chain a watcher may be before no more quotes are made: some of the chain's slowest blocks. */
+  /** Largest lag of a watcher behind its chain at which quotes are given: several of the chain's slowest blocks. */
   maxLagMs: number
-  /** Base units up to which an excess is not owed back: about what its refund would cost on the chain. */
+  /** An excess up to this many base units is not owed back: its refund would cost about as much. */
   dustFloor: bigint
-  /** How far a block's own time may lie from the true one: money seen earlier than that before its order is not its. */
+  /** Tolerance of block times. Money seen earlier than this before an order was made is not credited to the order. */
   clockToleranceMs: number
 }
 
@@ -78,8 +78,8 @@ export const PAYMENT_STATES = [
 export type PaymentState = (typeof PAYMENT_STATES)[number]
 
 /**
- * Where a payment state may go. Seen money comes and goes until the order is paid; a closed order's money is late or
- * unresolved; and what was handed back never counts again. The database's table payment_transition says the same.
+ * Allowed transitions of the payment state. Until the order is paid, seen money may appear and disappear. Money of a
+ * closed order is late or unresolved. Refunded money never counts again. Equal to the database's table payment_transition.
  */
 export const PAYMENT_MOVES: Readonly<Record<PaymentState, readonly PaymentState[]>> = {
   awaiting: ['partial', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
@@ -112,12 +112,12 @@ export type PaymentFlag = (typeof PAYMENT_FLAGS)[number]
 
 export const TRANSFER_STATES = ['seen', 'final', 'replaced', 'dropped', 'reorged'] as const
 /**
- * seen: in a block, or known to the network; final: deep enough; reorged: its block was lost, and it may come back:
- * before the order is paid it still counts as seen (D-9). The others no longer count.
+ * seen: in a block, or known to the network. final: deep enough. reorged: its block was lost, and it may come back; until
+ * the order is paid it still counts as seen (D-9). Transfers in the other states do not count.
  */
 export type TransferState = (typeof TRANSFER_STATES)[number]
 
-/** Least amount that pays an order in full: 0.1 % below due, and nothing below for tiny amounts (D-4, D-7). */
+/** Least amount that pays an order in full: 0.1 % below due, rounded, so none below for tiny amounts (D-4, D-7). */
 export const minimumOf = (due: bigint): bigint => due - due / 1000n
 
 export const isEnough = (received: bigint, due: bigint): boolean => received >= minimumOf(due)

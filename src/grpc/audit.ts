@@ -1,22 +1,22 @@
-// AuditService: what was done to an order and by whom, each entry with its proof. The proofs are the caller's to check.
+// AuditService: what was done to an order and by whom, each entry with its inclusion proof, which the caller verifies.
 
 import { proveEntries, type ProvenEntry } from '../audit/proof.ts'
 import { listChain } from '../db/audit/verify.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { findStanding } from '../db/read.ts'
+import { findSnapshot } from '../db/read.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
 import type { AuditCheckpoint, AuditEntry as AuditEntryMessage, AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { orderUnreachable, readScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
 
-/** Half of what an answer may have: entries are as long as what they tell of. */
+/** Half of the maximum answer size: entries can be long. */
 const MAX_PAGE_BYTES = 524_288
 
 export const createAuditHandlers = ({ database }: { database: Database }): Handlers<typeof AuditServiceService> => ({
   getOrderHistory: async ({ orderId, limit, cursor }, call) => {
-    const standing = await findStanding(database, orderId, readScopeOf(call.principal))
-    if (standing === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(database, orderId, readScopeOf(call.principal))
+    if (order === undefined) throw orderUnreachable(call.principal)
     const filter = `history of ${orderId}`
     const asked = pageOf({ limit, offset: 0, cursor }, filter, NUMBER_PATTERN)
     const chain = { kind: 'order', aggregateId: orderId }
@@ -32,7 +32,7 @@ export const createAuditHandlers = ({ database }: { database: Database }): Handl
   },
 })
 
-/** How many texts fit into an answer; one at least. */
+/** How many texts fit into an answer, at least one. */
 function countFitting(texts: readonly string[]): number {
   let bytes = 0
   const over = texts.findIndex((text) => (bytes += Buffer.byteLength(text)) > MAX_PAGE_BYTES)

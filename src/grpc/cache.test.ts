@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
-import { freshFor } from './cache.ts'
+import { cachedFor } from './cache.ts'
 
 beforeEach(() => {
   jest.useFakeTimers()
@@ -10,7 +10,7 @@ afterEach(() => {
 
 test('all who ask meanwhile share one load, and later ones begin another', async () => {
   let loads = 0
-  const value = freshFor(1_000, async () => (loads += 1))
+  const value = cachedFor(1_000, async () => (loads += 1))
   expect(await Promise.all([value(), value()])).toEqual([1, 1])
   jest.advanceTimersByTime(999)
   expect(await value()).toBe(1)
@@ -20,7 +20,7 @@ test('all who ask meanwhile share one load, and later ones begin another', async
 
 test('a load that failed is tried again by the next who asks', async () => {
   let loads = 0
-  const value = freshFor(1_000, async () => {
+  const value = cachedFor(1_000, async () => {
     loads += 1
     if (loads === 1) throw new Error('down')
     return loads

@@ -1,7 +1,10 @@
-// A value that may be a little old: loaded by the first who asks, shared by all who ask meanwhile.
+// Time-limited cache with single-flight loads: concurrent callers share one load.
 
-/** A function that answers from one load for `forMs` after it began. A load that fails is not kept. */
-export function freshFor<Value>(forMs: number, load: () => Promise<Value>): () => Promise<Value> {
+/**
+ * Returns a function that loads a value and caches it for `forMs` from the start of the load. A failed load is not
+ * cached.
+ */
+export function cachedFor<Value>(forMs: number, load: () => Promise<Value>): () => Promise<Value> {
   let loading: { value: Promise<Value>; beganAt: number } | undefined
   return () => {
     const now = performance.now()

@@ -1,4 +1,4 @@
-// CatalogService and CatalogAdminService: what the shop sells.
+// CatalogService and CatalogAdminService: the products that the shop sells.
 
 import { findProduct, listProducts, putProduct } from '../db/catalogue.ts'
 import type { Database } from '../db/connection/pool.ts'
@@ -32,7 +32,7 @@ export const createCatalogHandlers = ({
 
 export const createCatalogAdminHandlers = (deps: {
   database: Database
-  /** The shop's: every product is priced in it. */
+  /** The shop's currency: every product is priced in it. */
   currency: string
 }): Handlers<typeof CatalogAdminServiceService> => ({
   putProduct: async ({ idempotencyKey, productId, name, unitPrice, isActive, expectedVersion }, call) => {

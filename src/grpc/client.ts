@@ -1,7 +1,8 @@
-// The way out to the generated code: how the CLI, the watcher and programs elsewhere call Holdfast. Calls are promises,
-// retried on UNAVAILABLE (safe: every mutating request carries an idempotency key), and fail with DomainError.
+// Typed client of the gRPC API, for the CLI, the watcher and external programs. Calls return promises, are retried on
+// UNAVAILABLE (safe: every mutating request carries an idempotency key), and fail with DomainError.
 
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import type { Observation } from '../domain/chain.ts'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
@@ -15,8 +16,8 @@ import { StockServiceService } from './gen/holdfast/v1/stock.ts'
 import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { readDetails, type Detail } from './detail.ts'
-import { packReport, type ObservedTransfer } from './report.ts'
 import type { Method, RequestOf, ResponseOf } from './method.ts'
+import { packReport, type ReportOptions } from './report.ts'
 
 export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
 export type { GetOrderHistoryResponse } from './gen/holdfast/v1/audit.ts'
@@ -25,21 +26,20 @@ export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
-export type { ObservedTransfer } from './report.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 export const RECONNECT_FROM_MS = 100
-/** grpc-js waits up to two minutes by default, and draws a fifth more or less by lot. */
+/** Longest reconnect back-off. The default of grpc-js is two minutes; it adds up to 20 % jitter. */
 export const RECONNECT_TO_MS = 1_500
 export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2
 /**
- * A connection may go silent without a word: a firewall forgot it, a machine was cut off. Every such one is noticed
- * within the sum of these, also one that only waits for the next change of an order. Servers between the two may refuse
- * to be asked more than every ten seconds.
+ * Detects dead connections: a firewall may drop one, or a machine may be cut off, without any packet. A dead connection
+ * is noticed within the sum of both values, also one that only waits for the next change of an order. Servers in
+ * between may refuse pings that come more often than every ten seconds.
  */
 export const KEEPALIVE: Keepalive = { everyMs: 15_000, withinMs: 5_000 }
 
-/** Four tries in about half a second: a restarting server is back or has given way to another by then. */
+/** Four attempts in about half a second: by then a restarting server is back or another one has taken over. */
 const SERVICE_CONFIG = JSON.stringify({
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
@@ -56,10 +56,10 @@ const SERVICE_CONFIG = JSON.stringify({
   ],
 })
 
-/** The call failed on its way: no answer of Holdfast's is behind it. */
+/** The call failed in transport: it has no answer from Holdfast. */
 export class TransportError extends Error {
   override readonly name = 'TransportError'
-  /** gRPC's name, such as UNAVAILABLE or CANCELLED. */
+  /** gRPC's name of the status code, such as UNAVAILABLE or CANCELLED. */
   readonly code: string
 
   constructor(code: string, message: string, cause: unknown) {
@@ -68,20 +68,20 @@ export class TransportError extends Error {
   }
 }
 
-/** How often the peer is asked whether it is there, and how long it may take to answer. */
+/** Ping interval and the time within which the peer must answer. */
 export type Keepalive = { everyMs: number; withinMs: number }
 
 export type ClientOptions = {
   /** host:port. */
   address: string
-  /** Asked for each call, since tokens live for minutes. */
+  /** Called for each RPC, since tokens expire within minutes. */
   token: () => string | Promise<string>
   keepalive?: Keepalive
 }
 
 export type CallOptions = { deadlineMs?: number; signal?: AbortSignal }
 
-/** Fields left out have proto's default. */
+/** Fields that are left out have proto's default value. */
 type Call<M extends Method> = (
   request: Partial<RequestOf<M>>,
   options?: CallOptions,
@@ -90,7 +90,7 @@ export type Calls<Service extends Record<string, Method>> = { [Name in keyof Ser
 
 export type HoldfastClient = ReturnType<typeof createClient>
 
-/** For the public port. Nothing is connected until the first call. */
+/** Client for the public port. It connects at the first call. */
 export function createClient(options: ClientOptions) {
   const channel = openChannel(options)
   return {
@@ -104,7 +104,7 @@ export function createClient(options: ClientOptions) {
   }
 }
 
-/** For the admin port. */
+/** Client for the admin port. */
 export function createAdminClient(options: ClientOptions) {
   const channel = openChannel(options)
   return {
@@ -184,7 +184,9 @@ async function* readStream(channel: Channel, method: Method, request: object, op
   }
 }
 
-/** Decoding nothing gives a message of defaults; without them ts-proto would write the word "undefined". */
+/**
+ * Decoding an empty buffer gives a message of default values; without them ts-proto would write the word "undefined".
+ */
 const serializerOf =
   (method: Method) =>
   (request: object): Buffer =>
@@ -197,7 +199,7 @@ async function metadataOf(channel: Channel): Promise<Metadata> {
   return metadata
 }
 
-/** DomainError where Holdfast answered with a reason we know, else TransportError. */
+/** DomainError if Holdfast answered with a known reason, else TransportError. */
 function errorOf(error: ServiceError): DomainError | TransportError {
   const detail: Detail = readDetails(error.metadata)
   const reason = Object.keys(FAILURES).find((known): known is FailureReason => known === detail.reason)
@@ -205,22 +207,20 @@ function errorOf(error: ServiceError): DomainError | TransportError {
   return new DomainError(reason, error.details, { ...detail, cause: error })
 }
 
-export type ReporterOptions = {
+export type ReporterOptions = ReportOptions & {
   client: Pick<HoldfastClient, 'payment'>
-  source: string
-  network: string
   /** The request's signatures: one per secret the source signs with now. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
 }
 
 /**
- * Gives a function that reports the first transfers, as many as fit one request, and returns how many those were.
- * It resolves once they are stored; sending a transfer again is harmless.
+ * Makes the function that reports the first observations, as many as fit one request, and returns how many those were.
+ * It resolves once they are stored. Sending an observation again is harmless.
  */
 export const createReporter =
-  ({ client, source, network, sign }: ReporterOptions) =>
-  async (transfers: readonly ObservedTransfer[]): Promise<number> => {
-    const { report, count } = packReport(source, network, transfers)
+  ({ client, sign, ...options }: ReporterOptions) =>
+  async (observations: readonly Observation[]): Promise<number> => {
+    const { report, count } = packReport(options, observations)
     const request = { id: crypto.randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
     await client.payment.reportPayments({ ...request, signatures: sign(request) })
     return count

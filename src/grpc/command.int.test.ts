@@ -61,11 +61,12 @@ async function pay({ orderId, paymentRequest }: CreateOrderResponse): Promise<vo
   const report = createReporter({
     client: front.as(watcher),
     source: 'watcher-1',
-    network: 'ethereum',
+    confirmations: 12,
     sign: front.sign,
   })
   await report([
     {
+      network: 'ethereum',
       asset: 'ETH',
       txId: `0x${randomUUID().replaceAll('-', '').repeat(2)}`,
       outputIndex: 0,

@@ -1,6 +1,6 @@
-// Commands, from the caller to the order's workflow and back. The workflow decides and its activity writes; here a
-// repeated attempt finds its answer, and whatever stands in the way of asking is told as such: an engine that cannot
-// be reached is never the order's fault.
+// Commands: from the caller to the order's workflow and back. The workflow decides, and its activity writes. This file
+// returns the stored answer to a repeated attempt, and reports an engine that cannot be reached as such and never as a
+// refusal by the order.
 
 import { createHash, randomUUID } from 'node:crypto'
 import {
@@ -19,7 +19,7 @@ import { status } from '@grpc/grpc-js'
 import { z } from 'zod'
 import { findAnswer, openAnswer, type Attempt } from '../db/idempotency.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { findAsked, findStanding, type Asked, type OrderStanding, type StartToDo } from '../db/read.ts'
+import { findCommandTarget, findSnapshot, type CommandTarget, type OrderSnapshot, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
 import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
@@ -29,16 +29,19 @@ import { auditActorOf, type Call } from './call.ts'
 import { orderUnreachable, writeScopeOf } from './guard.ts'
 
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
-/** Above a step's own attempt (6.5 s), below the deadline most callers have (10 s): a hung engine is told to them. */
+/**
+ * Longer than one attempt of a step (6.5 s), shorter than the deadline of most callers (10 s): they learn that the
+ * engine hangs.
+ */
 const ENGINE_WITHIN_MS = 7_000
 
-/** The engine's name for a command whose run closed under it. */
-const CUT_OFF = 'AcceptedUpdateCompletedWorkflow'
+/** Temporal's failure type for an update whose run closed before it completed. */
+const RUN_CLOSED = 'AcceptedUpdateCompletedWorkflow'
 
-/** Stored by the transaction that had the effect. */
+/** The stored answer, written by the transaction of the effect. */
 const ANSWER = z.object({ status: z.enum(ORDER_STATUSES), version: z.number() })
 
-/** What a command was answered when it took effect. Throws IDEMPOTENCY_KEY_REUSED. */
+/** The answer of an earlier attempt whose command took effect. Throws IDEMPOTENCY_KEY_REUSED. */
 export const findCommandAnswer = (database: Database, attempt: Attempt): Promise<CommandAnswer | undefined> =>
   findAnswer(database, attempt, ANSWER)
 
@@ -47,14 +50,14 @@ export type CommandRequest = { idempotencyKey: string; orderId: string; expected
 export type CommanderDeps = {
   database: Database
   client: Client
-  /** How the relay would start an order's workflow. */
+  /** The options that the relay starts an order's workflow with. */
   startOptionsOf: (start: StartToDo) => WorkflowStartOptions
   engineWithinMs?: number
 }
 export type Commander = (command: Command, request: CommandRequest, call: Call) => Promise<CommandAnswer>
 
 /**
- * Makes the function that carries a command out.
+ * Creates the function that executes commands.
  * @throws {DomainError} PERMISSION_DENIED or NOT_FOUND, IDEMPOTENCY_KEY_REUSED, ORDER_STATUS, ORDER_ON_HOLD,
  *   VERSION_MISMATCH, ENGINE_UNAVAILABLE, DEADLINE_EXCEEDED
  */
@@ -63,24 +66,24 @@ export const createCommander =
   async (command, request, call) => {
     const role = roleFor(command, call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
-    const asked = await findAsked(deps.database, request.orderId, writeScopeOf(call.principal, role), attempt)
-    if (asked === undefined) throw orderUnreachable(call.principal)
-    if (asked.kept !== undefined) {
-      const earlier = openAnswer(asked.kept, ANSWER)
+    const target = await findCommandTarget(deps.database, request.orderId, writeScopeOf(call.principal, role), attempt)
+    if (target === undefined) throw orderUnreachable(call.principal)
+    if (target.stored !== undefined) {
+      const earlier = openAnswer(target.stored, ANSWER)
       call.record.isReplay = true
       return earlier
     }
     const input = commandInputOf(request, role, call)
-    const result = await askUntilFinal(deps, command, asked, input, call)
-    if (result !== 'closed' && result.ok) return result.answer
-    // This very attempt may have taken effect on an earlier connection; then what was written with the effect holds.
+    const result = await sendUntilFinal(deps, command, target, input, call)
+    if (result !== 'workflow closed' && result.ok) return result.answer
+    // The same attempt may have taken effect on an earlier connection; then the answer written with the effect counts.
     const answer = await findCommandAnswer(deps.database, attempt)
     if (answer !== undefined) return answer
-    if (result === 'closed') throw await refusalOfClosed(deps, command, input, asked.standing)
-    throw refusedError(result.reason, result.message, result.state)
+    if (result === 'workflow closed') throw await refusalOfClosedWorkflow(deps, command, input, target.order)
+    throw refusalError(result.reason, result.message, result.state)
   }
 
-/** The widest role that may ask for this: it decides what the order is told about who asked. */
+/** The caller's role with the most rights for this command; the order's audit records it. */
 function roleFor(command: Command, call: Call): ActorRole {
   if (hasRole(call.principal, 'admin')) return 'admin'
   return command === 'cancel' ? 'customer' : 'fulfilment'
@@ -105,45 +108,56 @@ export const commandInputOf = (request: CommandRequest, role: ActorRole, call: C
   ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),
 })
 
-/** `CancelOrder`: the names of our methods are unique over all services. */
+/** For example `CancelOrder`: method names are unique over all services. */
 const methodOf = (call: Call): string => call.record.path.split('/')[2] ?? ''
 
 /**
- * Asks the workflow, and once more where the answer only says to try again: Temporal keeps the answer of an update, so
- * that one may be from long ago and would be told to every repeat of this attempt. Nothing is done twice, since what
- * takes effect is bound to the key.
+ * Sends the command as an update, and a second time if the first answer is transient. Temporal stores the answer of an
+ * update, so a transient answer may be old and would be returned to every repeat of the attempt. The effect happens at
+ * most once, since it is bound to the idempotency key.
  */
-async function askUntilFinal(
+async function sendUntilFinal(
   deps: CommanderDeps,
   command: Command,
-  asked: Asked,
+  target: CommandTarget,
   input: CommandInput,
   call: Call,
-): Promise<CommandResult | 'closed'> {
+): Promise<CommandResult | 'workflow closed'> {
   const until = Math.min(call.deadline, Date.now() + (deps.engineWithinMs ?? ENGINE_WITHIN_MS))
-  const updateId = updateIdOf(input, asked.standing.version)
-  const first = await ask(deps, command, asked, { input, updateId, until }, call)
-  if (first === 'closed' || (first !== 'cut off' && !isPassing(first))) return first
-  // Not the request's id: a caller may send the same one with each repeat.
-  const second = await ask(deps, command, asked, { input, updateId: `${updateId}:${randomUUID()}`, until }, call)
-  if (second === 'cut off') throw engineUnavailable()
+  const updateId = updateIdOf(input, target.order.version)
+  const first = await sendUpdate(deps, command, target, { input, updateId, until }, call)
+  if (first === 'workflow closed' || (first !== 'run closed' && !isTransient(first))) return first
+  // Not derived from the request id: a caller may send the same one with each repeat.
+  const second = await sendUpdate(
+    deps,
+    command,
+    target,
+    { input, updateId: `${updateId}:${randomUUID()}`, until },
+    call,
+  )
+  if (second === 'run closed') throw engineUnavailable()
   return second
 }
 
-/** `closed`: the workflow has ended. `cut off`: the run that took the command ended, or continued as new, under it. */
-type Outcome = CommandResult | 'closed' | 'cut off'
+/**
+ * `workflow closed`: the workflow has ended. `run closed`: the run that accepted the update ended or continued as new
+ * before it completed.
+ */
+type Outcome = CommandResult | 'workflow closed' | 'run closed'
 
-/** An internal failure is the workflow's trouble at that moment, not the command's. */
-function isPassing(result: CommandResult): boolean {
+/**
+ * A retryable or internal failure says something about the workflow's condition at that moment, not about the command.
+ */
+function isTransient(result: CommandResult): boolean {
   const kind = result.ok ? undefined : FAILURES[result.reason]
   return kind !== undefined && (RETRYABLE_KINDS.has(kind) || kind === 'bug')
 }
 
-/** Asks the workflow, starting it first while that is still to be done. */
-async function ask(
+/** Sends the update, and starts the workflow in the same call if that is still to be done. */
+async function sendUpdate(
   deps: CommanderDeps,
   command: Command,
-  { standing: { orderId }, start }: Asked,
+  { order: { orderId }, start }: CommandTarget,
   { input, updateId, until }: { input: CommandInput; updateId: string; until: number },
   call: Call,
 ): Promise<Outcome> {
@@ -162,30 +176,31 @@ async function ask(
   try {
     return await deps.client.withDeadline(until, () => deps.client.withAbortSignal(call.signal, update))
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError) return 'closed'
-    if (isCutOff(error)) return 'cut off'
-    throw failureOf(error, call)
+    if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError)
+      return 'workflow closed'
+    if (isRunClosed(error)) return 'run closed'
+    throw callerErrorOf(error, call)
   }
 }
 
 /**
- * The same attempt is the same update to the workflow, however often it is sent. The version is part of it, because
- * Temporal keeps a refusal too: once the order has changed, the attempt deserves another look.
+ * An attempt always has the same update id, however often it is sent. The order's version is part of it because
+ * Temporal stores refusals too: after a change of the order, the attempt must be decided again.
  */
 const updateIdOf = ({ actor, method, key, requestHash }: CommandInput, version: bigint): string =>
   createHash('sha256').update([actor, method, key, requestHash, version].join('|')).digest('hex')
 
-const isCutOff = (error: unknown): boolean =>
+const isRunClosed = (error: unknown): boolean =>
   error instanceof WorkflowUpdateFailedError &&
   error.cause instanceof ApplicationFailure &&
-  error.cause.type === CUT_OFF
+  error.cause.type === RUN_CLOSED
 
-function failureOf(error: unknown, call: Call): unknown {
-  if (error instanceof WorkflowUpdateFailedError) return validatorsRefusal(error) ?? error
+function callerErrorOf(error: unknown, call: Call): unknown {
+  if (error instanceof WorkflowUpdateFailedError) return rejectionOf(error) ?? error
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED) {
-    // The caller would still wait: it was the engine that did not answer.
+    // The caller's deadline has not passed: the engine did not answer in time.
     if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
-    return new DomainError('DEADLINE_EXCEEDED', 'Time ran out. Repeat with the same key to learn what happened.', {
+    return new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.', {
       cause: error,
     })
   }
@@ -196,19 +211,19 @@ function failureOf(error: unknown, call: Call): unknown {
 const codeOf = (error: unknown): status | undefined =>
   error instanceof ServiceError && isGrpcServiceError(error.cause) ? error.cause.code : undefined
 
-/** A validator's refusal carries its reason as type and the state it saw as detail. */
-function validatorsRefusal(error: WorkflowUpdateFailedError): DomainError | undefined {
+/** A refusal by the workflow's validator has its reason as type and the order's state as detail. */
+function rejectionOf(error: WorkflowUpdateFailedError): DomainError | undefined {
   const { cause } = error
   if (!(cause instanceof ApplicationFailure)) return undefined
   const reason = Object.keys(FAILURES).find((known): known is FailureReason => known === cause.type)
-  const [state] = (cause.details ?? []) as Partial<Standing>[]
-  return reason === undefined ? undefined : refusedError(reason, cause.message, state ?? {})
+  const [state] = (cause.details ?? []) as Partial<OrderFacts>[]
+  return reason === undefined ? undefined : refusalError(reason, cause.message, state ?? {})
 }
 
-type Standing = { status: string; hold: string; version: number | bigint }
+type OrderFacts = { status: string; hold: string; version: number | bigint }
 
-/** Tells the caller what in the order's state made it refuse. */
-function refusedError(reason: FailureReason, message: string, state: Partial<Standing>): DomainError {
+/** The error for the caller, with the part of the order's state that caused the refusal. */
+function refusalError(reason: FailureReason, message: string, state: Partial<OrderFacts>): DomainError {
   const facts = {
     ...(reason === 'ORDER_STATUS' && { status: state.status }),
     ...(reason === 'ORDER_ON_HOLD' && { hold: state.hold }),
@@ -220,21 +235,24 @@ function refusedError(reason: FailureReason, message: string, state: Partial<Sta
   return new DomainError(reason, message, { metadata })
 }
 
-/** What an order whose workflow has ended would say; one that should not have ended is the engine's trouble. */
-async function refusalOfClosed(
+/**
+ * The refusal for an order whose workflow has ended. If the order is not final, its workflow should not have ended:
+ * that is ENGINE_UNAVAILABLE.
+ */
+async function refusalOfClosedWorkflow(
   deps: CommanderDeps,
   command: Command,
   input: CommandInput,
-  before: OrderStanding & { userId: bigint },
+  before: OrderSnapshot & { userId: bigint },
 ): Promise<DomainError> {
-  const standing =
-    (await findStanding(deps.database, before.orderId, { ownerId: before.userId, statuses: [] })) ?? before
-  const refusal = refusalOf(command, input, { ...standing, version: Number(standing.version) })
-  return refusal === undefined ? engineUnavailable() : refusedError(refusal.reason, refusal.message, standing)
+  const current =
+    (await findSnapshot(deps.database, before.orderId, { ownerId: before.userId, statuses: [] })) ?? before
+  const refusal = refusalOf(command, input, { ...current, version: Number(current.version) })
+  return refusal === undefined ? engineUnavailable() : refusalError(refusal.reason, refusal.message, current)
 }
 
 export const engineUnavailable = (cause?: unknown): DomainError =>
-  new DomainError('ENGINE_UNAVAILABLE', 'The order cannot be moved just now; try again.', {
+  new DomainError('ENGINE_UNAVAILABLE', 'The order cannot be changed at the moment; try again.', {
     retryAfterMs: RETRY_HINT_MS.outage,
     cause,
   })

@@ -1,9 +1,9 @@
-// The domain's shapes as proto messages. The other direction is schema.ts.
+// Converts domain types to proto messages. schema.ts is the other direction.
 
 import { createHash } from 'node:crypto'
 import type { AcceptedLine, AcceptedOrder } from '../db/accept/accept.ts'
 import type { ProductView } from '../db/catalogue.ts'
-import type { OrderStanding, OrderSummary, OrderToShip, OrderView } from '../db/read.ts'
+import type { OrderSnapshot, OrderSummary, OrderToShip, OrderView } from '../db/read.ts'
 import type { StockView } from '../db/stock.ts'
 import { formatFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
@@ -51,19 +51,17 @@ export const createOrderResponse = (order: AcceptedOrder): CreateOrderResponse =
   createdAt: order.createdAt,
 })
 
-export const stateMessage = (standing: Omit<OrderStanding, 'updatedAt'>): OrderState => ({
-  orderId: standing.orderId,
-  status: orderStatus.codeOf(standing.status),
-  paymentState: paymentState.codeOf(standing.paymentState),
-  hold: orderHold.codeOf(standing.hold),
+export const stateMessage = (order: Omit<OrderSnapshot, 'updatedAt'>): OrderState => ({
+  orderId: order.orderId,
+  status: orderStatus.codeOf(order.status),
+  paymentState: paymentState.codeOf(order.paymentState),
+  hold: orderHold.codeOf(order.hold),
   cancelReason:
-    standing.cancelReason === null
-      ? CancelReason.CANCEL_REASON_UNSPECIFIED
-      : cancelReason.codeOf(standing.cancelReason),
-  version: standing.version,
+    order.cancelReason === null ? CancelReason.CANCEL_REASON_UNSPECIFIED : cancelReason.codeOf(order.cancelReason),
+  version: order.version,
 })
 
-/** @param isPaymentShown false for fulfilment, which sends goods and need not know about money (requirements C-24) */
+/** @param isPaymentShown false for fulfilment, which ships goods and must not see payment data (requirement C-24) */
 export const orderMessage = (
   order: OrderView,
   isPaymentShown: boolean,
@@ -120,21 +118,21 @@ export function stockMessage(stock: StockView): ProductStock {
   return { productId: stock.productId, onHand, reserved, available: onHand - reserved, version: BigInt(stock.version) }
 }
 
-type AskedPage = { limit: number; offset: number; cursor: string }
+type PageRequest = { limit: number; offset: number; cursor: string }
 
-/** Ids that are numbers in the database. */
+/** Pattern of ids that are numbers in the database. */
 export const NUMBER_PATTERN = /^\d{1,18}$/
 
 /**
- * What to ask the database for: one row more than the page, so that its presence tells of a next page.
- * @param idPattern what the ids of the list's rows look like
- * @throws {DomainError} FIELD_INVALID for a cursor that was not made for these filters, or for no such id
+ * The query for a page. It asks for one row more than the page has, so that an extra row shows that a next page exists.
+ * @param idPattern the pattern of the row ids in this list
+ * @throws {DomainError} FIELD_INVALID for a cursor that was made for other filters or contains no valid id
  */
-export function pageOf({ limit, offset, cursor }: AskedPage, filter: unknown, idPattern: RegExp) {
+export function pageOf({ limit, offset, cursor }: PageRequest, filter: unknown, idPattern: RegExp) {
   return { limit: limit + 1, offset, after: cursor === '' ? undefined : readCursor(cursor, filter, idPattern) }
 }
 
-/** The page without the extra row, and the cursor if there was one. */
+/** The page without the extra row, and the cursor of the next page if there was one. */
 export function cutPage<Row>(rows: readonly Row[], limit: number, filter: unknown, idOf: (row: Row) => string) {
   const page = rows.slice(0, limit)
   const last = page.at(-1)
@@ -143,7 +141,7 @@ export function cutPage<Row>(rows: readonly Row[], limit: number, filter: unknow
 
 const FILTER_HASH_CHARACTERS = 16
 
-/** Not a secret and no authority: the page behind it is asked for under the caller's own scope. */
+/** The cursor is neither secret nor an authorisation: the next page is read within the caller's own scope. */
 const writeCursor = (lastId: string, filter: unknown): string =>
   Buffer.from(`${hashOf(filter)}${lastId}`).toString('base64url')
 

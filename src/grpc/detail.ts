@@ -1,4 +1,4 @@
-// google.rpc error details: how they are packed into a status and read back.
+// Codec for google.rpc error details in a gRPC status.
 
 import type { Metadata } from '@grpc/grpc-js'
 import type { FieldViolation } from '../domain/failure.ts'
@@ -21,7 +21,7 @@ export type Detail = {
 
 export type DetailToPack = Detail & {
   requestId: string
-  /** Violations of fields (BadRequest), or of what must hold first (PreconditionFailure). */
+  /** Violations of fields (BadRequest) or of preconditions (PreconditionFailure). */
   violationKind: 'field' | 'precondition'
 }
 
@@ -32,7 +32,7 @@ const pack = <Type extends Packable>(name: string, type: Type, message: Paramete
   value: Buffer.from(type.encode(message).finish()),
 })
 
-/** The bytes of google.rpc.Status, with each kind of detail at most once. */
+/** Encodes a google.rpc.Status with at most one detail of each kind. */
 export function packDetails(code: number, message: string, detail: DetailToPack): Buffer {
   const { reason, metadata, violations, retryAfterMs } = detail
   const details = [
@@ -67,7 +67,7 @@ const durationOf = (ms: number) => {
   return { seconds: BigInt(Math.floor(whole / MS_PER_S)), nanos: (whole % MS_PER_S) * NANOS_PER_MS }
 }
 
-/** Reads what packDetails wrote; a status without our details has an empty reason. */
+/** Decodes what packDetails wrote; a status without our details has an empty reason. */
 export function readDetails(metadata: Metadata): Detail {
   const [bytes] = metadata.get(DETAILS_KEY)
   const found = new Map(

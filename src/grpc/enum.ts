@@ -1,4 +1,5 @@
-// The domain's words and their numbers on the wire. A word without a number, or the other way round, does not compile.
+// Codecs between the domain's words and proto enum numbers. A word without a number, or a number without a word, does
+// not compile.
 
 import { CANCEL_REASONS, HOLDS, ORDER_STATUSES } from '../domain/order.ts'
 import { PAYMENT_FLAGS, PAYMENT_STATES, TRANSFER_STATES } from '../domain/payment.ts'
@@ -7,7 +8,7 @@ import { TransferState } from './gen/holdfast/v1/payment.ts'
 
 export type Codec<Word extends string, Code extends number> = {
   codeOf: (word: Word) => Code
-  /** Undefined for the unspecified value and for numbers of a newer proto. */
+  /** Undefined for the unspecified value and for numbers of a newer proto version. */
   wordOf: (code: number) => Word | undefined
 }
 

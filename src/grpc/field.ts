@@ -1,4 +1,5 @@
-// What a field may hold. Each rule has words for the caller that never repeat the value, and gives the domain's type.
+// Validation rules of request fields. Each rule has an error text for the caller that never contains the value, and
+// returns the domain's type.
 
 import { z } from 'zod'
 import { parseFiat, parseUnits } from '../domain/money.ts'
@@ -14,7 +15,7 @@ const DEFAULT_LIMIT = 20
 const MAX_OFFSET = 10_000
 const MAX_CURSOR_CHARACTERS = 256
 
-/** Control characters but line feed, what a decoder puts for broken UTF-8, and marks that hide or reorder text. */
+/** Control characters except line feed, the replacement character of decoders, and marks that hide or reorder text. */
 const UNPRINTABLE = /[\p{Cc}\ufffd\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u
 const HTML_TAG = /<[^<>]*>|&(?:lt|gt|#0*6[02]|#x0*3[ce]);/giu
 
@@ -24,7 +25,7 @@ export function text(max: number, { isMultiline = false } = {}) {
   return (
     z
       .string()
-      // A code point has at most two UTF-16 units: what is longer need not be counted.
+      // A code point has at most two UTF-16 units, so longer values need not be counted.
       .refine((value) => value !== '' && value.length <= 2 * max && Array.from(value).length <= max, {
         error: `must have 1 to ${max} characters`,
         abort: true,
@@ -34,7 +35,7 @@ export function text(max: number, { isMultiline = false } = {}) {
   )
 }
 
-/** Free text without HTML: tags go, however they are nested or spelled, until none is left. */
+/** Free text without HTML tags. Tags are removed until none is left, however they are nested or encoded. */
 export const shippingAddress = text(MAX_ADDRESS_CHARACTERS, { isMultiline: true })
   .transform(stripTags)
   .refine((value) => value !== '', 'must contain more than HTML tags')
@@ -44,7 +45,7 @@ function stripTags(value: string): string {
   return stripped === value ? value.trim() : stripTags(stripped)
 }
 
-/** UUIDs have one spelling here, so that equal requests have equal hashes. */
+/** UUIDs in one spelling only, so that equal requests have equal hashes. */
 export const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 export const uuid = z.string().regex(UUID_PATTERN, 'must be a UUID in lower case')
 
@@ -57,7 +58,7 @@ export const productId = z
 
 export const userId = z.bigint().refine((id) => id > 0n && id <= MAX_INT64, 'must be a positive number')
 
-export const quantity = whole(1, MAX_QUANTITY_PER_LINE)
+export const lineQuantity = whole(1, MAX_QUANTITY_PER_LINE)
 
 /** An integer of a 32-bit field. */
 export function whole(min: number, max: number = MAX_INT32) {
@@ -94,7 +95,7 @@ export const asset = z
     `must be one of ${ASSETS.join(', ')}`,
   )
 
-/** Proto enums are open: a number outside the known ones is refused. */
+/** Proto enums are open: an unknown number is rejected. */
 export function word<Word extends string>(codec: Codec<Word, number>) {
   return z.number().transform((code, context) => {
     const found = codec.wordOf(code)
@@ -109,13 +110,13 @@ export function wordOrAny<Word extends string>(codec: Codec<Word, number>) {
   return z.union([z.literal(0).transform(() => undefined), word(codec)], { error: 'is not a known value' })
 }
 
-/** Out of range, a protobuf timestamp becomes an Invalid Date, which zod refuses too. */
+/** A protobuf timestamp out of range becomes an Invalid Date, which zod rejects too. */
 export const instant = z.date('must be a valid time')
 
-/** What a caller read; compared with a version that JavaScript counts exactly. */
+/** The version that the caller read. JavaScript must count it exactly. */
 export const expectedVersion = whole64(1n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional()
 
-/** Fields of every request for a page; `assertOnePosition` belongs to them. */
+/** Fields of every request for a page; use them together with `hasOnePosition`. */
 export const page = {
   limit: whole(1, MAX_LIMIT).default(DEFAULT_LIMIT),
   offset: whole(0, MAX_OFFSET).default(0),

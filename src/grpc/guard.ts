@@ -1,24 +1,25 @@
-// Who may call what. Two steps with two codes, in this order: a token that proves who calls (UNAUTHENTICATED), then
-// the role table (PERMISSION_DENIED). Both before the request's body is read. Which orders a caller may reach is
-// decided with the order's row, by scopeOf's predicate in SQL.
+// Authentication and authorisation of calls, in this order, before the request body is read: a token proves who calls
+// (UNAUTHENTICATED), then the role table decides (PERMISSION_DENIED). Which orders a caller may access is decided in
+// SQL, with the order's row and the scope below.
 
 import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@grpc/grpc-js'
+import type { OrderScope } from '../db/read.ts'
 import { hasRole, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type OrderStatus } from '../domain/order.ts'
-import { NOBODY, recordOf } from './call.ts'
+import { ANONYMOUS, recordOf } from './call.ts'
 import type { MethodPath } from './method.ts'
 import { statusOf } from './status.ts'
 
 const MAX_METADATA_BYTES = 8_192
-/** What HPACK counts per header besides its name and value. */
+/** HPACK's overhead per header, in addition to its name and value. */
 const HEADER_OVERHEAD_BYTES = 32
 const MAX_AUTHORIZATION_BYTES = 4_096 + 'Bearer '.length
 const BEARER = /^bearer ([A-Za-z0-9._~-]+)$/i
 
 const EVERYONE: readonly Role[] = ['customer', 'fulfilment', 'admin', 'auditor', 'service']
 
-/** Roles per method; a method without a row does not compile, and one without a role is nobody's. */
+/** Allowed roles per method. A method without an entry does not compile; an entry without a role allows no caller. */
 export const ACCESS: Readonly<Record<MethodPath, readonly Role[] | 'anonymous'>> = {
   '/grpc.health.v1.Health/Check': 'anonymous',
   '/grpc.health.v1.Health/List': ['admin', 'service'],
@@ -47,7 +48,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly Role[] | 'anonymous'>>
 
 export type TokenVerifier = (token: string) => Promise<Principal>
 
-/** The same words whatever was wrong: a caller without the right learns nothing, not even that an order exists. */
+/** The same text in all cases: a caller without the right learns nothing, not even that an order exists. */
 export const permissionDenied = (): DomainError => new DomainError('PERMISSION_DENIED', 'This is not allowed.')
 
 export const createGuard =
@@ -56,11 +57,11 @@ export const createGuard =
     const receive = async (metadata: Metadata, pass: (metadata: Metadata) => void): Promise<void> => {
       const record = recordOf(metadata)
       try {
-        record.principal = (await admit(verifyToken, method.path, metadata)) ?? NOBODY
+        record.principal = (await admit(verifyToken, method.path, metadata)) ?? ANONYMOUS
       } catch (error) {
         return call.sendStatus(statusOf(error, record))
       }
-      // The library reads the body only now: nothing of it is parsed for a caller who is sent away.
+      // The library reads the body only now: nothing of it is parsed for a rejected caller.
       pass(metadata)
     }
     return new ServerInterceptingCall(call, {
@@ -68,7 +69,10 @@ export const createGuard =
     })
   }
 
-/** Who calls, or undefined for a method open to all. Throws MESSAGE_TOO_LARGE, CREDENTIALS_INVALID, PERMISSION_DENIED. */
+/**
+ * Authenticates and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE,
+ * CREDENTIALS_INVALID, PERMISSION_DENIED.
+ */
 export async function admit(
   verifyToken: TokenVerifier,
   path: string,
@@ -104,10 +108,7 @@ function tokenOf(metadata: Metadata): string {
   return token
 }
 
-/** Which orders a principal may reach: their own, and those in `statuses`. A predicate for SQL. */
-export type OrderScope = { ownerId: bigint | null; statuses: readonly OrderStatus[] }
-
-/** What fulfilment needs to see: from paid until delivered (requirements C-24). */
+/** The statuses that fulfilment needs: from paid until delivered (requirement C-24). */
 const FULFILMENT_STATUSES: readonly OrderStatus[] = ['processing', 'shipped']
 
 export function readScopeOf(principal: Principal): OrderScope {
@@ -116,7 +117,7 @@ export function readScopeOf(principal: Principal): OrderScope {
   return { ownerId, statuses: hasRole(principal, 'fulfilment') ? FULFILMENT_STATUSES : [] }
 }
 
-/** Auditors read and never write; whoever may act on orders of others may act on any. */
+/** Auditors read and never write. A role that may change orders of others may change all of them. */
 export function writeScopeOf(principal: Principal, role: ActorRole): OrderScope {
   return role === 'customer'
     ? { ownerId: principal.userId ?? null, statuses: [] }
@@ -126,6 +127,9 @@ export function writeScopeOf(principal: Principal, role: ActorRole): OrderScope 
 export const seesEveryOrder = (principal: Principal): boolean =>
   hasRole(principal, 'admin') || hasRole(principal, 'auditor')
 
-/** For an order outside the caller's scope, or none at all: only those who see every order may know which. */
+/**
+ * The error for an order that does not exist or is outside the caller's scope. Only callers who see every order may
+ * learn which of the two it is.
+ */
 export const orderUnreachable = (principal: Principal): DomainError =>
   seesEveryOrder(principal) ? new DomainError('NOT_FOUND', 'There is no such order.') : permissionDenied()

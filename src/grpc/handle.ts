@@ -1,4 +1,4 @@
-// How a handler is reached, and the only way to register one: parse, run until the deadline, answer once. A bare async
+// The only way to register a handler: parse the request, run until the deadline, answer exactly once. A bare async
 // handler that rejects would end the process; a callback called twice would hang its client.
 
 import { createHash } from 'node:crypto'
@@ -15,14 +15,14 @@ import type {
 } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { recordOf, type Call } from './call.ts'
-import type { Method, MethodPath, ResponseOf, Service } from './method.ts'
+import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
 import { fieldInvalid, parseMessage } from './validate.ts'
 
-/** For callers that name no deadline. */
+/** For callers that set no deadline. */
 const DEFAULT_DEADLINE_MS = 10_000
-/** Longer than this a timer would fire at once. */
+/** A timer longer than this fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 type Handler<M extends Method> = (
@@ -31,19 +31,19 @@ type Handler<M extends Method> = (
 ) => M['responseStream'] extends true ? AsyncIterable<ResponseOf<M>> : Promise<ResponseOf<M>>
 
 /** One async function per unary method, one async generator per stream. */
-export type Handlers<S extends Service> = { readonly [Name in keyof S]: Handler<S[Name]> }
+export type Handlers<S extends RpcService> = { readonly [Name in keyof S]: Handler<S[Name]> }
 
 type AnyHandler = (request: unknown, call: Call) => AsyncIterable<unknown> | Promise<unknown>
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>
 
-/** A hundred orders with a hundred lines each would pass this; a page of summaries is far below. */
+/** A hundred orders with a hundred lines each would exceed this; a page of summaries is far below. */
 export const MAX_RESPONSE_BYTES = 1_048_576
 
-/** Stands for a body that is no message of its type: the library alone would call that INTERNAL. */
+/** Marks a body that cannot be decoded: the library alone would answer INTERNAL. */
 const MALFORMED = Symbol('malformed')
 
 /** Registers a service. `closing` ends its streams when the server stops. */
-export function addService<S extends Service>(
+export function addService<S extends RpcService>(
   server: Server,
   service: S,
   handlers: Handlers<S>,
@@ -56,7 +56,7 @@ export function addService<S extends Service>(
     definition[name] = {
       ...method,
       requestDeserialize: (bytes) => deserialize(method, bytes),
-      // Handlers' answers come as bytes: see serialize.
+      // Handlers return bytes: see serialize.
       responseSerialize: (bytes) => bytes,
     }
     implementation[name] = method.responseStream ? streamOf(method, handler, closing) : unaryOf(method, handler)
@@ -73,8 +73,8 @@ function deserialize(method: Method, bytes: Buffer): unknown {
 }
 
 /**
- * An answer that cannot be written is a failure like any other, with an incident id and a log line. Left to the library,
- * the caller would get the library's words.
+ * Encodes the answer. A failure gets an incident id and a log line, like any other; the library would send its own
+ * error text to the caller.
  */
 function serialize(method: Method, response: unknown): Buffer {
   const bytes = method.responseSerialize(response as never)
@@ -106,13 +106,16 @@ const streamOf =
       await pump(method, handler, wire, call)
       wire.end()
     } catch (error) {
-      // destroy() would leave the client hanging.
+      // destroy() would hang the client.
       wire.emit('error', statusOf(error, call.record))
     }
     end()
   }
 
-/** Sends what the handler yields, no faster than the client reads. Throws what it throws, and why it was stopped. */
+/**
+ * Writes what the handler yields, at the speed the client reads. Rethrows its error; throws the abort reason if it was
+ * stopped.
+ */
 async function pump(
   method: Method,
   handler: AnyHandler,
@@ -125,7 +128,7 @@ async function pump(
       if (!wire.write(serialize(method, message))) await once(wire, 'drain', { signal: call.signal })
     }
   } catch (error) {
-    // Once stopped, only the cause of that is of interest.
+    // After an abort, only its reason matters.
     if (!call.signal.aborted) throw error
   }
   if (call.signal.reason instanceof DomainError) throw call.signal.reason
@@ -153,7 +156,7 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
     : undefined
 
   function stop(): void {
-    ending.abort(new DomainError('SHUTTING_DOWN', 'This server is stopping.'))
+    ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
   }
   const call: Call = {
     record,
@@ -169,14 +172,14 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
     call,
     end: () => {
       clearTimeout(timer)
-      // It fires after a normal end too, and to abort for nobody costs two errors with their stacks.
+      // The event fires after a normal end too. An abort without a listener would cost two errors with stack traces.
       wire.off('cancelled', onCancelled)
       closing?.removeEventListener('abort', stop)
     },
   }
 }
 
-/** The handler may run on after its deadline; whoever waits is told in time. */
+/** Rejects at the deadline even if the handler continues, so that the caller gets its answer in time. */
 function withinDeadline<T>(call: Call, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     call.signal.addEventListener('abort', () => reject(deadlineExceeded()), { once: true })
@@ -185,4 +188,4 @@ function withinDeadline<T>(call: Call, work: () => Promise<T>): Promise<T> {
 }
 
 const deadlineExceeded = (): DomainError =>
-  new DomainError('DEADLINE_EXCEEDED', 'Time ran out. Repeat with the same key to learn what happened.')
+  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.')

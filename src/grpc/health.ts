@@ -1,17 +1,17 @@
-// grpc.health.v1: one truth for every service of this process, asked for at the moment of the question.
+// grpc.health.v1: one readiness check for all services of this process, evaluated for each request.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../domain/failure.ts'
 import { HealthCheckResponse_ServingStatus as ServingStatus, type HealthService } from './gen/grpc/health/v1/health.ts'
 import type { Handlers } from './handle.ts'
-import type { Method, Service } from './method.ts'
+import type { Method, RpcService } from './method.ts'
 
 const WATCH_INTERVAL_MS = 1_000
 
-/** @param services those of the port, so that each can be asked after by name */
+/** @param services the services of the port, so that each can be checked by name */
 export function createHealthHandlers(
   isServing: () => Promise<boolean>,
-  services: Readonly<Record<string, Service>>,
+  services: Readonly<Record<string, RpcService>>,
 ): Handlers<typeof HealthService> {
   const names = new Set(Object.values(services).flatMap((service) => Object.values<Method>(service).map(serviceNameOf)))
   const statusNow = async () =>
@@ -20,7 +20,7 @@ export function createHealthHandlers(
 
   return {
     check: async ({ service }) => {
-      if (!isKnown(service)) throw new DomainError('NOT_FOUND', 'There is no such service here.')
+      if (!isKnown(service)) throw new DomainError('NOT_FOUND', 'This service does not exist here.')
       return { status: await statusNow() }
     },
 

@@ -100,7 +100,7 @@ async function paidOrder(): Promise<string> {
   const report = createReporter({
     client: front.as(watcher),
     source: 'watcher-1',
-    network: 'ethereum',
+    confirmations: 12,
     sign: front.sign,
   })
   await report([transferTo(paymentRequest?.address ?? '', BigInt(paymentRequest?.amount?.units ?? 0))])
@@ -117,6 +117,7 @@ async function lostOrder(): Promise<string> {
 }
 const restartsOf = (orderId: string) => () => value('select count(*) from order_restart where order_id = $1', [orderId])
 const transferTo = (address: string, amount: bigint) => ({
+  network: 'ethereum',
   asset: 'ETH' as const,
   txId: `0x${randomBytes(32).toString('hex')}`,
   outputIndex: 0,
@@ -284,7 +285,7 @@ describe('calls that change something', () => {
   test('ReportPayments, whose facts are their own keys, stores a fact once however many requests tell it', async () => {
     const { paymentRequest } = await newOrder()
     const transfer = transferTo(paymentRequest?.address ?? '', 1n)
-    const { report } = packReport('watcher-1', 'ethereum', [transfer])
+    const { report } = packReport({ source: 'watcher-1', confirmations: 12 }, [transfer])
     const signed = { id: randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
     const method = PUBLIC_SERVICES.payment.reportPayments
     const body = bytesOf(method, { ...signed, signatures: front.sign(signed) })

@@ -1,5 +1,5 @@
-// Every service and method there is, by port. What guards, validates or counts calls is keyed by MethodPath, so that a
-// new method does not compile until each of them knows it.
+// All services and methods, by port. Guard, validation and metrics are keyed by MethodPath, so that a new method does
+// not compile until each of them has an entry for it.
 
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
@@ -13,7 +13,7 @@ import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
 import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 
-/** What ts-proto writes about one method. */
+/** ts-proto's description of one method. */
 export type Method = {
   path: string
   requestStream: boolean
@@ -23,7 +23,7 @@ export type Method = {
   responseSerialize: (value: never) => Buffer
   responseDeserialize: (bytes: Buffer) => unknown
 }
-export type Service = Readonly<Record<string, Method>>
+export type RpcService = Readonly<Record<string, Method>>
 export type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>
 export type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>
 
@@ -51,12 +51,12 @@ type PathOf<Services> = {
   }[keyof Services[Name]]
 }[keyof Services]
 
-/** `/holdfast.v1.OrderService/CreateOrder` and so on: all that is served, on either port. */
+/** For example `/holdfast.v1.OrderService/CreateOrder`: every method served on either port. */
 export type MethodPath = PathOf<typeof PUBLIC_SERVICES> | PathOf<typeof ADMIN_SERVICES>
 
 export const METHODS: readonly Method[] = [
   ...new Set(
-    [...Object.values(PUBLIC_SERVICES), ...Object.values(ADMIN_SERVICES)].flatMap((service: Service) =>
+    [...Object.values(PUBLIC_SERVICES), ...Object.values(ADMIN_SERVICES)].flatMap((service: RpcService) =>
       Object.values(service),
     ),
   ),

@@ -1,4 +1,4 @@
-// NotificationAdminService: what could not be told to the world, and its second chance.
+// NotificationAdminService: lists and replays dead-letter notifications.
 
 import { listDeadNotifications, replayNotifications, type DeadNotification } from '../db/notification.ts'
 import type { Database } from '../db/connection/pool.ts'

@@ -1,15 +1,15 @@
-// The outermost interceptor: a request id, one log line and the rate, error and duration metrics for every call,
-// whether or not it gets past the guard.
+// The outermost interceptor: a request id, one log line and the rate, error and duration metrics of every call,
+// including rejected ones.
 
 import { randomUUID } from 'node:crypto'
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js'
 import { actorOf } from '../domain/access.ts'
 import { Counter, Gauge, Histogram, type Logger, type Registry } from '../telemetry.ts'
-import { keepRecord, NOBODY, type CallRecord } from './call.ts'
+import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import type { MethodPath } from './method.ts'
 import { REQUEST_ID_KEY } from './status.ts'
 
-/** A caller's own request id is taken over when it cannot disturb a log line. */
+/** A caller's own request id is used if it is safe in a log line. */
 const REQUEST_ID_SHAPE = /^[A-Za-z0-9._-]{1,64}$/
 const REPLAY_KEY = 'idempotency-hit'
 const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -21,7 +21,7 @@ type Metrics = ReturnType<typeof createMetrics>
 export type ObserverDeps = {
   logger: Logger
   registry: Registry
-  /** Names a peer's address without telling it. */
+  /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
 }
 
@@ -42,7 +42,7 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
               peer,
               peerHash: peerHashOf(peer),
               startedAt: performance.now(),
-              principal: NOBODY,
+              principal: ANONYMOUS,
               orderId: undefined,
               isReplay: false,
               failure: undefined,
@@ -52,7 +52,7 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
             metrics.inFlight.inc()
             pass(metadata)
           },
-          // Also after a call that ended well, and where the library itself ended it: deadline, size, framing.
+          // Also called after a normal end, and when the library itself ended the call: deadline, size, framing.
           onCancel: () => {
             if (record === undefined) return
             const isLate = Number(call.getDeadline()) <= Date.now()
@@ -74,7 +74,7 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
   }
 }
 
-/** Says once how a call ended, whichever end came first. */
+/** Records the end of a call exactly once, whichever event comes first. */
 function createFinish(metrics: Metrics, logger: Logger): (record: CallRecord, code: status) => void {
   let isFinished = false
   return (record, code) => {
@@ -100,14 +100,14 @@ const lineOf = (record: CallRecord, code: status, durationMs: number) => ({
   code: status[code],
   durationMs: Math.round(durationMs * 10) / 10,
   peer: record.peer,
-  ...(record.principal !== NOBODY && { actor: actorOf(record.principal), roles: record.principal.roles }),
+  ...(record.principal !== ANONYMOUS && { actor: actorOf(record.principal), roles: record.principal.roles }),
   ...(record.orderId !== undefined && { orderId: record.orderId }),
   ...(record.isReplay && { isReplay: true }),
   ...(record.failure !== undefined && { reason: record.failure.reason, incidentId: record.failure.incidentId }),
   ...(record.failure?.cause !== undefined && { err: record.failure.cause }),
 })
 
-/** From the method table only: never from what a client sent. */
+/** Only from the method table, never from what a client sent. */
 function labelsOf(record: CallRecord): { grpc_service: string; grpc_method: string } {
   const [, service = '', method = ''] = record.path.split('/')
   return { grpc_service: service, grpc_method: method }
@@ -126,11 +126,11 @@ function createMetrics(registry: Registry) {
     }),
     seconds: new Histogram({
       name: 'grpc_server_handling_seconds',
-      help: 'Time from headers to status.',
+      help: 'Seconds from headers to status.',
       labelNames,
       buckets: SECONDS_BUCKETS,
       registers,
     }),
-    inFlight: new Gauge({ name: 'holdfast_grpc_calls_in_flight', help: 'Calls being answered.', registers }),
+    inFlight: new Gauge({ name: 'holdfast_grpc_calls_in_flight', help: 'Calls in progress.', registers }),
   }
 }

@@ -1,11 +1,11 @@
-// OrderService: orders as customers see them. Each handler translates, guards and delegates; the verdict on an order
-// is the acceptor's, a command's is its workflow's.
+// OrderService: orders as customers see them. Each handler translates, checks the scope and delegates: the acceptor
+// decides about a new order, the order's workflow about a command.
 
 import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept/accept.ts'
 import type { Blindness } from '../db/chain/sight.ts'
 import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { findOrder, findStanding, listOrders, type OrderView } from '../db/read.ts'
+import { findOrder, findSnapshot, listOrders, type OrderView } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
@@ -31,10 +31,10 @@ import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
 
-/** A stream ends by itself before the server's connection age would cut it off. */
+/** A stream ends before the server's maximum connection age would cut it off. */
 export const WATCH_MAX_MS = 120_000
 
-/** What a shop takes for an asset: where, and by which rules. */
+/** How the shop accepts an asset: the network and the policy. */
 export type Offer = { network: string; policy: AssetPolicy }
 
 export type OrderDeps = {
@@ -47,10 +47,10 @@ export type OrderDeps = {
     currency: string
     windowMs: number
     offers: ReadonlyMap<Asset, Offer>
-    /** Minor units per whole coin; undefined while there is no current price. */
+    /** Minor units per whole coin; undefined if there is no current price. */
     rateOf: (asset: Asset) => bigint | undefined
   }
-  /** Why payments in an asset would not be seen now; undefined while they are. */
+  /** The reason why payments in an asset would not be seen now; undefined if they would. */
   findBlindness: (asset: Asset) => Promise<Blindness | undefined>
   /** An unused address. Rejects with ADDRESS_POOL_EMPTY. */
   leaseAddress: (network: string, asset: Asset) => Promise<string>
@@ -59,7 +59,7 @@ export type OrderDeps = {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
   }
-  /** Do so many accepted orders wait for their workflow that no more should be taken? */
+  /** Is the start backlog full? Then no more orders are accepted. */
   isBacklogFull: () => Promise<boolean>
 }
 
@@ -69,7 +69,7 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   createOrder: async (request, call) => {
     if (request.userId !== call.principal.userId) throw permissionDenied()
     const verdict = await accept(deps, request, call)
-    if (!('order' in verdict)) throw refusalOf(verdict)
+    if (!('order' in verdict)) throw verdictError(verdict)
     call.record.orderId = verdict.order.orderId
     call.record.isReplay = verdict.verdict === 'replayed'
     return createOrderResponse(verdict.order)
@@ -86,7 +86,7 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
     const isOwnOnly = !seesEveryOrder(call.principal)
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
-    const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'everybody'
+    const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'all owners'
     const filter = { status, userId, createdFrom, createdBefore }
     const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter, UUID_PATTERN))
     const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
@@ -97,37 +97,37 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
 
   updateShippingAddress: async (request, call) => {
     const role: ActorRole = hasRole(call.principal, 'admin') ? 'admin' : 'customer'
-    const standing = await findStanding(deps.database, request.orderId, writeScopeOf(call.principal, role))
-    if (standing === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(deps.database, request.orderId, writeScopeOf(call.principal, role))
+    if (order === undefined) throw orderUnreachable(call.principal)
     const attempt = attemptOf(request.idempotencyKey, call, role)
     const earlier = await findCommandAnswer(deps.database, attempt)
     if (earlier !== undefined) {
       call.record.isReplay = true
       return commandMessage(request.orderId, earlier)
     }
-    const sealed = await deps.pii.seal(standing.userId, request.orderId, request.shippingAddress)
+    const sealed = await deps.pii.seal(order.userId, request.orderId, request.shippingAddress)
     const input = commandInputOf(request, role, call)
     const state = await changeAddress(deps.database, request.orderId, sealed, input, attempt.by)
-    // Of two calls with one key the later finds the order as it is by then; both are told what the change was answered.
+    // Of two calls with one key, the later one may find a newer order; both return the answer stored with the change.
     return commandMessage(request.orderId, (await findCommandAnswer(deps.database, attempt)) ?? state)
   },
 
   watchOrder: async function* ({ orderId, afterVersion }, call) {
-    const standing = await findStanding(deps.database, orderId, readScopeOf(call.principal))
-    if (standing === undefined) throw orderUnreachable(call.principal)
-    if (afterVersion === undefined || standing.version > afterVersion) {
-      yield { state: stateMessage(standing), updatedAt: standing.updatedAt }
+    const order = await findSnapshot(deps.database, orderId, readScopeOf(call.principal))
+    if (order === undefined) throw orderUnreachable(call.principal)
+    if (afterVersion === undefined || order.version > afterVersion) {
+      yield { state: stateMessage(order), updatedAt: order.updatedAt }
     }
-    if (isTerminal(standing.status)) return
+    if (isTerminal(order.status)) return
     const ending = AbortSignal.any([call.signal, AbortSignal.timeout(WATCH_MAX_MS)])
-    for await (const next of deps.watch.follow(orderId, standing.version, ending)) {
+    for await (const next of deps.watch.follow(orderId, order.version, ending)) {
       yield { state: stateMessage(next), updatedAt: next.updatedAt }
       if (isTerminal(next.status)) return
     }
   },
 })
 
-/** What stands in the way of a new order is no reason to withhold the answer to an earlier attempt. */
+/** A refusal of a new order must not withhold the stored answer of an earlier attempt. */
 async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
   try {
     return await propose(deps, request, call)
@@ -144,23 +144,23 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   const { userId, asset, lines, idempotencyKey } = request
   const { currency, windowMs, offers, rateOf } = deps.shop
   const offer = offers.get(asset)
-  if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not taken by this shop' }])
+  if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
   const rateMinor = rateOf(asset)
   if (rateMinor === undefined)
     throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, { metadata: { asset } })
   const cause = await deps.findBlindness(asset)
   if (cause !== undefined)
-    throw new DomainError('ASSET_UNAVAILABLE', `Payments in ${asset} cannot be seen just now; try again later.`, {
+    throw new DomainError('ASSET_UNAVAILABLE', `Payments in ${asset} cannot be seen at the moment; try again later.`, {
       metadata: { asset, cause },
       retryAfterMs: RETRY_HINT_MS.chain,
     })
   if (await deps.isBacklogFull())
-    throw new DomainError('START_BACKLOG_FULL', 'Too many orders are waiting to be worked on; try again.', {
+    throw new DomainError('START_BACKLOG_FULL', 'Too many accepted orders are waiting; try again.', {
       retryAfterMs: RETRY_HINT_MS.backlog,
     })
   const orderId = deps.orderIdOf(userId, idempotencyKey)
   const addressSealed = await deps.pii.seal(userId, orderId, request.shippingAddress)
-  // Last before the transaction: whatever fails earlier costs no address.
+  // Last before the transaction, so that an earlier failure uses up no address.
   const address = await deps.leaseAddress(offer.network, asset)
   const order = {
     orderId,
@@ -189,8 +189,8 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
 
 type Refused = Exclude<AcceptVerdict, { order: unknown }>
 
-/** A verdict of "no" in the words of the API. What concerns several products is listed; the first also as metadata. */
-function refusalOf(verdict: Refused): DomainError {
+/** The API error for a refused order. Several products are listed as violations; the first is also in the metadata. */
+function verdictError(verdict: Refused): DomainError {
   switch (verdict.verdict) {
     case 'OUT_OF_STOCK': {
       const [first] = verdict.shortages
@@ -222,7 +222,7 @@ function refusalOf(verdict: Refused): DomainError {
         violations: verdict.productIds.map((productId) => ({ field: productId, description: 'is not on sale' })),
       })
     case 'AMOUNT_OUT_OF_RANGE':
-      return new DomainError('AMOUNT_OUT_OF_RANGE', 'The total is zero or more than the shop can book.')
+      return new DomainError('AMOUNT_OUT_OF_RANGE', 'The total is zero or above the maximum.')
     case 'IDEMPOTENCY_KEY_REUSED':
       return new DomainError('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for another request.')
   }
@@ -230,7 +230,7 @@ function refusalOf(verdict: Refused): DomainError {
 
 const isOwner = (order: OrderView, call: Call): boolean => order.userId === call.principal.userId
 
-/** Each opening leaves a line in the log before it happens: who, whose order, which field; never the address. */
+/** Decrypts the address. Before it does, it logs who reads which field of whose order, never the address. */
 async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promise<string> {
   const mayRead = isOwner(order, call) || hasRole(call.principal, 'admin') || hasRole(call.principal, 'fulfilment')
   if (!mayRead) throw permissionDenied()
@@ -244,7 +244,7 @@ async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promi
       customer: order.userId.toString(),
       field: 'shipping_address',
     },
-    'personal data opened',
+    'personal data decrypted',
   )
   return deps.pii.open(order.userId, order.orderId, order.addressSealed)
 }

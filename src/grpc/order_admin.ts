@@ -1,5 +1,5 @@
-// OrderAdminService: orders whose workflow was lost, and their way back. Temporal is asked first, outside of any
-// transaction; the database then decides with the order's row locked.
+// OrderAdminService: restarts orders whose workflow was lost. It queries Temporal first, outside of any transaction;
+// the database then decides with the order's row locked.
 
 import {
   findRehydrated,
@@ -20,12 +20,12 @@ import type { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import type { Handlers } from './handle.ts'
 
 const FILTER = 'open orders'
-/** Workflows asked about at once: few enough to leave the engine room for orders. */
+/** Concurrent queries to Temporal: few enough to leave capacity for orders. */
 const WIDTH = 8
 
 export type OrderAdminDeps = {
   database: Database
-  /** Is a run of this order's workflow alive? Rejects where Temporal cannot say. */
+  /** Is a run of this order's workflow alive? Rejects if Temporal cannot tell. */
   isRunning: (orderId: string, deadline: number) => Promise<boolean>
 }
 

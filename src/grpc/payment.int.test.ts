@@ -4,7 +4,8 @@ import { putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, watcher, type TestFront, failureOf } from '../../test/support/front.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
-import { createReporter, type ObservedTransfer } from './client.ts'
+import type { Observation } from '../domain/chain.ts'
+import { createReporter } from './client.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
 import { MAX_REPORT_BYTES, packReport } from './report.ts'
 
@@ -25,7 +26,8 @@ const buildOrder = async (): Promise<AcceptedOrder> => {
   const { productId } = await putProduct(database)
   return putOrder(database, { lines: [{ productId, quantity: 1, unitPriceMinor: 1_250n }] })
 }
-const buildTransfer = (overrides: Partial<ObservedTransfer> = {}): ObservedTransfer => ({
+const buildObservation = (overrides: Partial<Observation> = {}): Observation => ({
+  network: 'ethereum',
   asset: 'ETH',
   txId: hash(),
   outputIndex: 0,
@@ -34,12 +36,12 @@ const buildTransfer = (overrides: Partial<ObservedTransfer> = {}): ObservedTrans
   address: `0x${randomBytes(20).toString('hex')}`,
   amount: 10n ** 15n,
   block: { height: 12, hash: hash() },
-  depth: 1,
   firstSeenAt: new Date(),
   ...overrides,
 })
-const report = (transfers: readonly ObservedTransfer[], source = 'watcher-1') =>
-  createReporter({ client: front.as(watcher), source, network: 'ethereum', sign: front.sign })(transfers)
+const SOURCE = { source: 'watcher-1', confirmations: 12 }
+const report = (observations: readonly Observation[], source = SOURCE) =>
+  createReporter({ client: front.as(watcher), ...source, sign: front.sign })(observations)
 
 const nowS = () => BigInt(Math.floor(Date.now() / 1_000))
 /** Sends bytes that are signed as they should be, unless the test says otherwise. */
@@ -60,7 +62,7 @@ test('a report is stored with the order of its address, extends the hold that wa
     "update reservation set expires_at = clock_timestamp() + interval '1 minute' where order_id = $1",
     [order.orderId],
   )
-  expect(await report([buildTransfer({ address: order.address, amount: order.amountDue })])).toBe(1)
+  expect(await report([buildObservation({ address: order.address, amount: order.amountDue })])).toBe(1)
   expect(await storedOf(order.address)).toEqual([
     { order_id: order.orderId, state: 'seen', amount: order.amountDue.toString(), seq: 1 },
   ])
@@ -74,40 +76,40 @@ test('a report is stored with the order of its address, extends the hold that wa
 
 test('the same fact many times over many requests is one row, and every answer is the same', async () => {
   const order = await buildOrder()
-  const transfer = buildTransfer({ address: order.address })
-  const { report: bytes } = packReport('watcher-1', 'ethereum', [transfer])
+  const observation = buildObservation({ address: order.address })
+  const { report: bytes } = packReport(SOURCE, [observation])
   const id = randomUUID()
   const answers = await Promise.all(Array.from({ length: 20 }, () => send(bytes, { id })))
   expect(new Set(answers.map((answer) => JSON.stringify(answer)))).toEqual(
     new Set([JSON.stringify({ id, observations: 1 })]),
   )
-  await report([transfer])
+  await report([observation])
   expect(await storedOf(order.address)).toHaveLength(1)
 })
 
 test('final, reorged and final again are three facts', async () => {
   const order = await buildOrder()
-  const transfer = buildTransfer({ address: order.address })
-  await report([{ ...transfer, state: 'final', seq: 1 }])
-  await report([{ ...transfer, state: 'reorged', seq: 2, depth: 0 }])
-  await report([{ ...transfer, state: 'final', seq: 3, block: { height: 13, hash: hash() } }])
+  const observation = buildObservation({ address: order.address })
+  await report([{ ...observation, state: 'final', seq: 1 }])
+  await report([{ ...observation, state: 'reorged', seq: 2 }])
+  await report([{ ...observation, state: 'final', seq: 3, block: { height: 13, hash: hash() } }])
   expect((await storedOf(order.address)).map((row) => row['state'])).toEqual(['final', 'reorged', 'final'])
 })
 
 test('money to nobody’s address is kept too', async () => {
-  const transfer = buildTransfer()
-  await report([transfer])
-  expect(await storedOf(transfer.address)).toMatchObject([{ order_id: null }])
+  const observation = buildObservation()
+  await report([observation])
+  expect(await storedOf(observation.address)).toMatchObject([{ order_id: null }])
 })
 
-test('more transfers than fit are reported part by part', async () => {
-  const transfers = Array.from({ length: 5 }, () => buildTransfer())
-  expect(await report(transfers)).toBe(3)
+test('more observations than fit are reported part by part', async () => {
+  const observations = Array.from({ length: 5 }, () => buildObservation())
+  expect(await report(observations)).toBe(3)
 })
 
 test('a report is refused when its signature, time or size is wrong', async () => {
-  const transfer = buildTransfer()
-  const { report: bytes } = packReport('watcher-1', 'ethereum', [transfer])
+  const observation = buildObservation()
+  const { report: bytes } = packReport(SOURCE, [observation])
   const tampered = Buffer.from(bytes)
   tampered.writeUInt8(tampered.readUInt8(40) ^ 1, 40)
   const request = { id: randomUUID(), timestampS: nowS(), report: bytes }
@@ -124,11 +126,11 @@ test('a report is refused when its signature, time or size is wrong', async () =
     [send(randomBytes(MAX_REPORT_BYTES), { signatures: ['v1,AAAA'] }), 'SIGNATURE_INVALID'],
   ]
   for (const [call, reason] of cases) expect((await failureOf(call)).reason).toBe(reason)
-  expect(await storedOf(transfer.address)).toEqual([])
+  expect(await storedOf(observation.address)).toEqual([])
 })
 
 test('a signed report that says something impossible is refused with the field', async () => {
-  const valid = PaymentReport.decode(packReport('watcher-1', 'ethereum', [buildTransfer()]).report)
+  const valid = PaymentReport.decode(packReport(SOURCE, [buildObservation()]).report)
   const [fact] = valid.observations
   if (fact === undefined) throw new Error('no observation')
   const cases: [Partial<PaymentReport>, string][] = [
@@ -152,7 +154,7 @@ test('a signed report that says something impossible is refused with the field',
 })
 
 test('a token without the role of a watcher may not report, whatever it signs', async () => {
-  const { report: bytes } = packReport('watcher-1', 'ethereum', [buildTransfer()])
+  const { report: bytes } = packReport(SOURCE, [buildObservation()])
   const request = { id: randomUUID(), timestampS: nowS(), report: bytes }
   const error = await failureOf(front.as(admin).payment.reportPayments({ ...request, signatures: front.sign(request) }))
   expect(error.reason).toBe('PERMISSION_DENIED')

@@ -1,70 +1,150 @@
-// Payment reports as bytes: what watchers sign and the front reads. One place, so that both name a fact the same way.
+// Codec of payment reports: observations to the bytes that a watcher signs, and back. Both sides compute the id of an
+// observation here. Ids and bytes must not change: reports of an older build wait in outboxes.
 
 import { createHash } from 'node:crypto'
-import type { Asset, TransferState } from '../domain/payment.ts'
-import { PaymentReport } from './gen/holdfast/v1/payment.ts'
+import { z } from 'zod'
+import type { Observation, ReportedObservation } from '../domain/chain.ts'
+import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { transferState } from './enum.ts'
+import { asset, instant, units, whole, whole64, word } from './field.ts'
+import { PaymentReport } from './gen/holdfast/v1/payment.ts'
+import { fieldInvalid, parseMessage } from './validate.ts'
 
-/** A report larger than this is refused before its signature is looked at (requirements C-14). */
+/** A larger report is refused before its signature is verified (requirements C-14). */
 export const MAX_REPORT_BYTES = 1_024
-export const MAX_OBSERVATIONS = 16
+const MAX_OBSERVATIONS = 16
 
-/** One state of one output, in the chain's canonical form. */
-export type ObservedTransfer = {
-  asset: Asset
-  txId: string
-  outputIndex: number
-  /** Counted per output from 1; the highest is the present view. */
-  seq: number
-  state: TransferState
-  address: string
-  amount: bigint
-  /** Absent: in no block. */
-  block?: { height: number; hash: string }
-  /** The including block counts as 1; 0: in no block. */
-  depth?: number
-  firstSeenAt: Date
-}
-
-type Fact = Pick<ObservedTransfer, 'txId' | 'outputIndex' | 'state' | 'seq'> & {
-  blockHash?: string | undefined
-}
-
-/** The name of a fact: hex SHA-256, whatever request carries it. */
-export const reportIdOf = (network: string, fact: Fact): string =>
-  createHash('sha256')
-    .update([network, fact.txId, fact.outputIndex, fact.state, fact.blockHash ?? '', fact.seq].join('\n'))
+/** The id of an observation: hex SHA-256, the same in every request that carries it. */
+export const reportIdOf = (
+  observation: Pick<Observation, 'network' | 'txId' | 'outputIndex' | 'state' | 'seq' | 'block'>,
+): string => {
+  const { network, txId, outputIndex, state, block, seq } = observation
+  return createHash('sha256')
+    .update([network, txId, outputIndex, state, block?.hash ?? '', seq].join('\n'))
     .digest('hex')
+}
+
+export type ReportOptions = {
+  source: string
+  /** Depth at which the source calls an output final. */
+  confirmations: number
+}
 
 /**
- * Serialises as many of the first transfers as fit one report.
- * @returns the bytes to sign and how many transfers they hold; at least one
+ * Serialises as many of the first observations as fit one report. All of them are of one network.
+ * @returns the bytes to sign and how many observations they hold; at least one
  */
 export function packReport(
-  source: string,
-  network: string,
-  transfers: readonly ObservedTransfer[],
+  options: ReportOptions,
+  observations: readonly Observation[],
 ): { report: Buffer; count: number } {
-  for (let count = Math.min(transfers.length, MAX_OBSERVATIONS); count > 0; count -= 1) {
-    const report = encodeReport(source, network, transfers.slice(0, count))
+  for (let count = Math.min(observations.length, MAX_OBSERVATIONS); count > 0; count -= 1) {
+    const report = encodeReport(options, observations.slice(0, count))
     if (report.length <= MAX_REPORT_BYTES) return { report, count }
   }
-  throw new RangeError('no transfer, or one that does not fit a report')
+  throw new RangeError('no observation, or one that does not fit a report')
 }
 
-const encodeReport = (source: string, network: string, transfers: readonly ObservedTransfer[]): Buffer =>
-  Buffer.from(
-    PaymentReport.encode({
-      source,
-      network,
-      observations: transfers.map(({ block, depth, amount, ...fact }) => ({
-        ...fact,
-        reportId: reportIdOf(network, { ...fact, blockHash: block?.hash }),
-        state: transferState.codeOf(fact.state),
-        units: amount.toString(),
-        blockHeight: block === undefined ? undefined : BigInt(block.height),
-        blockHash: block?.hash,
-        depth: depth ?? 0,
-      })),
-    }).finish(),
-  )
+function encodeReport({ source, confirmations }: ReportOptions, observations: readonly Observation[]): Buffer {
+  const network = observations[0]?.network ?? ''
+  if (observations.some((each) => each.network !== network)) throw new RangeError('a report is about one network')
+  const messages = observations.map((each) => ({
+    reportId: reportIdOf(each),
+    asset: each.asset,
+    txId: each.txId,
+    outputIndex: each.outputIndex,
+    seq: each.seq,
+    state: transferState.codeOf(each.state),
+    address: each.address,
+    units: each.amount.toString(),
+    blockHeight: each.block && BigInt(each.block.height),
+    blockHash: each.block?.hash,
+    depth: depthOf(each, confirmations),
+    firstSeenAt: each.firstSeenAt,
+  }))
+  return Buffer.from(PaymentReport.encode({ source, network, observations: messages }).finish())
+}
+
+/** The depth that a state stands for, counting the output's own block; 0: in no block. For people: it decides nothing. */
+function depthOf({ state, block }: Observation, confirmations: number): number {
+  if (block === undefined) return 0
+  if (state === 'final') return confirmations
+  return state === 'seen' ? 1 : 0
+}
+
+/** Canonical transaction ids: one spelling each, so that one observation has one id (requirements C-15). */
+const HEX_TX_ID = /^[0-9a-f]{64}$/
+const TX_ID_SHAPES = {
+  BTC: HEX_TX_ID,
+  LTC: HEX_TX_ID,
+  ETH: /^0x[0-9a-f]{64}$/,
+  SOL: /^[1-9A-HJ-NP-Za-km-z]{64,88}$/,
+} as const
+
+const PAYMENT_OBSERVATION = z
+  .strictObject({
+    reportId: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
+    asset,
+    txId: z.string(),
+    outputIndex: whole(0),
+    seq: whole(1),
+    state: word(transferState),
+    // Ethereum addresses are shown with a checksum in their letter case. They are stored and matched without it.
+    address: z
+      .string()
+      .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
+      .transform((address) => (address.startsWith('0x') ? address.toLowerCase() : address)),
+    units,
+    blockHeight: whole64(0n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional(),
+    blockHash: z
+      .string()
+      .regex(/^[A-Za-z0-9]{1,128}$/, 'must be a block hash')
+      .optional(),
+    depth: whole(0),
+    firstSeenAt: instant,
+  })
+  .refine((message) => TX_ID_SHAPES[message.asset].test(message.txId), {
+    error: "must be in the asset's canonical form",
+    path: ['txId'],
+  })
+  .refine((message) => (message.blockHeight === undefined) === (message.blockHash === undefined), {
+    error: 'must be given together with block_height',
+    path: ['blockHash'],
+  })
+
+/** What a PaymentReport may hold. */
+export const PAYMENT_REPORT = z.strictObject({
+  source: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
+  network: z.string().regex(NETWORK_PATTERN, NETWORK_RULE),
+  observations: z
+    .array(PAYMENT_OBSERVATION)
+    .min(1, 'must not be empty')
+    .max(MAX_OBSERVATIONS, `must have at most ${MAX_OBSERVATIONS} entries`),
+})
+
+/**
+ * Reads a report whose signature is verified. `source` is the caller: a watcher reports only for itself.
+ * @throws {DomainError} FIELD_INVALID
+ */
+export function unpackReport(bytes: Uint8Array, source: string): ReportedObservation[] {
+  const report = parseMessage(PAYMENT_REPORT, parseReport(bytes))
+  if (report.source !== source)
+    throw fieldInvalid([{ field: 'report.source', description: "must be the token's subject" }])
+  return report.observations.map(({ units: amount, blockHeight: height, blockHash: hash, depth: _, ...rest }, at) => {
+    const block = height === undefined || hash === undefined ? undefined : { height, hash }
+    const observation = { ...rest, network: report.network, amount, block }
+    if (reportIdOf(observation) !== observation.reportId)
+      throw fieldInvalid([
+        { field: `report.observations[${at}].report_id`, description: 'must be the hash of this fact' },
+      ])
+    return observation
+  })
+}
+
+function parseReport(bytes: Uint8Array): PaymentReport {
+  try {
+    return PaymentReport.decode(bytes)
+  } catch {
+    throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+  }
+}

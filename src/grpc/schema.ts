@@ -1,32 +1,27 @@
-// What each method accepts. Strict objects: a field of a message without a rule here is refused, whoever forgot it.
+// The schema of each method's request. Objects are strict: a proto field without a rule here is rejected.
 
 import { z } from 'zod'
-import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { MAX_LINES } from '../domain/stock.ts'
 import type { MethodPath } from './method.ts'
-import { MAX_OBSERVATIONS } from './report.ts'
 import {
   asset,
   expectedVersion,
   fiat,
   hasOnePosition,
   instant,
+  lineQuantity,
   MAX_INT64,
   ONE_POSITION,
   page,
   productId,
-  quantity,
   shippingAddress,
   text,
-  units,
   userId,
   uuid,
-  whole,
   whole64,
-  word,
   wordOrAny,
 } from './field.ts'
-import { orderStatus, transferState } from './enum.ts'
+import { orderStatus } from './enum.ts'
 
 const MAX_PRODUCTS_PER_QUESTION = 100
 const MAX_NAME_CHARACTERS = 200
@@ -39,59 +34,9 @@ const MAX_SIGNATURE_CHARACTERS = 128
 
 const command = z.strictObject({ idempotencyKey: uuid, orderId: uuid, expectedVersion })
 
-const newLine = z.strictObject({ productId, quantity, expectedUnitPrice: fiat })
+const newLine = z.strictObject({ productId, quantity: lineQuantity, expectedUnitPrice: fiat })
 
 const health = z.strictObject({ service: z.string().max(128, 'must have at most 128 characters') })
-
-/** The content of a report, once its signature was found right. */
-export const PAYMENT_REPORT = z.strictObject({
-  source: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
-  network: z.string().regex(NETWORK_PATTERN, NETWORK_RULE),
-  observations: z
-    .array(
-      z
-        .strictObject({
-          reportId: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
-          asset,
-          txId: z.string(),
-          outputIndex: whole(0),
-          seq: whole(1),
-          state: word(transferState),
-          // Ethereum's are shown with a checksum in their letter case, and stored and matched without.
-          address: z
-            .string()
-            .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
-            .transform((address) => (address.startsWith('0x') ? address.toLowerCase() : address)),
-          units,
-          blockHeight: whole64(0n, MAX_INT64).optional(),
-          blockHash: z
-            .string()
-            .regex(/^[A-Za-z0-9]{1,128}$/, 'must be a block hash')
-            .optional(),
-          depth: whole(0),
-          firstSeenAt: instant,
-        })
-        .refine((fact) => TX_ID_SHAPES[fact.asset].test(fact.txId), {
-          error: "must be in the asset's canonical form",
-          path: ['txId'],
-        })
-        .refine((fact) => (fact.blockHeight === undefined) === (fact.blockHash === undefined), {
-          error: 'must be given together with block_height',
-          path: ['blockHash'],
-        }),
-    )
-    .min(1, 'must not be empty')
-    .max(MAX_OBSERVATIONS, `must have at most ${MAX_OBSERVATIONS} entries`),
-})
-
-/** One spelling per transaction, so that one transfer is one fact (requirements C-15). */
-const HEX_TX_ID = /^[0-9a-f]{64}$/
-const TX_ID_SHAPES = {
-  BTC: HEX_TX_ID,
-  LTC: HEX_TX_ID,
-  ETH: /^0x[0-9a-f]{64}$/,
-  SOL: /^[1-9A-HJ-NP-Za-km-z]{64,88}$/,
-} as const
 
 export const SCHEMAS = {
   '/grpc.health.v1.Health/Check': health,
@@ -212,5 +157,5 @@ export const SCHEMAS = {
   }),
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 
-/** A request as its handler sees it: every rule held, in the domain's types. */
+/** A validated request in the domain's types, as its handler sees it. */
 export type Parsed<Path extends string> = Path extends MethodPath ? z.output<(typeof SCHEMAS)[Path]> : never

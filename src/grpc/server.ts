@@ -1,5 +1,5 @@
-// The front: two gRPC servers, one for everybody and one for admins, that share interceptors and handlers' needs.
-// Everything here translates, guards and delegates.
+// The API server: two gRPC servers, one public and one for admins, that share interceptors and dependencies. This layer
+// only translates, guards and delegates.
 
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -18,18 +18,21 @@ import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
-/** Requests are small; the library's 4 MiB would let one of them cost 380 MB of heap. Also bounds what gzip expands to. */
+/**
+ * Requests are small; with the library's default of 4 MiB, one of them could use 380 MB of heap. Also limits
+ * decompressed gzip.
+ */
 const MAX_REQUEST_BYTES = 65_536
 const MAX_STREAMS_PER_CONNECTION = 200
-/** A client that went without a word frees its streams within the sum of these. */
+/** The streams of a dead client are freed within the sum of these. */
 export const KEEPALIVE_EVERY_MS = 20_000
 export const KEEPALIVE_TIMEOUT_MS = 10_000
-/** So that clients spread over new servers within minutes. */
+/** Closes old connections, so that clients spread over new servers within minutes. */
 const CONNECTION_AGE_MS = 300_000
-/** Longer than a watch may last: it is never cut off. */
+/** Longer than a watch may last, so that it is never cut off. */
 const CONNECTION_AGE_GRACE_MS = WATCH_MAX_MS + 30_000
 const CONNECTION_IDLE_MS = 300_000
-/** Calls still running this long after the stop are cut off. */
+/** Calls still running this long after the stop are aborted. */
 const CALLS_END_WITHIN_MS = 5_000
 
 const OPTIONS: ServerOptions = {
@@ -51,27 +54,27 @@ export type FrontDeps = OrderDeps &
     registry: Registry
     verifyToken: TokenVerifier
     peerHashOf: (address: string) => string
-    /** Is the database reachable, and are its migrations those of this build? */
+    /** Is the database reachable, with the migrations of this build? */
     isReady: () => Promise<boolean>
   }
 
 export type FrontOptions = {
   bind: string
-  /** 0 takes a free one. */
+  /** 0 selects a free port. */
   port: number
   adminPort: number
-  /** How long to say NOT_SERVING before calls are turned away: what a load balancer needs to notice. */
+  /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
 }
 
 export type Front = {
   port: number
   adminPort: number
-  /** Says NOT_SERVING, waits, ends streams, lets calls finish, cuts off what is left. */
+  /** Reports NOT_SERVING, waits, ends streams, lets calls finish, then aborts the remaining ones. */
   stop: () => Promise<void>
 }
 
-/** Starts both servers. Rejects when a port cannot be had. */
+/** Starts both servers. Rejects if a port is in use. */
 export async function startFront(deps: FrontDeps, options: FrontOptions): Promise<Front> {
   const closing = new AbortController()
   let isDraining = false

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Metadata, status } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
-import { NOBODY, type CallRecord } from './call.ts'
+import { ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY, readDetails } from './detail.ts'
 import { ErrorReason } from './gen/holdfast/v1/error_reason.ts'
 import { CODES, MAX_VIOLATIONS, statusOf } from './status.ts'
@@ -16,7 +16,7 @@ const buildRecord = (): CallRecord => ({
   peer: '127.0.0.1',
   peerHash: '',
   startedAt: 0,
-  principal: NOBODY,
+  principal: ANONYMOUS,
   orderId: undefined,
   isReplay: false,
   failure: undefined,

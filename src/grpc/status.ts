@@ -1,5 +1,5 @@
-// The one place where a failure becomes a gRPC status. Only a DomainError's words reach a caller; everything else is
-// INTERNAL with an incident id that also stands in the log.
+// Converts a failure to a gRPC status; the only place that does. Only a DomainError's message reaches a caller;
+// everything else becomes INTERNAL with an incident id that is also in the log.
 
 import { randomUUID } from 'node:crypto'
 import { Metadata, status, type StatusObject } from '@grpc/grpc-js'
@@ -8,7 +8,7 @@ import { DomainError, RETRY_HINT_MS, type FailureKind } from '../domain/failure.
 import type { CallRecord } from './call.ts'
 import { DETAILS_KEY, packDetails } from './detail.ts'
 
-/** Requirements C-2. */
+/** Requirement C-2. */
 export const CODES: Readonly<Record<FailureKind, status>> = {
   invalid: status.INVALID_ARGUMENT,
   unauthenticated: status.UNAUTHENTICATED,
@@ -22,12 +22,15 @@ export const CODES: Readonly<Record<FailureKind, status>> = {
   bug: status.INTERNAL,
 }
 
-/** Keeps a status under 4 KiB: trailers have a ceiling, and whoever got this many fields wrong has enough to do. */
+/**
+ * Keeps a status under 4 KiB, since trailers have a size limit. A caller with this many invalid fields has enough to
+ * fix.
+ */
 export const MAX_VIOLATIONS = 20
 
 export const REQUEST_ID_KEY = 'x-request-id'
 
-/** Turns any failure into what the caller is told, and notes on the record what the log needs. Never throws. */
+/** Converts any failure to a status, and stores in the record what the log needs. Never throws. */
 export function statusOf(error: unknown, record: CallRecord): StatusObject {
   const known = databaseFailure(error)
   const failure = known instanceof DomainError && known.kind !== 'bug' ? known : bugOf()
@@ -52,4 +55,6 @@ export function statusOf(error: unknown, record: CallRecord): StatusObject {
 }
 
 const bugOf = (): DomainError =>
-  new DomainError('INTERNAL', 'Something went wrong on our side.', { metadata: { incident_id: randomUUID() } })
+  new DomainError('INTERNAL', 'Something went wrong on our side.', {
+    metadata: { incident_id: randomUUID() },
+  })

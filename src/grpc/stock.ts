@@ -1,4 +1,4 @@
-// StockService and StockAdminService: how many there are, and the warehouse's corrections.
+// StockService and StockAdminService: stock levels and corrections.
 
 import type { Database } from '../db/connection/pool.ts'
 import { adjustStock, readStock, type StockView } from '../db/stock.ts'
@@ -9,11 +9,14 @@ import type { StockServiceService } from './gen/holdfast/v1/stock.ts'
 import type { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 import type { Handlers } from './handle.ts'
 
-/** For display a second is fresh enough, and a popular product costs one row a second however many look (D-19). */
+/**
+ * One second is current enough for display. A popular product then costs one row a second for any number of readers
+ * (D-19).
+ */
 const FRESH_MS = 1_000
 const MAX_CACHED = 10_000
 
-/** Products of one query. Beyond it a query of its own is begun. */
+/** Most products in one query; more start another one. */
 const MAX_GATHERED = 1_000
 
 type Reading = { stock: StockView | undefined; asOf: Date }
@@ -21,11 +24,12 @@ type Entry = { reading: Promise<Reading>; /** Infinity until the query begins. *
 type Batch = { entries: Map<string, Entry>; all: Promise<{ found: Map<string, StockView>; asOf: Date }> }
 
 /**
- * Reads products' counters, each at most once in FRESH_MS. One query is under way at a time; what is asked for
- * meanwhile goes together into the next, so that a large catalogue costs queries by time and not by callers.
+ * Creates a reader of stock levels with a time-limited cache (FRESH_MS) and batched loads. One query runs at a time;
+ * products requested while it runs are loaded together by the next one. So a large catalogue costs queries per second,
+ * not per caller.
  */
 export function createAvailability(read: (productIds: readonly string[]) => Promise<readonly StockView[]>) {
-  // In the order of asking: the oldest entries come first.
+  // In request order: the oldest entries come first.
   const entries = new Map<string, Entry>()
   let gathering: Batch | undefined
   let last: Promise<unknown> = Promise.resolve()

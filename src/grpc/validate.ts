@@ -1,12 +1,12 @@
-// Runs a method's schema and tells the caller which fields broke their rule, by their names in the proto, and never
-// what they held.
+// Validates a request with its method's schema. The caller learns which fields are invalid, by their proto names, and
+// never their values.
 
 import type { z } from 'zod'
 import { DomainError, type FieldViolation } from '../domain/failure.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** The message in the domain's types. Throws FIELD_INVALID with a violation for each rule broken. */
+/** The message in the domain's types. Throws FIELD_INVALID with one violation per broken rule. */
 export function parseMessage<Schema extends z.ZodType>(schema: Schema, message: unknown): z.output<Schema> {
   const result = schema.safeParse(message)
   if (result.success) return result.data
@@ -21,7 +21,7 @@ const violationOf = (issue: Issue): FieldViolation => ({
   description: descriptionOf(issue),
 })
 
-/** ['lines', 0, 'unitPrice'] -> `lines[0].unit_price`; the inside of a oneof belongs to the oneof. */
+/** ['lines', 0, 'unitPrice'] -> `lines[0].unit_price`; a member of a oneof is reported as the oneof. */
 const fieldOf = (path: readonly PropertyKey[]): string =>
   path
     .filter((part) => part !== '$case' && part !== 'value')
@@ -31,7 +31,7 @@ const fieldOf = (path: readonly PropertyKey[]): string =>
 
 const snakeOf = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-/** Only issues with words of our own say more than that a value is missing or of another type. */
+/** Our own issue texts say more than that a value is missing or of another type. */
 const descriptionOf = (issue: Issue): string =>
   issue.code === 'invalid_type' || issue.code === 'unrecognized_keys'
     ? 'must be given, in the type of the proto'

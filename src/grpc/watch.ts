@@ -1,22 +1,22 @@
-// Following orders: one look at the database for everything that is watched, whoever watches it (design rule 22).
-// Followers keep only the newest standing, so a slow reader costs nothing and misses nothing that still holds.
+// Watches orders: one database query serves all watched orders and all followers (design rule 22). A follower buffers
+// only the newest snapshot, so a slow reader costs nothing and never misses the latest state.
 
 import type { Database } from '../db/connection/pool.ts'
-import { findMoved, type OrderStanding } from '../db/read.ts'
+import { findChangedOrders, type OrderSnapshot } from '../db/read.ts'
 
 const INTERVAL_MS = 500
 
 type Follower = {
   orderId: string
   version: bigint
-  newest: OrderStanding | undefined
+  newest: OrderSnapshot | undefined
   failure: { error: unknown } | undefined
   notify: () => void
 }
 
 export type OrderWatch = {
-  /** Standings later than `version`, until the signal. Rejects when the database cannot be read. */
-  follow: (orderId: string, version: bigint, signal: AbortSignal) => AsyncGenerator<OrderStanding>
+  /** Snapshots newer than `version`, until the signal. Rejects if the database cannot be read. */
+  follow: (orderId: string, version: bigint, signal: AbortSignal) => AsyncGenerator<OrderSnapshot>
 }
 
 export function createOrderWatch(database: Pick<Database, 'run'>): OrderWatch {
@@ -25,14 +25,14 @@ export function createOrderWatch(database: Pick<Database, 'run'>): OrderWatch {
 
   async function look(): Promise<void> {
     try {
-      const moved = new Map(
-        (await findMoved(database, oldestVersions(followers))).map((standing) => [standing.orderId, standing]),
+      const changed = new Map(
+        (await findChangedOrders(database, oldestVersions(followers))).map((snapshot) => [snapshot.orderId, snapshot]),
       )
       for (const follower of followers) {
-        const standing = moved.get(follower.orderId)
-        if (standing === undefined || standing.version <= follower.version) continue
-        follower.version = standing.version
-        follower.newest = standing
+        const snapshot = changed.get(follower.orderId)
+        if (snapshot === undefined || snapshot.version <= follower.version) continue
+        follower.version = snapshot.version
+        follower.newest = snapshot
         follower.notify()
       }
     } catch (error) {
@@ -44,7 +44,7 @@ export function createOrderWatch(database: Pick<Database, 'run'>): OrderWatch {
     timer = followers.size > 0 ? setTimeout(() => void look(), INTERVAL_MS) : undefined
   }
 
-  async function* follow(orderId: string, version: bigint, signal: AbortSignal): AsyncGenerator<OrderStanding> {
+  async function* follow(orderId: string, version: bigint, signal: AbortSignal): AsyncGenerator<OrderSnapshot> {
     const follower: Follower = { orderId, version, newest: undefined, failure: undefined, notify: () => undefined }
     const wake = (): void => follower.notify()
     signal.addEventListener('abort', wake)

@@ -1,5 +1,5 @@
-// Addresses and the keys behind them, one maker per asset. The canonical form is what is stored and matched; people
-// are shown the form with its checksum. Each key is random by itself: no parent key, so none leads to another.
+// Payment addresses and their private keys, one generator per asset. The canonical form is stored and matched; people
+// see the form with a checksum. Each key is independently random: there is no parent key, so no key leads to another.
 
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { keccak_256 } from '@noble/hashes/sha3.js'
@@ -14,7 +14,7 @@ export type NewAddress = {
 
 export type AddressMaker = {
   make: () => NewAddress
-  /** The canonical form -> what a person reads and a wallet checks. */
+  /** Converts the canonical form to the one with a checksum, which people read and wallets check. */
   format: (address: string) => string
 }
 
@@ -24,7 +24,7 @@ const ethereum: AddressMaker = {
   make: () => {
     const secret = secp256k1.utils.randomSecretKey()
     const privateKey = Buffer.from(secret.buffer, secret.byteOffset, secret.length)
-    // The first byte says «uncompressed» and is not part of what is hashed.
+    // The first byte marks an uncompressed key and is not hashed.
     const hash = keccak_256(secp256k1.getPublicKey(secret, false).subarray(1))
     return { address: `0x${Buffer.from(hash.subarray(-ETHEREUM_ADDRESS_BYTES)).toString('hex')}`, privateKey }
   },
@@ -36,9 +36,9 @@ const ethereum: AddressMaker = {
   },
 }
 
-/** Assets without a maker cannot be paid in yet. */
+/** An asset without a generator cannot be paid in yet. */
 export const ADDRESS_MAKERS: Readonly<Partial<Record<Asset, AddressMaker>>> = { ETH: ethereum }
 
-/** The form to show to people; the canonical one where the asset has no other. */
+/** The form to show to people; the canonical one if the asset has no other. */
 export const formatAddress = (asset: Asset, address: string): string =>
   ADDRESS_MAKERS[asset]?.format(address) ?? address

@@ -1,5 +1,5 @@
-// What was verified or opened a moment ago. Bounded, least recently used out first, and nothing stays past its end:
-// a sweep lets go of what nobody asks for any more.
+// Expiring LRU cache of verified or decrypted values. It is bounded, and a periodic sweep evicts expired values even if
+// they are never read again.
 
 const SWEEP_EVERY_MS = 5_000
 
@@ -12,7 +12,7 @@ export type ExpiringCache<Value> = {
 export type ExpiringCacheOptions<Value> = {
   capacity: number
   now: () => number
-  /** Told of each value let go, whatever the cause. */
+  /** Called for each evicted value, whatever the cause. */
   onEvict?: (value: Value) => void
 }
 
@@ -38,7 +38,7 @@ export function createExpiringCache<Value>(options: ExpiringCacheOptions<Value>)
       const entry = entries.get(key)
       if (entry === undefined) return undefined
       if (entry.endsAtMs <= options.now()) return void evict(key)
-      // A Map keeps the order of insertion: putting it back last makes the first one the least recently used.
+      // A Map keeps insertion order: moving an entry to the end makes the first one the least recently used.
       entries.delete(key)
       entries.set(key, entry)
       return entry.value

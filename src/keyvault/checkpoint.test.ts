@@ -87,7 +87,7 @@ describe('a sealing key', () => {
   })
 
   it('has a public side in the same form', () => {
-    expect(() => loadSealerKeys('keys', 'none')).toThrow(new SecretError('keys holds no public key'))
+    expect(() => loadSealerKeys('keys', 'none')).toThrow(new SecretError('keys contains no public key'))
     const other = generateKeyPairSync('x25519').publicKey.export({ type: 'spki', format: 'pem' }) as string
     expect(() => loadSealerKeys('keys', other)).toThrow(new SecretError('keys is not an Ed25519 key in PEM'))
     expect([...keys.keys()]).toEqual([sealer.keyId])

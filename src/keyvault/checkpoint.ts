@@ -1,17 +1,17 @@
-// The sealing key and every hash of the audit: entries in their chains, leaves and nodes of the tree, and signatures
-// under checkpoints. Whoever has the public key checks with these functions alone.
+// The sealing key and all hashes of the audit: entries in their chains, leaves and nodes of the Merkle tree, and
+// signatures of checkpoints. These functions and the public key are all that a verifier needs.
 
 import { createHash, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto'
 import { checkpointText, type Checkpoint, type CheckpointHead } from '../domain/checkpoint.ts'
 import type { Hash, NodeHash } from '../domain/merkle.ts'
 import { SecretError, type RunMode } from './secret.ts'
 
-/** RFC 6962: no leaf can be taken for a node. */
+/** RFC 6962: domain separation, so that no leaf can be mistaken for a node. */
 const LEAF_PREFIX = Buffer.of(0)
 const NODE_PREFIX = Buffer.of(1)
 const KEY_ID_CHARACTERS = 16
 const SEED_BYTES = 32
-/** What servers/secret.ts begins a development key with. */
+/** The first bytes of a development key, written by servers/secret.ts. */
 const DEVELOPMENT_MARK = Buffer.from('development-')
 const PEM_BLOCK = /-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g
 
@@ -20,10 +20,10 @@ const sha256 = (...parts: (Uint8Array | string)[]): Buffer =>
 
 export const nodeHash: NodeHash = (left, right) => sha256(NODE_PREFIX, left, right)
 
-/** The hash of an entry: over the one before it in its chain, if any, and its text. */
+/** The hash of an entry: over the previous entry's hash in its chain, if any, and the entry's text. */
 export const entryHash = (previous: Uint8Array | undefined, body: string): Hash => sha256(previous ?? Buffer.of(), body)
 
-/** What of an entry is a leaf: where it stands, and its hash, which holds all the rest. */
+/** The leaf of an entry: its id and transaction, and its hash, which covers everything else. */
 export function leafHash(entry: { entryId: bigint; txid: bigint; hash: Uint8Array }): Hash {
   const place = Buffer.alloc(16)
   place.writeBigUInt64BE(entry.entryId, 0)
@@ -31,7 +31,7 @@ export function leafHash(entry: { entryId: bigint; txid: bigint; hash: Uint8Arra
   return sha256(LEAF_PREFIX, place, entry.hash)
 }
 
-/** What the next checkpoint names as `previous`. */
+/** The value of `previous` in the next checkpoint. */
 export const checkpointHash = (checkpoint: CheckpointHead | undefined): string =>
   sha256(checkpoint === undefined ? '' : checkpointText(checkpoint)).toString('hex')
 
@@ -40,7 +40,7 @@ const idOf = (publicKey: KeyObject): string =>
     .toString('hex')
     .slice(0, KEY_ID_CHARACTERS)
 
-/** The key stays inside the closure. */
+/** The key never leaves the closure. */
 export type Sealer = { keyId: string; seal: (head: Omit<CheckpointHead, 'keyId'>) => Checkpoint }
 
 /** Reads an Ed25519 private key (PEM, PKCS #8: `openssl genpkey -algorithm ed25519`). Throws SecretError. */
@@ -48,7 +48,7 @@ export function loadSealer(name: string, pem: string, mode: RunMode): Sealer {
   const key = readKey(name, () => createPrivateKey(pem))
   const seed = key.export({ type: 'pkcs8', format: 'der' }).subarray(-SEED_BYTES)
   if (mode === 'production' && seed.subarray(0, DEVELOPMENT_MARK.length).equals(DEVELOPMENT_MARK))
-    throw new SecretError(`${name} is a development key: give production its own`)
+    throw new SecretError(`${name} is a development key: create another one for production`)
   const keyId = idOf(createPublicKey(key))
   return {
     keyId,
@@ -59,13 +59,13 @@ export function loadSealer(name: string, pem: string, mode: RunMode): Sealer {
   }
 }
 
-/** Whose signatures are believed, by key id. */
+/** Trusted public keys, by key id. */
 export type SealerKeys = ReadonlyMap<string, KeyObject>
 
-/** Reads one or more Ed25519 public keys (PEM, `openssl pkey -pubout`), old ones included. Throws SecretError. */
+/** Reads one or more Ed25519 public keys (PEM, `openssl pkey -pubout`), including old ones. Throws SecretError. */
 export function loadSealerKeys(name: string, pem: string): SealerKeys {
   const blocks = pem.match(PEM_BLOCK) ?? []
-  if (blocks.length === 0) throw new SecretError(`${name} holds no public key`)
+  if (blocks.length === 0) throw new SecretError(`${name} contains no public key`)
   const keys = blocks.map((block) => readKey(name, () => createPublicKey(block)))
   return new Map(keys.map((key) => [idOf(key), key]))
 }
@@ -75,13 +75,13 @@ function readKey(name: string, read: () => KeyObject): KeyObject {
   try {
     key = read()
   } catch {
-    // Without the cause: a parser's message may quote what it read.
+    // Without the cause: a parser's message may quote its input.
   }
   if (key?.asymmetricKeyType !== 'ed25519') throw new SecretError(`${name} is not an Ed25519 key in PEM`)
   return key
 }
 
-/** True when one of `keys` signed exactly this. */
+/** True if one of `keys` signed exactly this checkpoint. */
 export function isSealed(checkpoint: Checkpoint, keys: SealerKeys): boolean {
   const key = keys.get(checkpoint.keyId)
   if (key === undefined) return false

@@ -1,5 +1,5 @@
-// What the keys process does with keys: makes addresses ahead and seals what opens them, and seals the keys of closed
-// orders anew (requirements D-10, D-11). A private key is in memory within one synchronous turn, in one Buffer.
+// The work of the keys process: creates addresses ahead of need with sealed private keys, and reseals the keys of
+// closed orders (requirements D-10, D-11). A private key is in memory for one synchronous turn only, in one Buffer.
 
 import { randomUUID } from 'node:crypto'
 import {
@@ -17,25 +17,28 @@ import { openKey, sealKey } from './envelope.ts'
 import type { EpochBook, OpenEpoch } from './epoch.ts'
 import { SealError } from './seal.ts'
 
-/** Keys made or renewed in one turn: small, so that the first addresses are there at once and the loop never stalls. */
+/**
+ * Keys created or resealed in one turn: few, so that the first addresses are available at once and the event loop never
+ * stalls.
+ */
 export const BATCH_KEYS = 32
 
 export type Custody = {
-  /** Makes at most a batch of `wanted` addresses and puts them into the pool. Returns how many. */
+  /** Creates at most a batch of `wanted` addresses and adds them to the pool. Returns how many. */
   makeAddresses: (network: string, asset: Asset, wanted: number) => Promise<number>
-  /** Seals at most a batch of closed orders' keys anew. `failed` were put aside for a while. */
+  /** Reseals at most a batch of closed orders' keys. `failed` are deferred. */
   retireKeys: () => Promise<{ done: readonly string[]; failed: readonly string[] }>
 }
 
 export type CustodyOptions = {
   database: Database
   epochs: EpochBook
-  /** Told of each key that was put aside: its envelope does not open, or the database refused its next one. */
+  /** Called for each deferred key: its envelope cannot be decrypted, or the database rejected its new one. */
   onFailed?: (orderId: string, reason: string) => void
 }
 
 export function createCustody({ database, epochs, onFailed = () => undefined }: CustodyOptions): Custody {
-  /** Whatever fails in between, the next turn begins a new epoch: what this one holds is then unknown. */
+  /** After any failure the next turn starts a new epoch, since the number of keys sealed under this one is unknown. */
   const underEpoch = async <T>(work: (current: OpenEpoch) => Promise<T>): Promise<T> => {
     try {
       return await work(await epochs.current())
@@ -84,7 +87,7 @@ export function createCustody({ database, epochs, onFailed = () => undefined }: 
 
 function makerOf(asset: Asset): AddressMaker {
   const maker = ADDRESS_MAKERS[asset]
-  if (maker === undefined) throw new Error(`no maker of ${asset} addresses`)
+  if (maker === undefined) throw new Error(`no generator of ${asset} addresses`)
   return maker
 }
 
@@ -98,7 +101,7 @@ function makeKey(maker: AddressMaker, network: string, asset: Asset, { epoch, ke
   }
 }
 
-/** The key's next envelope, or why the present one does not open. */
+/** The key's new envelope, or the reason why the current one cannot be decrypted. */
 function renewKey(oldKek: Buffer, key: PaymentKey, { epoch, kek }: OpenEpoch): PaymentKey | SealError {
   let privateKey: Buffer | undefined
   try {

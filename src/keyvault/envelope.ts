@@ -1,6 +1,7 @@
-// A private key at rest, in three levels (requirements D-10): the master secret of the ring makes an epoch's KEK by
-// PBKDF2; the KEK and a salt of the key's own make its wrapping key by HKDF; that wraps a random data key, which seals
-// the private key. Every level is bound to who the key is, so no part of one envelope opens in another.
+// Envelope encryption of private keys, in three levels (requirement D-10). PBKDF2 derives an epoch's KEK from the
+// ring's master secret. HKDF derives a key's wrapping key from the KEK and the key's own salt. The wrapping key wraps a
+// random data key, which encrypts the private key. Every level is bound to the key's identity, so no part of one
+// envelope can be decrypted in another.
 
 import { randomBytes } from 'node:crypto'
 import type { Epoch, PaymentKey } from '../db/key.ts'
@@ -10,10 +11,10 @@ import { contextOf, KEY_BYTES, open, seal, SealError } from './seal.ts'
 
 const FORMAT_VERSION = 1
 export const SALT_BYTES = 32
-/** The floor of SR-1.3; the database refuses less as well. */
+/** The minimum of SR-1.3; the database rejects less as well. */
 const MIN_ITERATIONS = 100_000
 
-/** Takes 0.1-0.4 s, off the event loop. The caller fills the answer with zeros after use. */
+/** Takes 0.1-0.4 s, outside the event loop. The caller fills the answer with zeros after use. */
 export async function deriveEpochKek(ring: Ring, epoch: Epoch): Promise<Buffer> {
   if (epoch.iterations < MIN_ITERATIONS) throw new SealError(`an epoch has at least ${MIN_ITERATIONS} iterations`)
   if (epoch.salt.length !== SALT_BYTES) throw new SealError(`an epoch's salt has ${SALT_BYTES} bytes`)
@@ -24,16 +25,16 @@ export type KeyIdentity = Pick<PaymentKey, 'keyId' | 'network' | 'asset' | 'addr
 
 export type SealKeyOptions = {
   epoch: Epoch
-  /** What deriveEpochKek gave for that epoch. */
+  /** The result of deriveEpochKek for that epoch. */
   kek: Buffer
   identity: KeyIdentity
-  /** 1 when the key is made, one more at each sealing anew. */
+  /** 1 when the key is created, plus one each time it is resealed. */
   envelopeVersion: number
-  /** Left as it is: the caller fills it with zeros. */
+  /** Not changed here: the caller fills it with zeros. */
   privateKey: Buffer
 }
 
-/** Seals a private key under a fresh salt, data key and nonces. */
+/** Encrypts a private key with a new salt, data key and nonces. */
 export function sealKey({ epoch, kek, identity, envelopeVersion, privateKey }: SealKeyOptions): PaymentKey {
   const { keyId, network, asset, address } = identity
   const { epochId, masterVersion } = epoch
@@ -67,7 +68,7 @@ export function sealKey({ epoch, kek, identity, envelopeVersion, privateKey }: S
   }
 }
 
-/** Opens an envelope under its epoch's KEK. The caller fills the answer with zeros after use. Throws SealError. */
+/** Decrypts an envelope with its epoch's KEK. The caller fills the answer with zeros after use. Throws SealError. */
 export function openKey(kek: Buffer, key: PaymentKey): Buffer {
   if (key.formatVersion !== FORMAT_VERSION) throw new SealError('unknown format')
   if (key.salt.length !== SALT_BYTES) throw new SealError(`a key's salt has ${SALT_BYTES} bytes`)

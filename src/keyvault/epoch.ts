@@ -1,5 +1,5 @@
-// Which epoch keys are sealed under now, and the KEKs of earlier ones. One caller at a time: the keys process does its
-// work in turns.
+// Manages the current key epoch and the KEKs of earlier ones. For one caller at a time: the keys process works in
+// turns.
 
 import { createHmac, randomBytes, randomUUID } from 'node:crypto'
 import { findMasterKeys, getEpoch, insertEpoch, type Epoch } from '../db/key.ts'
@@ -10,7 +10,7 @@ import type { Ring } from './ring.ts'
 import { contextOf } from './seal.ts'
 import { SecretError } from './secret.ts'
 
-/** The database refuses an epoch older than one hour; the rest is for the statement under way. */
+/** The database rejects an epoch older than one hour; the margin is for the running statement. */
 const MAX_EPOCH_AGE_MS = 55 * 60_000
 const KEPT_KEKS = 32
 const KEK_LIFE_MS = 5 * 60_000
@@ -18,15 +18,15 @@ const KEK_LIFE_MS = 5 * 60_000
 export type OpenEpoch = { epoch: Epoch; kek: Buffer; /** Keys it may still seal: at least one. */ room: number }
 
 export type EpochBook = {
-  /** The epoch to seal under; a new one is begun when the last is full or an hour old. */
+  /** The epoch to seal under; a new one starts when the last is full or an hour old. */
   current: () => Promise<OpenEpoch>
   /** Counts keys sealed under the current epoch. */
   use: (keys: number) => void
   /** The KEK of any epoch, to be used in the same turn. */
   kekOf: (epochId: string) => Promise<Buffer>
-  /** Begins a new epoch next time: after a failure nobody knows what the last one has counted. */
+  /** Starts a new epoch next time: after a failure, the number of keys sealed under the last one is unknown. */
   leave: () => void
-  /** Leaves, and fills every KEK with zeros. */
+  /** Ends the current epoch and fills every KEK with zeros. */
   close: () => void
 }
 
@@ -35,7 +35,7 @@ export type EpochBookOptions = {
   ring: Ring
   keysPerDerivation: number
   iterations: number
-  /** Told of each epoch begun. */
+  /** Called for each new epoch. */
   onEpoch?: () => void
 }
 
@@ -86,7 +86,7 @@ export function createEpochBook(options: EpochBookOptions): EpochBook {
   }
 }
 
-/** Throws SecretError when a version that sealed something is missing from the ring, or has another secret there. */
+/** Throws SecretError if a version that sealed something is missing from the ring or has another secret there. */
 export async function assertRingFits(ring: Ring, database: Database): Promise<void> {
   for (const { version, fingerprint } of await findMasterKeys(database)) {
     if (!fingerprintOf(ring, version).equals(fingerprint))
@@ -94,7 +94,7 @@ export async function assertRingFits(ring: Ring, database: Database): Promise<vo
   }
 }
 
-/** Tells versions apart without telling anything of a secret of 256 random bits. */
+/** Distinguishes versions without revealing anything about a secret of 256 random bits. */
 const fingerprintOf = (ring: Ring, version: number): Buffer =>
   createHmac('sha256', ring.secretOf(version))
     .update(contextOf(['holdfast master key', version]))

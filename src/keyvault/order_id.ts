@@ -1,5 +1,5 @@
-// Order ids: the same attempt of the same user always means the same order, and nobody can guess one
-// (requirements D-3). Once stored the stored id wins, so the secret may change.
+// Order ids: deterministic per user and attempt, and not guessable (requirement D-3). A stored id takes precedence, so
+// the secret may change.
 
 import { createHmac } from 'node:crypto'
 import { contextOf } from './seal.ts'
@@ -8,7 +8,7 @@ const UUID_BYTES = 16
 const VERSION_BYTE = 6
 const VARIANT_BYTE = 8
 
-/** Gives `orderIdOf(userId, idempotencyKey)`: a UUID of version 8. The key is a UUID; its letter case does not matter. */
+/** Creates `orderIdOf(userId, idempotencyKey)`: a UUID of version 8. The key is a UUID in upper or lower case. */
 export const createOrderIds =
   (secret: Buffer) =>
   (userId: bigint, key: string): string => {

@@ -1,20 +1,20 @@
-// Where a call came from, for the audit: a keyed hash that is the same for one address and tells it to nobody without
-// the key. A bare hash of an address could be undone by trying them all.
+// Pseudonyms of peer addresses for the audit: a keyed hash, the same for one address, that reveals the address only
+// with the key. A plain hash could be reversed by trying all addresses.
 
 import { createHmac } from 'node:crypto'
 import { createExpiringCache } from './cache.ts'
 import { contextOf } from './seal.ts'
 
-/** IPv4 as sockets for both families write it. */
+/** An IPv4 address as dual-stack sockets write it. */
 const MAPPED = /^::ffff:(?=\d+\.)/i
 
-/** One per connection is plenty, and some hundred bytes each. */
+/** One entry per connection of some hundred bytes. */
 const CAPACITY = 1_000
 const LIFE_MS = 60_000
 
-/** Gives `peerHashOf(address)`, in hex. The secret may serve other purposes too: each has a context of its own. */
+/** Creates `peerHashOf(address)`, in hexadecimal. The secret may have other uses: each has its own context. */
 export function createPeerHash(secret: Buffer): (address: string) => string {
-  // A hash per connection, not per call.
+  // One hash per connection, not per call.
   const known = createExpiringCache<string>({ capacity: CAPACITY, now: Date.now })
   return (address) => {
     const before = known.find(address)

@@ -1,5 +1,6 @@
-// Personal data at rest: each customer has a data key of their own, wrapped by the `pii` ring, so that destroying the
-// key erases the person (requirements D-17). A sealed text opens for its own customer and order only.
+// Encryption of personal data at rest. Each customer has their own data key, wrapped by the `pii` ring, so that
+// destroying the key erases the customer's data (requirement D-17). A ciphertext can be decrypted only for its own
+// customer and order.
 
 import { randomBytes } from 'node:crypto'
 import type { CustomerKey } from '../db/key.ts'
@@ -10,21 +11,24 @@ import { contextOf, KEY_BYTES, open, packSealed, seal, SealError, unpackSealed }
 
 const FORMAT = 1
 const SALT_BYTES = 32
-/** With the cache's sweep of five seconds no opened key is held longer than a minute. */
+/** With the cache's sweep of five seconds, no decrypted key is in memory for more than a minute. */
 const KEY_LIFE_MS = 55_000
 const OPEN_KEYS = 10_000
 
 export type PiiVault = {
-  /** Version byte, nonce, tag, ciphertext: the text's UTF-8 bytes and 29 more. Makes the customer's key if there is none. */
+  /**
+   * Version byte, nonce, tag, ciphertext: the text's UTF-8 bytes and 29 more. Creates the customer's key if there is
+   * none.
+   */
   seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
-  /** Throws SealError when the value was changed, moved to another order, or its customer's key is gone. */
+  /** Throws SealError if the value was changed or moved to another order, or its customer's key is gone. */
   open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
 }
 
 export type PiiVaultOptions = {
   ring: Ring
   findCustomerKey: (userId: bigint) => Promise<CustomerKey | undefined>
-  /** Also makes the customer's row; false when a key stands already. */
+  /** Also inserts the customer's row; false if there already is a key. */
   insertCustomerKey: (userId: bigint, key: CustomerKey) => Promise<boolean>
 }
 
@@ -35,7 +39,7 @@ export function createPiiVault({ ring, findCustomerKey, insertCustomerKey }: Pii
     onEvict: (key) => void key.fill(0),
   })
 
-  // The key is used in the turn that finds it, since a later one may find it evicted and zero.
+  // Uses the key in the same turn as the lookup: later it may be evicted and filled with zeros.
   async function withKey<T>(userId: bigint, load: () => Promise<Buffer>, use: (key: Buffer) => T): Promise<T> {
     const name = userId.toString()
     const known = openKeys.find(name)
@@ -56,7 +60,7 @@ export function createPiiVault({ ring, findCustomerKey, insertCustomerKey }: Pii
     if (found !== undefined) return unwrapKey(ring, userId, found)
     const key = randomBytes(KEY_BYTES)
     if (await insertCustomerKey(userId, wrapKey(ring, userId, key))) return key
-    // Another call made the customer's key in between: theirs stands.
+    // Another call created the customer's key first: that one counts.
     key.fill(0)
     return loadKey(userId)
   }

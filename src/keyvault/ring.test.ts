@@ -12,7 +12,7 @@ describe('loadRing', () => {
     expect(ring.primary).toBe(2)
     expect(ring.secretOf(1)).toEqual(Buffer.alloc(32, 1))
     expect(ring.secretOf(2)).toEqual(Buffer.alloc(64, 2))
-    expect(() => ring.secretOf(3)).toThrow('key ring does not hold version 3')
+    expect(() => ring.secretOf(3)).toThrow('key ring does not contain version 3')
   })
 
   it('shows no secret when it is written down', () => {
@@ -27,19 +27,19 @@ describe('loadRing', () => {
 
   it.each<[string, string, string]>([
     ['not JSON', 'ring', 'key ring is not JSON'],
-    ['no versions', '{"primary":1}', 'wrong or missing: key ring.versions'],
-    ['version 0', fileOf(1, [0, secretOf(1)], [1, secretOf(2)]), 'wrong or missing: key ring.versions.0.version'],
+    ['no versions', '{"primary":1}', 'invalid or missing: key ring.versions'],
+    ['version 0', fileOf(1, [0, secretOf(1)], [1, secretOf(2)]), 'invalid or missing: key ring.versions.0.version'],
     ['a secret of 31 bytes', fileOf(2, [1, secretOf(1, 31)], [2, secretOf(2)]), 'version 1 has fewer than 32 bytes'],
     ['a version twice', fileOf(1, [1, secretOf(1)], [1, secretOf(2)]), 'a version or a secret twice'],
     ['a secret twice', fileOf(1, [1, secretOf(1)], [2, secretOf(1)]), 'a version or a secret twice'],
-    ['no primary', fileOf(3, [1, secretOf(1)], [2, secretOf(2)]), 'does not hold its primary version'],
+    ['no primary', fileOf(3, [1, secretOf(1)], [2, secretOf(2)]), 'does not contain its primary version'],
     ['one version', fileOf(1, [1, secretOf(1)]), 'needs at least 2 versions in production'],
     [
       'a development value',
       fileOf(1, [1, Buffer.from('development-'.padEnd(32, 'x')).toString('base64')], [2, secretOf(2)]),
       'version 1 is a development value',
     ],
-    ['other parts', JSON.stringify({ primary: 1, versions: [], x: 1 }), 'wrong or missing: key ring'],
+    ['other parts', JSON.stringify({ primary: 1, versions: [], x: 1 }), 'invalid or missing: key ring'],
   ])('refuses in production a file with %s, showing nothing of it', (_case, json, message) => {
     const act = () => loadRing('key ring', json, 'production')
     expect(act).toThrow(SecretError)

@@ -1,5 +1,5 @@
-// AES-256-GCM in one place: a fresh random nonce for each sealing, a whole tag at each opening, and a context that is
-// a list with lengths, so that no two lists read the same.
+// AES-256-GCM: a new random nonce for each encryption, a full-length tag for each decryption, and a context whose parts
+// are length-prefixed, so that different lists never encode to the same bytes.
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 
@@ -11,12 +11,12 @@ const LENGTH_BYTES = 4
 
 export type Sealed = { nonce: Buffer; tag: Buffer; ciphertext: Buffer }
 
-/** What was to be opened is not what was sealed here under this key and context. */
+/** The value was not sealed under this key and context, or was changed. */
 export class SealError extends Error {
   override readonly name = 'SealError'
 }
 
-/** The authenticated context: each part behind its length. */
+/** The authenticated context: each part prefixed with its length. */
 export const contextOf = (parts: readonly (string | number | bigint)[]): Buffer =>
   Buffer.concat(
     parts.flatMap((part) => {
@@ -35,7 +35,7 @@ export function seal(key: Buffer, plaintext: Buffer, context: Buffer): Sealed {
   return { nonce, tag: cipher.getAuthTag(), ciphertext }
 }
 
-/** The caller fills the answer with zeros after use. Throws SealError when anything was changed. */
+/** Decrypts. The caller fills the answer with zeros after use. Throws SealError if anything was changed. */
 export function open(key: Buffer, sealed: Sealed, context: Buffer): Buffer {
   assertLength('key', key, KEY_BYTES)
   assertLength('nonce', sealed.nonce, NONCE_BYTES)
@@ -49,11 +49,11 @@ export function open(key: Buffer, sealed: Sealed, context: Buffer): Buffer {
     return plaintext
   } catch (cause) {
     plaintext.fill(0)
-    throw new SealError('the sealed value does not open', { cause })
+    throw new SealError('the sealed value cannot be decrypted', { cause })
   }
 }
 
-/** nonce | tag | ciphertext, for columns that hold a sealed value whole. */
+/** nonce | tag | ciphertext, for columns that store a sealed value in one field. */
 export const packSealed = ({ nonce, tag, ciphertext }: Sealed): Buffer => Buffer.concat([nonce, tag, ciphertext])
 
 export function unpackSealed(packed: Buffer): Sealed {

@@ -1,16 +1,16 @@
-// Secrets as they come from files: long enough, written one way only, and never a development value in production.
-// Messages name the secret and never show it.
+// Parsers of secret files: minimum length, one spelling, and never a development value in production. Error messages
+// name the secret and never show it.
 
 import type { z } from 'zod'
 
-/** Below this an HMAC or a derived key is weaker than the cipher behind it. */
+/** A shorter secret would make an HMAC or a derived key weaker than the cipher behind it. */
 const MIN_SECRET_BYTES = 32
-/** What main/dev.ts makes begins with these bytes, so that a copied data directory cannot go live. */
+/** The first bytes of secrets that main/dev.ts creates, so that a copied data directory cannot run in production. */
 const DEVELOPMENT_MARK = 'development-'
 
 export type RunMode = 'production' | 'development'
 
-/** Thrown at start only: the process must not run with the secrets it was given. */
+/** Thrown at start only: the process must not run with these secrets. */
 export class SecretError extends Error {
   override readonly name = 'SecretError'
 }
@@ -21,11 +21,11 @@ export function parseSecret(name: string, text: string, mode: RunMode): Buffer {
   if (secret.toString('base64') !== text) throw new SecretError(`${name} is not plain base64`)
   if (secret.length < MIN_SECRET_BYTES) throw new SecretError(`${name} has fewer than ${MIN_SECRET_BYTES} bytes`)
   if (mode === 'production' && secret.subarray(0, DEVELOPMENT_MARK.length).equals(Buffer.from(DEVELOPMENT_MARK)))
-    throw new SecretError(`${name} is a development value: give production its own`)
+    throw new SecretError(`${name} is a development value: create another one for production`)
   return secret
 }
 
-/** Reads a JSON file of secrets. Throws SecretError naming the file's parts, never what they hold. */
+/** Reads a JSON file of secrets. Throws SecretError with the invalid parts' names, never their values. */
 export function parseSecretFile<Schema extends z.ZodType>(
   name: string,
   json: string,
@@ -34,14 +34,14 @@ export function parseSecretFile<Schema extends z.ZodType>(
   const result = schema.safeParse(parseJson(name, json))
   if (result.success) return result.data
   const places = result.error.issues.map((issue) => [name, ...issue.path].join('.'))
-  throw new SecretError(`wrong or missing: ${[...new Set(places)].join(', ')}`)
+  throw new SecretError(`invalid or missing: ${[...new Set(places)].join(', ')}`)
 }
 
 function parseJson(name: string, json: string): unknown {
   try {
     return JSON.parse(json)
   } catch {
-    // Without the cause: a parser's message quotes what it read.
+    // Without the cause: a parser's message quotes its input.
     throw new SecretError(`${name} is not JSON`)
   }
 }

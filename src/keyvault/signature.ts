@@ -1,6 +1,6 @@
-// Signed payment reports, in the manner of Standard Webhooks: an HMAC over `id.timestamp.` and the report's bytes as
-// they are. The source's configuration chooses the algorithm, never the message. Nothing here ends early: an unknown
-// source, a wrong signature and a stale one take the same work and get the same words.
+// Signatures of payment reports in the manner of Standard Webhooks: an HMAC over `id.timestamp.` and the report's exact
+// bytes. The source's configuration selects the algorithm, never the message. Verification takes constant work: an
+// unknown source, an invalid signature and a stale one cost the same and get the same error.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
@@ -13,12 +13,15 @@ export type SignatureAlgorithm = (typeof ALGORITHMS)[number]
 
 const SCHEME = 'v1'
 const WINDOW_S = 300n
-/** A sender signs with its old and its new secret while it changes them; more would only be work for a forger. */
+/**
+ * During a rotation a sender signs with its old and its new secret; more signatures would only let an attacker cost
+ * work.
+ */
 const MAX_SIGNATURES = 4
 const MAX_SIGNATURE_LENGTH = 128
 const MAX_SECRETS = 4
 const COMPARE_KEY_BYTES = 32
-/** Without a dot, so that id and timestamp cannot be cut elsewhere. */
+/** Without a dot, so that the boundary between id and timestamp is unambiguous. */
 const ID_SHAPE = /^[A-Za-z0-9_-]{1,64}$/
 
 const SOURCES_FILE = z.strictObject({
@@ -46,7 +49,7 @@ export function loadSources(json: string, mode: RunMode): Sources {
   )
 }
 
-/** What is signed: the request's id, the time of sending in Unix seconds, the serialised report. */
+/** The signed content: the request's id, the time of sending in Unix seconds, the serialised report. */
 export type SignedReport = { id: string; timestampS: bigint; report: Uint8Array }
 
 export type SignReportOptions = SignedReport & { secret: Buffer; algorithm: SignatureAlgorithm }
@@ -60,10 +63,10 @@ export function signReport({ secret, algorithm, id, timestampS, report }: SignRe
 export type ReportVerifierOptions = { sources: Sources; now?: () => number }
 export type ReportClaim = SignedReport & { source: string; signatures: readonly string[] }
 
-/** Gives a check that throws DomainError SIGNATURE_INVALID unless one signature is right under one active secret. */
+/** Creates a check that throws DomainError SIGNATURE_INVALID unless one signature is valid for one active secret. */
 export function createReportVerifier({ sources, now = Date.now }: ReportVerifierOptions): (claim: ReportClaim) => void {
   const nobody: Source = { algorithm: 'sha256', secrets: [randomBytes(COMPARE_KEY_BYTES)] }
-  // Both sides are hashed under a key the sender cannot know: how long a comparison takes then tells nothing.
+  // Both sides are hashed with a key that the sender cannot know, so that the time of the comparison reveals nothing.
   const compareKey = randomBytes(COMPARE_KEY_BYTES)
   const blind = (text: string): Buffer => createHmac('sha256', compareKey).update(text).digest()
 

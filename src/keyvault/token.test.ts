@@ -212,7 +212,7 @@ describe('token secrets', () => {
 
   it.each<[string, string, RegExp]>([
     ['that are not JSON', '{', /token secrets is not JSON/],
-    ['without keys', '{}', /wrong or missing: token secrets\.keys/],
+    ['without keys', '{}', /invalid or missing: token secrets\.keys/],
     ['none at all', fileOf([]), /token secrets\.keys/],
     ['four of them', fileOf(['a', 'b', 'c', 'd'].map((kid) => key(kid))), /token secrets\.keys/],
     ['of 31 bytes', fileOf([key('a', 1, 31)]), /token secret a has fewer than 32 bytes/],

@@ -1,5 +1,5 @@
-// Access tokens: HS256 by jose, with every policy stated (requirements D-21): jose alone would take a short secret,
-// another HMAC, and a token without exp, iss or aud. A refusal is always the same words.
+// Access tokens: HS256 by jose, with every policy explicit (requirement D-21). jose alone would accept a short secret,
+// another HMAC, and a token without exp, iss or aud. Every rejection has the same text.
 
 import { createSecretKey, hash, type KeyObject, type webcrypto } from 'node:crypto'
 import { jwtVerify, SignJWT, type JWTPayload } from 'jose'
@@ -14,7 +14,10 @@ const ALGORITHM = 'HS256'
 const TYPE = 'at+jwt'
 const MAX_SECRETS = 3
 const MAX_TOKEN_BYTES = 4_096
-/** Three base64url parts; an HS256 signature has 43 characters, of which the last carries four bits: one spelling only. */
+/**
+ * Three base64url parts. An HS256 signature has 43 characters, of which the last carries four bits; only one spelling
+ * is accepted.
+ */
 const TOKEN_SHAPE = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 const CLOCK_TOLERANCE_S = 5
 const MAX_AGE_S = 15 * 60
@@ -57,13 +60,13 @@ export function loadTokenSecrets(json: string, mode: RunMode): TokenSecrets {
 
 export type TokenVerifierOptions = { secrets: TokenSecrets; issuer: string; audience: string; now?: () => number }
 
-/** Gives a function from a compact JWT to who it speaks for; any doubt is DomainError CREDENTIALS_INVALID. */
+/** Creates a function from a compact JWT to its principal; any problem is DomainError CREDENTIALS_INVALID. */
 export function createTokenVerifier(options: TokenVerifierOptions): (token: string) => Promise<Principal> {
   const { secrets, issuer, audience, now = Date.now } = options
   const keys = new Map(secrets.keys.map(({ kid, key }) => [kid, hmacKeyOf(key, 'verify')]))
   const cache = createExpiringCache<Principal>({ capacity: CACHE_CAPACITY, now })
 
-  // The kid only chooses among keys held in memory; jku, x5u and jwk are never looked at.
+  // The kid only selects one of the keys in memory; jku, x5u and jwk are ignored.
   const keyOf = ({ kid }: { kid?: string }): webcrypto.CryptoKey => {
     const key = keys.get(kid ?? '')
     if (key === undefined) throw new Error('unknown kid')
@@ -93,7 +96,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
     const digest = hash('sha256', token, 'base64')
     const known = cache.find(digest)
     if (known !== undefined) return known
-    // Not every failure inside jose is an error of jose's: whatever is thrown is a refusal.
+    // Some failures inside jose are not jose errors: every exception is a rejection.
     const { principal, endsAtMs } = await check(token).catch((cause: unknown) => {
       throw refusal(cause)
     })
@@ -107,7 +110,7 @@ const refusal = (cause?: unknown): DomainError =>
 
 const maxAgeOf = (roles: readonly Role[]): number => (roles.includes('admin') ? MAX_ADMIN_AGE_S : MAX_AGE_S)
 
-/** C-25: a person's subject is the user id; a watcher's or service's is a name. No token speaks for both kinds. */
+/** C-25: a user's subject is the user id; a watcher's or service's is a name. No token may be for both kinds. */
 function readClaims(payload: JWTPayload): { exp: number; iat: number; principal: Principal } {
   const { exp, iat, jti, sub, roles } = CLAIMS.parse(payload)
   const machineRoles = roles.filter((role) => MACHINE_ROLES.includes(role)).length
@@ -128,11 +131,13 @@ export type DevelopmentTokenOptions = {
   audience: string
   roles: readonly Role[]
   subject: string
-  /** Absent: as long as its roles allow. */
+  /** Absent: the longest that its roles allow. */
   lifetimeS?: number
 }
 
-/** A token for the development stack and its CLI. In production tokens come from the shop's own issuer: SecretError. */
+/**
+ * Signs a token for the development stack and its CLI. In production the shop's own issuer signs tokens: SecretError.
+ */
 export async function signDevelopmentToken(options: DevelopmentTokenOptions): Promise<string> {
   const [signer] = options.secrets.keys
   if (options.secrets.mode === 'production' || signer === undefined)

@@ -66,7 +66,7 @@ describe('a file of secrets', () => {
     [
       'a development value',
       `whsec_${Buffer.from('development-'.padEnd(32, 'x')).toString('base64')}`,
-      'webhook secret 1 is a development value: give production its own',
+      'webhook secret 1 is a development value: create another one for production',
     ],
   ])('with %s is refused, without a word of its content', (_what, text, words) => {
     const load = () => loadWebhookSecrets(text, 'production')

@@ -1,12 +1,12 @@
-// Signatures of outgoing webhooks by the Standard Webhooks scheme, version v1: what a receiver checks with any of its
-// libraries. Several secrets sign at once, so that a receiver can change over in its own time.
+// Signatures of outgoing webhooks by the Standard Webhooks scheme, version v1, which its libraries verify. Several
+// secrets sign in parallel, so that a receiver can rotate its secret at any time.
 
 import { parseSecret, SecretError, type RunMode } from './secret.ts'
 import { signReport } from './signature.ts'
 
 const PREFIX = 'whsec_'
 const MAX_SECRETS = 4
-/** The scheme's own upper bound. */
+/** The scheme's own maximum. */
 const MAX_SECRET_BYTES = 64
 
 /** Reads one `whsec_…` secret per line, one to four, the newest first. Throws SecretError. */
@@ -28,7 +28,7 @@ export function loadWebhookSecrets(text: string, mode: RunMode): readonly Buffer
 
 export type WebhookMessage = { id: string; timestampS: bigint; body: Buffer }
 
-/** Gives a function that makes the header `webhook-signature`: one `v1,…` per secret, parted by spaces. */
+/** Creates a function that builds the header `webhook-signature`: one `v1,…` per secret, separated by spaces. */
 export const createWebhookSigner =
   (secrets: readonly Buffer[]) =>
   ({ id, timestampS, body }: WebhookMessage): string =>

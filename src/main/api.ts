@@ -12,7 +12,7 @@ import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
 import { createCommander } from '../grpc/command.ts'
-import { freshFor } from '../grpc/cache.ts'
+import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
@@ -43,7 +43,7 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
-  const isReady = freshFor(FRESH_MS, await createSchemaCheck(database))
+  const isReady = cachedFor(FRESH_MS, await createSchemaCheck(database))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
     bind: config.HOLDFAST_BIND,
@@ -99,7 +99,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       findCustomerKey: (userId) => findCustomerKey(database, userId),
       insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
     }),
-    isBacklogFull: freshFor(FRESH_MS, async () => (await countStarts(database, limit)) >= limit),
+    isBacklogFull: cachedFor(FRESH_MS, async () => (await countStarts(database, limit)) >= limit),
   }
 }
 
@@ -128,7 +128,7 @@ function sightOf(database: Database, offers: ReadonlyMap<Asset, Offer>): FrontDe
   const looks = new Map(
     [...offers].map(([asset, { network, policy }]) => {
       const limits = { silenceMs: WATCHER_SILENCE_MS, lagMs: policy.maxLagMs }
-      return [asset, freshFor(FRESH_MS, () => findBlindness(database, network, limits))] as const
+      return [asset, cachedFor(FRESH_MS, () => findBlindness(database, network, limits))] as const
     }),
   )
   return async (asset) => looks.get(asset)?.()

@@ -3,11 +3,10 @@
 import { readFile } from 'node:fs/promises'
 import { createEthereumClient } from '../chain/ethereum.ts'
 import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
-import type { Report } from '../chain/delivery.ts'
+import type { SendReport } from '../chain/delivery.ts'
 import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
 import { chainRulesOf, readSecretFile, type Config } from '../config.ts'
-import type { Observation } from '../db/chain/cursor.ts'
-import { createClient, createReporter, type HoldfastClient, type ObservedTransfer } from '../grpc/client.ts'
+import { createClient, createReporter, type HoldfastClient } from '../grpc/client.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import type { Logger } from '../telemetry.ts'
@@ -20,7 +19,7 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
     // Read for each call, because the file is rewritten whenever the token is renewed.
     token: async () => (await readFile(config.HOLDFAST_WATCHER_TOKEN_FILE, 'utf8')).trim(),
   })
-  const report = createReport(config, api)
+  const sendReport = createSendReport(config, api)
   await service.listen()
   service.onStop(async () => api.close())
   const database = await service.openDatabase()
@@ -38,7 +37,7 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
     confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     startHeight: config.HOLDFAST_ETH_START,
     maxBlockAgeMs,
-    report,
+    sendReport,
     source: config.HOLDFAST_SOURCE,
     metrics,
     logger,
@@ -59,25 +58,16 @@ function createUntracedNote(network: string, metrics: ChainMetrics, logger: Logg
   }
 }
 
-/** Sends observations to the api as a signed report. */
-function createReport(config: Config<'watcher'>, client: HoldfastClient): Report {
+/** Sends the watcher's observations to the api as signed reports. */
+function createSendReport(config: Config<'watcher'>, client: HoldfastClient): SendReport {
   const variable = 'HOLDFAST_SOURCE_SECRET_FILE'
   const secret = parseSecret(variable, readSecretFile(variable, config[variable]), config.HOLDFAST_MODE)
-  const report = createReporter({
+  return createReporter({
     client,
     source: config.HOLDFAST_SOURCE,
-    network: config.HOLDFAST_ETH_NETWORK,
+    confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     sign: (request) => [signReport({ ...request, secret, algorithm: config.HOLDFAST_SOURCE_ALGORITHM })],
   })
-  const depths: Partial<Record<Observation['state'], number>> = { seen: 1, final: config.HOLDFAST_ETH_CONFIRMATIONS }
-  return (observations) =>
-    report(
-      observations.map(({ blockHeight, blockHash, ...fact }): ObservedTransfer => ({
-        ...fact,
-        block: { height: blockHeight, hash: blockHash },
-        depth: depths[fact.state] ?? 0,
-      })),
-    )
 }
 
 await runService('watcher', main, {

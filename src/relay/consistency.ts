@@ -7,12 +7,12 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client'
 import {
   collectDifferences,
   compareTables,
-  findStandings,
+  findComparedOrders,
   listOpenOrders,
   type ConsistencyReport,
   type Difference,
-  type Look,
-  type Standing,
+  type CheckOptions,
+  type ComparedOrder,
 } from '../db/consistency.ts'
 import { INVARIANTS } from '../db/invariant.ts'
 import { forEachBounded } from '../domain/concurrency.ts'
@@ -30,7 +30,7 @@ export type WorkflowCheck = keyof typeof WORKFLOW_CHECKS
 /** Every check by name, and what it requires. */
 export const CONSISTENCY_CHECKS: Readonly<Record<string, string>> = { ...INVARIANTS, ...WORKFLOW_CHECKS }
 
-export type ConsistencyCheckDeps = Look & {
+export type ConsistencyCheckDeps = CheckOptions & {
   client: Client
   /** Between the two verdicts on a suspect: time for a change under way to end. */
   settleMs?: number
@@ -83,14 +83,14 @@ async function findSuspects(deps: ConsistencyCheckDeps): Promise<{ looked: numbe
   const suspects: Suspect[] = []
   // Workflows first: the order of one that began after its list is then a suspect, and the verdict clears it.
   for await (const page of listRunning(deps)) {
-    const standings = await findStandings(
+    const orders = await findComparedOrders(
       deps.database,
       page.map(({ orderId }) => orderId),
     )
     for (const { kind, orderId, shown } of page) {
       running[kind].add(orderId)
       const run = { isRunning: true, shown }
-      if (differenceBetween(kind, run, standings.get(orderId)) !== undefined) suspects.push({ kind, orderId })
+      if (differenceBetween(kind, run, orders.get(orderId)) !== undefined) suspects.push({ kind, orderId })
     }
   }
   for await (const orderIds of listOpenOrders(deps.database)) {
@@ -131,12 +131,12 @@ async function confirmSuspects(
   const failures: unknown[] = []
   await forEachBounded(suspects, WIDTH, async (suspect) => {
     const { kind, orderId } = suspect
-    const standing = async () => (await findStandings(deps.database, [orderId])).get(orderId)
+    const findOrder = async () => (await findComparedOrders(deps.database, [orderId])).get(orderId)
     try {
       deps.onRange?.()
-      const before = await standing()
+      const before = await findOrder()
       const run = await describe(deps.client, KINDS[kind](orderId))
-      const after = await standing()
+      const after = await findOrder()
       const found = differenceBetween(kind, run, after)
       if (found === undefined || found.check !== differenceBetween(kind, run, before)?.check) return
       confirmed.push({ ...suspect, difference: { ...found, subject: orderId } })
@@ -165,7 +165,7 @@ async function describe(client: Client, workflowId: string): Promise<WorkflowSta
 function differenceBetween(
   kind: Kind,
   run: WorkflowState,
-  order: Standing | undefined,
+  order: ComparedOrder | undefined,
 ): { check: WorkflowCheck; detail: string } | undefined {
   if (!run.isRunning) {
     if (kind === 'aftercare' || order === undefined || isTerminal(order.status) || order.isToStart) return undefined

@@ -7,7 +7,7 @@ import {
   claimNotifications,
   deferNotifications,
   enableChannels,
-  notificationsDelivered,
+  markNotificationsDelivered,
   type Deferral,
   type NotificationRow,
 } from '../db/notification.ts'
@@ -171,7 +171,7 @@ async function settle(
   const relay = relayOf(channel)
   const delivered = outcomes.filter(({ deferral }) => deferral === undefined).map((one) => one.notificationId)
   const deferred = outcomes.flatMap(({ deferral }) => deferral ?? [])
-  if (delivered.length > 0) await notificationsDelivered(database, holder, delivered)
+  if (delivered.length > 0) await markNotificationsDelivered(database, holder, delivered)
   if (deferred.length > 0) await deferNotifications(database, holder, deferred)
   metrics.passed.inc({ relay }, delivered.length)
   metrics.failed.inc({ relay }, deferred.length)

@@ -1,17 +1,17 @@
 // Prepares a Temporal server for Holdfast's workers: two namespaces, and the search attributes by which operators find
 // orders. Safe to repeat, on any server.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
 import { Connection, isGrpcServiceError } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import proto from '@temporalio/proto'
+import { retry } from '../repeat.ts'
 
 const { IndexedValueType } = proto.temporal.api.enums.v1
 
 const HOUR_MS = 3_600_000
 const PREPARE_WITHIN_MS = 60_000
-const RETRY_INTERVAL_MS = 100
+const RETRY_BACK_OFF = { fromMs: 100, toMs: 100 }
 
 /** Orders' histories outlive any dispute about a payment; background workflows are kept for a day. */
 export const NAMESPACE_RETENTION_HOURS = { holdfast: 30 * 24, 'holdfast-background': 24 } as const
@@ -80,12 +80,5 @@ async function ensureSearchAttributes(connection: Connection, namespace: string)
 /** Retries within a deadline: a server that has just started, or just got a name, may refuse for a moment. */
 async function untilAccepted(step: () => Promise<void>): Promise<void> {
   const deadline = performance.now() + PREPARE_WITHIN_MS
-  for (;;) {
-    try {
-      return await step()
-    } catch (error) {
-      if (performance.now() > deadline) throw error
-      await sleep(RETRY_INTERVAL_MS)
-    }
-  }
+  await retry(step, { isTransient: () => performance.now() <= deadline, backOff: RETRY_BACK_OFF })
 }

@@ -5,8 +5,8 @@ import { execFile } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { access, chown, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { retry } from '../repeat.ts'
 import { findServerAccount, privateDir, removePrivateDir } from './account.ts'
 import { findPostgres } from './binary.ts'
 import type { Account, Child } from './child.ts'
@@ -24,7 +24,7 @@ const POSTGRES_READY_WITHIN_MS = 60_000
 const POSTGRES_STOP_WITHIN_MS = 20_000
 /** How long an earlier server on the same data may take to end. */
 const TAKE_OVER_WITHIN_MS = 15_000
-const TAKE_OVER_INTERVAL_MS = 250
+const TAKE_OVER_BACK_OFF = { fromMs: 250, toMs: 250 }
 
 export type PostgresOptions = {
   readonly dataDir: string
@@ -128,21 +128,19 @@ async function ensurePassword(file: string, account: Account | undefined): Promi
   return readFile(file, 'utf8')
 }
 
+const isDataHeld = (error: unknown): boolean =>
+  error instanceof StartError && /postmaster\.pid|shared memory block/.test(error.message)
+
 /**
  * Retries while an earlier server on the data is ending: after a kill -9 its sessions live on for a moment, with its
  * shared memory and lock file, and Postgres rightly refuses to start.
  */
-async function startOnceFree(start: () => Promise<Child>): Promise<Child> {
+function startOnceFree(start: () => Promise<Child>): Promise<Child> {
   const deadline = performance.now() + TAKE_OVER_WITHIN_MS
-  for (;;) {
-    try {
-      return await start()
-    } catch (error) {
-      const isHeld = error instanceof StartError && /postmaster\.pid|shared memory block/.test(error.message)
-      if (!isHeld || performance.now() > deadline) throw error
-      await sleep(TAKE_OVER_INTERVAL_MS)
-    }
-  }
+  return retry(start, {
+    isTransient: (error) => isDataHeld(error) && performance.now() <= deadline,
+    backOff: TAKE_OVER_BACK_OFF,
+  })
 }
 
 /** The status that Postgres keeps in its lock file, which pg_ctl reads too. */

@@ -3,6 +3,7 @@
 
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common'
 import { defineSignal, defineUpdate } from '@temporalio/workflow'
+import type { OperatorDecision } from '../domain/audit.ts'
 import type { CommandInput, CommandResult } from '../domain/command.ts'
 import type { CancelReason, OrderStatus } from '../domain/order.ts'
 
@@ -48,7 +49,6 @@ export const shipUpdate = defineUpdate<CommandResult, [CommandInput]>('ship')
 export const deliverUpdate = defineUpdate<CommandResult, [CommandInput]>('deliver')
 
 /** Sent by operators while a compensation is parked. `reason` is stored in the history: no personal data. */
-export type OperatorDecision = { operator: string; reason: string }
 export const retryCompensationUpdate = defineUpdate<void, [OperatorDecision]>('retryCompensation')
 export const skipCompensationUpdate = defineUpdate<void, [OperatorDecision]>('skipCompensation')
 

@@ -8,7 +8,8 @@ import { buildObservation, createTestShop, nextOf, runOf, type TestShop } from '
 import { until } from '../support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from '../../src/db/accept/accept.ts'
 import { expireOrder } from '../../src/db/order.ts'
-import { assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
+import { assessPayments, recordReport } from '../../src/db/payment.ts'
+import type { ReportedObservation } from '../../src/domain/chain.ts'
 import { sweepHolds } from '../../src/db/sweep.ts'
 
 const HOUR_MS = 3_600_000
@@ -37,7 +38,7 @@ async function lapsed(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedO
   return order
 }
 /** Seen in the order's time, however long a machine takes to say so. */
-const seenOf = (order: AcceptedOrder, overrides: Partial<Observation> = {}) =>
+const seenOf = (order: AcceptedOrder, overrides: Partial<ReportedObservation> = {}) =>
   buildObservation(order, { state: 'seen', firstSeenAt: order.createdAt, ...overrides })
 const half = (order: AcceptedOrder) => seenOf(order, { state: 'final', amount: order.amountDue / 2n })
 /** Waits until the order's quote has run out; its hold may last longer. */

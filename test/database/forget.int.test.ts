@@ -9,8 +9,12 @@ import { findViolations } from '../support/invariant.ts'
 import { createTestShop, type TestShop } from '../support/shop.ts'
 import { ORDER_STATUSES } from '../../src/domain/order.ts'
 import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
-import { forgetAnswers } from '../../src/db/idempotency.ts'
-import { claimNotifications, forgetNotifications, notificationsDelivered } from '../../src/db/notification.ts'
+import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
+import {
+  claimNotifications,
+  deleteExpiredNotifications,
+  markNotificationsDelivered,
+} from '../../src/db/notification.ts'
 
 let shop: TestShop
 beforeAll(async () => {
@@ -38,7 +42,7 @@ describe('an answer', () => {
   test('is kept for 30 days on the clock of the database, and gone after', async () => {
     const kept = await refusals(3, '29 days 23:59:00')
     await refusals(2, '30 days 00:00:01')
-    expect(await forgetAnswers(shop.worker)).toEqual({ count: 2, isDone: true })
+    expect(await deleteExpiredAnswers(shop.worker)).toEqual({ count: 2, isDone: true })
     expect(await keys()).toEqual(kept)
   })
 
@@ -48,7 +52,7 @@ describe('an answer', () => {
     expect(before.length).toBeGreaterThan(0)
     await age('400 days')
     const isOver = status === 'delivered' || status === 'cancelled'
-    await forgetAnswers(shop.worker)
+    await deleteExpiredAnswers(shop.worker)
     expect(await keys()).toEqual(isOver ? [] : before)
     expect((await shop.state(order)).status).toBe(status)
   })
@@ -59,12 +63,12 @@ describe('an answer', () => {
     await user.connect()
     await user.query('begin')
     await user.query('select from idempotency where key = $1 for update', [made[0]])
-    expect(await forgetAnswers(shop.worker)).toEqual({ count: 1_000, isDone: false })
+    expect(await deleteExpiredAnswers(shop.worker)).toEqual({ count: 1_000, isDone: false })
     expect(await keys()).toEqual([made[0]])
-    expect(await forgetAnswers(shop.worker)).toEqual({ count: 0, isDone: true })
+    expect(await deleteExpiredAnswers(shop.worker)).toEqual({ count: 0, isDone: true })
     await user.query('rollback')
     await user.end()
-    expect(await forgetAnswers(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await deleteExpiredAnswers(shop.worker)).toEqual({ count: 1, isDone: true })
   })
 
   test('can be removed by the worker in no other way', async () => {
@@ -101,7 +105,7 @@ describe('news of an order', () => {
     await set(order, 'pending', `delivered_at = clock_timestamp() - interval '30 days 00:00:01'`)
     await set(order, 'processing', `delivered_at = clock_timestamp() - interval '29 days 23:59:00'`)
     await set(order, 'shipped', 'delivered_at = clock_timestamp()')
-    expect(await forgetNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await deleteExpiredNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
     expect(await left(order)).toEqual(['processing', 'shipped', 'delivered'])
   })
 
@@ -110,12 +114,12 @@ describe('news of an order', () => {
     await shop.query(`update notification set changed_at = ${LONG_AGO}, created_at = ${LONG_AGO}`)
     await set(order, 'pending', `dead_at = ${LONG_AGO}, dead_reason = 'refused'`)
     await set(order, 'processing', `delivered_at = ${LONG_AGO}`)
-    expect(await forgetNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await deleteExpiredNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
     expect(await left(order)).toEqual(['pending', 'shipped', 'delivered'])
     for (const status of ['shipped', 'delivered']) {
       const claimed = await claimNotifications(shop.worker, 'test', 10, 'log')
       expect(claimed.map((row) => row.status)).toEqual([status])
-      await notificationsDelivered(shop.worker, 'test', [claimed[0]?.notificationId ?? 0n])
+      await markNotificationsDelivered(shop.worker, 'test', [claimed[0]?.notificationId ?? 0n])
     }
   })
 
@@ -130,11 +134,11 @@ describe('news of an order', () => {
     await user.connect()
     await user.query('begin')
     await user.query('select from notification where delivered_at is not null limit 1 for update')
-    expect(await forgetNotifications(shop.worker)).toEqual({ count: 2_000, isDone: false })
-    expect(await forgetNotifications(shop.worker)).toEqual({ count: 0, isDone: true })
+    expect(await deleteExpiredNotifications(shop.worker)).toEqual({ count: 2_000, isDone: false })
+    expect(await deleteExpiredNotifications(shop.worker)).toEqual({ count: 0, isDone: true })
     await user.query('rollback')
     await user.end()
-    expect(await forgetNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
+    expect(await deleteExpiredNotifications(shop.worker)).toEqual({ count: 1, isDone: true })
     expect(await left(order)).toEqual(['pending'])
   })
 
@@ -157,7 +161,7 @@ describe('news of an order', () => {
     await set(some, 'processing', 'delivered_at = clock_timestamp()')
     await shop.test.forge(`update orders set created_at = ${LONG_AGO}`)
     expect(await differences()).toEqual([])
-    expect(await forgetNotifications(shop.worker)).toEqual({ count: 7, isDone: true })
+    expect(await deleteExpiredNotifications(shop.worker)).toEqual({ count: 7, isDone: true })
     expect([await left(all), await left(some)]).toEqual([[], ['processing']])
     expect(await differences()).toEqual([])
   })

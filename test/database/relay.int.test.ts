@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 import type { AcceptedOrder, ProposedOrder } from '../../src/db/accept/accept.ts'
 import { assessPayments, recordReport } from '../../src/db/payment.ts'
 import { statement, type Database } from '../../src/db/connection/pool.ts'
-import { claimNotifications, notificationsDelivered } from '../../src/db/notification.ts'
+import { claimNotifications, markNotificationsDelivered } from '../../src/db/notification.ts'
 import { countStarts } from '../../src/db/read.ts'
 import { findBacklog } from '../../src/db/backlog.ts'
 import { recordDutyResult, holdDuty, runDuty } from '../../src/db/duty.ts'
@@ -102,14 +102,14 @@ describe('what a holder may settle', () => {
     await deferStart(shop.worker, 'relay-1', orderId, 1_000, 'dead')
     await markWakesSent(shop.worker, 'relay-1', [orderId])
     await deferWake(shop.worker, 'relay-1', orderId, 1_000, 'dead')
-    await notificationsDelivered(shop.worker, 'relay-1', [notification?.notificationId ?? 0n])
+    await markNotificationsDelivered(shop.worker, 'relay-1', [notification?.notificationId ?? 0n])
     const held = `claimed_by = 'relay-2' and claimed_until > clock_timestamp()`
     for (const table of ['workflow_start', 'order_wake'])
       expect(await shop.query(`select from ${table} where ${held} and dead_reason is null`)).toHaveLength(1)
     expect(await shop.query(`select from notification where ${held} and delivered_at is null`)).toHaveLength(1)
 
     await claimWakes(shop.worker, 'relay-2', 1, [orderId])
-    await notificationsDelivered(shop.worker, 'relay-2', [notification?.notificationId ?? 0n])
+    await markNotificationsDelivered(shop.worker, 'relay-2', [notification?.notificationId ?? 0n])
     expect(await shop.query('select from workflow_start')).toEqual([])
     expect(await shop.query('select claimed_by from notification where delivered_at is not null')).toEqual([
       { claimed_by: null },
@@ -318,7 +318,7 @@ describe('notifications', () => {
     // Until it is delivered, nobody sees the next.
     expect(await claimed('b')).toEqual([])
     for (const status of ['processing', 'shipped']) {
-      await notificationsDelivered(
+      await markNotificationsDelivered(
         shop.worker,
         'a',
         (await shop.query<{ id: bigint }>(`select notification_id as id from notification where claimed_by = 'a'`)).map(

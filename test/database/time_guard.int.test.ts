@@ -4,8 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestShop, type TestShop } from '../support/shop.ts'
 import type { DatabaseRole } from '../support/servers.ts'
 import { systemActor } from '../../src/domain/audit.ts'
-import { createCursor, readCursor, stampStatus } from '../../src/db/chain/cursor.ts'
+import { createCursor, readCursor } from '../../src/db/chain/cursor.ts'
 import { findBlindness } from '../../src/db/chain/sight.ts'
+import { stampStatus } from '../../src/db/chain/status.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 
 const BY = systemActor('test')

@@ -10,7 +10,8 @@ import { systemActor } from '../../src/domain/audit.ts'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { runCommand } from '../../src/db/order.ts'
-import { assessLatePayments, assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
+import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
+import type { ReportedObservation } from '../../src/domain/chain.ts'
 import { openDatabase, statement, type Database } from '../../src/db/connection/pool.ts'
 
 const VERSION_BEFORE = 22
@@ -56,7 +57,7 @@ async function judge(
   { orderId }: AcceptedOrder,
   /** Null: the order has ended. */
   step: number | null,
-  said: Readonly<Record<string, readonly Observation[]>>,
+  said: Readonly<Record<string, readonly ReportedObservation[]>>,
   { paymentState, status = 'pending', flags = [], refund = 0n }: Judged,
 ): Promise<void> {
   for (const [source, facts] of Object.entries(said)) await recordReport(api, source, facts)

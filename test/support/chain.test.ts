@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { describeAdapter, type ChainUnderTest } from '../../src/chain/contract.ts'
-import type { ChainTransfer } from '../../src/chain/client.ts'
+import type { ChainOutput } from '../../src/domain/chain.ts'
 import { createSimulatedChain } from './chain.ts'
 
 async function open(): Promise<ChainUnderTest> {
   const chain = createSimulatedChain({ network: 'simulated', seed: 'contract' })
-  let waiting: ChainTransfer[] = []
+  let waiting: ChainOutput[] = []
   const mine = async (blocks: number): Promise<void> => {
     for (let block = 0; block < blocks; block += 1) {
       chain.mine(waiting)

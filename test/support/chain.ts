@@ -1,7 +1,8 @@
 // A chain in memory that does what it is told: the port's second implementation. The same seed gives the same hashes.
 
 import { createHash } from 'node:crypto'
-import type { Block, ChainClient, ChainTransfer } from '../../src/chain/client.ts'
+import type { ChainClient } from '../../src/chain/client.ts'
+import type { Block, ChainOutput } from '../../src/domain/chain.ts'
 
 const BLOCK_TIME_MS = 12_000
 const GENESIS_MS = Date.UTC(2026, 0, 1)
@@ -10,8 +11,8 @@ export type SimulatedChain = {
   client: ChainClient
   /** The newest block is the last; the first has height 0. */
   blocks: () => readonly Block[]
-  /** Mines one block of these transfers. */
-  mine: (transfers?: readonly ChainTransfer[]) => Block
+  /** Mines one block of these outputs. */
+  mine: (outputs?: readonly ChainOutput[]) => Block
   /** Drops the newest blocks and returns them. Mining then makes another branch: no hash comes twice. */
   drop: (count: number) => readonly Block[]
   /** A contract sends coins within the newest block: no transfer shows it. */
@@ -19,7 +20,7 @@ export type SimulatedChain = {
   /** What the branch holds for an address, at its tip. */
   balanceOf: (address: string) => bigint
   /** A transfer with an id of its own. */
-  transferTo: (address: string, amount: bigint) => ChainTransfer
+  transferTo: (address: string, amount: bigint) => ChainOutput
 }
 
 export type SimulatedChainOptions = {
@@ -38,7 +39,7 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
   const timeOf = minedAt ?? ((height) => new Date(GENESIS_MS + height * BLOCK_TIME_MS))
   const branch: Block[] = []
   const inside: { hash: string; address: string; amount: bigint }[] = []
-  const mine = (transfers: readonly ChainTransfer[] = []): Block => {
+  const mine = (outputs: readonly ChainOutput[] = []): Block => {
     const height = branch.length
     const parentHash = branch.at(-1)?.hash ?? `0x${'0'.repeat(64)}`
     const time = timeOf(height)
@@ -48,7 +49,7 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
       parentHash,
       minedAt: time,
       chainTime: time,
-      transfers: [...transfers],
+      outputs: [...outputs],
     }
     branch.push(block)
     return block
@@ -79,7 +80,7 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
     },
     balanceOf: (address) => {
       const hashes = new Set(branch.map(({ hash }) => hash))
-      const moved = [...branch.flatMap(({ transfers }) => transfers), ...inside.filter(({ hash }) => hashes.has(hash))]
+      const moved = [...branch.flatMap(({ outputs }) => outputs), ...inside.filter(({ hash }) => hashes.has(hash))]
       return moved.reduce((sum, each) => (each.address === address ? sum + each.amount : sum), 0n)
     },
     transferTo: (address, amount) => ({ asset: 'ETH', txId: nextHash(), outputIndex: 0, address, amount }),
@@ -88,9 +89,9 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
 
 const headerOf = ({ height, hash, minedAt, chainTime }: Block) => ({ height, hash, minedAt, chainTime })
 
-/** Takes the newest blocks back and mines others, over which the kept ones of the lost transfers are spread. */
+/** Takes the newest blocks back and mines others, over which the kept ones of the lost outputs are spread. */
 export function reorganise(chain: SimulatedChain, depth: number, keeps: readonly boolean[], blocks: number): void {
-  const lost = chain.drop(Math.min(depth, chain.blocks().length - 1)).flatMap(({ transfers }) => transfers)
+  const lost = chain.drop(Math.min(depth, chain.blocks().length - 1)).flatMap(({ outputs }) => outputs)
   const kept = lost.filter((_, index) => keeps[index] ?? false)
   for (let block = 0; block < blocks; block += 1) {
     const share = Math.ceil(kept.length / (blocks - block))

@@ -2,12 +2,12 @@
 
 import { randomBytes } from 'node:crypto'
 import { expect } from '@jest/globals'
-import type { ChainClient, ChainTransfer } from '../../src/chain/client.ts'
-import type { Report } from '../../src/chain/delivery.ts'
+import type { ChainClient } from '../../src/chain/client.ts'
+import type { SendReport } from '../../src/chain/delivery.ts'
 import { DeepReorgError } from '../../src/chain/follow.ts'
 import { createChainMetrics } from '../../src/chain/metrics.ts'
 import { createWatcher, type Watcher } from '../../src/chain/watcher.ts'
-import type { Observation } from '../../src/db/chain/cursor.ts'
+import type { ChainOutput, Observation } from '../../src/domain/chain.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import { reportIdOf } from '../../src/grpc/report.ts'
@@ -134,7 +134,7 @@ async function openScene(
   let nowMs = 0
   let isReorgAccepted = false
   const fault = (): Fault => (callsToCrash-- === 0 ? crashAs : undefined)
-  const report: Report = async (observations) => {
+  const sendReport: SendReport = async (observations) => {
     const fate = fates.shift() ?? 'taken'
     if (fate === 'lost') throw new DomainError('DATABASE_UNAVAILABLE', 'down')
     if (fate === 'refused') throw new DomainError('FIELD_INVALID', 'no')
@@ -160,7 +160,7 @@ async function openScene(
       confirmations: CONFIRMATIONS,
       startHeight,
       maxBlockAgeMs,
-      report,
+      sendReport,
       metrics,
       logger,
       now: () => nowMs,
@@ -230,17 +230,18 @@ export async function expectTruth({ chain, addresses, delivered, status, wasReor
   const { settled = 0n, start = 0n } = (await status()) ?? {}
   const view = viewOf(delivered)
   for (const block of chain.blocks().slice(Number(start))) {
-    for (const transfer of block.transfers.filter(({ address }) => addresses.includes(address))) {
-      const { address, amount, asset } = transfer
+    for (const output of block.outputs.filter(({ address }) => addresses.includes(address))) {
+      const { address, amount, asset } = output
       const state = block.height <= settled ? 'final' : 'seen'
-      expect(view.get(keyOf(transfer))).toMatchObject({ state, address, amount, asset, blockHash: block.hash })
-      view.delete(keyOf(transfer))
+      const at = { height: block.height, hash: block.hash }
+      expect(view.get(keyOf(output))).toMatchObject({ state, address, amount, asset, block: at })
+      view.delete(keyOf(output))
     }
   }
   expect(settled).toBeGreaterThanOrEqual(chain.blocks().length - CONFIRMATIONS)
-  for (const { state, blockHeight } of view.values()) {
+  for (const { state, block } of view.values()) {
     // What was given up stays so when an operator lets the chain go back below its block.
-    const isGivenUp = blockHeight <= settled || (state === 'dropped' && wasReorgAccepted())
+    const isGivenUp = (block?.height ?? 0) <= settled || (state === 'dropped' && wasReorgAccepted())
     expect(state).toBe(isGivenUp ? 'dropped' : 'reorged')
   }
 }
@@ -248,13 +249,14 @@ export async function expectTruth({ chain, addresses, delivered, status, wasReor
 const NEXT_STATES: Readonly<Record<Observation['state'] | 'none', readonly Observation['state'][]>> = {
   none: ['seen'],
   seen: ['final', 'reorged'],
+  replaced: [],
   final: ['reorged'],
   reorged: ['seen', 'dropped'],
   dropped: ['seen'],
 }
 
 /** Each output's facts come in the order of seq, none is left out, and a repetition says the same again. */
-export function expectOrder({ network, delivered }: Scene): void {
+export function expectOrder({ delivered }: Scene): void {
   const facts = new Map<string, Observation[]>()
   for (const observation of delivered) {
     const known = facts.get(keyOf(observation)) ?? []
@@ -269,7 +271,7 @@ export function expectOrder({ network, delivered }: Scene): void {
     if (known[0] !== undefined) expect(observation.firstSeenAt).toEqual(known[0].firstSeenAt)
     known.push(observation)
   }
-  const ids = [...facts.values()].flat().map((fact) => reportIdOf(network, fact))
+  const ids = [...facts.values()].flat().map(reportIdOf)
   expect(new Set(ids).size).toBe(ids.length)
 }
 
@@ -283,7 +285,7 @@ export async function stepAndCheck(scene: Scene, options?: Step): Promise<unknow
 }
 
 /** Mines a payment to the first of our addresses. */
-export function minePayment({ chain, addresses }: Scene, amount = 5n): ChainTransfer {
+export function minePayment({ chain, addresses }: Scene, amount = 5n): ChainOutput {
   const transfer = chain.transferTo(addresses[0] ?? '', amount)
   chain.mine([transfer])
   return transfer

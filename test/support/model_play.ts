@@ -7,7 +7,8 @@ import fc from 'fast-check'
 import { createAcceptor, type AcceptedOrder, type ProposedOrder } from '../../src/db/accept/accept.ts'
 import { putProduct } from '../../src/db/catalogue.ts'
 import { changeAddress, expireOrder, runCommand } from '../../src/db/order.ts'
-import { assessLatePayments, assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
+import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
+import type { ReportedObservation } from '../../src/domain/chain.ts'
 import type { Database } from '../../src/db/connection/pool.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { sweepHolds } from '../../src/db/sweep.ts'
@@ -90,7 +91,7 @@ export class World {
   readonly #areKilled: boolean // the sessions of calls that say so
   readonly #accepted: AcceptedOrder[] = []
   readonly #proposals: ProposedOrder[] = []
-  readonly #facts: Observation[][] = []
+  readonly #facts: ReportedObservation[][] = []
   readonly #steps: number[] = []
   /** Sessions that were ended in the middle of a call. */
   kills = 0
@@ -321,7 +322,7 @@ export class World {
   #reporting(
     model: ShopModel,
     { at, order: about }: About,
-    fact: Observation,
+    fact: ReportedObservation,
     state: 'seen' | 'final' | 'reorged',
     isInTime: boolean,
     known?: number,

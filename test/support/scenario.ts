@@ -6,8 +6,8 @@ import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.t
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
-import { forgetAnswers } from '../../src/db/idempotency.ts'
-import { forgetNotifications, replayNotifications } from '../../src/db/notification.ts'
+import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
+import { deleteExpiredNotifications, replayNotifications } from '../../src/db/notification.ts'
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
@@ -252,18 +252,18 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   'old answers are forgotten': {
-    of: 'forgetAnswers forget_answers',
+    of: 'deleteExpiredAnswers forget_answers',
     prepare: async ({ shop }) => {
       await shop.query(
         `insert into idempotency (actor, method, key, request_hash, response, created_at)
          select 'user:1', 'PutProduct', gen_random_uuid(), sha256('x'), '{}', clock_timestamp() - interval '31 days'
          from generate_series(1, 3)`,
       )
-      return ({ worker }) => forgetAnswers(worker)
+      return ({ worker }) => deleteExpiredAnswers(worker)
     },
   },
   'news told long ago is forgotten': {
-    of: 'forgetNotifications forget_notifications',
+    of: 'deleteExpiredNotifications forget_notifications',
     prepare: async ({ shop }) => {
       const { orderId } = await orderOfTwo(shop)
       await shop.query(
@@ -274,7 +274,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       await shop.test.forge(`update orders set created_at = created_at - interval '31 days' where order_id = $1`, [
         orderId,
       ])
-      return ({ worker }) => forgetNotifications(worker)
+      return ({ worker }) => deleteExpiredNotifications(worker)
     },
   },
   'a check of everything is recorded': {

@@ -1,19 +1,20 @@
 // Transactions of the watcher, and of operators on its memory: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendBlock, createCursor, rewind, stampStatus } from '../../src/db/chain/cursor.ts'
+import { appendBlock, createCursor, rewind } from '../../src/db/chain/cursor.ts'
+import { stampStatus } from '../../src/db/chain/status.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
 import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
 import type { Scenario, Scene } from './scenario.ts'
 
-/** A chain of its own, with one block and one transfer to an order in it. */
+/** A chain of its own, with one block and one output to an order in it. */
 async function newChain({ shop, doors }: Scene) {
   const order = await shop.order({ network: `sim-${randomUUID().slice(0, 8)}` })
   const { network, address } = order
   const cursor = await createCursor(doors.watcher, network, 1)
   const blockAt = (height: number) => ({
     ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
-    transfers: [
+    outputs: [
       { asset: 'ETH' as const, txId: `0x${randomBytes(32).toString('hex')}`, outputIndex: 0, address, amount: 7n },
     ],
   })
@@ -23,7 +24,7 @@ async function newChain({ shop, doors }: Scene) {
 /** One whose order's address holds money that nothing explains. */
 async function newEvidence(scene: Scene) {
   const { network, address, blockAt } = await newChain(scene)
-  const block = { ...blockAt(1), transfers: [] }
+  const block = { ...blockAt(1), outputs: [] }
   await appendBlock(scene.doors.watcher, network, block, 2)
   const save = (database: Scene['doors']['watcher']) =>
     saveBalances(database, network, block, new Map([[address, 10n ** 18n]]))

@@ -4,7 +4,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder } from '../../src/db/accept/accept.ts'
 import { getOrderState, reserveStock, runCommand } from '../../src/db/order.ts'
-import { assessPayments, recordReport, type Observation } from '../../src/db/payment.ts'
+import { assessPayments, recordReport } from '../../src/db/payment.ts'
+import type { ReportedObservation } from '../../src/domain/chain.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import type { CommandInput, CommandResult, Fence } from '../../src/domain/command.ts'
@@ -161,8 +162,8 @@ export function runOf({ orderId }: Pick<AcceptedOrder, 'orderId'>, generation = 
 /** All that is due, final, in one output. */
 export const buildObservation = (
   order: Pick<AcceptedOrder, 'network' | 'asset' | 'address' | 'amountDue'>,
-  overrides: Partial<Observation> = {},
-): Observation => ({
+  overrides: Partial<ReportedObservation> = {},
+): ReportedObservation => ({
   reportId: randomBytes(32).toString('hex'),
   network: order.network,
   asset: order.asset,
@@ -172,14 +173,16 @@ export const buildObservation = (
   state: 'final',
   address: order.address,
   amount: order.amountDue,
-  blockHeight: 10n,
-  blockHash: '0xab',
+  block: { height: 10, hash: '0xab' },
   firstSeenAt: new Date(),
   ...overrides,
 })
 
 /** What the watcher says next about the same output. */
-export const nextOf = (fact: Observation, overrides: Partial<Observation> = {}): Observation => ({
+export const nextOf = (
+  fact: ReportedObservation,
+  overrides: Partial<ReportedObservation> = {},
+): ReportedObservation => ({
   ...fact,
   reportId: randomBytes(32).toString('hex'),
   seq: fact.seq + 1,

@@ -20,6 +20,7 @@ const COMMANDS = {
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },
+  docs: { entry: ['test/docs.ts'] },
   cli: { entry: ['src/main/cli.ts'] },
 }
 

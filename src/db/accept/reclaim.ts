@@ -2,7 +2,7 @@
 // locked. A few products at a time, so that a locked one does not delay the others.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { createGate } from '../connection/semaphore.ts'
+import { createSemaphore } from '../connection/semaphore.ts'
 import { statement, type Database } from '../connection/pool.ts'
 import { reclaimHolds } from '../sweep.ts'
 
@@ -22,7 +22,7 @@ export type Reclaimer = {
 const pause = (): Promise<void> => delay(PAUSE_MS * (0.5 + Math.random() / 2))
 
 export function createReclaimer(database: Pick<Database, 'run'>): Reclaimer {
-  const gate = createGate(WIDTH, MAX_TURN_WAIT_MS)
+  const gate = createSemaphore(WIDTH, MAX_TURN_WAIT_MS)
   return {
     reclaim: async (productId) => {
       // An error here is ignored: the decision that follows reports it.

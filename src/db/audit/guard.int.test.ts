@@ -14,7 +14,7 @@ import { assessPayments, recordReport } from '../payment.ts'
 import { statement } from '../connection/pool.ts'
 
 const DENIED = '42501'
-const NOBODY = 'HF006'
+const ANONYMOUS = 'HF006'
 const NOT_REWRITTEN = 'HF007'
 const TOO_YOUNG = 'HF008'
 const NOT_EMPTIED = 'HF009'
@@ -90,7 +90,7 @@ describe('a write by nobody', () => {
     for (const table of await auditedTables()) {
       const remove = `delete from ${table} where ctid = (select ctid from ${table} limit 1)`
       const free = await freeOf(table)
-      expect([table, await outcome('superuser', ...free, AS_NOBODY, remove)]).toEqual([table, NOBODY])
+      expect([table, await outcome('superuser', ...free, AS_NOBODY, remove)]).toEqual([table, ANONYMOUS])
       expect([table, await outcome('superuser', ...free, remove)]).toEqual([table, 'done'])
     }
   })
@@ -109,7 +109,7 @@ describe('a write by nobody', () => {
     ['app_keys', `update payment_key set tier = 'retired'`],
   ]
   test.each(WRITES)('is refused to %s: %s', async (role, text) => {
-    expect(await outcome(role, text)).toBe(NOBODY)
+    expect(await outcome(role, text)).toBe(ANONYMOUS)
     expect(await outcome(role, actingAs({ actor: 'system:test', role: 'system' }), text)).toBe('done')
   })
 
@@ -127,14 +127,14 @@ describe('a write by nobody', () => {
   ])('is one by an actor that names nobody: %j', async (by) => {
     expect(
       await outcome('app_api', actingAs(by), `update product set name = 'Other'`, 'set constraints all immediate'),
-    ).toBe(NOBODY)
+    ).toBe(ANONYMOUS)
   })
 
   test('is one of an order that a batch says nothing about', async () => {
     const [order] = await shop.query<{ id: string }>('select order_id as id from orders limit 1')
     const batch = `select set_config('holdfast.actors', '{"another": {"actor": "user:7", "role": "customer"}}', true)`
     const text = `update orders set address_sealed = address_sealed || '\\x00' where order_id = '${order?.id}'`
-    expect(await outcome('app_api', actingAs({ actor: 'system:accept', role: 'system' }), batch, text)).toBe(NOBODY)
+    expect(await outcome('app_api', actingAs({ actor: 'system:accept', role: 'system' }), batch, text)).toBe(ANONYMOUS)
   })
 })
 

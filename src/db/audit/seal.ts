@@ -1,12 +1,12 @@
-// What the sealer writes and verification reads: checkpoints, the tiles of the tree, and entries in the order of the
-// tree. Nothing here judges; src/audit does.
+// Statements of the sealer and of verification: checkpoints, tiles of the Merkle tree, and entries in tree order. They
+// make no decisions; src/audit does.
 
 import { sql, type CommonQueryMethods } from 'slonik'
 import { z } from 'zod'
 import type { Checkpoint, SealedRange } from '../../domain/checkpoint.ts'
 import { tileKey, type Tile, type TileId } from '../../domain/tile.ts'
 
-/** A pool's door, or one transaction of it. */
+/** A pool or one transaction of it. */
 export type AuditDb = { sql: CommonQueryMethods }
 
 const HASH_BYTES = 32
@@ -31,10 +31,10 @@ const CHECKPOINT = z.object({
 const COLUMNS = sql.fragment`checkpoint_no as no, continues_no as continues, size, root, after_entry_id as "afterEntryId",
   last_entry_id as "lastEntryId", below_txid::text as "belowTxid", sealed_at as at, previous, key_id as "keyId", signature`
 
-/** Checkpoints that are read at a time. */
+/** Page size of checkpoints. */
 export const CHECKPOINTS_PAGE = 500
 
-/** Checkpoints after one, in their order. */
+/** Checkpoints after `afterNo`, in ascending order. */
 export const listCheckpoints = (database: AuditDb, afterNo: number, limit: number): Promise<readonly Checkpoint[]> =>
   database.sql.any(sql.type(CHECKPOINT)`
     select ${COLUMNS} from audit_checkpoint where checkpoint_no > ${afterNo} order by checkpoint_no limit ${limit}`)
@@ -46,12 +46,15 @@ export const findLastCheckpoint = (database: AuditDb): Promise<Checkpoint | null
   database.sql.maybeOne(sql.type(CHECKPOINT)`
     select ${COLUMNS} from audit_checkpoint order by checkpoint_no desc limit 1`)
 
-/** Where counts of transaction ids ended: the last entry id of each but the present one, in order. */
+/**
+ * The last entry id of each completed transaction-id era, in ascending order. A new era starts when transaction ids
+ * restart after a restore.
+ */
 export const listEraEnds = async (database: AuditDb): Promise<readonly bigint[]> =>
   database.sql.anyFirst(sql.type(z.object({ after: z.bigint() }))`
     select distinct after_entry_id as after from audit_checkpoint where after_entry_id > 0 order by after`)
 
-/** The checkpoint under whose root an entry first stood; null: none yet. */
+/** The first checkpoint whose root covers an entry; null: none yet. */
 export const findSealOf = (database: AuditDb, entry: { entryId: bigint; txid: bigint }): Promise<Checkpoint | null> =>
   database.sql.maybeOne(sql.type(CHECKPOINT)`
     with era as (
@@ -65,7 +68,7 @@ export const findSealOf = (database: AuditDb, entry: { entryId: bigint; txid: bi
 
 const TILE = z.object({ level: z.number(), no: whole, hashes: z.instanceof(Buffer) })
 
-/** The tiles that are there, by tileKey. */
+/** The stored tiles, by tileKey. */
 export async function readTiles(database: AuditDb, ids: readonly TileId[]): Promise<Map<string, Tile>> {
   const rows = await database.sql.any(sql.type(TILE)`
     select level, tile_no as no, hashes from audit_tile
@@ -79,12 +82,12 @@ export async function readTiles(database: AuditDb, ids: readonly TileId[]): Prom
 const split = (hashes: Buffer): Buffer[] =>
   Array.from({ length: hashes.length / HASH_BYTES }, (_, at) => hashes.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES))
 
-/** Whose transactions may still write, from this id on; and the first id that nobody has yet. */
+/** The transaction horizon: the lowest id that may still write, and the next id to be assigned. */
 export const readHorizon = (database: AuditDb): Promise<{ xmin: bigint; xmax: bigint }> =>
   database.sql.one(sql.type(z.object({ xmin: txid, xmax: txid }))`
     select pg_snapshot_xmin(now)::text as xmin, pg_snapshot_xmax(now)::text as xmax from pg_current_snapshot() as now`)
 
-/** The transaction of the entry that `count` entries of a range come before, where there are as many. */
+/** The transaction of the entry after `count` entries of a range; null if there are fewer. */
 export const findTxidAt = (database: AuditDb, range: SealedRange, count: number): Promise<bigint | null> =>
   database.sql.maybeOneFirst(sql.type(z.object({ txid }))`
     select txid::text as txid from audit_entry where ${within(range)} order by audit_entry.txid, entry_id
@@ -93,13 +96,13 @@ export const findTxidAt = (database: AuditDb, range: SealedRange, count: number)
 const LEAF = z.object({ entryId: z.bigint(), txid, hash: z.instanceof(Buffer) })
 export type LeafEntry = z.output<typeof LEAF>
 
-/** What of a range's entries becomes leaves, in the order of the tree. */
+/** The entries of a range that become leaves, in tree order. */
 export const listLeaves = (database: AuditDb, range: SealedRange): Promise<readonly LeafEntry[]> =>
   database.sql.any(sql.type(LEAF)`
     select entry_id as "entryId", txid::text as txid, hash from audit_entry where ${within(range)}
     order by audit_entry.txid, entry_id`)
 
-/** The highest id among entries of before a restore: sealed ones, and unsealed ones with ids of the old count. */
+/** The highest entry id from before a restore: of sealed entries, and of unsealed ones with ids of the old era. */
 export const findLastOldEntry = (
   database: AuditDb,
   base: { lastEntryId: bigint; belowTxid: bigint },
@@ -118,8 +121,8 @@ function within({ afterEntryId, upToEntryId, fromTxid, belowTxid }: SealedRange)
 }
 
 /**
- * Stores a checkpoint and what the tree grew by, both or neither. Race: another sealer that is at the same one; the
- * number and what it continues are unique, so one of the two fails.
+ * Stores a checkpoint and the new tiles in one transaction. Race: another sealer with the same checkpoint. The number
+ * and `continues` are unique, so one of the two fails.
  */
 export async function storeCheckpoint(
   database: AuditDb,
@@ -143,14 +146,17 @@ export async function storeCheckpoint(
     on conflict (level, tile_no) do update set hashes = excluded.hashes`)
 }
 
-/** Makes the partitions of this month and so many more, where they are missing. @returns how many it made */
+/**
+ * Creates the missing partitions of this month and the next `months`.
+ * @returns how many it created
+ */
 export const makePartitions = (database: AuditDb, months: number): Promise<number> =>
   database.sql.oneFirst(sql.type(z.object({ made: z.number() }))`
     select audit_make_partitions((now() at time zone 'utc')::date, ${months + 1}) as made`)
 
 const COUNTED_AT_MOST = 100_000
 
-/** How many entries wait to be sealed, counted up to a bound, and for how long the first has. */
+/** The number of unsealed entries, counted up to a bound, and the age of the oldest. */
 export const readUnsealed = (
   database: AuditDb,
   base: { afterEntryId: bigint; belowTxid: bigint },

@@ -1,5 +1,5 @@
-// What verification reads: every entry once in the order of the tree, every link once in the order of its chain, and
-// the heads of the chains. In pages, so that no table is held in memory and no statement is long.
+// Reads for verification: every entry once in tree order, every link once in chain order, and the heads of the chains.
+// Results are paged, so that no table is held in memory and no statement runs long.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -9,7 +9,7 @@ const bytes = z.instanceof(Buffer)
 const ENTRY = z.object({
   entryId: z.bigint(),
   txid: z.string().transform(BigInt),
-  /** As the body has it. */
+  /** The text in the body. */
   at: z.string(),
   kind: z.string(),
   aggregateId: z.string().nullable(),
@@ -27,7 +27,7 @@ const ENTRY_COLUMNS = sql.fragment`entry_id as "entryId", e.txid::text as txid,
 
 const FIRST = { txid: 0n, entryId: -1n }
 
-/** Entries `afterId` < id ≤ `upToId` in the order of the tree, page by page. */
+/** Entries with `afterId` < id ≤ `upToId` in tree order, page by page. */
 export async function* readEntries(
   database: AuditDb,
   { afterId, upToId, pageSize }: { afterId: bigint; upToId: bigint | undefined; pageSize: number },
@@ -65,7 +65,7 @@ const LINK = z.object({
 })
 export type Link = z.output<typeof LINK>
 
-/** Every link, chain by chain, page by page. */
+/** All links, chain by chain, page by page. */
 export async function* readLinks(database: AuditDb, pageSize: number): AsyncGenerator<readonly Link[]> {
   let last: { kind: string; aggregateId: string; seq: bigint } | undefined = { kind: '', aggregateId: '', seq: 0n }
   while (last !== undefined) {
@@ -82,10 +82,10 @@ export async function* readLinks(database: AuditDb, pageSize: number): AsyncGene
 const HEAD = z.object({
   kind: z.string(),
   aggregateId: z.string(),
-  /** Null: the first entry is the last. */
+  /** Null: the first entry is also the last. */
   seq: z.bigint().nullable(),
   hash: bytes.nullable(),
-  /** The newest entry, at the same moment. */
+  /** The newest entry, in the same snapshot. */
   lastSeq: z.bigint().nullable(),
   lastHash: bytes.nullable(),
 })
@@ -94,7 +94,7 @@ export type Head = z.output<typeof HEAD>
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const NUMBER = /^[1-9][0-9]{0,17}$/
 
-/** The heads of aggregates beside their newest entries; none for an aggregate without a row. */
+/** The heads of aggregates with their newest entries; an aggregate without a row has none. */
 export function readHeads(
   database: AuditDb,
   aggregates: readonly { kind: string; aggregateId: string }[],
@@ -122,14 +122,17 @@ export function readHeads(
 const sum = z.string().transform(BigInt)
 const MOMENT = z.object({ snapshot: z.string(), horizon: z.string().transform(BigInt), lastMovementId: z.bigint() })
 
-/** A moment of the stock ledger: its newest movement, who was at work, and below which transaction nobody was. */
+/**
+ * One snapshot of the stock ledger: its newest movement, the running transactions, and the horizon below which none
+ * ran.
+ */
 export const readLedgerMoment = (database: AuditDb): Promise<z.output<typeof MOMENT>> =>
   database.sql.one(sql.type(MOMENT)`
     select pg_current_snapshot()::text as snapshot, pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
       coalesce(max(movement_id), 0) as "lastMovementId"
     from stock_movement`)
 
-/** Whether all who were at work at a moment have ended. */
+/** True if all transactions of a snapshot have ended. */
 export const isSnapshotOver = (database: AuditDb, snapshot: string): Promise<boolean> =>
   database.sql.oneFirst(sql.type(z.object({ isOver: z.boolean() }))`
     select not exists (
@@ -139,7 +142,7 @@ export const isSnapshotOver = (database: AuditDb, snapshot: string): Promise<boo
 const MOVED = z.object({ productId: z.string(), onHand: sum, reserved: sum, lastId: z.bigint() })
 const LOWEST_ID = -(2n ** 63n)
 
-/** What movements up to one add up to, by product within each page. */
+/** The sums of movements up to one, by product within each page. */
 export async function* readMovements(
   database: AuditDb,
   upToId: bigint,
@@ -162,7 +165,7 @@ export async function* readMovements(
 
 const COUNTED = z.object({ productId: z.string(), version: z.bigint(), onHand: sum, reserved: sum })
 
-/** The version of each product's counters and, at the same moment, what movements after one add up to. */
+/** The version of each product's stock row and, in the same snapshot, the sum of later movements. */
 export async function* readCounted(
   database: AuditDb,
   afterId: bigint,
@@ -170,7 +173,7 @@ export async function* readCounted(
 ): AsyncGenerator<z.output<typeof COUNTED>> {
   let after: string | undefined = ''
   while (after !== undefined) {
-    // One statement: its snapshot is the moment.
+    // One statement, hence one snapshot.
     const page: readonly z.output<typeof COUNTED>[] = await database.sql.any(sql.type(COUNTED)`
       select s.product_id as "productId", s.version, coalesce(m.on_hand, 0)::text as "onHand", coalesce(m.reserved, 0)::text as reserved
       from (select product_id, version from stock where product_id > ${after} order by product_id limit ${pageSize}) s

@@ -1,23 +1,26 @@
-// What watched addresses hold, against what was reported of them. A row is written at the scanned tip and only while no
-// report waits, so that `told` is what the shop really knows: the difference is money that no transfer explains.
+// Balances of the shop's addresses, compared with the reported outputs. A row is written at the scanned tip and only
+// while the outbox is empty, so that `told` is what the api has stored. The difference is unexplained money: money that
+// no reported output explains.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
+import type { ChainOutput, Header } from '../../domain/chain.ts'
 import { lockNetwork } from './cursor.ts'
 import type { Database } from '../connection/pool.ts'
-
-export type CheckedTip = { height: number; hash: string; chainTime: Date }
-
-export type Unexplained = { address: string; amount: bigint }
 
 const ADDRESS = z.object({ address: z.string() })
 
 /**
- * Addresses whose orders may expire by this chain time, and whose balances were not looked at past their end, which is
- * that of the quote and its grace, or of the hold where a payment extended it. A row per hold, so that one may come
- * twice.
+ * Addresses whose orders may expire by this chain time, and whose balances were not read since the order's end. The end
+ * is that of the quote and its grace, or that of the hold where a payment extended it. One row per hold: an address may
+ * come twice.
  */
-export async function findDue(database: Database, network: string, at: Date, limit: number): Promise<string[]> {
+export async function findDueAddresses(
+  database: Database,
+  network: string,
+  at: Date,
+  limit: number,
+): Promise<string[]> {
   const rows = await database.sql.any(sql.type(ADDRESS)`
     select i.address
     from open_invoice i
@@ -30,10 +33,10 @@ export async function findDue(database: Database, network: string, at: Date, lim
 }
 
 /**
- * The next pending orders from `from` on, as they were made, and which of them hold no stock and are due as in findDue.
- * Such an order is an exception that no index tells of: it is met in a round.
+ * The next pending orders from `from` on, the oldest first. `isDue`: the order holds no stock and is due as in
+ * findDueAddresses. Such an order is an exception without an index: it is found by reading all pending orders in turn.
  */
-export async function findUnheld(
+export async function findUnheldOrders(
   database: Database,
   network: string,
   at: Date,
@@ -50,11 +53,16 @@ export async function findUnheld(
 }
 
 /**
- * Addresses that were not looked at by this chain time, the longest waiting first: those with unexplained money, and then
- * those whose balance was read in a block that is lost. With it the money may be lost too that an operator attributed,
- * or that a trace showed once and shows no more: also of an order that ended, at which nothing else looks.
+ * Addresses whose balance was not read at this chain time, the longest waiting first: those with unexplained money, then
+ * those whose balance was read in a block that is lost. With that block, money may be lost that an operator attributed,
+ * or that a trace showed once and shows no more. This is the only check for orders that have ended.
  */
-export async function findToReread(database: Database, network: string, at: Date, limit: number): Promise<string[]> {
+export async function findAddressesToReread(
+  database: Database,
+  network: string,
+  at: Date,
+  limit: number,
+): Promise<string[]> {
   const rows = await database.sql.any(sql.type(ADDRESS)`
     select address from chain_balance
     where network = ${network} and (unexplained > 0 or checked_at is null) and (checked_at is null or checked_at < ${sql.timestamp(at)})
@@ -62,8 +70,8 @@ export async function findToReread(database: Database, network: string, at: Date
   return rows.map(({ address }) => address)
 }
 
-/** A row per hold of the open orders whose holds end at `from` or later, the first to end first. */
-export async function findOpen(
+/** Addresses of open orders whose holds end at `from` or later, the first to end first; one row per hold. */
+export async function findHeldAddresses(
   database: Database,
   network: string,
   from: Date,
@@ -76,16 +84,16 @@ export async function findOpen(
 }
 
 /**
- * Stores balances as they are at the end of the tip's block. Race closed: the network's row is locked, so no other
- * watcher goes on or back meanwhile; where one did before, or a report waits, nothing is stored.
+ * Stores balances as they are at the end of the tip's block. Race closed: the network's row is locked, so that no other
+ * watcher moves the cursor meanwhile. Where one moved it before, or a report waits, nothing is stored.
  * @returns whether they were stored, and which addresses hold more unexplained money than before
  */
 export async function saveBalances(
   database: Database,
   network: string,
-  { height, hash, chainTime }: CheckedTip,
+  { height, hash, chainTime }: Pick<Header, 'height' | 'hash' | 'chainTime'>,
   balances: ReadonlyMap<string, bigint>,
-): Promise<{ isSaved: boolean; found: readonly Unexplained[] }> {
+): Promise<{ isSaved: boolean; found: readonly Pick<ChainOutput, 'address' | 'amount'>[] }> {
   const rows = [...balances].map(([address, balance]) => ({ address, balance: balance.toString() }))
   return database.sql.transaction(async (tx) => {
     await lockNetwork(tx, network)
@@ -106,7 +114,7 @@ export async function saveBalances(
         left join lateral (
           select sum(o.amount) as told from chain_output o
           where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')) t on true
-        -- What was set aside and is gone, with its block or by a withdrawal, excuses no later money.
+        -- Money that was set aside and is gone, with its block or by a withdrawal, explains no later money.
         cross join lateral (
           select least(coalesce(b.set_aside, 0), greatest(0, r.balance - coalesce(t.told, 0))) as set_aside) a
       ), saved as (
@@ -134,7 +142,7 @@ export async function saveBalances(
   })
 }
 
-/** How many addresses hold money that nothing explains. */
+/** How many addresses hold unexplained money. */
 export async function countUnexplained(database: Database, network: string): Promise<number> {
   const { found } = await database.sql.one(sql.type(z.object({ found: z.number() }))`
     select count(*)::int as found from chain_balance where network = ${network} and unexplained > 0`)

@@ -83,7 +83,7 @@ test('attributed money that is found as a transfer later counts once', async () 
   const inner = { ...scene.chain.transferTo(address, 7n), outputIndex: 5 }
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block !== undefined && at === height ? { ...block, transfers: [inner] } : block
+    return block !== undefined && at === height ? { ...block, outputs: [inner] } : block
   }
   await setStart(stage.database, scene.network, 0, BY)
   await scene.step()
@@ -107,7 +107,7 @@ test('money attributed to a block is counted once when it is found as a transfer
   const inner = { ...scene.chain.transferTo(address, 7n), outputIndex: 5 }
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block !== undefined && at === height ? { ...block, transfers: [inner] } : block
+    return block !== undefined && at === height ? { ...block, outputs: [inner] } : block
   }
   expect(await setStart(stage.database, scene.network, height, BY)).toBe('done')
   await scene.step()
@@ -141,7 +141,7 @@ describe('what a contract sent, whose block is read again without traces,', () =
     const { findBlock } = scene.client
     scene.client.findBlock = async (at) => {
       const block = await findBlock(at)
-      return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+      return block && { ...block, outputs: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
     }
     return { scene, inner }
   }
@@ -198,7 +198,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   // As a version before told it: not traced, and not said.
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [] }
+    return block && { ...block, outputs: [] }
   }
   await setStart(stage.database, scene.network, 0, BY)
   await scene.step()
@@ -208,7 +208,7 @@ test('what was dropped and is attributed by its balance is not met again beside 
   expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    return block && { ...block, outputs: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
   }
   await setStart(stage.database, scene.network, 0, BY)
   mine(scene, CONFIRMATIONS)
@@ -229,7 +229,7 @@ test('what waits to be met again is told as dropped when its money is attributed
   const { findBlock } = scene.client
   scene.client.findBlock = async (at) => {
     const block = await findBlock(at)
-    return block && { ...block, transfers: [], untracedTxIds: block.transfers.map(({ txId }) => txId) }
+    return block && { ...block, outputs: [], untracedTxIds: block.outputs.map(({ txId }) => txId) }
   }
   await scene.step()
   expect(await attributeBalance(stage.database, scene.network, address, BY)).toBe('done')

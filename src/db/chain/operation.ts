@@ -1,21 +1,19 @@
-// What an operator does to a chain by hand, with the watcher's rights. Each is one transaction with its reason; the
-// audit says who. The database takes the change only behind its note. The watcher may run meanwhile: it looks where it
-// stands before each step.
+// Manual operations on a chain, with the watcher's rights. Each is one transaction that records who did it and why; the
+// database accepts the change only after that record. The watcher may run meanwhile: it reads its cursor before each step.
 
 import { createHash } from 'node:crypto'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import type { Actor } from '../../domain/audit.ts'
+import type { Actor, OperatorDecision } from '../../domain/audit.ts'
 import { actorText } from '../audit/actor.ts'
-import { lockNetwork, loseOutputs, reportChanges } from './cursor.ts'
+import { lockNetwork } from './cursor.ts'
+import { reportChanges } from './outbox.ts'
+import { loseOutputs } from './output.ts'
 import type { Database } from '../connection/pool.ts'
-
-/** Who acts, and why. */
-export type Order = { operator: string; reason: string }
 
 const NOTHING = z.unknown()
 
-export type ChainView = z.output<typeof CHAIN>
+type ChainView = z.output<typeof CHAIN>
 const CHAIN = z.object({
   network: z.string(),
   start: z.bigint().transform(Number),
@@ -26,8 +24,8 @@ const CHAIN = z.object({
   caughtUpAt: z.date().nullable(),
   waiting: z.number(),
 })
-export type Evidence = z.output<typeof EVIDENCE>
-const EVIDENCE = z.object({
+type UnexplainedMoney = z.output<typeof UNEXPLAINED_MONEY>
+const UNEXPLAINED_MONEY = z.object({
   network: z.string(),
   address: z.string(),
   balance: z.string().transform(BigInt),
@@ -36,39 +34,40 @@ const EVIDENCE = z.object({
   foundAt: z.date(),
 })
 
-/** Where each chain stands, and the money nothing explains. */
+/** The cursor of each chain, and the unexplained money. */
 export async function listChains(
   database: Database,
-): Promise<{ chains: readonly ChainView[]; evidence: readonly Evidence[] }> {
+): Promise<{ chains: readonly ChainView[]; evidence: readonly UnexplainedMoney[] }> {
   const chains = await database.sql.any(sql.type(CHAIN)`
     select network, start_height as start, scanned_height as scanned, settled_height as settled, tip_height as tip,
       rewind_to as "rewindTo", caught_up_at as "caughtUpAt",
       (select count(*)::int from chain_report r where r.network = c.network) as waiting
     from chain_status c order by network`)
-  const evidence = await database.sql.any(sql.type(EVIDENCE)`
+  const evidence = await database.sql.any(sql.type(UNEXPLAINED_MONEY)`
     select network, address, balance, unexplained, height, found_at as "foundAt"
     from chain_balance where unexplained > 0 order by found_at limit 100`)
   return { chains, evidence }
 }
 
 /**
- * Has a chain read again from `height`. Our outputs there count as lost until they are met again: what was read of the
- * chain is forgotten, so that nothing else would tell that their block is gone. `unsettled`: transfers below that
- * height are not final yet, and would never be. `above_tip`: it is above the next block of the watcher's node.
+ * Makes the watcher read a chain again from `height`. The shop's outputs from there on count as lost until they are seen
+ * again: the scanned branch is deleted, so that no later step could notice that their block is gone. `unsettled`: some
+ * outputs below that height are not final yet, and would never be. `above_tip`: the height is above the next block of
+ * the watcher's node.
  */
 export const setStart = (
   database: Database,
   network: string,
   height: number,
-  by: Order,
+  by: OperatorDecision,
 ): Promise<'done' | 'unsettled' | 'above_tip'> =>
   operate(database, by, async (tx) => {
-    // Before its first watcher a chain's tip is not known.
+    // Before its first watcher, a chain's tip is unknown.
     await lockNetwork(tx, network)
     const tip = await tx.maybeOne(sql.type(z.object({ height: z.bigint().transform(Number) }))`
       select tip_height as height from chain_status where network = ${network} and source is not null`)
-    if (tip !== null && height > tip.height + 1) throw new Undone('above_tip')
-    await note(tx, network, 'start', by, { height })
+    if (tip !== null && height > tip.height + 1) throw new RolledBack('above_tip')
+    await recordOperation(tx, network, 'start', by, { height })
     await tx.query(sql.type(NOTHING)`
       insert into chain_status (network, start_height, scanned_height, settled_height, tip_height)
       values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
@@ -78,71 +77,71 @@ export const setStart = (
       select exists (
         select from chain_output
         where network = ${network} and block_height < ${height} and state in ('seen', 'reorged')) as "isUnsettled"`)
-    if (isUnsettled) throw new Undone('unsettled')
+    if (isUnsettled) throw new RolledBack('unsettled')
     await tx.query(sql.type(NOTHING)`delete from chain_block where network = ${network}`)
     await loseOutputs(tx, network, height - 1)
     await tx.query(sql.type(NOTHING)`update chain_balance set checked_at = null where network = ${network}`)
     return 'done'
   })
 
-/** Lets one reorganisation reach down to `height`, below what was final, for as long as the chain does not go on as it was. */
+/** Permits one reorganisation down to `height`, below the final blocks. The permission ends when the old branch goes on. */
 export const allowRewind = (
   database: Database,
   network: string,
   height: number,
-  by: Order,
+  by: OperatorDecision,
 ): Promise<'done' | 'unknown'> =>
   operate(database, by, async (tx) => {
-    await note(tx, network, 'rewind', by, { height })
+    await recordOperation(tx, network, 'rewind', by, { height })
     const changed = await tx.query(sql.type(NOTHING)`
       update chain_status set rewind_to = ${height}, rewind_given_at = scanned_height
       where network = ${network} and start_height - 1 <= ${height}`)
-    if (changed.rowCount === 0) throw new Undone('unknown')
+    if (changed.rowCount === 0) throw new RolledBack('unknown')
     return 'done'
   })
 
-/** When and where unexplained money came, as far as it is known better than by the balance. */
-export type Coming = { seenAt?: Date | undefined; height?: number | undefined }
+/** When and in which block unexplained money came, where an operator knows it better than the balance shows. */
+export type Arrival = { seenAt?: Date | undefined; height?: number | undefined }
 
-const FOUND = z.object({
+const ATTRIBUTABLE = z.object({
   amount: z.string(),
   balanceHash: z.string(),
   asset: z.string(),
   isFresh: z.boolean(),
-  blockHeight: z.bigint().nullable(),
+  height: z.bigint().nullable(),
   isSettled: z.boolean(),
 })
 
 /**
- * Reports the unexplained money of an address as a transfer: the watcher tells of it as of any other, and it is final
- * when it is deep enough. Its id is made of the block at which the balance was read, and its block is that one too, or
- * the one at `height`: then it came at the time of that block, and is lost with that block alone.
+ * Reports the unexplained money of an address as an output: the watcher reports it like any other, and it is final once
+ * it is deep enough. Its transaction id is derived from the block at which the balance was read. Its block is that one,
+ * or the one at `height`: then it came at the time of that block, and is lost only with that block.
  * `stale`: the balance is that of an older block; a running watcher reads it again within a few blocks. `unread`: there
- * is no block of that height up to the balance's, or it is not kept any more.
+ * is no block of that height up to the balance's, or it is no longer stored.
  */
 export const attributeBalance = (
   database: Database,
   network: string,
   address: string,
-  by: Order & Coming,
+  by: OperatorDecision & Arrival,
 ): Promise<'done' | 'unknown' | 'stale' | 'unread'> =>
   operate(database, by, async (tx) => {
     await lockNetwork(tx, network)
     const row = await findAttributable(tx, network, address, by.height)
-    if (row === null) throw new Undone('unknown')
-    if (!row.isFresh) throw new Undone('stale')
-    if (row.blockHeight === null) throw new Undone('unread')
+    if (row === null) throw new RolledBack('unknown')
+    if (!row.isFresh) throw new RolledBack('stale')
+    if (row.height === null) throw new RolledBack('unread')
     const digest = createHash('sha256').update(`${row.balanceHash}\n${address}`).digest('hex')
     const txId = row.asset === 'ETH' ? `0x${digest}` : digest
     const [state, seq] = row.isSettled ? ['final', 2] : ['seen', 1]
-    await note(tx, network, 'attribute', by, { address, amount: row.amount })
+    await recordOperation(tx, network, 'attribute', by, { address, amount: row.amount })
     const { rowCount } = await tx.query(sql.type(NOTHING)`
       with made as (
         insert into chain_output
           (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, is_attributed, counted_height, first_seen_at)
         select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, ${state}, ${seq}, k.height, k.hash, true, b.height,
           least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)}, case when ${by.height !== undefined} then k.chain_time end)
-        from chain_balance b join chain_block k on k.network = b.network and k.height = ${row.blockHeight}
+        from chain_balance b join chain_block k on k.network = b.network and k.height = ${row.height}
         where b.network = ${network} and b.address = ${address}
         on conflict do nothing
         returning *
@@ -150,13 +149,13 @@ export const attributeBalance = (
       insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
       select m.network, m.tx_id, m.output_index, s.seq, s.state, m.block_height, m.block_hash, m.first_seen_at
       from made m join (values (1, 'seen'), (2, 'final')) s (seq, state) on s.seq <= m.seq order by s.seq`)
-    // Done before, and not told yet.
-    if (rowCount === 0) throw new Undone('unknown')
+    // Attributed before, and not delivered yet.
+    if (rowCount === 0) throw new RolledBack('unknown')
     await dropLost(tx, network, address)
     return 'done'
   })
 
-/** The balance that was attributed holds what waited to be met again, if it is there at all: it is told of once. */
+/** Drops the address's lost outputs. If their money is there, the attributed balance includes it: it is reported once. */
 async function dropLost(tx: DatabaseTransactionConnection, network: string, address: string): Promise<void> {
   await tx.query(sql.type(NOTHING)`
     with changed as (
@@ -166,20 +165,20 @@ async function dropLost(tx: DatabaseTransactionConnection, network: string, addr
     ) ${reportChanges}`)
 }
 
-/** Decides that the unexplained money of an address is no payment: it holds no expiry up, and no alarm. */
+/** Decides that the unexplained money of an address is no payment: it then delays no expiry and raises no alarm. */
 export const setAside = (
   database: Database,
   network: string,
   address: string,
-  by: Order,
+  by: OperatorDecision,
 ): Promise<'done' | 'unknown'> =>
   operate(database, by, async (tx) => {
     await lockNetwork(tx, network)
     const row = await tx.maybeOne(sql.type(z.object({ amount: z.string() }))`
       select unexplained as amount from chain_balance
       where network = ${network} and address = ${address} and unexplained > 0`)
-    if (row === null) throw new Undone('unknown')
-    await note(tx, network, 'set_aside', by, { address, amount: row.amount })
+    if (row === null) throw new RolledBack('unknown')
+    await recordOperation(tx, network, 'set_aside', by, { address, amount: row.amount })
     await tx.query(sql.type(NOTHING)`
       update chain_balance set set_aside = set_aside + unexplained, unexplained = 0, found_at = null, attributed_at = clock_timestamp()
       where network = ${network} and address = ${address}`)
@@ -191,9 +190,9 @@ const findAttributable = (
   network: string,
   address: string,
   height: number | undefined,
-): Promise<z.output<typeof FOUND> | null> =>
-  tx.maybeOne(sql.type(FOUND)`
-    select b.unexplained as amount, b.block_hash as "balanceHash", i.asset, k.height as "blockHeight",
+): Promise<z.output<typeof ATTRIBUTABLE> | null> =>
+  tx.maybeOne(sql.type(ATTRIBUTABLE)`
+    select b.unexplained as amount, b.block_hash as "balanceHash", i.asset, k.height,
       coalesce(k.height <= c.settled_height, false) as "isSettled",
       b.checked_at is not null and (${height !== undefined} or b.height > c.settled_height)
         and exists (select from chain_block o where o.network = b.network and o.hash = b.block_hash) as "isFresh"
@@ -203,8 +202,8 @@ const findAttributable = (
       and k.height = coalesce(${height ?? null}::bigint, b.height)
     where b.network = ${network} and b.address = ${address} and b.unexplained > 0`)
 
-/** Ends a transaction without an effect. */
-class Undone<Why extends string> extends Error {
+/** Rolls the transaction back; the operation returns `why`. */
+class RolledBack<Why extends string> extends Error {
   readonly why: Why
 
   constructor(why: Why) {
@@ -217,7 +216,7 @@ type Work<Result> = (tx: DatabaseTransactionConnection) => Promise<Result>
 
 async function operate<Result extends string>(
   database: Database,
-  { operator, reason }: Order,
+  { operator, reason }: OperatorDecision,
   work: Work<Result>,
 ): Promise<Result> {
   const by: Actor = { actor: `operator:${operator}`, role: 'admin', reason }
@@ -227,21 +226,21 @@ async function operate<Result extends string>(
       return work(tx)
     })
   } catch (error) {
-    if (error instanceof Undone) return (error as Undone<Result>).why
+    if (error instanceof RolledBack) return (error as RolledBack<Result>).why
     throw error
   }
 }
 
-type About = { height: number } | { address: string; amount: string }
+type OperationTarget = { height: number } | { address: string; amount: string }
 
-async function note(
+async function recordOperation(
   tx: DatabaseTransactionConnection,
   network: string,
   operation: 'start' | 'rewind' | 'attribute' | 'set_aside',
-  { reason }: Order,
-  about: About,
+  { reason }: OperatorDecision,
+  target: OperationTarget,
 ): Promise<void> {
-  const { height, address, amount } = { height: null, address: null, amount: null, ...about }
+  const { height, address, amount } = { height: null, address: null, amount: null, ...target }
   await tx.query(sql.type(NOTHING)`
     insert into chain_operation (network, operation, height, address, amount, reason)
     values (${network}, ${operation}, ${height}, ${address}, ${amount}::numeric, ${reason})`)

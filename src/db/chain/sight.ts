@@ -1,5 +1,5 @@
-// Circuit breaker per chain: whether payments on a network would be seen at all. While they would not, no quote is
-// handed out, since an order that cannot be seen paid cannot expire either.
+// Circuit breaker per chain: no quotes are given while payments on a network would not be seen. An order whose payment
+// cannot be seen cannot expire either.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -9,9 +9,9 @@ import type { Database } from '../connection/pool.ts'
 export type Blindness = 'never_watched' | 'watcher_silent' | 'behind'
 
 export type SightLimits = {
-  /** How long ago the watcher may have asked its node. */
+  /** How long ago the watcher may have called its node. */
   silenceMs: number
-  /** How far the chain, by its own time, may have been read behind the database's clock. */
+  /** How far the scanned chain time may be behind the database's clock. */
   lagMs: number
 }
 

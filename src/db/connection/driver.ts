@@ -1,4 +1,4 @@
-// Slonik's driver on sessions of src/db/connection/session.ts. Its own gives a session neither a limit for answers nor settings.
+// Slonik's driver, built on src/db/connection/session.ts. The original has no answer timeout and no session settings.
 
 import pg from 'pg'
 import { BackendTerminatedError, createDriverFactory, type DriverCommand, type DriverFactory } from 'slonik'
@@ -9,7 +9,7 @@ export const createDriver = (config: pg.ClientConfig, sessions: Sessions): Drive
   createDriverFactory(async () => ({
     createPoolClient: async ({ clientEventEmitter: events }) => {
       const client = new pg.Client(config)
-      // Slonik stops listening when it has let go of a session; unheard, an error would end the process.
+      // Slonik removes its listener when it releases a session; an error without a listener would end the process.
       client.on('error', (error) => {
         if (events.listenerCount('error') > 0) events.emit('error', error)
       })
@@ -31,12 +31,12 @@ export const createDriver = (config: pg.ClientConfig, sessions: Sessions): Drive
               rows: rows as Record<string, unknown>[],
             }
           } catch (error) {
-            // By it slonik knows that there is nothing to roll back.
+            // Tells slonik that there is nothing to roll back.
             throw isSessionSpent(error) ? new BackendTerminatedError(error as Error) : error
           }
         },
         stream: () => {
-          throw new Error('rows are read in pages here, not streamed')
+          throw new Error('streaming is not supported: read rows in pages')
         },
       }
     },

@@ -1,5 +1,5 @@
-// Connections, transactions and value types. Two doors to one database: slonik for everything, and constant
-// statements prepared by name for an order's own path (docs/decisions/0003). Both read numeric and int8 exactly.
+// Connections, transactions and value types. Each process has two pools for one database: slonik for everything, and
+// prepared constant statements for the order path (docs/decisions/0003). Both read numeric and int8 exactly.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
@@ -7,7 +7,7 @@ import { createPool, SchemaValidationError, sql, type DatabasePool, type Interce
 import { z } from 'zod'
 import type { Actor } from '../../domain/audit.ts'
 import { createDriver } from './driver.ts'
-import { withGate } from './semaphore.ts'
+import { withSemaphore } from './semaphore.ts'
 import {
   ANSWER_WITHIN_MS,
   assertServerVersion,
@@ -35,19 +35,19 @@ export {
   violatedConstraintOf,
 } from './sqlstate.ts'
 
-/** Slonik's share of a process's connections; the order path has the rest. */
+/** Slonik's share of a process's connections; the rest is for the order path. */
 const SLONIK_SHARE = 0.4
 const STATEMENT_TIMEOUT_MS = 2_000
 const IDLE_IN_TRANSACTION_MS = 5_000
 const MAX_ATTEMPTS = 6
 const BACKOFF_FROM_MS = 10
 const BACKOFF_TO_MS = 1_000
-/** A session that is thrown away says goodbye to the server for no longer. */
+/** How long a discarded session may take to close properly. */
 const GOODBYE_MS = 500
 
 /**
- * The order path finds every row by a key. A plan that reads a whole table instead may look cheap while the table is
- * small, or before Postgres has counted it, and is then kept by a prepared statement while the table grows.
+ * The order path finds every row by a key. A plan that scans a table may look cheap while the table is small or has no
+ * statistics, and a prepared statement would keep it while the table grows.
  */
 const PLANS_BY_KEY = [
   'enable_seqscan',
@@ -62,20 +62,20 @@ export type Statement = { name: string; text: string }
 export type Tx = {
   run: <Row>(statement: Statement, values?: readonly unknown[]) => Promise<Row[]>
   /**
-   * An optional part: when it rejects, what it did is undone and the rest of the transaction stands; whoever can do
-   * without it catches the error. One at a time.
+   * Savepoint for an optional part: when it rejects, only that part is rolled back. A caller that can continue without
+   * it catches the error. One at a time.
    */
   savepoint: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
 }
 
 export type Database = {
-  /** Everything that is not an order's own path. */
+  /** For everything outside the order path. */
   sql: DatabasePool
-  /** One prepared statement, one transaction of its own. */
+  /** One prepared statement in a transaction of its own. */
   run: Tx['run']
-  /** Runs `work` in one READ COMMITTED transaction; it must touch nothing but `tx`, since it may be run again. */
+  /** Runs `work` in one READ COMMITTED transaction. It must use nothing but `tx`, since it may be run again. */
   transaction: <T>(work: (tx: Tx) => Promise<T>, options?: { deadline?: number }) => Promise<T>
-  /** Sessions in use, waiting callers: for metrics and health. */
+  /** Session counts and waiting callers, for metrics and health. */
   stats: () => { total: number; idle: number; waiting: number }
   close: () => Promise<void>
 }
@@ -84,17 +84,17 @@ export type DatabaseOptions = {
   url: string
   poolSize: number
   applicationName: string
-  /** Who acts where a transaction names nobody: system processes only. Without it such a write is refused. */
+  /** The actor of transactions that set none: for system processes only. Without it such a write is rejected. */
   actor?: Actor
-  /** Told of transactions that last for more than a second, and of locks that were not had. */
+  /** Called for transactions of more than a second, and for lock waits that timed out. */
   report?: (event: SlowEvent) => void
-  /** For pools whose statements are all by key: never plan again (design rule 23). */
+  /** For pools whose statements all search by key: always use the generic plan (design rule 23). */
   forceGenericPlan?: boolean
-  /** How long an answer of the server may take. */
+  /** Answer timeout of the server. */
   answerWithinMs?: number
 }
 
-/** Names a constant statement; the name is what makes Postgres plan it once per connection. */
+/** Defines a named constant statement; the name makes Postgres plan it once per connection. */
 export const statement = (name: string, text: string): Statement => ({ name, text })
 
 const { INT8, NUMERIC } = pg.types.builtins
@@ -112,7 +112,7 @@ const rowValidator: Interceptor = {
   },
 }
 
-/** Rejects when the server cannot be reached. */
+/** Opens both pools. Rejects if the server cannot be reached. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const slonikSize = Math.max(1, Math.round(options.poolSize * SLONIK_SHARE))
   const sessions = createSessions(options.answerWithinMs ?? ANSWER_WITHIN_MS)
@@ -136,15 +136,15 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     resetConnection: async () => undefined,
     interceptors: [slowInterceptor, rowValidator],
   })
-  // It tells of sessions that ended here too, besides failing the call.
+  // The pool also emits the errors of sessions whose calls already fail.
   slonikPool.on('error', ignore)
   const watch = createSlowWatch(options.report ?? (() => undefined))
-  const slonik = withGate(withSlowWatch(slonikPool, watch, sqlStateOf), slonikSize, POOL_WAIT_MS)
-  const door: Door = { pool, sessions, watch }
+  const slonik = withSemaphore(withSlowWatch(slonikPool, watch, sqlStateOf), slonikSize, POOL_WAIT_MS)
+  const orderPath: OrderPath = { pool, sessions, watch }
   return {
     sql: slonik,
-    run: (query, values) => alone(door, query, values),
-    transaction: (work, { deadline } = {}) => retrying(() => once(door, work), deadline),
+    run: (query, values) => alone(orderPath, query, values),
+    transaction: (work, { deadline } = {}) => retrying(() => once(orderPath, work), deadline),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: async () => {
       watch.close()
@@ -164,7 +164,7 @@ const sessionOf = ({ url, applicationName, actor }: DatabaseOptions, settings = 
   types: typeOverrides,
 })
 
-/** An address, a login, a database or a server that is wrong is told at once, not with the first call. */
+/** Connects once, so that a wrong address, login, database or server fails now and not at the first call. */
 async function reach(config: pg.ClientConfig, { ask }: Sessions): Promise<void> {
   const client = new pg.Client(config)
   client.on('error', ignore)
@@ -183,10 +183,11 @@ function openPool(options: DatabaseOptions, max: number, sessions: Sessions): pg
       ...(options.forceGenericPlan === true && { plan_cache_mode: 'force_generic_plan' }),
     }),
     max,
-    // A session's plans are worth more than the session: the next one would have to make them all again.
+    // Sessions are kept when idle: a new one would have to plan all statements again.
     idleTimeoutMillis: 0,
   })
-  // An idle session that the server closes is replaced on next use; without a listener it would end the process.
+  // An idle session that the server closes is replaced at the next use; an error without a listener would end the
+  // process.
   pool.on('error', ignore)
   pool.on('acquire', (client) => sessions.setIdle(client, false))
   pool.on('release', (_error, client) => sessions.setIdle(client, true))
@@ -194,8 +195,8 @@ function openPool(options: DatabaseOptions, max: number, sessions: Sessions): pg
   return pool
 }
 
-/** What the order path needs of its pool. */
-type Door = { pool: pg.Pool; sessions: Sessions; watch: SlowWatch }
+/** The pool of the order path and its guards. */
+type OrderPath = { pool: pg.Pool; sessions: Sessions; watch: SlowWatch }
 
 async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   try {
@@ -205,16 +206,17 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   }
 }
 
-/** A session that fails in any way is not used again. */
+/** Runs one statement. A session that fails in any way is discarded. */
 async function alone<Row>(
-  { pool, sessions, watch }: Door,
+  { pool, sessions, watch }: OrderPath,
   query: Statement,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
   const client = await connect(pool)
   const running = watch.begin()
   running.at(query)
-  // A session that ends meanwhile says so here too, besides failing the statement: unheard, it would end the process.
+  // The client also emits the error of a session that ends during the statement; an error without a listener would end
+  // the process.
   client.on('error', ignore)
   try {
     const { rows } = await sessions.ask(client, { ...query, values: [...values] })
@@ -232,12 +234,12 @@ async function alone<Row>(
 
 const ignore = (): void => undefined
 
-async function once<T>({ pool, sessions, watch }: Door, work: (tx: Tx) => Promise<T>): Promise<T> {
+async function once<T>({ pool, sessions, watch }: OrderPath, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await connect(pool)
   const running = watch.begin()
   let broken: Error | undefined
   let state: string | undefined
-  // A session killed between two statements reports it here; the next statement fails and the client is discarded.
+  // The error of a session killed between two statements; the next statement fails and the client is discarded.
   const onError = (error: Error): void => void (broken = error)
   client.on('error', onError)
   const ask: Ask = (query) => sessions.ask(client, query)
@@ -245,9 +247,9 @@ async function once<T>({ pool, sessions, watch }: Door, work: (tx: Tx) => Promis
     await ask('begin isolation level read committed')
     const result = await work(txOf(ask, running))
     running.at({ name: 'commit', text: '' })
-    // Postgres answers the commit of a transaction in which a statement failed by rolling it back.
+    // Postgres answers a commit with ROLLBACK if a statement of the transaction failed.
     const { command } = await ask('commit')
-    if (command !== 'COMMIT') throw new Error('rolled back: a failure within the transaction was swallowed')
+    if (command !== 'COMMIT') throw new Error('rolled back: an error within the transaction was ignored')
     return result
   } catch (error) {
     state = sqlStateOf(error)
@@ -276,7 +278,7 @@ function txOf(ask: Ask, running: Running): Tx {
         await ask('release savepoint part')
         return result
       } catch (error) {
-        // Where the session is gone this fails too; what the part failed with says more.
+        // This fails too if the session is gone; the error of the part is more useful.
         await ask('rollback to savepoint part; release savepoint part').catch(() => undefined)
         throw error
       }
@@ -286,8 +288,8 @@ function txOf(ask: Ask, running: Running): Tx {
 }
 
 /**
- * Runs a transaction again when Postgres says it did nothing, with full jitter, inside the caller's deadline
- * (SR-7.4). A lost connection is never retried here: its commit is ambiguous.
+ * Retries a transaction that had no effect according to Postgres, with full jitter, until the caller's deadline
+ * (SR-7.4). A lost connection is never retried here: whether its commit happened is unknown.
  */
 export async function retrying<T>(attempt: () => Promise<T>, deadline = Number.POSITIVE_INFINITY): Promise<T> {
   for (let tried = 1; ; tried += 1) {
@@ -301,7 +303,7 @@ export async function retrying<T>(attempt: () => Promise<T>, deadline = Number.P
   }
 }
 
-/** True when every migration of this build has been applied. */
+/** The newest migration applied to the database. */
 export async function findSchemaVersion(database: Database): Promise<number> {
   const rows = await database.sql.any(sql.type(z.object({ version: z.number() }))`
     select coalesce(max(version), 0)::int as version from schema_version`)

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
-import { createGate } from './semaphore.ts'
+import { createSemaphore } from './semaphore.ts'
 
 beforeEach(() => {
   jest.useFakeTimers()
@@ -10,7 +10,7 @@ afterEach(() => {
 
 /** Calls through a gate, each of which stays inside until it is let out. */
 function buildCrowd(width: number, waitMs: number) {
-  const gate = createGate(width, waitMs)
+  const gate = createSemaphore(width, waitMs)
   const inside: string[] = []
   const ends = new Map<string, () => void>()
   const come = (name: string): Promise<string> =>

@@ -1,16 +1,16 @@
-// At most so many at a time, and nobody waits for long: slonik's own pool lets its callers wait without end.
+// Semaphore with a wait timeout: slonik's own pool lets its callers wait without limit.
 
 import type { DatabasePool } from 'slonik'
 import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 
-/** Every way to take a connection of a pool. */
-const DOORS: ReadonlySet<string | symbol> = new Set(
+/** All methods of a pool that take a connection. */
+const CONNECTING_METHODS: ReadonlySet<string | symbol> = new Set(
   'any anyFirst exists many manyFirst maybeOne maybeOneFirst one oneFirst record query stream transaction connect'.split(
     ' ',
   ),
 )
 
-/** The same pool, each of whose calls is made by `around`. */
+/** Wraps a pool so that `around` makes each call. */
 export const wrapCalls = (
   pool: DatabasePool,
   around: (act: () => Promise<unknown>) => Promise<unknown>,
@@ -18,17 +18,17 @@ export const wrapCalls = (
   new Proxy(pool, {
     get: (target, name) => {
       const value: unknown = Reflect.get(target, name)
-      if (!DOORS.has(name) || typeof value !== 'function') return value
+      if (!CONNECTING_METHODS.has(name) || typeof value !== 'function') return value
       return (...args: unknown[]) => around(async () => Reflect.apply(value, target, args) as unknown)
     },
   })
 
 /**
- * Lets `width` calls through at a time, those that came first before the others.
- * The function rejects with DATABASE_UNAVAILABLE when its turn has not come within `waitMs`.
+ * A semaphore for `width` concurrent calls, first come, first served. The function rejects with DATABASE_UNAVAILABLE if
+ * its turn does not come within `waitMs`.
  */
-export function createGate(width: number, waitMs: number): <T>(act: () => Promise<T>) => Promise<T> {
-  /** In the order of coming. */
+export function createSemaphore(width: number, waitMs: number): <T>(act: () => Promise<T>) => Promise<T> {
+  /** In order of arrival. */
   const waiting = new Set<() => void>()
   let free = width
 
@@ -38,7 +38,7 @@ export function createGate(width: number, waitMs: number): <T>(act: () => Promis
       const timer = setTimeout(() => {
         waiting.delete(takeTurn)
         reject(
-          new DomainError('DATABASE_UNAVAILABLE', 'Too many calls want the database; try again.', {
+          new DomainError('DATABASE_UNAVAILABLE', 'Too many calls wait for the database; try again.', {
             retryAfterMs: RETRY_HINT_MS.outage,
           }),
         )
@@ -67,6 +67,6 @@ export function createGate(width: number, waitMs: number): <T>(act: () => Promis
   }
 }
 
-/** The same pool, whose callers wait for one of its connections no longer than that. */
-export const withGate = (pool: DatabasePool, width: number, waitMs: number): DatabasePool =>
-  wrapCalls(pool, createGate(width, waitMs))
+/** Wraps a pool so that callers wait for a connection for `waitMs` at most. */
+export const withSemaphore = (pool: DatabasePool, width: number, waitMs: number): DatabasePool =>
+  wrapCalls(pool, createSemaphore(width, waitMs))

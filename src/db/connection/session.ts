@@ -1,30 +1,30 @@
-// Sessions of Postgres, the same for every kind of connection: how values are written, how a dead peer is noticed, and
-// how long an answer may take. A hung server or a half-open connection ends a call; it never holds one.
+// Session settings for every kind of connection: value formats, dead-peer detection, and the answer timeout. A hung
+// server or a half-open connection ends a call; it never blocks it.
 
 import type pg from 'pg'
 import { sqlStateOf } from './sqlstate.ts'
 
-/** A wait for a connection beyond this answers UNAVAILABLE (SR-9.3). */
+/** A longer wait for a connection answers UNAVAILABLE (SR-9.3). */
 export const POOL_WAIT_MS = 1_000
 /**
- * Above the two seconds after which the server itself ends a statement, by what the network and a busy process take.
- * Lower, and slow answers are thrown away; higher, and a hung server holds its callers.
+ * Longer than the server's own statement timeout of two seconds, by what the network and a busy process need. If it
+ * were shorter, slow answers would be discarded; if longer, a hung server would block its callers.
  */
 export const ANSWER_WITHIN_MS = 4_000
-/** Then the kernel asks once a second whether the peer is there, and gives up after ten. */
+/** Idle time before the kernel probes the peer once a second; it gives up after ten probes. */
 const KEEPALIVE_AFTER_MS = 10_000
-/** For connections that wait for nobody: a migration, a set-up. */
+/** For connections outside a request: migrations and set-up. */
 const CONNECT_WITHIN_MS = 10_000
-/** The first whose `returning` knows the row of before. */
+/** The first version whose `returning` can read the old row. */
 const OLDEST_SERVER = 18
 /** 180004 is 18.4. */
 const MINOR_VERSIONS = 10_000
-/** The server only reads. */
+/** The server is read-only. */
 const READ_ONLY_STATE = '25006'
 
 /**
- * How Postgres writes values. What reads them knows these forms only; a server, database or role may be set to others,
- * which a session's own settings override.
+ * The formats in which Postgres writes values. Our decoders know these formats only. A server, database or role may
+ * have other defaults; the settings of the session override them.
  */
 export const VALUE_FORMS: Readonly<Record<string, string>> = {
   datestyle: 'ISO,MDY',
@@ -35,21 +35,26 @@ export const VALUE_FORMS: Readonly<Record<string, string>> = {
   lc_monetary: 'C',
 }
 
-/** What our statements are written for: at a stricter level, taking turns at a row would fail instead of waiting. */
+/**
+ * The isolation level that our statements are written for: at a stricter level, concurrent updates of a row would fail
+ * instead of waiting.
+ */
 const ISOLATION = { default_transaction_isolation: 'read committed' } as const
 
 export type SessionOptions = {
   url: string
   applicationName: string
-  /** Further settings that the session begins with. */
+  /** Additional settings of the session. */
   settings?: Readonly<Record<string, string>>
 }
 
-/** For every `pg.Client` and `pg.Pool`. Settings in the url's `options` hold unless ours say otherwise. */
+/**
+ * Configuration of every `pg.Client` and `pg.Pool`. Settings in the url's `options` apply unless ours override them.
+ */
 export function sessionConfig({ url, applicationName, settings = {} }: SessionOptions): pg.ClientConfig {
   const own = new URL(url)
   const given = own.searchParams.get('options')
-  // What stands in the url would replace the options beside it.
+  // Options in the url would replace the options beside it.
   own.searchParams.delete('options')
   return {
     connectionString: own.href,
@@ -66,12 +71,12 @@ export function sessionConfig({ url, applicationName, settings = {} }: SessionOp
   }
 }
 
-/** The server is older than the statements are written for. */
+/** The server is older than the statements require. */
 export class ServerVersionError extends Error {
   override readonly name = 'ServerVersionError'
 }
 
-/** @throws {ServerVersionError} before a statement fails in the middle of something, by a syntax error */
+/** @throws {ServerVersionError} at start, before a statement fails with a syntax error in the middle of something */
 export async function assertServerVersion(ask: (text: string) => Promise<pg.QueryResult>): Promise<void> {
   const { rows } = await ask(`select current_setting('server_version_num')::int as number`)
   const [{ number }] = rows as [{ number: number }]
@@ -82,20 +87,20 @@ export async function assertServerVersion(ask: (text: string) => Promise<pg.Quer
     )
 }
 
-/** A space would begin the next option. */
+/** A space would start the next option. */
 const escapeOption = (value: string): string => value.replaceAll(/[\\\s]/g, String.raw`\$&`)
 
-/** The sessions of one database, of either door. */
+/** The sessions of one database, of both pools. */
 export type Sessions = {
   /**
-   * Sends one statement. Where the answer is owed for too long, the session is cut, and the idle ones with it: they go
-   * to the same server by the same network. A server that only reads loses them too.
+   * Sends one statement. If the answer takes too long, the session is destroyed, and so are the idle ones: they use the
+   * same server and network. If the server is read-only, the idle ones are destroyed too.
    */
   ask: (client: pg.Client, query: pg.QueryConfig | string) => Promise<pg.QueryResult>
   setIdle: (client: pg.Client, isIdle: boolean) => void
 }
 
-/** The answer did not come. Whether the statement was carried out is not known. */
+/** The answer did not arrive. Whether the statement was executed is unknown. */
 class SilentServerError extends Error {
   override readonly name = 'SilentServerError'
   readonly code = 'ETIMEDOUT'
@@ -105,7 +110,7 @@ export function createSessions(answerWithinMs: number): Sessions {
   const idle = new Set<pg.Client>()
   const cutIdle = (cause: Error): void => {
     for (const client of idle) {
-      // By it the pools let go of a session at once; the closing of the socket would be heard later.
+      // This makes the pools drop the session at once; they would see the closed socket later.
       client.emit('error', cause)
       client.connection.stream.destroy()
     }
@@ -119,7 +124,7 @@ export function createSessions(answerWithinMs: number): Sessions {
       client.connection.stream.destroy(cause)
       cutIdle(cause)
     }
-    // What came while this process was busy is read before the check phase.
+    // Answers that arrived while this process was busy are read before the check phase.
     const timer = setTimeout(() => setImmediate(giveUp), answerWithinMs)
     try {
       return await client.query(query)

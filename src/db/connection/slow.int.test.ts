@@ -83,7 +83,7 @@ describe('a transaction of more than a second', () => {
   })
 })
 
-describe('a lock that is not had', () => {
+describe('a lock that is not acquired', () => {
   test('is told by the statement that waited for it', async () => {
     await shop.query(`insert into probe values (1, 'x'), (2, 'y')`)
     const blocker = new pg.Client({ connectionString: shop.url, options: '-c search_path=holdfast' })

@@ -1,28 +1,28 @@
-// Notices transactions that last too long, while they last, and locks that were not had. Statements are named, never
-// their values.
+// Reports transactions while they run too long, and lock waits that timed out. Reports name statements, never their
+// values.
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import type { DatabasePool, Interceptor } from 'slonik'
 import { wrapCalls } from './semaphore.ts'
 
-/** SR-7.5. The database itself ends a transaction after 5 s and a wait for a lock after 1 s. */
+/** SR-7.5. The database itself ends a transaction after 5 s and a lock wait after 1 s. */
 const SLOW_MS = 1_000
 const LOOK_EVERY_MS = 250
 const MAX_TEXT_CHARACTERS = 200
 const QUERY_ID_CHARACTERS = 12
-/** Lock not available within its time; deadlock. */
+/** Lock timeout; deadlock. */
 const LOCK_STATES = new Set(['55P03', '40P01'])
 
-/** `statement` is what was under way: the name of a constant one, or `sql:` and a hash of its text. */
+/** `statement` is the name of a constant statement, or `sql:` and a hash of its text. */
 export type SlowEvent = { statement: string; text: string } & (
   { kind: 'transaction'; ageMs: number } | { kind: 'lock'; state: string }
 )
 
 export type Running = {
-  /** The statement that is sent now. */
+  /** Records the statement that is sent now. */
   at: (query: { name?: string; text: string }) => void
-  /** @param state the SQLSTATE it failed with, if it did */
+  /** @param state the SQLSTATE, if it failed */
   end: (state?: string) => void
 }
 
@@ -34,7 +34,7 @@ export type SlowWatch = {
 type Entry = { beganAt: number; query: { name?: string; text: string }; isReported: boolean }
 
 export function createSlowWatch(report: (event: SlowEvent) => void): SlowWatch {
-  // In the order of beginning.
+  // In order of their start.
   const running = new Set<Entry>()
 
   const look = (): void => {
@@ -63,7 +63,7 @@ export function createSlowWatch(report: (event: SlowEvent) => void): SlowWatch {
   }
 }
 
-/** Both doors send values apart from the text, so there are none in it. */
+/** Both pools send values separately, so the text contains none. */
 function nameOf({ name, text }: Entry['query']): { statement: string; text: string } {
   const plain = text.replaceAll(/\s+/g, ' ').trim()
   const queryId = (): string => createHash('sha256').update(plain).digest('hex').slice(0, QUERY_ID_CHARACTERS)
@@ -72,7 +72,7 @@ function nameOf({ name, text }: Entry['query']): { statement: string; text: stri
 
 const current = new AsyncLocalStorage<Running>()
 
-/** Tells the watch of each statement of slonik's. */
+/** Reports each statement of slonik to the watch. */
 export const slowInterceptor: Interceptor = {
   name: 'slow-watch',
   beforeQueryExecution: (_context, { sql: text }) => {
@@ -81,7 +81,7 @@ export const slowInterceptor: Interceptor = {
   },
 }
 
-/** The same pool, whose calls are watched. */
+/** Wraps a pool so that its calls are watched. */
 export const withSlowWatch = (
   pool: DatabasePool,
   watch: SlowWatch,

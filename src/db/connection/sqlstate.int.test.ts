@@ -6,7 +6,7 @@ import { Metadata, status } from '@grpc/grpc-js'
 import { sql } from 'slonik'
 import { z } from 'zod'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
-import { NOBODY, type CallRecord } from '../../grpc/call.ts'
+import { ANONYMOUS, type CallRecord } from '../../grpc/call.ts'
 import { readDetails } from '../../grpc/detail.ts'
 import { statusOf } from '../../grpc/status.ts'
 import { openDatabase, statement, type Database } from './pool.ts'
@@ -75,7 +75,7 @@ const buildRecord = (): CallRecord => ({
   peer: '127.0.0.1',
   peerHash: '',
   startedAt: 0,
-  principal: NOBODY,
+  principal: ANONYMOUS,
   orderId: undefined,
   isReplay: false,
   failure: undefined,

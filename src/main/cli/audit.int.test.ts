@@ -62,7 +62,7 @@ test('audit verify says that all is well, or where history broke, and exits with
   const clean = await holdfast('audit', 'verify')
   expect(clean).toMatchObject({ code: 0, message: '' })
   expect(clean.said).toMatch(
-    /^entries +\d+\n[\s\S]*not yet sealed +[1-9][\s\S]*verdict +history is the one that was sealed\n$/,
+    /^entries +\d+\n[\s\S]*not yet sealed +[1-9][\s\S]*verdict +the history matches its checkpoints\n$/,
   )
 
   await shop.query(
@@ -108,7 +108,7 @@ test('audit proof gives a file that audit check believes with the public key alo
     const forged = (await readFile(path, 'utf8')).replace(from, to)
     await writeFile(join(folder, 'forged.json'), forged)
     const { message, code: refused } = await holdfast('audit', 'check', join(folder, 'forged.json'))
-    expect([what, refused, message]).toEqual([what, EXIT.unexpected, 'the proof does not hold'])
+    expect([what, refused, message]).toEqual([what, EXIT.unexpected, 'the proof is not valid'])
   }
   await writeFile(join(folder, 'forged.json'), '{}')
   expect((await holdfast('audit', 'check', join(folder, 'forged.json'))).code).toBe(EXIT.usage)

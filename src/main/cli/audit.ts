@@ -1,4 +1,4 @@
-// holdfast audit ...: is history the one that was sealed, and proofs of what was done to an order.
+// holdfast audit ...: verifies the sealed audit history, and proves what was done to an order.
 
 import { access, readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
@@ -15,20 +15,19 @@ import { MAX_PAGE, parseUuid } from './option.ts'
 import { formatFields, formatTable, print, type Row } from './print.ts'
 import { callerOptions, findStack, withSession, type Shell } from './session.ts'
 
-/** As much as an answer holds. */
 const POOL_SIZE = 2
 
 type VerifyOptions = { database?: string; file?: string; publicKeys?: string; json?: boolean; readyFile?: string }
 
 export function addAuditCommands(program: Command, shell: Shell): void {
-  const audit = program.command('audit').description('verify and prove what was done')
+  const audit = program.command('audit').description('verify the audit history and prove entries of it')
 
   audit
     .command('verify')
-    .description("compare all of history with the sealer's checkpoints; reads only")
+    .description("compare the whole audit history with the sealer's checkpoints; reads only")
     .option('--database <url>', 'Postgres, as the auditor (DATABASE_URL)')
     .option('--file <path>', "the sealer's file or a copy of it (HOLDFAST_AUDIT_FILE)")
-    .option('--public-keys <path>', 'keys whose checkpoints are believed, PEM (HOLDFAST_SEAL_PUBLIC_KEYS_FILE)')
+    .option('--public-keys <path>', 'trusted public keys of the sealer, PEM (HOLDFAST_SEAL_PUBLIC_KEYS_FILE)')
     .action(async (_options: object, command: Command) => verify(shell, command.optsWithGlobals<VerifyOptions>()))
 
   const proof = audit
@@ -51,9 +50,9 @@ export function addAuditCommands(program: Command, shell: Shell): void {
 
   audit
     .command('check')
-    .description('check a proof by itself: no server, no database, only the public key')
+    .description('verify a proof offline: without server or database, with the public key only')
     .argument('<file>', 'what `audit proof` printed')
-    .option('--public-keys <path>', 'keys whose checkpoints are believed, PEM (HOLDFAST_SEAL_PUBLIC_KEYS_FILE)')
+    .option('--public-keys <path>', 'trusted public keys of the sealer, PEM (HOLDFAST_SEAL_PUBLIC_KEYS_FILE)')
     .action(async (path: string, _options: object, command: Command) =>
       check(shell, path, command.optsWithGlobals<VerifyOptions>()),
     )
@@ -80,14 +79,14 @@ async function verify(shell: Shell, options: VerifyOptions): Promise<void> {
 
 async function check(shell: Shell, path: string, options: VerifyOptions): Promise<void> {
   const file = PROOF_FILE.safeParse(parseJson(await readFileOf(path)))
-  if (!file.success) throw new UsageError(`${path} is not what \`audit proof\` prints`)
+  if (!file.success) throw new UsageError(`${path} is not the output of \`audit proof\``)
   const verdict = checkProof(file.data, await readKeys(shell, options))
   const problems = verdict.problems.map(({ entryId, problem }) => ({ entry: String(entryId), problem }))
   const { sealed, unsealed } = verdict
   print({ json: options.json === true, write: shell.write }, { sealed, unsealed, problems }, () =>
     problems.length === 0 ? formatFields({ proven: sealed, 'not yet sealed': unsealed }) : formatTable(problems),
   )
-  if (problems.length > 0) throw new FoundError('the proof does not hold')
+  if (problems.length > 0) throw new FoundError('the proof is not valid')
 }
 
 async function readKeys(shell: Shell, options: VerifyOptions): Promise<SealerKeys> {
@@ -115,7 +114,7 @@ function parseJson(text: string): unknown {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** The page in the form that PROOF_FILE reads. */
+/** The page in PROOF_FILE's format. */
 function provenEntries({ entries, checkpoint }: GetOrderHistoryResponse): object[] {
   const sealed = checkpoint && {
     ...{ no: Number(checkpoint.number), continues: Number(checkpoint.continues), size: Number(checkpoint.size) },
@@ -160,14 +159,14 @@ function describe({ findings, isComplete, ...verdict }: Verdict): string {
       chains,
       products,
       'not yet sealed': unsealed,
-      ...(purged > 0 && { 'purged after their years': purged }),
-      ...(abandoned > 0 && { 'checkpoints given up by a restore': abandoned }),
+      ...(purged > 0 && { 'purged after retention': purged }),
+      ...(abandoned > 0 && { 'checkpoints abandoned by a restore': abandoned }),
       'last checkpoint': last === undefined ? null : `${last.no} of ${last.at}, over ${last.size} entries`,
-      verdict: findings.length === 0 ? 'history is the one that was sealed' : 'HISTORY WAS CHANGED',
+      verdict: findings.length === 0 ? 'the history matches its checkpoints' : 'HISTORY WAS CHANGED',
     }),
   ]
   if (findings.length > 0) lines.push('', formatTable(findings.map(findingRow)))
-  if (!isComplete) lines.push('', 'So much was found that the rest was not looked at.')
+  if (!isComplete) lines.push('', 'Too many findings: the rest was not checked.')
   return lines.join('\n')
 }
 

@@ -137,7 +137,7 @@ test('money that is attributed to its own block came at its time, is final by it
   scene.chain.mine()
   await scene.step()
   expect(statesOf(scene)).toEqual(['1 seen', '2 final'])
-  expect(scene.delivered[0]).toMatchObject({ blockHeight: 1, firstSeenAt: new Date(from + 12_000), amount: 7n })
+  expect(scene.delivered[0]).toMatchObject({ block: { height: 1 }, firstSeenAt: new Date(from + 12_000), amount: 7n })
   expect(await scene.count('holdfast_chain_unexplained')).toBe(0)
 })
 

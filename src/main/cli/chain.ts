@@ -1,5 +1,5 @@
-// holdfast chain ...: where the watcher stands, and what only a person may decide about a chain. It speaks to the
-// database itself, as the watcher.
+// holdfast chain ...: shows the watcher's position, and makes the decisions about a chain that only an operator may
+// make. It uses the database directly, as the watcher's role.
 
 import { InvalidArgumentError, type Command } from 'commander'
 import { allowRewind, attributeBalance, listChains, setAside, setStart } from '../../db/chain/operation.ts'
@@ -24,15 +24,15 @@ type ChainOptions = {
 }
 
 const WHY: Readonly<Record<string, string>> = {
-  unknown: 'There is no such thing to decide on: see holdfast chain list. What was attributed is told of first.',
-  unsettled: 'Transfers below this height are not final yet: let the watcher bring them to an end first.',
-  above_tip: 'This height is above the next block of the node: the watcher would read nothing until then.',
-  unread: 'No block of this height up to that of the balance is kept: give the time with --seen-at instead.',
+  unknown: 'There is nothing to decide on: see holdfast chain list. Attributed money is reported first.',
+  unsettled: 'Transfers below this height are not final yet: wait until the watcher has settled them.',
+  above_tip: "This height is above the node's next block: the watcher would read nothing until then.",
+  unread: 'No block between this height and that of the balance is stored: give the time with --seen-at instead.',
   stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
 }
 
 export function addChainCommands(program: Command, shell: Shell): void {
-  const chain = program.command('chain').description('show where the watcher stands, and correct it by hand')
+  const chain = program.command('chain').description("show the watcher's position, and correct it manually")
 
   addOptions(chain.command('list').description('show each chain, and money that no transfer explains')).action(
     async (_options: object, command: Command) => list(shell, command),
@@ -44,21 +44,21 @@ export function addChainCommands(program: Command, shell: Shell): void {
       .requiredOption('--reason <text>', 'why, for the audit; no personal data', parseReason)
   const height = countArgument(0, MAX_HEIGHT)
 
-  operation('start', 'have a chain read from a height on, as if it were the first')
+  operation('start', 'read a chain from this height on, as if for the first time')
     .argument('<height>', 'first block to read', height)
     .action(act(shell, (database, network, at: number, by) => setStart(database, network, at, by)))
 
-  operation('rewind', 'let one reorganisation go back to a height, below what was reported as final')
-    .argument('<height>', 'lowest block that may be gone back to', height)
+  operation('rewind', 'allow one reorganisation to go back to a height below blocks that were reported as final')
+    .argument('<height>', 'lowest block that the watcher may go back to', height)
     .action(act(shell, (database, network, at: number, by) => allowRewind(database, network, at, by)))
 
   operation('attribute', 'report the unexplained money of an address as a payment to its order')
     .argument('<address>', 'as chain list shows it')
-    .option('--seen-at <time>', 'when it came, ISO 8601 (default: when it was found)', parseTime)
-    .option('--height <height>', 'the block it came in, whose time is then when it came', height)
+    .option('--seen-at <time>', 'when it arrived, ISO 8601 (default: when it was found)', parseTime)
+    .option('--height <height>', 'the block it arrived in; its time is used', height)
     .action(act(shell, (database, network, address: string, by) => attributeBalance(database, network, address, by)))
 
-  operation('set-aside', 'decide that the unexplained money of an address is no payment')
+  operation('set-aside', 'decide that the unexplained money of an address is not a payment')
     .argument('<address>', 'as chain list shows it')
     .action(act(shell, (database, network, address: string, by) => setAside(database, network, address, by)))
 }

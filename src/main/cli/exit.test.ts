@@ -34,7 +34,7 @@ test('a refusal names what is wrong, what is left, and what to do', () => {
     [
       'OUT_OF_STOCK: There are not enough units left.',
       '  lamp: wanted 2, available 1',
-      'Order fewer, or put units on the shelf: holdfast stock adjust PRODUCT --delta N',
+      'Order fewer units, or add stock: holdfast stock adjust PRODUCT --delta N',
     ].join('\n'),
   )
 })

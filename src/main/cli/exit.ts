@@ -1,4 +1,4 @@
-// How a failed command ends: what it says and the exit code that programs act on.
+// Maps failures to the CLI's message and to the exit code that programs act on.
 
 import { DomainError, type FailureKind, type FailureReason } from '../../domain/failure.ts'
 import { TransportError } from '../../grpc/client.ts'
@@ -14,15 +14,15 @@ export const EXIT_HELP = `Exit codes:
   4  denied: no valid token, or not allowed with it
   5  unavailable or limited: the same command may work later`
 
-/** The command line asks for something that cannot be; the message says what to do. */
+/** The command line is invalid; the message says how to correct it. */
 export class UsageError extends Error {}
-/** Nothing answers where the command looked; the message says what to do. */
+/** Nothing answers at the address used; the message says what to do. */
 export class UnavailableError extends Error {}
-/** What the command asks for is against the state of things; the message says what to do. */
+/** The current state does not allow the command; the message says what to do. */
 export class RefusedError extends Error {}
-/** What was verified is not right; what was found has been printed. */
+/** Verification found a problem; the findings have been printed. */
 export class FoundError extends Error {}
-/** There is no verdict, neither way: for commands whose callers must not take it for one. */
+/** There is no verdict: callers must take it neither for success nor for a finding. */
 export class UnverifiedError extends Error {}
 
 const CODE_OF_KIND: Readonly<Record<FailureKind, ExitCode>> = {
@@ -47,22 +47,22 @@ const CODE_OF_STATUS: Readonly<Record<string, ExitCode>> = {
 }
 
 const ADVICE: Readonly<Partial<Record<FailureReason, string>>> = {
-  OUT_OF_STOCK: 'Order fewer, or put units on the shelf: holdfast stock adjust PRODUCT --delta N',
-  PRICE_CHANGED: 'Look at the price and order again: holdfast product get PRODUCT',
-  PRODUCT_UNKNOWN: 'See what is on sale: holdfast product list',
-  ORDER_STATUS: 'See where the order is: holdfast order get ORDER',
-  ORDER_ON_HOLD: 'The hold must be lifted first; see: holdfast order get ORDER',
-  VERSION_MISMATCH: 'It changed meanwhile: read it again, then decide again.',
-  STOCK_BELOW_RESERVED: 'Orders hold those units; see: holdfast stock get PRODUCT',
+  OUT_OF_STOCK: 'Order fewer units, or add stock: holdfast stock adjust PRODUCT --delta N',
+  PRICE_CHANGED: 'Check the price and order again: holdfast product get PRODUCT',
+  PRODUCT_UNKNOWN: 'List the products on sale: holdfast product list',
+  ORDER_STATUS: "Check the order's status: holdfast order get ORDER",
+  ORDER_ON_HOLD: 'Remove the hold first; see: holdfast order get ORDER',
+  VERSION_MISMATCH: 'It has changed: read it again, then decide again.',
+  STOCK_BELOW_RESERVED: 'Those units are reserved for orders; see: holdfast stock get PRODUCT',
   IDEMPOTENCY_KEY_REUSED: 'Use a new --key for a new attempt.',
-  PERMISSION_DENIED: 'Check --role and --user; for customers, an order that is not theirs looks like none.',
-  CREDENTIALS_INVALID: 'Tokens live for minutes: get a new one with holdfast token, or leave --token out.',
-  ADDRESS_POOL_EMPTY: 'The keys process makes more; try again in a moment.',
+  PERMISSION_DENIED: 'Check --role and --user; to a customer, an order of another one does not exist.',
+  CREDENTIALS_INVALID: 'Tokens expire within minutes: get a new one with holdfast token, or leave --token out.',
+  ADDRESS_POOL_EMPTY: 'The keys process creates more; try again in a moment.',
 }
 
 export type Ending = { code: ExitCode; message: string }
 
-/** Reads a failure of any kind as what to tell the caller. */
+/** Converts any failure to a message and an exit code. */
 export function endingOf(error: unknown): Ending {
   if (error instanceof DomainError) return { code: CODE_OF_KIND[error.kind], message: describe(error) }
   if (error instanceof TransportError) {

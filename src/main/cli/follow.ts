@@ -1,4 +1,5 @@
-// An order's changes, for as long as it is open: streams end after minutes and servers restart, the version goes on.
+// Follows an order until its final status. Streams end after minutes and servers restart, so it reconnects with the
+// last version.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../../domain/failure.ts'
@@ -8,7 +9,7 @@ import { given, stateView, type StateView } from './view.ts'
 
 const RECONNECT_MS = 500
 
-/** Yields the present state and each later one, and ends after a final status. */
+/** Yields the current state and each later one, and ends after a final status. */
 export async function* followOrder(
   client: Pick<HoldfastClient, 'order'>,
   orderId: string,
@@ -26,7 +27,7 @@ export async function* followOrder(
       }
     } catch (error) {
       if (signal.aborted) return
-      // Before the first answer there is nothing to go on with: the caller is told.
+      // Before the first answer there is no version to resume after: the error goes to the caller.
       if (afterVersion === undefined || !isPassing(error)) throw error
       await delay(RECONNECT_MS, undefined, { signal }).catch(() => undefined)
     }

@@ -1,4 +1,4 @@
-// holdfast notification ...: what the world could not be told, and its second chance.
+// holdfast notification ...: lists and replays dead-letter notifications.
 
 import type { Command } from 'commander'
 import { UsageError } from './exit.ts'
@@ -10,11 +10,13 @@ import { deadNotificationView } from './view.ts'
 type ReplayOptions = { all?: true; key: string }
 
 export function addNotificationCommands(program: Command, shell: Shell): void {
-  const notification = program.command('notification').description('show and replay what could not be told')
+  const notification = program
+    .command('notification')
+    .description('list and replay notifications that could not be delivered')
 
   const dead = notification
     .command('dead')
-    .description('list notifications that were given up, oldest first')
+    .description('list dead notifications, oldest first')
     .option('--limit <n>', 'page size', countArgument(1, MAX_PAGE), 20)
     .option('--cursor <cursor>', 'continue after an earlier page', '')
   callerOptions(dead, 'admin').action(async (options: { limit: number; cursor: string }, command: Command) =>
@@ -29,9 +31,9 @@ export function addNotificationCommands(program: Command, shell: Shell): void {
 
   const replay = notification
     .command('replay')
-    .description('have dead notifications tried again; newer changes of their orders may have been told meanwhile')
+    .description('deliver dead notifications again; newer changes of their orders may already have been delivered')
     .argument('[id...]', 'ids, as `notification dead` shows them', collectIds)
-    .option('--all', 'the oldest 1000 that are dead')
+    .option('--all', 'the oldest 1000 dead notifications')
     .addOption(keyOption())
   callerOptions(replay, 'admin').action(async (ids: bigint[] | [], options: ReplayOptions, command: Command) =>
     withSession(shell, command, async ({ admin, output }) => {

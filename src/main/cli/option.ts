@@ -1,4 +1,4 @@
-// Options that several commands share, and how their values are read.
+// Options that several commands share, and the parsers of their values.
 
 import { randomUUID } from 'node:crypto'
 import { InvalidArgumentError, Option } from 'commander'
@@ -28,7 +28,7 @@ export const countArgument =
     throw new InvalidArgumentError(`Not from ${from} to ${to}.`)
   }
 
-/** The name of this attempt: with the same key, a command that failed on its way is repeated safely. */
+/** The idempotency key of this attempt: a command that failed in transport can be repeated safely with the same key. */
 export const keyOption = (): Option =>
   new Option('--key <uuid>', 'idempotency key of this attempt').argParser(parseUuid).default(randomUUID(), 'a new one')
 

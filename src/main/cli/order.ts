@@ -24,7 +24,7 @@ export function parseLine(text: string, before: readonly LineArgument[] = []): L
 }
 
 export function addOrderCommands(program: Command, shell: Shell): void {
-  const order = program.command('order').description('take, show and move orders')
+  const order = program.command('order').description('create, show and change orders')
   addCreate(order, shell)
   addReads(order, shell)
   addMoves(order, shell)
@@ -36,7 +36,7 @@ type CreateOptions = { asset: string; address: string; key: string }
 function addCreate(order: Command, shell: Shell): void {
   const create = order
     .command('create')
-    .description('order products; without a price, the one in the catalogue is expected')
+    .description("order products; without a price, the catalogue's price is expected")
     .argument('<line...>', 'PRODUCT[:QUANTITY[:PRICE]]', parseLine)
     .addOption(new Option('--asset <asset>', 'coin to pay with').choices(ASSETS).default('ETH'))
     .option('--address <text>', 'delivery address', SAMPLE_ADDRESS)
@@ -82,7 +82,7 @@ function addReads(order: Command, shell: Shell): void {
     .command('get')
     .description('show one order')
     .argument('<order>', 'order id')
-    .option('--with-address', 'show the delivery address too; each look is logged')
+    .option('--with-address', 'show the delivery address too; each access is logged')
   callerOptions(get, 'customer').action(async (orderId: string, options: { withAddress?: true }, command: Command) =>
     withSession(shell, command, async (session) => {
       const request = { orderId, includeShippingAddress: options.withAddress === true }
@@ -94,7 +94,7 @@ function addReads(order: Command, shell: Shell): void {
     .command('list')
     .description('list orders, newest first')
     .addOption(new Option('--status <status>', 'only orders in this status').choices(ORDER_STATUSES))
-    .option('--customer <id>', "only this customer's; for roles that see more than their own")
+    .option('--customer <id>', "only this customer's orders; for roles that see all orders")
     .option('--limit <n>', 'page size', countArgument(1, MAX_PAGE), 20)
     .option('--cursor <cursor>', 'continue after an earlier page', '')
   callerOptions(list, 'customer').action(async (options: ListOptions, command: Command) =>
@@ -184,13 +184,13 @@ const MOVES: readonly Move[] = [
   },
   {
     name: 'ship',
-    about: 'say that a paid order left the house',
+    about: 'mark a paid order as shipped',
     role: 'fulfilment',
     call: (client, request) => client.fulfilment.markShipped(request),
   },
   {
     name: 'deliver',
-    about: 'say that a shipped order arrived',
+    about: 'mark a shipped order as delivered',
     role: 'fulfilment',
     call: (client, request) => client.fulfilment.markDelivered(request),
   },

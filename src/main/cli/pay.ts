@@ -1,4 +1,4 @@
-// holdfast pay, holdfast token: what only a development stack offers.
+// holdfast pay, holdfast token: commands for development stacks only.
 
 import type { Command } from 'commander'
 import { openDevelopmentChain } from '../../chain/development.ts'
@@ -21,7 +21,7 @@ export function addPayCommand(program: Command, shell: Shell): void {
     .command('pay')
     .description('pay on the development chain: an order, or an amount to an address')
     .argument('<order|address>', 'order id, or 0x and 40 hex digits')
-    .option('--amount <wei>', 'how much; for an order, what it asks for', parseInteger)
+    .option('--amount <wei>', 'amount; default for an order: the amount due', parseInteger)
     .option('--mine <blocks>', 'blocks to mine after it', countArgument(0, MAX_BLOCKS), ASSET_POLICY.ETH.confirmations)
   callerOptions(pay, 'admin').action(async (target: string, options: PayOptions, command: Command) =>
     withSession(shell, command, async (session) => {
@@ -39,7 +39,7 @@ export function addPayCommand(program: Command, shell: Shell): void {
 }
 
 async function billOf({ client }: Session, target: string, amount: bigint | undefined): Promise<Bill> {
-  if (amount !== undefined && amount <= 0n) throw new UsageError('--amount must be more than nothing')
+  if (amount !== undefined && amount <= 0n) throw new UsageError('--amount must be above zero')
   if (ADDRESS.test(target)) {
     if (amount === undefined) throw new UsageError('an address needs an --amount')
     return { address: target, amount }
@@ -47,12 +47,15 @@ async function billOf({ client }: Session, target: string, amount: bigint | unde
   const { order } = await client().order.getOrder({ orderId: parseUuid(target) })
   const request = given(given(order).paymentRequest)
   const { asset, units } = given(request.amount)
-  if (asset !== 'ETH') throw new UsageError(`the order asks for ${asset}, and the development chain has ETH`)
+  if (asset !== 'ETH')
+    throw new UsageError(`the order must be paid in ${asset}, but the development chain has only ETH`)
   return { address: request.address, amount: amount ?? given(parseUnits(units)) }
 }
 
 export function addTokenCommand(program: Command, shell: Shell): void {
-  const token = program.command('token').description('print an access token of the development stack, good for minutes')
+  const token = program
+    .command('token')
+    .description('print an access token of the development stack, valid for minutes')
   callerOptions(token, 'customer').action(async (_options: object, command: Command) =>
     withSession(shell, command, async ({ output, role, subject, token: sign }) => {
       const signed = await sign()

@@ -1,5 +1,5 @@
-// What the CLI writes to a terminal: tables for people, JSON for programs. Text that came over the network is stripped
-// of control characters: a product's name must not steer somebody's terminal.
+// Terminal output of the CLI: tables for people, JSON for programs. Control characters are removed from text that came
+// over the network: a product's name must not control somebody's terminal.
 
 import { ASSET_POLICY, ASSETS } from '../../domain/payment.ts'
 import { formatUnits, parseUnits } from '../../domain/money.ts'
@@ -14,7 +14,7 @@ export type Row = Readonly<Record<string, Cell>>
 const shown = (cell: Cell | undefined): string =>
   cell === null || cell === undefined ? '–' : String(cell).replace(CONTROL, ' ')
 
-/** Aligned columns under their names, in the order of the first row; numbers to the right. */
+/** Aligned columns with headings, in the order of the first row; numbers are right-aligned. */
 export function formatTable(rows: readonly Row[]): string {
   const columns = Object.keys(rows[0] ?? {})
   if (columns.length === 0) return '(none)'
@@ -33,7 +33,7 @@ export function formatTable(rows: readonly Row[]): string {
     .join('\n')
 }
 
-/** One thing, a line per field. */
+/** One object, one line per field. */
 export function formatFields(fields: Row): string {
   const width = Math.max(...Object.keys(fields).map((name) => name.length))
   return Object.entries(fields)
@@ -41,7 +41,7 @@ export function formatFields(fields: Row): string {
     .join('\n')
 }
 
-/** Base units as people read them: `0.025 ETH`. */
+/** Base units as a readable amount: `0.025 ETH`. */
 export function formatCoins(asset: string, units: string): string {
   const known = ASSETS.find((name) => name === asset)
   const amount = parseUnits(units)
@@ -51,7 +51,10 @@ export function formatCoins(asset: string, units: string): string {
 
 export type Output = { json: boolean; write: (text: string) => void }
 
-/** Prints one answer. @param human makes the text for people; called only where it is wanted */
+/**
+ * Prints one answer.
+ * @param human builds the text for people; called only if needed
+ */
 export function print(output: Output, value: unknown, human: () => string): void {
   output.write(`${output.json ? JSON.stringify(value, null, 2) : human()}\n`)
 }

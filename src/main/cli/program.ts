@@ -1,4 +1,4 @@
-// The commands of `holdfast`, put together.
+// Builds the `holdfast` program from its commands.
 
 import { Command } from 'commander'
 import { addAuditCommands } from './audit.ts'
@@ -12,14 +12,16 @@ import { globalOptions, type Shell } from './session.ts'
 import { addProductCommands, addStockCommands } from './stock.ts'
 import { addVerifyCommand } from './verify.ts'
 
-/** A fresh program: it writes through the shell, and throws CommanderError instead of ending the process. */
+/** Creates a program that writes through the shell and throws CommanderError instead of ending the process. */
 export function createProgram(shell: Shell): Command {
   const program = new Command('holdfast')
-    .description('Takes, shows and moves orders of a running Holdfast. Finds the stack of `npm start` by itself.')
+    .description(
+      'Creates, shows and changes orders of a running Holdfast. Finds the stack of `npm start` automatically.',
+    )
     .exitOverride()
     .configureOutput({ writeOut: shell.write, writeErr: shell.complain })
     .configureHelp({ showGlobalOptions: true })
-    .showHelpAfterError('(holdfast --help, and --help after any command, say more)')
+    .showHelpAfterError('(for help: holdfast --help, or --help after any command)')
     .addHelpText('afterAll', `\n${EXIT_HELP}`)
   globalOptions(program)
   addOrderCommands(program, shell)

@@ -93,7 +93,7 @@ test('an order whose workflow was terminated, and which was paid since, is resta
     `update order_wake set dead_reason = 'no workflow', claimed_by = null, attempts = 10 where order_id = $1`,
     [order.orderId],
   )
-  expect(await restart(order)).toBe(`${order.orderId} is started again, as generation 2\n`)
+  expect(await restart(order)).toBe(`${order.orderId} is restarted, as generation 2\n`)
   await reach(order, 'processing')
   expect(await fenceOf(order)).toMatchObject({ generation: 2 })
   await deliver(order)

@@ -1,4 +1,4 @@
-// Who a command speaks to and as whom: a running development stack found by its ready file, or a server named on the
+// A command's connection and caller: a running development stack found by its ready file, or a server named on the
 // command line with a token for it.
 
 import { readFile } from 'node:fs/promises'
@@ -11,13 +11,13 @@ import { DEFAULT_DATA_DIR, findReady, PEOPLE, readyFileIn, type Ready } from '..
 import { UnavailableError, UsageError } from './exit.ts'
 import type { Output } from './print.ts'
 
-/** What a command has of the world. */
+/** Everything outside the process that a command uses. */
 export type Shell = {
   config: Config<'cli'>
-  /** Answers; and what is wrong with a command line. */
+  /** Prints answers (`write`) and errors of the command line. */
   write: (text: string) => void
   complain: (text: string) => void
-  /** For commands that go on until Ctrl-C: takes it over, and is aborted by it. */
+  /** For commands that run until Ctrl-C: installs the handler and returns a signal that it aborts. */
   untilInterrupted: () => AbortSignal
 }
 
@@ -28,12 +28,12 @@ export type Session = {
   untilInterrupted: () => AbortSignal
   role: Role
   subject: string
-  /** The subject as a user id. @throws {UsageError} for a caller that is no person */
+  /** The subject as a user id. @throws {UsageError} for a caller without a user id */
   userId: () => bigint
   token: () => Promise<string>
   client: () => HoldfastClient
   admin: () => AdminClient
-  /** URL of the development chain. @throws {UnavailableError} where there is none */
+  /** URL of the development chain. @throws {UnavailableError} if there is none */
   chainUrl: () => string
 }
 
@@ -47,7 +47,7 @@ type GlobalOptions = {
 }
 type CallerOptions = { role?: Role; user?: string }
 
-/** Options every command has; `callerOptions` adds the caller's. */
+/** Options of every command; `callerOptions` adds those of the caller. */
 export const globalOptions = (command: Command): Command =>
   command
     .option('--json', 'print JSON instead of tables')
@@ -57,7 +57,7 @@ export const globalOptions = (command: Command): Command =>
     .option('--token <token>', 'access token (HOLDFAST_TOKEN; default: signed here, development only)')
     .option('--chain <url>', 'JSON-RPC of the development chain')
 
-/** Adds whom the command speaks for. */
+/** Adds the options that select the caller. */
 export const callerOptions = (command: Command, role: Role): Command =>
   command
     .addOption(new Option('--role <role>', 'role in the token').choices(ROLES).default(role))
@@ -66,10 +66,10 @@ export const callerOptions = (command: Command, role: Role): Command =>
       `user id in the token; a name for watcher and service (default: ${subjectOf(role)} as ${role})`,
     )
 
-/** The first person with the role. */
+/** The first development user with the role. */
 const subjectOf = (role: Role): string => Object.values(PEOPLE).find((person) => person.role === role)?.subject ?? '1'
 
-/** Runs `work` for a command with its session, whose connections end with it. */
+/** Runs `work` with a session and closes its connections afterwards. */
 export async function withSession(
   shell: Shell,
   command: Command,
@@ -83,7 +83,7 @@ export async function withSession(
   }
 }
 
-/** The running stack, if there is one; `found` says what to give in its place. */
+/** The running stack, if there is one. `found` names the option to give otherwise. */
 export async function findStack({ config }: Pick<Shell, 'config'>, givenFile: string | undefined) {
   const readyFile = givenFile ?? config.HOLDFAST_READY_FILE ?? readyFileIn(DEFAULT_DATA_DIR)
   const ready = await findReady(readyFile)

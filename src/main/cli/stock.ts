@@ -1,4 +1,4 @@
-// holdfast stock ..., holdfast product ...: what there is, and what is sold.
+// holdfast stock ..., holdfast product ...: stock and catalogue.
 
 import type { Command } from 'commander'
 import { UsageError } from './exit.ts'
@@ -10,7 +10,7 @@ import { given, productView, stockView } from './view.ts'
 type AdjustOptions = { delta?: bigint; onHand?: bigint; reason: string; expectedVersion?: bigint; key: string }
 
 export function addStockCommands(program: Command, shell: Shell): void {
-  const stock = program.command('stock').description('show and correct what is on the shelf')
+  const stock = program.command('stock').description('show and correct stock levels')
 
   const get = stock.command('get').description('show units on hand, reserved and available').argument('<product...>')
   callerOptions(get, 'customer').action(async (productIds: string[], _options: object, command: Command) =>
@@ -27,7 +27,7 @@ export function addStockCommands(program: Command, shell: Shell): void {
     .argument('<product>', 'product id')
     .option('--delta <n>', 'units to add, or to remove where negative', parseInteger)
     .option('--on-hand <n>', 'units counted; needs --expected-version', parseInteger)
-    .option('--reason <text>', 'a word for the ledger', 'holdfast stock adjust')
+    .option('--reason <text>', 'a note for the stock ledger', 'holdfast stock adjust')
     .addOption(versionOption('stock'))
     .addOption(keyOption())
   callerOptions(adjust, 'admin').action(async (productId: string, options: AdjustOptions, command: Command) =>
@@ -59,9 +59,9 @@ export function addProductCommands(program: Command, shell: Shell): void {
 
   const put = product
     .command('put')
-    .description('create a product, or replace what the catalogue says about it')
+    .description('create a product, or replace its catalogue entry')
     .argument('<product>', 'product id')
-    .requiredOption('--name <text>', 'what people see')
+    .requiredOption('--name <text>', 'display name')
     .requiredOption('--price <decimal>', "unit price in the shop's currency, such as 12.50")
     .option('--withdrawn', 'no longer on sale')
     .addOption(versionOption('product'))
@@ -91,7 +91,7 @@ export function addProductCommands(program: Command, shell: Shell): void {
 
   const list = product
     .command('list')
-    .description('list what is on sale')
+    .description('list the products on sale')
     .option('--limit <n>', 'page size', countArgument(1, MAX_PAGE), 20)
     .option('--cursor <cursor>', 'continue after an earlier page', '')
   callerOptions(list, 'customer').action(async (options: { limit: number; cursor: string }, command: Command) =>

@@ -1,4 +1,4 @@
-// holdfast verify: is the shop at one with itself? Reads only, as a role that can do no other.
+// holdfast verify: checks that orders, stock, payments and workflows agree. Reads only, with a role that cannot write.
 
 import { Client, Connection } from '@temporalio/client'
 import type { Command } from 'commander'
@@ -18,21 +18,21 @@ type VerifyOptions = { database?: string; temporal?: string; namespace?: string;
 export function addVerifyCommand(program: Command, shell: Shell): void {
   program
     .command('verify')
-    .description('compare all orders, stock, payments and workflows with each other; reads only')
+    .description('check that orders, stock, payments and workflows agree; reads only')
     .option('--database <url>', 'Postgres, as the auditor (DATABASE_URL)')
     .option('--temporal <host:port>', 'Temporal (TEMPORAL_ADDRESS)')
     .option('--namespace <name>', 'where the orders’ workflows are (TEMPORAL_NAMESPACE)')
     .action(async (_options: object, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>()
-      const report = await lookAround(shell, options)
+      const report = await checkShop(shell, options)
       print({ json: options.json === true, write: shell.write }, reportView(report), () => describe(report))
       const count = report.differences.length
       if (count > 0) throw new FoundError(`${count} ${count === 1 ? 'difference' : 'differences'}`)
     })
 }
 
-/** @throws {UnverifiedError} when anything kept it from a verdict */
-async function lookAround(shell: Shell, options: VerifyOptions): Promise<ConsistencyReport> {
+/** @throws {UnverifiedError} if anything prevented a verdict */
+async function checkShop(shell: Shell, options: VerifyOptions): Promise<ConsistencyReport> {
   const closing: (() => Promise<unknown>)[] = []
   try {
     const { config } = shell
@@ -49,7 +49,7 @@ async function lookAround(shell: Shell, options: VerifyOptions): Promise<Consist
     const namespace = found(options.namespace ?? config.TEMPORAL_NAMESPACE ?? ready?.temporal.namespace, '--namespace')
     return await checkConsistency({ database, client: new Client({ connection, namespace }) })
   } catch (error) {
-    throw new UnverifiedError(`nothing is verified: ${endingOf(error).message}`, { cause: error })
+    throw new UnverifiedError(`verification failed: ${endingOf(error).message}`, { cause: error })
   } finally {
     for (const close of closing) await close()
   }
@@ -64,12 +64,12 @@ const reportView = ({ startedAt, looked, differences }: ConsistencyReport) => ({
 
 function describe({ looked, differences }: ConsistencyReport): string {
   const checks = Object.keys(CONSISTENCY_CHECKS).length
-  const verdict = differences.length === 0 ? 'all is as it must be' : 'THERE ARE DIFFERENCES'
+  const verdict = differences.length === 0 ? 'all checks passed' : 'DIFFERENCES FOUND'
   const summary = formatFields({ ...looked, checks, verdict })
   if (differences.length === 0) return summary
   const rows = differences.map(({ check, subject, detail }) => ({ check, about: subject, found: detail }))
   const said = [...new Set(differences.map(({ check }) => check))].map(
     (check) => `${check}: ${CONSISTENCY_CHECKS[check] ?? ''}`,
   )
-  return [summary, '', formatTable(rows), '', 'What should be so:', ...said].join('\n')
+  return [summary, '', formatTable(rows), '', 'What each check requires:', ...said].join('\n')
 }

@@ -1,5 +1,5 @@
-// Answers of the API as plain values with the domain's words: what `--json` prints, and what tables are made of. Counts
-// and versions stay far below 2^53; ids, money and times are strings.
+// Converts API answers to plain values with the domain's words, for `--json` and for tables. Counts and versions stay
+// far below 2^53; ids, money and times are strings.
 
 import type {
   CreateOrderResponse,
@@ -11,7 +11,7 @@ import type {
 } from '../../grpc/client.ts'
 import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from '../../grpc/client.ts'
 
-/** What a word of a newer API is shown as. */
+/** Shown for an enum value of a newer API. */
 const UNKNOWN = 'unknown'
 
 type State = NonNullable<Order['state']>
@@ -61,7 +61,7 @@ export const summaryView = (order: OrderSummary) => ({
   updatedAt: timeOf(order.updatedAt),
 })
 
-/** An answer to a command. */
+/** The answer to a command. */
 export const commandView = (answer: { orderId: string; status: State['status']; version: bigint }) => ({
   orderId: answer.orderId,
   status: orderStatus.wordOf(answer.status) ?? UNKNOWN,
@@ -115,8 +115,8 @@ const paymentView = (request: Request) => ({
 
 const timeOf = (time: Date | undefined): string => given(time).toISOString()
 
-/** Protobuf lets every message be absent; the API says that these never are. */
+/** Protobuf allows every message to be absent; the API guarantees that these are present. */
 export function given<T>(message: T | undefined): T {
-  if (message === undefined) throw new Error('the answer lacks a part that the API promises')
+  if (message === undefined) throw new Error('the answer lacks a part that the API guarantees')
   return message
 }

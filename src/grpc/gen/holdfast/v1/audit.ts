@@ -28,7 +28,7 @@ export interface GetOrderHistoryRequest {
   limit?:
     | number
     | undefined;
-  /** cursor is the `next_cursor` of the page before; empty: the first page. */
+  /** cursor is the `next_cursor` of the previous page; empty: the first page. */
   cursor: string;
 }
 
@@ -36,7 +36,7 @@ export interface GetOrderHistoryRequest {
 export interface GetOrderHistoryResponse {
   /** entries are oldest first. */
   entries: AuditEntry[];
-  /** checkpoint is the newest one, which the proofs of this page lead to; absent: nothing was sealed yet. */
+  /** checkpoint is the newest one; the proofs of this page lead to its root. Absent: nothing is sealed yet. */
   checkpoint:
     | AuditCheckpoint
     | undefined;
@@ -45,26 +45,26 @@ export interface GetOrderHistoryResponse {
 }
 
 /**
- * AuditEntry is what one transaction changed of the order. The entry's leaf in the tree is
- * SHA-256(0x00 || entry_id || txid || hash), the numbers as eight bytes, the highest first.
+ * AuditEntry records what one transaction changed in the order. The entry's leaf in the Merkle tree is SHA-256(0x00 ||
+ * entry_id || txid || hash), both numbers as eight bytes, big-endian.
  */
 export interface AuditEntry {
   /** entry_id names the entry. */
   entryId: bigint;
   /** txid is the transaction that wrote it. */
   txid: bigint;
-  /** seq is its place in the order's chain, from 1. */
+  /** seq is the entry's place in the order's hash chain, from 1. */
   seq: bigint;
-  /** prev_hash is the hash of the entry before it in the chain; empty: it is the first. */
+  /** prev_hash is the hash of the previous entry in the chain; empty: this is the first entry. */
   prevHash: Buffer;
   /**
-   * body is the text that was hashed, in JSON: who (actor, role, ids of request and token), when, and what changed.
-   * Personal data is in it as ciphertext only.
+   * body is the hashed text, in JSON: who (actor, role, ids of request and token), when, and what changed. It contains
+   * personal data as ciphertext only.
    */
   body: string;
   /** hash is SHA-256(prev_hash || body). */
   hash: Buffer;
-  /** proof says where it stands under `checkpoint`; absent: it will be sealed within seconds. */
+  /** proof shows that the entry is under the root of `checkpoint`; absent: it will be sealed within seconds. */
   proof: AuditProof | undefined;
 }
 
@@ -72,31 +72,37 @@ export interface AuditEntry {
 export interface AuditProof {
   /** leaf_index is the entry's place among the leaves, from 0. */
   leafIndex: bigint;
-  /** path are the hashes on the way to the root, from below. */
+  /** path is the list of sibling hashes from the leaf to the root. */
   path: Buffer[];
 }
 
-/** AuditCheckpoint is what the sealer signed. The text under the signature is that of docs/operations.md. */
+/** AuditCheckpoint is a signed tree head made by the sealer. docs/operations.md describes the signed text. */
 export interface AuditCheckpoint {
-  /** number is the line of the sealer's file that it stands in. */
+  /** number is the checkpoint's line number in the sealer's file. */
   number: bigint;
-  /** continues is the checkpoint whose tree it extends; number - 1, but for the first after a restore. */
+  /**
+   * continues is the number of the checkpoint whose tree this one extends: number - 1, except for the first checkpoint
+   * after a restore.
+   */
   continues: bigint;
   /** size is the number of leaves. */
   size: bigint;
   /** root is the hash over all leaves. */
   root: Buffer;
-  /** after_entry_id: entries up to it were written before transaction ids began anew, the last time they did; 0: never. */
+  /**
+   * after_entry_id is the last entry written before transaction ids restarted from a low number; 0: they never
+   * restarted.
+   */
   afterEntryId: bigint;
   /** last_entry_id is the highest entry_id under the root. */
   lastEntryId: bigint;
-  /** below_txid: every transaction below it had ended. */
+  /** below_txid is a bound on running transactions: every transaction with a lower id had ended. */
   belowTxid: bigint;
-  /** sealed_at is the sealer's time, as it was signed: RFC 3339 in UTC, to the millisecond. */
+  /** sealed_at is the sealer's time as it was signed: RFC 3339 in UTC, with milliseconds. */
   sealedAt: string;
-  /** previous is the SHA-256 of the text of the checkpoint before it in the file. */
+  /** previous is the SHA-256 of the text of the previous checkpoint in the file. */
   previous: Buffer;
-  /** key_id is the beginning of the SHA-256 of the public key (SPKI, DER), 16 hexadecimal digits. */
+  /** key_id is the first 16 hexadecimal digits of the SHA-256 of the public key (SPKI, DER). */
   keyId: string;
   /** signature is Ed25519 over the checkpoint's text. */
   signature: Buffer;
@@ -878,8 +884,8 @@ export const AuditCheckpoint: MessageFns<AuditCheckpoint> = {
 };
 
 /**
- * AuditService shows what was done to an order, with proofs that need no trust in this server. On the admin port only.
- * Roles: admin, auditor.
+ * AuditService returns the audit history of an order, with inclusion proofs that can be verified without trusting this
+ * server. On the admin port only. Roles: admin, auditor.
  */
 export type AuditServiceService = typeof AuditServiceService;
 export const AuditServiceService = {

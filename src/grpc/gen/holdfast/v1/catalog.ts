@@ -25,11 +25,11 @@ export const protobufFileName = "holdfast/v1/catalog.proto";
 export interface Product {
   /** product_id names the product. */
   productId: string;
-  /** name is shown to people; 1-200 characters. */
+  /** name is the display name; 1-200 characters. */
   name: string;
   /** unit_price is the price of one unit, in `currency`. */
   unitPrice: string;
-  /** currency is the shop's: EUR or USD. */
+  /** currency is the shop's currency: EUR or USD. */
   currency: string;
   /** is_active is false for a product that can no longer be ordered. */
   isActive: boolean;
@@ -57,11 +57,11 @@ export interface ListProductsRequest {
   limit?:
     | number
     | undefined;
-  /** offset skips that many products; 0-10000, absent: 0. Not together with `cursor`. */
+  /** offset is the number of products to skip; 0-10000, absent: 0. Not together with `cursor`. */
   offset?:
     | number
     | undefined;
-  /** cursor is the `next_cursor` of the page before; empty: the first page. */
+  /** cursor is the `next_cursor` of the previous page; empty: the first page. */
   cursor: string;
 }
 
@@ -589,10 +589,10 @@ export const ListProductsResponse: MessageFns<ListProductsResponse> = {
   },
 };
 
-/** CatalogService shows what the shop sells. Roles: every role but watcher. */
+/** CatalogService returns the products that the shop sells. Roles: every role except watcher. */
 export type CatalogServiceService = typeof CatalogServiceService;
 export const CatalogServiceService = {
-  /** GetProduct returns one product, withdrawn ones included. Safe to repeat. Errors: NOT_FOUND. */
+  /** GetProduct returns one product, even a withdrawn one. Safe to repeat. Errors: NOT_FOUND. */
   getProduct: {
     path: "/holdfast.v1.CatalogService/GetProduct" as const,
     requestStream: false as const,
@@ -602,7 +602,7 @@ export const CatalogServiceService = {
     responseSerialize: (value: GetProductResponse): Buffer => Buffer.from(GetProductResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetProductResponse => GetProductResponse.decode(value),
   },
-  /** ListProducts returns the products on sale, by product id. Safe to repeat. */
+  /** ListProducts returns the products on sale, ordered by product id. Safe to repeat. */
   listProducts: {
     path: "/holdfast.v1.CatalogService/ListProducts" as const,
     requestStream: false as const,
@@ -616,14 +616,14 @@ export const CatalogServiceService = {
 } as const;
 
 export interface CatalogServiceServer extends UntypedServiceImplementation {
-  /** GetProduct returns one product, withdrawn ones included. Safe to repeat. Errors: NOT_FOUND. */
+  /** GetProduct returns one product, even a withdrawn one. Safe to repeat. Errors: NOT_FOUND. */
   getProduct: handleUnaryCall<GetProductRequest, GetProductResponse>;
-  /** ListProducts returns the products on sale, by product id. Safe to repeat. */
+  /** ListProducts returns the products on sale, ordered by product id. Safe to repeat. */
   listProducts: handleUnaryCall<ListProductsRequest, ListProductsResponse>;
 }
 
 export interface CatalogServiceClient extends Client {
-  /** GetProduct returns one product, withdrawn ones included. Safe to repeat. Errors: NOT_FOUND. */
+  /** GetProduct returns one product, even a withdrawn one. Safe to repeat. Errors: NOT_FOUND. */
   getProduct(
     request: GetProductRequest,
     callback: (error: ServiceError | null, response: GetProductResponse) => void,
@@ -639,7 +639,7 @@ export interface CatalogServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetProductResponse) => void,
   ): ClientUnaryCall;
-  /** ListProducts returns the products on sale, by product id. Safe to repeat. */
+  /** ListProducts returns the products on sale, ordered by product id. Safe to repeat. */
   listProducts(
     request: ListProductsRequest,
     callback: (error: ServiceError | null, response: ListProductsResponse) => void,

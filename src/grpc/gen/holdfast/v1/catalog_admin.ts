@@ -21,13 +21,13 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/catalog_admin.proto";
 
-/** PutProductRequest is the product as it should be. A new one starts with no stock. */
+/** PutProductRequest is the complete new state of the product. A new product starts with no stock. */
 export interface PutProductRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
-  /** product_id names the product; it cannot be changed later. */
+  /** product_id names the product; it cannot change later. */
   productId: string;
-  /** name is shown to people; 1-200 characters. */
+  /** name is the display name; 1-200 characters. */
   name: string;
   /** unit_price is the price of one unit in the shop's currency: a plain decimal, at most two places, 0 or more. */
   unitPrice: string;
@@ -286,12 +286,12 @@ export const PutProductResponse: MessageFns<PutProductResponse> = {
   },
 };
 
-/** CatalogAdminService changes what the shop sells. On the admin port only. Role: admin. */
+/** CatalogAdminService changes the catalogue. On the admin port only. Role: admin. */
 export type CatalogAdminServiceService = typeof CatalogAdminServiceService;
 export const CatalogAdminServiceService = {
   /**
-   * PutProduct creates a product or replaces what the catalogue says about it. Orders already accepted keep their
-   * name and price. Safe to repeat with the same key. Errors: VERSION_MISMATCH.
+   * PutProduct creates a product or replaces its catalogue entry. Accepted orders keep their name and price. Safe to
+   * repeat with the same key. Errors: VERSION_MISMATCH.
    */
   putProduct: {
     path: "/holdfast.v1.CatalogAdminService/PutProduct" as const,
@@ -306,16 +306,16 @@ export const CatalogAdminServiceService = {
 
 export interface CatalogAdminServiceServer extends UntypedServiceImplementation {
   /**
-   * PutProduct creates a product or replaces what the catalogue says about it. Orders already accepted keep their
-   * name and price. Safe to repeat with the same key. Errors: VERSION_MISMATCH.
+   * PutProduct creates a product or replaces its catalogue entry. Accepted orders keep their name and price. Safe to
+   * repeat with the same key. Errors: VERSION_MISMATCH.
    */
   putProduct: handleUnaryCall<PutProductRequest, PutProductResponse>;
 }
 
 export interface CatalogAdminServiceClient extends Client {
   /**
-   * PutProduct creates a product or replaces what the catalogue says about it. Orders already accepted keep their
-   * name and price. Safe to repeat with the same key. Errors: VERSION_MISMATCH.
+   * PutProduct creates a product or replaces its catalogue entry. Accepted orders keep their name and price. Safe to
+   * repeat with the same key. Errors: VERSION_MISMATCH.
    */
   putProduct(
     request: PutProductRequest,

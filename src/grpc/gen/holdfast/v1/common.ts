@@ -9,19 +9,19 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/common.proto";
 
-/** OrderStatus is where an order is. New values may appear; treat an unknown one as "not final". */
+/** OrderStatus is the stage of an order's life. New values may appear; treat an unknown one as "not final". */
 export const OrderStatus = {
   /** ORDER_STATUS_UNSPECIFIED - ORDER_STATUS_UNSPECIFIED is never sent by the server; in a filter it means any status. */
   ORDER_STATUS_UNSPECIFIED: 0,
-  /** ORDER_STATUS_PENDING - ORDER_STATUS_PENDING holds its stock and waits for payment. */
+  /** ORDER_STATUS_PENDING - ORDER_STATUS_PENDING: stock is reserved; the order waits for payment. */
   ORDER_STATUS_PENDING: 1,
-  /** ORDER_STATUS_PROCESSING - ORDER_STATUS_PROCESSING is paid and waits for shipping. */
+  /** ORDER_STATUS_PROCESSING - ORDER_STATUS_PROCESSING: paid; the order waits for shipping. */
   ORDER_STATUS_PROCESSING: 2,
-  /** ORDER_STATUS_SHIPPED - ORDER_STATUS_SHIPPED is with the carrier. */
+  /** ORDER_STATUS_SHIPPED - ORDER_STATUS_SHIPPED: handed to the carrier. */
   ORDER_STATUS_SHIPPED: 3,
-  /** ORDER_STATUS_DELIVERED - ORDER_STATUS_DELIVERED is final. */
+  /** ORDER_STATUS_DELIVERED - ORDER_STATUS_DELIVERED: arrived; final. */
   ORDER_STATUS_DELIVERED: 4,
-  /** ORDER_STATUS_CANCELLED - ORDER_STATUS_CANCELLED is final; CancelReason says why. */
+  /** ORDER_STATUS_CANCELLED - ORDER_STATUS_CANCELLED: final; CancelReason says why. */
   ORDER_STATUS_CANCELLED: 5,
   UNRECOGNIZED: -1,
 } as const;
@@ -85,35 +85,35 @@ export function orderStatusToJSON(object: OrderStatus): string {
   }
 }
 
-/** PaymentState is what the chain says about an order's money, beside its status. New values may appear. */
+/** PaymentState is the state of an order's payment on the chain, separate from its status. New values may appear. */
 export const PaymentState = {
   /** PAYMENT_STATE_UNSPECIFIED - PAYMENT_STATE_UNSPECIFIED is never sent. */
   PAYMENT_STATE_UNSPECIFIED: 0,
-  /** PAYMENT_STATE_AWAITING - PAYMENT_STATE_AWAITING has seen no money. */
+  /** PAYMENT_STATE_AWAITING - PAYMENT_STATE_AWAITING: no money was seen. */
   PAYMENT_STATE_AWAITING: 1,
-  /** PAYMENT_STATE_PARTIAL - PAYMENT_STATE_PARTIAL has seen some money, less than the minimum. */
+  /** PAYMENT_STATE_PARTIAL - PAYMENT_STATE_PARTIAL: some money was seen, less than the minimum. */
   PAYMENT_STATE_PARTIAL: 2,
-  /** PAYMENT_STATE_CONFIRMING - PAYMENT_STATE_CONFIRMING has seen enough, not yet deep enough in the chain. */
+  /** PAYMENT_STATE_CONFIRMING - PAYMENT_STATE_CONFIRMING: enough money was seen, without the required confirmations yet. */
   PAYMENT_STATE_CONFIRMING: 3,
-  /** PAYMENT_STATE_PAID - PAYMENT_STATE_PAID has enough final money. */
+  /** PAYMENT_STATE_PAID - PAYMENT_STATE_PAID: enough money is final. */
   PAYMENT_STATE_PAID: 4,
-  /** PAYMENT_STATE_AT_RISK - PAYMENT_STATE_AT_RISK was paid, and a reorganisation took money away again. */
+  /** PAYMENT_STATE_AT_RISK - PAYMENT_STATE_AT_RISK: it was paid, and a chain reorganisation removed money again. */
   PAYMENT_STATE_AT_RISK: 5,
-  /** PAYMENT_STATE_REVERSED - PAYMENT_STATE_REVERSED lost its money for good. */
+  /** PAYMENT_STATE_REVERSED - PAYMENT_STATE_REVERSED: the money removed by a reorganisation is lost for good. */
   PAYMENT_STATE_REVERSED: 6,
-  /** PAYMENT_STATE_EXPIRED - PAYMENT_STATE_EXPIRED ended without enough money in time. */
+  /** PAYMENT_STATE_EXPIRED - PAYMENT_STATE_EXPIRED: not enough money arrived in time. */
   PAYMENT_STATE_EXPIRED: 7,
-  /** PAYMENT_STATE_LATE_CONFIRMING - PAYMENT_STATE_LATE_CONFIRMING sees money arriving after the order was cancelled. */
+  /** PAYMENT_STATE_LATE_CONFIRMING - PAYMENT_STATE_LATE_CONFIRMING: money is arriving after the order was cancelled. */
   PAYMENT_STATE_LATE_CONFIRMING: 8,
-  /** PAYMENT_STATE_UNRESOLVED - PAYMENT_STATE_UNRESOLVED holds final money of a cancelled order, still to be decided about. */
+  /** PAYMENT_STATE_UNRESOLVED - PAYMENT_STATE_UNRESOLVED: a cancelled order has final money, and an operator must decide what to do with it. */
   PAYMENT_STATE_UNRESOLVED: 9,
-  /** PAYMENT_STATE_CANCELLED - PAYMENT_STATE_CANCELLED belongs to an order cancelled before any money came. */
+  /** PAYMENT_STATE_CANCELLED - PAYMENT_STATE_CANCELLED: the order was cancelled before any money arrived. */
   PAYMENT_STATE_CANCELLED: 10,
-  /** PAYMENT_STATE_REFUNDING - PAYMENT_STATE_REFUNDING is being paid back. */
+  /** PAYMENT_STATE_REFUNDING - PAYMENT_STATE_REFUNDING: the refund is in progress. */
   PAYMENT_STATE_REFUNDING: 11,
-  /** PAYMENT_STATE_PARTIALLY_REFUNDED - PAYMENT_STATE_PARTIALLY_REFUNDED was paid back in part. */
+  /** PAYMENT_STATE_PARTIALLY_REFUNDED - PAYMENT_STATE_PARTIALLY_REFUNDED: a part of the money was refunded. */
   PAYMENT_STATE_PARTIALLY_REFUNDED: 12,
-  /** PAYMENT_STATE_REFUNDED - PAYMENT_STATE_REFUNDED was paid back in full. */
+  /** PAYMENT_STATE_REFUNDED - PAYMENT_STATE_REFUNDED: all of the money was refunded. */
   PAYMENT_STATE_REFUNDED: 13,
   UNRECOGNIZED: -1,
 } as const;
@@ -225,19 +225,19 @@ export function paymentStateToJSON(object: PaymentState): string {
   }
 }
 
-/** PaymentFlag is something worth knowing about how an order was paid. New values may appear. */
+/** PaymentFlag marks something unusual about how an order was paid. New values may appear. */
 export const PaymentFlag = {
   /** PAYMENT_FLAG_UNSPECIFIED - PAYMENT_FLAG_UNSPECIFIED is never sent. */
   PAYMENT_FLAG_UNSPECIFIED: 0,
-  /** PAYMENT_FLAG_LATE - PAYMENT_FLAG_LATE: money came after the payment request ended. */
+  /** PAYMENT_FLAG_LATE - PAYMENT_FLAG_LATE: money arrived after the payment request expired. */
   PAYMENT_FLAG_LATE: 1,
-  /** PAYMENT_FLAG_UNDER - PAYMENT_FLAG_UNDER: less than the minimum came. */
+  /** PAYMENT_FLAG_UNDER - PAYMENT_FLAG_UNDER: less than the minimum arrived. */
   PAYMENT_FLAG_UNDER: 2,
-  /** PAYMENT_FLAG_OVER - PAYMENT_FLAG_OVER: more than the amount due came. */
+  /** PAYMENT_FLAG_OVER - PAYMENT_FLAG_OVER: more than the amount due arrived. */
   PAYMENT_FLAG_OVER: 3,
-  /** PAYMENT_FLAG_WITHIN_TOLERANCE - PAYMENT_FLAG_WITHIN_TOLERANCE: up to 0.1 % less than due came, and was accepted. */
+  /** PAYMENT_FLAG_WITHIN_TOLERANCE - PAYMENT_FLAG_WITHIN_TOLERANCE: up to 0.1 % less than the amount due arrived, and was accepted. */
   PAYMENT_FLAG_WITHIN_TOLERANCE: 4,
-  /** PAYMENT_FLAG_WRONG_ASSET - PAYMENT_FLAG_WRONG_ASSET: another asset than asked for came. */
+  /** PAYMENT_FLAG_WRONG_ASSET - PAYMENT_FLAG_WRONG_ASSET: an asset other than the requested one arrived. */
   PAYMENT_FLAG_WRONG_ASSET: 5,
   /** PAYMENT_FLAG_REPLACED - PAYMENT_FLAG_REPLACED: a transfer was replaced by another before it was final. */
   PAYMENT_FLAG_REPLACED: 6,
@@ -245,7 +245,7 @@ export const PaymentFlag = {
   PAYMENT_FLAG_REORGED: 7,
   /** PAYMENT_FLAG_SLOW_CONFIRM - PAYMENT_FLAG_SLOW_CONFIRM: a transfer took unusually long to become final. */
   PAYMENT_FLAG_SLOW_CONFIRM: 8,
-  /** PAYMENT_FLAG_MANUAL - PAYMENT_FLAG_MANUAL: a person decided about this payment. */
+  /** PAYMENT_FLAG_MANUAL - PAYMENT_FLAG_MANUAL: an operator decided about this payment. */
   PAYMENT_FLAG_MANUAL: 9,
   UNRECOGNIZED: -1,
 } as const;
@@ -333,17 +333,17 @@ export function paymentFlagToJSON(object: PaymentFlag): string {
   }
 }
 
-/** OrderHold stops an order before shipping. It is not the hold on stock. */
+/** OrderHold blocks the shipping of an order. It is not the reservation of stock. */
 export const OrderHold = {
   /** ORDER_HOLD_UNSPECIFIED - ORDER_HOLD_UNSPECIFIED is never sent. */
   ORDER_HOLD_UNSPECIFIED: 0,
-  /** ORDER_HOLD_NONE - ORDER_HOLD_NONE: nothing stops the order. */
+  /** ORDER_HOLD_NONE - ORDER_HOLD_NONE: shipping is allowed. */
   ORDER_HOLD_NONE: 1,
-  /** ORDER_HOLD_FRAUD - ORDER_HOLD_FRAUD: under review. */
+  /** ORDER_HOLD_FRAUD - ORDER_HOLD_FRAUD: the order is under fraud review. */
   ORDER_HOLD_FRAUD: 2,
-  /** ORDER_HOLD_PAYMENT - ORDER_HOLD_PAYMENT: its payment is in doubt. */
+  /** ORDER_HOLD_PAYMENT - ORDER_HOLD_PAYMENT: the payment is in doubt. */
   ORDER_HOLD_PAYMENT: 3,
-  /** ORDER_HOLD_MANUAL - ORDER_HOLD_MANUAL: a person stopped it. */
+  /** ORDER_HOLD_MANUAL - ORDER_HOLD_MANUAL: an operator stopped the order. */
   ORDER_HOLD_MANUAL: 4,
   UNRECOGNIZED: -1,
 } as const;
@@ -405,17 +405,17 @@ export function orderHoldToJSON(object: OrderHold): string {
 export const CancelReason = {
   /** CANCEL_REASON_UNSPECIFIED - CANCEL_REASON_UNSPECIFIED: the order is not cancelled. */
   CANCEL_REASON_UNSPECIFIED: 0,
-  /** CANCEL_REASON_CUSTOMER - CANCEL_REASON_CUSTOMER: its owner asked for it. */
+  /** CANCEL_REASON_CUSTOMER - CANCEL_REASON_CUSTOMER: the customer cancelled it. */
   CANCEL_REASON_CUSTOMER: 1,
-  /** CANCEL_REASON_ADMIN - CANCEL_REASON_ADMIN: the shop did. */
+  /** CANCEL_REASON_ADMIN - CANCEL_REASON_ADMIN: the shop cancelled it. */
   CANCEL_REASON_ADMIN: 2,
-  /** CANCEL_REASON_EXPIRED - CANCEL_REASON_EXPIRED: no payment came in time. */
+  /** CANCEL_REASON_EXPIRED - CANCEL_REASON_EXPIRED: no payment arrived in time. */
   CANCEL_REASON_EXPIRED: 3,
-  /** CANCEL_REASON_UNDERPAID - CANCEL_REASON_UNDERPAID: less than the minimum came in time. */
+  /** CANCEL_REASON_UNDERPAID - CANCEL_REASON_UNDERPAID: less than the minimum arrived in time. */
   CANCEL_REASON_UNDERPAID: 4,
-  /** CANCEL_REASON_OUT_OF_STOCK - CANCEL_REASON_OUT_OF_STOCK: its stock could not be had. */
+  /** CANCEL_REASON_OUT_OF_STOCK - CANCEL_REASON_OUT_OF_STOCK: the stock was no longer available. */
   CANCEL_REASON_OUT_OF_STOCK: 5,
-  /** CANCEL_REASON_FRAUD - CANCEL_REASON_FRAUD: a review ended badly. */
+  /** CANCEL_REASON_FRAUD - CANCEL_REASON_FRAUD: a fraud review rejected it. */
   CANCEL_REASON_FRAUD: 6,
   UNRECOGNIZED: -1,
 } as const;
@@ -485,31 +485,34 @@ export function cancelReasonToJSON(object: CancelReason): string {
   }
 }
 
-/** Amount is a number of an asset's smallest units. */
+/** Amount is an amount of a coin in its smallest unit. */
 export interface Amount {
   /** asset is the coin's code: BTC, LTC, ETH or SOL. */
   asset: string;
-  /** units is the amount in base units (satoshi, litoshi, wei, lamport): `0` or digits without a leading zero, at most 78. */
+  /**
+   * units is the amount in base units (satoshi, litoshi, wei, lamport): `0` or digits without a leading zero, at most
+   * 78.
+   */
   units: string;
 }
 
-/** PaymentRequest is what the buyer is asked to pay, where, and until when. It never changes. */
+/** PaymentRequest is what the buyer must pay, where, and until when. It never changes. */
 export interface PaymentRequest {
   /** network is the chain the address belongs to, such as `ethereum`; 1-32 characters. */
   network: string;
-  /** address is where to pay; made for this order alone. */
+  /** address is where to pay; it is used for this order only. */
   address: string;
-  /** amount is what to pay. At least 99.9 % of it must arrive; what exceeds it is owed back. */
+  /** amount is the amount due. At least 99.9 % of it must arrive; the shop owes back what exceeds it. */
   amount:
     | Amount
     | undefined;
-  /** rate is the fiat price of one whole coin the amount was computed with. */
+  /** rate is the fiat price of one whole coin that the amount was computed with. */
   rate: string;
-  /** expires_at is when the offer ends: a transfer seen later is late. */
+  /** expires_at is when the payment request expires: a transfer seen later is late. */
   expiresAt: Date | undefined;
 }
 
-/** OrderLine is one item of the frozen agreement. */
+/** OrderLine is one item of an accepted order. It never changes. */
 export interface OrderLine {
   /** product_id names the product. */
   productId: string;
@@ -521,15 +524,15 @@ export interface OrderLine {
   unitPrice: string;
 }
 
-/** OrderState is everything about an order that can change and that its watchers are told. */
+/** OrderState is the part of an order that can change and that WatchOrder sends. */
 export interface OrderState {
   /** order_id names the order. */
   orderId: string;
-  /** status is where the order is. */
+  /** status is the order's status. */
   status: OrderStatus;
-  /** payment_state is what the chain says about its money. */
+  /** payment_state is the state of its payment. */
   paymentState: PaymentState;
-  /** hold stops the order before shipping. */
+  /** hold says whether shipping is blocked, and why. */
   hold: OrderHold;
   /** cancel_reason is set for a cancelled order only. */
   cancelReason: CancelReason;

@@ -8,9 +8,9 @@ export const protobufPackage = "holdfast.v1";
 export const protobufFileName = "holdfast/v1/error_reason.proto";
 
 /**
- * ErrorReason is why a call failed. Its name, without the prefix, is the `reason` of the google.rpc.ErrorInfo that every
- * error carries, with `domain` "holdfast.v1". The status message is for people and may change; the reason never does.
- * Each reason names its status code and an example of ErrorInfo.metadata where there is any.
+ * ErrorReason is why a call failed. Its name, without the prefix, is the `reason` of the google.rpc.ErrorInfo that
+ * every error carries, with `domain` "holdfast.v1". The status message is for people and may change; the reason never
+ * changes. Each comment starts with the status code and ends with an example of ErrorInfo.
  */
 export const ErrorReason = {
   /** ERROR_REASON_UNSPECIFIED - ERROR_REASON_UNSPECIFIED is never sent. */
@@ -24,39 +24,40 @@ export const ErrorReason = {
    */
   ERROR_REASON_FIELD_INVALID: 1,
   /**
-   * ERROR_REASON_IDEMPOTENCY_KEY_REUSED - INVALID_ARGUMENT. The idempotency key was used before with another request; make a new key.
+   * ERROR_REASON_IDEMPOTENCY_KEY_REUSED - INVALID_ARGUMENT. The idempotency key was used before with another request; create a new key.
    *
    *     { "reason": "IDEMPOTENCY_KEY_REUSED", "metadata": {} }
    */
   ERROR_REASON_IDEMPOTENCY_KEY_REUSED: 2,
   /**
-   * ERROR_REASON_CREDENTIALS_INVALID - UNAUTHENTICATED. No token, or one that is malformed, expired, forged or for another audience; the same text for all.
+   * ERROR_REASON_CREDENTIALS_INVALID - UNAUTHENTICATED. There is no token, or it is malformed, expired, forged or for another audience. The message is the
+   * same in all cases.
    *
    *     { "reason": "CREDENTIALS_INVALID", "metadata": {} }
    */
   ERROR_REASON_CREDENTIALS_INVALID: 3,
   /**
-   * ERROR_REASON_SIGNATURE_INVALID - UNAUTHENTICATED. No signature of the report matches its source, or its timestamp is too far off.
+   * ERROR_REASON_SIGNATURE_INVALID - UNAUTHENTICATED. No signature of the report matches a secret of its source, or its timestamp is too far off.
    *
    *     { "reason": "SIGNATURE_INVALID", "metadata": {} }
    */
   ERROR_REASON_SIGNATURE_INVALID: 4,
   /**
-   * ERROR_REASON_PERMISSION_DENIED - PERMISSION_DENIED. The caller's role or ownership does not allow this; also the answer for an order that does not
-   * exist, to a caller who could not know.
+   * ERROR_REASON_PERMISSION_DENIED - PERMISSION_DENIED. The caller's role or ownership does not allow this. A caller who may not know whether an order
+   * exists gets this answer also for one that does not exist.
    *
    *     { "reason": "PERMISSION_DENIED", "metadata": {} }
    */
   ERROR_REASON_PERMISSION_DENIED: 5,
   /**
-   * ERROR_REASON_NOT_FOUND - NOT_FOUND. There is no such thing; told only to those who may know.
+   * ERROR_REASON_NOT_FOUND - NOT_FOUND. The object does not exist. Sent only to callers who may know that.
    *
    *     { "reason": "NOT_FOUND", "metadata": { "product_id": "tea-1" } }
    */
   ERROR_REASON_NOT_FOUND: 6,
   /**
-   * ERROR_REASON_OUT_OF_STOCK - FAILED_PRECONDITION. Fewer units are available than asked for; google.rpc.PreconditionFailure lists each product
-   * that is short, `wanted` and `available` in its description. The metadata describes the first of them.
+   * ERROR_REASON_OUT_OF_STOCK - FAILED_PRECONDITION. Fewer units are available than requested; google.rpc.PreconditionFailure lists each product
+   * that is short, with `wanted` and `available` in its description. The metadata describes the first of them.
    *
    *     { "reason": "OUT_OF_STOCK", "metadata": { "product_id": "tea-1", "wanted": "3", "available": "1" } }
    */
@@ -74,7 +75,7 @@ export const ErrorReason = {
    */
   ERROR_REASON_PRODUCT_UNKNOWN: 9,
   /**
-   * ERROR_REASON_AMOUNT_OUT_OF_RANGE - FAILED_PRECONDITION. The total is zero or more than the shop can book, or a count leaves its range.
+   * ERROR_REASON_AMOUNT_OUT_OF_RANGE - FAILED_PRECONDITION. The total is zero or above the maximum, or a count is out of range.
    *
    *     { "reason": "AMOUNT_OUT_OF_RANGE", "metadata": {} }
    */
@@ -86,19 +87,19 @@ export const ErrorReason = {
    */
   ERROR_REASON_ORDER_STATUS: 11,
   /**
-   * ERROR_REASON_ORDER_ON_HOLD - FAILED_PRECONDITION. The order may not be shipped: it is on hold, or its payment is in doubt.
+   * ERROR_REASON_ORDER_ON_HOLD - FAILED_PRECONDITION. The order must not be shipped: it is on hold, or its payment is in doubt.
    *
    *     { "reason": "ORDER_ON_HOLD", "metadata": { "hold": "payment" } }
    */
   ERROR_REASON_ORDER_ON_HOLD: 12,
   /**
-   * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Orders hold more units than the stock would have left.
+   * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Orders have reserved more units than would remain on hand.
    *
    *     { "reason": "STOCK_BELOW_RESERVED", "metadata": { "product_id": "tea-1", "reserved": "7" } }
    */
   ERROR_REASON_STOCK_BELOW_RESERVED: 13,
   /**
-   * ERROR_REASON_VERSION_MISMATCH - ABORTED. The row is not at the expected version; read it again and decide anew.
+   * ERROR_REASON_VERSION_MISMATCH - ABORTED. The row is not at the expected version; read it and decide again.
    *
    *     { "reason": "VERSION_MISMATCH", "metadata": { "version": "4" } }
    */
@@ -110,31 +111,31 @@ export const ErrorReason = {
    */
   ERROR_REASON_IDEMPOTENCY_KEY_IN_PROGRESS: 15,
   /**
-   * ERROR_REASON_STALE_RUN - ABORTED. A newer run of the order's workflow has taken over. Callers do not normally see it.
+   * ERROR_REASON_STALE_RUN - ABORTED. A newer run of the order's workflow has taken over. Callers do not normally see this reason.
    *
    *     { "reason": "STALE_RUN", "metadata": {} }
    */
   ERROR_REASON_STALE_RUN: 16,
   /**
-   * ERROR_REASON_MESSAGE_TOO_LARGE - RESOURCE_EXHAUSTED. The message, or the report in it, is larger than allowed; sending it again does not help.
+   * ERROR_REASON_MESSAGE_TOO_LARGE - RESOURCE_EXHAUSTED. The message, or the report in it, is larger than allowed; a retry does not help.
    *
    *     { "reason": "MESSAGE_TOO_LARGE", "metadata": { "limit_bytes": "65536" } }
    */
   ERROR_REASON_MESSAGE_TOO_LARGE: 17,
   /**
-   * ERROR_REASON_DEADLINE_EXCEEDED - DEADLINE_EXCEEDED. Time ran out. The effect may or may not have happened: repeat with the same key to learn.
+   * ERROR_REASON_DEADLINE_EXCEEDED - DEADLINE_EXCEEDED. The deadline passed. The effect may or may not have happened: repeat it with the same key.
    *
    *     { "reason": "DEADLINE_EXCEEDED", "metadata": {} }
    */
   ERROR_REASON_DEADLINE_EXCEEDED: 18,
   /**
-   * ERROR_REASON_ADDRESS_POOL_EMPTY - UNAVAILABLE. No fresh payment address is ready; google.rpc.RetryInfo says when to try again.
+   * ERROR_REASON_ADDRESS_POOL_EMPTY - UNAVAILABLE. No unused payment address is ready; google.rpc.RetryInfo says when to try again.
    *
    *     { "reason": "ADDRESS_POOL_EMPTY", "metadata": {} }
    */
   ERROR_REASON_ADDRESS_POOL_EMPTY: 19,
   /**
-   * ERROR_REASON_START_BACKLOG_FULL - UNAVAILABLE. Too many accepted orders wait for their workflow; google.rpc.RetryInfo says when to try again.
+   * ERROR_REASON_START_BACKLOG_FULL - UNAVAILABLE. Too many accepted orders wait for a workflow start; google.rpc.RetryInfo says when to try again.
    *
    *     { "reason": "START_BACKLOG_FULL", "metadata": {} }
    */
@@ -146,7 +147,7 @@ export const ErrorReason = {
    */
   ERROR_REASON_RATE_UNAVAILABLE: 21,
   /**
-   * ERROR_REASON_ENGINE_UNAVAILABLE - UNAVAILABLE. The engine that moves orders cannot be reached or has not begun this order; reads still work.
+   * ERROR_REASON_ENGINE_UNAVAILABLE - UNAVAILABLE. The workflow engine cannot be reached or has not started this order's workflow; reads still work.
    *
    *     { "reason": "ENGINE_UNAVAILABLE", "metadata": {} }
    */
@@ -158,19 +159,19 @@ export const ErrorReason = {
    */
   ERROR_REASON_DATABASE_UNAVAILABLE: 23,
   /**
-   * ERROR_REASON_SHUTTING_DOWN - UNAVAILABLE. This server is stopping; another one takes the call.
+   * ERROR_REASON_SHUTTING_DOWN - UNAVAILABLE. This server is shutting down; retry, and another server answers.
    *
    *     { "reason": "SHUTTING_DOWN", "metadata": {} }
    */
   ERROR_REASON_SHUTTING_DOWN: 24,
   /**
-   * ERROR_REASON_INTERNAL - INTERNAL. A fault of ours; `incident_id` finds it in our logs.
+   * ERROR_REASON_INTERNAL - INTERNAL. A bug in the server; its logs contain `incident_id`.
    *
    *     { "reason": "INTERNAL", "metadata": { "incident_id": "0b5c7c1e-6d5e-4a57-9d0e-2f2f1f0c8a11" } }
    */
   ERROR_REASON_INTERNAL: 25,
   /**
-   * ERROR_REASON_ASSET_UNAVAILABLE - UNAVAILABLE. Payments in the asset would not be seen now, so no quote is made: `cause` is never_watched (no watcher
+   * ERROR_REASON_ASSET_UNAVAILABLE - UNAVAILABLE. Payments in the asset would not be seen now, so no quote is made. `cause` is never_watched (no watcher
    * has read this chain), watcher_silent or behind. Other assets are unaffected; google.rpc.RetryInfo says when to try
    * again.
    *
@@ -178,14 +179,14 @@ export const ErrorReason = {
    */
   ERROR_REASON_ASSET_UNAVAILABLE: 26,
   /**
-   * ERROR_REASON_STOCK_BEING_RELEASED - UNAVAILABLE. Expired holds of a product are still being given back, so it is not known whether there is enough. No
+   * ERROR_REASON_STOCK_BEING_RELEASED - UNAVAILABLE. Expired reservations of a product are still being released, so the stock is not known yet. No
    * answer is stored; google.rpc.RetryInfo says when to try again, with the same key.
    *
    *     { "reason": "STOCK_BEING_RELEASED", "metadata": { "product_id": "tea-1" } }
    */
   ERROR_REASON_STOCK_BEING_RELEASED: 27,
   /**
-   * ERROR_REASON_WORKFLOW_RUNNING - FAILED_PRECONDITION. The order's workflow runs, or is about to be started: there is nothing to restart.
+   * ERROR_REASON_WORKFLOW_RUNNING - FAILED_PRECONDITION. The order's workflow is running or about to start: there is nothing to restart.
    *
    *     { "reason": "WORKFLOW_RUNNING", "metadata": {} }
    */

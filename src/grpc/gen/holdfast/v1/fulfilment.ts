@@ -22,7 +22,7 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/fulfilment.proto";
 
-/** MarkShippedRequest names the order that left. */
+/** MarkShippedRequest names the order that was shipped. */
 export interface MarkShippedRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
@@ -32,13 +32,13 @@ export interface MarkShippedRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** MarkShippedResponse is how the order stood right after the change; a replay is byte-equal. */
+/** MarkShippedResponse is the order's state right after the change; a repeated call returns the same bytes. */
 export interface MarkShippedResponse {
   /** order_id names the order. */
   orderId: string;
-  /** status is the order's. */
+  /** status is the order's status. */
   status: OrderStatus;
-  /** version is the order's, for the next `expected_version`. */
+  /** version is the order's version, for the next `expected_version`. */
   version: bigint;
 }
 
@@ -52,31 +52,31 @@ export interface MarkDeliveredRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** MarkDeliveredResponse is how the order stood right after the change; a replay is byte-equal. */
+/** MarkDeliveredResponse is the order's state right after the change; a repeated call returns the same bytes. */
 export interface MarkDeliveredResponse {
   /** order_id names the order. */
   orderId: string;
-  /** status is the order's. */
+  /** status is the order's status. */
   status: OrderStatus;
-  /** version is the order's, for the next `expected_version`. */
+  /** version is the order's version, for the next `expected_version`. */
   version: bigint;
 }
 
-/** ListOrdersToShipRequest asks for a page of work. */
+/** ListOrdersToShipRequest asks for a page of orders to ship. */
 export interface ListOrdersToShipRequest {
   /** limit is the size of the page; 1-100, absent: 20. */
   limit?:
     | number
     | undefined;
-  /** offset skips that many orders; 0-10000, absent: 0. Not together with `cursor`. */
+  /** offset is the number of orders to skip; 0-10000, absent: 0. Not together with `cursor`. */
   offset?:
     | number
     | undefined;
-  /** cursor is the `next_cursor` of the page before; empty: the first page. */
+  /** cursor is the `next_cursor` of the previous page; empty: the first page. */
   cursor: string;
 }
 
-/** ListOrdersToShipResponse is a page of work. */
+/** ListOrdersToShipResponse is a page of orders to ship. */
 export interface ListOrdersToShipResponse {
   /** orders are oldest first. */
   orders: OrderToShip[];
@@ -84,11 +84,11 @@ export interface ListOrdersToShipResponse {
   nextCursor: string;
 }
 
-/** OrderToShip is what the warehouse packs. */
+/** OrderToShip is one order that the warehouse must pack. */
 export interface OrderToShip {
   /** order_id names the order. */
   orderId: string;
-  /** version is the order's, for `expected_version`. */
+  /** version is the order's version, for `expected_version`. */
   version: bigint;
   /** lines are the items to pack. */
   lines: OrderLine[];
@@ -866,11 +866,11 @@ export const OrderToShip: MessageFns<OrderToShip> = {
   },
 };
 
-/** FulfilmentService is the warehouse's: what to ship, what was shipped, what arrived. Roles: fulfilment, admin. */
+/** FulfilmentService is for the warehouse: what to ship, what was shipped, what arrived. Roles: fulfilment, admin. */
 export type FulfilmentServiceService = typeof FulfilmentServiceService;
 export const FulfilmentServiceService = {
   /**
-   * MarkShipped says that a paid order left the house. Safe to repeat with the same key.
+   * MarkShipped records that a paid order was handed to the carrier. Safe to repeat with the same key.
    * Errors: ORDER_STATUS, ORDER_ON_HOLD, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    */
   markShipped: {
@@ -883,7 +883,7 @@ export const FulfilmentServiceService = {
     responseDeserialize: (value: Buffer): MarkShippedResponse => MarkShippedResponse.decode(value),
   },
   /**
-   * MarkDelivered says that a shipped order arrived. Safe to repeat with the same key.
+   * MarkDelivered records that a shipped order arrived. Safe to repeat with the same key.
    * Errors: ORDER_STATUS, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    */
   markDelivered: {
@@ -897,8 +897,8 @@ export const FulfilmentServiceService = {
     responseDeserialize: (value: Buffer): MarkDeliveredResponse => MarkDeliveredResponse.decode(value),
   },
   /**
-   * ListOrdersToShip returns orders that are paid, without a hold and not shipped, oldest first. Safe to repeat.
-   * The address of one is read with OrderService.GetOrder.
+   * ListOrdersToShip returns orders that are paid, not on hold and not shipped, oldest first. Safe to repeat.
+   * Read the delivery address of an order with OrderService.GetOrder.
    */
   listOrdersToShip: {
     path: "/holdfast.v1.FulfilmentService/ListOrdersToShip" as const,
@@ -915,25 +915,25 @@ export const FulfilmentServiceService = {
 
 export interface FulfilmentServiceServer extends UntypedServiceImplementation {
   /**
-   * MarkShipped says that a paid order left the house. Safe to repeat with the same key.
+   * MarkShipped records that a paid order was handed to the carrier. Safe to repeat with the same key.
    * Errors: ORDER_STATUS, ORDER_ON_HOLD, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    */
   markShipped: handleUnaryCall<MarkShippedRequest, MarkShippedResponse>;
   /**
-   * MarkDelivered says that a shipped order arrived. Safe to repeat with the same key.
+   * MarkDelivered records that a shipped order arrived. Safe to repeat with the same key.
    * Errors: ORDER_STATUS, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    */
   markDelivered: handleUnaryCall<MarkDeliveredRequest, MarkDeliveredResponse>;
   /**
-   * ListOrdersToShip returns orders that are paid, without a hold and not shipped, oldest first. Safe to repeat.
-   * The address of one is read with OrderService.GetOrder.
+   * ListOrdersToShip returns orders that are paid, not on hold and not shipped, oldest first. Safe to repeat.
+   * Read the delivery address of an order with OrderService.GetOrder.
    */
   listOrdersToShip: handleUnaryCall<ListOrdersToShipRequest, ListOrdersToShipResponse>;
 }
 
 export interface FulfilmentServiceClient extends Client {
   /**
-   * MarkShipped says that a paid order left the house. Safe to repeat with the same key.
+   * MarkShipped records that a paid order was handed to the carrier. Safe to repeat with the same key.
    * Errors: ORDER_STATUS, ORDER_ON_HOLD, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    */
   markShipped(
@@ -952,7 +952,7 @@ export interface FulfilmentServiceClient extends Client {
     callback: (error: ServiceError | null, response: MarkShippedResponse) => void,
   ): ClientUnaryCall;
   /**
-   * MarkDelivered says that a shipped order arrived. Safe to repeat with the same key.
+   * MarkDelivered records that a shipped order arrived. Safe to repeat with the same key.
    * Errors: ORDER_STATUS, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    */
   markDelivered(
@@ -971,8 +971,8 @@ export interface FulfilmentServiceClient extends Client {
     callback: (error: ServiceError | null, response: MarkDeliveredResponse) => void,
   ): ClientUnaryCall;
   /**
-   * ListOrdersToShip returns orders that are paid, without a hold and not shipped, oldest first. Safe to repeat.
-   * The address of one is read with OrderService.GetOrder.
+   * ListOrdersToShip returns orders that are paid, not on hold and not shipped, oldest first. Safe to repeat.
+   * Read the delivery address of an order with OrderService.GetOrder.
    */
   listOrdersToShip(
     request: ListOrdersToShipRequest,

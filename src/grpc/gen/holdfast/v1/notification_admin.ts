@@ -22,23 +22,23 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/notification_admin.proto";
 
-/** DeadNotification is one change of status that one channel could not be told. */
+/** DeadNotification is one change of status that could not be delivered to one channel. */
 export interface DeadNotification {
   /** notification_id names the notification. */
   notificationId: bigint;
-  /** channel is where it should have gone: "log" or "webhook". */
+  /** channel is where it was sent: "log" or "webhook". */
   channel: string;
   /** order_id is the order that changed. */
   orderId: string;
   /** version is the order's version after the change. */
   version: bigint;
-  /** status is what the order changed to. */
+  /** status is the order's status after the change. */
   status: OrderStatus;
-  /** attempts is how often it was tried. */
+  /** attempts is the number of delivery attempts. */
   attempts: number;
-  /** reason is what came of the last try; for people, without any secret. */
+  /** reason is the error of the last attempt; for people to read, without any secret. */
   reason: string;
-  /** dead_at is when it was given up. */
+  /** dead_at is when the retries were exhausted. */
   deadAt: Date | undefined;
 }
 
@@ -48,7 +48,7 @@ export interface ListDeadNotificationsRequest {
   limit?:
     | number
     | undefined;
-  /** cursor is the `next_cursor` of the page before; empty: the first page. */
+  /** cursor is the `next_cursor` of the previous page; empty: the first page. */
   cursor: string;
 }
 
@@ -60,19 +60,19 @@ export interface ListDeadNotificationsResponse {
   nextCursor: string;
 }
 
-/** ReplayNotificationsRequest says which ones: exactly one of `notification_ids` and `all` is given. */
+/** ReplayNotificationsRequest selects notifications: exactly one of `notification_ids` and `all` is given. */
 export interface ReplayNotificationsRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
-  /** notification_ids are those to try again; at most 1000. One that is not dead is left alone. */
+  /** notification_ids are the notifications to schedule again; at most 1000. One that is not dead is skipped. */
   notificationIds: bigint[];
-  /** all is true for the oldest 1000 that are dead. */
+  /** all selects the oldest 1000 dead notifications. */
   all: boolean;
 }
 
-/** ReplayNotificationsResponse says what will be tried again. */
+/** ReplayNotificationsResponse lists what was scheduled again. */
 export interface ReplayNotificationsResponse {
-  /** notification_ids are those that were dead, in order. */
+  /** notification_ids are those that were dead, in ascending order. */
   notificationIds: bigint[];
 }
 
@@ -680,13 +680,10 @@ export const ReplayNotificationsResponse: MessageFns<ReplayNotificationsResponse
   },
 };
 
-/**
- * NotificationAdminService shows what could not be told to the world, and has it told again. On the admin port only.
- * Role: admin.
- */
+/** NotificationAdminService lists dead-letter notifications and replays them. On the admin port only. Role: admin. */
 export type NotificationAdminServiceService = typeof NotificationAdminServiceService;
 export const NotificationAdminServiceService = {
-  /** ListDeadNotifications returns notifications that were tried for long enough, oldest first. Safe to repeat. */
+  /** ListDeadNotifications returns the notifications whose retries are exhausted, oldest first. Safe to repeat. */
   listDeadNotifications: {
     path: "/holdfast.v1.NotificationAdminService/ListDeadNotifications" as const,
     requestStream: false as const,
@@ -699,8 +696,8 @@ export const NotificationAdminServiceService = {
     responseDeserialize: (value: Buffer): ListDeadNotificationsResponse => ListDeadNotificationsResponse.decode(value),
   },
   /**
-   * ReplayNotifications lets dead notifications be tried again as if never before. Newer changes of the same order may
-   * have been told meanwhile: receivers compare versions. Safe to repeat with the same key.
+   * ReplayNotifications schedules dead notifications again, with a full set of retries. Newer changes of the same order
+   * may already have been delivered: receivers compare versions. Safe to repeat with the same key.
    */
   replayNotifications: {
     path: "/holdfast.v1.NotificationAdminService/ReplayNotifications" as const,
@@ -716,17 +713,17 @@ export const NotificationAdminServiceService = {
 } as const;
 
 export interface NotificationAdminServiceServer extends UntypedServiceImplementation {
-  /** ListDeadNotifications returns notifications that were tried for long enough, oldest first. Safe to repeat. */
+  /** ListDeadNotifications returns the notifications whose retries are exhausted, oldest first. Safe to repeat. */
   listDeadNotifications: handleUnaryCall<ListDeadNotificationsRequest, ListDeadNotificationsResponse>;
   /**
-   * ReplayNotifications lets dead notifications be tried again as if never before. Newer changes of the same order may
-   * have been told meanwhile: receivers compare versions. Safe to repeat with the same key.
+   * ReplayNotifications schedules dead notifications again, with a full set of retries. Newer changes of the same order
+   * may already have been delivered: receivers compare versions. Safe to repeat with the same key.
    */
   replayNotifications: handleUnaryCall<ReplayNotificationsRequest, ReplayNotificationsResponse>;
 }
 
 export interface NotificationAdminServiceClient extends Client {
-  /** ListDeadNotifications returns notifications that were tried for long enough, oldest first. Safe to repeat. */
+  /** ListDeadNotifications returns the notifications whose retries are exhausted, oldest first. Safe to repeat. */
   listDeadNotifications(
     request: ListDeadNotificationsRequest,
     callback: (error: ServiceError | null, response: ListDeadNotificationsResponse) => void,
@@ -743,8 +740,8 @@ export interface NotificationAdminServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListDeadNotificationsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * ReplayNotifications lets dead notifications be tried again as if never before. Newer changes of the same order may
-   * have been told meanwhile: receivers compare versions. Safe to repeat with the same key.
+   * ReplayNotifications schedules dead notifications again, with a full set of retries. Newer changes of the same order
+   * may already have been delivered: receivers compare versions. Safe to repeat with the same key.
    */
   replayNotifications(
     request: ReplayNotificationsRequest,

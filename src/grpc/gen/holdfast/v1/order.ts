@@ -35,17 +35,17 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/order.proto";
 
-/** NewOrderLine is one item a customer asks for. */
+/** NewOrderLine is one item that a customer orders. */
 export interface NewOrderLine {
   /** product_id names the product. */
   productId: string;
   /** quantity is the number of units; 1-1000. Several lines of one product are summed before the stock is checked. */
   quantity: number;
-  /** expected_unit_price is the price the customer was shown; it must equal the catalogue's, which is what counts. */
+  /** expected_unit_price is the price shown to the customer; it must equal the catalogue's price. */
   expectedUnitPrice: string;
 }
 
-/** CreateOrderRequest asks for an order. The server computes the total; there is no field for it. */
+/** CreateOrderRequest is a new order. The server computes the total; there is no field for it. */
 export interface CreateOrderRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
@@ -53,24 +53,24 @@ export interface CreateOrderRequest {
   userId: bigint;
   /** lines are the items; 1-100. */
   lines: NewOrderLine[];
-  /** asset is the coin the customer wants to pay with: BTC, LTC, ETH or SOL, as far as the shop takes it. */
+  /** asset is the coin that the customer pays with: BTC, LTC, ETH or SOL, if the shop accepts it. */
   asset: string;
   /**
-   * shipping_address is where the goods go, in free text of 1-500 characters; line breaks allowed, HTML tags are
-   * stripped. Stored encrypted, never in an answer of this call.
+   * shipping_address is the delivery address: free text of 1-500 characters. Line breaks are allowed, HTML tags are
+   * removed. It is stored encrypted and never in an answer of this call.
    */
   shippingAddress: string;
 }
 
-/** CreateOrderResponse is the agreement. Every field is immutable, so a replay is byte-equal. */
+/** CreateOrderResponse is the accepted order. Every field is immutable, so a repeated call returns the same bytes. */
 export interface CreateOrderResponse {
   /** order_id names the order. */
   orderId: string;
-  /** lines are the items with their frozen names and prices, in the order they were asked for. */
+  /** lines are the items with their names and prices at acceptance, in the order of the request. */
   lines: OrderLine[];
   /** total is the sum over all lines, in `currency`. */
   total: string;
-  /** currency is the shop's: EUR or USD. */
+  /** currency is the shop's currency: EUR or USD. */
   currency: string;
   /** payment_request is what to pay, where and until when. */
   paymentRequest:
@@ -84,7 +84,7 @@ export interface CreateOrderResponse {
 export interface GetOrderRequest {
   /** order_id names the order. */
   orderId: string;
-  /** include_shipping_address asks for the delivery address too. Each opening is logged; auditors may not. */
+  /** include_shipping_address asks for the delivery address too. Each decryption is logged. Auditors may not ask for it. */
   includeShippingAddress: boolean;
 }
 
@@ -94,9 +94,9 @@ export interface GetOrderResponse {
   order: Order | undefined;
 }
 
-/** Order is one order in full. */
+/** Order is one order with all its fields. */
 export interface Order {
-  /** state is what can change. */
+  /** state is the part of the order that can change. */
   state:
     | OrderState
     | undefined;
@@ -106,19 +106,19 @@ export interface Order {
   lines: OrderLine[];
   /** total is the sum over all lines, in `currency`. */
   total: string;
-  /** currency is the shop's at the time: EUR or USD. */
+  /** currency is the shop's currency when the order was accepted: EUR or USD. */
   currency: string;
-  /** payment_request is what was asked for; absent for fulfilment. */
+  /** payment_request is what the buyer must pay; absent for the role fulfilment. */
   paymentRequest:
     | PaymentRequest
     | undefined;
-  /** received is the sum of final transfers to the order's address; absent for fulfilment. */
+  /** received is the sum of final transfers to the order's address; absent for the role fulfilment. */
   received:
     | Amount
     | undefined;
-  /** payment_flags are facts worth knowing about the payment; empty for fulfilment. */
+  /** payment_flags mark what was unusual about the payment; empty for the role fulfilment. */
   paymentFlags: PaymentFlag[];
-  /** shipping_address is set only if it was asked for. */
+  /** shipping_address is set only if `include_shipping_address` asked for it. */
   shippingAddress?:
     | string
     | undefined;
@@ -130,29 +130,29 @@ export interface Order {
   updatedAt: Date | undefined;
 }
 
-/** ListOrdersRequest asks for a page of orders; all filters that are set must hold. */
+/** ListOrdersRequest asks for a page of the orders that match all filters that are set. */
 export interface ListOrdersRequest {
   /** limit is the size of the page; 1-100, absent: 20. */
   limit?:
     | number
     | undefined;
-  /** offset skips that many orders; 0-10000, absent: 0. Not together with `cursor`. */
+  /** offset is the number of orders to skip; 0-10000, absent: 0. Not together with `cursor`. */
   offset?:
     | number
     | undefined;
-  /** cursor is the `next_cursor` of the page before; empty: the first page. */
+  /** cursor is the `next_cursor` of the previous page; empty: the first page. */
   cursor: string;
-  /** status keeps orders in this status; unspecified: all. */
+  /** status selects orders in this status; unspecified: all. */
   status: OrderStatus;
-  /** user_id keeps orders of this customer; absent: all the caller may see. Customers may give their own id only. */
+  /** user_id selects orders of this customer; absent: all that the caller may see. Customers may give their own id only. */
   userId?:
     | bigint
     | undefined;
-  /** created_from keeps orders created at this instant or later; absent: no bound. */
+  /** created_from selects orders created at this instant or later; absent: no lower bound. */
   createdFrom:
     | Date
     | undefined;
-  /** created_before keeps orders created before this instant; absent: no bound. */
+  /** created_before selects orders created before this instant; absent: no upper bound. */
   createdBefore: Date | undefined;
 }
 
@@ -166,7 +166,7 @@ export interface ListOrdersResponse {
 
 /** OrderSummary is one order in a list. */
 export interface OrderSummary {
-  /** state is what can change. */
+  /** state is the part of the order that can change. */
   state:
     | OrderState
     | undefined;
@@ -194,35 +194,35 @@ export interface CancelOrderRequest {
   expectedVersion?: bigint | undefined;
 }
 
-/** CancelOrderResponse is how the order stood right after the cancellation; a replay is byte-equal. */
+/** CancelOrderResponse is the order's state right after the cancellation; a repeated call returns the same bytes. */
 export interface CancelOrderResponse {
   /** order_id names the order. */
   orderId: string;
-  /** status is the order's. */
+  /** status is the order's status. */
   status: OrderStatus;
-  /** version is the order's, for the next `expected_version`. */
+  /** version is the order's version, for the next `expected_version`. */
   version: bigint;
 }
 
-/** UpdateShippingAddressRequest asks for another delivery address. */
+/** UpdateShippingAddressRequest replaces the delivery address. */
 export interface UpdateShippingAddressRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
   /** order_id names the order. */
   orderId: string;
-  /** shipping_address is the new address, by the rules of CreateOrderRequest's. */
+  /** shipping_address is the new address; the rules of CreateOrderRequest.shipping_address apply. */
   shippingAddress: string;
   /** expected_version is the version the caller read; absent: any. */
   expectedVersion?: bigint | undefined;
 }
 
-/** UpdateShippingAddressResponse is how the order stood right after the change; a replay is byte-equal. */
+/** UpdateShippingAddressResponse is the order's state right after the change; a repeated call returns the same bytes. */
 export interface UpdateShippingAddressResponse {
   /** order_id names the order. */
   orderId: string;
-  /** status is the order's. */
+  /** status is the order's status. */
   status: OrderStatus;
-  /** version is the order's, for the next `expected_version`. */
+  /** version is the order's version, for the next `expected_version`. */
   version: bigint;
 }
 
@@ -230,13 +230,16 @@ export interface UpdateShippingAddressResponse {
 export interface WatchOrderRequest {
   /** order_id names the order. */
   orderId: string;
-  /** after_version is the last version the caller has; only later ones are sent. Absent: the present state is sent first. */
+  /**
+   * after_version is the last version the caller has; only later ones are sent. Absent: the current state is sent
+   * first.
+   */
   afterVersion?: bigint | undefined;
 }
 
 /** WatchOrderResponse is the order's state after one or more changes. */
 export interface WatchOrderResponse {
-  /** state is the newest known; its version is the one to resume after. */
+  /** state is the newest state; send its version as `after_version` to resume. */
   state:
     | OrderState
     | undefined;
@@ -2203,15 +2206,15 @@ export const WatchOrderResponse: MessageFns<WatchOrderResponse> = {
 };
 
 /**
- * OrderService takes, shows, changes and cancels orders. Customers reach their own orders only; an order of somebody
- * else and one that does not exist are the same PERMISSION_DENIED to them.
+ * OrderService accepts, returns, changes and cancels orders. Customers can use their own orders only. For another
+ * customer's order and for an order that does not exist they get the same PERMISSION_DENIED.
  */
 export type OrderServiceService = typeof OrderServiceService;
 export const OrderServiceService = {
   /**
-   * CreateOrder accepts an order whole or not at all: prices checked, stock held, address and amount quoted in one
-   * transaction. The answer comes after the commit and stands on its own: no other system is waited for.
-   * Repeating it with the same key is safe and returns byte-equal answers, refusals for stock and price included.
+   * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
+   * address and amount. The answer comes after the commit and waits for no other system.
+   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
@@ -2248,7 +2251,7 @@ export const OrderServiceService = {
     responseDeserialize: (value: Buffer): ListOrdersResponse => ListOrdersResponse.decode(value),
   },
   /**
-   * CancelOrder cancels an order that is not shipped yet; money already received becomes owed back.
+   * CancelOrder cancels an order that is not shipped yet; the shop then owes back the money already received.
    * Safe to repeat with the same key. Errors: ORDER_STATUS, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    * Roles: customer (own), admin.
    */
@@ -2277,9 +2280,10 @@ export const OrderServiceService = {
     responseDeserialize: (value: Buffer): UpdateShippingAddressResponse => UpdateShippingAddressResponse.decode(value),
   },
   /**
-   * WatchOrder sends the order's state at once (unless the caller has it: `after_version`) and then on each change;
-   * changes close together may arrive as one. The stream ends OK after a final status, and after two minutes at most:
-   * then call again with the last version received. Safe to repeat. Roles: customer (own), admin, auditor.
+   * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
+   * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
+   * minutes at most: then call again with the last version received. Safe to repeat. Roles: customer (own), admin,
+   * auditor.
    */
   watchOrder: {
     path: "/holdfast.v1.OrderService/WatchOrder" as const,
@@ -2294,9 +2298,9 @@ export const OrderServiceService = {
 
 export interface OrderServiceServer extends UntypedServiceImplementation {
   /**
-   * CreateOrder accepts an order whole or not at all: prices checked, stock held, address and amount quoted in one
-   * transaction. The answer comes after the commit and stands on its own: no other system is waited for.
-   * Repeating it with the same key is safe and returns byte-equal answers, refusals for stock and price included.
+   * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
+   * address and amount. The answer comes after the commit and waits for no other system.
+   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
@@ -2309,7 +2313,7 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
   /** ListOrders returns orders, newest first. Safe to repeat. Roles: customer (own), admin, auditor. */
   listOrders: handleUnaryCall<ListOrdersRequest, ListOrdersResponse>;
   /**
-   * CancelOrder cancels an order that is not shipped yet; money already received becomes owed back.
+   * CancelOrder cancels an order that is not shipped yet; the shop then owes back the money already received.
    * Safe to repeat with the same key. Errors: ORDER_STATUS, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    * Roles: customer (own), admin.
    */
@@ -2320,18 +2324,19 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
    */
   updateShippingAddress: handleUnaryCall<UpdateShippingAddressRequest, UpdateShippingAddressResponse>;
   /**
-   * WatchOrder sends the order's state at once (unless the caller has it: `after_version`) and then on each change;
-   * changes close together may arrive as one. The stream ends OK after a final status, and after two minutes at most:
-   * then call again with the last version received. Safe to repeat. Roles: customer (own), admin, auditor.
+   * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
+   * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
+   * minutes at most: then call again with the last version received. Safe to repeat. Roles: customer (own), admin,
+   * auditor.
    */
   watchOrder: handleServerStreamingCall<WatchOrderRequest, WatchOrderResponse>;
 }
 
 export interface OrderServiceClient extends Client {
   /**
-   * CreateOrder accepts an order whole or not at all: prices checked, stock held, address and amount quoted in one
-   * transaction. The answer comes after the commit and stands on its own: no other system is waited for.
-   * Repeating it with the same key is safe and returns byte-equal answers, refusals for stock and price included.
+   * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
+   * address and amount. The answer comes after the commit and waits for no other system.
+   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
@@ -2386,7 +2391,7 @@ export interface OrderServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListOrdersResponse) => void,
   ): ClientUnaryCall;
   /**
-   * CancelOrder cancels an order that is not shipped yet; money already received becomes owed back.
+   * CancelOrder cancels an order that is not shipped yet; the shop then owes back the money already received.
    * Safe to repeat with the same key. Errors: ORDER_STATUS, VERSION_MISMATCH, ENGINE_UNAVAILABLE.
    * Roles: customer (own), admin.
    */
@@ -2425,9 +2430,10 @@ export interface OrderServiceClient extends Client {
     callback: (error: ServiceError | null, response: UpdateShippingAddressResponse) => void,
   ): ClientUnaryCall;
   /**
-   * WatchOrder sends the order's state at once (unless the caller has it: `after_version`) and then on each change;
-   * changes close together may arrive as one. The stream ends OK after a final status, and after two minutes at most:
-   * then call again with the last version received. Safe to repeat. Roles: customer (own), admin, auditor.
+   * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
+   * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
+   * minutes at most: then call again with the last version received. Safe to repeat. Roles: customer (own), admin,
+   * auditor.
    */
   watchOrder(request: WatchOrderRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchOrderResponse>;
   watchOrder(

@@ -24,39 +24,39 @@ export const protobufFileName = "holdfast/v1/order_admin.proto";
 export interface RestartOrderRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
-  /** order_id is the order to bring back. */
+  /** order_id is the order to restart. */
   orderId: string;
-  /** reason is kept in the order's history: 1-200 characters, no personal data. */
+  /** reason is stored in the order's history: 1-200 characters, no personal data. */
   reason: string;
 }
 
-/** RestartOrderResponse says what will run. */
+/** RestartOrderResponse names the run that will start. */
 export interface RestartOrderResponse {
   /** order_id is the order. */
   orderId: string;
-  /** generation counts the order's runs: older ones can no longer write once this one has begun. */
+  /** generation is the fencing token of the order's runs: once this run has begun, older runs can no longer write. */
   generation: number;
 }
 
-/** RehydrateOrdersRequest asks for a page to be looked at. */
+/** RehydrateOrdersRequest names the page of open orders to check. */
 export interface RehydrateOrdersRequest {
   /** idempotency_key is the caller's UUID for this page; required. */
   idempotencyKey: string;
-  /** reason is kept in the history of each order that is restarted: 1-200 characters, no personal data. */
+  /** reason is stored in the history of each restarted order: 1-200 characters, no personal data. */
   reason: string;
   /** limit is the size of the page; 1-100, absent: 20. */
   limit?:
     | number
     | undefined;
-  /** cursor is the `next_cursor` of the page before; empty: the first page. */
+  /** cursor is the `next_cursor` of the previous page; empty: the first page. */
   cursor: string;
 }
 
-/** RehydrateOrdersResponse says what came of a page. */
+/** RehydrateOrdersResponse is the result for one page. */
 export interface RehydrateOrdersResponse {
   /** order_ids are the orders that were restarted. */
   orderIds: string[];
-  /** looked_at is how many open orders the page had. */
+  /** looked_at is the number of open orders in the page. */
   lookedAt: number;
   /** next_cursor continues after this page; empty: this was the last one. */
   nextCursor: string;
@@ -494,16 +494,13 @@ export const RehydrateOrdersResponse: MessageFns<RehydrateOrdersResponse> = {
   },
 };
 
-/**
- * OrderAdminService brings orders back whose workflow was terminated, has failed or was lost. On the admin port only.
- * Role: admin.
- */
+/** OrderAdminService restarts workflows that were terminated, failed or were lost. On the admin port only. Role: admin. */
 export type OrderAdminServiceService = typeof OrderAdminServiceService;
 export const OrderAdminServiceService = {
   /**
-   * RestartOrder has the workflow of one open order started once more, and what waits for it tried again. WORKFLOW_RUNNING
-   * while a run is alive or about to be started, ORDER_STATUS for an order that has ended, ENGINE_UNAVAILABLE where
-   * Temporal cannot say. Safe to repeat with the same key.
+   * RestartOrder starts the workflow of one open order again and schedules its waiting wakes again. Safe to repeat with
+   * the same key. Errors: WORKFLOW_RUNNING (a run is alive or about to start), ORDER_STATUS (the order's status is
+   * final), ENGINE_UNAVAILABLE (Temporal cannot tell whether a run is alive).
    */
   restartOrder: {
     path: "/holdfast.v1.OrderAdminService/RestartOrder" as const,
@@ -516,9 +513,10 @@ export const OrderAdminServiceService = {
     responseDeserialize: (value: Buffer): RestartOrderResponse => RestartOrderResponse.decode(value),
   },
   /**
-   * RehydrateOrders looks at a page of open orders, restarts those without a live run, and lets wakes that were given up
-   * be tried again. Call it with the cursor of the answer before until that is empty. ENGINE_UNAVAILABLE where Temporal
-   * cannot say. Safe to repeat with the same key; with another, orders that run by now are left alone.
+   * RehydrateOrders checks a page of open orders, restarts those without a live run, and schedules wakes again whose
+   * retries were exhausted. Call it with the cursor of the previous answer until that is empty. Safe to repeat with the
+   * same key; with another key, orders that are running again are skipped. Errors: ENGINE_UNAVAILABLE (Temporal cannot
+   * tell whether a run is alive).
    */
   rehydrateOrders: {
     path: "/holdfast.v1.OrderAdminService/RehydrateOrders" as const,
@@ -535,24 +533,25 @@ export const OrderAdminServiceService = {
 
 export interface OrderAdminServiceServer extends UntypedServiceImplementation {
   /**
-   * RestartOrder has the workflow of one open order started once more, and what waits for it tried again. WORKFLOW_RUNNING
-   * while a run is alive or about to be started, ORDER_STATUS for an order that has ended, ENGINE_UNAVAILABLE where
-   * Temporal cannot say. Safe to repeat with the same key.
+   * RestartOrder starts the workflow of one open order again and schedules its waiting wakes again. Safe to repeat with
+   * the same key. Errors: WORKFLOW_RUNNING (a run is alive or about to start), ORDER_STATUS (the order's status is
+   * final), ENGINE_UNAVAILABLE (Temporal cannot tell whether a run is alive).
    */
   restartOrder: handleUnaryCall<RestartOrderRequest, RestartOrderResponse>;
   /**
-   * RehydrateOrders looks at a page of open orders, restarts those without a live run, and lets wakes that were given up
-   * be tried again. Call it with the cursor of the answer before until that is empty. ENGINE_UNAVAILABLE where Temporal
-   * cannot say. Safe to repeat with the same key; with another, orders that run by now are left alone.
+   * RehydrateOrders checks a page of open orders, restarts those without a live run, and schedules wakes again whose
+   * retries were exhausted. Call it with the cursor of the previous answer until that is empty. Safe to repeat with the
+   * same key; with another key, orders that are running again are skipped. Errors: ENGINE_UNAVAILABLE (Temporal cannot
+   * tell whether a run is alive).
    */
   rehydrateOrders: handleUnaryCall<RehydrateOrdersRequest, RehydrateOrdersResponse>;
 }
 
 export interface OrderAdminServiceClient extends Client {
   /**
-   * RestartOrder has the workflow of one open order started once more, and what waits for it tried again. WORKFLOW_RUNNING
-   * while a run is alive or about to be started, ORDER_STATUS for an order that has ended, ENGINE_UNAVAILABLE where
-   * Temporal cannot say. Safe to repeat with the same key.
+   * RestartOrder starts the workflow of one open order again and schedules its waiting wakes again. Safe to repeat with
+   * the same key. Errors: WORKFLOW_RUNNING (a run is alive or about to start), ORDER_STATUS (the order's status is
+   * final), ENGINE_UNAVAILABLE (Temporal cannot tell whether a run is alive).
    */
   restartOrder(
     request: RestartOrderRequest,
@@ -570,9 +569,10 @@ export interface OrderAdminServiceClient extends Client {
     callback: (error: ServiceError | null, response: RestartOrderResponse) => void,
   ): ClientUnaryCall;
   /**
-   * RehydrateOrders looks at a page of open orders, restarts those without a live run, and lets wakes that were given up
-   * be tried again. Call it with the cursor of the answer before until that is empty. ENGINE_UNAVAILABLE where Temporal
-   * cannot say. Safe to repeat with the same key; with another, orders that run by now are left alone.
+   * RehydrateOrders checks a page of open orders, restarts those without a live run, and schedules wakes again whose
+   * retries were exhausted. Call it with the cursor of the previous answer until that is empty. Safe to repeat with the
+   * same key; with another key, orders that are running again are skipped. Errors: ENGINE_UNAVAILABLE (Temporal cannot
+   * tell whether a run is alive).
    */
   rehydrateOrders(
     request: RehydrateOrdersRequest,

@@ -21,19 +21,19 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/payment.proto";
 
-/** TransferState is how much a transfer can be relied upon. */
+/** TransferState says how reliable a transfer is. */
 export const TransferState = {
-  /** TRANSFER_STATE_UNSPECIFIED - TRANSFER_STATE_UNSPECIFIED is refused. */
+  /** TRANSFER_STATE_UNSPECIFIED - TRANSFER_STATE_UNSPECIFIED is rejected. */
   TRANSFER_STATE_UNSPECIFIED: 0,
-  /** TRANSFER_STATE_SEEN - TRANSFER_STATE_SEEN: known to the network or in a block, not deep enough. */
+  /** TRANSFER_STATE_SEEN - TRANSFER_STATE_SEEN: known to the network or in a block, without the required confirmations. */
   TRANSFER_STATE_SEEN: 1,
-  /** TRANSFER_STATE_FINAL - TRANSFER_STATE_FINAL: as deep as the asset's policy asks. */
+  /** TRANSFER_STATE_FINAL - TRANSFER_STATE_FINAL: it has the confirmations that the asset's policy requires. */
   TRANSFER_STATE_FINAL: 2,
-  /** TRANSFER_STATE_REPLACED - TRANSFER_STATE_REPLACED: another transaction took its inputs. */
+  /** TRANSFER_STATE_REPLACED - TRANSFER_STATE_REPLACED: another transaction spent its inputs. */
   TRANSFER_STATE_REPLACED: 3,
-  /** TRANSFER_STATE_DROPPED - TRANSFER_STATE_DROPPED: the network forgot it. */
+  /** TRANSFER_STATE_DROPPED - TRANSFER_STATE_DROPPED: the network's nodes no longer know it. */
   TRANSFER_STATE_DROPPED: 4,
-  /** TRANSFER_STATE_REORGED - TRANSFER_STATE_REORGED: its block left the chain. */
+  /** TRANSFER_STATE_REORGED - TRANSFER_STATE_REORGED: a reorganisation removed its block from the chain. */
   TRANSFER_STATE_REORGED: 5,
   UNRECOGNIZED: -1,
 } as const;
@@ -99,52 +99,52 @@ export function transferStateToJSON(object: TransferState): string {
 
 /** ReportPaymentsRequest carries a signed report. */
 export interface ReportPaymentsRequest {
-  /** id is the sender's name for this request, a UUID; sent again unchanged when the request is retried. */
+  /** id is the sender's UUID for this request; a retry sends it unchanged. */
   id: string;
   /** timestamp_s is when the request was signed, in seconds since 1970 UTC; at most 300 s from the server's clock. */
   timestampS: bigint;
-  /** report is a serialised PaymentReport of at most 1024 bytes, exactly as it was signed. */
+  /** report is a serialised PaymentReport of at most 1024 bytes, exactly the bytes that were signed. */
   report: Buffer;
   /**
-   * signatures are 1-4 of `v1,` and the base64 HMAC over `id`, ".", `timestamp_s` in decimal, "." and `report`. The hash
-   * is the one configured for the source (SHA-256 or SHA-512); one that matches an active secret is enough, so that
-   * secrets can be rotated.
+   * signatures are 1-4 strings: `v1,` and the base64 HMAC over `id`, ".", `timestamp_s` in decimal, "." and `report`.
+   * The source's configuration selects the hash (SHA-256 or SHA-512). One signature that matches an active secret is
+   * enough, so that secrets can be rotated.
    */
   signatures: string[];
 }
 
-/** ReportPaymentsResponse says the report is stored. It is the same for the first sending and any later one. */
+/** ReportPaymentsResponse confirms that the report is stored. A repeated call returns the same answer. */
 export interface ReportPaymentsResponse {
-  /** id is the request's. */
+  /** id is the request's id. */
   id: string;
-  /** observations is how many the report held; all of them are stored. */
+  /** observations is the number of observations in the report; all of them are stored. */
   observations: number;
 }
 
-/** PaymentReport is the signed content: what one watcher saw on one network. */
+/** PaymentReport is the signed content: what one watcher observed on one network. */
 export interface PaymentReport {
-  /** source is the registered name of the watcher, `[a-z0-9-]{1,63}`; the caller's token must be the same one's. */
+  /** source is the registered name of the watcher, `[a-z0-9-]{1,63}`; the caller's token must name the same watcher. */
   source: string;
-  /** network is the chain, such as `ethereum` or `eth_mainnet`; 1-32 characters `[a-z0-9_-]`, the first no dash or underscore. */
+  /** network is the chain, such as `ethereum` or `eth_mainnet`; 1-32 characters `[a-z0-9_-]`, the first `[a-z0-9]`. */
   network: string;
-  /** observations are 1-16 changes; 1024 bytes hold about three. */
+  /** observations are 1-16 observations; about three fit in 1024 bytes. */
   observations: PaymentObservation[];
 }
 
-/** PaymentObservation is the state of one output, or token transfer, at one moment. */
+/** PaymentObservation is the state of one output or token transfer at one moment. */
 export interface PaymentObservation {
   /**
-   * report_id names this fact: SHA-256, in lower-case hexadecimal, over network, tx_id, output_index, state (its name
-   * without the prefix, in lower case), block_hash (empty where absent) and seq, joined by line feeds.
+   * report_id identifies this observation: SHA-256, in lower-case hexadecimal, over network, tx_id, output_index, state
+   * (its name without the prefix, in lower case), block_hash (empty where absent) and seq, joined by line feeds.
    */
   reportId: string;
   /** asset is the coin: BTC, LTC, ETH or SOL. */
   asset: string;
   /** tx_id is the transaction in its canonical form: lower-case hexadecimal (with 0x for ETH), base58 for SOL. */
   txId: string;
-  /** output_index is the output's number, or the log's or instruction's where a transaction has no outputs. */
+  /** output_index is the number of the output, or of the log or instruction where a transaction has no outputs. */
   outputIndex: number;
-  /** seq counts the states of this output as this source saw them, from 1; the highest is the present view. */
+  /** seq numbers the states of this output as this source observed them, from 1; the highest is the current one. */
   seq: number;
   /** state is the output's state now. */
   state: TransferState;
@@ -160,9 +160,9 @@ export interface PaymentObservation {
   blockHash?:
     | string
     | undefined;
-  /** depth is the number of blocks on top, its own included; 0: in no block. For people; the state decides. */
+  /** depth is the number of confirmations, its own block included; 0: in no block. Informative only; `state` decides. */
   depth: number;
-  /** first_seen_at is when any watcher first saw it; it decides whether the payment was in time. */
+  /** first_seen_at is when a watcher first observed it; it decides whether the payment was in time. */
   firstSeenAt: Date | undefined;
 }
 
@@ -769,12 +769,12 @@ export const PaymentObservation: MessageFns<PaymentObservation> = {
   },
 };
 
-/** PaymentService takes what watchers saw on chains. Role: watcher, and a signature of a registered source. */
+/** PaymentService receives what watchers observe on chains. Role: watcher, with the signature of a registered source. */
 export type PaymentServiceService = typeof PaymentServiceService;
 export const PaymentServiceService = {
   /**
-   * ReportPayments stores observations, all of a report in one transaction; an answer means they are committed.
-   * Repeating a report is safe: an observation is one fact, known by its report_id, whatever request carries it.
+   * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
+   * Safe to repeat: an observation is identified by its report_id, whichever request carries it.
    * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, DATABASE_UNAVAILABLE.
    */
   reportPayments: {
@@ -792,8 +792,8 @@ export const PaymentServiceService = {
 
 export interface PaymentServiceServer extends UntypedServiceImplementation {
   /**
-   * ReportPayments stores observations, all of a report in one transaction; an answer means they are committed.
-   * Repeating a report is safe: an observation is one fact, known by its report_id, whatever request carries it.
+   * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
+   * Safe to repeat: an observation is identified by its report_id, whichever request carries it.
    * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, DATABASE_UNAVAILABLE.
    */
   reportPayments: handleUnaryCall<ReportPaymentsRequest, ReportPaymentsResponse>;
@@ -801,8 +801,8 @@ export interface PaymentServiceServer extends UntypedServiceImplementation {
 
 export interface PaymentServiceClient extends Client {
   /**
-   * ReportPayments stores observations, all of a report in one transaction; an answer means they are committed.
-   * Repeating a report is safe: an observation is one fact, known by its report_id, whatever request carries it.
+   * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
+   * Safe to repeat: an observation is identified by its report_id, whichever request carries it.
    * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, DATABASE_UNAVAILABLE.
    */
   reportPayments(

@@ -23,25 +23,25 @@ export const protobufFileName = "holdfast/v1/stock.proto";
 
 /** GetAvailabilityRequest names the products. */
 export interface GetAvailabilityRequest {
-  /** product_ids are 1-100 products; repeated ones are answered once. */
+  /** product_ids are 1-100 product ids; duplicates are answered once. */
   productIds: string[];
 }
 
-/** GetAvailabilityResponse holds a row per product. */
+/** GetAvailabilityResponse has one row per product. */
 export interface GetAvailabilityResponse {
-  /** stock has one row per known product, by product id; unknown ones are left out. */
+  /** stock has one row per known product, ordered by product id; unknown ones are left out. */
   stock: ProductStock[];
-  /** as_of is when the oldest of these rows was read from the database. */
+  /** as_of is when the oldest of the rows was read from the database. */
   asOf: Date | undefined;
 }
 
-/** ProductStock is one product's counters. */
+/** ProductStock is the stock of one product. */
 export interface ProductStock {
   /** product_id names the product. */
   productId: string;
   /** on_hand is the number of units counted in the warehouse. */
   onHand: bigint;
-  /** reserved is how many of them orders hold. */
+  /** reserved is the number of units reserved for orders. */
   reserved: bigint;
   /** available is on_hand minus reserved. */
   available: bigint;
@@ -360,12 +360,12 @@ export const ProductStock: MessageFns<ProductStock> = {
   },
 };
 
-/** StockService shows what can be bought. */
+/** StockService returns stock levels. */
 export type StockServiceService = typeof StockServiceService;
 export const StockServiceService = {
   /**
-   * GetAvailability tells how many units of up to 100 products there are. The answer may be a second old and promises
-   * nothing: CreateOrder decides. Safe to repeat. Roles: every role but watcher.
+   * GetAvailability returns the stock of up to 100 products. The answer may be a second old and reserves nothing: only
+   * CreateOrder does. Safe to repeat. Roles: every role except watcher.
    */
   getAvailability: {
     path: "/holdfast.v1.StockService/GetAvailability" as const,
@@ -382,16 +382,16 @@ export const StockServiceService = {
 
 export interface StockServiceServer extends UntypedServiceImplementation {
   /**
-   * GetAvailability tells how many units of up to 100 products there are. The answer may be a second old and promises
-   * nothing: CreateOrder decides. Safe to repeat. Roles: every role but watcher.
+   * GetAvailability returns the stock of up to 100 products. The answer may be a second old and reserves nothing: only
+   * CreateOrder does. Safe to repeat. Roles: every role except watcher.
    */
   getAvailability: handleUnaryCall<GetAvailabilityRequest, GetAvailabilityResponse>;
 }
 
 export interface StockServiceClient extends Client {
   /**
-   * GetAvailability tells how many units of up to 100 products there are. The answer may be a second old and promises
-   * nothing: CreateOrder decides. Safe to repeat. Roles: every role but watcher.
+   * GetAvailability returns the stock of up to 100 products. The answer may be a second old and reserves nothing: only
+   * CreateOrder does. Safe to repeat. Roles: every role except watcher.
    */
   getAvailability(
     request: GetAvailabilityRequest,

@@ -21,22 +21,22 @@ export const protobufPackage = "holdfast.v1";
 
 export const protobufFileName = "holdfast/v1/stock_admin.proto";
 
-/** AdjustStockRequest says what changed in the warehouse. */
+/** AdjustStockRequest is one change of the units on hand. */
 export interface AdjustStockRequest {
   /** idempotency_key is the caller's UUID for this attempt; required. */
   idempotencyKey: string;
   /** product_id names the product. */
   productId: string;
-  /** change is what to do; exactly one is required. */
+  /** change is the kind of change; exactly one is required. */
   change:
     | //
     /** delta is added to the units on hand; not zero, -1000000000 to 1000000000. */
     { $case: "delta"; value: bigint }
     | //
-    /** on_hand is the new count; 0-1000000000000. It overwrites, so expected_version is required with it. */
+    /** on_hand is the new count; 0-1000000000000. It overwrites the old one, so expected_version is required with it. */
     { $case: "onHand"; value: bigint }
     | undefined;
-  /** reason is a word for the ledger, such as "delivery 4711" or "recount"; 1-200 characters, no personal data. */
+  /** reason is a note for the stock ledger, such as "delivery 4711" or "recount"; 1-200 characters, no personal data. */
   reason: string;
   /** expected_version is the version the caller read; absent: any (with delta only). */
   expectedVersion?: bigint | undefined;
@@ -44,7 +44,7 @@ export interface AdjustStockRequest {
 
 /** AdjustStockResponse is the product's stock after the change. */
 export interface AdjustStockResponse {
-  /** stock is the row. */
+  /** stock is the product's new stock. */
   stock: ProductStock | undefined;
 }
 
@@ -307,12 +307,12 @@ export const AdjustStockResponse: MessageFns<AdjustStockResponse> = {
   },
 };
 
-/** StockAdminService corrects the warehouse's counters. On the admin port only. Role: admin. */
+/** StockAdminService corrects stock levels. On the admin port only. Role: admin. */
 export type StockAdminServiceService = typeof StockAdminServiceService;
 export const StockAdminServiceService = {
   /**
-   * AdjustStock changes the number of units on hand and writes the movement to the ledger. Safe to repeat with the
-   * same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
+   * AdjustStock changes the number of units on hand and records the movement in the stock ledger. Safe to repeat with
+   * the same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
    */
   adjustStock: {
     path: "/holdfast.v1.StockAdminService/AdjustStock" as const,
@@ -327,16 +327,16 @@ export const StockAdminServiceService = {
 
 export interface StockAdminServiceServer extends UntypedServiceImplementation {
   /**
-   * AdjustStock changes the number of units on hand and writes the movement to the ledger. Safe to repeat with the
-   * same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
+   * AdjustStock changes the number of units on hand and records the movement in the stock ledger. Safe to repeat with
+   * the same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
    */
   adjustStock: handleUnaryCall<AdjustStockRequest, AdjustStockResponse>;
 }
 
 export interface StockAdminServiceClient extends Client {
   /**
-   * AdjustStock changes the number of units on hand and writes the movement to the ledger. Safe to repeat with the
-   * same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
+   * AdjustStock changes the number of units on hand and records the movement in the stock ledger. Safe to repeat with
+   * the same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
    */
   adjustStock(
     request: AdjustStockRequest,

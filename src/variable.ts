@@ -1,0 +1,88 @@
+// What each environment variable sets, in words. config.ts holds its name, type and default; `npm run docs` joins both
+// in docs/configuration.md. A variable without its line here does not compile.
+
+import type { Config, ProcessName } from './config.ts'
+import type { Asset } from './domain/payment.ts'
+
+/** The variables that exist once per asset share one line: HOLDFAST_<ASSET>_RATE. */
+type PatternOf<Name> = Name extends `HOLDFAST_${Asset}_${infer Suffix}` ? `HOLDFAST_<ASSET>_${Suffix}` : Name
+/** The watcher follows one chain: its variables name Ethereum, and stand for themselves. */
+type VariableOf<P extends ProcessName> = P extends 'watcher' ? keyof Config<P> : PatternOf<keyof Config<P>>
+type VariableName = { [P in ProcessName]: VariableOf<P> }[ProcessName]
+
+export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
+  HOLDFAST_MODE: '`production`, or `development`, which accepts development secrets',
+  HOLDFAST_LOG_LEVEL: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`',
+  DATABASE_URL: 'Postgres, as the process’s own role',
+  DATABASE_PASSWORD_FILE: 'file with the password, for a URL without one',
+  DATABASE_POOL: 'upper limit of connections of this process',
+  TEMPORAL_ADDRESS: 'Temporal’s frontend, host:port',
+  TEMPORAL_NAMESPACE: 'namespace of the order workflows',
+  'HOLDFAST_<ASSET>_GRACE_MS':
+    'slack after a quote’s end within which a payment is in time; the default depends on the asset',
+  'HOLDFAST_<ASSET>_CONFIRM_WITHIN_MS':
+    'how long a payment that was seen in time may take to become final; the default depends on the asset',
+  'HOLDFAST_<ASSET>_MAX_LAG_MS':
+    'how far the watcher may be behind its chain before the api stops quoting in that asset; the default depends on the asset, and there is no limit in development',
+  'HOLDFAST_<ASSET>_RATE':
+    'price of one coin in the shop’s currency, such as `2000.00`; without it, no quotes in this asset',
+  'HOLDFAST_<ASSET>_NETWORK': 'name of the network the asset is paid on, the same in all processes',
+  HOLDFAST_BIND: 'address that the two gRPC ports listen on',
+  HOLDFAST_GRPC_PORT: 'port of the public gRPC API',
+  HOLDFAST_ADMIN_PORT: 'port of the admin gRPC API',
+  HOLDFAST_DRAIN_MS: 'how long a stopping api still answers, so that load balancers notice',
+  HOLDFAST_METRICS_PORT: 'port of `/metrics`, `/healthz` and `/readyz`',
+  HOLDFAST_METRICS_BIND: 'address of that listener',
+  HOLDFAST_JWT_SECRETS_FILE: 'secrets that access tokens are verified with, one to three',
+  HOLDFAST_JWT_ISSUER: '`iss` that tokens must have',
+  HOLDFAST_JWT_AUDIENCE: '`aud` that tokens must have',
+  HOLDFAST_PII_KEYRING_FILE: 'keyring that delivery addresses are sealed with',
+  HOLDFAST_ORDER_ID_SECRET_FILE: 'secret that order ids are derived with',
+  HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
+  HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
+  HOLDFAST_PAYMENT_WINDOW_MS: 'how long a quote is valid',
+  HOLDFAST_ADDRESS_BLOCK: 'addresses leased from the pool at a time',
+  HOLDFAST_START_BACKLOG_LIMIT:
+    'orders waiting for their workflow, above which new orders are refused with a retry hint',
+  HOLDFAST_ENABLED_ASSETS: 'assets the shop takes, separated by commas',
+  TEMPORAL_BACKGROUND_NAMESPACE: 'namespace of the scheduled duties',
+  HOLDFAST_SDK_METRICS_PORT: 'port of the Temporal SDK’s own metrics',
+  HOLDFAST_BUILD_ID: 'version of this build, by which Temporal routes workflow tasks',
+  HOLDFAST_WORKFLOW_BUNDLE: 'workflow code bundled by `npm run build`; without it, the worker bundles at start',
+  HOLDFAST_MAX_CACHED_WORKFLOWS: 'workflows kept in memory; without it, the SDK’s own default',
+  HOLDFAST_WEBHOOK_URL: 'where changes of status are posted; https in production; the same for all workers',
+  HOLDFAST_WEBHOOK_SECRET_FILE: 'secrets that webhooks are signed with, `whsec_…`, one per line, the newest first',
+  HOLDFAST_WEBHOOK_PRIVATE: '`allow` for a receiver in a private network, else `refuse`',
+  HOLDFAST_CONSISTENCY_EVERY_MS:
+    'how often all orders, stock and workflows are compared; for more than an hour, raise the alarm `ConsistencyUnchecked` too',
+  HOLDFAST_KEY_KEYRING_FILE: 'keyring that payment keys are sealed with',
+  HOLDFAST_KEYS_PER_DERIVATION: 'keys made under one run of PBKDF2',
+  HOLDFAST_PBKDF2_ITERATIONS: 'iterations of PBKDF2',
+  HOLDFAST_POOL_TARGET: 'unused addresses kept ready per asset',
+  HOLDFAST_API_ADDRESS: 'the api, host:port',
+  HOLDFAST_SOURCE: 'name under which this watcher reports',
+  HOLDFAST_SOURCE_SECRET_FILE: 'secret that reports are signed with',
+  HOLDFAST_SOURCE_ALGORITHM: '`sha256` or `sha512`',
+  HOLDFAST_WATCHER_TOKEN_FILE: 'access token of the watcher, read again for each call',
+  HOLDFAST_ETH_RPC_URL: 'JSON-RPC of an Ethereum node',
+  HOLDFAST_ETH_NETWORK: 'network name in its reports; the api must use the same name for ETH',
+  HOLDFAST_ETH_CHAIN_ID: 'chain the node must be on; without it, 1 in production and 31337 in development',
+  HOLDFAST_ETH_START:
+    'first block to read on an empty database; without it, the block of the oldest open order, else the tip',
+  HOLDFAST_ETH_CONFIRMATIONS: 'depth at which a transfer is final; not below the default',
+  HOLDFAST_POLL_MS: 'pause between two reads of the chain’s tip',
+  HOLDFAST_MAX_TIP_AGE_MS: 'a watcher that has not seen the tip for longer is not ready',
+  HOLDFAST_MAX_BLOCK_AGE_MS:
+    'a newest block older than this means that the node stands still; without it, 120000 in production and no limit in development',
+  HOLDFAST_SEAL_KEY_FILE: 'Ed25519 key that checkpoints of the audit are signed with, PEM',
+  HOLDFAST_SEAL_PUBLIC_KEYS_FILE: 'public keys whose checkpoints are accepted, PEM, its own and older ones',
+  HOLDFAST_AUDIT_FILE: 'file that checkpoints are appended to, out of the database’s reach',
+  HOLDFAST_SEAL_EVERY_MS: 'pause between two turns of the sealer; at most 5000',
+  HOLDFAST_READY_FILE: 'ready file of a running stack, with its addresses; without it, that of `npm start`',
+  HOLDFAST_API: 'the api’s public port, host:port; without it, from the ready file',
+  HOLDFAST_ADMIN: 'the api’s admin port, host:port; without it, from the ready file',
+  HOLDFAST_TOKEN: 'access token; without it, one signed on the spot, in development only',
+  HOLDFAST_TEMPORAL_SERVER: 'path of the Temporal server’s program; `tools/setup.mjs` sets it',
+  HOLDFAST_TEMPORAL_SQL_TOOL: 'path of Temporal’s schema tool; `tools/setup.mjs` sets it',
+  HOLDFAST_TEMPORAL_UI: 'path of Temporal’s UI server; `tools/setup.mjs` sets it',
+}
