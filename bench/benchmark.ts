@@ -1,22 +1,22 @@
-// What every benchmark has in common: systems that answer one question, measured side by side, round by round.
+// Types shared by all benchmarks: systems that answer one question, measured side by side in rounds.
 
-/** What one system did in one round. */
+/** Results of one system in one round. */
 export type Measurement = {
   /** Numbers by name, such as `orders/s` or `create ms p99`. */
   figures: Readonly<Record<string, number>>
   errors: number
-  /** The first of them, in words. */
+  /** Texts of the first errors. */
   messages: readonly string[]
 }
 
-/** Measurements by the system's name. Only those of one round are compared: they share the machine's mood. */
+/** Measurements by system name. Only those of one round are compared: they ran under the same conditions. */
 export type Round = Readonly<Record<string, Measurement>>
 
 export type System = {
   name: string
   /** What it includes, in one sentence. */
   about: string
-  /** One slot: alone on the machine, warmed up first. */
+  /** Measures one slot: alone on the machine, after a warm-up. */
   measure: () => Promise<Measurement>
 }
 
@@ -28,14 +28,14 @@ export type Options = {
   seconds: number
   /** So short that it shows only that everything still runs. */
   isSmoke: boolean
-  /** For all that a run keeps until it ends. */
+  /** Keeps the run's files until it ends. */
   dataDir: string
   log: (line: string) => void
 }
 
 export type Opened = {
   systems: readonly System[]
-  /** Facts about what was measured, besides the machine's. */
+  /** Facts about what was measured, in addition to the machine's. */
   facts: Readonly<Record<string, string | number>>
   close: () => Promise<void>
 }
@@ -43,14 +43,14 @@ export type Opened = {
 export type Benchmark = {
   name: string
   question: string
-  /** The figure shown in the picture. */
+  /** The figure that the chart shows. */
   headline: string
   ratios: Readonly<Record<string, (round: Round) => number>>
   goals: Readonly<Record<string, Goal>>
   open: (options: Options) => Promise<Opened>
 }
 
-/** A figure of a system in a round. @throws {Error} where there is none: a benchmark's names do not fit each other */
+/** A figure of a system in a round. @throws {Error} when it is missing, which is a mistake in the benchmark */
 export function figureOf(round: Round, system: string, figure: string): number {
   const value = round[system]?.figures[figure]
   if (value === undefined) throw new Error(`${system} has no figure named ${figure}`)

@@ -1,26 +1,26 @@
-// What a window cost: CPU by process, and by database what Postgres was asked. Rates depend on the machine and its
-// mood; what an order costs hardly does.
+// Resource counters of a measured window: CPU per process, and Postgres work per database. Throughput depends on the
+// machine's present load; cost per order hardly does.
 
 import { readdir, readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import type { BenchServers } from './servers.ts'
 
-/** CLK_TCK, in which Linux tells the time of processes; 100 wherever Node runs. */
+/** CLK_TCK, the unit of process times on Linux; 100 wherever Node runs. */
 const TICK_MS = 10
 const ENGINE_DATABASES = ['temporal', 'temporal_visibility']
 
 export type Counters = {
   atMs: number
-  /** CPU by process. Postgres's is told apart by the database a session works for. */
+  /** CPU by process. Postgres's is split by the database that a session works for. */
   cpuMs: Readonly<Record<string, number>>
-  /** Of everything on the machine. */
+  /** CPU of the whole machine. */
   machineMs: number
   commits: { application: number; engine: number }
   statements: { application: number; engine: number }
   walBytes: number
 }
 
-/** @param pids processes of the system, by name; the servers are added. @param database the application's, if it has one */
+/** @param pids the system's processes by name; the servers are added. @param database the application's, if any */
 export async function readCounters(
   servers: BenchServers,
   pids: Readonly<Record<string, number>>,
@@ -61,7 +61,7 @@ async function readCpu(
   for (const [name, pid] of Object.entries(pids)) cpuMs[name] = (await readProcess(pid))?.ms ?? 0
   const add = (name: string, ms: number): void => void (cpuMs[name] = (cpuMs[name] ?? 0) + ms)
   for (const { pid, parent, ms, reapedMs } of await readProcesses()) {
-    // Sessions that have ended count with the server itself.
+    // Postgres counts ended sessions with its main process.
     if (pid === servers.postgresPid) add('postgres, itself', ms + reapedMs)
     if (parent === servers.postgresPid) add(`postgres, ${await purposeOf(pid, database)}`, ms)
   }
@@ -85,7 +85,7 @@ async function readProcesses(): Promise<Process[]> {
 async function readProcess(pid: number): Promise<Process | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
-  // The second field, a name in brackets, may hold spaces.
+  // The second field is a name in brackets and may contain spaces.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const field = (number: number): number => Number(fields[number - 3])
   return {
@@ -99,7 +99,7 @@ async function readProcess(pid: number): Promise<Process | undefined> {
 const readMachine = (): number =>
   cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0)
 
-/** Cost per order of what happened between two readings. */
+/** Cost per order between two readings. */
 export function costPerOrder(before: Counters, after: Counters, orders: number): Record<string, number> {
   const each = (amount: number): number => amount / orders
   const costs: Record<string, number> = {}
@@ -118,7 +118,7 @@ export function costPerOrder(before: Counters, after: Counters, orders: number):
   return costs
 }
 
-/** How much of the machine went to what is no part of the system: a noisy neighbour shows here. */
+/** The share of the machine used by processes outside the system: a noisy neighbour shows here. */
 export function foreignShare(before: Counters, after: Counters): number {
   const own = Object.entries(after.cpuMs).reduce((sum, [name, ms]) => sum + ms - (before.cpuMs[name] ?? 0), 0)
   const capacity = (after.atMs - before.atMs) * cpus().length

@@ -1,5 +1,5 @@
-// Runs a load driver and watches the window it tells of. Drivers of every kind speak the same words: a configuration
-// line on stdin; `begin`, `end` and `done` on stdout.
+// Runs a load driver and reads counters around its measured window. Every driver speaks the same protocol: a
+// configuration line on stdin; `begin`, `end` and `done` events on stdout.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,13 +14,13 @@ export type Drive = {
   command: string
   args: readonly string[]
   config: Readonly<Record<string, unknown>> & { measureMs: number }
-  /** What the driver's own process is called in the costs. */
+  /** The driver process's name in the costs. */
   name: string
-  /** The system's other processes. */
+  /** Other processes of the system. */
   pids?: Readonly<Record<string, number>>
   /** The application's database. */
   database?: string
-  /** History of one order's workflow, by order id. */
+  /** History size of one order's workflow, by order id. */
   historyOf: (orderId: string) => Promise<{ events: number; bytes: number }>
 }
 
@@ -33,7 +33,7 @@ type Done = {
 }
 type Event = { event: 'begin' } | { event: 'end' } | Done
 
-/** Histories of orders are alike: a few of them are enough. */
+/** Order histories are alike: a few of them are enough. */
 const HISTORIES = 20
 
 export async function drive(options: Drive): Promise<Measurement> {
@@ -42,7 +42,7 @@ export async function drive(options: Drive): Promise<Measurement> {
   const exited = once(child, 'exit')
   const pids = { ...options.pids, [options.name]: child.pid ?? 0 }
   const read = () => readCounters(servers, pids, options.database)
-  // It ends when stdin does, that is with this process at the latest.
+  // The driver ends when its stdin closes, so at the latest with this process.
   child.stdin.write(`${JSON.stringify(config)}\n`)
   let before: Awaited<ReturnType<typeof read>> | undefined
   let after: Awaited<ReturnType<typeof read>> | undefined

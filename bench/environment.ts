@@ -1,4 +1,4 @@
-// Where a run took place: what its absolute figures are worth, and why only its ratios are compared.
+// Describes the machine of a run: absolute figures hold only there, so results are compared by ratios.
 
 import { open, rm } from 'node:fs/promises'
 import { cpus, release, totalmem } from 'node:os'
@@ -8,7 +8,7 @@ import { percentile } from './statistics.ts'
 const FSYNC_WRITES = 200
 const FSYNC_BYTES = 8_192
 
-/** @param dataDir on the disk that the databases of the run are on */
+/** @param dataDir on the same disk as the run's databases */
 export async function describeEnvironment(dataDir: string): Promise<Record<string, string | number>> {
   const fsyncMs = await measureFsync(dataDir)
   return {
@@ -22,7 +22,7 @@ export async function describeEnvironment(dataDir: string): Promise<Record<strin
   }
 }
 
-/** How long one durable write of a page takes: under it all, the disk's own speed. */
+/** Time of one durable page write: the speed of the disk itself. */
 async function measureFsync(dataDir: string): Promise<number[]> {
   const path = join(dataDir, 'fsync-probe')
   const file = await open(path, 'w')

@@ -1,4 +1,4 @@
-// gRPC load by ghz, a program of its own: what it costs is not taken for the server's.
+// gRPC load by ghz, in a separate process, so that its CPU does not count as the server's.
 
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -17,14 +17,14 @@ export type Calls = {
   token: string
   /** `package.Service.Method` */
   method: string
-  /** The request as JSON, which ghz fills anew for each call where it has templates. */
+  /** The request as JSON; ghz evaluates its templates again for each call. */
   data: string
   inFlight: number
   seconds: number
 }
 export type Called = { rate: number; latencyMs: (share: number) => number; errors: number; messages: string[] }
 
-/** What of ghz's report is read. Latencies are in nanoseconds. */
+/** The part of ghz's report that is read here. Latencies are in nanoseconds. */
 type Report = {
   count: number
   rps: number
@@ -38,7 +38,7 @@ export async function callFor({ address, token, method, data, inFlight, seconds 
     ...['--insecure', '--protoset', PROTOSET, '--call', method],
     ...['--metadata', JSON.stringify({ authorization: `Bearer ${token}` }), '--data', data],
     ...['--concurrency', String(inFlight), '--connections', String(Math.min(inFlight, MAX_CONNECTIONS))],
-    // Calls under way when the time is over are waited for: cut off, they would count as errors.
+    // Waits for calls in flight at the end: when cut off, they would count as errors.
     ...['--duration', `${seconds}s`, '--duration-stop', 'wait', '--format', 'json'],
     address,
   ]

@@ -1,4 +1,4 @@
-// Our own processes as `npm start` runs them, on a database and a namespace of a benchmark's choice.
+// Our own processes, run as `npm start` does, on a benchmark's database and namespace.
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -69,14 +69,14 @@ export async function startHoldfast(options: HoldfastOptions): Promise<Holdfast>
   }
 }
 
-/** As a watcher that reads its chain to the tip all the time: without one, no order is taken. */
+/** Stands in for a watcher that is always at the chain's tip: without one, no order is accepted. */
 export const putChain = (database: BenchDatabase): Promise<unknown> =>
   database.query(
     `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
      select 'ethereum', 1, 1, 1, 1, t, clock_timestamp() from (select clock_timestamp() + interval '1 day' as t) later`,
   )
 
-/** Fills the catalogue and the shelves. */
+/** Fills the catalogue and the stock. */
 export const putProducts = (database: BenchDatabase): Promise<unknown> =>
   database.query(
     `with added as (
@@ -89,7 +89,7 @@ export const putProducts = (database: BenchDatabase): Promise<unknown> =>
      select 'sku-' || n, 'adjust', ${ON_HAND}, 0, 'bench' from generate_series(0, ${PRODUCTS - 1}) n`,
   )
 
-/** Resolves once the keys process has nothing to catch up with. */
+/** Resolves once the keys process has no backlog. */
 export async function untilPoolIsFull(database: BenchDatabase, target: number): Promise<void> {
   const free = async (): Promise<number> => {
     const [row] = await database.query<{ free: number }>(
@@ -100,7 +100,7 @@ export async function untilPoolIsFull(database: BenchDatabase, target: number): 
   while ((await free()) < target) await sleep(200)
 }
 
-/** An access token for minutes, longer than a slot. */
+/** An access token that is valid for longer than a slot. */
 export async function mintToken(servers: BenchServers, role: Role, subject: string): Promise<string> {
   const secrets = loadTokenSecrets(await readFile(servers.secrets.jwt, 'utf8'), 'development')
   return signDevelopmentToken({ secrets, ...ISSUER, roles: [role], subject })

@@ -1,5 +1,5 @@
-// A closed loop of orders inside a worker process of a system that has no front: the same loop, with the same words on
-// stdin and stdout, as tools/bench-driver runs against ours.
+// A closed-loop load driver inside the worker process of a system without a front. It speaks the same protocol on stdin
+// and stdout as tools/bench-driver, which drives ours.
 
 import { randomUUID } from 'node:crypto'
 import { createInterface } from 'node:readline'
@@ -9,18 +9,18 @@ const MAX_MESSAGES = 5
 const PAUSE_AFTER_ERROR_MS = 100
 
 export type LoopConfig = {
-  /** How many orders are under way at any time. */
+  /** Orders in flight at any time. */
   inFlight: number
   warmUpMs: number
   measureMs: number
-  /** Passes before each step of an order but its first: it comes from people, who were told of the one before. */
+  /** Think time before each step of an order but its first: steps come from people who saw the step before. */
   thinkMs: number
 }
 
-/** Runs one step of an order and keeps how long it took under its name. */
+/** Runs one step of an order and records its duration under its name. */
 export type Phase = (name: string, act: () => Promise<unknown>) => Promise<void>
 
-/** The configuration, from the first line of stdin. When stdin ends, whoever started this has gone, and it ends too. */
+/** The configuration, from the first line of stdin. Ends this process when stdin closes: its parent has ended. */
 export async function readConfig<Config>(): Promise<Config> {
   const lines = createInterface({ input: process.stdin })
   const first = await new Promise<string>((resolve) => lines.once('line', resolve))
@@ -29,7 +29,7 @@ export async function readConfig<Config>(): Promise<Config> {
 }
 
 /**
- * Keeps orders under way, and tells when the window begins, when it ends and what it saw.
+ * Keeps orders in flight, and reports the begin and end of the window and its results.
  * @param act takes one order of the given id from its start to its delivery
  */
 export async function runLoop(
@@ -84,13 +84,13 @@ export async function runLoop(
 
 const say = (event: object): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
 
-/** Lets an activity tell the loop, in the same process and at no cost, that an order has come so far. */
+/** In-process notification, at no cost: an activity reports that an order has reached a point. */
 export function createMilestones() {
   const waiting = new Map<string, () => void>()
   const keyOf = (orderId: string, milestone: string): string => `${milestone} ${orderId}`
   return {
     reached: (orderId: string, milestone: string): void => waiting.get(keyOf(orderId, milestone))?.(),
-    /** Call before what leads there. */
+    /** Call it before the step that leads there. */
     reach: (orderId: string, milestone: string): Promise<void> =>
       new Promise((resolve) =>
         waiting.set(keyOf(orderId, milestone), () => {

@@ -1,4 +1,4 @@
-// A run as a picture: the headline figure of every system, and the ratios against their goals.
+// Draws a run as an SVG chart: the headline figure of every system, and the ratios with their goals.
 
 import type { Benchmark, Round } from './benchmark.ts'
 import { spreadOf, type GoalResult, type Spread } from './statistics.ts'
@@ -45,7 +45,7 @@ export function drawRun(
 
 const MUTED = 'fill="#666"'
 
-/** Each bar on the panel's own scale, of tenfold steps: what is compared here differs by orders of magnitude. */
+/** Logarithmic scale for each panel: the figures differ by orders of magnitude. */
 function panel(rows: readonly Row[], top: number): string[] {
   const values = rows.flatMap(({ spread, target }) => [spread.min, spread.max, target ?? spread.median])
   const positive = values.filter((value) => value > 0)

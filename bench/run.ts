@@ -1,6 +1,6 @@
 // `npm run bench -- NAME [--rounds N] [--seconds N] [--json] [--smoke] [--out DIR]`: measures the systems of one
-// benchmark in turn, A B C … C B A, so that a slow minute of the machine falls on all of them, and compares them
-// within each round. Exit 0 only if every goal is met; with --smoke, if everything ran without an error.
+// benchmark in alternating order, A B C … C B A, so that a slow minute affects all of them, and compares them within
+// each round. Exit code 0 only if every goal is met; with --smoke, if everything ran without an error.
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -20,7 +20,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
 
 const DEFAULT_OUT = fileURLToPath(new URL('../.data/bench', import.meta.url))
 const SMOKE = { rounds: 1, seconds: 2 } as const
-/** Above this, the neighbours' work shows in the figures. */
+/** Above this share, other processes' work shows in the figures. */
 const QUIET_SHARE = 0.07
 
 const { values: given, positionals } = parseArgs({
@@ -69,7 +69,7 @@ async function measureRounds({ systems }: Opened): Promise<Round[]> {
       found[system.name] = measurement
       log(`round ${number} of ${rounds}, ${system.name}: ${summaryOf(measurement)}`)
     }
-    // In the systems' own order, whatever order they ran in.
+    // In the benchmark's order, not in the order of this round.
     measured.push(Object.fromEntries(systems.map(({ name }) => [name, found[name] ?? missing(name)])))
   }
   return measured

@@ -1,4 +1,4 @@
-// One Postgres and one Temporal server for all systems of a run; each system has a database and a namespace of its own.
+// One Postgres and one Temporal server for all systems of a run; each system has its own database and namespace.
 
 import { join } from 'node:path'
 import { Connection } from '@temporalio/client'
@@ -12,21 +12,21 @@ import { passwordsOf, ensureSecrets, type SecretFiles } from '../src/servers/sec
 import { maxConnectionsFor, startTemporal, TEMPORAL_PORTS } from '../src/servers/temporal.ts'
 import { POOLS, PROCESS_ROLES, WATCHER_SOURCE, type ProcessRole } from '../src/servers/wiring.ts'
 
-/** Of all systems together, those that run one after another included. */
+/** For all systems together, including those that run one after another. */
 const APPLICATION_CONNECTIONS = 150
 const RETENTION_HOURS = 24
 const POSTGRES_SETTINGS = ['server_version', 'fsync', 'synchronous_commit', 'shared_buffers', 'max_connections']
 
 export type BenchServers = {
-  /** Of the servers' software, and the settings that its figures depend on. */
+  /** Versions of the servers, and the settings that the figures depend on. */
   versions: Readonly<Record<string, string>>
   postgresPid: number
   temporalPid: number
   temporalAddress: string
   secrets: SecretFiles
-  /** Looks on and prepares, as the superuser, outside every measured database. */
+  /** Superuser access outside of every measured database. */
   admin: pg.Client
-  /** An empty, migrated database; one of that name is removed first. */
+  /** An empty, migrated database; an existing one of that name is dropped first. */
   createDatabase: (name: string) => Promise<BenchDatabase>
   createNamespace: (name: string) => Promise<void>
   stop: () => Promise<void>
@@ -34,14 +34,14 @@ export type BenchServers = {
 
 export type BenchDatabase = {
   name: string
-  /** The superuser's, for what stands outside our roles. */
+  /** The superuser's url, for work outside our roles. */
   url: string
   urlOf: (role: ProcessRole) => string
-  /** As the superuser. */
+  /** Runs a query as the superuser. */
   query: <Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 }
 
-/** @throws {Error} that says what is missing */
+/** @throws {Error} that names what is missing */
 export async function startBenchServers(dataDir: string, log: (line: string) => void): Promise<BenchServers> {
   const serverBinary = process.env['HOLDFAST_TEMPORAL_SERVER']
   const sqlToolBinary = process.env['HOLDFAST_TEMPORAL_SQL_TOOL']
@@ -109,10 +109,10 @@ const databaseAt = (url: string, name: string, passwords: Readonly<Record<Proces
   },
 })
 
-/** What is written by hand is somebody's doing too. */
+/** The actor of superuser writes: the audit requires one. */
 const BY_HAND = JSON.stringify({ actor: 'system:bench', role: 'system' })
 
-/** Our roles have the path by themselves, and name their actors. */
+/** Our roles have the search path set, and name their actors. */
 function withSearchPath(url: string): string {
   const own = new URL(url)
   own.searchParams.set('options', `-c search_path=holdfast,pg_catalog -c holdfast.actor=${BY_HAND}`)

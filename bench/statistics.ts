@@ -1,4 +1,4 @@
-// The few statistics that are quoted: never a mean, and ratios only between what ran in the same round.
+// Statistics for benchmark results: medians and percentiles, never means; ratios only within one round.
 
 import type { Benchmark, Round } from './benchmark.ts'
 
@@ -10,7 +10,7 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN
 }
 
-/** The median is the middle value, or the mean of the middle two. */
+/** The middle value, or the mean of the middle two. */
 export function spreadOf(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b)
   const [low, high] = [Math.floor((sorted.length - 1) / 2), Math.ceil((sorted.length - 1) / 2)]
@@ -18,13 +18,13 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median: (at(low) + at(high)) / 2, min: at(0), max: at(sorted.length - 1) }
 }
 
-/** Each ratio taken within its round, then spread over the rounds. */
+/** Each ratio computed within its round, then its median and spread over the rounds. */
 export const ratiosOf = (benchmark: Pick<Benchmark, 'ratios'>, rounds: readonly Round[]): Record<string, Spread> =>
   Object.fromEntries(Object.entries(benchmark.ratios).map(([name, ratio]) => [name, spreadOf(rounds.map(ratio))]))
 
 export type GoalResult = { target: number; value: number; met: boolean }
 
-/** The benchmark's goals, and the one that all have: no errors at all. */
+/** The benchmark's goals, and the one that all benchmarks have: no errors. */
 export function goalsOf(
   benchmark: Pick<Benchmark, 'goals'>,
   rounds: readonly Round[],

@@ -1,37 +1,37 @@
-// What stock can take: one product that everybody wants, how many there are in a very large shop, and what the whole
-// audit costs. Ours against itself without one of its parts, and against the engine that could never keep up.
+// The stock benchmark: one hot product, availability in a very large shop, and the cost of the audit. Compares ours
+// with and without one of its parts, and with the bare engine.
 
 import { figureOf, type Benchmark, type Round, type System } from './benchmark.ts'
 import { acceptRateOf, createAccept, ENTRIES } from './order_flow/accept.ts'
 import { createBare } from './order_flow/bare.ts'
-import { openScene } from './order_flow/scene.ts'
+import { openSetup } from './order_flow/setup.ts'
 import type { BenchDatabase } from './servers.ts'
 import { createFront } from './stock/front.ts'
 import { createHot } from './stock/hot.ts'
-import { AVAILABILITY_LARGE, AVAILABILITY_SMALL, createLook, NOTHING, openShops } from './stock/look.ts'
+import { AVAILABILITY_LARGE, AVAILABILITY_SMALL, createAvailability, NOTHING, openShops } from './stock/availability.ts'
 
 const RATE = 'orders/s'
 const CALLS = 'calls/s'
-const P95 = 'look ms, p95'
+const P95 = 'availability ms, p95'
 
 const rateOf = (round: Round, system: string): number => figureOf(round, system, RATE)
-/** How many times as fast the first is answered as the second. */
-const quicker = (first: string, second: string) => (round: Round) =>
+/** How many times faster the first system answers than the second. */
+const speedupOf = (first: string, second: string) => (round: Round) =>
   figureOf(round, second, P95) / figureOf(round, first, P95)
 
 const UNAUDITED = 'accept, no audit'
 
 export const stock: Benchmark = {
   name: 'stock',
-  question: 'What can one hot product, a very large catalogue and a whole audit do to the way in?',
+  question: 'How do one hot product, a very large catalogue and a full audit slow down requests?',
   headline: CALLS,
   ratios: {
     'in process, combined / one by one': (round) =>
       rateOf(round, 'in process, combined') / rateOf(round, 'in process, one by one'),
     'CreateOrder, combined / one by one': (round) =>
       rateOf(round, 'CreateOrder, combined') / rateOf(round, 'CreateOrder, one by one'),
-    'no-op p95 / availability p95': quicker(AVAILABILITY_SMALL.name, NOTHING.name),
-    'small shop p95 / large shop p95': quicker(AVAILABILITY_LARGE.name, AVAILABILITY_SMALL.name),
+    'no-op p95 / availability p95': speedupOf(AVAILABILITY_SMALL.name, NOTHING.name),
+    'small shop p95 / large shop p95': speedupOf(AVAILABILITY_LARGE.name, AVAILABILITY_SMALL.name),
     'audit entries / order': (round) => figureOf(round, 'accept', ENTRIES),
     'audited / unaudited': (round) => acceptRateOf(round) / acceptRateOf(round, UNAUDITED),
     'accept / bare': (round) => acceptRateOf(round) / rateOf(round, 'bare'),
@@ -46,35 +46,35 @@ export const stock: Benchmark = {
     'accepts / drain': { ratio: 'accept / bare', atLeast: 15 },
   },
   async open(options) {
-    const scene = await openScene(options)
+    const setup = await openSetup(options)
     try {
-      const { small, large } = await openShops(scene)
+      const { small, large } = await openShops(setup)
       const unaudited = {
         name: UNAUDITED,
         about: 'The same on a database whose audit triggers were dropped.',
         prepare: dropAudit,
       }
       const systems = [
-        createHot(scene, 'combined'),
-        createHot(scene, 'one by one'),
-        createFront(scene, 'combined'),
-        createFront(scene, 'one by one'),
-        createLook(scene, small, NOTHING),
-        createLook(scene, small, AVAILABILITY_SMALL),
-        createLook(scene, large, AVAILABILITY_LARGE),
-        createAccept(scene),
-        createAccept(scene, unaudited),
-        await createBare(scene),
+        createHot(setup, 'combined'),
+        createHot(setup, 'one by one'),
+        createFront(setup, 'combined'),
+        createFront(setup, 'one by one'),
+        createAvailability(setup, small, NOTHING),
+        createAvailability(setup, small, AVAILABILITY_SMALL),
+        createAvailability(setup, large, AVAILABILITY_LARGE),
+        createAccept(setup),
+        createAccept(setup, unaudited),
+        await createBare(setup),
       ]
-      return { systems: systems.map(withCalls), facts: scene.facts, close: scene.close }
+      return { systems: systems.map(withCalls), facts: setup.facts, close: setup.close }
     } catch (error) {
-      await scene.close()
+      await setup.close()
       throw error
     }
   },
 }
 
-/** One headline for orders and for looks. */
+/** One headline figure for orders and for availability calls. */
 const withCalls = (system: System): System => ({
   ...system,
   measure: async () => {
@@ -83,7 +83,7 @@ const withCalls = (system: System): System => ({
   },
 })
 
-/** @throws {Error} when there is none: the ratio would compare a thing with itself */
+/** Drops all audit triggers. @throws {Error} when there are none: the ratio would compare a system with itself */
 async function dropAudit(database: BenchDatabase): Promise<void> {
   const triggers = await database.query<{ drop: string }>(
     `select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass) as drop

@@ -1,4 +1,4 @@
-// A run in words, for a person.
+// Formats a run as text tables.
 
 import type { Benchmark, Round } from './benchmark.ts'
 import { spreadOf, type GoalResult, type Spread } from './statistics.ts'

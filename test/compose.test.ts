@@ -1,5 +1,5 @@
-// No container engine runs these tests: what docker-compose.yml and the Dockerfile name is compared with what exists.
-// `npm run check` also loads the file by the Compose specification's own library (tools/compose-check).
+// Static checks of docker-compose.yml and the Dockerfile, without a container engine: everything they name must exist.
+// `npm run check` also loads the file with the Compose specification's own library (tools/compose-check).
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -101,7 +101,7 @@ const [ONCE, ALWAYS] = ['on-failure:5', 'unless-stopped']
 const [DONE, HEALTHY] = ['service_completed_successfully', 'service_healthy']
 const PREPARED = { logins: DONE, 'temporal-namespaces': DONE }
 
-/** Each service after merging: whether it is started again, what it waits for, whom it reaches, what it mounts. */
+/** Each service after merging: restart policy, dependencies, networks, volumes. */
 const MERGED: Readonly<Record<string, [string, Record<string, string>, string[], string[]]>> = {
   postgres: [
     ALWAYS,

@@ -1,6 +1,6 @@
-// `npm run test:controls`: would the tests notice? Each guard of the database is taken away in turn, in databases of its
-// own, and the test named beside it must turn red. First all of those tests must be green with every guard in place.
-// npm run test:controls -- [WORD...: only guards whose name has one of these]
+// `npm run test:controls`: negative controls. It removes each guard of the database in turn, in separate databases, and
+// the test named beside the guard must fail. First, all of those tests must pass with every guard in place.
+// npm run test:controls -- [WORD...: only guards whose name contains one of these]
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,14 +16,14 @@ const WITHIN_MS = 300_000
 
 type Control = {
   guard: string
-  /** SQL that takes it away, run in each test database after the migrations (test/support/database.ts). */
+  /** SQL that removes the guard, run in each test database after the migrations (test/support/database.ts). */
   mutation: string
   file: string
   /** Part of the test's full name. */
   test: string
 }
 
-/** Rewrites a function; fails when the text it is about is no longer there. */
+/** SQL that rewrites a function; fails when the function does not contain the text. */
 const without = (name: string, text: string, instead = ''): string => `
   do $mutate$
   declare
@@ -68,7 +68,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'stock rows locked in the order of products',
-    // Slowly, so that others come between.
+    // Slowly, so that other sessions come between.
     mutation: `create or replace function holdfast.lock_wanted(p_wanted jsonb) returns void language plpgsql as $$
   declare
     v_row record;
@@ -85,7 +85,7 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'lock on the order row of a step',
-    // Slowly, so that others come between.
+    // Slowly, so that other sessions come between.
     mutation: without('enter_step', ' for update;', '; perform pg_sleep(0.02);'),
     file: 'src/db/order_command.int.test.ts',
     test: 'and cancelling at once has one winner, and the stock follows it',
@@ -241,7 +241,7 @@ const CONTROLS: readonly Control[] = [
 ]
 
 type Outcome = { passed: number; failed: readonly string[]; text: string }
-/** The part of jest's own result that is read here. */
+/** The part of jest's result that is read here. */
 type JestResult = {
   numPassedTests: number
   testResults: { assertionResults: { status: string; fullName: string }[]; message: string }[]
@@ -249,7 +249,7 @@ type JestResult = {
 
 const escaped = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, String.raw`\$&`)
 
-/** Runs the tests of these controls, and no others. */
+/** Runs only the tests of these controls. */
 async function run(controls: readonly Control[], mutation: string, outputFile: string): Promise<Outcome> {
   const files = [...new Set(controls.map(({ file }) => escaped(file)))]
   const names = controls.map(({ test }) => escaped(test)).join('|')
@@ -286,7 +286,7 @@ async function run(controls: readonly Control[], mutation: string, outputFile: s
   }
 }
 
-/** A guard that could not be taken away would turn every test red. @throws what Postgres says of it */
+/** Checks that the mutation applies: otherwise every test would fail. @throws Postgres's error */
 async function assertApplies(mutation: string): Promise<void> {
   process.env['HOLDFAST_TEST_MUTATION'] = mutation
   try {
@@ -320,5 +320,5 @@ try {
 }
 console.table(rows)
 const unnoticed = rows.filter(({ outcome }) => outcome === 'GREEN').length
-console.log(`${rows.length - unnoticed} of ${rows.length} guards are missed when they are gone`)
+console.log(`${rows.length - unnoticed} of ${rows.length} missing guards are noticed by their tests`)
 process.exitCode = unnoticed === 0 ? 0 : 1

@@ -1,4 +1,4 @@
-// The start of a deployment on a Postgres of its own: the scripts that docker-compose.yml runs, with no superuser after
+// First start of a deployment on its own Postgres: the scripts that docker-compose.yml runs, without a superuser after
 // the first of them, and then each process's login.
 
 import { execFile } from 'node:child_process'
@@ -20,7 +20,7 @@ const START_WITHIN_MS = 120_000
 
 let dataDir: string
 let postgres: Postgres
-/** What the first run of the scripts and migrations made. */
+/** What the first run of scripts and migrations created. */
 let migrated: Awaited<ReturnType<typeof migrate>>
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'holdfast-deployment-'))
@@ -36,11 +36,11 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true })
 })
 
-/** In place of the mounted secrets: the file's name, which is a password as good as any here. */
+/** Replaces the mounted secrets: the file's name serves as the password. */
 const urlAs = (role: string, database = 'holdfast'): string =>
   `postgresql://${role}:${role.replace(/^holdfast_/, '')}_password@127.0.0.1:${postgres.port}/${database}`
 
-/** What psql does with a script of ours: variables are set from files, then named in quotes. */
+/** Runs a script as psql does: sets variables from files, then quotes them where they are used. */
 async function runScript(path: string, url: string): Promise<void> {
   const statements = readSource(path)
     .replace(/^\\set (\w+) `cat \/run\/secrets\/\1`$/gm, '')
@@ -80,7 +80,7 @@ test('a deployment is made by roles that are no superusers, and its processes ca
   ).toEqual([{ role: postgres.user }])
 })
 
-// Whoever brings a Temporal server of their own need not have its tools.
+// Users with their own Temporal server may lack its tools.
 const testWithTools = process.env['TEMPORAL_ADDRESS'] === undefined ? test : test.skip
 
 testWithTools(

@@ -1,4 +1,4 @@
-// Rules of the house that the linter cannot say, or says badly. CONTRIBUTING.md gives their reasons.
+// Code rules of this repository that the linter cannot express. CONTRIBUTING.md gives their reasons.
 
 import { describe, expect, test } from '@jest/globals'
 import { EVENTS, ORDER_STATUSES, OUTCOMES, TRANSITIONS } from '../src/domain/order.ts'
@@ -7,14 +7,14 @@ import { METHODS } from '../src/grpc/method.ts'
 import { SCHEMAS } from '../src/grpc/schema.ts'
 import { findSources, importsOf, readSource } from './support/source.ts'
 
-/** Code of src as it runs: without tests, the suite that every chain adapter must pass, and what is generated. */
+/** Production code of src: without tests, the suite that every chain adapter must pass, and generated code. */
 const SOURCES = findSources('src/**/*.ts').filter((path) => !/\.test\.ts$|\/contract\.ts$|\/gen\//.test(path))
 const roomOf = (path: string): string => path.split('/')[1] ?? ''
 
 const ANY_NODE = 'node:'
 /**
  * Who may import whom. A word allows that room, file or package and what is below it; `type` before it allows only
- * `import type`. Every room may also import itself. Nobody imports main; main and the tests import anything.
+ * `import type`. Every room may also import itself. No room imports main; main and the tests import anything.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['domain', 'zod', ANY_NODE],
@@ -85,7 +85,7 @@ function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
   })
 }
 
-/** The first circle of imports among these files, its first file once more at its end; none: empty. */
+/** The first import cycle among these files, with its first file repeated at the end; empty when there is none. */
 function findCircle(paths: readonly string[]): readonly string[] {
   const known = new Set(paths)
   const cleared = new Set<string>()
@@ -137,7 +137,7 @@ describe('rooms', () => {
   })
 })
 
-/** Lines of code that match, as `path: line`, comments left out. */
+/** Lines of code that match, as `path: line`, without comments. */
 const linesMatching = (paths: readonly string[], pattern: RegExp): string[] =>
   paths.flatMap((path) =>
     readSource(path)
@@ -154,7 +154,7 @@ describe('source', () => {
 
   test('domain knows no clock and no randomness', () => {
     const domain = SOURCES.filter((path) => roomOf(path) === 'domain')
-    // A time that is given, `x: Date`, is a value and no clock.
+    // A given time, `x: Date`, is a value and no clock.
     expect(
       linesMatching(domain, /\bnew Date\b|\bDate[.(]|\bperformance\b|\bcrypto\b|Math\.random|setTimeout|process\./),
     ).toEqual([])
@@ -199,7 +199,7 @@ describe('calls', () => {
   })
 })
 
-/** Bodies of functions that are handed a transaction, by their braces. */
+/** Bodies of functions that take a transaction, found by their braces. */
 const functionsWithin = (text: string): string[] =>
   [...text.matchAll(/\(\s*(?:tx|part)(?:: \w+)?(?:,[^()]*)?\)[^{};]*\{/g)].map(({ 0: head, index }) => {
     let depth = 1
@@ -233,11 +233,11 @@ describe('statements', () => {
     expect(names).toEqual([...new Set(names)])
   })
 
-  /** What must be one transaction: an order's steps, its money, answers given with their effect. */
+  /** What must be one transaction: an order's steps, its payments, answers stored with their effect. */
   const IN_TRANSACTIONS = ['src/db/order.ts', 'src/db/payment.ts']
 
   test('what must be one transaction asks nothing outside of it', () => {
-    // A function asks once: in one transaction, or by one statement, which is one.
+    // A function uses the database once: in one transaction, or by one statement.
     const twice = IN_TRANSACTIONS.flatMap((path) =>
       readSource(path)
         .split(/^(?=(?:export )?(?:async )?(?:function|const) )/m)
@@ -258,7 +258,7 @@ describe('statements', () => {
   })
 })
 
-/** A name given whole, or by a file's prefix and a literal: `holdfast_chain_${name}` and 'lag_blocks'. */
+/** A name as one literal, or as a file's prefix and a literal: `holdfast_chain_${name}` and 'lag_blocks'. */
 const isMetric = (name: string): boolean =>
   SOURCES.map(readSource).some((text) => {
     const prefixes = [...text.matchAll(/name: `(holdfast_\w*)\$\{name\}`/g)].map(([, prefix]) => prefix ?? '')
@@ -271,7 +271,7 @@ const isMetric = (name: string): boolean =>
 /** ARCHITECTURE.md writes `domain/` for `src/domain/`. */
 const pathOf = (path: string): string => path.replace(/^domain\//, 'src/domain/')
 
-/** What an engineer reads in three minutes. */
+/** Three minutes of reading. */
 const MAX_PAGE_WORDS = 600
 
 describe('documents', () => {

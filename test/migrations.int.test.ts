@@ -1,5 +1,5 @@
-// What the migrations leave behind: a range for every number, and the same facts as the code. Beside it,
-// schema_rule.int.test.ts has the constraints and references, schema_right.int.test.ts the rights of every role.
+// Result of the migrations: every number has a range, and tables of facts equal the code. Beside it,
+// schema_rule.int.test.ts tests constraints and references, schema_right.int.test.ts the rights of every role.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { migrate, newestMigration } from '../src/db/migrate.ts'
@@ -34,7 +34,7 @@ test('every amount and count has a range, and one without would be found out', a
   await database.query('drop table careless')
 })
 
-/** Times that a role of the shop's may write, alone or with a row, of which no rule says that they are finite. */
+/** Times that an application role may write, alone or with a row, and that no constraint requires to be finite. */
 const ENDLESS = `
   select distinct c.relname || '.' || a.attname as value
   from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

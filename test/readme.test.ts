@@ -1,4 +1,4 @@
-// The README says only what is so.
+// Checks the README and the pages: links, names and commands must exist.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

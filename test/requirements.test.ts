@@ -1,11 +1,11 @@
-// docs/requirements.md says what must be true and which test proves it, docs/design.md the rules of the design. These
-// tests keep both true, and every id that is cited anywhere explained there.
+// Checks docs/requirements.md (what must be true, and the test that proves it) and docs/design.md (the design rules):
+// the named tests exist, and every id cited anywhere is explained there.
 
 import { describe, expect, test } from '@jest/globals'
 import { findSources, readSource } from './support/source.ts'
 
 const ID = /^[A-Z]{1,5}[0-9]?-[A-Z]?\d+(?:\.\d+)?$/
-/** The families of ids, so that SHA-256 is none. */
+/** The families of ids: other words of this shape, such as SHA-256, are no ids. */
 const CITED_ID =
   /\b(?:ACC?|AUTHZ?|C|DI?|EV|F|FUT|G|INV|I[RV]?|MET|MTR|NS|OPS|P|PCI|PRE|S2|SR|ST|T|TH)-[A-Z]?\d+(?:\.\d+)?\b/g
 const CITED_RULE = /\bdesign rules? (\d+)(?:(?: (?:to|and) |, )(\d+))*/g
@@ -33,7 +33,7 @@ const hasTest = (file: string, title: string): boolean =>
     readSource(file).includes(literal),
   )
 
-/** Everything a person reads or writes here, generated code and pinned tools aside. */
+/** Every file that people write, without generated code and pinned tools. */
 const citing = findSources(
   '{src,test,bench,tools,proto,migrations,docs,ops}/**/*.{ts,mjs,proto,sql,md,yaml,yml,sh}',
   '*.{md,js,yml}',

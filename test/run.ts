@@ -1,8 +1,8 @@
-// `npm test`: every stage of tests on one set of servers, and one last line `N passed, N failed, N skipped`.
+// `npm test`: runs every stage of tests on one set of servers, and prints `N passed, N failed, N skipped` at the end.
 // npm test -- [PATH...] [--stage NAME] [--full] [--seed N] [--check: what CI looks at besides]
 
 import { parseArgs } from 'node:util'
-import { BENCHMARKS, CHECKS, runSteps } from './support/check.ts'
+import { BENCHMARKS, CHECKS, runSteps } from './support/ci_check.ts'
 import { openJest, stagesOf, tallyOf, timesOf, type Stage, type Tally } from './support/jest.ts'
 import { startTestServers } from './support/servers.ts'
 import { ROOT } from './support/source.ts'
@@ -43,7 +43,7 @@ try {
     if (stage.name !== 'unit') stopServers ??= await startTestServers()
     add(await runStage(stage))
   }
-  // They need the machine, and have servers of their own.
+  // Benchmarks need the whole machine, and start their own servers.
   await stopServers?.()
   stopServers = undefined
   if (options.check && isWhole) add(await runSteps(ROOT, BENCHMARKS, stopping.signal))

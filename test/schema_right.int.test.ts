@@ -1,4 +1,4 @@
-// Who may do what, written out by hand: a right that nobody wrote down here is refused by this test.
+// Rights of every role, as an explicit list: a right that is not in it fails this test.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
@@ -10,7 +10,7 @@ type Rights = {
   insert?: string
   update?: string
   delete?: string
-  /** Rights to some columns of a table alone. */
+  /** Rights to single columns of a table. */
   columns?: Readonly<Record<string, string>>
   execute?: string
 }
@@ -149,7 +149,7 @@ afterAll(() => database.drop())
 
 test('every role has the rights written here, and nobody any other', async () => {
   const rows = await database.query<{ line: string }>(GRANTED)
-  // The fence on status is app_worker's own function: it runs with that role's rights for whoever may call it.
+  // The fence on status uses app_worker's function: it runs with that role's rights for any permitted caller.
   const own = ['app_worker execute expire_orders']
   const found = [...rows.map(({ line }) => line), ...own].filter((line, at, lines) => lines.indexOf(line) === at)
   expect(found.toSorted()).toEqual(expected.toSorted())

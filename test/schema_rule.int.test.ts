@@ -1,4 +1,4 @@
-// Rules that every table must keep, asked of Postgres itself: keys, names, delete rules, comments, reasons for null.
+// Rules for every table, checked in Postgres's catalogue: keys, names, delete rules, comments, reasons for null.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
@@ -7,10 +7,10 @@ import { findSources, readSource } from './support/source.ts'
 import { buildObservation, createTestShop, type TestShop } from './support/shop.ts'
 import { recordReport } from '../src/db/payment.ts'
 
-/** The runner's own table is not of our making; a partition is as its table. */
+/** The migration runner's own table is excluded; a partition counts as its table. */
 const OURS = `n.nspname = 'holdfast' and c.relname <> 'schema_version' and not c.relispartition`
 
-/** Every foreign key, by name: from which columns to which table. All of them restrict. */
+/** Every foreign key by name: its columns and the table they refer to. All of them restrict deletion. */
 const FOREIGN_KEYS = `
 address_pool_key_fk: address_pool (key_id, network, asset, address) -> payment_key
 chain_balance_status_fk: chain_balance (network) -> chain_status
@@ -55,7 +55,7 @@ const keys = FOREIGN_KEYS.map((line) => {
   return { name, child, columns: columns.split(', '), parent }
 })
 
-/** What there is at most one of, by the columns that say so. */
+/** Unique and primary keys, by table and columns. */
 const ONE_OF_EACH = `
 address_pool (key_id)
 address_pool (network, address)
@@ -156,7 +156,7 @@ afterAll(async () => {
   await shop.close()
 })
 
-/** What comes of statements as the superuser, undone in any case. */
+/** The result of statements as the superuser, always rolled back. */
 async function outcome(...texts: string[]): Promise<{ code: string; constraint: string | undefined }> {
   await session.query('begin')
   try {
@@ -192,12 +192,12 @@ describe('every foreign key', () => {
       const type = types.find((one) => one.name === column)?.type ?? ''
       return `${column} = ${ORPHANS[type]}`
     })
-    // A transaction id has its asset's own form; this one suits any asset that is not known.
+    // A transaction id must have its asset's form; this one is valid for any unknown asset.
     if (name === 'payment_report_asset_fk') orphans.push(`tx_id = repeat('a', 64)`)
     const [{ n } = { n: 0n }] = await shop.query<{ n: bigint }>(`select count(*) as n from ${child}`)
     expect(n).toBeGreaterThan(0n)
     const found = await outcome(
-      // The guards of orders and leases would speak first, and so would keys that refer to this row.
+      // Triggers of orders and leases would fail first, and so would keys that refer to this row.
       `alter table ${child} disable trigger user`,
       ...keys
         .filter((key) => key.parent === child)
@@ -213,7 +213,7 @@ describe('every foreign key', () => {
     async (parent) => {
       const referring = keys.filter((key) => key.parent === parent)
       for (const { child, columns } of referring) {
-        // Columns of a key are named alike on both sides, but for two.
+        // Key columns have the same names on both sides, with two exceptions.
         const other = (column: string) =>
           parent === 'currency' && column === 'asset' ? 'currency' : parent === 'master_key' ? 'version' : column
         const same = columns.map((column) => `c.${column} = p.${other(column)}`).join(' and ')
@@ -273,7 +273,7 @@ describe('every table', () => {
         ([, text]) => text,
       )
       const columns = [definition, ...added].join('\n').replaceAll('  add column ', '  ')
-      // A column goes on over deeper lines, up to the next one.
+      // A column's text continues over more deeply indented lines, up to the next column.
       const text = new RegExp(`^  ${column} .*?(?=^  \\w|\\Z)`, 'ms').exec(`${columns}\n  end`)?.[0] ?? ''
       return !/-- null: \S/.test(text)
     })

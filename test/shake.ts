@@ -1,12 +1,13 @@
-// `npm run test:shake`: the tests in random order and in a random order of files, with all of the CPU and with a third of
-// it, and each integration file by itself a number of times. A test that fails once is at fault, or the product is.
+// `npm run test:shake`: a search for flaky tests. Runs tests and files in random order, with all of the CPU and with a
+// third of it, and each integration file alone several times. A test that fails once is flaky, or the product is at
+// fault.
 // npm run test:shake -- [PATH...] [--stage NAME] [--pass whole|third|alone ...] [--times N] [--seed N]
 
 import { randomInt } from 'node:crypto'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openJest, stagesOf, tallyOf, type StageName } from './support/jest.ts'
-import { startLoad } from './support/load.ts'
+import { startCpuLoad } from './support/cpu_load.ts'
 import { areServersRunning, startTestServers } from './support/servers.ts'
 import {
   failuresIn,
@@ -83,12 +84,12 @@ process.exitCode = isGood && !stopping.signal.aborted ? 0 : 1
 async function shake(run: Run): Promise<Outcome> {
   const startedMs = performance.now()
   const [stage] = stagesOf(run.stage)
-  const load = startLoad(run.share)
+  const load = startCpuLoad(run.share)
   try {
     const result = await jest.run({
       stage: run.stage,
       paths: run.paths,
-      // One at a time under load: two of them would have to share the third.
+      // One worker under load: two would have to share the third.
       workers: run.share === 'whole' ? (stage?.workers ?? 1) : 1,
       withinMs: stage?.fullWithinMs ?? 0,
       sequencer: SHUFFLE,

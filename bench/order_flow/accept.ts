@@ -1,33 +1,35 @@
+// The system «accept»: order acceptance through gRPC at several levels of load, without workers.
+
 import { putAddresses } from '../../test/support/address.ts'
 import { figureOf, type Measurement, type Round, type System } from '../benchmark.ts'
 import { callFor } from '../ghz.ts'
 import { mintToken, products, putChain, putProducts, startHoldfast } from '../holdfast.ts'
 import type { BenchDatabase } from '../servers.ts'
-import { LINES_PER_ORDER, type Scene } from './scene.ts'
+import { LINES_PER_ORDER, type Setup } from './setup.ts'
 
 const METHOD = 'holdfast.v1.OrderService.CreateOrder'
 const USER = 1
 /** Calls in flight. */
 const LEVELS = [1, 16, 64] as const
-/** All levels together take about as long as another system's slot. */
+/** All levels together take about as long as the slot of another system. */
 const MIN_LEVEL_S = 2
 const WARM_UP_S = 3
-/** More than this machine could use up: an order without an address would be an error. */
+/** More than this machine could use: an order without a free address would be an error. */
 const ADDRESSES_PER_S = 2_000
 const ADDRESS_BATCH = 1_000
-/** A backlog no worker drains, since none runs. */
+/** No limit in practice: no worker drains the backlog here. */
 const NO_LIMIT = 1_000_000_000
 
-/** The audit's, per accepted order. */
+/** Audit entries per accepted order. */
 export const ENTRIES = 'audit entries/order'
 
 const rateAt = (level: number): string => `orders/s, ${level} in flight`
 
-/** The best of the levels. */
+/** The rate of the best level. */
 export const acceptRateOf = (round: Round, system = 'accept'): number =>
   Math.max(...LEVELS.map((level) => figureOf(round, system, rateAt(level))))
 
-/** What sets one system of this kind apart from another. */
+/** The difference between two systems of this kind. */
 export type AcceptVariant = { name: string; about: string; prepare?: (database: BenchDatabase) => Promise<unknown> }
 
 const WHOLE: AcceptVariant = {
@@ -35,15 +37,15 @@ const WHOLE: AcceptVariant = {
   about: 'Accept path alone: CreateOrder through gRPC from ghz, committed and answered; no worker runs.',
 }
 
-/** The way in, alone: orders are accepted for good while no worker runs. */
-export function createAccept({ servers, dataDir, seconds, isSmoke }: Scene, variant = WHOLE): System {
+/** Order acceptance alone: orders are accepted and stored while no worker runs. */
+export function createAccept({ servers, dataDir, seconds, isSmoke }: Setup, variant = WHOLE): System {
   const levelS = Math.max(MIN_LEVEL_S, Math.round(seconds / LEVELS.length))
   const warmUpS = isSmoke ? 1 : WARM_UP_S
   return {
     name: variant.name,
     about: variant.about,
     measure: async () => {
-      // Its backlog must be nobody's: a new database each time.
+      // A new database each time: its backlog must not reach a worker.
       const database = await servers.createDatabase('bench_accept')
       await putProducts(database)
       await putChain(database)
@@ -83,7 +85,7 @@ export function createAccept({ servers, dataDir, seconds, isSmoke }: Scene, vari
   }
 }
 
-/** Filled by ghz for each call: a new key, and lines from three parts of the catalogue. */
+/** ghz fills it for each call: a new key, and lines from three parts of the catalogue. */
 function dataTemplate(): string {
   const share = Math.floor(products.length / LINES_PER_ORDER)
   const lines = Array.from({ length: LINES_PER_ORDER }, (_, part) => ({

@@ -1,18 +1,20 @@
+// The system «bare»: Temporal alone, without an application.
+
 import { fileURLToPath } from 'node:url'
 import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'
-import type { Scene } from './scene.ts'
+import type { Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-bare'
 
-/** The ceiling: what the engine alone drains. */
-export async function createBare({ servers, loop, historyIn }: Scene): Promise<System> {
+/** The upper bound: what Temporal alone drains. */
+export async function createBare({ servers, loop, historyIn }: Setup): Promise<System> {
   await servers.createNamespace(NAMESPACE)
   return {
     name: 'bare',
     about:
       'Bare engine: eager start, local activity, timer, empty signal, local activity, two updates, close. ' +
-      'Its clients are in its worker process; no gRPC of ours, no token, no table.',
+      'Its clients are in its worker process; no gRPC, no token, no table.',
     measure: () =>
       drive({
         servers,

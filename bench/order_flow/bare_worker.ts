@@ -1,4 +1,4 @@
-// The worker process of the bare engine, with its clients in it: every call the shortest way.
+// The worker process of the bare engine. Its clients run in the same process: every call is as short as possible.
 
 import { fileURLToPath } from 'node:url'
 import { activityInfo } from '@temporalio/activity'

@@ -1,4 +1,4 @@
-// The engine's own cost of an order's life: the commands ours cannot do without, and nothing of an application.
+// A minimal workflow with Temporal's own cost of an order's life: the commands that ours needs, without an application.
 
 import {
   CancellationScope,

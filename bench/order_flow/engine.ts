@@ -1,4 +1,4 @@
-// A Temporal worker and a client on one connection, as the worker process of ours has them.
+// A Temporal worker and a client on one connection, as in our worker process.
 
 import { Client } from '@temporalio/client'
 import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker'
@@ -14,7 +14,7 @@ export async function openEngine(
   { workflowsPath, activities }: { workflowsPath: string; activities: object },
 ) {
   const logger = new DefaultLogger('WARN', ({ level, message }) => void process.stderr.write(`${level} ${message}\n`))
-  // What makes the engine cheaper for us makes it cheaper for whoever we compare with.
+  // Makes Temporal cheaper for us, so the compared systems get it too.
   limitStackTraces()
   Runtime.install({ logger, shutdownSignals: [] })
   const connection = await NativeConnection.connect({ address: temporalAddress })
@@ -33,7 +33,7 @@ export async function openEngine(
       worker.shutdown()
       await running
       await connection.close()
-      // What still listens to stdin would keep the process.
+      // Listeners on stdin would keep the process alive.
       process.exit(0)
     },
   }

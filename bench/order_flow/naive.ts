@@ -1,17 +1,19 @@
+// The system «naive»: the order saga as tutorials write it, on our tables.
+
 import { fileURLToPath } from 'node:url'
 import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'
 import { products, putProducts } from '../holdfast.ts'
-import { CUSTOMERS, LINES_PER_ORDER, type Scene } from './scene.ts'
+import { CUSTOMERS, LINES_PER_ORDER, type Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-naive'
 
 /** The order saga as tutorials write it, on the same server and tables. */
-export async function createNaive({ servers, loop, historyIn }: Scene): Promise<System> {
+export async function createNaive({ servers, loop, historyIn }: Setup): Promise<System> {
   await servers.createNamespace(NAMESPACE)
   const database = await servers.createDatabase('bench_naive')
   await putProducts(database)
-  // One role for front and worker: the one that may move a status.
+  // One role for front and worker: the one that may change a status.
   await database.query('grant insert on customer, orders, order_line, invoice to app_worker')
   return {
     name: 'naive',

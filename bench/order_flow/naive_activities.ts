@@ -1,4 +1,4 @@
-// Its effects on the same tables as ours, each the plain way: a transaction that locks, looks and writes.
+// Activities of the naive saga on the same tables as ours: each is a plain transaction that locks, reads and writes.
 
 import { randomBytes } from 'node:crypto'
 import type { Database } from '../../src/db/connection/pool.ts'
@@ -39,7 +39,7 @@ const NOTE_MOVEMENT = statement(
    values ($1, $2, 1, $3, $4, $5, 'naive')`,
 )
 
-/** True, and from then on in the transaction the actor is somebody who may ship. */
+/** Always true. Sets the transaction's actor to one that may ship. */
 const AS_ADMIN = `(select set_config('holdfast.actor', '{"actor":"user:1","role":"admin"}', true)) is not null`
 
 const SET_PAID = statement(
@@ -67,7 +67,7 @@ const SET_DELIVERED = statement(
   `update orders set status = 'delivered' where order_id = $1 and status = 'shipped' and ${AS_ADMIN}`,
 )
 
-/** What a front would write before it starts the workflow. */
+/** Writes what a front would before it starts the workflow. */
 export async function putNaiveOrder(
   database: Database,
   orderId: string,
@@ -85,7 +85,7 @@ export async function putNaiveOrder(
 
 export type NaiveActivities = ReturnType<typeof createNaiveActivities>
 
-/** @param reached told when an activity has done its work: its name, and the product where it is `reserve` */
+/** @param reached called when an activity has ended, with its name, and the product where it is `reserve` */
 export function createNaiveActivities(database: Database, reached: (orderId: string, name: string) => void) {
   return {
     reserve: async (orderId: string, { productId, quantity }: NaiveLine): Promise<void> => {

@@ -56,7 +56,7 @@ await runLoop(config, async (orderId, phase) => {
 await database.close()
 await engine.close()
 
-/** Who finds no free session within a second comes again, as a front would have him. */
+/** Retries a call that got no database session within a second, as a front would make its caller do. */
 async function put(orderId: string, lines: readonly NaiveLine[]): Promise<void> {
   const userId = 1 + pick(config.customers)
   for (let tries = 1; ; tries += 1) {

@@ -1,3 +1,5 @@
+// The system «ours»: Holdfast end to end, through its public API.
+
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { WATCHER_SOURCE } from '../../src/servers/wiring.ts'
@@ -6,17 +8,17 @@ import type { System } from '../benchmark.ts'
 import { drive } from '../driver.ts'
 import { mintToken, products, putChain, putProducts, startHoldfast, untilPoolIsFull } from '../holdfast.ts'
 import { programAt } from '../program.ts'
-import { CUSTOMERS, LINES_PER_ORDER, type Scene } from './scene.ts'
+import { CUSTOMERS, LINES_PER_ORDER, type Setup } from './setup.ts'
 
 const NAMESPACE = 'bench-ours'
 const PROTOSET = fileURLToPath(new URL('../../proto/holdfast.binpb', import.meta.url))
-/** Two of the blocks that the api leases: few enough to be made anew before each slot. */
+/** Two of the blocks that the api leases: few enough to be created before each slot. */
 const POOL_TARGET = 512
 const FULFILMENT_USER = '1000000'
 
 /** Holdfast end to end, as its callers see it. */
-export async function createOurs(scene: Scene): Promise<System> {
-  const { servers, loop, historyIn, dataDir } = scene
+export async function createOurs(setup: Setup): Promise<System> {
+  const { servers, loop, historyIn, dataDir } = setup
   await servers.createNamespace(NAMESPACE)
   const database = await servers.createDatabase('bench_ours')
   await putProducts(database)
@@ -25,7 +27,7 @@ export async function createOurs(scene: Scene): Promise<System> {
     name: 'ours',
     about:
       'Holdfast: api, worker and keys processes; CreateOrder with a token, a signed report of one final transfer, ' +
-      'MarkShipped and MarkDelivered, all through gRPC; each order with an address and key of its own. ' +
+      'MarkShipped and MarkDelivered, all through gRPC; each order with its own address and key. ' +
       'The driver, in Go, shares the machine.',
     measure: async () => {
       const settings = { HOLDFAST_POOL_TARGET: String(POOL_TARGET) }

@@ -1,4 +1,4 @@
-// The same product through gRPC: two fronts of one making, in a process of their own, that differ in the acceptor alone.
+// CreateOrder on one product through gRPC: two identical fronts, each in its own process, with different acceptors.
 
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
@@ -8,11 +8,11 @@ import { putAddresses } from '../../test/support/address.ts'
 import { putProduct } from '../../test/support/builder.ts'
 import type { Measurement, System } from '../benchmark.ts'
 import { callFor } from '../ghz.ts'
-import type { Scene } from '../order_flow/scene.ts'
+import type { Setup } from '../order_flow/setup.ts'
 import { IN_FLIGHT, PLENTY, warmUpOf, type Combining } from './setting.ts'
-import { findOversold } from './truth.ts'
+import { findOversold } from './oversold.ts'
 
-/** More than this machine could use up: an order without an address would be an error. */
+/** More than this machine could use: an order without a free address would be an error. */
 const ADDRESSES_PER_S = 3_000
 const ADDRESS_BATCH = 1_000
 export const BUYER = 1
@@ -20,12 +20,12 @@ export const BUYER = 1
 export type FrontConfig = {
   databaseUrl: string
   combining: Combining
-  /** Reads answer at once, with nothing: what a call costs that does no work. */
+  /** Reads return an empty answer at once: the cost of a call that does no work. */
   isIdle?: boolean
 }
 export type FrontReady = { address: string; token: string }
 
-export function createFront({ servers, seconds, isSmoke }: Scene, combining: Combining): System {
+export function createFront({ servers, seconds, isSmoke }: Setup, combining: Combining): System {
   const warmUpS = warmUpOf(isSmoke)
   return {
     name: `CreateOrder, ${combining}`,
@@ -42,7 +42,7 @@ export function createFront({ servers, seconds, isSmoke }: Scene, combining: Com
         asset: 'ETH',
         shippingAddress: '1 Harbour Street, Sample Town',
       })
-      const front = await startFront({ databaseUrl: database.urlOf('app_api'), combining })
+      const front = await startFrontProcess({ databaseUrl: database.urlOf('app_api'), combining })
       try {
         const calls = { ...front.ready, method: 'holdfast.v1.OrderService.CreateOrder', data, inFlight: IN_FLIGHT }
         const warm = await callFor({ ...calls, seconds: warmUpS })
@@ -64,11 +64,13 @@ export function createFront({ servers, seconds, isSmoke }: Scene, combining: Com
   }
 }
 
-export async function startFront(config: FrontConfig): Promise<{ ready: FrontReady; stop: () => Promise<void> }> {
+export async function startFrontProcess(
+  config: FrontConfig,
+): Promise<{ ready: FrontReady; stop: () => Promise<void> }> {
   const entry = fileURLToPath(new URL('front_process.ts', import.meta.url))
   const child = spawn(process.execPath, [...process.execArgv, entry], { stdio: ['pipe', 'pipe', 'inherit'] })
   const exited = once(child, 'exit')
-  // It ends when stdin does, that is with this process at the latest.
+  // The process ends when its stdin closes, so at the latest with this process.
   child.stdin.write(`${JSON.stringify(config)}\n`)
   for await (const line of createInterface({ input: child.stdout })) {
     const stop = async (): Promise<void> => {

@@ -1,5 +1,5 @@
-// A front with the acceptor of a benchmark's choice. It reads its configuration from stdin, says where it listens, and
-// ends when stdin does.
+// The front process of a benchmark, with a configurable acceptor. It reads its configuration from stdin, prints its
+// address, and ends when stdin closes.
 
 import { createInterface } from 'node:readline'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'

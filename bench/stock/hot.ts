@@ -1,22 +1,22 @@
-// One product that everybody wants, asked for by callers in this process: what combining is worth by itself.
+// Orders of one hot product, accepted in process: measures what batching by itself is worth.
 
 import { createAcceptor, type Acceptor } from '../../src/db/accept/accept.ts'
 import { openDatabase } from '../../src/db/connection/pool.ts'
 import { POOLS } from '../../src/servers/wiring.ts'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import type { Measurement, System } from '../benchmark.ts'
-import type { Scene } from '../order_flow/scene.ts'
+import type { Setup } from '../order_flow/setup.ts'
 import type { BenchDatabase } from '../servers.ts'
 import { IN_FLIGHT, PLENTY, warmUpOf, type Combining } from './setting.ts'
 import { runLoad } from './load.ts'
-import { findOversold } from './truth.ts'
+import { findOversold } from './oversold.ts'
 
 /** More buyers than units. */
 const [LAST_UNITS, LAST_BUYERS] = [100, 3 * IN_FLIGHT]
 
-/** @param combining false for one statement and one commit per order, by the same function and the same pool */
-export function createHot({ servers, seconds, isSmoke }: Scene, combining: Combining): System {
+/** @param combining `one by one` uses one statement and one commit per order, with the same function and pool */
+export function createHot({ servers, seconds, isSmoke }: Setup, combining: Combining): System {
   return {
     name: `in process, ${combining}`,
     about: `The accept function called in process, ${IN_FLIGHT} in flight on one product, ${combining}.`,
@@ -46,22 +46,22 @@ export function createHot({ servers, seconds, isSmoke }: Scene, combining: Combi
   }
 }
 
-/** Decides several calls together, as ours does, or each by itself. */
+/** An acceptor that batches concurrent calls, as ours does, or accepts each one alone. */
 export function createBenchAcceptor(
   database: Parameters<typeof createAcceptor>[0]['database'],
   combining: Combining,
 ): Acceptor {
   const deps = { database, giveBack: () => undefined }
   const together = createAcceptor(deps)
-  // An acceptor that has one order has nothing to combine it with.
+  // An acceptor with a single order has nothing to batch it with.
   return combining === 'combined' ? together : { ...together, accept: (order) => createAcceptor(deps).accept(order) }
 }
 
-/** The last units go to so many buyers, and to no more. */
+/** Sells the last units to too many buyers; returns what is inconsistent afterwards. */
 async function sellOut(database: BenchDatabase, acceptor: Acceptor): Promise<string[]> {
   const { productId } = await putProduct(database, { onHand: BigInt(LAST_UNITS) })
   const buy = () => acceptor.accept(buildProposal({ lines: [buildLine({ productId })] }))
-  const verdicts = await crowd(LAST_BUYERS, buy, IN_FLIGHT)
+  const verdicts = await callConcurrently(LAST_BUYERS, buy, IN_FLIGHT)
   const sold = verdicts.filter(({ verdict }) => verdict === 'accepted').length
   return [
     ...(await findOversold(database)),

@@ -1,4 +1,4 @@
-// Callers in this very process, each asking again as soon as it is answered.
+// A closed-loop load generator in this process: each caller calls again as soon as it is answered.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { percentile } from '../statistics.ts'

@@ -1,4 +1,4 @@
-// Maps an error to Temporal's reaction: retry, or fail for good.
+// Maps an error to Temporal's reaction: retry, or fail permanently.
 
 import { ApplicationFailure } from '@temporalio/activity'
 import { databaseFailure, sqlStateOf } from '../db/connection/pool.ts'

@@ -3,13 +3,13 @@
 
 import { readHeads, readLinks, type Head, type Link } from '../db/audit/verify.ts'
 import type { AuditDb } from '../db/audit/seal.ts'
-import type { Report } from './finding.ts'
+import type { ReportFinding } from './finding.ts'
 
 const LINKS_PAGE = 1_000
 
 export type ChainOptions = {
   database: AuditDb
-  report: Report
+  report: ReportFinding
   /** Entries were purged: a chain may begin after its first entry. */
   isPurged: boolean
 }
@@ -41,7 +41,7 @@ function isLinked(link: Link, before: Link | undefined, isPurged: boolean): bool
 /**
  * One statement reads heads and newest entries together, so that a chain that grows during the check is not a finding.
  */
-async function verifyHeads(database: AuditDb, ends: readonly Link[], report: Report): Promise<void> {
+async function verifyHeads(database: AuditDb, ends: readonly Link[], report: ReportFinding): Promise<void> {
   if (ends.length === 0) return
   const heads = new Map((await readHeads(database, ends)).map((head) => [`${head.kind} ${head.aggregateId}`, head]))
   for (const end of ends) {

@@ -32,7 +32,7 @@ export type Finding = {
   /** The line, if it is in the file. */
   where?: string
 }
-export type Report = (finding: Finding) => void
+export type ReportFinding = (finding: Finding) => void
 
 /** More findings would not help to locate the change. */
 const MAX_FINDINGS = 1_000
@@ -42,7 +42,7 @@ export class TooManyFindings extends Error {
   override readonly name = 'TooManyFindings'
 }
 
-export function collectFindings(): { findings: readonly Finding[]; report: Report } {
+export function collectFindings(): { findings: readonly Finding[]; report: ReportFinding } {
   const findings: Finding[] = []
   return {
     findings,

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import type { AuditDb } from '../db/audit/seal.ts'
 import { isSnapshotOver, readCounted, readLedgerMoment, readMovements, type AuditEntry } from '../db/audit/verify.ts'
 import { parseBody } from '../domain/audit.ts'
-import type { Report } from './finding.ts'
+import type { ReportFinding } from './finding.ts'
 
 const MOVEMENTS_PAGE = 20_000
 const PRODUCTS_PAGE = 2_000
@@ -49,7 +49,7 @@ export type Ledger = {
   /** Takes every entry once, in any order, each read after the ledger was opened. */
   note: (entry: AuditEntry) => void
   /** @returns the number of products compared */
-  report: (report: Report) => number
+  report: (report: ReportFinding) => number
 }
 
 export async function openLedger(database: AuditDb): Promise<Ledger> {
@@ -79,8 +79,8 @@ export async function openLedger(database: AuditDb): Promise<Ledger> {
 }
 
 /**
- * Race with movements being written: if they were summed before their commit, they would be missing from the sum for
- * good.
+ * Race with movements being written: if they were summed before their commit, they would be missing from the sum
+ * permanently.
  */
 async function settle(database: AuditDb, snapshot: string): Promise<void> {
   for (let waitedMs = 0; waitedMs < SETTLE_MS; waitedMs += ASK_MS) {

@@ -7,7 +7,7 @@ import { NOTHING_SEALED, type Base, type Checkpoint } from '../domain/checkpoint
 import { hashOf, type Hash } from '../domain/merkle.ts'
 import { edgeOf, grow, subtreeReader, TILE_WIDTH, tileKey, tileMap, type Tile } from '../domain/tile.ts'
 import { entryHash, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
-import type { Report } from './finding.ts'
+import type { ReportFinding } from './finding.ts'
 import type { Verification } from './verification.ts'
 
 const ENTRIES_PAGE = 500
@@ -76,7 +76,7 @@ function entryReader({ database, report, ledger, verdict }: Verification, afterI
   }
 }
 
-function verifyEntry(entry: AuditEntry, report: Report): void {
+function verifyEntry(entry: AuditEntry, report: ReportFinding): void {
   const { entryId, kind, aggregateId, seq, body, hash } = entry
   const place = { entryId, kind, aggregateId, seq }
   if (!hash.equals(entryHash(entry.prevHash ?? undefined, body))) report({ check: 'entry_hash', ...place })

@@ -3,7 +3,7 @@
 import type { AuditDb } from '../db/audit/seal.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import type { SealerKeys } from '../keyvault/checkpoint.ts'
-import type { Finding, Report } from './finding.ts'
+import type { Finding, ReportFinding } from './finding.ts'
 import type { Ledger } from './ledger.ts'
 
 export type VerifyDeps = {
@@ -34,7 +34,7 @@ export type Verdict = {
 
 /** What the parts of one verification share. */
 export type Verification = VerifyDeps & {
-  report: Report
+  report: ReportFinding
   ledger: Ledger
   verdict: { -readonly [K in keyof Verdict]: Verdict[K] }
 }

@@ -19,7 +19,7 @@ export type ChainUnderTest = {
 
 export function describeAdapter(name: string, open: () => Promise<ChainUnderTest>): void {
   describe(`the ${name} adapter`, () => {
-    test('names the tip that it then shows', async () => {
+    test('returns the tip also as a block and as a header', async () => {
       const { client, mine } = await open()
       await mine(2)
       const tip = await client.getTip()
@@ -28,7 +28,7 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       expect(await client.findHeader(tip.height)).toEqual(tip)
     })
 
-    test('links each block to the one before, and no later one is older than chain time', async () => {
+    test('links each block to the one before, and no block is older than the chain time before it', async () => {
       const { client, mine } = await open()
       await mine(3)
       const { height } = await client.getTip()
@@ -39,14 +39,14 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       expect(newer.chainTime.getTime()).toBeLessThanOrEqual(newer.minedAt.getTime())
     })
 
-    test('knows nothing above the tip', async () => {
+    test('finds nothing above the tip', async () => {
       const { client } = await open()
       const { height } = await client.getTip()
       expect(await client.findHeader(height + 1)).toBeUndefined()
       expect(await client.findBlock(height + 1)).toBeUndefined()
     })
 
-    test('shows each output once, to the base unit, in the canonical form', async () => {
+    test('returns each output once, to the base unit, in the canonical form', async () => {
       const { client, makeAddress, pay, mine } = await open()
       const from = (await client.getTip()).height
       const [first, second] = [makeAddress(), makeAddress()]
@@ -65,7 +65,7 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       expect(new Set(outputs.map((output) => `${output.txId}/${output.outputIndex}`)).size).toBe(3)
     })
 
-    test('leaves out what moves no money', async () => {
+    test('leaves out an output without an amount', async () => {
       const { client, makeAddress, pay, mine } = await open()
       const from = (await client.getTip()).height
       await pay(makeAddress(), 0n)
@@ -73,7 +73,7 @@ export function describeAdapter(name: string, open: () => Promise<ChainUnderTest
       expect(await outputsSince(client, from)).toEqual([])
     })
 
-    test('shows other blocks, without the lost outputs, after a reorganisation', async () => {
+    test('returns other blocks, without the lost outputs, after a reorganisation', async () => {
       const { client, makeAddress, pay, mine, reorganise } = await open()
       await mine(1)
       const from = (await client.getTip()).height

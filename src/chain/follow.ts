@@ -84,7 +84,9 @@ async function rewindToCommonBlock(options: FollowOptions, cursor: Cursor, tip: 
     }
     if (height <= floor) break
   }
-  throw new DeepReorgError(`the node's branch shares no block with ours from ${floor} up, and those below are final`)
+  throw new DeepReorgError(
+    `the node's branch shares no block with the scanned one from ${floor} up, and those below are final`,
+  )
 }
 
 /** @throws {ChainError} where an output to an address of the shop cannot be read */

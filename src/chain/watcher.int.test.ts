@@ -11,12 +11,12 @@ import {
   expectOrder,
   expectTruth,
   minePayment,
-  openStage,
+  openWatcherFixture,
   statesOf,
   stepAndCheck,
   type Fate,
-  type Stage,
-} from '../../test/support/chain_scene.ts'
+  type WatcherFixture,
+} from '../../test/support/watcher_fixture.ts'
 import { count, seed } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import type { ChainOutput } from '../domain/chain.ts'
@@ -24,12 +24,12 @@ import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
 import { SourceTakenError } from './watcher.ts'
 
-let stage: Stage
+let fixture: WatcherFixture
 beforeAll(async () => {
-  stage = await openStage()
+  fixture = await openWatcherFixture()
 })
 afterAll(async () => {
-  await stage.close()
+  await fixture.close()
 })
 
 const payments = fc.array(fc.record({ to: fc.nat(ADDRESSES), amount: fc.bigInt({ min: 1n, max: 10n ** 30n }) }), {
@@ -73,8 +73,8 @@ test(
       fc.option(fc.nat(2), { nil: undefined }),
       fc.array(operation, { minLength: 5, maxLength: 30 }),
       async (startHeight, operations) => {
-        const scene = await stage.openScene({ startHeight })
-        const { chain, addresses } = scene
+        const harness = await fixture.createHarness({ startHeight })
+        const { chain, addresses } = harness
         const toTransfer = ({ to, amount }: { to: number; amount: bigint }): ChainOutput =>
           chain.transferTo(addresses[to] ?? `0x${'0'.repeat(40)}`, amount)
         let longest = 0
@@ -82,16 +82,16 @@ test(
           longest = Math.max(longest, chain.blocks().length)
           if (each.kind === 'mine') for (const block of each.blocks) chain.mine(block.map(toTransfer))
           if (each.kind === 'reorg') reorganise(chain, each.depth, each.keeps, each.blocks)
-          if (each.kind === 'accept') await scene.acceptReorg()
-          if (each.kind === 'step') await stepAndCheck(scene, each)
+          if (each.kind === 'accept') await harness.acceptReorg()
+          if (each.kind === 'step') await stepAndCheck(harness, each)
         }
         // Longer at the end than it ever was: a node that is behind would rightly be waited for.
         while (chain.blocks().length <= longest) chain.mine()
         for (let quiet = 0; quiet < 10; quiet += 1) {
-          if ((await stepAndCheck(scene)) instanceof DeepReorgError) await scene.acceptReorg()
+          if ((await stepAndCheck(harness)) instanceof DeepReorgError) await harness.acceptReorg()
         }
-        await expectTruth(scene)
-        expectOrder(scene)
+        await expectTruth(harness)
+        expectOrder(harness)
       },
     )
     await fc.assert(property, { numRuns: count(25, 500), seed })
@@ -101,87 +101,87 @@ test(
 
 test('a tip that is old by its own time is scanned and vouches for its own time, but the watcher is not ready', async () => {
   const minedAt = new Date(Date.now() - HOUR_MS)
-  const scene = await stage.openScene({ startHeight: 0, maxBlockAgeMs: 60_000, minedAt: () => minedAt })
-  minePayment(scene)
-  await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen'])
-  expect((await scene.status())?.caughtUpAt).toEqual(minedAt)
-  expect(scene.watcher().ageMs()).toBe(Infinity)
+  const harness = await fixture.createHarness({ startHeight: 0, maxBlockAgeMs: 60_000, minedAt: () => minedAt })
+  minePayment(harness)
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen'])
+  expect((await harness.status())?.caughtUpAt).toEqual(minedAt)
+  expect(harness.watcher().ageMs()).toBe(Infinity)
 })
 
 test('a chain whose clock is ahead vouches for no time that has not come', async () => {
-  const scene = await stage.openScene({ startHeight: 0, minedAt: () => new Date(Date.now() + HOUR_MS) })
-  await scene.step()
-  expect((await scene.status())?.caughtUpAt?.getTime()).toBeLessThanOrEqual(Date.now())
+  const harness = await fixture.createHarness({ startHeight: 0, minedAt: () => new Date(Date.now() + HOUR_MS) })
+  await harness.step()
+  expect((await harness.status())?.caughtUpAt?.getTime()).toBeLessThanOrEqual(Date.now())
 })
 
 test('what was seen is delivered while the node is away', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  minePayment(scene)
-  await scene.step({ fates: ['lost'] })
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  await harness.step({ fates: ['lost'] })
   const databaseCallsBeforeTheTip = 2
-  await scene.step({ crash: { after: databaseCallsBeforeTheTip, as: 'before' } })
-  expect(statesOf(scene)).toEqual(['1 seen'])
+  await harness.step({ crash: { after: databaseCallsBeforeTheTip, as: 'before' } })
+  expect(statesOf(harness)).toEqual(['1 seen'])
 })
 
 test('what a look failed on is in the log, in words of this room alone', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  await scene.step()
-  scene.chain.mine()
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  await harness.step()
+  harness.chain.mine()
   let failure: Error = new ChainError('block 1: eth_getBlockReceipts: the node refused (-32000 pruned)')
-  scene.client.findBlock = async () => {
+  harness.client.findBlock = async () => {
     throw failure
   }
   const stop = new AbortController()
-  const running = scene.watcher().run(1, stop.signal)
-  const causes = () => scene.log.map(({ cause }) => cause)
+  const running = harness.watcher().run(1, stop.signal)
+  const causes = () => harness.log.map(({ cause }) => cause)
   await until(() => causes().includes('block 1: eth_getBlockReceipts: the node refused (-32000 pruned)'))
   failure = new Error('a library quotes a row')
-  const heard = scene.log.length
-  await until(() => scene.log.length > heard).finally(() => stop.abort())
+  const heard = harness.log.length
+  await until(() => harness.log.length > heard).finally(() => stop.abort())
   await running
-  expect(JSON.stringify(scene.log)).not.toContain('quotes a row')
+  expect(JSON.stringify(harness.log)).not.toContain('quotes a row')
 })
 
 test('a node whose tip stays below what was scanned shows in the lag and in the log', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  for (let block = 0; block < 3; block += 1) scene.chain.mine()
-  await scene.step()
-  const behind = await scene.client.findHeader(1)
-  scene.client.getTip = async () => behind ?? { height: 0, hash: '', minedAt: new Date(), chainTime: new Date() }
-  for (let look = 0; look < 4; look += 1) await scene.step()
-  expect(await scene.count('holdfast_chain_lag_blocks')).toBe(-2)
-  expect(scene.log).toMatchObject([{ msg: "the next block to read is above the node's tip", height: 4, tip: 1 }])
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  for (let block = 0; block < 3; block += 1) harness.chain.mine()
+  await harness.step()
+  const behind = await harness.client.findHeader(1)
+  harness.client.getTip = async () => behind ?? { height: 0, hash: '', minedAt: new Date(), chainTime: new Date() }
+  for (let look = 0; look < 4; look += 1) await harness.step()
+  expect(await harness.count('holdfast_chain_lag_blocks')).toBe(-2)
+  expect(harness.log).toMatchObject([{ msg: "the next block to read is above the node's tip", height: 4, tip: 1 }])
 })
 
 test('a network is reported by one source: a watcher under another name ends and takes no report from its outbox', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  minePayment(scene)
-  await scene.step({ fates: ['lost'] })
-  await expect(scene.start('watcher-2').run(1, new AbortController().signal)).rejects.toThrow(SourceTakenError)
-  expect(statesOf(scene)).toEqual([])
-  await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen'])
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  await harness.step({ fates: ['lost'] })
+  await expect(harness.start('watcher-2').run(1, new AbortController().signal)).rejects.toThrow(SourceTakenError)
+  expect(statesOf(harness)).toEqual([])
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen'])
 })
 
 test('a watcher under another name takes no report while its node is away', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  minePayment(scene)
-  await scene.step({ fates: ['lost'] })
-  const other = scene.start('watcher-2')
-  scene.client.getTip = async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  await harness.step({ fates: ['lost'] })
+  const other = harness.start('watcher-2')
+  harness.client.getTip = async () => {
     throw new ChainError('the node did not answer')
   }
   await expect(other.step()).rejects.toBeInstanceOf(SourceTakenError)
-  expect(statesOf(scene)).toEqual([])
+  expect(statesOf(harness)).toEqual([])
 })
 
 test('a watcher runs until it is told to stop, whatever fails', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  minePayment(scene)
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
   const stop = new AbortController()
-  const running = scene.watcher().run(1, stop.signal)
-  await until(() => scene.watcher().ageMs() === 0).finally(() => stop.abort())
+  const running = harness.watcher().run(1, stop.signal)
+  await until(() => harness.watcher().ageMs() === 0).finally(() => stop.abort())
   await running
-  expect(statesOf(scene)).toEqual(['1 seen'])
+  expect(statesOf(harness)).toEqual(['1 seen'])
 })

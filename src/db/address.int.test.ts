@@ -1,4 +1,4 @@
-// Leasing from the pool, on a real Postgres as the api's role.
+// Address leases from the pool, on a real Postgres under the api's role.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
@@ -9,7 +9,7 @@ import { openDatabase, type Database } from './connection/pool.ts'
 
 let database: TestDatabase
 let api: Database
-/** Each test has a network of its own. */
+/** Each test has its own network. */
 let network: string
 let tests = 0
 

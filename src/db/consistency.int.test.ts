@@ -1,10 +1,10 @@
-// The check of a shop against itself: it finds nothing in thousands of orders of every kind, at rest or at work, and
-// finds what somebody planted past every fence, under the right name and id.
+// The consistency check: it finds nothing in thousands of valid orders of every kind, idle or busy, and finds every
+// planted fault under the right name and id.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { buildLine } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
@@ -20,7 +20,7 @@ import { sweepHolds } from './sweep.ts'
 let shop: TestShop
 let auditor: Database
 
-/** A shop for the tests of one block: what is planted in one is not found in another. */
+/** A shop per block: a fault planted in one is not found in another. */
 function useShop(): void {
   beforeAll(open)
   afterAll(close)
@@ -37,7 +37,7 @@ async function close(): Promise<void> {
 const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n, state: 'seen' })
 const report = (order: AcceptedOrder, fact = buildObservation(order)) => recordReport(shop.api, 'w1', [fact])
 
-/** Every kind of life that an order can have had so far. */
+/** Every possible history of an order. */
 const LIVES: readonly ((order: AcceptedOrder) => Promise<unknown>)[] = [
   async () => undefined,
   async (order) => report(order),
@@ -86,14 +86,14 @@ describe('a shop in which nothing went wrong', () => {
   useShop()
   const ORDERS = count(1_000, 10_000)
   const PRODUCTS = 40
-  /** One in so many expires. */
+  /** One order in this many expires. */
   const EXPIRING = 11
 
   test(
     'shows no difference, neither while its orders are made and moved nor afterwards',
     async () => {
       const random = randomOf('consistency')
-      const products = await crowd(PRODUCTS, () => shop.product({ onHand: 1_000_000n }))
+      const products = await callConcurrently(PRODUCTS, () => shop.product({ onHand: 1_000_000n }))
       const lineOf = (at: number) =>
         buildLine({ productId: products[at % PRODUCTS]?.productId ?? '', quantity: 1 + Math.floor(random() * 5) })
       await shop.catchUp()
@@ -104,7 +104,7 @@ describe('a shop in which nothing went wrong', () => {
         for (; isBusy; looks += 1) seen.push(...(await compareTables({ database: auditor })).differences)
         return { seen, looks }
       })()
-      await crowd(ORDERS, async (at) => {
+      await callConcurrently(ORDERS, async (at) => {
         const lines = Array.from({ length: 1 + (at % 3) }, (_, no) => lineOf(at * 7 + no * 3))
         const isBrief = at % EXPIRING === 0
         const order = await shop.order({
@@ -133,10 +133,10 @@ describe('a shop in which nothing went wrong', () => {
 
 type Planted = { orderId: string; productId: string }
 type Plant = {
-  /** The order it is done to. */
+  /** The order to damage. */
   to: () => Promise<AcceptedOrder>
   sql: (ids: Planted) => string
-  /** What it must be found by, of the order unless of its product. */
+  /** The subject under which it must be found. */
   found: readonly string[]
   foundOfProduct?: readonly string[]
 }
@@ -145,7 +145,7 @@ const orderIn = (status: Parameters<TestShop['orderIn']>[0]) => async (): Promis
   (await shop.orderIn(status)).order
 const fresh = () => shop.order()
 
-/** What no role of ours can do: a superuser past triggers and foreign keys, or a restore that went wrong. */
+/** Damage that no application role can do: by a superuser past triggers and foreign keys, or by a failed restore. */
 const PLANTS: Readonly<Record<string, Plant>> = {
   'a unit that appears from nowhere': {
     to: fresh,
@@ -291,7 +291,7 @@ const plant = (statements: string) =>
   shop.query(`begin; set local session_replication_role = replica; ${statements}; commit`)
 
 describe('what was planted past every fence', () => {
-  // A small one: it is looked through twice for each of them.
+  // A small shop: each fault checks it twice.
   useShop()
 
   const keyOf = ({ check, subject }: { check: string; subject: string }): string => `${check} ${subject}`

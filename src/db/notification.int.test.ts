@@ -1,4 +1,4 @@
-// What the database notes by itself, whoever moves an order and however.
+// Notifications that the database creates by itself, whichever role and statement moves an order.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'

@@ -1,8 +1,8 @@
-// The steps of an order's life, one by one: what each changes, how often, and for whom it changes nothing.
+// The steps of an order: what each changes, how often, and when it changes nothing.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import {
   buildCommand,
@@ -45,11 +45,11 @@ describe('the fence', () => {
     async (name) => {
       const order = await shop.order()
       await reserveStock(shop.worker, { orderId: order.orderId, generation: 2, step: 1 })
-      const before = await shop.picture(order)
+      const before = await shop.snapshot(order)
       await expect(STEPS[name]?.({ orderId: order.orderId, generation: 1, step: 9 })).rejects.toMatchObject({
         reason: 'STALE_RUN',
       })
-      expect(await shop.picture(order)).toEqual(before)
+      expect(await shop.snapshot(order)).toEqual(before)
       expect(await fenceOf(order)).toEqual({ generation: 2, step: 1 })
     },
   )
@@ -60,13 +60,13 @@ describe('the fence', () => {
       const order = await shop.order()
       await recordReport(shop.api, 'w1', [buildObservation(order, { amount: 1n })])
       await reserveStock(shop.worker, { orderId: order.orderId, generation: 1, step: 5 })
-      const before = await shop.picture(order)
+      const before = await shop.snapshot(order)
       for (const step of [5, 4, 1]) {
         const answer = await STEPS[name]?.({ orderId: order.orderId, generation: 1, step })
         const state = name === 'runCommand cancel' ? (answer as { state: OrderState }).state : (answer as OrderState)
         expect({ ...state, expiresInMs: 0 }).toEqual({ ...before.state, stepReached: 5 })
       }
-      expect(await shop.picture(order)).toEqual(before)
+      expect(await shop.snapshot(order)).toEqual(before)
     },
   )
 
@@ -80,7 +80,7 @@ describe('the fence', () => {
     const { order, run } = await shop.orderIn('processing')
     const fence = run.next()
     const asked = buildCommand(SHIP)
-    const answers = await crowd(20, () => runCommand(shop.worker, fence, 'ship', asked))
+    const answers = await callConcurrently(20, () => runCommand(shop.worker, fence, 'ship', asked))
     for (const answer of answers)
       expect(answer).toMatchObject({ ok: true, state: { status: 'shipped', reservation: 'consumed' } })
     expect(await shop.stock(order)).toEqual({ onHand: 8n, reserved: 0n })

@@ -111,7 +111,7 @@ type OrderPath = Pick<Database, 'run'>
 export const reserveStock = (database: OrderPath, fence: Fence): Promise<OrderState> =>
   takeStep(database, fence, 'reserve')
 
-/** Asks for expiry by the one rule (expire_orders in migrations). The state says what came of it. */
+/** Expires the order by the one rule (expire_orders in migrations). The returned state shows the result. */
 export const expireOrder = (database: OrderPath, fence: Fence): Promise<OrderState> =>
   takeStep(database, fence, 'expire')
 

@@ -1,10 +1,10 @@
-// What people ask of an order: what each command changes, once, and what it is told when it may not.
+// Commands on an order: each takes effect once, and returns a reason when it is refused.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
 import { findViolations } from '../../test/support/invariant.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
 import type { CommandInput } from '../domain/command.ts'
@@ -34,7 +34,7 @@ describe('every command in every status', () => {
     '$command of a $status order is refused and changes nothing',
     async ({ command, status }) => {
       const { order, run } = await shop.orderIn(status)
-      const before = await shop.picture(order)
+      const before = await shop.snapshot(order)
       const answer = await shop.ask(command, run.next())
       expect(answer).toMatchObject({
         ok: false,
@@ -42,7 +42,7 @@ describe('every command in every status', () => {
         message: `An order that is ${status} cannot do this.`,
       })
       expect({ ...answer.state, expiresInMs: 0 }).toEqual(before.state)
-      expect(await shop.picture(order)).toEqual(before)
+      expect(await shop.snapshot(order)).toEqual(before)
     },
   )
 
@@ -50,7 +50,7 @@ describe('every command in every status', () => {
     '$command of a $status order makes it $outcome, and the world is told',
     async ({ command, status, outcome }) => {
       const { order, run } = await shop.orderIn(status)
-      const { state } = await shop.picture(order)
+      const { state } = await shop.snapshot(order)
       expect(await shop.ask(command, run.next())).toMatchObject({
         ok: true,
         state: { status: outcome, version: state.version + 1 },
@@ -252,7 +252,7 @@ describe('changing the address', () => {
         status,
         version: version + 1,
       })
-      // A repeat seals anew, so its bytes differ though the request is the same.
+      // A repeat encrypts again, so its bytes differ although the request is the same.
       expect(await changeAddress(shop.api, order.orderId, address(), asked)).toMatchObject({ version: version + 1 })
       expect(await sealedOf(order)).toEqual(sealed)
     },
@@ -271,7 +271,7 @@ describe('changing the address', () => {
 
   test('by many who all read one version is done by one of them', async () => {
     const order = await shop.order()
-    const results = await crowd(count(50, 1_000), () =>
+    const results = await callConcurrently(count(50, 1_000), () =>
       changeAddress(shop.api, order.orderId, address(), input({ expectedVersion: 1 })).then(
         () => 'done',
         (error: DomainError) => error.reason,
@@ -284,7 +284,7 @@ describe('changing the address', () => {
   test('by many who do not care is done by all of them, and each moves the version', async () => {
     const order = await shop.order()
     const times = count(50, 1_000)
-    await crowd(times, () => changeAddress(shop.api, order.orderId, address(), input()))
+    await callConcurrently(times, () => changeAddress(shop.api, order.orderId, address(), input()))
     expect(await shop.state(order)).toMatchObject({ version: times + 1 })
   })
 

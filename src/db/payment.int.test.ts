@@ -1,8 +1,8 @@
-// Reports become facts once, facts become credits once, and money decides only what it may.
+// Payments: each report is stored once, each output is credited once, and a payment moves an order only as allowed.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
@@ -29,7 +29,7 @@ async function awaiting(overrides: Partial<ProposedOrder> = {}): Promise<{ order
   const order = await shop.order(overrides)
   return { order, run: runOf(order) }
 }
-/** In another coin's own form. */
+/** In the form of another coin. */
 const inSol = (): Partial<ReportedObservation> => ({
   asset: 'SOL',
   txId: randomBytes(44).toString('hex').replaceAll('0', '1'),
@@ -52,7 +52,7 @@ describe('one output', () => {
     const { order, run } = await awaiting()
     const many = await openDatabase({ url: shop.test.urlOf('app_api'), poolSize: 34, applicationName: 'test-watchers' })
     const fact = buildObservation(order)
-    const told = await crowd(1_000, () => recordReport(many, 'w1', [fact]), 20)
+    const told = await callConcurrently(1_000, () => recordReport(many, 'w1', [fact]), 20)
     await many.close()
     expect(told.reduce((sum, fresh) => sum + fresh)).toBe(1)
     expect(await assess(run)).toMatchObject({ status: 'processing', paymentState: 'paid' })
@@ -235,21 +235,21 @@ describe('money for an order that has ended', () => {
   test("is not for the order's own workflow to assess", async () => {
     const { order, run } = await shop.orderIn('cancelled')
     await report(buildObservation(order))
-    const before = await shop.picture(order)
+    const before = await shop.snapshot(order)
     expect(await assess(run)).toMatchObject({ hasUnassessed: true })
-    expect(await shop.picture(order)).toEqual(before)
+    expect(await shop.snapshot(order)).toEqual(before)
     expect(await wakeOf(order)).toBe(1n)
   })
 
   test('while the order is open is not for its aftercare to assess', async () => {
     const { order } = await shop.orderIn('pending')
     await report(buildObservation(order))
-    const before = await shop.picture(order)
+    const before = await shop.snapshot(order)
     expect(await assessLatePayments(shop.worker, order.orderId)).toMatchObject({
       hasUnassessed: true,
       status: 'pending',
     })
-    expect(await shop.picture(order)).toEqual(before)
+    expect(await shop.snapshot(order)).toEqual(before)
   })
 
   test('and comes back after delivery puts nothing on hold', async () => {

@@ -1,9 +1,10 @@
-// The inbox: reports are taken whole, extend the hold of what was paid in time, and wake whoever must look again.
+// The payment inbox: reports are stored completely, extend the hold of what was paid in time, and wake the order's
+// workflow.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
-import { crowdOf } from '../../test/support/concurrent.ts'
+import { callEachConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
@@ -30,7 +31,7 @@ async function awaiting(overrides: Partial<ProposedOrder> = {}): Promise<{ order
   const order = await shop.order(overrides)
   return { order, run: runOf(order) }
 }
-/** In another coin's own form. */
+/** In the form of another coin. */
 const inSol = (): Partial<ReportedObservation> => ({
   asset: 'SOL',
   txId: randomBytes(44).toString('hex').replaceAll('0', '1'),
@@ -39,7 +40,7 @@ const owedTo = async ({ orderId }: AcceptedOrder) =>
   (await shop.query<{ amount: string }>('select amount from refund_due where order_id = $1', [orderId]))[0]?.amount
 const wakeOf = async ({ orderId }: AcceptedOrder) =>
   (await shop.query<{ seq: bigint }>('select wanted_seq as seq from order_wake where order_id = $1', [orderId]))[0]?.seq
-/** How far beyond the quote and its grace the order's hold lasts. */
+/** How long the order's hold lasts beyond the quote and its grace period. */
 const extensionOf = async ({ orderId }: AcceptedOrder): Promise<number> => {
   const [row] = await shop.query<{ ms: number }>(
     `select extract(epoch from r.expires_at - i.expires_at - i.grace)::float8 * 1000 as ms
@@ -139,7 +140,7 @@ describe('a report', () => {
   test('and another that names the same orders the other way round never deadlock', async () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => awaiting()))
     const errors: unknown[] = []
-    await crowdOf(
+    await callEachConcurrently(
       Array.from({ length: count(60, 2_000) }, (_, at) => async () => {
         const facts = orders.map(({ order }) => buildObservation(order, { amount: 1n }))
         await report(...(at % 2 === 0 ? facts : facts.toReversed())).catch((error: unknown) => errors.push(error))

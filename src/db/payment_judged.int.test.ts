@@ -1,4 +1,4 @@
-// Whose word and which time money is judged by, and how much of it at once.
+// Assessment of payments: which source and which time count, and how much is assessed at once.
 
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { sql } from 'slonik'
@@ -173,7 +173,7 @@ test('thousands of outputs to one address end in the right state, a bounded piec
   for (let state = await assess(run); state.hasUnassessed; state = await assess(run)) looks += 1
   expect(looks).toBe(outputs / 500 - 1)
   expect(await shop.state(order)).toMatchObject({ status: 'pending', paymentState: 'partial' })
-  // Paid behind dust that is not assessed yet: the pieces before it take nothing of the time that it has.
+  // Paid behind dust that is not assessed yet: assessing the earlier outputs must not shorten the hold.
   await shop.query('update payment_report set is_assessed = false where order_id = $1', [order.orderId])
   await report(buildObservation(order, { state: 'seen', amount: order.amountDue - BigInt(outputs) }))
   const extended = await held()

@@ -1,5 +1,5 @@
-// The hold sweep among orders that cannot be ended, products that are locked, and more work than a statement has time for:
-// whatever one of them does, the others are given back.
+// The hold sweep with failing orders, locked products, and more work than one statement can do in time: none of them
+// keeps other holds from being released.
 
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
@@ -16,7 +16,7 @@ import { countHoldsAside, endHolds, sweepHolds, type Aside } from './sweep.ts'
 jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
-/** The database of a worker, and how many orders were in each try to end some. */
+/** The database of a worker; `tries` holds how many orders each attempt tried to end. */
 let tries: number[]
 let watched: Pick<Database, 'run'>
 
@@ -41,7 +41,7 @@ afterAll(() => shop.close())
 async function lapsed(times: number, productId?: string): Promise<AcceptedOrder[]> {
   const lines = productId === undefined ? undefined : [buildLine({ productId })]
   const orders: AcceptedOrder[] = []
-  // One after the other, so that the first is the longest over.
+  // One after another, so that the first expired longest ago.
   for (let at = 0; at < times; at += 1)
     orders.push(await shop.order({ ...(lines && { lines }), windowMs: 1, graceMs: 0 }))
   const look = 'select from reservation where order_id = any ($1) and expires_at >= clock_timestamp()'
@@ -50,7 +50,7 @@ async function lapsed(times: number, productId?: string): Promise<AcceptedOrder[
 }
 const statusesOf = async (orders: readonly AcceptedOrder[]) =>
   Promise.all(orders.map(async (order) => (await shop.state(order)).status))
-/** Has the end of holds of these orders fail, or last so long. */
+/** Makes ending the holds of these orders fail, or take this long. */
 const breakFor = (orders: readonly AcceptedOrder[], act = `raise 'injected'`) =>
   shop.query(
     `create function holdfast.fail() returns trigger language plpgsql as $$ begin ${act}; return new; end $$;
@@ -63,7 +63,7 @@ async function sweep(limit = 200): Promise<{ ended: number; asides: Aside[] }> {
   return { ended: await sweepHolds(watched, limit, (aside) => asides.push(aside)), asides }
 }
 
-/** Sweeps until these many were ended and set aside in all: what is locked for an instant is left to the next. */
+/** Sweeps until this many were ended and set aside in total: a hold that is locked briefly waits for the next sweep. */
 async function sweepUntil(goal: { ended: number; asides: number }): Promise<Aside[]> {
   let ended = 0
   const asides: Aside[] = []
@@ -89,7 +89,7 @@ describe('an order that cannot be ended', () => {
     expect(asides.map(({ reason }) => reason)).toEqual(['P0001', 'P0001'])
     expect(await countHoldsAside(shop.worker)).toBe(2)
     expect(await statusesOf(orders)).toEqual(orders.map((order) => (bad.includes(order) ? 'pending' : 'cancelled')))
-    // Halves of halves, not one by one.
+    // By bisection, not one by one.
     expect(tries.length).toBeLessThan(25)
   })
 
@@ -100,7 +100,7 @@ describe('an order that cannot be ended', () => {
     const due = `update hold_aside set next_at = clock_timestamp()
       returning tries, extract(epoch from old.next_at - clock_timestamp())::float8 / 3600 as "waitH"`
     const waits: { tries: number; waitH: number }[] = []
-    // In hours, so that none is over before it is looked at.
+    // In hours, so that none is over before it is checked.
     const delay = `update hold_aside set next_at = clock_timestamp() + (next_at - clock_timestamp()) * 3600`
     for (let tried = 0; tried < 4; tried += 1) {
       expect((await sweep()).asides).toHaveLength(1)

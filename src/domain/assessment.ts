@@ -4,12 +4,12 @@
 import { statusAfter, type CancelReason, type OrderHold, type OrderStatus } from './order.ts'
 import { isEnough, type PaymentFlag, type PaymentState } from './payment.ts'
 
-/** What the outputs credited to an order add up to, in base units. `seen` includes final and reorged ones. */
+/** Sums of the outputs credited to an order, in base units. `seen` includes final and reorged ones. */
 export type Totals = {
-  /** First seen within the quote's window and grace: what may pay the order. */
+  /** First seen within the quote's window and grace: only this money can pay the order. */
   seen: bigint
   final: bigint
-  /** First seen later: owed back whatever becomes of the order. */
+  /** First seen later: owed back in every case. */
   lateSeen: bigint
   lateFinal: bigint
   isLate: boolean
@@ -28,9 +28,9 @@ export type AssessInput = {
 
 export type Assessment = {
   paymentState: PaymentState
-  /** Recomputed flags; the others an order carries stay. */
+  /** Recomputed flags. The order keeps its other flags. */
   flags: readonly PaymentFlag[]
-  /** Final money that is owed back, where it is more than dust: what exceeds the due, or all of a cancelled order's. */
+  /** Final money that is owed back, if more than dust: the excess over the due, or all money of a cancelled order. */
   refundDue: bigint
 }
 
@@ -71,7 +71,7 @@ function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
   }
 }
 
-/** A refund that is under way or done is not for an assessment to undo. */
+/** An assessment does not change a refund that has begun. */
 const IN_REFUND: readonly PaymentState[] = ['refunding', 'partially_refunded', 'refunded']
 
 function flagsOf({ status, due, totals }: AssessInput, state: PaymentState): PaymentFlag[] {

@@ -1,6 +1,6 @@
 // Who changes something, and what an audit entry says about it. The body of an entry is the text its hash is taken of:
-// Postgres writes it (audit_body in migrations), and bodyText writes the same bytes, so that whoever reads an entry can
-// tell that it says what was hashed. Hashing itself is not done here.
+// Postgres writes it (audit_body in migrations), and bodyText writes the same bytes, so that a reader of an
+// entry can check that it is the hashed text. This file does no hashing.
 
 import type { ActorRole } from './order.ts'
 

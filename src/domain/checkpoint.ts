@@ -10,7 +10,7 @@ export type CheckpointHead = {
   /** Leaves of the tree. */
   size: number
   root: string
-  /** Entries up to this id were written before transaction ids began anew, the last time they did. */
+  /** The last entry written before transaction ids restarted from a low number, the last time they did. */
   afterEntryId: bigint
   /** The highest entry id under the tree. */
   lastEntryId: bigint

@@ -34,7 +34,7 @@ export const actorOfCommand = ({ actor, role, requestHash, requestId, tokenId }:
   ...(tokenId !== undefined && { tokenId }),
 })
 
-/** What a command that took effect left: bound to its key, and told to whoever repeats it. */
+/** The answer of a command that took effect. It is bound to the key and returned to every repeat. */
 export type CommandAnswer = { status: OrderStatus; version: number }
 
 /** A refusal is an answer, not an error: it carries the state that caused it. */

@@ -117,7 +117,7 @@ export const TRANSFER_STATES = ['seen', 'final', 'replaced', 'dropped', 'reorged
  */
 export type TransferState = (typeof TRANSFER_STATES)[number]
 
-/** Least amount that pays an order in full: 0.1 % below due, rounded, so none below for tiny amounts (D-4, D-7). */
+/** Least amount that pays an order in full (D-4, D-7). The tolerance of 0.1 % is rounded down: none for tiny amounts. */
 export const minimumOf = (due: bigint): bigint => due - due / 1000n
 
 export const isEnough = (received: bigint, due: bigint): boolean => received >= minimumOf(due)

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@j
 import { Client, Connection } from '@temporalio/client'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
-import { createCable, type Cable } from '../../test/support/tcp_proxy.ts'
+import { createTcpProxy, type TcpProxy } from '../../test/support/tcp_proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import { testServers } from '../../test/support/servers.ts'
@@ -24,9 +24,9 @@ const KEEPALIVE = { everyMs: 300, withinMs: 300 }
 jest.setTimeout(DEADLINE_MS)
 
 let database: TestDatabase
-let toDatabase: Cable
-let toEngine: Cable
-let toFront: Cable
+let toDatabase: TcpProxy
+let toEngine: TcpProxy
+let toFront: TcpProxy
 let connection: Connection
 let front: TestFront
 let product: TestProduct
@@ -36,8 +36,8 @@ beforeAll(async () => {
   await putAddresses(database, 100)
   product = await putProduct(database, { onHand: 1_000n })
   const { postgres, temporalAddress } = testServers()
-  toDatabase = await createCable(`${postgres.host}:${postgres.port}`)
-  toEngine = await createCable(temporalAddress)
+  toDatabase = await createTcpProxy(`${postgres.host}:${postgres.port}`)
+  toEngine = await createTcpProxy(temporalAddress)
   connection = Connection.lazy(temporalOptions(toEngine.address, KEEPALIVE))
   front = await createTestFront(
     { urlOf: (role) => toDatabase.urlOf(database.urlOf(role)) },
@@ -47,7 +47,7 @@ beforeAll(async () => {
       engineWithinMs: ANSWER_WITHIN_MS,
     },
   )
-  toFront = await createCable(front.address)
+  toFront = await createTcpProxy(front.address)
   client = createClient({
     address: toFront.address,
     token: () => front.tokenOf(customer(1)),
@@ -55,13 +55,13 @@ beforeAll(async () => {
   })
 })
 afterEach(() => {
-  for (const cable of [toDatabase, toEngine, toFront]) cable.plug()
+  for (const proxy of [toDatabase, toEngine, toFront]) proxy.restore()
 })
 afterAll(async () => {
   client.close()
   await front.stop()
   await connection.close()
-  for (const cable of [toDatabase, toEngine, toFront]) await cable.close()
+  for (const proxy of [toDatabase, toEngine, toFront]) await proxy.close()
   await database.drop()
 })
 
@@ -90,7 +90,7 @@ async function failureOf(call: Promise<unknown>): Promise<unknown> {
   return error instanceof DomainError ? error.reason : error
 }
 
-describe.each(['hang', 'pull'] as const)('while the database is away (%s)', (away) => {
+describe.each(['hang', 'cut'] as const)('while the database is away (%s)', (away) => {
   const calls: readonly [string, (orderId: string) => Promise<unknown>][] = [
     ['GetOrder', (orderId) => client.order.getOrder({ orderId }, { deadlineMs: DEADLINE_MS })],
     ['ListOrders', () => client.order.listOrders({}, { deadlineMs: DEADLINE_MS })],
@@ -101,14 +101,14 @@ describe.each(['hang', 'pull'] as const)('while the database is away (%s)', (awa
     const { orderId } = await create()
     toDatabase[away]()
     expect(await failureOf(call(orderId))).toBe('DATABASE_UNAVAILABLE')
-    toDatabase.plug()
+    toDatabase.restore()
     // Here no engine knows the order: a command that gets as far has passed the database.
     if (name === 'CancelOrder') await until(async () => (await failureOf(call(orderId))) === 'ENGINE_UNAVAILABLE')
     else await until(() => call(orderId))
   })
 })
 
-describe.each(['hang', 'pull'] as const)('while the engine is away (%s)', (away) => {
+describe.each(['hang', 'cut'] as const)('while the engine is away (%s)', (away) => {
   test('a command is UNAVAILABLE in time, whatever the caller would wait', async () => {
     const { orderId } = await create()
     toEngine[away]()
@@ -120,10 +120,10 @@ describe('a connection that goes silent while new ones pass', () => {
   test('to the engine is replaced', async () => {
     const ask = () => connection.withDeadline(Date.now() + 200, () => connection.workflowService.getSystemInfo({}))
     await until(ask)
-    const before = toEngine.made()
+    const before = toEngine.connectionCount()
     toEngine.silence()
     await until(ask)
-    expect(toEngine.made()).toBeGreaterThan(before)
+    expect(toEngine.connectionCount()).toBeGreaterThan(before)
   })
 
   test('to the front ends a watch, which goes on by the next one', async () => {

@@ -17,7 +17,7 @@ import {
 } from '../../test/support/front.ts'
 import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
-import { callWire, type WireAnswer } from '../../test/support/wire.ts'
+import { callRaw, type RawAnswer } from '../../test/support/raw_call.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import { createReporter } from './client.ts'
 import { ADMIN_SERVICES, METHODS, PUBLIC_SERVICES, type Method } from './method.ts'
@@ -248,11 +248,11 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
 }
 
 /** As a client would: what passes with time is sent again. */
-async function send({ method, caller }: Pick<Case, 'method' | 'caller'>, body: Buffer): Promise<WireAnswer> {
+async function send({ method, caller }: Pick<Case, 'method' | 'caller'>, body: Buffer): Promise<RawAnswer> {
   const isPublic = Object.values(PUBLIC_SERVICES).some((service) => Object.values<Method>(service).includes(method))
   const headers = [['authorization', `Bearer ${await front.tokenOf(caller)}`]] as const
   for (;;) {
-    const answer = await callWire(isPublic ? front.address : front.adminAddress, method.path, body, headers)
+    const answer = await callRaw(isPublic ? front.address : front.adminAddress, method.path, body, headers)
     if (answer.code !== 'UNAVAILABLE' && answer.detail.reason !== 'IDEMPOTENCY_KEY_IN_PROGRESS') return answer
   }
 }

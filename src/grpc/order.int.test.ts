@@ -14,7 +14,7 @@ import {
 } from '../../test/support/front.ts'
 import { count } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
-import { callWire } from '../../test/support/wire.ts'
+import { callRaw } from '../../test/support/raw_call.ts'
 import { systemActor, type Actor } from '../domain/audit.ts'
 import type { DomainError } from '../domain/failure.ts'
 import { orderHold, orderStatus, paymentState } from './client.ts'
@@ -86,7 +86,7 @@ describe('CreateOrder', () => {
     const token = await front.tokenOf(customer(101))
     const answers = await Promise.all(
       Array.from({ length: 50 }, () =>
-        callWire(front.address, CREATE.path, body, [['authorization', `Bearer ${token}`]]),
+        callRaw(front.address, CREATE.path, body, [['authorization', `Bearer ${token}`]]),
       ),
     )
     expect(new Set(answers.map(({ body: bytes, message }) => bytes?.toString('hex') ?? message)).size).toBe(1)
@@ -171,7 +171,7 @@ describe('CreateOrder', () => {
       Buffer.from('0.01'),
     ])
     const token = await front.tokenOf(customer(107))
-    const answer = await callWire(front.address, CREATE.path, withTotal, [['authorization', `Bearer ${token}`]])
+    const answer = await callRaw(front.address, CREATE.path, withTotal, [['authorization', `Bearer ${token}`]])
     expect(CREATE.responseDeserialize(answer.body ?? Buffer.alloc(0)).total).toBe('25.00')
   })
 
@@ -251,7 +251,7 @@ describe('reading an order', () => {
             includeShippingAddress: false,
             expectedVersion: undefined,
           }
-          const { code, message, detail } = await callWire(front.address, path, requestSerialize(request), [
+          const { code, message, detail } = await callRaw(front.address, path, requestSerialize(request), [
             ['authorization', `Bearer ${token}`],
           ])
           return JSON.stringify({ code, message, detail })
@@ -387,7 +387,7 @@ describe('WatchOrder', () => {
 
 test('no log line holds an address of a customer or a token', async () => {
   const token = await front.tokenOf(customer(600))
-  await callWire(front.address, OrderServiceService.listOrders.path, Buffer.alloc(0), [
+  await callRaw(front.address, OrderServiceService.listOrders.path, Buffer.alloc(0), [
     ['authorization', `Bearer ${token}`],
   ])
   await create(600)

@@ -4,7 +4,7 @@
 import { recordReport } from '../db/payment.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
-import type { ReportClaim } from '../keyvault/signature.ts'
+import type { SignedReportClaim } from '../keyvault/signature.ts'
 import { auditActorOf } from './call.ts'
 import type { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 import type { Handlers } from './handle.ts'
@@ -13,7 +13,7 @@ import { MAX_REPORT_BYTES, unpackReport } from './report.ts'
 export type PaymentDeps = {
   database: Database
   /** Throws SIGNATURE_INVALID. */
-  verifyReport: (claim: ReportClaim) => void
+  verifyReport: (claim: SignedReportClaim) => void
 }
 
 export const createPaymentHandlers = (deps: PaymentDeps): Handlers<typeof PaymentServiceService> => ({

@@ -4,7 +4,7 @@ import pg from 'pg'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import { until } from '../../test/support/until.ts'
-import { callWire } from '../../test/support/wire.ts'
+import { callRaw } from '../../test/support/raw_call.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 
 /** Far more than an api process has sessions for (requirements SR-9.3: ten). */
@@ -35,7 +35,7 @@ async function readAtOnce(times: number) {
   const calls = Array.from({ length: times }, (_, at) => READS[at % READS.length] ?? READS[0])
   return Promise.all(
     calls.map((call) =>
-      callWire(front.address, call?.path ?? '', call?.body ?? Buffer.alloc(0), [['authorization', `Bearer ${token}`]]),
+      callRaw(front.address, call?.path ?? '', call?.body ?? Buffer.alloc(0), [['authorization', `Bearer ${token}`]]),
     ),
   )
 }

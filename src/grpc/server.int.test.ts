@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import { until } from '../../test/support/until.ts'
-import { callWire } from '../../test/support/wire.ts'
+import { callRaw } from '../../test/support/raw_call.ts'
 import type { DomainError } from '../domain/failure.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
@@ -46,7 +46,7 @@ describe('a call without a valid token', () => {
       [['authorization', `Bearer ${good}, Bearer ${good}`]],
     ]
     for (const headers of tokens) {
-      const answer = await callWire(portOf(method), path, Buffer.from('not a message'), headers)
+      const answer = await callRaw(portOf(method), path, Buffer.from('not a message'), headers)
       expect(answer).toMatchObject({
         code: 'UNAUTHENTICATED',
         message: 'The call carries no valid access token.',
@@ -58,7 +58,7 @@ describe('a call without a valid token', () => {
 
 describe('a body that is not its message', () => {
   test('is INVALID_ARGUMENT, not our fault', async () => {
-    const answer = await callWire(front.address, LIST.path, Buffer.from([0xff, 0xff, 0xff]), [await bearer()])
+    const answer = await callRaw(front.address, LIST.path, Buffer.from([0xff, 0xff, 0xff]), [await bearer()])
     expect(answer).toMatchObject({
       code: 'INVALID_ARGUMENT',
       detail: { reason: 'FIELD_INVALID', violations: [{ field: '' }] },
@@ -68,7 +68,7 @@ describe('a body that is not its message', () => {
   test('names the wrong fields and never what they held', async () => {
     const request = { orderId: 'SENTINEL-42', includeShippingAddress: false }
     const body = OrderServiceService.getOrder.requestSerialize(request)
-    const answer = await callWire(front.address, OrderServiceService.getOrder.path, body, [await bearer()])
+    const answer = await callRaw(front.address, OrderServiceService.getOrder.path, body, [await bearer()])
     expect(answer).toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: 'Wrong: order_id.',
@@ -77,20 +77,20 @@ describe('a body that is not its message', () => {
   })
 
   test('beyond 64 KiB is RESOURCE_EXHAUSTED', async () => {
-    const answer = await callWire(front.address, LIST.path, Buffer.alloc(70_000), [await bearer()])
+    const answer = await callRaw(front.address, LIST.path, Buffer.alloc(70_000), [await bearer()])
     expect(answer.code).toBe('RESOURCE_EXHAUSTED')
   })
 
   test('of many empty lines is refused without harm', async () => {
     const lines = Buffer.from(Array.from({ length: 30_000 }, () => [0x1a, 0x00]).flat())
-    const answer = await callWire(front.address, OrderServiceService.createOrder.path, lines, [await bearer()])
+    const answer = await callRaw(front.address, OrderServiceService.createOrder.path, lines, [await bearer()])
     expect(answer.code).toBe('INVALID_ARGUMENT')
     expect(answer.detail.violations.length).toBeLessThanOrEqual(20)
   })
 })
 
 test('metadata beyond 8 KiB is RESOURCE_EXHAUSTED before the token counts', async () => {
-  const answer = await callWire(front.address, LIST.path, EMPTY, [['x-padding', 'p'.repeat(9_000)]])
+  const answer = await callRaw(front.address, LIST.path, EMPTY, [['x-padding', 'p'.repeat(9_000)]])
   expect(answer).toMatchObject({
     code: 'RESOURCE_EXHAUSTED',
     detail: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit_bytes: '8192' } },
@@ -98,9 +98,9 @@ test('metadata beyond 8 KiB is RESOURCE_EXHAUSTED before the token counts', asyn
 })
 
 test('every call has a request id, the caller’s own where it is harmless', async () => {
-  const given = await callWire(front.address, LIST.path, EMPTY, [await bearer(), ['x-request-id', 'trace-1']])
+  const given = await callRaw(front.address, LIST.path, EMPTY, [await bearer(), ['x-request-id', 'trace-1']])
   expect(given.headers.get('x-request-id')).toEqual(['trace-1'])
-  const evil = await callWire(front.address, LIST.path, EMPTY, [await bearer(), ['x-request-id', 'a b"}']])
+  const evil = await callRaw(front.address, LIST.path, EMPTY, [await bearer(), ['x-request-id', 'a b"}']])
   expect(String(evil.headers.get('x-request-id')[0])).toMatch(/^[0-9a-f-]{36}$/)
 })
 
@@ -155,8 +155,8 @@ test('a handler that outlives its deadline is answered for in time', async () =>
 })
 
 test('calls are counted by method and code, and logged in one line each', async () => {
-  await callWire(front.address, LIST.path, EMPTY, [await bearer(9_001)])
-  await callWire(front.address, LIST.path, EMPTY)
+  await callRaw(front.address, LIST.path, EMPTY, [await bearer(9_001)])
+  await callRaw(front.address, LIST.path, EMPTY)
   const text = await front.registry.metrics()
   expect(text).toMatch(/grpc_server_handled_total\{[^}]*grpc_method="ListOrders",grpc_code="OK"[^}]*\} [1-9]/)
   expect(text).toMatch(/grpc_server_handled_total\{[^}]*grpc_code="UNAUTHENTICATED"[^}]*\} [1-9]/)

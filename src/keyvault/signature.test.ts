@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import { createHmac, randomBytes } from 'node:crypto'
 import { SecretError } from './secret.ts'
-import { createReportVerifier, loadSources, signReport, type ReportClaim } from './signature.ts'
+import { createReportVerifier, loadSources, signReport, type SignedReportClaim } from './signature.ts'
 
 const NOW_S = 1_800_000_000n
 const SECRETS = { current: Buffer.alloc(32, 1), old: Buffer.alloc(32, 2), other: Buffer.alloc(64, 3) }
@@ -19,7 +19,7 @@ const verify = createReportVerifier({
 
 const MESSAGE = { id: 'msg_1', timestampS: NOW_S, report: Buffer.from('report') }
 const sha256 = { ...MESSAGE, algorithm: 'sha256', secret: SECRETS.current } as const
-const signed = (changes: Partial<ReportClaim> = {}): ReportClaim => ({
+const signed = (changes: Partial<SignedReportClaim> = {}): SignedReportClaim => ({
   ...MESSAGE,
   source: 'eth-1',
   signatures: [signReport({ ...sha256, ...changes })],
@@ -42,7 +42,7 @@ describe('signReport', () => {
 })
 
 describe('a report is taken', () => {
-  it.each<[string, ReportClaim]>([
+  it.each<[string, SignedReportClaim]>([
     ['under the current secret', signed()],
     ['under an older secret', signed({ signatures: [signReport({ ...sha256, secret: SECRETS.old })] })],
     ['when one of its signatures is right', signed({ signatures: ['v1,x', signReport(sha256)] })],
@@ -59,7 +59,7 @@ describe('a report is refused', () => {
   const right = signReport(sha256)
   const md5 = createHmac('md5', SECRETS.current).update(`msg_1.${NOW_S}.report`).digest('base64')
 
-  it.each<[string, ReportClaim]>([
+  it.each<[string, SignedReportClaim]>([
     ['without a signature', signed({ signatures: [] })],
     ['with an empty signature', signed({ signatures: [''] })],
     ['of an unknown source', signed({ source: 'eth-2' })],
@@ -120,7 +120,7 @@ describe('report sources', () => {
   })
 })
 
-function signedBySha512(): ReportClaim {
+function signedBySha512(): SignedReportClaim {
   const signature = signReport({ ...MESSAGE, secret: SECRETS.other, algorithm: 'sha512' })
   return { ...MESSAGE, source: 'btc-1', signatures: [signature] }
 }

@@ -61,18 +61,21 @@ export function signReport({ secret, algorithm, id, timestampS, report }: SignRe
 }
 
 export type ReportVerifierOptions = { sources: Sources; now?: () => number }
-export type ReportClaim = SignedReport & { source: string; signatures: readonly string[] }
+export type SignedReportClaim = SignedReport & { source: string; signatures: readonly string[] }
 
 /** Creates a check that throws DomainError SIGNATURE_INVALID unless one signature is valid for one active secret. */
-export function createReportVerifier({ sources, now = Date.now }: ReportVerifierOptions): (claim: ReportClaim) => void {
-  const nobody: Source = { algorithm: 'sha256', secrets: [randomBytes(COMPARE_KEY_BYTES)] }
+export function createReportVerifier({
+  sources,
+  now = Date.now,
+}: ReportVerifierOptions): (claim: SignedReportClaim) => void {
+  const unknownSource: Source = { algorithm: 'sha256', secrets: [randomBytes(COMPARE_KEY_BYTES)] }
   // Both sides are hashed with a key that the sender cannot know, so that the time of the comparison reveals nothing.
   const compareKey = randomBytes(COMPARE_KEY_BYTES)
   const blind = (text: string): Buffer => createHmac('sha256', compareKey).update(text).digest()
 
   return (claim) => {
     const source = sources.get(claim.source)
-    const { algorithm, secrets } = source ?? nobody
+    const { algorithm, secrets } = source ?? unknownSource
     const given = claim.signatures
       .slice(0, MAX_SIGNATURES)
       .map((signature) => blind(signature.slice(0, MAX_SIGNATURE_LENGTH)))

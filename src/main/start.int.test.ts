@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { workflowBundleFile } from '../../test/support/bundle.ts'
-import { createCable, type Cable } from '../../test/support/tcp_proxy.ts'
+import { createTcpProxy, type TcpProxy } from '../../test/support/tcp_proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { testServers } from '../../test/support/servers.ts'
@@ -33,7 +33,7 @@ const NAMES = Object.keys(BEGUN) as readonly Name[]
 let database: TestDatabase
 let folder: string
 let secrets: SecretFiles
-let cables: Record<'postgres' | 'temporal', Cable>
+let proxies: Record<'postgres' | 'temporal', TcpProxy>
 const namespace = `test-${randomBytes(6).toString('hex')}`
 const processes: RunningProcess[] = []
 let squatter: Server | undefined
@@ -44,25 +44,25 @@ beforeAll(async () => {
   secrets = await ensureSecrets(join(folder, 'secret'), WATCHER_SOURCE)
   await replaceFile(secrets.watcherToken, 'unused')
   const { postgres, temporalAddress } = testServers()
-  cables = {
-    postgres: await createCable(`${postgres.host}:${postgres.port}`),
-    temporal: await createCable(temporalAddress),
+  proxies = {
+    postgres: await createTcpProxy(`${postgres.host}:${postgres.port}`),
+    temporal: await createTcpProxy(temporalAddress),
   }
   await prepareNamespaces(temporalAddress, { [namespace]: DAY_HOURS })
 })
 afterAll(async () => {
-  await cables.postgres.close()
-  await cables.temporal.close()
+  await proxies.postgres.close()
+  await proxies.temporal.close()
   await rm(folder, { recursive: true })
   await database.drop()
 })
 afterEach(async () => {
   await killAll(processes)
-  for (const cable of Object.values(cables)) cable.plug()
+  for (const proxy of Object.values(proxies)) proxy.restore()
   squatter?.close()
 })
 
-/** How a process is run in a stack, its servers reached by way of the cables. */
+/** How a process is run in a stack, its servers reached by way of the proxies. */
 async function specOf(name: Name): Promise<ProcessSpec> {
   const specs = specsOf({
     ports: await choosePorts(SHAPE),
@@ -70,10 +70,10 @@ async function specOf(name: Name): Promise<ProcessSpec> {
     auditFile: join(folder, `${randomBytes(6).toString('hex')}.jsonl`),
     databaseUrlOf: (role) => {
       const url = new URL(database.urlOf(role))
-      url.host = cables.postgres.address
+      url.host = proxies.postgres.address
       return url.href
     },
-    temporalAddress: cables.temporal.address,
+    temporalAddress: proxies.temporal.address,
     chainUrl: 'http://127.0.0.1:9',
     settings: {
       TEMPORAL_NAMESPACE: namespace,
@@ -108,18 +108,18 @@ describe('a process', () => {
   test.each(NAMES)(
     '%s that starts while Postgres is away waits for it, alive and not ready, and begins',
     async (name) => {
-      cables.postgres.pull()
+      proxies.postgres.cut()
       const waiting = start(await specOf(name))
       await until(() => waiting.output().includes('opening the database: not yet'))
       expect(await waiting.health()).toEqual({ healthz: 200, readyz: 503 })
-      cables.postgres.plug()
+      proxies.postgres.restore()
       await until(() => waiting.output().includes(BEGUN[name]))
       expect((await waiting.stop()).code).toBe(0)
     },
   )
 
   test.each(NAMES)('%s that is told to stop while Postgres is away ends in order', async (name) => {
-    cables.postgres.pull()
+    proxies.postgres.cut()
     const waiting = start(await specOf(name))
     await until(() => waiting.output().includes('opening the database: not yet'))
     expect((await waiting.stop()).code).toBe(0)
@@ -147,11 +147,11 @@ describe('a process', () => {
 
 describe('a worker', () => {
   test('that starts while Temporal is away waits for it, alive and not ready, and begins', async () => {
-    cables.temporal.pull()
+    proxies.temporal.cut()
     const waiting = start(await specOf('worker'))
     await until(() => waiting.output().includes('connecting to Temporal: not yet'))
     expect(await waiting.health()).toEqual({ healthz: 200, readyz: 503 })
-    cables.temporal.plug()
+    proxies.temporal.restore()
     await until(async () => (await waiting.health())?.readyz === 200)
     expect((await waiting.stop()).code).toBe(0)
   })

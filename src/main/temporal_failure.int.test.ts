@@ -1,10 +1,10 @@
-// What a worker does about Temporal's failures while it starts, on a real server by way of a cable.
+// What a worker does about Temporal's failures while it starts, on a real server by way of a proxy.
 
 import { randomBytes } from 'node:crypto'
 import { Client } from '@temporalio/client'
 import { DefaultLogger, NativeConnection, Runtime } from '@temporalio/worker'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { createCable, type Cable } from '../../test/support/tcp_proxy.ts'
+import { createTcpProxy, type TcpProxy } from '../../test/support/tcp_proxy.ts'
 import { testServers } from '../../test/support/servers.ts'
 import { prepareNamespaces, removeNamespace } from '../servers/namespace.ts'
 import { ensureSchedules } from '../relay/schedule.ts'
@@ -14,19 +14,19 @@ import { retry } from '../repeat.ts'
 
 const DAY_HOURS = 24
 const namespace = `test-${randomBytes(6).toString('hex')}`
-let cable: Cable
+let proxy: TcpProxy
 let connection: NativeConnection
 
 beforeAll(async () => {
   Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
   const { temporalAddress } = testServers()
   await prepareNamespaces(temporalAddress, { [namespace]: DAY_HOURS })
-  cable = await createCable(temporalAddress)
-  connection = await NativeConnection.connect({ address: cable.address })
+  proxy = await createTcpProxy(temporalAddress)
+  connection = await NativeConnection.connect({ address: proxy.address })
 })
 afterAll(async () => {
   await connection.close()
-  await cable.close()
+  await proxy.close()
   await removeNamespace(testServers().temporalAddress, namespace)
 })
 
@@ -34,14 +34,14 @@ const ensureIn = (name: string) => ensureSchedules(new Client({ connection, name
 const { signal } = new AbortController()
 
 test('schedules that cannot be made while Temporal is away are made once it is back', async () => {
-  cable.pull()
+  proxy.cut()
   const retries: unknown[] = []
   await retry(() => ensureIn(namespace), {
     signal,
     isTransient: isTemporalUnavailable,
     onRetry: (error) => {
       retries.push(error)
-      cable.plug()
+      proxy.restore()
     },
   })
   expect(retries.length).toBeGreaterThan(0)

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
-import { crowd } from '../../test/support/concurrent.ts'
+import { callConcurrently } from '../../test/support/concurrent.ts'
 import { buildCommand, buildObservation, createTestShop, SHIP, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
@@ -120,7 +120,7 @@ describe('a shop in which nothing was torn apart', () => {
         while (isBusy) seen.push(...(await look()).differences)
         return seen
       })()
-      await crowd(ORDERS, async (at) => {
+      await callConcurrently(ORDERS, async (at) => {
         const order = await accept(at % 5 === 0 ? { windowMs: 1, graceMs: 0 } : {})
         if (at % 5 !== 0) await LIVES[at % LIVES.length]?.(order)
       })

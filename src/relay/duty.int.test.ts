@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
-import { createRelayEar, type RelayEar } from '../../test/support/relay.ts'
+import { createRelayProbe, type RelayProbe } from '../../test/support/relay_probe.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
@@ -12,13 +12,13 @@ import { startHoldSweeper } from './duty.ts'
 import { startNotifier } from './notify.ts'
 
 let shop: TestShop
-let ear: RelayEar
+let probe: RelayProbe
 beforeAll(async () => {
   shop = await createTestShop()
   await shop.catchUp()
 })
 beforeEach(async () => {
-  ear = createRelayEar()
+  probe = createRelayProbe()
   await shop.query(
     `update duty set holder = null, held_until = null, items = 0, failures = 0; delete from notification`,
   )
@@ -27,14 +27,14 @@ afterAll(() => shop.close())
 
 const isCancelled = (order: AcceptedOrder) => until(async () => (await shop.state(order)).status === 'cancelled')
 const lapsed = () => shop.order({ windowMs: 1, graceMs: 0 })
-const sweeper = (holder: string) => startHoldSweeper({ ...ear, database: shop.worker, holder })
+const sweeper = (holder: string) => startHoldSweeper({ ...probe, database: shop.worker, holder })
 
 describe('the hold sweeper', () => {
   test('gives back what ran out, and counts it', async () => {
     const orders = await Promise.all([lapsed(), lapsed(), lapsed()])
     const relay = sweeper('p-1')
     await Promise.all(orders.map(isCancelled))
-    await until(async () => (await ear.counts('hold_sweep')).passed === 3)
+    await until(async () => (await probe.counts('hold_sweep')).passed === 3)
     await relay.stop()
     for (const order of orders) expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 0n })
     expect(await shop.query(`select holder, items from duty where duty = 'hold_sweep'`)).toEqual([
@@ -65,7 +65,7 @@ describe('the hold sweeper', () => {
       },
     }
     const order = await lapsed()
-    const relay = startHoldSweeper({ ...ear, database: flaky, holder: 'p-1' })
+    const relay = startHoldSweeper({ ...probe, database: flaky, holder: 'p-1' })
     await until(
       async () => (await shop.query(`select from duty where duty = 'hold_sweep' and failures > 0`)).length > 0,
     )
@@ -76,7 +76,7 @@ describe('the hold sweeper', () => {
       async () => (await shop.query(`select from duty where duty = 'hold_sweep' and failures = 0`)).length > 0,
     )
     await relay.stop()
-    expect(ear.lines()[0]).toMatchObject({ duty: 'hold_sweep', msg: 'duty failed', err: { name: 'Error' } })
+    expect(probe.lines()[0]).toMatchObject({ duty: 'hold_sweep', msg: 'duty failed', err: { name: 'Error' } })
   })
 
   test('sets aside the one order that does not expire, says which, and ends it once it can', async () => {
@@ -85,13 +85,13 @@ describe('the hold sweeper', () => {
     const { productId } = await shop.product({ onHand: 7n })
     const bad = await shop.order({ lines: [buildLine({ productId, quantity: 7 })], windowMs: 1, graceMs: 0 })
     const relay = sweeper('p-1')
-    await until(() => ear.lines().length > 0)
+    await until(() => probe.lines().length > 0)
     await isCancelled(await lapsed())
-    expect(ear.lines()[0]).toMatchObject({
+    expect(probe.lines()[0]).toMatchObject({
       ...{ level: 50, duty: 'hold_sweep', orderId: bad.orderId, reason: 'P0001' },
       ...{ msg: 'hold set aside: its order could not be expired', err: { code: 'P0001' } },
     })
-    expect((await ear.counts('hold_sweep')).failed).toBeGreaterThan(0)
+    expect((await probe.counts('hold_sweep')).failed).toBeGreaterThan(0)
     expect(await shop.query(`select failures from duty where duty = 'hold_sweep'`)).toEqual([{ failures: 0 }])
     await shop.query('drop function holdfast.fail cascade')
     await isCancelled(bad)
@@ -101,14 +101,14 @@ describe('the hold sweeper', () => {
 
 describe('the notifier', () => {
   const told = ({ orderId }: AcceptedOrder) =>
-    ear
+    probe
       .lines()
       .filter((line) => line['event'] === 'order_status' && line['orderId'] === orderId)
       .map(({ status }) => status)
 
   test('tells every change of an order once and in order, whichever process does', async () => {
     const orders = await Promise.all(Array.from({ length: 5 }, () => shop.order()))
-    const relays = ['p-1', 'p-2'].map((holder) => startNotifier({ ...ear, database: shop.worker, holder }))
+    const relays = ['p-1', 'p-2'].map((holder) => startNotifier({ ...probe, database: shop.worker, holder }))
     for (const order of orders) {
       const run = runOf(order)
       await recordReport(shop.api, 'w1', [buildObservation(order)])
@@ -119,7 +119,7 @@ describe('the notifier', () => {
     await until(async () => (await shop.query('select from notification where delivered_at is null')).length === 0)
     await Promise.all(relays.map((relay) => relay.stop()))
     for (const order of orders) expect(told(order)).toEqual(['pending', 'processing', 'shipped', 'delivered'])
-    expect(await ear.counts('notify_log')).toEqual({ passed: 20, failed: 0 })
+    expect(await probe.counts('notify_log')).toEqual({ passed: 20, failed: 0 })
   })
 
   test('tells again what it could not note as told', async () => {
@@ -133,9 +133,9 @@ describe('the notifier', () => {
         return gone.run(statement, values)
       },
     }
-    const relay = startNotifier({ ...ear, database: flaky, holder: 'p-1' })
+    const relay = startNotifier({ ...probe, database: flaky, holder: 'p-1' })
     await until(() => told(order).length === 1)
-    await until(() => ear.lines().some(({ msg }) => msg === 'relay turn failed'))
+    await until(() => probe.lines().some(({ msg }) => msg === 'relay turn failed'))
     isBroken = false
     await shop.query(`update notification set claimed_until = clock_timestamp() - interval '1 ms'`)
     await until(async () => (await shop.query('select from notification where delivered_at is null')).length === 0)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { createRelayEar } from '../../test/support/relay.ts'
+import { createRelayProbe } from '../../test/support/relay_probe.ts'
 import { until } from '../../test/support/until.ts'
 import { retryDelayMs, startLoop } from './loop.ts'
 
@@ -7,10 +7,10 @@ const LIMIT = 10
 
 describe('a loop', () => {
   test('goes on at once while batches are full, and pauses when one is not', async () => {
-    const ear = createRelayEar()
+    const probe = createRelayProbe()
     const at: number[] = []
     const loop = startLoop({
-      ...ear,
+      ...probe,
       name: 'test',
       turn: async () => {
         at.push(performance.now())
@@ -23,14 +23,14 @@ describe('a loop', () => {
     // Timers are never early; how late they are is the machine's affair.
     expect(pauses.slice(5, 7).every((ms) => ms >= 45)).toBe(true)
     expect(Math.min(...pauses.slice(0, 5))).toBeLessThan(45)
-    expect((await ear.metrics.lastSuccess.get()).values).toHaveLength(1)
+    expect((await probe.metrics.lastSuccess.get()).values).toHaveLength(1)
   })
 
   test('that fails says so and tries again, each time later', async () => {
-    const ear = createRelayEar()
+    const probe = createRelayProbe()
     const at: number[] = []
     const loop = startLoop({
-      ...ear,
+      ...probe,
       name: 'test',
       turn: async () => {
         at.push(performance.now())
@@ -43,18 +43,18 @@ describe('a loop', () => {
     const [first = 0, second = 0, third = 0] = at
     expect(second - first).toBeGreaterThanOrEqual(195)
     expect(third - second).toBeGreaterThanOrEqual(395)
-    expect(ear.lines().map(({ msg, relay }) => ({ msg, relay }))).toEqual([
+    expect(probe.lines().map(({ msg, relay }) => ({ msg, relay }))).toEqual([
       { msg: 'relay turn failed', relay: 'test' },
       { msg: 'relay turn failed', relay: 'test' },
     ])
-    expect(JSON.stringify(ear.lines())).not.toContain('secret')
+    expect(JSON.stringify(probe.lines())).not.toContain('secret')
   })
 
   test('that is stopped ends its turn first, and begins no other', async () => {
     const release = Promise.withResolvers<void>()
     let turns = 0
     const loop = startLoop({
-      ...createRelayEar(),
+      ...createRelayProbe(),
       name: 'test',
       turn: async () => {
         turns += 1

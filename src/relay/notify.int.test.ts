@@ -3,10 +3,10 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
-import { createRelayEar, type RelayEar } from '../../test/support/relay.ts'
+import { createRelayProbe, type RelayProbe } from '../../test/support/relay_probe.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
-import { createSink, type Sink } from '../../test/support/sink.ts'
+import { createWebhookReceiver, type WebhookReceiver } from '../../test/support/webhook_receiver.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { listDeadNotifications } from '../db/notification.ts'
@@ -29,29 +29,29 @@ const [NEW_SECRET, OLD_SECRET] = [secretOf(), secretOf()]
 const sign = createWebhookSigner(loadWebhookSecrets(`${NEW_SECRET}\n${OLD_SECRET}`, 'production'))
 
 let shop: TestShop
-let ear: RelayEar
-let sink: Sink
+let probe: RelayProbe
+let receiver: WebhookReceiver
 let relays: Relay[]
 beforeAll(async () => {
   shop = await createTestShop()
 })
 beforeEach(async () => {
-  ear = createRelayEar()
-  sink = await createSink()
+  probe = createRelayProbe()
+  receiver = await createWebhookReceiver()
   relays = []
   await shop.query(`delete from notification; update notification_channel set is_enabled = true`)
 })
 afterEach(async () => {
   await Promise.all(relays.map((relay) => relay.stop()))
-  await sink.down()
+  await receiver.down()
 })
 afterAll(() => shop.close())
 
 function notify(options: { retry?: RetryPolicy; timeoutMs?: number; allowPrivate?: boolean; holder?: string } = {}) {
   const { retry = RETRY, timeoutMs = PATIENT_MS, allowPrivate = true, holder = 'p-1' } = options
-  const webhook = createWebhookChannel({ url: sink.url, sign, allowPrivate, timeoutMs })
-  const channels = [createLogChannel(ear.logger), webhook]
-  const relay = startNotifier({ ...ear, database: shop.worker, holder, channels, retry })
+  const webhook = createWebhookChannel({ url: receiver.url, sign, allowPrivate, timeoutMs })
+  const channels = [createLogChannel(probe.logger), webhook]
+  const relay = startNotifier({ ...probe, database: shop.worker, holder, channels, retry })
   relays.push(relay)
   return relay
 }
@@ -67,50 +67,50 @@ async function live(): Promise<AcceptedOrder> {
   return order
 }
 
-const ofOrder = ({ orderId }: AcceptedOrder) => sink.deliveries().filter(({ id }) => id.includes(orderId))
+const ofOrder = ({ orderId }: AcceptedOrder) => receiver.deliveries().filter(({ id }) => id.includes(orderId))
 const dataOf = (body: string) => (JSON.parse(body) as { data: Record<string, unknown> }).data
 /** What was told of an order: each message once, in the order in which it first came. */
 const told = (order: AcceptedOrder) => [
   ...new Map(ofOrder(order).map(({ id, body }) => [id, dataOf(body)['status']])).values(),
 ]
 const logged = ({ orderId }: AcceptedOrder) =>
-  ear.lines().filter((line) => line['event'] === 'order_status' && line['orderId'] === orderId)
+  probe.lines().filter((line) => line['event'] === 'order_status' && line['orderId'] === orderId)
 const open = () => shop.query<{ n: bigint }>('select count(*) as n from notification where delivered_at is null')
 const allDelivered = () => until(async () => (await open())[0]?.n === 0n)
 
 describe('a receiver that is down', () => {
   test('holds up no order, and is told all when it is back: each change once by its id, in order', async () => {
-    await sink.down()
+    await receiver.down()
     notify()
     notify({ holder: 'p-2' })
     const orders = await Promise.all(Array.from({ length: count(12, 1_000) }, live))
     for (const order of orders) expect((await shop.state(order)).status).toBe('delivered')
     await until(() => orders.every((order) => logged(order).length === LIFE.length))
-    await until(async () => (await ear.counts('notify_webhook')).failed > orders.length)
-    expect(sink.deliveries()).toEqual([])
-    await sink.up()
+    await until(async () => (await probe.counts('notify_webhook')).failed > orders.length)
+    expect(receiver.deliveries()).toEqual([])
+    await receiver.up()
     await allDelivered()
     for (const order of orders) {
       expect(told(order)).toEqual(LIFE)
       expect(logged(order).map(({ status }) => status)).toEqual(LIFE)
     }
-    expect(new Set(sink.deliveries().map(({ id }) => id)).size).toBe(orders.length * LIFE.length)
+    expect(new Set(receiver.deliveries().map(({ id }) => id)).size).toBe(orders.length * LIFE.length)
   })
 
   test('and answers 500 and then 429 in turn gets each message again under the same id', async () => {
     const codes = [500, 429, 301, 204]
     const seen = new Map<string, number>()
-    sink.answer(({ id }, response) => {
+    receiver.answer(({ id }, response) => {
       const turn = seen.get(id) ?? 0
       seen.set(id, turn + 1)
-      response.writeHead(codes[turn] ?? 204, { location: `${sink.url.href}/elsewhere` }).end()
+      response.writeHead(codes[turn] ?? 204, { location: `${receiver.url.href}/elsewhere` }).end()
     })
     notify()
     const order = await live()
     await allDelivered()
     expect(told(order)).toEqual(LIFE)
     expect([...seen.values()]).toEqual([4, 4, 4, 4])
-    for (const { headers, body } of sink.deliveries()) {
+    for (const { headers, body } of receiver.deliveries()) {
       for (const secret of [NEW_SECRET, OLD_SECRET]) expect(new Webhook(secret).verify(body, headers)).toBeDefined()
       expect(() => new Webhook(secretOf()).verify(body, headers)).toThrow('No matching signature found')
     }
@@ -118,14 +118,14 @@ describe('a receiver that is down', () => {
 
   test('for good is left to a person after the last try; newer changes of the order go on', async () => {
     const order = await shop.order()
-    sink.answer(503)
+    receiver.answer(503)
     notify({ retry: { maxAttempts: 3, fromMs: 1, toMs: 5 } })
     const dead = await until(async () => (await listDeadNotifications(shop.api, { afterId: 0n, limit: 10 }))[0])
     expect(dead).toMatchObject({
       ...{ orderId: order.orderId, version: 1n, channel: 'webhook', status: 'pending', attempts: 3 },
       reason: 'the receiver answered 503 (3 tries)',
     })
-    sink.answer(204)
+    receiver.answer(204)
     await shop.ask('cancel', runOf(order).next())
     await until(() => told(order).includes('cancelled'))
     expect(
@@ -133,15 +133,15 @@ describe('a receiver that is down', () => {
         .map(({ id }) => id)
         .slice(0, 3),
     ).toEqual(Array.from({ length: 3 }, () => `webhook_${order.orderId}_1`))
-    expect(ear.lines().filter(({ isDead }) => isDead === true)).toMatchObject([{ level: 50, orderId: order.orderId }])
-    expect(JSON.stringify(ear.lines())).not.toContain(NEW_SECRET.slice(6))
+    expect(probe.lines().filter(({ isDead }) => isDead === true)).toMatchObject([{ level: 50, orderId: order.orderId }])
+    expect(JSON.stringify(probe.lines())).not.toContain(NEW_SECRET.slice(6))
   })
 })
 
 describe('a receiver that is there', () => {
   test('and slow keeps neither the log nor the orders waiting', async () => {
     const release = Promise.withResolvers<void>()
-    sink.answer((_delivery, response) => void release.promise.then(() => response.writeHead(200).end()))
+    receiver.answer((_delivery, response) => void release.promise.then(() => response.writeHead(200).end()))
     notify()
     const order = await live()
     await until(() => logged(order).length === LIFE.length && ofOrder(order).length > 0)
@@ -154,7 +154,7 @@ describe('a receiver that is there', () => {
   test('and slow for one order keeps no other order waiting, however many there are; its own news stays in order', async () => {
     const release = Promise.withResolvers<void>()
     const slow = await live()
-    sink.answer(({ id }, response) => {
+    receiver.answer(({ id }, response) => {
       const end = (): unknown => response.writeHead(204).end()
       if (id.includes(slow.orderId)) void release.promise.then(end)
       else end()
@@ -175,7 +175,7 @@ describe('a receiver that is there', () => {
     await Promise.all(Array.from({ length: 2 * WIDTH }, () => shop.order()))
     let [underWay, most] = [0, 0]
     const release = Promise.withResolvers<void>()
-    sink.answer((_delivery, response) => {
+    receiver.answer((_delivery, response) => {
       most = Math.max(most, (underWay += 1))
       void release.promise.then(() => ((underWay -= 1), response.writeHead(204).end()))
     })
@@ -187,7 +187,7 @@ describe('a receiver that is there', () => {
   })
 
   test('and never ends its answers keeps the connections from nobody', async () => {
-    sink.answer((_delivery, response) => void response.writeHead(200).write('.'))
+    receiver.answer((_delivery, response) => void response.writeHead(200).write('.'))
     const orders = await Promise.all(Array.from({ length: 70 }, () => shop.order()))
     notify({ timeoutMs: 20_000 })
     await allDelivered()
@@ -196,11 +196,11 @@ describe('a receiver that is there', () => {
 
   test('and never answers, or never ends, is given up after the time limit or needs no end', async () => {
     const order = await shop.order()
-    sink.answer(() => undefined)
+    receiver.answer(() => undefined)
     notify({ timeoutMs: 50 })
-    await until(() => ear.lines().some(({ reason }) => reason === 'no answer within 50 ms'))
+    await until(() => probe.lines().some(({ reason }) => reason === 'no answer within 50 ms'))
     // Its first line says enough: the rest is read to a limit, and not waited for.
-    sink.answer((_delivery, response) => {
+    receiver.answer((_delivery, response) => {
       response.writeHead(200)
       const flood = (): void => void (response.writable && response.write(Buffer.alloc(65_536), flood))
       flood()
@@ -211,10 +211,10 @@ describe('a receiver that is there', () => {
 
   test('in a private network that nobody allowed is never connected to', async () => {
     await shop.order()
-    sink.url.hostname = 'localhost'
+    receiver.url.hostname = 'localhost'
     notify({ allowPrivate: false })
-    await until(() => ear.lines().some(({ reason }) => reason === 'localhost is in a private network'))
-    expect(sink.deliveries()).toEqual([])
+    await until(() => probe.lines().some(({ reason }) => reason === 'localhost is in a private network'))
+    expect(receiver.deliveries()).toEqual([])
   })
 
   test('learns the facts of the change and nothing else', async () => {
@@ -243,7 +243,7 @@ describe('a receiver that is there', () => {
       changedAt: 1,
     } as const satisfies Record<keyof StatusChange, 1>
     expect(Object.keys(known)).toHaveLength(6)
-    const everything = JSON.stringify([sink.deliveries(), logged(order)])
+    const everything = JSON.stringify([receiver.deliveries(), logged(order)])
     for (const secret of [order.address, String(order.amountDue)]) expect(everything).not.toContain(secret)
   })
 })
@@ -254,7 +254,7 @@ describe('which channels there are', () => {
       (
         await shop.query<{ channel: string }>('select channel from notification_channel where is_enabled order by 1')
       ).map(({ channel }) => channel)
-    const relay = startNotifier({ ...ear, database: shop.worker, holder: 'p-1' })
+    const relay = startNotifier({ ...probe, database: shop.worker, holder: 'p-1' })
     relays.push(relay)
     await until(async () => (await channels()).join() === 'log')
     const order = await shop.order()

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { Client } from '@temporalio/client'
 import { NativeConnection } from '@temporalio/worker'
 import { buildLine } from '../../test/support/builder.ts'
-import { createCable, type Cable } from '../../test/support/tcp_proxy.ts'
-import { createRelayEar, type RelayEar } from '../../test/support/relay.ts'
+import { createTcpProxy, type TcpProxy } from '../../test/support/tcp_proxy.ts'
+import { createRelayProbe, type RelayProbe } from '../../test/support/relay_probe.ts'
 import { testServers } from '../../test/support/servers.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
@@ -25,25 +25,25 @@ let shop: TestShop
 let engine: TestWorker
 let lines: ProposedOrder['lines']
 /** The way to the engine that a test may cut. */
-let cable: Cable
+let proxy: TcpProxy
 let connection: NativeConnection
 let client: Client
-let ear: RelayEar
+let probe: RelayProbe
 beforeAll(async () => {
   shop = await createTestShop()
   engine = await createTestWorker(shop.test, { relays: [] })
-  cable = await createCable(testServers().temporalAddress)
-  connection = await NativeConnection.connect({ address: cable.address })
+  proxy = await createTcpProxy(testServers().temporalAddress)
+  connection = await NativeConnection.connect({ address: proxy.address })
   client = new Client({ connection, namespace: engine.namespace })
   lines = [buildLine({ productId: (await shop.product({ onHand: 1_000n })).productId })]
 }, 60_000)
 beforeEach(async () => {
-  ear = createRelayEar()
+  probe = createRelayProbe()
   await shop.query('delete from workflow_start; delete from order_wake')
 })
 afterAll(async () => {
   await connection.close()
-  await cable.close()
+  await proxy.close()
   await engine.stop()
   await shop.close()
 })
@@ -82,7 +82,7 @@ async function relaying(
   { times = 1 } = {},
 ): Promise<void> {
   const relays: Relay[] = Array.from({ length: times }, (_, at) =>
-    start({ ...ear, database: shop.worker, client, holder: `relay-${at}` }),
+    start({ ...probe, database: shop.worker, client, holder: `relay-${at}` }),
   )
   try {
     await work()
@@ -100,7 +100,7 @@ describe('an accepted order', () => {
     expect(run.typedSearchAttributes.get(ASSET_ATTRIBUTE)).toBe('ETH')
     expect(run.typedSearchAttributes.get(STATUS_ATTRIBUTE)).toBe('pending')
     expect(await run.staticSummary()).toBe(`Order ${order.orderId}, to be paid in ETH`)
-    expect(await ear.counts('start')).toEqual({ passed: 1, failed: 0 })
+    expect(await probe.counts('start')).toEqual({ passed: 1, failed: 0 })
   })
 
   test('gets one workflow, however many relays there are', async () => {
@@ -112,7 +112,7 @@ describe('an accepted order', () => {
         events?.filter(({ workflowExecutionStartedEventAttributes }) => workflowExecutionStartedEventAttributes),
       ).toHaveLength(1)
     }
-    expect(await ear.counts('start')).toEqual({ passed: 30, failed: 0 })
+    expect(await probe.counts('start')).toEqual({ passed: 30, failed: 0 })
   })
 
   test('whose workflow runs already needs no other', async () => {
@@ -133,7 +133,7 @@ describe('an accepted order', () => {
     await relaying(startOrderStarter, () =>
       until(async () => (await rowsOf('workflow_start', order))[0]?.dead === closed),
     )
-    expect(ear.lines().filter(({ level }) => level === 50)).toMatchObject([
+    expect(probe.lines().filter(({ level }) => level === 50)).toMatchObject([
       { msg: 'workflow not started', orderId: order.orderId, deadReason: closed },
     ])
     expect((await handleOf(order).describe()).status.name).toBe('TERMINATED')
@@ -180,7 +180,7 @@ describe('an accepted order', () => {
     await shop.ask('cancel', runOf(order).next())
     await shop.query(`insert into workflow_start (order_id, quote_ends_at) values ($1, now())`, [order.orderId])
     await relaying(startOrderStarter, () => isSettled(order))
-    expect(await ear.counts('start')).toEqual({ passed: 2, failed: 0 })
+    expect(await probe.counts('start')).toEqual({ passed: 2, failed: 0 })
   })
 })
 
@@ -204,7 +204,7 @@ describe('an order with news', () => {
     expect(await inputOf(order)).toEqual({ orderId: order.orderId, generation: 1, hasNews: true })
     expect(await signalsOf(orderWorkflowId(order.orderId))).toEqual([])
     expect(await rowsOf('order_wake', order)).toMatchObject([{ attempts: 1, dead: null }])
-    expect(await ear.counts('wake')).toEqual({ passed: 1, failed: 0 })
+    expect(await probe.counts('wake')).toEqual({ passed: 1, failed: 0 })
   })
 
   test('whose start somebody else has made is told as any that runs, and the start is settled', async () => {
@@ -239,12 +239,12 @@ describe('an order with news', () => {
     const order = await newOrder()
     await shop.query('delete from workflow_start')
     await pay(order)
-    await relaying(startWaker, () => until(async () => (await ear.counts('wake')).failed >= 2))
+    await relaying(startWaker, () => until(async () => (await probe.counts('wake')).failed >= 2))
     expect(await rowsOf('order_wake', order)).toMatchObject([{ dead: null }])
     await shop.query('update order_wake set attempts = 9, next_at = clock_timestamp(), claimed_until = null')
     await relaying(startWaker, () => until(async () => (await rowsOf('order_wake', order))[0]?.dead !== null))
     expect(await rowsOf('order_wake', order)).toMatchObject([{ dead: 'no workflow runs for this open order' }])
-    expect(ear.lines().filter(({ level }) => level === 50)).toMatchObject([
+    expect(probe.lines().filter(({ level }) => level === 50)).toMatchObject([
       { msg: 'workflow not woken', orderId: order.orderId },
     ])
   })
@@ -256,11 +256,11 @@ test(
     const order = await newOrder()
     await pay(order)
     await shop.query('update order_wake set attempts = 50')
-    cable.pull()
+    proxy.cut()
     await relaying(startWaker, () =>
-      until(async () => (await ear.counts('wake')).failed > 0, { withinMs: AWAY_WITHIN_MS }),
+      until(async () => (await probe.counts('wake')).failed > 0, { withinMs: AWAY_WITHIN_MS }),
     )
-    cable.plug()
+    proxy.restore()
     const [start] = await shop.query(
       'select claimed_by as holder, next_at <= clock_timestamp() as "isDue" from workflow_start where order_id = $1',
       [order.orderId],
@@ -276,15 +276,15 @@ test(
     const [fresh, paid] = [await newOrder(), await newOrder()]
     await pay(paid)
     await shop.query('update order_wake set attempts = 50')
-    cable.pull()
+    proxy.cut()
     const hasFailed = (relay: string) =>
-      until(async () => (await ear.counts(relay)).failed > 0, { withinMs: AWAY_WITHIN_MS })
+      until(async () => (await probe.counts(relay)).failed > 0, { withinMs: AWAY_WITHIN_MS })
     await relaying(startOrderStarter, () =>
       relaying(startWaker, async () => {
         await Promise.all([hasFailed('start'), hasFailed('wake')])
         expect(await rowsOf('workflow_start', fresh)).toMatchObject([{ dead: null }])
         expect(await rowsOf('order_wake', paid)).toMatchObject([{ dead: null }])
-        cable.plug()
+        proxy.restore()
         await Promise.all([isSettled(fresh), isSettled(paid), isSent(paid)])
       }),
     )

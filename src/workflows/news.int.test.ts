@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine } from '../../test/support/builder.ts'
-import { FAULTS, withFault } from '../../test/support/fault.ts'
+import { FAULTS, withFault } from '../../test/support/activity_fault.ts'
 import { recordHistory } from '../../test/support/history.ts'
 import {
   buildCommand,

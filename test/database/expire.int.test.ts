@@ -1,8 +1,8 @@
-// The one expiry: nothing that was paid in time, or may have been, is given away, whoever asks; all else is.
+// Expiry of orders and holds: an order that was or may have been paid in time never expires; every other order does.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { buildLine, buildProposal } from '../support/builder.ts'
-import { crowdOf } from '../support/concurrent.ts'
+import { callEachConcurrently } from '../support/concurrent.ts'
 import { findViolations } from '../support/invariant.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type TestShop } from '../support/shop.ts'
 import { until } from '../support/until.ts'
@@ -13,7 +13,7 @@ import type { ReportedObservation } from '../../src/domain/chain.ts'
 import { sweepHolds } from '../../src/db/sweep.ts'
 
 const HOUR_MS = 3_600_000
-/** Over at once. */
+/** Expires at once. */
 const SHORT = { windowMs: 1, graceMs: 0 }
 
 let shop: TestShop
@@ -27,7 +27,7 @@ afterEach(async () => {
 })
 afterAll(() => shop.close())
 
-/** Waits until the order's hold has run out on the database's clock. */
+/** Waits until the order's hold has expired by the database's clock. */
 async function outlast({ orderId }: AcceptedOrder): Promise<void> {
   const look = 'select from reservation where order_id = $1 and expires_at < clock_timestamp()'
   await until(async () => (await shop.query(look, [orderId])).length > 0)
@@ -37,16 +37,16 @@ async function lapsed(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedO
   await outlast(order)
   return order
 }
-/** Seen in the order's time, however long a machine takes to say so. */
+/** A payment first seen in the order's time, however slow the machine is. */
 const seenOf = (order: AcceptedOrder, overrides: Partial<ReportedObservation> = {}) =>
   buildObservation(order, { state: 'seen', firstSeenAt: order.createdAt, ...overrides })
 const half = (order: AcceptedOrder) => seenOf(order, { state: 'final', amount: order.amountDue / 2n })
-/** Waits until the order's quote has run out; its hold may last longer. */
+/** Waits until the order's quote has expired; its hold may last longer. */
 async function outlastQuote({ orderId }: AcceptedOrder): Promise<void> {
   const look = 'select from invoice where order_id = $1 and expires_at + grace < clock_timestamp()'
   await until(async () => (await shop.query(look, [orderId])).length > 0)
 }
-/** One that was paid in time, whose quote is over and whose payment is not final yet. */
+/** An order paid in time, with an expired quote and a payment that is not final yet. */
 async function confirming(overrides: Partial<ProposedOrder>): Promise<AcceptedOrder> {
   const order = await shop.order({ windowMs: 300, graceMs: 0, ...overrides })
   await recordReport(shop.api, 'w1', [seenOf(order)])
@@ -55,10 +55,10 @@ async function confirming(overrides: Partial<ProposedOrder>): Promise<AcceptedOr
   return order
 }
 
-/** Above any step that a test took before. */
+/** Above any step number that a test used before. */
 let steps = 100
-/** Everybody who may ask for an expiry. */
-const DOORS = {
+/** All callers that can expire an order. */
+const EXPIRY_CALLS = {
   workflow: async ({ orderId }: AcceptedOrder) =>
     void (await expireOrder(shop.worker, { orderId, generation: 1, step: (steps += 1) })),
   sweeper: async () => void (await sweepHolds(shop.worker, 1_000)),
@@ -68,7 +68,7 @@ const DOORS = {
   },
 } as const
 
-/** Each makes an order that must not expire, for one reason alone. */
+/** Each creates an order that must not expire, for exactly one reason. */
 const REASONS: Readonly<Record<string, () => Promise<AcceptedOrder>>> = {
   'its quote still runs': () => shop.order({ windowMs: HOUR_MS, graceMs: 0 }),
   'its grace still runs': () => shop.order({ windowMs: 1, graceMs: HOUR_MS }),
@@ -117,11 +117,11 @@ const REASONS: Readonly<Record<string, () => Promise<AcceptedOrder>>> = {
   },
 }
 
-describe.each(Object.keys(DOORS) as (keyof typeof DOORS)[])('asked by the %s, an order', (door) => {
+describe.each(Object.keys(EXPIRY_CALLS) as (keyof typeof EXPIRY_CALLS)[])('asked by the %s, an order', (caller) => {
   test.each(Object.keys(REASONS))('stays although its hold is over, while %s', async (reason) => {
     const order = (await REASONS[reason]?.()) as AcceptedOrder
     const before = await shop.state(order)
-    await DOORS[door](order)
+    await EXPIRY_CALLS[caller](order)
     expect(await shop.state(order)).toEqual({ ...before, expiresInMs: expect.any(Number) })
     expect(before).toMatchObject({ status: 'pending', reservation: 'held' })
   })
@@ -129,7 +129,7 @@ describe.each(Object.keys(DOORS) as (keyof typeof DOORS)[])('asked by the %s, an
   test('expires once nothing speaks for it, and gives its stock back once', async () => {
     const order = await lapsed()
     const [{ productId } = { productId: '' }] = order.lines
-    await DOORS[door](order)
+    await EXPIRY_CALLS[caller](order)
     expect(await shop.state(order)).toMatchObject({
       status: 'cancelled',
       cancelReason: 'expired',
@@ -141,7 +141,7 @@ describe.each(Object.keys(DOORS) as (keyof typeof DOORS)[])('asked by the %s, an
       'select kind, on_hand_delta, reserved_delta, actor from stock_movement where order_id = $1 order by movement_id'
     const [, end] = await shop.query(moves, [order.orderId])
     expect(end).toEqual({ kind: 'expire', on_hand_delta: 0n, reserved_delta: -2n, actor: 'system' })
-    await DOORS[door](order)
+    await EXPIRY_CALLS[caller](order)
     expect(await shop.query(moves, [order.orderId])).toHaveLength(2)
     const told = await shop.query('select order_version, status from notification where order_id = $1 order by 1', [
       order.orderId,
@@ -160,14 +160,14 @@ describe.each(Object.keys(DOORS) as (keyof typeof DOORS)[])('asked by the %s, an
 })
 
 describe('an expiry', () => {
-  test.each(Object.keys(DOORS) as (keyof typeof DOORS)[])(
+  test.each(Object.keys(EXPIRY_CALLS) as (keyof typeof EXPIRY_CALLS)[])(
     'asked by the %s ends a payment that was not final by its deadline as slow, and wakes the workflow',
-    async (door) => {
+    async (caller) => {
       const order = await confirming({ confirmWithinMs: 300 })
       await outlast(order)
       await assessPayments(shop.worker, runOf(order, 1).next())
       await shop.query('delete from order_wake where order_id = $1', [order.orderId])
-      await DOORS[door](order)
+      await EXPIRY_CALLS[caller](order)
       expect(await shop.state(order)).toMatchObject({
         status: 'cancelled',
         cancelReason: 'expired',
@@ -200,12 +200,12 @@ describe('an expiry', () => {
 
   test('asked for by many at once happens once', async () => {
     const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
-    await crowdOf(
+    await callEachConcurrently(
       orders.flatMap((order) => [
-        () => DOORS.workflow(order),
-        () => DOORS.sweeper(),
-        () => DOORS['shortage of another order'](order),
-        () => DOORS.sweeper(),
+        () => EXPIRY_CALLS.workflow(order),
+        () => EXPIRY_CALLS.sweeper(),
+        () => EXPIRY_CALLS['shortage of another order'](order),
+        () => EXPIRY_CALLS.sweeper(),
       ]),
     )
     for (const order of orders) {
@@ -217,10 +217,10 @@ describe('an expiry', () => {
   test('that races a payment is either before it or after it, never both', async () => {
     const orders = await Promise.all(Array.from({ length: 20 }, () => shop.order({ windowMs: 200, graceMs: 0 })))
     for (const order of orders) await outlast(order)
-    await crowdOf<unknown>(
+    await callEachConcurrently<unknown>(
       orders.flatMap((order) => [
         () => recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })]),
-        () => DOORS.workflow(order),
+        () => EXPIRY_CALLS.workflow(order),
       ]),
     )
     for (const order of orders) {
@@ -232,7 +232,7 @@ describe('an expiry', () => {
 
   test('that races a cancellation leaves one reason and one release', async () => {
     const orders = await Promise.all(Array.from({ length: 10 }, () => lapsed()))
-    await crowdOf<unknown>(
+    await callEachConcurrently<unknown>(
       orders.flatMap((order) => [() => sweepHolds(shop.worker, 1_000), () => shop.ask('cancel', runOf(order).next())]),
     )
     for (const order of orders) {
@@ -253,8 +253,8 @@ test('the end of a quote that runs for a month is told as the longest that a tim
 
 describe('holds that cannot end yet', () => {
   test('never keep the sweeper from those that can', async () => {
-    // What other tests left.
-    await DOORS.sweeper()
+    // Ends the holds that other tests left.
+    await EXPIRY_CALLS.sweeper()
     const stuck = await Promise.all(Array.from({ length: 20 }, () => lapsed({ network: 'unread' })))
     const due = await lapsed()
     expect(await sweepHolds(shop.worker, 5)).toBe(1)

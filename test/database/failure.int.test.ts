@@ -1,6 +1,6 @@
-// Every transaction of test/support/scenario.ts, failed behind each of its statements and behind each write they make: by an
-// exception, and by the end of its session. What is stored is all of it or nothing, the pool is as good as new, and the
-// same call made again succeeds. A transaction that is not in that table fails a test here.
+// Fault injection into every transaction of test/support/scenario.ts: after each of its statements and after each
+// write, by an exception or by a killed session. The transaction is stored completely or not at all, the pool stays
+// usable, and the repeated call succeeds. A transaction that the table lacks fails a test here.
 
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import {
@@ -14,7 +14,7 @@ import {
 } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { COUNT_WITHIN_MS } from '../support/scale.ts'
-import { openDoors, pictureOf, SCENARIOS, type Act, type Doors } from '../support/scenario.ts'
+import { openRoleDatabases, readSnapshot, SCENARIOS, type WriteCall, type RoleDatabases } from '../support/scenario.ts'
 import { DATABASE_ROLES } from '../support/servers.ts'
 import { createTestShop, type TestShop } from '../support/shop.ts'
 import { findSources, readSource } from '../support/source.ts'
@@ -24,14 +24,14 @@ import { sqlStateOf } from '../../src/db/connection/pool.ts'
 jest.setTimeout(COUNT_WITHIN_MS * 4)
 
 let shop: TestShop
-let doors: Doors
-let closeDoors: () => Promise<void>
+let databases: RoleDatabases
+let closeDatabases: () => Promise<void>
 let writes: WriteFailpoint
 /** A shop for the tests of one block: all that is in it is looked at three times for each failure. */
 function useShop(): void {
   beforeAll(async () => {
     shop = await createTestShop()
-    ;({ doors, close: closeDoors } = await openDoors(shop))
+    ;({ databases, close: closeDatabases } = await openRoleDatabases(shop))
     writes = await createWriteFailpoint(shop.test)
     await shop.catchUp()
   })
@@ -39,7 +39,7 @@ function useShop(): void {
     expect(await findViolations(shop.test)).toEqual([])
   })
   afterAll(async () => {
-    await closeDoors()
+    await closeDatabases()
     await shop.close()
   })
 }
@@ -47,13 +47,13 @@ function useShop(): void {
 const NAMES = Object.keys(SCENARIOS)
 const KINDS: readonly FailureKind[] = ['exception', 'killed backend']
 
-async function prepare(name: string): Promise<Act> {
+async function prepare(name: string): Promise<WriteCall> {
   const scenario = SCENARIOS[name]
   if (scenario === undefined) throw new Error(`no scenario ${name}`)
-  return scenario.prepare({ shop, doors })
+  return scenario.prepare({ shop, databases })
 }
 
-/** No session of ours is still in a transaction, and nobody waits for one. */
+/** No session is left in a transaction, and no caller waits for one. */
 async function expectCleanPools(): Promise<void> {
   const left = () =>
     shop.query(
@@ -61,31 +61,33 @@ async function expectCleanPools(): Promise<void> {
        where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null`,
     )
   await until(async () => (await left()).length === 0)
-  for (const door of Object.values(doors)) expect(door.stats().waiting).toBe(0)
+  for (const database of Object.values(databases)) expect(database.stats().waiting).toBe(0)
 }
 
 const isInjected = (error: unknown): boolean =>
   error instanceof InjectedFailure || sqlStateOf(error) === INJECTED_STATE || isAnswerLost(error)
 
-/** Fails the call, and then lets the same call succeed. */
-async function expectAllOrNothing(act: Act, fail: () => Promise<unknown>): Promise<void> {
-  const before = await pictureOf(shop.test)
+/** Makes the call fail, then repeats it successfully. */
+async function expectAllOrNothing(act: WriteCall, fail: () => Promise<unknown>): Promise<void> {
+  const before = await readSnapshot(shop.test)
   const outcome = await fail().then(
     () => 'nothing failed',
     (error: unknown) => (isInjected(error) ? 'failed' : error),
   )
   expect(outcome).toBe('failed')
   await expectCleanPools()
-  expect(await pictureOf(shop.test)).toEqual(before)
+  expect(await readSnapshot(shop.test)).toEqual(before)
   await writes.arm(0)
-  await act(doors)
-  expect(await pictureOf(shop.test)).not.toEqual(before)
+  await act(databases)
+  expect(await readSnapshot(shop.test)).not.toEqual(before)
 }
 
-/** How many statements a call's transaction sends, by a call that succeeds. */
+/** The number of statements that a call's transaction sends, counted in a successful call. */
 async function statementsOf(name: string): Promise<number> {
-  const points = Object.entries(doors).map(([role, door]) => [role, createFailpoint(door, shop.test)] as const)
-  const counted = Object.fromEntries(points.map(([role, point]) => [role, point.database])) as Doors
+  const points = Object.entries(databases).map(
+    ([role, database]) => [role, createFailpoint(database, shop.test)] as const,
+  )
+  const counted = Object.fromEntries(points.map(([role, point]) => [role, point.database])) as RoleDatabases
   await (
     await prepare(name)
   )(counted)
@@ -97,12 +99,15 @@ describe.each(NAMES)('while %s', (name) => {
 
   test.each(KINDS)('%s after any statement leaves all or nothing', async (kind) => {
     const statements = await statementsOf(name)
-    // A call of one statement has nothing between its statements: only the writes within can fail.
+    // A call of one statement can only fail at the writes within it.
     for (let at = 0; statements > 0 && at <= statements; at += 1) {
       const act = await prepare(name)
       const failing = Object.fromEntries(
-        Object.entries(doors).map(([role, door]) => [role, createFailpoint(door, shop.test, at, kind).database]),
-      ) as Doors
+        Object.entries(databases).map(([role, database]) => [
+          role,
+          createFailpoint(database, shop.test, at, kind).database,
+        ]),
+      ) as RoleDatabases
       await expectAllOrNothing(act, () => act(failing))
     }
   })
@@ -110,13 +115,13 @@ describe.each(NAMES)('while %s', (name) => {
   test.each(KINDS)('%s after any write leaves all or nothing', async (kind) => {
     const first = await prepare(name)
     await writes.arm(0)
-    await first(doors)
+    await first(databases)
     const written = await writes.written()
     expect(written).toBeGreaterThan(0)
     for (let nth = 1; nth <= written; nth += 1) {
       const act = await prepare(name)
       await writes.arm(nth, kind)
-      await expectAllOrNothing(act, () => act(doors))
+      await expectAllOrNothing(act, () => act(databases))
     }
   })
 })
@@ -126,7 +131,7 @@ describe('the list of transactions', () => {
 
   const covered = new Set(Object.values(SCENARIOS).flatMap(({ of }) => of.split(' ')))
 
-  /** Declarations at the top level of a file, and whether others see them. */
+  /** Declarations at the top level of a file, and whether they are exported. */
   function declarationsOf(path: string) {
     return readSource(path)
       .split(/^(?=(?:export )?(?:async )?(?:function|const) )/m)
@@ -135,7 +140,7 @@ describe('the list of transactions', () => {
   }
 
   test('has every function of ours that begins one', () => {
-    /** Not transactions of their own, but the ways to one. */
+    /** Helpers that open a transaction, not transactions themselves. */
     const ways = ['openDatabase', 'answerOnce']
     const sources = findSources('src/**/*.ts').filter((path) => !/\.test\.ts$|\/gen\//.test(path))
     const missing = sources.flatMap((path) => {
@@ -161,7 +166,7 @@ describe('the list of transactions', () => {
     )
     const written = (body: string): string => body.replaceAll(/--.*$/gm, '').replaceAll(/for (no key )?update/g, '')
     const writing = functions.filter(({ body }) => /\b(insert into|update|delete from)\b/.test(written(body)))
-    // Once in seven years, by hand, in a transaction of its own.
+    // An operator's purge after seven years, in its own transaction.
     const rare = new Set(['audit_purge'])
     expect(writing.map(({ name }) => name).filter((name) => !covered.has(name) && !rare.has(name))).toEqual([])
   })

@@ -1,5 +1,5 @@
-// Answers are forgotten after 30 days, and never that of an order that is still open; so is news once it was told, and
-// never what is still to be told.
+// Retention: stored answers are deleted after 30 days, except those of open orders; notifications are deleted once
+// delivered, never before.
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
@@ -27,7 +27,7 @@ const keys = async (): Promise<string[]> =>
   (await shop.query<{ key: string }>('select key::text from idempotency')).map(({ key }) => key).toSorted()
 const age = (interval: string, where = 'true') =>
   shop.query(`update idempotency set created_at = clock_timestamp() - $1::interval where ${where}`, [interval])
-/** Answers that no order came of. */
+/** Answers that created no order. */
 async function refusals(times: number, interval: string): Promise<string[]> {
   const made = Array.from({ length: times }, () => randomUUID())
   await shop.query(
@@ -97,7 +97,7 @@ describe('news of an order', () => {
   }
   const set = ({ orderId }: AcceptedOrder, status: string, to: string) =>
     shop.query(`update notification set ${to} where order_id = $1 and status = $2`, [orderId, status])
-  /** An order and its news: pending, processing, shipped, delivered. */
+  /** An order and its notifications: pending, processing, shipped, delivered. */
   const delivered = async (): Promise<AcceptedOrder> => (await shop.orderIn('delivered')).order
 
   test('is kept for 30 days from when it was told on the clock of the database, and gone after', async () => {
@@ -157,7 +157,7 @@ describe('news of an order', () => {
       (await findViolations(shop.test)).filter(({ check }) => check === 'news_follows_status')
     const [all, some] = [await delivered(), await delivered()]
     await shop.query(`update notification set changed_at = ${LONG_AGO}, delivered_at = ${LONG_AGO}`)
-    // Told out of turn: it had been dead until lately.
+    // Delivered out of order: it was a dead letter until recently.
     await set(some, 'processing', 'delivered_at = clock_timestamp()')
     await shop.test.forge(`update orders set created_at = ${LONG_AGO}`)
     expect(await differences()).toEqual([])

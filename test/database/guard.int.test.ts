@@ -1,4 +1,4 @@
-// The second fence: what the database refuses, whoever asks and however the statement is written.
+// The second line of defence: what the database refuses to every role, whatever the statement.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
@@ -8,7 +8,7 @@ import { systemActor } from '../../src/domain/audit.ts'
 import { ORDER_STATUSES, type OrderStatus } from '../../src/domain/order.ts'
 import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
 
-/** SQLSTATEs: of Postgres, and our triggers' own. */
+/** SQLSTATEs of Postgres and of our triggers. */
 const DENIED = '42501'
 const CHECK_BROKEN = '23514'
 const IMMUTABLE = 'HF001'
@@ -35,7 +35,7 @@ afterAll(async () => {
 })
 
 async function open(name: string, url: string): Promise<void> {
-  // The worker acts by itself unless it says otherwise, as its process does.
+  // The worker acts under its own name by default, as its process does.
   const session = new pg.Client({
     connectionString: url,
     ...(name === 'app_worker' && { options: `-c holdfast.actor=${JSON.stringify(systemActor('worker'))}` }),
@@ -45,7 +45,7 @@ async function open(name: string, url: string): Promise<void> {
   sessions.set(name, session)
 }
 
-/** What comes of a statement as this role, undone in any case: `done` or its SQLSTATE. */
+/** The result of a statement under this role, always rolled back: `done` or its SQLSTATE. */
 async function outcome(role: DatabaseRole | 'superuser', text: string, values: unknown[] = []): Promise<string> {
   const session = sessions.get(role)
   if (session === undefined) throw new Error(`no session of ${role}`)

@@ -1,4 +1,4 @@
-// What each role may do with a hold once it is taken.
+// Rights of each role on an existing hold.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestShop, type TestShop } from '../support/shop.ts'

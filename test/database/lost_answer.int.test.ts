@@ -1,12 +1,12 @@
-// Answers lost between a commit and its caller: the caller knows nothing, asks again as it would have to, and finds done
-// what was done, once.
+// Answers lost between a commit and its caller: the caller does not know the result, repeats the call, and finds it
+// done exactly once.
 
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
 import { COUNT_WITHIN_MS } from '../support/scale.ts'
-import { actingAs, openDoors, pictureOf, SCENARIOS, type Doors } from '../support/scenario.ts'
+import { actingAs, openRoleDatabases, readSnapshot, SCENARIOS, type RoleDatabases } from '../support/scenario.ts'
 import { testServers } from '../support/servers.ts'
 import { buildCommand, createTestShop, runOf, SHIP, type TestShop } from '../support/shop.ts'
 import { runCommand } from '../../src/db/order.ts'
@@ -19,15 +19,15 @@ const CUTS = 500
 const ROUNDS = Math.ceil(CUTS / Object.keys(SCENARIOS).length)
 
 let shop: TestShop
-/** By the proxy, for calls whose answer is lost; past it, for all that prepares them. */
-let through: Doors
-let past: Awaited<ReturnType<typeof openDoors>>
+/** Connected through the proxy, for calls whose answer is lost; `direct` is for their preparation. */
+let proxied: RoleDatabases
+let direct: Awaited<ReturnType<typeof openRoleDatabases>>
 let proxy: AnswerProxy
 /** A shop for each test: all that is in it is looked at three times a round. */
 beforeEach(async () => {
   shop = await createTestShop()
   await shop.catchUp()
-  past = await openDoors(shop)
+  direct = await openRoleDatabases(shop)
   proxy = await createAnswerProxy(testServers().postgres)
   const open = (role: (typeof ROLE_OF)[keyof typeof ROLE_OF]) =>
     openDatabase({
@@ -36,21 +36,21 @@ beforeEach(async () => {
       applicationName: 'test-cut',
       ...actingAs(role),
     })
-  const doors = await Promise.all(
-    Object.entries(ROLE_OF).map(async ([door, role]) => [door, await open(role)] as const),
+  const databases = await Promise.all(
+    Object.entries(ROLE_OF).map(async ([name, role]) => [name, await open(role)] as const),
   )
-  through = Object.fromEntries(doors) as Doors
+  proxied = Object.fromEntries(databases) as RoleDatabases
 })
 afterEach(async () => {
   const violations = await findViolations(shop.test)
-  for (const door of Object.values(through)) await door.close()
-  await past.close()
+  for (const database of Object.values(proxied)) await database.close()
+  await direct.close()
   await proxy.close()
   await shop.close()
   expect(violations).toEqual([])
 })
 
-/** What came of a call whose answer was to be lost: its error, if it was. */
+/** Makes a call whose answer is lost. @returns its error, or its answer */
 async function cut(call: () => Promise<unknown>): Promise<unknown> {
   const before = proxy.cuts()
   proxy.cutNextCommit()
@@ -65,19 +65,19 @@ async function cut(call: () => Promise<unknown>): Promise<unknown> {
 describe.each(Object.entries(SCENARIOS))('while %s, an answer that is lost after the commit', (_, scenario) => {
   test('is asked for again, and finds the effect there, once', async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
-      const act = await scenario.prepare({ shop, doors: past.doors })
-      const before = await pictureOf(shop.test)
-      expect(isAnswerLost(await cut(() => act(through)))).toBe(true)
-      const after = await pictureOf(shop.test)
+      const act = await scenario.prepare({ shop, databases: direct.databases })
+      const before = await readSnapshot(shop.test)
+      expect(isAnswerLost(await cut(() => act(proxied)))).toBe(true)
+      const after = await readSnapshot(shop.test)
       expect(after).not.toEqual(before)
-      const error = await act(through).then(
+      const error = await act(proxied).then(
         () => undefined,
         (reason: unknown) => (unwrapped(reason) as Error).constructor.name,
       )
       expect(error).toBe(scenario.again)
-      const rest = (picture: typeof after) =>
-        picture.filter(({ name }) => scenario.rewrites?.some((table) => name.startsWith(table)) !== true)
-      expect(rest(await pictureOf(shop.test))).toEqual(rest(after))
+      const rest = (snapshot: typeof after) =>
+        snapshot.filter(({ name }) => scenario.rewrites?.some((table) => name.startsWith(table)) !== true)
+      expect(rest(await readSnapshot(shop.test))).toEqual(rest(after))
     }
   })
 })
@@ -86,8 +86,8 @@ test('a refusal whose answer is lost is still a refusal when it is asked for aga
   for (const command of ['ship', 'deliver'] as const) {
     const order = await shop.order()
     const [fence, input] = [runOf(order).next(), buildCommand(SHIP)]
-    await cut(() => runCommand(through.worker, fence, command, input))
-    expect(await runCommand(through.worker, fence, command, input)).toMatchObject({
+    await cut(() => runCommand(proxied.worker, fence, command, input))
+    expect(await runCommand(proxied.worker, fence, command, input)).toMatchObject({
       ok: false,
       reason: 'ORDER_STATUS',
       state: { status: 'pending' },

@@ -1,27 +1,27 @@
-// Random lives of a whole shop: orders of every kind, paid, cancelled, shipped, expired, while stock and prices change and
-// sessions are killed in the middle of calls. A model written from the requirements plays along, and after every call
-// both must agree on the answer and on all that is stored.
+// Model-based test of a whole shop: random orders are paid, cancelled, shipped and expire, while stock and prices
+// change and sessions are killed during calls. After every call, the shop and a model written from the requirements
+// must agree on the answer and on all stored data.
 
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import fc from 'fast-check'
 import { findViolations } from '../support/invariant.ts'
 import { ShopModel } from '../support/model.ts'
-import { anyStep, World } from '../support/model_play.ts'
+import { randomCommand, ShopUnderTest } from '../support/model_play.ts'
 import { count, COUNT_WITHIN_MS, seed } from '../support/scale.ts'
 import { createTestShop, type TestShop } from '../support/shop.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 10)
 
-/** HOLDFAST_TEST_COMMANDS asks for another number. */
+/** HOLDFAST_TEST_COMMANDS sets another number. */
 const COMMANDS = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 1_000_000))
-/** Shops that live side by side, each in a database of its own, since a sweep is for all orders there are. */
+/** Shops run side by side, each in its own database, since a sweep covers all orders of a database. */
 const LANES = 3
 const LONGEST = 100
-/** Lives are of any length up to the longest, so they are half of it on average; and a few more for the odds. */
+/** A run's length varies up to the maximum, half of it on average; a few more runs make up for that. */
 const LIVES = Math.ceil((COMMANDS / LANES / (LONGEST / 2)) * 1.1) + 2
 
-type Steps = Iterable<fc.AsyncCommand<ShopModel, World>>
-const anyLife = fc.commands([anyStep], { maxCommands: LONGEST, size: 'max' })
+type Steps = Iterable<fc.AsyncCommand<ShopModel, ShopUnderTest>>
+const anyLife = fc.commands([randomCommand], { maxCommands: LONGEST, size: 'max' })
 /**
  * In a rough life nearly every call is cut short. A new session plans every statement again, which is most of what a
  * command costs: `npm test` has one rough life in four, the full run has no other.
@@ -41,7 +41,7 @@ test(`whatever is asked of a shop, it answers and stores what the requirements s
   let played = 0
   let kills = 0
   const live = async (shop: TestShop, steps: Steps, areKilled: boolean): Promise<void> => {
-    const [model, real] = [new ShopModel(), new World(shop, areKilled)]
+    const [model, real] = [new ShopModel(), new ShopUnderTest(shop, areKilled)]
     await real.open(model)
     await fc.asyncModelRun(() => ({ model, real }), steps)
     played += [...steps].length

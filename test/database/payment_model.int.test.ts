@@ -1,5 +1,5 @@
-// Random lives of an order's money: reports repeated, late, out of order, taken back and found again, by two sources.
-// After every assessment the order must be what a model written from the requirements says.
+// Model-based test of an order's payments: reports repeated, late, out of order, reversed and found again, by two
+// sources. After every assessment the order must match a model written from the requirements.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
@@ -22,7 +22,7 @@ jest.setTimeout(COUNT_WITHIN_MS)
 const OUTPUTS = 3
 const DUST = ASSET_POLICY.ETH.dustFloor
 const SOURCES = ['w1', 'w2'] as const
-/** What an output may be worth, by what is due. */
+/** Possible amounts of an output, relative to the amount due. */
 const AMOUNTS = [
   (due: bigint) => due,
   (due: bigint) => minimumOf(due),
@@ -39,7 +39,7 @@ const step = fc.oneof(
       kind: fc.constant('report' as const),
       source: fc.constantFrom(...SOURCES),
       output: fc.nat(OUTPUTS - 1),
-      // What a watcher says of one output counts up; now and then it says an earlier thing again, or skips one.
+      // A watcher numbers its reports of an output; now and then it repeats an earlier one, or skips one.
       seq: fc.integer({ min: 1, max: 4 }),
       state: fc.constantFrom<TransferState>('seen', 'final', 'final', ...TRANSFER_STATES),
     }),
@@ -54,7 +54,7 @@ type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
 
 type Fact = { source: string; output: number; seq: number; state: TransferState; isInTime: boolean; amount: bigint }
 
-/** The requirements once more, over all that was ever told. */
+/** The reference model: the requirements applied to all reports so far. */
 class Model {
   readonly due: bigint
   readonly told: Fact[] = []
@@ -78,7 +78,7 @@ class Model {
     this.hasNews = true
   }
 
-  /** Per output: of the sources' last words the least favourable; final if one has it final and none is against it. */
+  /** Per output: the least favourable of the sources' latest reports; final if one says final and none contradicts. */
   present(): Fact[] {
     return Array.from({ length: OUTPUTS }, (_, output) => {
       const words = SOURCES.flatMap((source) => {
@@ -127,7 +127,7 @@ class Model {
     if (owed > 0n || this.owed !== undefined) this.owed = owed
   }
 
-  /** What was credited counts as of the last assessment. */
+  /** Credited amounts count as of the last assessment. */
   cancel(credited: readonly { state: string; amount: bigint }[]): void {
     if (this.status !== 'pending' && this.status !== 'processing') return
     this.status = 'cancelled'
@@ -140,7 +140,7 @@ class Model {
   }
 }
 
-/** States of money that is there, or may come back. */
+/** States of money that is there, or may return. */
 const CAME = ['seen', 'reorged', 'final']
 
 let shop: TestShop

@@ -1,11 +1,10 @@
-// Many callers at once, while sessions are killed under them. Each product's counters and each order must have gone
-// through some order of the calls that explains every answer given: nothing oversold, nothing refused that there was,
-// no change lost.
+// Linearizability tests: many concurrent callers, while sessions are killed. For each product and each order, a serial
+// order of the calls must explain every answer: nothing oversold, nothing refused that was available, no change lost.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { buildAttempt, buildLine, buildProposal } from '../support/builder.ts'
-import { crowd } from '../support/concurrent.ts'
+import { callConcurrently } from '../support/concurrent.ts'
 import { isAnswerLost } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { findSerialOrder, type Observed, type Rules } from '../support/linearizability.ts'
@@ -48,7 +47,7 @@ afterAll(async () => {
   for (const lane of lanes) await lane.close()
 })
 
-/** Asks until there is an answer: what is asked has a key, or changes nothing a second time. */
+/** Retries until there is an answer: each call has an idempotency key, or changes nothing when repeated. */
 async function insist<T>(call: () => Promise<T>): Promise<T | DomainError> {
   for (;;) {
     try {
@@ -61,7 +60,7 @@ async function insist<T>(call: () => Promise<T>): Promise<T | DomainError> {
   }
 }
 
-/** Ends one session of the shop, whichever and whatever it does. */
+/** Kills one random session of the shop. */
 const killOne = ({ query }: TestShop): Promise<unknown[]> =>
   query(
     `select pg_terminate_backend(pid) from pg_stat_activity
@@ -79,7 +78,7 @@ type StockCall =
 const isSame = (one: Counters, other: Counters): boolean =>
   one.onHand === other.onHand && one.reserved === other.reserved
 
-/** INV-2 and INV-4: taken only when there was enough, refused only when there was not. */
+/** INV-2 and INV-4: accepted only when there was enough, refused only when there was not. */
 const stockRules = (end: Counters): Rules<Counters, StockCall> => ({
   apply: ({ onHand, reserved }, call) => {
     const available = onHand - reserved
@@ -105,14 +104,14 @@ const stockRules = (end: Counters): Rules<Counters, StockCall> => ({
   isEnd: (state) => isSame(state, end),
 })
 
-/** What was seen of the products of a round, and who made it. */
+/** The calls observed on the products of a round, by caller. */
 class Round {
   readonly shop: TestShop
   readonly productIds: string[]
   readonly seen = new Map<string, Observed<StockCall>[]>()
-  /** Orders that nobody goes on with. */
+  /** Orders that no caller continues. */
   readonly orders: { order: AcceptedOrder; run: Run }[] = []
-  /** When each order was asked for. */
+  /** When each order was placed. */
   readonly begun = new Map<string, number>()
   calls = 0
 
@@ -147,7 +146,7 @@ async function create(round: Round, random: () => number): Promise<void> {
       round.note(productId, from, { kind: 'short', wanted: Number(units), available: Number(available) })
 }
 
-/** Takes an order on: nobody else does, so that its steps come one after the other. */
+/** Continues an order: only one caller does, so that its steps run one after another. */
 async function goOn(round: Round, random: () => number): Promise<void> {
   const [mine] = round.orders.splice(Math.floor(random() * round.orders.length), 1)
   if (mine === undefined) return create(round, random)
@@ -224,7 +223,7 @@ async function playRound(lane: TestShop, random: () => number, isKilling: boolea
     [round.productIds],
   )
   for (const { id, onHand, reserved, gone } of found) {
-    // Nobody is told of an expiry: it was some time between the order and the end of the round.
+    // An expiry is not reported to a caller: it happened between the order and the end of the round.
     const expired = gone.map(({ o, q }) => ({
       call: { kind: 'given' as const, units: q },
       from: round.begun.get(o) ?? 0,
@@ -255,7 +254,7 @@ describe('callers at once', () => {
     | { kind: 'refused'; reason: string; expected: number | undefined }
     | ({ kind: 'cancelled' | 'read' } & Seen)
 
-  /** INV-21: every change moves the version by one, and is refused for the reason that held. */
+  /** INV-21: every change moves the version by one, and a refusal's reason was true at that moment. */
   const orderRules = (end: Seen): Rules<Seen, OrderCall> => ({
     apply: ({ version, status }, call) => {
       const isOpen = status === 'pending'
@@ -321,7 +320,7 @@ describe('callers at once', () => {
     const { orderId } = await shop.order()
     const ROUNDS = 1_000
     for (let version = 1; version <= ROUNDS; version += 1) {
-      const answers = await crowd(4, () =>
+      const answers = await callConcurrently(4, () =>
         changeAddress(
           shop.api,
           orderId,
@@ -343,7 +342,7 @@ describe('callers at once', () => {
     const lines = [a, b].map(({ productId }) => buildLine({ productId }))
     const other = createAcceptor({ database: shop.api, giveBack: () => undefined })
     const PAIRS = count(1_000, 10_000)
-    const answers = await crowd(
+    const answers = await callConcurrently(
       PAIRS,
       async (at) => {
         const short = at % 3 === 0 ? { windowMs: 1, graceMs: 0 } : {}

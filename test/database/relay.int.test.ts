@@ -1,8 +1,8 @@
-// What must still be told: claims are leases that one holder has at a time, in the order of urgency.
+// The relays' backlogs: starts, wakes and notifications are claimed by leases, one holder at a time, most urgent first.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { buildLine } from '../support/builder.ts'
-import { crowd } from '../support/concurrent.ts'
+import { callConcurrently } from '../support/concurrent.ts'
 import { count, COUNT_WITHIN_MS } from '../support/scale.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../support/shop.ts'
 import { until } from '../support/until.ts'
@@ -25,7 +25,7 @@ beforeAll(async () => {
   const { productId } = await shop.product({ onHand: 1_000_000n })
   lines = [buildLine({ productId })]
 })
-/** What earlier tests left to be told is not this one's. */
+/** Empties the backlogs that earlier tests left. */
 beforeEach(() => shop.query('delete from workflow_start; delete from order_wake; delete from notification'))
 afterAll(() => shop.close())
 
@@ -34,14 +34,14 @@ const newOrders = (times: number, overrides: Partial<ProposedOrder> = {}): Promi
   Promise.all(Array.from({ length: times }, () => newOrder(overrides)))
 const ids = (rows: readonly { orderId: string }[]): string[] => rows.map(({ orderId }) => orderId)
 const pay = (order: AcceptedOrder) => recordReport(shop.api, 'w1', [buildObservation(order, { amount: 1n })])
-/** The holder has died, and its leases have run out: with a wake it may hold the order's start. */
+/** A dead holder: its leases have expired, also the lease on an order's start that comes with a wake. */
 const lapse = async (table: string) => {
   for (const held of new Set([table, 'workflow_start']))
     await shop.query(
       `update ${held} set claimed_until = clock_timestamp() - interval '1 ms' where claimed_until is not null`,
     )
 }
-/** All that was accepted so far runs. */
+/** Marks everything accepted so far as started. */
 const startAll = () => shop.query('delete from workflow_start')
 
 const QUEUES = {
@@ -51,7 +51,7 @@ const QUEUES = {
     claim: claimWakes,
     fill: async (times: number) => {
       const orders = await newOrders(times)
-      await crowd(times, (at) => pay(orders[at] as AcceptedOrder))
+      await callConcurrently(times, (at) => pay(orders[at] as AcceptedOrder))
     },
   },
   notifications: {
@@ -69,7 +69,9 @@ describe.each(Object.keys(QUEUES) as (keyof typeof QUEUES)[])('a claim of %s', (
     for (let round = 0; round < count(10, 300); round += 1) {
       await shop.query(`delete from ${table}`)
       await fill(rows)
-      const taken = (await crowd(24, async (at) => ids(await claim(shop.worker, `relay-${at % 6}`, 7)))).flat()
+      const taken = (
+        await callConcurrently(24, async (at) => ids(await claim(shop.worker, `relay-${at % 6}`, 7)))
+      ).flat()
       expect(taken.length).toBe(new Set(taken).size)
       expect(taken.length).toBe(rows)
     }
@@ -156,7 +158,7 @@ describe('starts', () => {
     expect(await order('a', 1)).toEqual({ live: [paid.orderId], over: 1 })
     expect(await order('b', 1)).toEqual({ live: [soon.orderId], over: 1 })
     expect(await order('c', 1)).toEqual({ live: [late.orderId], over: 1 })
-    // A fifth of ten, although nothing else is left.
+    // A fifth of ten, although there is no other work.
     expect(await order('d', 10)).toEqual({ live: [], over: 2 })
   })
 
@@ -178,7 +180,7 @@ describe('starts', () => {
     await claimStarts(shop.worker, 'a', 2)
     expect(await claimStarts(shop.worker, 'a', 2, orderIds.slice(0, 1))).toEqual([])
     expect(ids(await shop.query('select order_id as "orderId" from workflow_start'))).toEqual(orderIds.slice(1))
-    // Even where its lease has run out meanwhile: started it is.
+    // Even if its lease has expired since: it is started.
     await lapse('workflow_start')
     expect(await claimStarts(shop.worker, 'a', 2, orderIds.slice(1))).toEqual([])
     expect(await shop.query('select from workflow_start')).toEqual([])
@@ -258,7 +260,7 @@ describe('wakes', () => {
     await startAll()
     await pay(order)
     await claimWakes(shop.worker, 'a', 1)
-    /** Between how many seconds after now the signal is sent again, however long this machine took to say so. */
+    /** How many seconds from now the signal is sent again, on machines of any speed. */
     const isSentAgainIn = async (seconds: number): Promise<boolean> => {
       const [{ before } = { before: '' }] = await shop.query<{ before: string }>(
         'select clock_timestamp()::text as before',
@@ -272,7 +274,7 @@ describe('wakes', () => {
     }
     expect(await isSentAgainIn(30)).toBe(true)
     expect(await claimWakes(shop.worker, 'a', 1)).toEqual([])
-    // An order that waits for a person must not fill up with signals.
+    // An order that waits for an operator must not fill up with signals.
     for (const { attempts, seconds } of [
       { attempts: 1, seconds: 60 },
       { attempts: 500, seconds: 600 },
@@ -315,7 +317,7 @@ describe('notifications', () => {
     expect(one.map(({ orderId, status }) => `${orderId} ${status}`).toSorted()).toEqual(
       [`${first?.orderId} pending`, `${second?.orderId} pending`].toSorted(),
     )
-    // Until it is delivered, nobody sees the next.
+    // The next is not offered before this one is delivered.
     expect(await claimed('b')).toEqual([])
     for (const status of ['processing', 'shipped']) {
       await markNotificationsDelivered(
@@ -343,7 +345,7 @@ describe('a duty', () => {
   )
 
   test("is one process's while its lease lasts, and then another's", async () => {
-    const holders = await crowd(12, async (at) =>
+    const holders = await callConcurrently(12, async (at) =>
       (await holdDuty(shop.worker, 'hold_sweep', `p-${at}`, 5_000)) ? at : undefined,
     )
     const [winner] = holders.filter((at) => at !== undefined)
@@ -361,7 +363,7 @@ describe('a duty', () => {
     expect(await dutyRow()).toEqual({ holder: 'p-1', failures: 2, items: 0n, didSucceed: false })
     await recordDutyResult(shop.worker, 'hold_sweep', 'p-1', true, 3)
     expect(await dutyRow()).toEqual({ holder: 'p-1', failures: 0, items: 3n, didSucceed: true })
-    // Whoever lost the lease has nothing to report.
+    // A holder that lost the lease has nothing to record.
     await recordDutyResult(shop.worker, 'hold_sweep', 'p-0', true, 99)
     expect(await dutyRow()).toMatchObject({ items: 3n })
   })

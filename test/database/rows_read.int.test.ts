@@ -1,19 +1,19 @@
-// How far the statements of an order reach in a shop of middling size, where a plan that reads everything still looks
-// cheap to Postgres: no further than the order's own rows. Postgres itself tells what it looked at.
+// Rows read per order: in a medium-sized shop, where a full scan still looks cheap to Postgres, the statements of an
+// order read only that order's rows. Postgres itself reports what it read.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine } from '../support/builder.ts'
-import { loadBulk } from '../support/bulk.ts'
-import { crowd } from '../support/concurrent.ts'
-import { recordPlans, type Plan, type PlanRecorder } from '../support/plan.ts'
+import { loadBulk } from '../support/bulk_load.ts'
+import { callConcurrently } from '../support/concurrent.ts'
+import { recordPlans, type Plan, type PlanRecorder } from '../support/query_plan.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../support/shop.ts'
 import { assessPayments, recordReport } from '../../src/db/payment.ts'
 
 const SIZE = { products: 400, orders: 1_000 }
 const LINES = 3
-/** Each of an order's rows may be found a few times by one statement. */
+/** One statement may find each of an order's rows a few times. */
 const MAY_READ = 10 * LINES
-/** Few enough to be known by heart: currencies, transitions, channels, duties. */
+/** Small fixed tables: currencies, transitions, channels, duties. */
 const SMALL_ROWS = 50
 
 let shop: TestShop
@@ -44,7 +44,7 @@ const farReaching = (found: readonly Plan[], mayRead: number): string[] =>
   )
 
 test.each([1, 8])('accepting %d at once reads the products of their lines and no other', async (orders) => {
-  const found = await plans.during(() => crowd(orders, (at) => shop.order({ lines: linesFrom(at) })))
+  const found = await plans.during(() => callConcurrently(orders, (at) => shop.order({ lines: linesFrom(at) })))
   expect(found.some(({ scans }) => scans.some(({ table }) => table === 'product'))).toBe(true)
   expect(farReaching(found, orders * MAY_READ)).toEqual([])
 })

@@ -1,4 +1,4 @@
-// Times that one role alone could leave behind: none of them outlives the process that wrote it.
+// Guards against far-future times: a time that a single role writes cannot block others after its process has died.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestShop, type TestShop } from '../support/shop.ts'

@@ -1,4 +1,5 @@
-// The state machine as the database keeps it: every pair, every role, every form of a statement, compared with the code.
+// The order state machine in the database: every pair of statuses, every role and form of statement, compared with the
+// code.
 
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
@@ -31,7 +32,7 @@ beforeAll(async () => {
 })
 afterAll(() => shop.close())
 
-/** Sets a status as one would by hand: with a reason where it needs one. $1 is the order, $2 the status, $3 another order. */
+/** Sets a status manually, with a reason where it needs one. $1 is the order, $2 the status, $3 another order. */
 const REASON = `case $2 when 'cancelled' then coalesce(orders.cancel_reason, 'admin') end`
 const FORMS: Readonly<Record<string, string>> = {
   UPDATE: `update orders set status = $2, cancel_reason = ${REASON} where order_id = $1`,
@@ -47,7 +48,7 @@ const FORMS: Readonly<Record<string, string>> = {
 
 type Attempt = { text: string; role: string; values: readonly [string, string, string] }
 
-/** What comes of each attempt, in one call and each undone: `done` or its SQLSTATE. */
+/** The results of all attempts in one call, each rolled back: `done` or its SQLSTATE. */
 async function outcomes(url: string, attempts: readonly Attempt[], asRole?: string): Promise<string[]> {
   const session = new pg.Client({ connectionString: url, options: '-c search_path=holdfast -c statement_timeout=60s' })
   await session.connect()

@@ -1,5 +1,4 @@
-// A shop that was filled under migration 0022 and then brought to the newest version: what the rules of before left there
-// is judged by those of now.
+// Upgrade of a shop that was filled under migration 0022: the newest version applies its rules to the old data.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine, buildProposal, putProduct } from '../support/builder.ts'
@@ -36,7 +35,7 @@ afterAll(async () => {
   await db.drop()
 })
 
-// What a worker of version 0022 calls.
+// The function that a worker of version 0022 calls.
 const STEP = statement('old_step', 'select outcome from step_order($1, $2, $3, $4)')
 const BEGIN = statement('old_begin', 'select outcome from begin_assessment($1, $2, $3)')
 const END = statement('old_end', 'select status from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
@@ -52,7 +51,7 @@ async function putOrder(network = 'ethereum'): Promise<AcceptedOrder> {
   return answer.order
 }
 
-/** Reports what sources say, and notes what a worker of before made of it. */
+/** Reports what sources say, and stores the assessment of an old worker. */
 async function judge(
   { orderId }: AcceptedOrder,
   /** Null: the order has ended. */
@@ -82,7 +81,7 @@ async function pictureOf({ orderId }: AcceptedOrder) {
   return row
 }
 
-/** Does what the wakes ask for, as the workflows of the orders and their aftercare do. */
+/** Does what the wakes request, as the orders' workflows and their aftercare do. */
 async function workOff(): Promise<void> {
   const wakes = await db.query<{ orderId: string; isOpen: boolean; step: number }>(
     `select order_id as "orderId", o.status not in ('delivered', 'cancelled') as "isOpen", o.step
@@ -135,7 +134,7 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   expect(await pictureOf(dust)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled', owed: '0' })
   expect(await pictureOf(dropped)).toMatchObject({ status: 'cancelled', paymentState: 'cancelled' })
   expect(await pictureOf(lateOpen)).toMatchObject({ status: 'pending', paymentState: 'awaiting' })
-  // The sale that was told of stands, also when its payment is told of once more.
+  // An announced sale stays valid, also when its payment is reported again.
   for (const [order, seenAt] of [
     [late, lateAt(late)],
     [early, new Date(0)],
@@ -148,7 +147,7 @@ test('a filled database is judged again by the rules of now, and nothing in it d
   await workOff()
   expect(await ship(late, 4)).toMatchObject({ ok: true })
   expect(await ship(early, 4)).toMatchObject({ ok: true })
-  // Configuration takes no such name any more, so that no watcher reads that chain: a person decides.
+  // The configuration no longer accepts this network, so no watcher reads that chain: an operator decides.
   expect(await cancel(unread, 2)).toMatchObject({ ok: true })
   const retirements = 'select network from key_retire where order_id = $1'
   expect(await db.query(retirements, [unread.orderId])).toEqual([{ network: 'Sepolia' }])

@@ -1,4 +1,4 @@
-// npm run demo, as programs read it.
+// `npm run demo` with machine-readable output.
 
 import { expect, test } from '@jest/globals'
 import { runMain, serverVariables } from '../support/command.ts'

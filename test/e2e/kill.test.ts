@@ -1,5 +1,5 @@
-// Every process of ours is killed at random, again and again, while orders are created, paid, cancelled, left to
-// expire, shipped and delivered. Callers only do what any caller would: try again with the same key.
+// Chaos test: every process is killed at random, repeatedly, while orders are created, paid, cancelled, left to expire,
+// shipped and delivered. Callers only retry under the same key, as any caller would.
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,14 +14,14 @@ const ORDERS = count(200, 2_000)
 const KILLS = count(20, 200)
 const CUSTOMERS = 20
 const IN_FLIGHT = 8
-/** A payment comes in it although the api, and then the watcher, were being started again. */
+/** Long enough for a payment, although the api and then the watcher are restarted. */
 const WINDOW_MS = 40_000
 const CONFIRMATIONS = 12
 const MINE_EVERY_MS = 500
 const CALL_WITHIN_MS = 120_000
 const SETTLE_WITHIN_MS = 180_000
 const VICTIMS = ['api', 'worker', 'keys', 'watcher', 'api-2', 'worker-2'] as const
-/** What becomes of an order, in the shares of a real shop. */
+/** Fates of orders, in the proportions of a real shop. */
 const FATES = ['delivered', 'delivered', 'delivered', 'cancelled', 'expired'] as const
 type Fate = (typeof FATES)[number]
 
@@ -40,7 +40,7 @@ beforeAll(async () => {
 }, 240_000)
 afterAll(() => stack.stop(), 120_000)
 
-/** Repeats a call that may have been cut off, as its idempotency key allows. */
+/** Retries a call that may have been cut off, as its idempotency key allows. */
 async function persist<T>(call: () => Promise<T>): Promise<T> {
   const deadline = Date.now() + CALL_WITHIN_MS
   for (;;) {
@@ -74,7 +74,7 @@ async function live(userId: number, fate: Fate): Promise<string> {
   if (fate === 'cancelled') {
     await persist(() => customer.order.cancelOrder({ idempotencyKey: cancelKey, orderId })).catch(
       async (error: unknown) => {
-        // Its window may pass while nobody answers. Cancelled by this very call, it would be told so again.
+        // It may expire while no process answers. If this call cancelled it, a repeat would report the same.
         if ((await standingOf(orderId))?.reason !== 'expired') throw error
       },
     )
@@ -87,7 +87,7 @@ async function live(userId: number, fate: Fate): Promise<string> {
   return orderId
 }
 
-/** The sender counts its transactions: one at a time. */
+/** The sender numbers its transactions, so it sends one at a time. */
 let paying: Promise<unknown> = Promise.resolve()
 function pay(order: CreateOrderResponse): Promise<unknown> {
   const { address, amount } = order.paymentRequest ?? {}
@@ -162,7 +162,7 @@ test(`${ORDERS} orders reach their right end and stock adds up although processe
   expect(
     await stack.query(`select order_id, product_id from reservation where state in ('held', 'committed')`),
   ).toEqual([])
-  // Each output credited once, and all that was paid is what was due.
+  // Each output is credited once, and the sum paid equals the amount due.
   const [money] = await stack.query(
     `select (select count(*) from payment where state <> 'final') as open,
          (select count(*) from orders o join invoice i using (order_id) where o.status = 'delivered'

@@ -1,4 +1,4 @@
-// What callers and orders see while parts of the stack are down, and what outsiders can do: one stack, every promise.
+// Outages of parts of the stack, as callers and orders see them, and attacks from outside; one stack for all tests.
 
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -12,7 +12,7 @@ import { addressOf } from '../../src/servers/wiring.ts'
 import { CANARY_ADDRESS, startTestStack, STOCK_VIOLATIONS, UNIT_PRICE, type TestStack } from '../support/stack.ts'
 import { until } from '../support/until.ts'
 
-/** Long enough to pay in on a slow machine, short enough to wait for. */
+/** Long enough to pay within it on a slow machine, short enough to wait for. */
 const WINDOW_MS = 10_000
 const CONFIRMATIONS = 12
 const WITHIN_MS = 120_000
@@ -49,7 +49,7 @@ async function pay(order: Awaited<ReturnType<TestStack['createOrder']>>): Promis
   await stack.chain.mine(CONFIRMATIONS)
 }
 
-/** What is left to do with an order that is paid. */
+/** The remaining steps of a paid order. */
 async function deliver(orderId: string): Promise<void> {
   await reach(orderId, 'processing')
   await fulfilment.fulfilment.markShipped({ idempotencyKey: randomUUID(), orderId })
@@ -68,10 +68,10 @@ test('with Temporal stopped orders are taken, read and paid, and none that was p
   await until(
     async () => (await stack.query('select from payment_report where order_id = $1', [paid.orderId])).length > 0,
   )
-  // The unpaid one's stock comes back on time although no workflow runs; the paid one's does not.
+  // The unpaid order's stock is released on time although no workflow runs; the paid order's is not.
   await until(
     async () => {
-      // Nothing expires before the chain itself is past its end.
+      // Nothing expires before the chain itself has passed the quote's end.
       await stack.chain.mine(1)
       return (await statusOf(unpaid.orderId)) === 'cancelled'
     },
@@ -186,7 +186,7 @@ test('no address of a customer, no token and no secret is in a history, a log or
   const histories: string[] = []
   try {
     const client = new Client({ connection, namespace: 'holdfast' })
-    // Lists of workflows lag behind.
+    // Workflow lists are eventually consistent.
     await until(async () => {
       histories.length = 0
       for await (const { workflowId, runId } of client.workflow.list())
@@ -221,7 +221,7 @@ test('after all of it stock adds up', async () => {
   expect(await stack.query(STOCK_VIOLATIONS)).toEqual([])
 })
 
-/** grpcurl where it could be built, else the client that comes with buf; both are Go. */
+/** grpcurl where it could be built, else the client of buf; both are written in Go. */
 function outsider(asked: readonly string[], target: string, method: string): [string, string[]] {
   const grpcurl = process.env['HOLDFAST_GRPCURL']
   if (grpcurl !== undefined) return [grpcurl, ['-plaintext', '-protoset', PROTOSET, ...asked, target, method]]
@@ -229,7 +229,7 @@ function outsider(asked: readonly string[], target: string, method: string): [st
   return ['buf', ['curl', ...wire, ...asked, `http://${target}/${method}`]]
 }
 
-/** Payloads as what they say, so that a search finds it. */
+/** Decodes payloads, so that a search finds their text. */
 function bytesAsText(_: string, value: unknown): unknown {
   return value instanceof Uint8Array ||
     (typeof value === 'object' && value !== null && 'type' in value && 'data' in value && value.type === 'Buffer')
@@ -237,5 +237,5 @@ function bytesAsText(_: string, value: unknown): unknown {
     : value
 }
 
-/** Every long string in a secrets file: keys, not names. */
+/** Every long string in a secrets file: key material, not names. */
 const secretValuesOf = (text: string): string[] => text.match(/[A-Za-z0-9+/_-]{32,}={0,2}/g) ?? []

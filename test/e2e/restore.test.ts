@@ -1,5 +1,5 @@
-// A development stack whose database is taken back to an earlier time: it comes up, says so, and goes on when it is told
-// that this was meant.
+// Restore of a development stack's database to an earlier time: the stack starts, reports it, and continues once an
+// operator confirms the restore.
 
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
@@ -57,10 +57,10 @@ test(
     const first = await start()
     expect(first.sealRefusal).toBeUndefined()
     await query(first, PUT_ENTRIES, [3, null])
-    // A checkpoint is in the database before it is in the file.
+    // A checkpoint is written to the database before the file.
     await until(async () => (await query(first, 'select from audit_checkpoint')).length > 0)
     await until(async () => (await stat(first.auditFile)).size > 0)
-    // What the file knows, and a database that was restored to an earlier time does not.
+    // The file has a checkpoint that the restored database lacks.
     await query(
       first,
       'begin; set local session_replication_role = replica; delete from audit_checkpoint; delete from audit_tile; commit',

@@ -1,5 +1,5 @@
-// npm start and the command line, as a newcomer uses them: everything comes up, serves, stops without a trace, and
-// comes up again with its data.
+// `npm start` and the command line, as a newcomer uses them: everything starts, serves, stops without leaving anything
+// behind, and starts again with its data.
 
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -33,7 +33,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true })
 }, STACK_STOP_WITHIN_MS)
 
-/** A base with which every port is free, if a random one happens to be. */
+/** A random base port with every port above it free. */
 async function findPortBase(): Promise<number | undefined> {
   const [base = DEFAULT_PORT_BASE] = await freePorts(1)
   const ports = portsInUse(await choosePorts({ portBase: base, apis: 1, workers: 1 }))
@@ -41,7 +41,7 @@ async function findPortBase(): Promise<number | undefined> {
   return areFree.every(Boolean) ? base : undefined
 }
 
-/** Runs `npm start` until its ready file is there. */
+/** Runs `npm start` until its ready file exists. */
 async function start(): Promise<Ready> {
   const args = ['--data-dir', dataDir, '--port-base', String(portBase), '--ready-file', readyFile]
   const command = runMain(['dev.ts', 'start', ...args], await serverVariables())
@@ -61,14 +61,14 @@ async function stop(): Promise<Ended | undefined> {
 
 const holdfast = (...args: string[]): Promise<Ended> => runMain(['cli.ts', ...args, '--ready-file', readyFile]).ended
 
-/** A command that must succeed; its JSON. */
+/** Runs a command that must succeed, and parses its JSON. */
 async function ask(...args: string[]): Promise<Record<string, unknown>> {
   const { code, stdout, stderr } = await holdfast(...args, '--json')
   if (code !== 0) throw new Error(`holdfast ${args.join(' ')} ended with ${code}: ${stderr}`)
   return JSON.parse(stdout) as Record<string, unknown>
 }
 
-/** Every port that the ready file tells of. */
+/** Every port that the ready file names. */
 const portsOf = ({ api, admin, temporal, database, chains, metrics }: Ready): number[] =>
   [
     `tcp://${api}`,
@@ -126,7 +126,7 @@ test(
     await until(async () => (await ask('order', 'get', String(open['orderId'])))['status'] === 'processing', {
       withinMs: STEP_WITHIN_MS,
     })
-    // Lists of workflows lag behind.
+    // Workflow lists are eventually consistent.
     const verdict = await until(
       async () => {
         const found = await ask('verify')

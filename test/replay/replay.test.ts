@@ -1,4 +1,4 @@
-// Workflow code must replay what older code recorded: orders live for weeks, and move to new code under way.
+// Replay tests: workflow code must replay histories of older code, since running orders move to new code.
 
 import { expect, test } from '@jest/globals'
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker'

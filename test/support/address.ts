@@ -1,4 +1,4 @@
-// Addresses in the pool without the work of making them: nobody holds the keys these envelopes pretend to seal.
+// Free addresses for the address pool, inserted directly: their key envelopes are dummies without private keys.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { TestDatabase } from './database.ts'

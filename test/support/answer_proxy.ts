@@ -1,15 +1,15 @@
-// A proxy between a client and Postgres that can lose an answer: what was asked is done and committed, and the client
-// sees its connection break instead. It understands of the protocol where an answer ends and what it says.
+// A TCP proxy for Postgres that can lose the answer to a commit: the server commits, and the client's connection
+// breaks. It parses the wire protocol only as far as where an answer ends and what it says.
 
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
 export type AnswerProxy = {
-  /** The same url, by way of the proxy. */
+  /** The same url through the proxy. */
   urlOf: (url: string) => string
-  /** The answer to the next commit is lost: of a transaction, or of a single statement that is one. */
+  /** Loses the answer to the next commit: of a transaction, or of a single statement outside of one. */
   cutNextCommit: () => void
-  /** Answers lost since the beginning. */
+  /** Answers lost so far. */
   cuts: () => number
   close: () => Promise<void>
 }
@@ -18,12 +18,12 @@ const TYPE_BYTES = 1
 const LENGTH_BYTES = 4
 const [COMMAND_COMPLETE, ERROR, READY] = ['C', 'E', 'Z'].map((letter) => letter.charCodeAt(0))
 const IDLE = 'I'.charCodeAt(0)
-/** What ends without anything to commit. */
+/** Commands that end without anything to commit. */
 const NOT_A_COMMIT = /^(BEGIN|ROLLBACK|SET|SHOW|DEALLOCATE|DISCARD)/
 
 type Message = { type: number | undefined; body: Buffer }
 
-/** Whole messages of the server at the front of `bytes`, and what is left. */
+/** Splits `bytes` into the server's complete messages at its front, and the rest. */
 function splitMessages(bytes: Buffer): { messages: Message[]; rest: Buffer } {
   const messages: Message[] = []
   let at = 0
@@ -36,7 +36,7 @@ function splitMessages(bytes: Buffer): { messages: Message[]; rest: Buffer } {
   return { messages, rest: bytes.subarray(at) }
 }
 
-/** Something was committed with this answer: it ends outside of any transaction, well, and with a command that counts. */
+/** Whether this answer reports a commit: no error, no open transaction, and a command that can commit. */
 function isCommit(answer: readonly Message[]): boolean {
   const tags = answer.filter(({ type }) => type === COMMAND_COMPLETE).map(({ body }) => body.toString('latin1'))
   return (
@@ -63,7 +63,7 @@ export async function createAnswerProxy(target: { host: string; port: number }):
     }
     near.pipe(far)
 
-    /** Messages come one answer at a time, so that none of one that is to be lost has gone through. */
+    /** Forwards one complete answer at a time, so that no part of a lost answer gets through. */
     let held: Buffer = Buffer.alloc(0)
     let answer: Message[] = []
     let unread: Buffer = Buffer.alloc(0)
@@ -85,7 +85,7 @@ export async function createAnswerProxy(target: { host: string; port: number }):
         answer = []
         isStarted = true
       }
-      // Before the first «ready» the two sides talk in turns; after it, an answer goes through when it is whole.
+      // Before the first ReadyForQuery, client and server take turns. After it, an answer is forwarded once complete.
       if (!isStarted || answer.length === 0) {
         near.write(held)
         held = Buffer.alloc(0)

@@ -1,4 +1,4 @@
-// What the audit says, read as src/db reads it, and held against the rows themselves.
+// Reads and checks audit entries in tests: parses them as src/db does and compares them with the table rows.
 
 import { createHash } from 'node:crypto'
 import { expect } from '@jest/globals'
@@ -17,14 +17,14 @@ export type AuditEntryRow = {
 
 const COLUMNS = 'aggregate_id as "aggregateId", seq, prev_hash as "prevHash", body, hash'
 
-/** A chain, from its beginning. */
+/** The audit chain of one aggregate, from its first entry. */
 export const entriesOf = ({ query }: Reader, kind: string, id: string): Promise<AuditEntryRow[]> =>
   query<AuditEntryRow>(`select ${COLUMNS} from audit_entry where kind = $1 and aggregate_id = $2 order by seq`, [
     kind,
     id,
   ])
 
-/** Throws unless it is in canonical form. */
+/** Parses an entry's body. @throws {Error} unless it is in canonical form */
 export function bodyOf(entry: Pick<AuditEntryRow, 'body'> | undefined): AuditBody {
   const body = parseBody(entry?.body ?? '')
   if (body === undefined) throw new Error(`not in canonical form: ${entry?.body}`)
@@ -41,7 +41,7 @@ const KINDS = [
   ['key', 'payment_key', 'key_id'],
 ] as const
 
-/** Walks every chain there is, from the first entry to its head. */
+/** Checks every audit chain, from its first entry to its head. */
 export async function expectWholeChains({ query }: Reader): Promise<void> {
   for (const [kind, table, id] of KINDS) {
     const entries = await query<AuditEntryRow>(
@@ -63,7 +63,7 @@ export async function expectWholeChains({ query }: Reader): Promise<void> {
        left join audit_head h on h.kind = $1 and h.aggregate_id = r.${id}::text`,
       [kind],
     )
-    // A chain of one entry has no head: accepting an order writes none.
+    // A chain of one entry has no head row: accepting an order writes none.
     for (const { id: aggregateId, seq, hash } of rows) {
       const head = heads.get(aggregateId)
       expect({ aggregateId, head: { seq: seq ?? 1n, hash: hash ?? head?.hash } }).toEqual({ aggregateId, head })

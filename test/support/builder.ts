@@ -1,4 +1,4 @@
-// Things to test with, complete and valid by default: a test names only what it is about.
+// Test data builders: complete and valid by default, so that a test names only the values it is about.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder, type ProposedOrder } from '../../src/db/accept/accept.ts'
@@ -8,7 +8,7 @@ import type { TestDatabase } from './database.ts'
 
 const HOUR_MS = 3_600_000
 
-/** A product as the catalogue holds it, with its stock. The price is a decimal string. */
+/** A product of the catalogue with its stock. The price is a decimal string. */
 export type TestProduct = { productId: string; name: string; unitPrice: string; currency: string; onHand: bigint }
 
 export const buildProduct = (overrides: Partial<TestProduct> = {}): TestProduct => ({
@@ -20,7 +20,7 @@ export const buildProduct = (overrides: Partial<TestProduct> = {}): TestProduct 
   ...overrides,
 })
 
-/** Stores a product and counts its stock in, ledger included. */
+/** Stores a product and its stock, with the stock movement. */
 export async function putProduct(
   database: Pick<TestDatabase, 'query'>,
   overrides: Partial<TestProduct> = {},
@@ -40,7 +40,7 @@ export async function putProduct(
   return product
 }
 
-/** One unit at the price that buildProduct gives. */
+/** One unit at the price that buildProduct sets. */
 export const buildLine = (overrides: Partial<Line> = {}): Line => ({
   productId: 'sku-1',
   quantity: 1,
@@ -48,7 +48,7 @@ export const buildLine = (overrides: Partial<Line> = {}): Line => ({
   ...overrides,
 })
 
-/** An order as the front proposes it to the database: paid in ETH at 2,000.00 per coin within an hour. */
+/** An order as the api proposes it to the database: paid in ETH at 2,000.00 per coin within an hour. */
 export const buildProposal = (overrides: Partial<ProposedOrder> = {}): ProposedOrder => ({
   by: { actor: `user:${overrides.userId ?? 7n}`, role: 'customer' },
   orderId: randomUUID(),
@@ -69,7 +69,7 @@ export const buildProposal = (overrides: Partial<ProposedOrder> = {}): ProposedO
   ...overrides,
 })
 
-/** An admin's, under a key of its own. */
+/** An admin's attempt, with a new idempotency key. */
 export const buildAttempt = (overrides: Partial<Attempt> = {}): Attempt => ({
   actor: 'user:1',
   method: 'Test',
@@ -79,7 +79,7 @@ export const buildAttempt = (overrides: Partial<Attempt> = {}): Attempt => ({
   ...overrides,
 })
 
-/** Stores an order by the shop's own statement. @throws when it is refused */
+/** Stores an order through the production acceptor. @throws when it is refused */
 export async function putOrder(
   database: Pick<TestDatabase, 'query'>,
   overrides: Partial<ProposedOrder> = {},

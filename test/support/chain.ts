@@ -1,4 +1,4 @@
-// A chain in memory that does what it is told: the port's second implementation. The same seed gives the same hashes.
+// A simulated chain in memory: the second implementation of the chain port. The same seed gives the same hashes.
 
 import { createHash } from 'node:crypto'
 import type { ChainClient } from '../../src/chain/client.ts'
@@ -9,24 +9,24 @@ const GENESIS_MS = Date.UTC(2026, 0, 1)
 
 export type SimulatedChain = {
   client: ChainClient
-  /** The newest block is the last; the first has height 0. */
+  /** Blocks in order of height; the first has height 0. */
   blocks: () => readonly Block[]
-  /** Mines one block of these outputs. */
+  /** Mines one block with these outputs. */
   mine: (outputs?: readonly ChainOutput[]) => Block
-  /** Drops the newest blocks and returns them. Mining then makes another branch: no hash comes twice. */
+  /** Drops the newest blocks and returns them. Mining then builds another branch; no hash is used twice. */
   drop: (count: number) => readonly Block[]
-  /** A contract sends coins within the newest block: no transfer shows it. */
+  /** An internal transfer: a contract sends coins in the newest block, and no transfer shows it. */
   sendInside: (address: string, amount: bigint) => void
-  /** What the branch holds for an address, at its tip. */
+  /** The balance of an address at the branch's tip. */
   balanceOf: (address: string) => bigint
-  /** A transfer with an id of its own. */
+  /** A transfer with a new transaction id. */
   transferTo: (address: string, amount: bigint) => ChainOutput
 }
 
 export type SimulatedChainOptions = {
   network: string
   seed: string
-  /** When a block is mined by its own time; as a rule every 12 s from a fixed day on. */
+  /** The timestamp of a block; by default every 12 s from a fixed day. */
   minedAt?: (height: number) => Date
 }
 
@@ -89,7 +89,7 @@ export function createSimulatedChain({ network, seed, minedAt }: SimulatedChainO
 
 const headerOf = ({ height, hash, minedAt, chainTime }: Block) => ({ height, hash, minedAt, chainTime })
 
-/** Takes the newest blocks back and mines others, over which the kept ones of the lost outputs are spread. */
+/** Replaces the newest blocks by a new branch, and spreads the kept ones of the dropped outputs over it. */
 export function reorganise(chain: SimulatedChain, depth: number, keeps: readonly boolean[], blocks: number): void {
   const lost = chain.drop(Math.min(depth, chain.blocks().length - 1)).flatMap(({ outputs }) => outputs)
   const kept = lost.filter((_, index) => keeps[index] ?? false)

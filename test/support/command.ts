@@ -1,4 +1,4 @@
-// Running the commands of the house as a person does: another process, its output, its exit code.
+// Runs our commands as an operator does: in another process, with its output and exit code.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ import { ROOT } from './source.ts'
 export type Ended = { code: number | null; stdout: string; stderr: string }
 export type Command = { child: ChildProcess; ended: Promise<Ended> }
 
-/** @param args a file of src/main and what it is given */
+/** @param args a file of src/main and its arguments */
 export function runMain([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv = {}): Command {
   const child = spawn(process.execPath, [join(ROOT, 'src/main', file), ...args], {
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...compileCache(), ...env },
@@ -24,7 +24,7 @@ export function runMain([file = '', ...args]: readonly string[], env: NodeJS.Pro
   return { child, ended }
 }
 
-/** What tools/setup.mjs tells the commands that start servers. */
+/** The variables that tools/setup.mjs sets for commands that start servers. */
 export const serverVariables = async (): Promise<Record<string, string>> => ({
   HOLDFAST_TEMPORAL_SERVER: process.env['HOLDFAST_TEMPORAL_SERVER'] ?? (await findTool('temporal-server')),
   HOLDFAST_TEMPORAL_SQL_TOOL: process.env['HOLDFAST_TEMPORAL_SQL_TOOL'] ?? (await findTool('temporal-sql-tool')),

@@ -1,9 +1,9 @@
-// Many callers at once, but no more than a pool has connections: whoever waits a second for one is turned away.
+// Concurrent calls, limited to what a connection pool serves: a caller that waits a second for a connection is refused.
 
 const WIDTH = 6
 
-/** Calls `act` with 0, 1, … as soon as one of `width` callers is free. Answers in the order of the calls. */
-export async function crowd<T>(times: number, act: (at: number) => Promise<T>, width = WIDTH): Promise<T[]> {
+/** Calls `act` with 0, 1, … from `width` concurrent callers. Returns the answers in the order of the calls. */
+export async function callConcurrently<T>(times: number, act: (at: number) => Promise<T>, width = WIDTH): Promise<T[]> {
   const answers: T[] = []
   const queue = Array.from({ length: times }, (_, at) => at).values()
   const caller = async (): Promise<void> => {
@@ -13,6 +13,6 @@ export async function crowd<T>(times: number, act: (at: number) => Promise<T>, w
   return answers
 }
 
-/** Calls each once, as `crowd` does. */
-export const crowdOf = <T>(acts: readonly (() => Promise<T>)[], width = WIDTH): Promise<T[]> =>
-  crowd(acts.length, (at) => (acts[at] as () => Promise<T>)(), width)
+/** Calls each of `acts` once, as `callConcurrently` does. */
+export const callEachConcurrently = <T>(acts: readonly (() => Promise<T>)[], width = WIDTH): Promise<T[]> =>
+  callConcurrently(acts.length, (at) => (acts[at] as () => Promise<T>)(), width)

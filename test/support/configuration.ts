@@ -1,11 +1,11 @@
-// docs/configuration.md as text, from what the code itself reads: config.ts for names and defaults, variable.ts for
-// words. `npm run docs` writes it; test/readme.test.ts compares.
+// Generates docs/configuration.md from the code: names and defaults from config.ts, descriptions from variable.ts.
+// `npm run docs` writes it; test/readme.test.ts compares.
 
 import { variablesOf, type ProcessName } from '../../src/config.ts'
 import { ASSETS } from '../../src/domain/payment.ts'
 import { DESCRIPTIONS } from '../../src/variable.ts'
 
-/** The processes of a deployment, and below them what runs on a developer's or operator's machine. */
+/** The processes of a deployment, and below them those on a developer's or operator's machine. */
 const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const
 const PROGRAMS = ['cli', 'stack'] as const
 const SHOWN_NAME: Readonly<Partial<Record<ProcessName, string>>> = { cli: 'npx holdfast', stack: 'npm start' }
@@ -28,7 +28,7 @@ export const configurationText = (): string =>
     ...tableOf(PROGRAMS),
   ].join('\n') + '\n'
 
-/** Default -> who has it, of one variable. */
+/** The defaults of one variable, each with the processes that have it. */
 type Defaults = Map<string, string[]>
 
 function tableOf(processes: readonly ProcessName[]): string[] {
@@ -54,7 +54,7 @@ const shown = (defaults: Defaults): string =>
     ? [...defaults.keys()].join('')
     : [...defaults].map(([value, readers]) => `${value} (${readers.join(', ')})`).join('; ')
 
-/** Name and default of each variable; those that every asset has are one, under their pattern. */
+/** Name and default of each variable; the variables of each asset share one entry, under their pattern. */
 function documentedOf(processName: ProcessName): [name: string, unset: string][] {
   const variables = variablesOf(processName)
   const names = new Set(variables.map(({ name }) => name))

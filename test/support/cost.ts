@@ -1,25 +1,25 @@
-// What an order asks of the database: transactions and statements, counted by name. Exact, on any machine.
+// A meter of database work: counts an order's transactions and statements by name. Exact on any machine.
 
 import type { Database, Statement, Tx } from '../../src/db/connection/pool.ts'
 
 export type Costs = {
-  /** Transactions that write, those of a single statement included. */
+  /** Writing transactions, including single statements outside of a transaction. */
   commits: number
-  /** Names of the statements sent, in the order they were first sent; each with how often. */
+  /** Statements sent, by name in the order they were first sent, each with its count. */
   statements: Record<string, number>
 }
 
-/** Statements that only look, outside of any transaction. */
+/** Statements that only read, outside of any transaction. */
 const READS = /^(read_|idempotency_find$)/
-/** A relay's claim that finds nothing and settles nothing is the price of waiting, not of an order. */
+/** A relay's claim that finds and settles nothing is the cost of polling, not of an order. */
 const CLAIMS = /^relay_claim_/
 
 export type Meter = {
-  /** Stands between whoever uses a database and the database. */
+  /** Wraps a database so that everything sent to it is counted. */
   observe: (database: Database) => Database
-  /** How often a statement was counted since the last reading. */
+  /** How often a statement was sent since the last reading. */
   count: (statement: string) => number
-  /** What was counted since the last reading. */
+  /** The counts since the last reading; resets them. */
   read: () => Costs
 }
 

@@ -1,4 +1,4 @@
-// A database of its own for every test file, made as a copy of the migrated template.
+// A test database per test file, copied from the migrated template.
 
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
@@ -13,11 +13,11 @@ export type TestDatabase = {
   url: string
   /** For connecting as a process does, under its role's rights and limits. */
   urlOf: (role: DatabaseRole) => string
-  /** Looks on and prepares as the superuser, without any role's limits; rows by column name. */
+  /** Reads and prepares data as the superuser, without any role's limits; rows by column name. */
   query: <Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]) => Promise<Row[]>
-  /** Writes by hand what only a role of the shop's may write, in the name of an actor. */
+  /** Runs a write that only an application role may do, in the name of an actor. */
   writeAs: (role: DatabaseRole, by: Actor, text: string, values?: readonly unknown[]) => Promise<void>
-  /** Rewrites rows as only a superuser can: past every trigger, so that nothing is noted or refused. */
+  /** Rewrites rows as only a superuser can: past every trigger, so that nothing is audited or refused. */
   forge: (text: string, values?: readonly unknown[]) => Promise<void>
   /** Ends every session on it and removes it. */
   drop: () => Promise<void>
@@ -44,7 +44,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return database
 }
 
-/** One with nothing in it, for tests of the migrations themselves. */
+/** An empty database, for tests of the migrations. */
 export const createEmptyDatabase = (): Promise<TestDatabase> => createDatabase('template0')
 
 async function createDatabase(template: string): Promise<TestDatabase> {
@@ -55,7 +55,7 @@ async function createDatabase(template: string): Promise<TestDatabase> {
   const adminUrl = urlFor(postgres.user, postgres.password, 'postgres')
   const url = urlFor(postgres.user, postgres.password, name)
   await runOnce(adminUrl, `create database ${name} template ${template}`)
-  // Whoever looks on by hand is somebody too. The shop's own roles get no such default: they must say who acts.
+  // A superuser session needs an actor too. Application roles get no such default: they must name their actor.
   await runOnce(
     adminUrl,
     `alter role ${postgres.user} in database ${name} set holdfast.actor = '${JSON.stringify(BY_HAND)}'`,

@@ -1,5 +1,5 @@
-// Failures put where they hurt: between the statements of a transaction, and behind every write that a statement makes.
-// Our own code throws, or the server ends the session.
+// Failpoints: fault injection between the statements of a transaction, and after every write that a statement makes.
+// Either our code throws, or the server terminates the session.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql, type DatabaseTransactionConnection } from 'slonik'
@@ -15,13 +15,13 @@ export class InjectedFailure extends Error {
   override readonly name = 'InjectedFailure'
 }
 
-/** Jest runs tests in a realm of their own, whose errors Node's emitters take for something else, and wrap. */
+/** The original error: Jest runs tests in a separate realm, and Node's emitters wrap errors of another realm. */
 export const unwrapped = (error: unknown): unknown => (error as { context?: unknown }).context ?? error
 
-/** What a caller is told that is no answer: it asks again under the same key. */
+/** Reasons for which a caller repeats its call under the same key. */
 const TRY_AGAIN: ReadonlySet<string> = new Set(['DATABASE_UNAVAILABLE', 'STOCK_BEING_RELEASED'])
 
-/** The caller cannot know whether what it asked was done. */
+/** Whether the result is unknown to the caller: the call may have taken effect. */
 export const isAnswerLost = (error: unknown): boolean =>
   isDatabaseUnavailable(unwrapped(error)) ||
   (error instanceof DomainError && TRY_AGAIN.has(error.reason)) ||
@@ -30,7 +30,7 @@ export const isAnswerLost = (error: unknown): boolean =>
 const MY_PID = statement('failpoint_pid', 'select pg_backend_pid() as pid')
 const PID = z.object({ pid: z.number() })
 
-/** Ends a session, and returns when it is gone with its transaction. */
+/** Terminates a session, and returns once it has ended and its transaction is rolled back. */
 export async function killSession(test: TestDatabase, pid: number): Promise<void> {
   await test.query('select pg_terminate_backend($1)', [pid])
   await until(async () => (await test.query('select from pg_stat_activity where pid = $1', [pid])).length === 0)
@@ -42,14 +42,14 @@ const ASKING = new Set<PropertyKey>([
 ])
 
 export type Failpoint = {
-  /** The same database, whose transactions fail as told, through either door. */
+  /** The same database; its transactions fail as configured, through slonik or through prepared statements. */
   database: Database
-  /** Statements that the last transaction had sent. */
+  /** Statements that the last transaction sent. */
   sent: () => number
 }
 
 /**
- * @param at fails when so many statements have been answered: 0 is before the first, and all of them before the commit;
+ * @param at fails after this many answered statements: 0 is before the first, the total is before the commit;
  *   undefined only counts
  */
 export function createFailpoint(
@@ -110,14 +110,14 @@ export function createFailpoint(
 }
 
 /**
- * The same database, whose sessions are ended while a single statement runs: a little later, the greater `at`. Nobody can
- * say whether it took effect before.
+ * The same database, but its session is terminated while a single statement runs, later for a greater `at`. Whether the
+ * statement took effect before is unknown.
  */
 export const createStrike = (database: Database, test: TestDatabase, at: number): Database => ({
   ...database,
   run: async (query, values) => {
     const answer = database.run<never>(query, values)
-    // It may fail before anybody waits for it.
+    // It may fail before it is awaited.
     answer.catch(() => undefined)
     for (let tick = 0; tick < at; tick += 1) await nextTurn()
     await test.query(
@@ -129,21 +129,21 @@ export const createStrike = (database: Database, test: TestDatabase, at: number)
 })
 
 export type WriteFailpoint = {
-  /** The nth write from now on fails; 0 only counts. Across all sessions: one call at a time. */
+  /** Makes the nth write from now on fail; 0 only counts. Counts across all sessions, so make one call at a time. */
   arm: (nth: number, kind?: FailureKind) => Promise<void>
-  /** Writes since it was armed. */
+  /** Writes since the last `arm`. */
   written: () => Promise<number>
 }
 
-/** SQLSTATE of the exception: none that anybody tries again for. */
+/** SQLSTATE of the injected exception: one that no code retries. */
 export const INJECTED_STATE = 'HF999'
 
-/** Puts a trigger behind every write to every table, those made inside functions and at the commit included. */
+/** Adds a trigger after every write to every table, including writes inside functions and at commit. */
 export async function createWriteFailpoint(test: TestDatabase): Promise<WriteFailpoint> {
   await test.query('create schema failpoint')
   await test.query('create table failpoint.plan (nth bigint not null, is_kill boolean not null)')
   await test.query('insert into failpoint.plan values (0, false)')
-  // A sequence counts on although the transaction is undone.
+  // A sequence keeps counting when the transaction is rolled back.
   await test.query('create sequence failpoint.written minvalue 0 start 1')
   await test.query(
     `create function failpoint.strike() returns trigger language plpgsql security definer as $$

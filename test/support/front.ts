@@ -1,5 +1,5 @@
-// The front as the api process runs it, in the test's own process: the real servers, vaults and database under the
-// api's role. Only the engine is left out, unless a test brings one.
+// The front (the api's gRPC servers) in the test's own process: the real servers, vaults and database, under the api's
+// role. Only Temporal is missing, unless a test passes a client.
 
 import { randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
@@ -28,12 +28,12 @@ import type { TestDatabase } from './database.ts'
 
 const HOUR_MS = 3_600_000
 const TOKEN_LIFETIME_S = 240
-/** Discards: nothing listens there. */
+/** The discard port: nothing listens there. */
 const NO_ENGINE = '127.0.0.1:9'
 const POOL_SIZE = 10
 const ADDRESS_BLOCK = 64
 
-/** Whose calls: a role and, for people, a user id; for machines, a name. */
+/** The caller of an RPC: a role, and a user id for people or a name for machines. */
 export type Caller = { role: Role; subject: string }
 export const customer = (userId: number): Caller => ({ role: 'customer', subject: String(userId) })
 export const admin: Caller = { role: 'admin', subject: '1' }
@@ -57,12 +57,12 @@ export type TestFront = {
   /** host:port */
   address: string
   adminAddress: string
-  /** Everything logged so far, as the lines were written. */
+  /** All log lines written so far. */
   logLines: () => string[]
   tokenOf: (caller: Caller) => Promise<string>
   as: (caller: Caller) => HoldfastClient
   asAdmin: () => ReturnType<typeof createAdminClient>
-  /** As the registered source watcher-1 signs. */
+  /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
   setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
@@ -73,13 +73,13 @@ export type TestFront = {
 export type TestFrontOptions = {
   engine?: Client
   windowMs?: number
-  /** How long the database and the engine may take to answer. */
+  /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
   deps?: Partial<FrontDeps>
 }
 
-/** A shop in EUR that takes ETH at 2,000.00 within an hour. Addresses come from the pool: see putAddresses. */
+/** A shop in EUR that takes ETH at 2,000.00 within an hour. Its addresses come from the pool: see putAddresses. */
 export async function createTestFront(
   test: Pick<TestDatabase, 'urlOf'>,
   options: TestFrontOptions = {},

@@ -1,5 +1,5 @@
-// Recorded histories: what the replay tests hold new workflow code against. Written again only when asked to
-// (HOLDFAST_RECORD=1), from runs of the real workflow on a real server.
+// Recorded workflow histories, which the replay tests run new workflow code against. HOLDFAST_RECORD=1 records them
+// again from runs of the real workflow on a real server.
 
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +12,7 @@ const DIR = fileURLToPath(new URL('../replay/histories/', import.meta.url))
 
 export const isRecording = process.env['HOLDFAST_RECORD'] === '1'
 
-/** Keeps the history of a run under a path's name, when recording. */
+/** Stores the history of a run as `path`, when recording. */
 export async function recordHistory(handle: WorkflowHandle, path: string): Promise<void> {
   if (!isRecording) return
   const history = await handle.fetchHistory()
@@ -28,7 +28,7 @@ export async function recordHistory(handle: WorkflowHandle, path: string): Promi
   await writeFile(`${DIR}${path}.json`, `${JSON.stringify(json, undefined, 1)}\n`)
 }
 
-/** Every recorded history by path. */
+/** All recorded histories, by path. */
 export async function readHistories(): Promise<{ path: string; history: History }[]> {
   const files = (await readdir(DIR)).filter((name) => name.endsWith('.json')).toSorted()
   return Promise.all(

@@ -1,10 +1,10 @@
-// The product's own consistency check, asked by tests of their databases: what must hold in a shop must hold in them.
+// Runs the product's own consistency check on a test database: tests must leave the same invariants intact.
 
 import { compareTables, type Difference } from '../../src/db/consistency.ts'
 import { openDatabase } from '../../src/db/connection/pool.ts'
 import type { TestDatabase } from './database.ts'
 
-/** Empty when all is well. May be asked while others work. */
+/** Violated invariants; empty when there are none. Safe to call while others write. */
 export async function findViolations(test: Pick<TestDatabase, 'urlOf'>): Promise<readonly Difference[]> {
   const database = await openDatabase({ url: test.urlOf('auditor'), poolSize: 2, applicationName: 'test-auditor' })
   try {

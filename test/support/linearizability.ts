@@ -1,24 +1,24 @@
-// Was what many callers saw at once the work of some order of their calls? A search after Wing and Gong: a call may come
-// next if no other one, still to come, was over before it began.
+// A linearizability checker after Wing and Gong: finds a serial order of concurrent calls that explains all answers.
+// A call may come next if no other remaining call ended before it began.
 
 export type Observed<Call> = {
   call: Call
-  /** When it was asked and when it was answered, on one clock. */
+  /** When the call began and ended, on one clock. */
   from: number
   to: number
 }
 
 export type Rules<State, Call> = {
-  /** What a call makes of a state; undefined where it could not have had its answer. */
+  /** The state after a call; undefined where the call could not have had its answer. */
   apply: (state: State, call: Call) => State | undefined
-  /** The state that was found at the end. */
+  /** Whether this is the state that was found at the end. */
   isEnd: (state: State) => boolean
 }
 
-/** Beyond this a search may never end. */
+/** With more calls, a search may never end. */
 const MOST_CALLS = 64
 
-/** An order of the calls that explains all their answers and the end, or undefined if there is none. */
+/** A serial order that explains all answers and the end state; undefined if there is none. */
 export function findSerialOrder<State, Call>(
   calls: readonly Observed<Call>[],
   initial: State,
@@ -27,7 +27,7 @@ export function findSerialOrder<State, Call>(
   if (calls.length > MOST_CALLS) throw new Error(`${calls.length} calls are too many to search`)
   const sorted = calls.toSorted((a, b) => a.to - b.to)
   const everything = (1n << BigInt(sorted.length)) - 1n
-  /** Where the search has been: what is done, and the state that left. */
+  /** Visited search nodes: the calls done, and the state they led to. */
   const seen = new Set<string>()
 
   function search(done: bigint, state: State): readonly Call[] | undefined {

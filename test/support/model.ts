@@ -1,5 +1,5 @@
-// The shop once more, as the requirements tell it: no locks, no SQL, and none of the code it is compared with. Each
-// method is one call, whole and alone; it answers what the caller must be told.
+// A reference model of the shop, written from the requirements: no locks, no SQL, and no code of the shop itself. Each
+// method is one atomic call; it returns what the caller must be told.
 
 import { quoteDue, totalOf } from './oracle.ts'
 
@@ -18,21 +18,21 @@ export type ModelOrder = {
   flags: Set<string>
   version: number
   owed: bigint | null
-  /** The quote's time was over at once. */
+  /** The quote expired at once. */
   isShort: boolean
-  /** Enough was seen in time: the hold outlasts the quote. */
+  /** Enough money was seen in time: the hold outlasts the quote. */
   isExtended: boolean
   transfers: TransferModel[]
-  /** What was counted when somebody last looked. */
+  /** The transfers that the last assessment counted. */
   counted: readonly TransferModel[]
   hasUnassessed: boolean
 }
 export type Answer = Readonly<Record<string, unknown>>
 
-/** Of the one rate that these tests sell at: 2,000.00 a coin of 18 decimals. */
+/** At the one rate of these tests: 2,000.00 per coin of 18 decimals. */
 const dueOf = (totalMinor: bigint): bigint => quoteDue(totalMinor, 200_000n, 18)
 const pays = (sum: bigint, due: bigint): boolean => sum * 1000n >= due * 999n
-/** Of ether: what its refund would cost. */
+/** In ether: the cost of refunding it. */
 const DUST = 10n ** 13n
 const sumOf = (transfers: readonly TransferModel[], ...states: string[]): bigint =>
   transfers.filter(({ state }) => states.includes(state)).reduce((sum, { amount }) => sum + amount, 0n)
@@ -40,7 +40,7 @@ const sumOf = (transfers: readonly TransferModel[], ...states: string[]): bigint
 export class ShopModel {
   readonly products = new Map<string, ModelProduct>()
   readonly orders: ModelOrder[] = []
-  /** Answers by key, with what was asked. */
+  /** Answers by idempotency key, with the request's hash. */
   readonly #answers = new Map<string, { hash: string; answer: Answer }>()
 
   create(key: string, hash: string, wanted: readonly Wanted[], isShort: boolean): Answer {
@@ -62,9 +62,9 @@ export class ShopModel {
     const wants = new Map<string, bigint>()
     for (const { productId, quantity } of wanted) wants.set(productId, (wants.get(productId) ?? 0n) + quantity)
     const short = (): string[] => [...wants].filter(([id, units]) => units > this.available(id)).map(([id]) => id)
-    // Stock that is only waiting to be given back is given back first. A shop that cannot do so at once says «try again»,
-    // which is no answer and is not stored: its caller asks again until it has this one.
-    // More than is left and can come back waits for nothing, and nothing is given back for it.
+    // Expired holds on short products are released first. A shop that cannot do so at once answers «try again». That
+    // answer is not stored: the caller repeats the call until it has this one. When even released stock would not be
+    // enough, the order does not wait, and nothing is released for it.
     const missing = short()
     const returning = this.orders.filter(
       (order) => this.#mayReclaim(order) && missing.some((id) => order.wants.has(id)),
@@ -92,7 +92,7 @@ export class ShopModel {
     return { verdict: 'accepted', order: this.orders.length - 1, total, due: dueOf(total) }
   }
 
-  /** A transfer nobody knew of; or, of one that is known, what became of it. */
+  /** A transfer that was not known; or, of a known one, its new state. */
   report(order: ModelOrder, transfer: TransferModel, known?: number): void {
     if (known === undefined) order.transfers.push(transfer)
     else order.transfers[known] = transfer
@@ -159,7 +159,7 @@ export class ShopModel {
     return { version: order.version }
   }
 
-  /** Asked by the order's own workflow. */
+  /** Called by the order's own workflow. */
   expire(order: ModelOrder): void {
     if (this.#mayReclaim(order)) this.#end(order, 'expired', 'expired')
   }
@@ -189,20 +189,20 @@ export class ShopModel {
     return onHand - reserved
   }
 
-  /** Its time is over, that of its hold too, and nothing speaks for it. */
+  /** The quote and its hold have expired, and no payment keeps the order open. */
   #mayReclaim({ status, paymentState, isShort, isExtended, hasUnassessed }: ModelOrder): boolean {
     const isUnpaid = ['awaiting', 'partial'].includes(paymentState)
     return status === 'pending' && isUnpaid && isShort && !isExtended && !hasUnassessed
   }
 
-  /** What the money of an order that has ended comes to. */
+  /** The refund owed for an order that has ended. */
   #endState({ counted, cancelReason }: Pick<ModelOrder, 'counted' | 'cancelReason'>): string {
     if (sumOf(counted, 'final') > DUST) return 'unresolved'
     if (sumOf(counted, 'seen', 'reorged') > 0n) return 'late_confirming'
     return cancelReason === 'expired' ? 'expired' : 'cancelled'
   }
 
-  /** Something came, and it is not enough. */
+  /** Some money arrived, and it is not enough. */
   #isUnder({ counted, due }: ModelOrder): boolean {
     const came = sumOf(counted, 'seen', 'reorged', 'final')
     return came > 0n && !pays(came, due)

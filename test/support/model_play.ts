@@ -1,5 +1,5 @@
-// Calls to a shop, made of random numbers, and the same calls to its model. After each, all that the shop stores of
-// orders and stock must be what the model says.
+// Model-based test of the shop: makes random calls to a shop and the same calls to its model. After each call, all
+// that the shop stores of orders and stock must equal the model.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { expect } from '@jest/globals'
@@ -27,14 +27,14 @@ const OPENING = 12n
 const PRODUCTS = 3
 /** Each killed session can spoil one call. */
 const MOST_TRIES = 10
-/** One more than there are: nobody sells the last. */
+/** One more than there are products: the last is not for sale. */
 const product = fc.nat(PRODUCTS)
 const order = fc.nat(30)
 /** Statements of the longest transaction, and a few beyond: then nothing is killed. */
 const kill = fc.option(fc.nat(12), { freq: 8, nil: undefined })
 const version = fc.constantFrom(...(['any', 'any', 'right', 'wrong'] as const))
 
-/** What may be asked; `kill` ends the session after so many statements, after which the same call is made again. */
+/** The calls; `kill` terminates the session after this many statements, then the same call is repeated. */
 const CALLS = {
   create: fc.record({
     lines: fc.array(fc.record({ product, quantity: fc.integer({ min: 1, max: 4 }) }), { minLength: 1, maxLength: 3 }),
@@ -72,7 +72,7 @@ const WEIGHTS: Readonly<Record<Kind, number>> = {
   ...{ adjust: 2, reprice: 1 },
 }
 
-/** What a call is to answer, from the model, and how it is made. `door` may kill its session. */
+/** What a call must answer, from the model, and how it is made. `door` may kill its session. */
 type Play = { expected: () => Answer; call: (door: (database: Database) => Database) => Promise<Answer> }
 
 /** Refusals are answers; everything else that is thrown is not. */
@@ -85,7 +85,7 @@ async function answerOf(call: Promise<Answer>): Promise<Answer> {
   }
 }
 
-export class World {
+export class ShopUnderTest {
   readonly productIds: string[] = []
   readonly #shop: TestShop
   readonly #areKilled: boolean // the sessions of calls that say so
@@ -112,8 +112,8 @@ export class World {
   }
 
   /** Plays one call, with the model beside it. */
-  async play(model: ShopModel, { kind, call }: AnyCall): Promise<void> {
-    const act = this.#acts[kind] as (model: ShopModel, call: AnyCall['call']) => Play | undefined
+  async play(model: ShopModel, { kind, call }: RandomCall): Promise<void> {
+    const act = this.#acts[kind] as (model: ShopModel, call: RandomCall['call']) => Play | undefined
     const play = act(model, call)
     if (play === undefined) return
     const at = this.#areKilled && 'kill' in call ? call.kill : undefined
@@ -122,7 +122,7 @@ export class World {
     await this.compare(model)
   }
 
-  /** Asks again when the answer was lost, as any caller would: a killed session may be noticed by the call after. */
+  /** Repeats a call whose answer was lost, as any caller would: a killed session may show only in the next call. */
   async #ask({ call }: Play, at: number | undefined): Promise<Answer> {
     const test = this.#shop.test
     const killing = (database: Database): Database =>
@@ -140,7 +140,7 @@ export class World {
     }
   }
 
-  /** All of this world that is stored. */
+  /** Compares everything stored about these orders and products with the model. */
   async compare(model: ShopModel): Promise<void> {
     const stock = await this.#shop.query<{ id: string; onHand: bigint; reserved: bigint; price: string }>(
       `select product_id as id, on_hand as "onHand", reserved, unit_price as price
@@ -258,7 +258,7 @@ export class World {
         call: async (door) => shown(await expireOrder(door(this.#shop.worker), fence)),
       }
     },
-    // Others play in the same database: only what is stored can be compared.
+    // Other runs use the same database: only what is stored can be compared.
     sweep: (model) => ({
       expected: () => (model.sweep(), {}),
       call: async () => (await sweepHolds(this.#shop.worker, 10_000), {}),
@@ -306,14 +306,14 @@ export class World {
         const known = this.#accepted.findIndex((one) => one.orderId === orderId)
         const at = known < 0 ? this.#accepted.push(answer.order) - 1 : known
         if (known < 0 && isShort) await this.#outlast(orderId)
-        // The first answer was lost, and the second says it was given.
+        // The first answer was lost, and the repeated call reports an earlier one.
         const verdict = known < 0 && this.#isAskedAgain ? 'accepted' : answer.verdict
         return { verdict, order: at, total, due }
       },
     }
   }
 
-  /** Until the hold is over on the database's clock. */
+  /** Waits until the hold has expired by the database's clock. */
   async #outlast(orderId: string): Promise<void> {
     const look = 'select from reservation where order_id = $1 and expires_at < clock_timestamp()'
     await until(async () => (await this.#shop.query(look, [orderId])).length > 0)
@@ -371,31 +371,31 @@ const storedOf = ({ status, paymentState, hold, cancelReason, version: at, flags
   ...{ owed: owed?.toString() ?? null, holds: [reservation] },
 })
 
-export type AnyCall = { [K in Kind]: { kind: K; call: CallOf<K> } }[Kind]
+export type RandomCall = { [K in Kind]: { kind: K; call: CallOf<K> } }[Kind]
 
 /** One call, for fast-check's runner of models. */
-class Step implements fc.AsyncCommand<ShopModel, World> {
-  readonly #made: AnyCall
-  constructor(made: AnyCall) {
+class CallCommand implements fc.AsyncCommand<ShopModel, ShopUnderTest> {
+  readonly #made: RandomCall
+  constructor(made: RandomCall) {
     this.#made = made
   }
   check(): boolean {
     return true
   }
-  run(model: ShopModel, world: World): Promise<void> {
-    return world.play(model, this.#made)
+  run(model: ShopModel, shop: ShopUnderTest): Promise<void> {
+    return shop.play(model, this.#made)
   }
   toString(): string {
     return `${this.#made.kind} ${fc.stringify(this.#made.call)}`
   }
 }
 
-/** Weighted, so that orders come to every status and stock runs short. */
-export const anyStep: fc.Arbitrary<fc.AsyncCommand<ShopModel, World>> = fc
+/** Weighted, so that orders reach every status and stock runs short. */
+export const randomCommand: fc.Arbitrary<fc.AsyncCommand<ShopModel, ShopUnderTest>> = fc
   .oneof(
     ...(Object.keys(CALLS) as Kind[]).map((kind) => ({
       weight: WEIGHTS[kind],
-      arbitrary: (CALLS[kind] as fc.Arbitrary<AnyCall['call']>).map((call) => ({ kind, call }) as AnyCall),
+      arbitrary: (CALLS[kind] as fc.Arbitrary<RandomCall['call']>).map((call) => ({ kind, call }) as RandomCall),
     })),
   )
-  .map((made) => new Step(made))
+  .map((made) => new CallCommand(made))

@@ -64,7 +64,7 @@ describe('quoteDue', () => {
     [2_500n, 200_000n, 18, 12_500_000_000_000_000n],
     // A third of a coin is rounded up.
     [100n, 300n, 8, 33_333_334n],
-    // The smallest total at the highest price still asks for a unit.
+    // The smallest total at the highest price is still one unit.
     [1n, 10n ** 20n - 1n, 8, 1n],
     [MAX_FIAT_MINOR, 1n, 18, MAX_FIAT_MINOR * 10n ** 18n],
   ])('%s at %s per coin of %s decimals is %s', (totalMinor, rateMinor, decimals, due) => {

@@ -1,5 +1,5 @@
-// Rules that only SQL computes, once more for the tests that hold SQL to them: the total of an order (write_orders) and
-// the amount due of a quote (quote_due). Amounts are integers: minor units of fiat, base units of a coin.
+// Test oracles: a second implementation of rules that production computes in SQL: the total of an order (write_orders)
+// and the amount due of a quote (quote_due). Amounts are integers: minor units of fiat, base units of a coin.
 
 export const totalOf = (lines: readonly { quantity: number | bigint; unitPriceMinor: bigint }[]): bigint =>
   lines.reduce((sum, line) => sum + BigInt(line.quantity) * line.unitPriceMinor, 0n)

@@ -1,4 +1,4 @@
-// Processes as a supervisor sees them: started with an environment, asked for their health, and ending with a code.
+// Child processes as a supervisor sees them: started with an environment, checked for health, ended with an exit code.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,18 +10,18 @@ export type Ended = { code: number | null; output: string }
 
 export type RunningProcess = {
   child: ChildProcess
-  /** What it has written so far. */
+  /** Output written so far. */
   output: () => string
   /** A page of its metrics port. */
   get: (path: string) => Promise<Response>
-  /** Statuses of its two pages; undefined while nothing listens. */
+  /** Status codes of its two health pages; undefined while nothing listens. */
   health: () => Promise<Health | undefined>
   ended: Promise<Ended>
-  /** As a supervisor does: SIGTERM, and the end awaited. */
+  /** Sends SIGTERM and waits for the exit. */
   stop: () => Promise<Ended>
 }
 
-/** @param metricsPort where it shows its health */
+/** @param metricsPort the port of its health pages */
 export function startProcess(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
@@ -57,7 +57,7 @@ export function startProcess(
   }
 }
 
-/** For `afterEach`: nothing outlives its test. */
+/** Kills all of them. For `afterEach`: no process outlives its test. */
 export async function killAll(processes: RunningProcess[]): Promise<void> {
   for (const { child, ended } of processes.splice(0)) {
     child.kill('SIGKILL')

@@ -1,5 +1,5 @@
-// A process of ours that does what it is told to by its argument: `node process_play.ts NAME`. For the tests of the
-// skeleton that all processes share.
+// A test process that behaves as its argument says: `node process_fixture.ts NAME`. For the tests of the skeleton that
+// all processes share.
 
 import { createServer } from 'node:net'
 import { aborted, runService, type ServiceContext } from '../../src/main/process.ts'

@@ -1,5 +1,5 @@
-// Every transaction of the house that writes, as one call each: what the call needs is made first, and the call is the
-// same each time it is made. For tests that break it: behind each statement, or between its commit and its answer.
+// Write scenarios: every writing transaction of the product, as one call each. `prepare` creates what the call needs;
+// the call can be repeated unchanged. Tests break it after each statement, or between its commit and its answer.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
@@ -23,22 +23,22 @@ import type { DatabaseRole } from './servers.ts'
 import { buildCommand, buildObservation, forgetHold, runOf, SHIP, type Run, type TestShop } from './shop.ts'
 import { until } from './until.ts'
 
-/** The databases of the processes, each under its role. */
-export type Doors = { api: Database; worker: Database; keys: Database; watcher: Database }
-export type Scene = { shop: TestShop; doors: Doors }
-export type Act = (doors: Doors) => Promise<unknown>
+/** The databases of the processes, each connected under its role. */
+export type RoleDatabases = { api: Database; worker: Database; keys: Database; watcher: Database }
+export type ScenarioContext = { shop: TestShop; databases: RoleDatabases }
+export type WriteCall = (databases: RoleDatabases) => Promise<unknown>
 export type Scenario = {
-  /** Functions of ours, and of the database, that it runs. */
+  /** Our functions and the database's that it runs. */
   of: string
-  /** Makes what the call needs, and gives the call. */
-  prepare: (scene: Scene) => Promise<Act>
-  /** The error with which the same call ends that has taken effect before; undefined where it is answered. */
+  /** Creates what the call needs, and returns the call. */
+  prepare: (context: ScenarioContext) => Promise<WriteCall>
+  /** The error of a repeated call that had taken effect before; undefined where the repeat is answered. */
   again?: 'CursorMovedError' | 'DatabaseError'
-  /** Tables that a repeat may write to: they keep each call, or have the same values put there again. */
+  /** Tables that a repeat may write to: they store every call, or the same values again. */
   rewrites?: readonly string[]
 }
 
-/** An order of two products, so that each statement about stock has two rows to change. */
+/** An order of two products, so that each statement about stock changes two rows. */
 async function orderOfTwo(shop: TestShop, overrides: Parameters<TestShop['order']>[0] = {}): Promise<AcceptedOrder> {
   const products = [await shop.product(), await shop.product()]
   return shop.order({ lines: products.map(({ productId }) => buildLine({ productId, quantity: 2 })), ...overrides })
@@ -51,7 +51,7 @@ async function lapsed(shop: TestShop): Promise<AcceptedOrder> {
   return order
 }
 
-/** The run of an order that is paid, a little too much. */
+/** The run of an order that is slightly overpaid. */
 async function paid(shop: TestShop): Promise<Run> {
   const order = await orderOfTwo(shop)
   const run = runOf(order)
@@ -87,11 +87,11 @@ const buildKey = (epoch: Epoch): PaymentKey => ({
   ...{ salt: randomBytes(32), wrapNonce: randomBytes(12), wrapTag: randomBytes(16), wrappedKey: randomBytes(32) },
   ...{ nonce: randomBytes(12), tag: randomBytes(16), ciphertext: randomBytes(48) },
 })
-/** The same fingerprint each time: a version of the ring has one. */
+/** The same fingerprint each time: a version of the ring has only one. */
 const FINGERPRINT = randomBytes(32)
-async function newEpoch({ doors }: Scene): Promise<Epoch> {
+async function newEpoch({ databases }: ScenarioContext): Promise<Epoch> {
   const epoch = buildEpoch()
-  await insertEpoch(doors.keys, { epoch, fingerprint: FINGERPRINT, keyLimit: 10 })
+  await insertEpoch(databases.keys, { epoch, fingerprint: FINGERPRINT, keyLimit: 10 })
   return epoch
 }
 
@@ -289,19 +289,19 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'keys are made': {
     of: 'insertKeys',
     again: 'DatabaseError',
-    prepare: async (scene) => {
-      const epoch = await newEpoch(scene)
+    prepare: async (context) => {
+      const epoch = await newEpoch(context)
       const keys = [buildKey(epoch), buildKey(epoch)]
       return ({ keys: database }) => insertKeys(database, epoch.epochId, keys)
     },
   },
   'a key is retired': {
     of: 'renewKeys',
-    prepare: async (scene) => {
-      const { shop, doors } = scene
-      const [epoch, order] = [await newEpoch(scene), await orderOfTwo(shop)]
+    prepare: async (context) => {
+      const { shop, databases } = context
+      const [epoch, order] = [await newEpoch(context), await orderOfTwo(shop)]
       const key = { ...buildKey(epoch), address: order.address }
-      await insertKeys(doors.keys, epoch.epochId, [key])
+      await insertKeys(databases.keys, epoch.epochId, [key])
       await shop.ask('cancel', runOf(order).next())
       const renewal = { ...key, orderId: order.orderId, envelopeVersion: 2, salt: randomBytes(32) }
       return ({ keys }) => renewKeys(keys, epoch.epochId, [renewal])
@@ -309,17 +309,19 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 }
 
-/** What a process says of itself when it opens its database; those that act for callers only say nothing. */
+/** The actor that a process sets when it opens its database; processes that act only for callers set none. */
 export const actingAs = (role: DatabaseRole): { actor?: Actor } =>
   role === 'app_worker' || role === 'app_keys' ? { actor: systemActor(role.replace('app_', '')) } : {}
 
-/** Doors for a shop, of which the api's and the worker's are its own. `close` closes the others. */
-export async function openDoors(shop: TestShop): Promise<{ doors: Doors; close: () => Promise<void> }> {
+/** Databases for a shop's processes: the shop's own for api and worker, new ones (closed by `close`) for the others. */
+export async function openRoleDatabases(
+  shop: TestShop,
+): Promise<{ databases: RoleDatabases; close: () => Promise<void> }> {
   const open = (role: 'app_keys' | 'watcher') =>
     openDatabase({ url: shop.test.urlOf(role), poolSize: 4, applicationName: `test-${role}`, ...actingAs(role) })
   const [keys, watcher] = [await open('app_keys'), await open('watcher')]
   return {
-    doors: { api: shop.api, worker: shop.worker, keys, watcher },
+    databases: { api: shop.api, worker: shop.worker, keys, watcher },
     close: async () => {
       await keys.close()
       await watcher.close()
@@ -328,10 +330,10 @@ export async function openDoors(shop: TestShop): Promise<{ doors: Doors; close: 
 }
 
 /**
- * How many rows each table has, and the newest transaction that left one: the same picture twice means that nothing was
- * written between, not even the same values again.
+ * The row count of each table and its newest writing transaction. Two equal snapshots mean that nothing was written
+ * between them, not even the same values.
  */
-export async function pictureOf(test: TestDatabase): Promise<{ name: string }[]> {
+export async function readSnapshot(test: TestDatabase): Promise<{ name: string }[]> {
   const tables = await test.query<{ name: string }>(
     `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where n.nspname = 'holdfast' and c.relkind = 'r' order by 1`,

@@ -1,17 +1,17 @@
-// Transactions of the watcher, and of operators on its memory: a part of scenario.ts.
+// Write scenarios of the watcher and of operators' chain commands: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { appendBlock, createCursor, rewind } from '../../src/db/chain/cursor.ts'
 import { stampStatus } from '../../src/db/chain/status.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
 import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
-import type { Scenario, Scene } from './scenario.ts'
+import type { Scenario, ScenarioContext } from './scenario.ts'
 
-/** A chain of its own, with one block and one output to an order in it. */
-async function newChain({ shop, doors }: Scene) {
+/** A new chain with one block and one transfer to an order in it. */
+async function newChain({ shop, databases }: ScenarioContext) {
   const order = await shop.order({ network: `sim-${randomUUID().slice(0, 8)}` })
   const { network, address } = order
-  const cursor = await createCursor(doors.watcher, network, 1)
+  const cursor = await createCursor(databases.watcher, network, 1)
   const blockAt = (height: number) => ({
     ...{ height, hash: `0x${height}`, parentHash: `0x${height - 1}`, minedAt: new Date(), chainTime: new Date() },
     outputs: [
@@ -21,12 +21,12 @@ async function newChain({ shop, doors }: Scene) {
   return { network, address, cursor, blockAt }
 }
 
-/** One whose order's address holds money that nothing explains. */
-async function newEvidence(scene: Scene) {
-  const { network, address, blockAt } = await newChain(scene)
+/** A network where an order's address holds money that no transfer explains. */
+async function newEvidence(context: ScenarioContext) {
+  const { network, address, blockAt } = await newChain(context)
   const block = { ...blockAt(1), outputs: [] }
-  await appendBlock(scene.doors.watcher, network, block, 2)
-  const save = (database: Scene['doors']['watcher']) =>
+  await appendBlock(context.databases.watcher, network, block, 2)
+  const save = (database: ScenarioContext['databases']['watcher']) =>
     saveBalances(database, network, block, new Map([[address, 10n ** 18n]]))
   return { network, address, block, save }
 }
@@ -37,10 +37,10 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'a block is followed': {
     of: 'appendBlock',
     again: 'CursorMovedError',
-    prepare: async (scene) => {
-      const { doors } = scene
-      const { network, blockAt } = await newChain(scene)
-      await appendBlock(doors.watcher, network, blockAt(1), 2)
+    prepare: async (context) => {
+      const { databases } = context
+      const { network, blockAt } = await newChain(context)
+      await appendBlock(databases.watcher, network, blockAt(1), 2)
       const next = blockAt(2)
       return ({ watcher }) => appendBlock(watcher, network, next, 2)
     },
@@ -48,18 +48,18 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'a block is undone': {
     of: 'rewind',
     again: 'CursorMovedError',
-    prepare: async (scene) => {
-      const { doors } = scene
-      const { network, blockAt } = await newChain(scene)
-      const cursor = await appendBlock(doors.watcher, network, blockAt(1), 2)
+    prepare: async (context) => {
+      const { databases } = context
+      const { network, blockAt } = await newChain(context)
+      const cursor = await appendBlock(databases.watcher, network, blockAt(1), 2)
       return ({ watcher }) => rewind(watcher, network, cursor, 0)
     },
   },
   'the time of a chain is vouched for': {
     of: 'stampStatus',
     rewrites: ['chain_status'],
-    prepare: async (scene) => {
-      const { network, block } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { network, block } = await newEvidence(context)
       const stamp = { tip: block, askedAt: new Date(), isVouched: true, comparesBalances: true }
       return ({ watcher }) => stampStatus(watcher, network, stamp)
     },
@@ -67,41 +67,41 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'balances are stored': {
     of: 'saveBalances',
     rewrites: ['chain_balance'],
-    prepare: async (scene) => {
-      const { save } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { save } = await newEvidence(context)
       return ({ watcher }) => save(watcher)
     },
   },
   'unexplained money is attributed': {
     of: 'attributeBalance',
-    prepare: async (scene) => {
-      const { network, address, save } = await newEvidence(scene)
-      await save(scene.doors.watcher)
+    prepare: async (context) => {
+      const { network, address, save } = await newEvidence(context)
+      await save(context.databases.watcher)
       return ({ watcher }) => attributeBalance(watcher, network, address, BY)
     },
   },
   'unexplained money is set aside': {
     of: 'setAside',
-    prepare: async (scene) => {
-      const { network, address, save } = await newEvidence(scene)
-      await save(scene.doors.watcher)
+    prepare: async (context) => {
+      const { network, address, save } = await newEvidence(context)
+      await save(context.databases.watcher)
       return ({ watcher }) => setAside(watcher, network, address, BY)
     },
   },
   'a chain is started elsewhere': {
     of: 'setStart',
-    // Each time a person says it counts, and is audited.
+    // Each repetition is an operator's confirmation, and is audited.
     rewrites: ['chain_operation', 'chain_status', 'chain_balance', 'audit_entry'],
-    prepare: async (scene) => {
-      const { network } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { network } = await newEvidence(context)
       return ({ watcher }) => setStart(watcher, network, 1, BY)
     },
   },
   'a deep reorganisation is allowed': {
     of: 'allowRewind',
     rewrites: ['chain_operation', 'chain_status', 'audit_entry'],
-    prepare: async (scene) => {
-      const { network } = await newEvidence(scene)
+    prepare: async (context) => {
+      const { network } = await newEvidence(context)
       return ({ watcher }) => allowRewind(watcher, network, 0, BY)
     },
   },

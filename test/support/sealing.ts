@@ -1,4 +1,4 @@
-// A sealer with a key and a file of its own, on a test's database; and entries to seal where no shop is needed.
+// A test sealer with its own key and checkpoint file, on a test's database; and audit entries to seal without a shop.
 
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import { loadSealer, loadSealerKeys, type SealerKeys } from '../../src/keyvault/
 import type { TestDatabase } from './database.ts'
 import { until } from './until.ts'
 
-/** Below jest's own limit, and above the longest transaction of another test: one that loads a million rows. */
+/** Below jest's own limit, and above the longest transaction of another test, which loads a million rows. */
 export const SETTLE_WITHIN_MS = 80_000
 
 export type TestSealer = {
@@ -23,19 +23,19 @@ export type TestSealer = {
   file: string
   /** PEM, for commands that read it from a file. */
   publicKey: string
-  /** Resolves once all that was committed can be sealed: other tests' transactions on the server hold it up. */
+  /** Waits until all committed entries can be sealed: transactions of other tests on the server delay it. */
   settle: () => Promise<void>
-  /** As many checkpoints as there is something to seal. @returns how many */
+  /** Writes checkpoints while there are entries to seal. @returns how many */
   seal: () => Promise<number>
-  /** As the auditor, unless told otherwise. */
+  /** Verifies the audit, as the auditor by default. */
   verify: (overrides?: { database?: AuditDb; file?: string; now?: () => number }) => Promise<Verdict>
-  /** Opens the file anew, as another process would. */
+  /** Opens the file again, as another process would. */
   reopen: (file?: string) => Promise<void>
   close: () => Promise<void>
 }
 
 export async function createTestSealer(test: TestDatabase): Promise<TestSealer> {
-  // Migrations leave entries about the rules they change: a test counts from nothing.
+  // Migrations leave audit entries about the rules they change: a test starts without them.
   await test.forge(`delete from audit_entry where actor = 'migration:holdfast'`)
   await test.forge('alter table audit_entry alter column entry_id restart')
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-seal-'))
@@ -90,7 +90,7 @@ export async function createTestSealer(test: TestDatabase): Promise<TestSealer> 
   }
 }
 
-/** Inserts entries about nothing, as audit_body words them. $1: how many; $2: of which transaction, null: this one. */
+/** Inserts audit entries without an aggregate. $1: how many; $2: their transaction id, null for the current one. */
 export const PUT_ENTRIES = `
   insert into audit_entry (at, txid, kind, actor, body, hash)
   select e.at, e.txid, 'stock', 'system:test', e.body, sha256(convert_to(e.body, 'UTF8'))

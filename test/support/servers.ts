@@ -1,5 +1,5 @@
-// The servers of one test run: a Postgres and a Temporal of their own, on free ports, in a folder that goes with them.
-// test/run.ts starts them once for all stages; a jest run by hand starts its own.
+// The servers of one test run: its own Postgres and Temporal, on free ports, in a temporary folder.
+// test/run.ts starts them once for all stages; a jest run started manually starts its own.
 
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -115,7 +115,7 @@ async function prepareTemplate(postgres: Postgres): Promise<TestServers['passwor
   return passwords
 }
 
-/** The server at TEMPORAL_ADDRESS where one is named, else one of our own. */
+/** The server at TEMPORAL_ADDRESS where one is named, else our own. */
 async function connectTemporal(dataDir: string, postgres: Postgres) {
   const address = process.env['TEMPORAL_ADDRESS']
   if (address !== undefined) {
@@ -131,7 +131,7 @@ async function connectTemporal(dataDir: string, postgres: Postgres) {
   })
 }
 
-/** What tools/setup.mjs would have told us, for a jest run by hand. */
+/** The path of a tool, as tools/setup.mjs would set it; for a jest run started manually. */
 export async function findTool(name: string): Promise<string> {
   const { stdout } = await run(process.execPath, [SETUP, 'tool', name])
   return stdout.trim()

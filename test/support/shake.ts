@@ -1,12 +1,12 @@
-// What `npm run test:shake` runs, and what it says of it. A run is told in full by its stage, files, share of the CPU and
-// seed, so that each can be repeated by itself.
+// The runs of `npm run test:shake` and their report. Stage, files, CPU share and seed define a run completely, so each
+// run can be repeated alone.
 
 import { createHash } from 'node:crypto'
 import { relative } from 'node:path'
 import type { JestResult, StageName } from './jest.ts'
-import type { Share } from './load.ts'
+import type { Share } from './cpu_load.ts'
 
-/** The suite with all of the CPU; with a third of it; each integration file by itself, with either in turn. */
+/** The suite with all of the CPU; with a third of it; each integration file alone, alternating between the two. */
 export const PASSES = ['whole', 'third', 'alone'] as const
 export type Pass = (typeof PASSES)[number]
 
@@ -14,16 +14,16 @@ export type Run = { stage: StageName; paths: readonly string[]; share: Share; se
 
 export type Plan = {
   passes: readonly Pass[]
-  /** Stages that have files, and these by their paths from the root. */
+  /** Stages that have files, with the files' paths from the root. */
   files: ReadonlyMap<StageName, readonly string[]>
-  /** Patterns of files that were asked for. */
+  /** File patterns given on the command line. */
   paths: readonly string[]
   times: number
-  /** Of the first run; each one after it has the next. */
+  /** Seed of the first run; each later run uses the next number. */
   seed: number
 }
 
-/** Jest takes seeds below this; negative ones too, but those look like options on a command line. */
+/** Jest accepts seeds below this. Negative ones too, but those look like options on a command line. */
 export const SEEDS = 2 ** 31
 const seedAt = (seed: number, at: number): number => (seed + at) % SEEDS
 
@@ -40,14 +40,14 @@ export function planRuns({ passes, files, paths, times, seed }: Plan): readonly 
   return runs.map((run, at) => ({ ...run, seed: seedAt(seed, at) }))
 }
 
-/** The command that does a run again, alone. */
+/** The command that repeats one run. */
 export const commandOf = ({ stage, paths, share, seed }: Run): string =>
   ['npm run test:shake --', ...paths, `--stage ${stage} --pass ${share} --seed ${seed}`].join(' ')
 
 export const titleOf = ({ stage, paths, share, seed }: Run): string =>
   `${stage}${paths.map((path) => ` ${path}`).join('')}, ${share} CPU, seed ${seed}`
 
-/** Names of what failed in a run: tests, files that could not be run, or jest itself. */
+/** Names of the failures of a run: tests, files that could not run, or jest itself. */
 export function failuresIn(root: string, result: JestResult | undefined): readonly string[] {
   if (result === undefined) return ['jest ended without a result']
   return result.testResults.flatMap(({ name, status, assertionResults }) => {
@@ -60,7 +60,7 @@ export function failuresIn(root: string, result: JestResult | undefined): readon
 
 export type Outcome = { run: Run; failures: readonly string[] }
 
-/** What failed at least once, most often first, each with a command for every run it failed in. */
+/** Failures by frequency, each with a command for every run it occurred in. */
 export function reportOf(outcomes: readonly Outcome[]): string {
   const runsOf = new Map<string, Run[]>()
   for (const { run, failures } of outcomes)
@@ -71,7 +71,7 @@ export function reportOf(outcomes: readonly Outcome[]): string {
   return [...lines, `${outcomes.length} runs, ${runsOf.size} tests failed at least once`].join('\n')
 }
 
-/** In an order that the seed and the names decide, whatever order they came in. */
+/** The items in an order that depends only on the seed and the names. */
 export function shuffled<T>(items: readonly T[], seed: number, nameOf: (item: T) => string): T[] {
   const placed = items.map((item) => ({
     item,

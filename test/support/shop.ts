@@ -1,5 +1,5 @@
-// A shop that is nothing but its database, reached as the api and the worker reach it. No engine, no front, no relays:
-// what a test does not do does not happen.
+// A test shop: a database, reached through the roles of the api and of the worker. Without Temporal, gRPC and relays:
+// only the test itself acts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder } from '../../src/db/accept/accept.ts'
@@ -16,7 +16,7 @@ import { createTestDatabase, type TestDatabase } from './database.ts'
 const POOL_SIZE = 10
 
 export const SHIP: Partial<CommandInput> = { actor: 'user:9', role: 'fulfilment', method: 'MarkShipped' }
-/** Who usually gives a command. */
+/** The usual caller of each command. */
 const ASKED: Readonly<Record<Command, Partial<CommandInput>>> = {
   cancel: {},
   ship: SHIP,
@@ -24,32 +24,32 @@ const ASKED: Readonly<Record<Command, Partial<CommandInput>>> = {
 }
 
 export type TestShop = {
-  /** The superuser's view. */
+  /** Superuser access. */
   test: TestDatabase
   query: TestDatabase['query']
   api: Database
   worker: Database
   acceptor: Acceptor
-  /** Addresses that the acceptor gave back, oldest first. */
+  /** Addresses that the acceptor returned to the pool, oldest first. */
   givenBack: string[]
   product: (overrides?: Partial<TestProduct>) => Promise<TestProduct>
-  /** Accepts an order for two of ten units of a new product, unless told otherwise. @throws when it is refused */
+  /** Accepts an order; by default for two of ten units of a new product. @throws when it is refused */
   order: (overrides?: Partial<ProposedOrder>) => Promise<AcceptedOrder>
-  /** One that has come to be in a status, and the run that brought it there. */
+  /** An order brought to this status, and the workflow run that did it. */
   orderIn: (status: OrderStatus) => Promise<{ order: AcceptedOrder; run: Run }>
-  /** A command by the one who usually gives it: the owner cancels, fulfilment ships and delivers. */
+  /** A command by its usual caller: the owner cancels, fulfilment ships and delivers. */
   ask: (command: Command, fence: Fence, overrides?: Partial<CommandInput>) => Promise<CommandResult>
   state: (order: Pick<AcceptedOrder, 'orderId'>) => Promise<OrderState>
-  /** All that a step could change of an order, but for the fence. */
-  picture: (order: AcceptedOrder) => Promise<{ state: OrderState; [part: string]: unknown }>
-  /** The first product of an order: what is left and what is held. */
+  /** Everything about an order that a step could change, except the fence. */
+  snapshot: (order: AcceptedOrder) => Promise<{ state: OrderState; [part: string]: unknown }>
+  /** Stock of the first product of an order. */
   stock: (order: Pick<AcceptedOrder, 'lines'>) => Promise<{ onHand: bigint; reserved: bigint }>
-  /** The watcher has read the chain past every quote's end, or up to `at`. */
+  /** Records that the watcher has read the chain past every quote's end, or up to `at`. */
   catchUp: (at?: Date) => Promise<void>
   close: () => Promise<void>
 }
 
-/** @param prepare sets its database up before anything of the shop's connects */
+/** @param prepare sets up the database before the shop connects */
 export async function createTestShop({
   prepare,
 }: { prepare?: (test: TestDatabase) => Promise<void> } = {}): Promise<TestShop> {
@@ -113,7 +113,7 @@ export async function createTestShop({
       return { order, run }
     },
     state,
-    picture: async (order) => ({
+    snapshot: async (order) => ({
       state: { ...(await state(order)), expiresInMs: 0 },
       stock: await stock(order),
       rows: await test.query(
@@ -142,7 +142,7 @@ export async function createTestShop({
   }
 }
 
-/** As if the order had been stored without a hold. */
+/** Removes an order's hold, as if it had been stored without one. */
 export const forgetHold = ({ test }: Pick<TestShop, 'test'>, { orderId }: AcceptedOrder): Promise<unknown> =>
   test.forge(
     `with gone as (delete from reservation where order_id = $1 returning product_id, quantity),
@@ -151,7 +151,7 @@ export const forgetHold = ({ test }: Pick<TestShop, 'test'>, { orderId }: Accept
     [orderId],
   )
 
-/** An order's own run: each step numbered after the one before. */
+/** A workflow run of an order: numbers its steps. */
 export type Run = { next: () => Fence }
 
 export function runOf({ orderId }: Pick<AcceptedOrder, 'orderId'>, generation = 1): Run {
@@ -159,7 +159,7 @@ export function runOf({ orderId }: Pick<AcceptedOrder, 'orderId'>, generation = 
   return { next: () => ({ orderId, generation, step: (step += 1) }) }
 }
 
-/** All that is due, final, in one output. */
+/** The full amount due, final, in one output. */
 export const buildObservation = (
   order: Pick<AcceptedOrder, 'network' | 'asset' | 'address' | 'amountDue'>,
   overrides: Partial<ReportedObservation> = {},
@@ -178,7 +178,7 @@ export const buildObservation = (
   ...overrides,
 })
 
-/** What the watcher says next about the same output. */
+/** The watcher's next report about the same output. */
 export const nextOf = (
   fact: ReportedObservation,
   overrides: Partial<ReportedObservation> = {},
@@ -189,7 +189,7 @@ export const nextOf = (
   ...overrides,
 })
 
-/** A command and an idempotency key of its own. The owner cancels, unless told otherwise. */
+/** A command with a new idempotency key; by default the owner cancels. */
 export const buildCommand = (overrides: Partial<CommandInput> = {}): CommandInput => ({
   actor: 'user:7',
   role: 'customer',

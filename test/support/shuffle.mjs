@@ -1,4 +1,4 @@
-// Jest's test sequencer of `npm run test:shake`: test files in an order that jest's seed decides.
+// Jest's test sequencer for `npm run test:shake`: orders test files by jest's seed.
 // Plain JavaScript, as jest loads it itself.
 
 import { relative } from 'node:path'
@@ -14,6 +14,6 @@ export default class Shuffle {
     return shuffled(tests, seed, ({ path }) => relative(rootDir, path))
   }
 
-  /** The next order owes nothing to how long each took. */
+  /** The next order does not depend on durations. */
   cacheResults() {}
 }

@@ -1,4 +1,4 @@
-// The repository as text, for tests that hold the house's own rules.
+// Source files of the repository as text, for tests of our code rules.
 
 import { createHash } from 'node:crypto'
 import { globSync, readFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 const NOT_OURS = /(^|\/)(node_modules|dist|\.data|\.git)(\/|$)/
 
-/** Text of a file of the repository, by its path from the root. */
+/** Text of a file, by its path from the root. */
 export const readSource = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 
 /** Paths from the root, with forward slashes, sorted. */
@@ -24,7 +24,7 @@ export function hashOfSources(...patterns: string[]): string {
 }
 
 export type Import = {
-  /** A path below src without its extension (`db/order`), or a package or Node built-in by its specifier. */
+  /** A path below src without its extension (`db/order`), or the specifier of a package or Node built-in. */
   target: string
   isTypeOnly: boolean
 }

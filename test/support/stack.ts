@@ -1,4 +1,4 @@
-// A whole stack for an e2e test: servers, chain and processes of its own, on free ports, in a folder that goes with it.
+// A complete stack for an e2e test: servers, chain and processes on free ports, in a temporary folder.
 
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -23,7 +23,7 @@ export const CANARY_ADDRESS = 'Canary Lane 17, 4711 Birdstead'
 
 export type TestStack = Stack & {
   chain: DevelopmentChain
-  /** One client per caller; every api of the stack behind it. */
+  /** One client per caller, load-balanced over every api process. */
   as: (role: Role, subject: string) => HoldfastClient
   putProduct: (productId: string, units: number) => Promise<void>
   createOrder: (
@@ -33,7 +33,7 @@ export type TestStack = Stack & {
     key?: string,
   ) => Promise<CreateOrderResponse>
   query: <Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]) => Promise<Row[]>
-  /** Everything our processes wrote to their logs so far. */
+  /** All log output of our processes so far. */
   readLogs: () => Promise<string>
 }
 
@@ -116,7 +116,7 @@ export async function startTestStack(
   }
 }
 
-/** Rows that break the arithmetic of stock: none in a right system. */
+/** Products whose stock counters are inconsistent; none in a correct system. */
 export const STOCK_VIOLATIONS = `
   select s.product_id from stock s
   where s.reserved < 0 or s.reserved > s.on_hand

@@ -1,75 +1,75 @@
-// A cable to a server that can be pulled, or go silent, and be plugged in again: what outages look like from a client.
+// A TCP proxy that simulates outages between a client and a server: it can cut connections, go silent, hang and recover.
 
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
-export type Cable = {
-  /** host:port, to be used instead of the server's own. */
+export type TcpProxy = {
+  /** host:port; clients use it instead of the server's address. */
   address: string
-  /** The same url, by way of the cable. */
+  /** The same url through the proxy. */
   urlOf: (url: string) => string
-  /** Every connection breaks, and new ones are closed at once. */
-  pull: () => void
-  /** Every connection stays open and carries nothing more, ever; new ones are carried. */
+  /** Breaks every connection, and closes new ones at once. */
+  cut: () => void
+  /** Keeps every connection open, but forwards nothing on it any more. New connections are forwarded. */
   silence: () => void
-  /** As `silence`, and new ones are accepted without ever being carried: a server that hangs. */
+  /** As `silence`, and accepts new connections without forwarding them: a server that hangs. */
   hang: () => void
-  /** New connections are carried again. */
-  plug: () => void
-  /** Connections made since the beginning. */
-  made: () => number
+  /** Forwards new connections again. */
+  restore: () => void
+  /** Connections accepted so far. */
+  connectionCount: () => number
   close: () => Promise<void>
 }
 
-type Line = { isSilent: boolean; ends: readonly Socket[] }
+type Connection = { isSilent: boolean; ends: readonly Socket[] }
 
-export async function createCable(target: string): Promise<Cable> {
+export async function createTcpProxy(target: string): Promise<TcpProxy> {
   const { hostname: host, port } = new URL(`tcp://${target}`)
-  const lines = new Set<Line>()
-  let state: 'plugged' | 'pulled' | 'hung' = 'plugged'
-  let made = 0
+  const connections = new Set<Connection>()
+  let state: 'connected' | 'cut' | 'hung' = 'connected'
+  let accepted = 0
 
   const server = createServer((near) => {
-    made += 1
-    if (state === 'pulled') return void near.destroy()
+    accepted += 1
+    if (state === 'cut') return void near.destroy()
     const far = connect(Number(port), host)
-    const line: Line = { isSilent: state === 'hung', ends: [near, far] }
-    lines.add(line)
+    const connection: Connection = { isSilent: state === 'hung', ends: [near, far] }
+    connections.add(connection)
     for (const [from, to] of [
       [near, far],
       [far, near],
     ] as const) {
       from.on('error', () => undefined)
       from.on('data', (bytes) => {
-        if (!line.isSilent) to.write(bytes)
+        if (!connection.isSilent) to.write(bytes)
       })
       from.on('close', () => {
-        // Of a silent line the near end learns nothing.
-        if (line.isSilent && from === far) return
-        lines.delete(line)
+        // A silent connection hides from the client that the server has closed.
+        if (connection.isSilent && from === far) return
+        connections.delete(connection)
         to.destroy()
       })
     }
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const { port: own } = server.address() as AddressInfo
+  const { port: proxyPort } = server.address() as AddressInfo
   const silence = (): void => {
-    for (const line of lines) line.isSilent = true
+    for (const connection of connections) connection.isSilent = true
   }
   const destroyAll = (): void => {
-    for (const { ends } of lines) for (const end of ends) end.destroy()
+    for (const { ends } of connections) for (const end of ends) end.destroy()
   }
   return {
-    address: `127.0.0.1:${own}`,
+    address: `127.0.0.1:${proxyPort}`,
     urlOf: (url) => {
       const through = new URL(url)
       through.hostname = '127.0.0.1'
-      through.port = String(own)
+      through.port = String(proxyPort)
       return through.href
     },
-    pull: () => {
-      state = 'pulled'
+    cut: () => {
+      state = 'cut'
       destroyAll()
     },
     silence,
@@ -77,8 +77,8 @@ export async function createCable(target: string): Promise<Cable> {
       state = 'hung'
       silence()
     },
-    plug: () => void (state = 'plugged'),
-    made: () => made,
+    restore: () => void (state = 'connected'),
+    connectionCount: () => accepted,
     close: async () => {
       destroyAll()
       server.close()

@@ -1,14 +1,14 @@
-// Waiting for something to become true, instead of sleeping for as long as it usually takes.
+// Polls for a condition: tests wait with `until` instead of sleeping for a fixed time.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** It only ends a wait for what will not come: machines that run tests are shared. */
+/** Only limits a wait for a condition that never holds; long, because machines that run tests are shared. */
 const DEFAULT_WITHIN_MS = 30_000
 const INTERVAL_MS = 20
 
 /**
- * Asks `condition` again and again until it answers with something truthy, and returns that. An error counts as no.
- * @throws {Error} that shows the condition and its last error, when `withinMs` have passed
+ * Polls `condition` until it returns a truthy value, and returns that value. An error counts as false.
+ * @throws {Error} that shows the condition and its last error, after `withinMs`
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
@@ -25,7 +25,7 @@ export async function until<T>(
       cause = error
     }
     if (performance.now() >= deadline)
-      throw new Error(`not so within ${withinMs} ms: ${condition.toString()}`, { cause })
+      throw new Error(`condition not met within ${withinMs} ms: ${condition.toString()}`, { cause })
     await sleep(INTERVAL_MS)
   }
 }

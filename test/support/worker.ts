@@ -1,4 +1,4 @@
-// A worker in the test's own process, on a namespace of its own, with the relays that feed it.
+// A Temporal worker in the test's own process and in its own namespace, with the relays that feed it.
 
 import { randomBytes } from 'node:crypto'
 import { Client } from '@temporalio/client'
@@ -23,12 +23,12 @@ export type TestWorker = {
   database: Database
   client: Client
   namespace: string
-  /** Starts a worker, with some steps replaced; ends the one before. */
+  /** Starts a worker with some activities replaced, and stops the previous one. */
   run: (
     replace?: (real: Activities) => Partial<Activities & ConsistencyActivities>,
     options?: Pick<Partial<WorkerOptions>, 'maxCachedWorkflows' | 'taskQueue'>,
   ) => Promise<void>
-  /** Ends the worker as a deployment would; the relays go on. */
+  /** Shuts the worker down as a deployment would; the relays continue. */
   halt: () => Promise<void>
   stop: () => Promise<void>
 }
@@ -38,7 +38,7 @@ const FORCE_AFTER_MS = 5_000
 
 /**
  * @param options.relays which relays run; all by default
- * @param options.observe stands between steps and relays and their database
+ * @param options.observe wraps the database of activities and relays
  */
 export async function createTestWorker(
   test: TestDatabase,

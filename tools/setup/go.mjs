@@ -140,7 +140,7 @@ async function compile(tool, dir, output, onStart) {
   if (code !== 0) {
     throw new SetupError(
       `go build of ${tool.command} failed (exit ${code}):\n${tail}\n` +
-        'What was compiled is kept by Go: run the same command again to continue.',
+        'Go keeps what was compiled: run the same command again to continue.',
     )
   }
 }

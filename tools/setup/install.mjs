@@ -54,7 +54,7 @@ async function install(onStart) {
   if (!(await hasPinnedNode())) await npm('installing the pinned Node', ['rebuild', 'node'], onStart)
   if ((await arePackagesCurrent()) && (await hasPinnedNode())) return
   throw new SetupError(
-    'npm ended well, yet node_modules does not match package-lock.json: remove node_modules and try again',
+    'npm succeeded, but node_modules does not match package-lock.json: remove node_modules and try again',
   )
 }
 
@@ -81,7 +81,7 @@ async function npm(label, args, onStart) {
   if (code !== 0) {
     throw new SetupError(
       `npm ${args.join(' ')} failed (exit ${code}):\n${tail}\n` +
-        'If the network is to blame, run the same command again: it starts over cleanly.',
+        'If this was a network failure, run the same command again: it starts from the beginning.',
     )
   }
 }

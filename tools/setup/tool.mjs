@@ -7,10 +7,10 @@ import { isAllowed } from './place.mjs'
 import { SetupError, say } from './report.mjs'
 
 const SERVER_ALTERNATIVES =
-  'Any one of these will do:\n' +
+  'Do one of these:\n' +
   '  - install Go (https://go.dev/dl) and run the same command again: the server is then built once;\n' +
   '  - set TEMPORAL_ADDRESS to a Temporal server of your own, such as 127.0.0.1:7233\n' +
-  '    (`temporal server start-dev` of the Temporal CLI is enough to look around);\n' +
+  '    (`temporal server start-dev` of the Temporal CLI is enough to try it);\n' +
   '  - put `temporal-server` and `temporal-sql-tool` on PATH.'
 const TOOL_ALTERNATIVES = 'Install Go (https://go.dev/dl), or put the program itself on PATH.'
 

@@ -1,11 +1,11 @@
-// Accepting orders on a real Postgres: races, one answer per key, and all or nothing. What batches do is in
-// accept_batch.int.test.ts.
+// Accepting orders on a real Postgres: races, one answer per key, all or nothing. Batches are tested in
+// batch.int.test.ts.
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { buildAttempt, buildLine, buildProposal, putProduct } from '../../../test/support/builder.ts'
-import { crowd } from '../../../test/support/concurrent.ts'
+import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { findViolations } from '../../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
@@ -19,7 +19,7 @@ import { adjustStock } from '../stock.ts'
 jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
-/** A second process of the api: a pool and a queue of its own. */
+/** A second api process: with its own pool and queue. */
 let other: { database: Database; acceptor: Acceptor; givenBack: string[] }
 
 beforeAll(async () => {
@@ -45,7 +45,7 @@ afterAll(async () => {
 const proposalFor = (productId: string, quantity = 1, overrides: Partial<ProposedOrder> = {}): ProposedOrder =>
   buildProposal({ lines: [buildLine({ productId, quantity })], ...overrides })
 const accept = (order: ProposedOrder): Promise<AcceptVerdict> => shop.acceptor.accept(order)
-/** As a caller does: a statement that ran out of time on a busy machine is asked again, under the same key. */
+/** Accepts as a caller does: retries a statement that timed out on a busy machine, under the same key. */
 async function persist(acceptor: Acceptor, order: ProposedOrder): Promise<AcceptVerdict> {
   for (let left = 5; ; left -= 1) {
     try {
@@ -60,7 +60,7 @@ const countOf = async (text: string, values: readonly unknown[] = []): Promise<n
   const [row] = await shop.query<{ n: bigint }>(`select count(*) as n ${text}`, values)
   return Number(row?.n)
 }
-/** An acceptor that notes every error of the database, also those it tries again after. */
+/** An acceptor that records every database error, including those it retries after. */
 function listeningTo(database: Database, errors: unknown[]): Acceptor {
   const run: Database['run'] = (statement, values) =>
     database.run<never>(statement, values).catch((error: unknown) => {
@@ -118,9 +118,9 @@ describe('the last units', () => {
     }
     const [sales] = await Promise.all([
       Promise.all(Array.from({ length: 120 }, () => accept(proposalFor(productId, 1 + Math.floor(random() * 3))))),
-      crowd(20, correct, 3),
+      callConcurrently(20, correct, 3),
     ])
-    // The invariants, looked at after each test, say that nothing was lost or sold twice.
+    // The invariant check after each test shows that nothing was lost or sold twice.
     expect(sales.filter(isAccepted).length).toBeGreaterThan(15)
   })
 })
@@ -129,7 +129,7 @@ describe('one attempt', () => {
   test('sent fifty times at once is one order, and everybody is told the same of it', async () => {
     const { productId } = await shop.product()
     const { key, requestHash } = buildProposal()
-    // Each copy arrives with an address, and after a change of the secret even an order id, of its own.
+    // Each copy has its own address, and after a change of the secret even its own order id.
     const copies = Array.from({ length: 50 }, () => proposalFor(productId, 1, { key, requestHash }))
     const answers = await Promise.all(copies.map((copy, at) => (at % 2 === 0 ? shop : other).acceptor.accept(copy)))
     expect(answers.filter(isAccepted)).toHaveLength(1)
@@ -137,7 +137,7 @@ describe('one attempt', () => {
     for (const order of orders) expect(order).toStrictEqual(orders[0])
     expect(await countOf('from idempotency where key = $1', [key])).toBe(1)
     expect(await countOf('from reservation where product_id = $1', [productId])).toBe(1)
-    // Every address but the one that is shown is free again.
+    // Every address except the one shown is free again.
     const used = copies
       .map((copy) => copy.address)
       .filter((address) => ![...shop.givenBack, ...other.givenBack].includes(address))
@@ -271,7 +271,7 @@ describe('an order of several products', () => {
       verdict: 'PRODUCT_UNKNOWN',
       productIds: ['nobody'],
     })
-    // Sold, but not for dollars.
+    // Sold, but not in dollars.
     expect(await accept(buildProposal({ lines, currency: 'USD' }))).toMatchObject({ verdict: 'PRODUCT_UNKNOWN' })
   })
 
@@ -300,7 +300,7 @@ describe('an order of several products', () => {
       ]).flat(),
     )
     expect(answers.every(isAccepted)).toBe(true)
-    // Not even one that was tried again.
+    // Not even one that was retried.
     expect(errors).toEqual([])
   })
 })
@@ -313,7 +313,7 @@ test('every line has the price of the catalogue version stamped on it, however o
   const published = new Map([['1', 1_000n]])
   let latest = 1_000n
   let isDone = false
-  /** Called when somebody was sold something: each sale allows one change of price, or nobody might ever buy. */
+  /** Called after each sale: a sale allows one price change, or no buyer might ever succeed. */
   let sold: () => void = () => undefined
   const updater = (async () => {
     while (!isDone) {
@@ -358,16 +358,16 @@ test('every line has the price of the catalogue version stamped on it, however o
 })
 
 test.each([
-  // Alone, under the lock on its stock, for which whoever publishes a price waits too.
+  // Alone, under the lock on its stock, which a price change waits for too.
   { orders: 1, answer: { verdict: 'accepted', order: { lines: [{ unitPriceMinor: 1_250n }], totalMinor: 1_250n } } },
-  // Written before anything is locked: all are undone, and told the new price.
+  // Written before anything is locked: all are rolled back, and refused with the new price.
   { orders: 2, answer: { verdict: 'PRICE_CHANGED', prices: [{ unitPriceMinor: 1n }] } },
 ])(
   'a price that changes while $orders orders are being written is not the price of their lines',
   async ({ orders, answer }) => {
     const { productId } = await shop.product()
     await accept(proposalFor(productId, 1, { userId: 77n }))
-    // Stops the next order of this customer between the look at the price and the writing of its lines.
+    // Stops the next order of this customer between reading the price and writing its lines.
     const blocker = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
     await blocker.connect()
     await blocker.query('begin')

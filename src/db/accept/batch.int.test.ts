@@ -1,4 +1,4 @@
-// What is decided together is decided as if one after the other, and commits together or not at all.
+// Batches of orders: decided as if one after another, and committed together or not at all.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
@@ -17,7 +17,7 @@ import { openDatabase, type Database } from '../connection/pool.ts'
 jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
-/** Every call the acceptor made: how many orders and lines were in it. */
+/** Every call the acceptor made, with its numbers of orders and lines. */
 let batches: { orders: number; lines: number }[]
 /** How many of them were under way at once, at the most. */
 let mostAtOnce: number
@@ -55,7 +55,7 @@ const acceptAll = (orders: readonly ProposedOrder[]) =>
 const verdictOf = (result: PromiseSettledResult<AcceptVerdict>) =>
   result.status === 'fulfilled' ? result.value.verdict : (result.reason as { reason?: string; code?: string })
 
-/** Rows of everything an accepted order writes, and of what an answer leaves. */
+/** Row counts of everything that an accepted order or a stored answer writes. */
 const TABLES = [
   'idempotency',
   'customer',
@@ -127,13 +127,13 @@ describe('a batch', () => {
     await shop.catchUp()
     const { productId } = await shop.product({ onHand: 3n })
     await expired(proposalFor(productId, 2))
-    // One is free, two are only waiting to be given back: the first buyer wants them all.
+    // One unit is free, two are in expired holds: the first buyer wants all three.
     const results = await acceptAll([proposalFor(productId, 3), proposalFor(productId, 1)])
     expect(results.map(verdictOf)).toEqual(['accepted', 'OUT_OF_STOCK'])
   })
 })
 
-/** The rule for one order, written out once more. Takes what it accepts from `left`. */
+/** The rule for one order, implemented a second time. Subtracts accepted quantities from `left`. */
 function decideAlone(left: Map<string, bigint>, lines: ProposedOrder['lines']): unknown {
   const unknown = [...new Set(lines.map(({ productId }) => productId))].filter((id) => !left.has(id)).toSorted()
   if (unknown.length > 0) return { verdict: 'PRODUCT_UNKNOWN', productIds: unknown }
@@ -163,7 +163,7 @@ describe('an order that fails', () => {
       code: '23505',
       constraint: 'invoice_one_order_per_address',
     })
-    // Somebody else pays there: it must not be handed out again.
+    // Another customer pays there: it must not be handed out again.
     expect(shop.givenBack).toEqual([])
     expect((await acceptor.accept({ ...(orders[17] as ProposedOrder), address: '0xfresh' })).verdict).toBe('accepted')
   })
@@ -180,7 +180,7 @@ describe('an order that fails', () => {
 
   test('because no session came free in time has sent nothing, and its address is free again', async () => {
     const url = shop.test.urlOf('app_api')
-    // One session for each of its two doors.
+    // One session for each of its two clients.
     const busy = await openDatabase({ url, poolSize: 2, applicationName: 'test-busy' })
     const asleep = busy.run({ name: 'test_sleep', text: 'select pg_sleep(1.5)' })
     const order = buildProposal()
@@ -207,7 +207,7 @@ describe('an order that fails', () => {
     refuseAll(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))
     for (const result of await Promise.allSettled(waiting))
       expect(verdictOf(result as never)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
-    // Nobody knows what became of those, so their addresses are lost.
+    // Their results are unknown, so their addresses are not reused.
     expect(shop.givenBack).toEqual([last.address])
   })
 })
@@ -266,12 +266,12 @@ describe('all or nothing', () => {
     await blocker.query('rollback')
     await blocker.end()
     expect(await snapshot()).toEqual(before)
-    // Postgres said that it wrote nothing: their addresses stand nowhere.
+    // Postgres confirmed that it wrote nothing: their addresses are stored nowhere.
     expect(shop.givenBack.toSorted()).toEqual(orders.map(({ address }) => address).toSorted())
   })
 })
 
-/** An order whose window and grace are over, still holding its stock. */
+/** An order whose window and grace period have ended, still holding its stock. */
 async function expired(order: ProposedOrder): Promise<string> {
   const { orderId } = await shop.order({ ...order, windowMs: 1, graceMs: 0 })
   await until(() =>

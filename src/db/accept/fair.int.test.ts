@@ -1,5 +1,5 @@
-// A crowd of buyers: those who wait for one product keep no others waiting, and per product whoever came first is decided
-// first. A batch that has no time, or meets a lock, is made smaller.
+// Fairness between products: orders that wait for one product delay no others, and orders of one product are decided
+// first come, first served. A batch that runs out of time, or meets a lock, is made smaller.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
@@ -18,10 +18,10 @@ let shop: TestShop
 let acceptor: Acceptor
 /** The products of the orders in each batch that was sent. */
 let batches: string[][]
-/** What a batch waits for before it is sent. */
+/** Delays each batch before it is sent. */
 let gate: Promise<void>
 let locking: (() => Promise<void>)[] = []
-/** How the next batches fail, by SQLSTATE, after they were carried out or before. */
+/** The SQLSTATEs with which the next batches fail, after or before they are executed. */
 let failures: { state: string; isDone: boolean }[] = []
 
 beforeAll(async () => {
@@ -41,7 +41,7 @@ beforeEach(async () => {
       const failure = failures.shift()
       if (failure?.isDone === true) await shop.api.run(statement, values)
       if (failure !== undefined)
-        throw Object.assign(new pg.DatabaseError('as told', 1, 'error'), { code: failure.state })
+        throw Object.assign(new pg.DatabaseError('injected', 1, 'error'), { code: failure.state })
     }
     return shop.api.run(statement, values)
   }
@@ -58,7 +58,7 @@ const proposalFor = (productId: string, quantity = 1, overrides: Partial<Propose
   buildProposal({ lines: [buildLine({ productId, quantity })], ...overrides })
 
 type Told = { answer: Promise<string>; isAnswered: () => boolean }
-/** A call, by its verdict or the reason it failed with. */
+/** A call, by its verdict or the reason of its failure. */
 function told(call: Promise<AcceptVerdict>): Told {
   let isAnswered = false
   const answer = call
@@ -74,7 +74,7 @@ const buy = (productId: string, quantity = 1, overrides: Partial<ProposedOrder> 
 const answersOf = (calls: readonly Told[]): Promise<string[]> => Promise.all(calls.map(({ answer }) => answer))
 const times = <T>(count: number, act: (at: number) => T): T[] => Array.from({ length: count }, (_, at) => act(at))
 
-/** A product with so many units, of which so many are in expired holds of one unit each. */
+/** A product with this many units, of which this many are in expired holds of one unit each. */
 async function withExpiredHolds(holds: number, onHand = holds): Promise<string> {
   const { productId } = await shop.product({ onHand: BigInt(onHand) })
   const lapsing = times(holds, () => shop.acceptor.accept(proposalFor(productId, 1, { windowMs: 1, graceMs: 0 })))
@@ -97,7 +97,7 @@ async function lock(text: string, productId: string): Promise<() => Promise<void
   locking.push(release)
   return release
 }
-/** Another session in the middle of ending the product's expired holds. */
+/** Another session that is ending the product's expired holds. */
 const lockHolds = (productId: string) =>
   lock(
     `select from orders where order_id in (
@@ -124,7 +124,7 @@ describe('a batch', () => {
     expect(counted(await answersOf(times(180, () => buy(productId))))).toEqual({ accepted: 180 })
     const sizes = batches.map(({ length }) => length)
     expect(sizes.slice(0, 2)).toEqual([64, 64])
-    // Halves of these; then the last 52, of which fewer are sent at a time than there are.
+    // Halves of these; then the last 52, in smaller batches than one.
     expect(Math.max(...sizes.slice(2))).toBeLessThan(50)
     await shop.query('drop function holdfast.act cascade')
     await until(async () => {
@@ -179,7 +179,7 @@ describe('a batch', () => {
     const ending = new AbortController()
     let open: () => void = () => undefined
     gate = new Promise((resolve) => (open = resolve))
-    // Two batches under way, so that the next order is queued.
+    // Two batches in flight, so that the next order is queued.
     const sent: Told[] = []
     for (let at = 0; at < 2; at += 1) {
       sent.push(buy(productId))
@@ -215,7 +215,7 @@ describe('buyers who wait for stock to come back', () => {
     expect(crowd.some(({ isAnswered }) => isAnswered())).toBe(false)
     await release()
     expect(counted(await answersOf(crowd))).toEqual({ accepted: 2, OUT_OF_STOCK: 598 })
-    // The first of them.
+    // The oldest of them.
     expect(counted(await answersOf(crowd.slice(0, 2)))).toEqual({ accepted: 2 })
   })
 
@@ -232,7 +232,7 @@ describe('buyers who wait for stock to come back', () => {
     const productId = await withExpiredHolds(200)
     const first = buy(productId, 200)
     const later: Told[] = []
-    // No more than have a place in the line.
+    // No more than the queue has room for.
     while (!first.isAnswered() && later.length < 500) {
       later.push(buy(productId))
       await shop.query('select')
@@ -254,7 +254,7 @@ describe('buyers who wait for stock to come back', () => {
   })
 
   test('get it in their order of arrival, also where their batch is decided by halves', async () => {
-    // Three free, seven held and due.
+    // Three free, seven in expired holds.
     const productId = await withExpiredHolds(7, 10)
     failures = [{ state: '57014', isDone: false }]
     const calls = [9, 1, 2, 1].map((quantity) => buy(productId, quantity))
@@ -263,7 +263,7 @@ describe('buyers who wait for stock to come back', () => {
   })
 
   test('let those by who fit what is free, once nothing comes back', async () => {
-    // Five free, seven held and due, which nothing can end just now.
+    // Five free, seven in expired holds that cannot be ended now.
     const productId = await withExpiredHolds(7, 12)
     const release = await lockHolds(productId)
     const [large, small] = [buy(productId, 10), buy(productId)]
@@ -279,7 +279,7 @@ describe('buyers who wait for stock to come back', () => {
     const release = await lockHolds(productId)
     const [possible, impossible] = [buy(productId, 10), buy(productId, 13)]
     expect(await impossible.answer).toBe('OUT_OF_STOCK')
-    // Also behind those that wait already.
+    // Also behind those that already wait.
     expect(await buy(productId, 13).answer).toBe('OUT_OF_STOCK')
     expect(possible.isAnswered()).toBe(false)
     await release()

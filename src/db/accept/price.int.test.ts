@@ -1,4 +1,4 @@
-// One rule for the price: what stands in the catalogue when an order commits, however many are decided together.
+// The price rule: an order gets the catalogue price at its commit, whatever the size of its batch.
 
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
@@ -27,7 +27,7 @@ const proposalFor = (productId: string): ProposedOrder => buildProposal({ lines:
 const accept = (order: ProposedOrder): Promise<AcceptVerdict> => shop.acceptor.accept(order)
 
 describe('a catalogue that changes between the writing of lines and the lock on their stock', () => {
-  /** A session that has the stock row, as who publishes takes it first. */
+  /** A session that holds the lock on the stock row, which a price change takes first. */
   async function publisher(productId: string) {
     const client = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
     await client.connect()
@@ -86,7 +86,7 @@ describe('a catalogue that changes between the writing of lines and the lock on 
         ).map(({ id }) => id),
       )
     let [priceMinor, isDone] = [1_000n, false]
-    /** Before each change, under the lock that every order takes before it commits: what is not there comes after. */
+    /** Before each change, under the lock that every order takes before it commits: later orders are invisible. */
     const before: { orders: Set<string>; version: bigint }[] = []
     const buyers = Array.from({ length: 12 }, async (_, at) => {
       while (!isDone) {

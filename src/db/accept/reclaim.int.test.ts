@@ -1,5 +1,5 @@
-// A shortage while expired holds of the product only wait to be given back (INV-15): buyers wait, or are told to try again;
-// «out of stock» is said only when nothing more can come back.
+// Shortage while a product has expired holds (INV-15): buyers wait, or must try again; OUT_OF_STOCK is the answer only
+// when no more stock can be released.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
@@ -15,10 +15,10 @@ import { sweepHolds } from '../sweep.ts'
 jest.setTimeout(COUNT_WITHIN_MS)
 
 let shop: TestShop
-/** A second process of the api. */
+/** A second api process. */
 let database: Database
 let other: Acceptor
-/** Sessions that have something locked. */
+/** Sessions that hold locks. */
 let locking: { release: () => Promise<void> }[] = []
 
 beforeAll(async () => {
@@ -43,7 +43,7 @@ const proposalFor = (productId: string, quantity = 1, overrides: Partial<Propose
   buildProposal({ lines: [buildLine({ productId, quantity })], ...overrides })
 const verdictsOf = (answers: readonly AcceptVerdict[]) => [...new Set(answers.map(({ verdict }) => verdict))]
 
-/** A product of which every unit is in an expired hold of its own. */
+/** A product with every unit in its own expired hold. */
 async function wholeInExpiredHolds(units: number, overrides: Partial<ProposedOrder> = {}): Promise<string> {
   const { productId } = await shop.product({ onHand: BigInt(units) })
   const proposals = Array.from({ length: units }, () =>
@@ -56,7 +56,7 @@ async function wholeInExpiredHolds(units: number, overrides: Partial<ProposedOrd
   return productId
 }
 
-/** Another session in the middle of ending these holds, or of anything else that locks their orders. */
+/** Another session that is ending these holds, or otherwise locks their orders. */
 async function lockOrdersOf(productId: string): Promise<{ release: () => Promise<void> }> {
   const client = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
   await client.connect()
@@ -142,7 +142,7 @@ describe('a shortage of stock that only waits to be given back', () => {
   })
 
   test('is out of stock, for good, where what is held cannot come back now', async () => {
-    // Its chain has not been read so far: these orders may still have been paid.
+    // Its chain has not been read this far: these orders may have been paid.
     const productId = await wholeInExpiredHolds(2, { network: 'unread' })
     const order = proposalFor(productId)
     const refusal = { verdict: 'OUT_OF_STOCK', shortages: [{ productId, wanted: 1n, available: 0n }] }
@@ -159,7 +159,7 @@ describe('a shortage of stock that only waits to be given back', () => {
     expect(await shop.query('select order_id, reason from hold_aside')).toEqual([
       { order_id: await oneOf(productId), reason: 'P0001' },
     ])
-    // One failure is no answer for good: the order waits for the next try, and is told to try again.
+    // One failure is not final: the order waits for the next attempt, and its caller must try again.
     await shop.query(`update hold_aside set next_at = clock_timestamp() + interval '1 minute'`)
     const soon = { ...proposalFor(productId), deadline: Date.now() + 500 }
     await expect(shop.acceptor.accept(soon)).rejects.toMatchObject({ reason: 'STOCK_BEING_RELEASED' })
@@ -170,7 +170,7 @@ describe('a shortage of stock that only waits to be given back', () => {
     expect(await shop.acceptor.accept(proposalFor(productId))).toMatchObject({ verdict: 'accepted' })
   })
 
-  /** The order with the first of a product's holds. */
+  /** The order with a product's first hold. */
   async function oneOf(productId: string): Promise<string> {
     const [row] = await shop.query<{ id: string }>(
       `select min(order_id::text) as id from reservation where product_id = $1 and expires_at < clock_timestamp()`,

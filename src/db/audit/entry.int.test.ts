@@ -1,5 +1,5 @@
-// What the audit keeps: every change, whoever made it and however, once, with its actor, in a chain that ends at the
-// aggregate's own row. Sealing and proofs are tested in src/audit.
+// Audit entries: every change by any role and statement is recorded once, with its actor, in a hash chain that ends at
+// the aggregate's row. Sealing and proofs are tested in src/audit.
 
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
@@ -76,7 +76,7 @@ describe('an order', () => {
       expect((await lastOf(shop, 'order', orderId)).by).toEqual(callers[at])
       expect((await lastOf(shop, 'customer', userId.toString())).by).toEqual(callers[at])
     }
-    // Fewer transactions than orders, or this was no batch.
+    // Fewer transactions than orders: they were batched.
     const [batches] = await shop.query<{ n: bigint }>(
       `select count(distinct txid) as n from audit_entry where aggregate_id = any ($1)`,
       [proposals.map(({ orderId }) => orderId)],

@@ -1,5 +1,5 @@
-// What nobody can do to the audit: write without saying who acts, change or lose what is kept, leave a table out, or
-// purge what is younger than seven years or was never sealed.
+// Guards of the audit: no role can write without an actor, change or delete entries, exclude a table, or purge entries
+// younger than seven years or never sealed.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
@@ -50,7 +50,7 @@ afterAll(async () => {
   await shop.close()
 })
 
-/** What comes of statements as this role, undone in any case: `done` or the SQLSTATE of the first that fails. */
+/** The result of statements as this role, always rolled back: `done` or the SQLSTATE of the first that fails. */
 async function outcome(role: DatabaseRole | 'superuser', ...texts: string[]): Promise<string> {
   const session = sessions.get(role)
   if (session === undefined) throw new Error(`no session of ${role}`)
@@ -69,7 +69,7 @@ const auditedTables = async (): Promise<string[]> =>
   (
     await shop.query<{ name: string }>('select table_name as name from audit_scope where kind is not null order by 1')
   ).map(({ name }) => name)
-/** References, and what keeps a history as it is, are no part of this, and would speak first. */
+/** References, and what keeps a history as it is, are tested elsewhere and would fail first. */
 const freeOf = async (table: string): Promise<string[]> =>
   (
     await shop.query<{ text: string }>(
@@ -241,12 +241,12 @@ describe('the scope', () => {
     select c.relname as name from pg_class c
     where c.relnamespace = 'holdfast'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'schema_version'
       and c.relname !~ '^audit_entry_\\d' and not exists (select from audit_scope s where s.table_name = c.relname)`
-  /** Columns that are neither kept nor said to be left out. */
+  /** Columns that are neither audited nor listed as excluded. */
   const FORGOTTEN = `
     select c.relname || '.' || a.attname as name from audit_scope s join pg_class c on c.oid = s.table_name::regclass
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     where s.kind is not null and quote_ident(a.attname) <> all (s.columns || s.ignored)`
-  /** Triggers that should be there and are not, or not always. */
+  /** Triggers that are missing or not always enabled. */
   const UNWATCHED = `
     select s.table_name || ' ' || op as name from audit_scope s, unnest('{insert,update,delete,truncate}'::text[]) op
     where s.kind is not null and not exists (
@@ -285,7 +285,7 @@ describe('after seven years', () => {
     )
   const purge = (before: string) => aged.query<{ name: string }>(`select audit_purge(${before}) as name`)
 
-  /** As if a product had been made on that day, and nothing had happened to it since. */
+  /** As if a product had been created on that day and not changed since. */
   async function dated(day: string): Promise<string> {
     const { productId } = await aged.product()
     await aged.test.forge(
@@ -297,7 +297,7 @@ describe('after seven years', () => {
     return productId
   }
 
-  /** A shop for each test: what one purges or leaves without a partition is not the next one's. */
+  /** A shop for each test: a purge or a missing partition must not affect the next test. */
   let aged: TestShop
   let sealing: TestSealer
   let kept: string
@@ -315,7 +315,7 @@ describe('after seven years', () => {
     await aged.close()
   })
 
-  /** Seals all there is, as if it were that day. */
+  /** Seals all entries, as if it were that day. */
   async function sealOn(day: string): Promise<void> {
     sealing.deps.now = () => Date.parse(day)
     await sealing.seal()

@@ -1,10 +1,10 @@
-// The audit against the tables: a crowd of orders walks at random, and whatever they became can be told from it alone.
+// Completeness of the audit: the final rows of random orders must follow from their audit entries alone.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { bodyOf, entriesOf, expectWholeChains } from '../../../test/support/audit.ts'
 import { buildLine } from '../../../test/support/builder.ts'
-import { crowd } from '../../../test/support/concurrent.ts'
+import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { count, COUNT_WITHIN_MS, randomOf, seed } from '../../../test/support/scale.ts'
 import { buildObservation, createTestShop, type TestShop } from '../../../test/support/shop.ts'
 import { applyChanges, type AuditView } from '../../domain/audit.ts'
@@ -20,7 +20,7 @@ beforeAll(async () => {
 })
 afterAll(() => shop.close())
 
-/** Rows changed since, counted by triggers that know nothing of the audit. */
+/** Changed rows since the start, counted by triggers that are independent of the audit. */
 async function countRowChanges(): Promise<() => Promise<string[]>> {
   const scope = await shop.query<{ table_name: string; ignored: string[] }>(
     'select table_name, ignored from audit_scope where kind is not null',
@@ -62,7 +62,7 @@ describe(`a random walk of ${WALK} moves, seed ${seed}`, () => {
   const random = randomOf('audit walk')
   const pick = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)] as T
 
-  /** An order of two products, one of them shared with many. */
+  /** An order of two products, one of them shared with many other orders. */
   async function begin(shared: string): Promise<AcceptedOrder> {
     const { productId } = await shop.product()
     const lines = [shared, productId].map((id) => buildLine({ productId: id, quantity: 1 + Math.floor(random() * 2) }))
@@ -101,9 +101,9 @@ describe(`a random walk of ${WALK} moves, seed ${seed}`, () => {
     const { productId: shared } = await shop.product({ onHand: 100_000n })
     const walkers: Walker[] = []
     for (let at = 0; at < WALK / 12; at += 1) walkers.push({ order: await begin(shared), step: 0 })
-    // Each order by one at a time, as its workflow does; different orders side by side.
+    // One caller per order, as its workflow is; different orders concurrently.
     const moves = walkers.map((walker) => Array.from({ length: 12 }, () => ({ walker, move: pick(MOVES) })))
-    await crowd(
+    await callConcurrently(
       walkers.length,
       async (at) => {
         for (const { walker, move } of moves[at] ?? []) await move(walker)
@@ -117,10 +117,10 @@ describe(`a random walk of ${WALK} moves, seed ${seed}`, () => {
 })
 
 const ORDER_TABLES = ['orders', 'order_line', 'invoice', 'reservation', 'payment', 'payment_report', 'refund_due']
-/** The machinery's own; and spans, which the audit keeps in seconds. */
+/** Columns of internal use; and durations, which the audit stores in seconds. */
 const NOT_COMPARED = new Set(['generation', 'step', 'grace', 'confirm_within'])
 
-/** A value as text, however it was written. */
+/** A value as text, in a form that is independent of how it was written. */
 function plain(value: unknown): unknown {
   if (value === null || value === undefined) return null
   const text = typeof value === 'string' ? value : JSON.stringify(value)

@@ -1,4 +1,4 @@
-// The watcher's role does by itself what a watcher does, and an operator's work in the name of an operator alone.
+// Rights of the watcher's role: it does its own work by itself, and an operator's only in an operator's name.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
@@ -33,7 +33,7 @@ afterAll(async () => {
   await shop.close()
 })
 
-/** What comes of statements in one transaction, none of which stays. */
+/** The result of statements in one transaction, always rolled back. */
 async function outcome(by: unknown, ...texts: string[]): Promise<string> {
   await session.query('begin')
   try {

@@ -1,4 +1,4 @@
-// A chain that cannot be seen, in each way there is.
+// Blindness: each way in which a chain cannot be seen.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => shop.close())
 
-/** As if the watcher had asked its node, and the chain had been read, so long ago. */
+/** As if the watcher had called its node, and read the chain, this long ago. */
 const lookAt = async (askedAgoS: number, readAgoS: number | null) => {
   await shop.query(
     `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)

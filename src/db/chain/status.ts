@@ -18,7 +18,7 @@ export type Stamp = {
 /**
  * Stores when the node was called (`askedAt`) and which tip it answered. Where that very block is the last one scanned
  * and no report waits, everything up to the tip's chain time is stored and delivered. Expiries may then rely on this
- * chain time, or on `askedAt` where the chain's clock is ahead of ours. They never rely on `askedAt` otherwise, because a
+ * chain time, or on `askedAt` where the chain's clock is ahead of the database's. They never rely on `askedAt` otherwise, because a
  * node may lag and a block arrives after its own time. An unpaid order therefore waits for the first block after its end:
  * 12 s on Ethereum, and on Bitcoin an hour and more, since chain time there is a median.
  * `isVouched` false withholds that time. A stored time in the future, left by an error or by a database clock that went

@@ -1,10 +1,10 @@
-// Connections and transactions against a real Postgres that refuses, blocks, and loses sessions.
+// Pool and transactions against a real Postgres that refuses connections, blocks, and loses sessions.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
 import { sql } from 'slonik'
 import { z } from 'zod'
-import { crowd } from '../../../test/support/concurrent.ts'
+import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../../test/support/scale.ts'
 import { until } from '../../../test/support/until.ts'
@@ -42,7 +42,7 @@ afterAll(async () => {
 })
 
 const rows = async (): Promise<number> => (await shop.query('select from probe')).length
-/** Sessions of ours that hold a transaction open. */
+/** Our sessions with an open transaction. */
 const open = () =>
   shop.query(
     `select state from pg_stat_activity where datname = current_database() and application_name = 'test-pool' and state like 'idle in%'`,
@@ -79,7 +79,7 @@ describe('a transaction', () => {
     const times = count(500, 50_000)
     const faults = ['select 1 / 0', 'insert into probe (i) values (-1)', 'select * from nowhere', `select 'x'::int`]
     let committed = 0
-    await crowd(times, async (at) => {
+    await callConcurrently(times, async (at) => {
       const failAt = random() < 0.3 ? Math.floor(random() * 4) : -1
       const text = faults[Math.floor(random() * faults.length)] ?? ''
       const work = database.transaction(async (tx) => {
@@ -189,7 +189,7 @@ describe('a transaction', () => {
 describe('waiting', () => {
   test('for a lock ends after a second, by either door', async () => {
     await shop.query('insert into probe (i) values (1), (2)')
-    // Connected before: the wait is to be for the lock alone.
+    // Connects first, so that the wait is only for the lock.
     await Promise.all([database.run(MY_PID), database.sql.any(sql.type(z.unknown())`select 1`)])
     const blocker = new pg.Client({ connectionString: shop.url, options: '-c search_path=holdfast' })
     await blocker.connect()

@@ -1,4 +1,4 @@
-// A server that is too old is refused before anything is done with it.
+// The version check: a server that is too old is refused before anything else happens.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
@@ -7,7 +7,7 @@ import { openDatabase } from './pool.ts'
 import { ServerVersionError } from './session.ts'
 
 let database: TestDatabase
-/** Its search path finds a server that says it is the given version. */
+/** Its search path finds a function that reports the given server version. */
 let urlAs: (version: string) => Promise<string>
 beforeAll(async () => {
   database = await createTestDatabase()

@@ -1,25 +1,25 @@
-// Sessions whose server hangs, or whose connection carries nothing any more while new ones do.
+// Sessions whose server hangs, or whose connection is silent while new connections work.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'slonik'
 import { z } from 'zod'
-import { createCable, type Cable } from '../../../test/support/tcp_proxy.ts'
+import { createTcpProxy, type TcpProxy } from '../../../test/support/tcp_proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { testServers } from '../../../test/support/servers.ts'
 import { until } from '../../../test/support/until.ts'
 import { databaseFailure, openDatabase, statement, type Database } from './pool.ts'
 
 const ANSWER_WITHIN_MS = 300
-/** The limit, a wait for a connection, and a slow machine. */
+/** The time limit, the wait for a connection, and a margin for slow machines. */
 const ENDS_WITHIN_MS = 3_000
 const POOL_SIZE = 10
 const MY_PID = statement('silent_pid', 'select pg_backend_pid() as pid')
 const BUMP = statement('silent_bump', `update duty set items = items where duty = 'none'`)
 
 let shop: TestDatabase
-let cable: Cable
+let proxy: TcpProxy
 let database: Database
-const open = (url = cable.urlOf(shop.urlOf('app_worker'))): Promise<Database> =>
+const open = (url = proxy.urlOf(shop.urlOf('app_worker'))): Promise<Database> =>
   openDatabase({
     url,
     poolSize: POOL_SIZE,
@@ -29,17 +29,17 @@ const open = (url = cable.urlOf(shop.urlOf('app_worker'))): Promise<Database> =>
 beforeAll(async () => {
   shop = await createTestDatabase()
   const { host, port } = testServers().postgres
-  cable = await createCable(`${host}:${port}`)
+  proxy = await createTcpProxy(`${host}:${port}`)
 })
 beforeEach(async () => {
   database = await open()
 })
 afterEach(async () => {
-  cable.plug()
+  proxy.restore()
   await database.close()
 })
 afterAll(async () => {
-  await cable.close()
+  await proxy.close()
   await shop.drop()
 })
 
@@ -50,7 +50,7 @@ const WAYS: readonly [string, (database: Database) => Promise<unknown>][] = [
   ["slonik's transaction", (door) => door.sql.transaction((tx) => tx.any(sql.type(z.unknown())`select 1`))],
 ]
 
-/** Sessions of both doors, as many as there may be, all idle. */
+/** As many idle sessions of both clients as the pool allows. */
 async function fill(): Promise<void> {
   const each = Array.from({ length: POOL_SIZE }, () => undefined)
   await Promise.all([
@@ -59,7 +59,7 @@ async function fill(): Promise<void> {
   ])
 }
 
-/** How a call failed, and that it did so in time. */
+/** The failure of a call, which must come in time. */
 async function failureOf(call: Promise<unknown>): Promise<unknown> {
   const startedAt = performance.now()
   const error = await call.then(
@@ -73,16 +73,16 @@ async function failureOf(call: Promise<unknown>): Promise<unknown> {
 describe.each(WAYS)('%s', (_, way) => {
   test('of a server that hangs ends in time, with UNAVAILABLE, and the next one after it works', async () => {
     await fill()
-    cable.hang()
+    proxy.hang()
     for (let calls = 0; calls < 3; calls += 1)
       expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
-    cable.plug()
+    proxy.restore()
     await way(database)
   })
 
   test('on a connection that went silent is the only one that fails: all idle ones go with it', async () => {
     await fill()
-    cable.silence()
+    proxy.silence()
     expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
     await Promise.all(Array.from({ length: 4 }, () => way(database)))
     for (const [, other] of WAYS) await other(database)
@@ -90,10 +90,10 @@ describe.each(WAYS)('%s', (_, way) => {
 
   test('of a server that refuses ends at once, with UNAVAILABLE, and the next one after it works', async () => {
     await fill()
-    cable.pull()
+    proxy.cut()
     expect(await failureOf(way(database))).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
-    cable.plug()
-    // A session that broke while it was idle may be found out only now.
+    proxy.restore()
+    // A broken idle session may be noticed only now.
     await way(database).catch(() => undefined)
     await way(database)
   })
@@ -102,7 +102,7 @@ describe.each(WAYS)('%s', (_, way) => {
 test('a connection that goes silent within a transaction ends it; nothing of it stays', async () => {
   const work = database.transaction(async (tx) => {
     await tx.run(statement('silent_items', 'update duty set items = items + 1'))
-    cable.silence()
+    proxy.silence()
     await tx.run(MY_PID)
   })
   expect(await failureOf(work)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
@@ -111,12 +111,12 @@ test('a connection that goes silent within a transaction ends it; nothing of it 
 })
 
 test('a server that hangs is told at once to a process that starts', async () => {
-  cable.hang()
+  proxy.hang()
   expect(await failureOf(open())).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
 })
 
 test('an answer that came while the process itself was busy is an answer', async () => {
-  // Without the cable, which this process carries too.
+  // Without the proxy, which runs in this process too.
   await database.close()
   database = await open(shop.urlOf('app_worker'))
   const answer = database.run(statement('silent_short', 'select pg_sleep(0.1)'))

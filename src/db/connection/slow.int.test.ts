@@ -1,4 +1,4 @@
-// Transactions that last and locks that are not had are told by name, while it can still help, and without any value.
+// Slow transactions and lock waits are logged by name while they last, without any value.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
@@ -48,7 +48,7 @@ describe('a transaction of more than a second', () => {
       const event = await isTold('transaction')
       expect(event).toMatchObject({ statement: 'slow_note', text: 'insert into probe (i, t) values ($1, $2)' })
       expect(event).toHaveProperty('ageMs', expect.any(Number))
-      // Nobody sees it yet: it lasts.
+      // Not logged yet: it still lasts.
       expect(await shop.query('select from probe')).toEqual([])
     })
     expect(events).toHaveLength(1)

@@ -1,5 +1,5 @@
-// Every class of SQLSTATE that the table tells apart, raised by a real Postgres through both doors: what the caller is told,
-// and whether the session goes on to the next caller.
+// SQLSTATE classes: each class that the table distinguishes, raised by a real Postgres through both clients: the
+// caller's reason, and whether the next caller gets the same session.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Metadata, status } from '@grpc/grpc-js'
@@ -15,7 +15,7 @@ const RAISE = statement('probe_raise', 'select probe_raise($1)')
 const MY_PID = statement('probe_pid', 'select pg_backend_pid() as pid')
 const PID = z.object({ pid: z.number() })
 
-/** By SQLSTATE: told the caller, and whether a transaction's session is used again. */
+/** By SQLSTATE: the caller's reason, and whether a transaction's session is used again. */
 const TABLE: readonly (readonly [state: string, code: 'UNAVAILABLE' | 'INTERNAL', session: 'kept' | 'thrown away'])[] =
   [
     ['08000', 'UNAVAILABLE', 'thrown away'],
@@ -81,7 +81,7 @@ const buildRecord = (): CallRecord => ({
   failure: undefined,
 })
 
-/** What a caller of the api is told of a failure. */
+/** The reason that a caller of the api gets for a failure. */
 function toldOf(error: unknown) {
   const sent = statusOf(error, buildRecord())
   const { reason, metadata, retryAfterMs } = readDetails(sent.metadata ?? new Metadata())
@@ -142,12 +142,12 @@ describe('a server that only reads', () => {
     await asStandby(true)
     const standby = await openDatabase({ url: shop.urlOf('app_worker'), poolSize: 6, applicationName: 'test-standby' })
     try {
-      // Sessions of both doors at the standby, idle.
+      // Idle sessions of both clients at the standby.
       await Promise.all([1, 2, 3, 4].map(() => standby.run(MY_PID)))
       await standby.sql.any(sql.type(z.unknown())`select 1`)
       await asStandby(false)
       expect(toldOf(await failure(standby.run(WRITE)))).toEqual(TOLD.UNAVAILABLE)
-      // One failure was enough for all of them.
+      // One failure was enough to replace all of them.
       await Promise.all([1, 2, 3, 4].map(() => standby.run(WRITE)))
       await standby.sql.any(sql.type(z.unknown())`update duty set items = items where duty = 'none'`)
     } finally {

@@ -1,5 +1,5 @@
-// A server, a database and roles set up to write values in other forms than we read: an order's whole path by the front,
-// its audit sealed and verified, as on any other server.
+// Independence of server settings: a server, a database and roles write values in other formats than ours. An order's
+// whole path through the front works, and its audit is sealed and verified.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'slonik'
@@ -20,7 +20,7 @@ const FOREIGN = {
   timezone: 'Asia/Kathmandu',
   bytea_output: 'escape',
   extra_float_digits: '-15',
-  // Not a form, but as easily set for a whole server.
+  // Not a format, but as easily set for a whole server.
   default_transaction_isolation: 'serializable',
 }
 
@@ -30,7 +30,7 @@ beforeAll(async () => {
 })
 afterAll(() => shop.close())
 
-/** The database's settings, and for one role another still. */
+/** Settings of the database, and a different one for one role. */
 async function setForeign({ name, query }: TestDatabase): Promise<void> {
   for (const [setting, value] of Object.entries(FOREIGN))
     await query(`alter database ${name} set ${setting} = '${value}'`)

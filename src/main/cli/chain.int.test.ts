@@ -1,23 +1,29 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { CONFIRMATIONS, minePayment, openStage, statesOf, type Stage } from '../../../test/support/chain_scene.ts'
+import {
+  CONFIRMATIONS,
+  minePayment,
+  openWatcherFixture,
+  statesOf,
+  type WatcherFixture,
+} from '../../../test/support/watcher_fixture.ts'
 import { loadConfig } from '../../config.ts'
 import { RefusedError, UsageError } from './exit.ts'
 import { createProgram } from './program.ts'
 
 const BY = ['--operator', 'ann', '--reason', 'the node was syncing']
 
-let stage: Stage
+let fixture: WatcherFixture
 beforeAll(async () => {
-  stage = await openStage()
+  fixture = await openWatcherFixture()
 })
 afterAll(async () => {
-  await stage.close()
+  await fixture.close()
 })
 
 async function holdfast(...args: string[]): Promise<string> {
   const said: string[] = []
   const write = (text: string): void => void said.push(text)
-  const config = loadConfig('cli', { DATABASE_URL: stage.watcherUrl })
+  const config = loadConfig('cli', { DATABASE_URL: fixture.watcherUrl })
   const untilInterrupted = () => AbortSignal.timeout(1)
   await createProgram({ config, write, complain: write, untilInterrupted }).parseAsync(['chain', ...args], {
     from: 'user',
@@ -27,146 +33,146 @@ async function holdfast(...args: string[]): Promise<string> {
 
 const entriesOf = async (network: string) =>
   (
-    await stage.query<{ actor: string; body: string }>(
+    await fixture.query<{ actor: string; body: string }>(
       `select actor, body from audit_entry where kind = 'chain_operation' and body like '%' || $1 || '%' order by entry_id`,
       [network],
     )
   ).map(({ actor, body }) => ({ actor, isWhole: body.includes('the node was syncing') }))
 
 test('a start that is wrong for good is corrected by a command, and the audit says by whom', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  for (let block = 0; block < 4; block += 1) scene.chain.mine()
-  await scene.step()
-  minePayment(scene)
-  expect(await holdfast('start', scene.network, '3', ...BY)).toBe('done\n')
-  expect(await scene.status()).toMatchObject({ start: 3n, settled: 2n, caughtUpAt: null })
-  await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen'])
-  expect((await scene.status())?.caughtUpAt).not.toBeNull()
-  expect(await entriesOf(scene.network)).toEqual([{ actor: 'operator:ann', isWhole: true }])
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  for (let block = 0; block < 4; block += 1) harness.chain.mine()
+  await harness.step()
+  minePayment(harness)
+  expect(await holdfast('start', harness.network, '3', ...BY)).toBe('done\n')
+  expect(await harness.status()).toMatchObject({ start: 3n, settled: 2n, caughtUpAt: null })
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen'])
+  expect((await harness.status())?.caughtUpAt).not.toBeNull()
+  expect(await entriesOf(harness.network)).toEqual([{ actor: 'operator:ann', isWhole: true }])
 })
 
 test('a chain can be given its start before the first watcher comes', async () => {
-  const scene = await stage.openScene()
-  for (let block = 0; block < 4; block += 1) scene.chain.mine()
-  await holdfast('start', scene.network, '2', ...BY)
-  await scene.step()
-  expect(await scene.status()).toMatchObject({ start: 2n })
+  const harness = await fixture.createHarness()
+  for (let block = 0; block < 4; block += 1) harness.chain.mine()
+  await holdfast('start', harness.network, '2', ...BY)
+  await harness.step()
+  expect(await harness.status()).toMatchObject({ start: 2n })
 })
 
 test('a start above a transfer that is not final is refused, since it never would be', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  minePayment(scene)
-  await scene.step()
-  await expect(holdfast('start', scene.network, '9', ...BY)).rejects.toThrow(RefusedError)
-  expect(await scene.status()).toMatchObject({ start: 0n })
-  expect(await entriesOf(scene.network)).toEqual([])
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  await harness.step()
+  await expect(holdfast('start', harness.network, '9', ...BY)).rejects.toThrow(RefusedError)
+  expect(await harness.status()).toMatchObject({ start: 0n })
+  expect(await entriesOf(harness.network)).toEqual([])
 })
 
 test('a chain that is read again from below tells what it meets again', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  minePayment(scene)
-  for (let block = 1; block < CONFIRMATIONS; block += 1) scene.chain.mine()
-  await scene.step()
-  await holdfast('start', scene.network, '0', ...BY)
-  await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen', '2 final', '3 reorged', '4 seen', '5 final'])
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  for (let block = 1; block < CONFIRMATIONS; block += 1) harness.chain.mine()
+  await harness.step()
+  await holdfast('start', harness.network, '0', ...BY)
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen', '2 final', '3 reorged', '4 seen', '5 final'])
 })
 
 test('a deep reorganisation is let pass by a command', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) scene.chain.mine()
-  await scene.step()
-  scene.chain.drop(CONFIRMATIONS + 1)
-  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) scene.chain.mine()
-  expect(await scene.step()).toBeDefined()
-  await holdfast('rewind', scene.network, '0', ...BY)
-  expect(await scene.step()).toBeUndefined()
-  expect(await entriesOf(scene.network)).toHaveLength(1)
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) harness.chain.mine()
+  await harness.step()
+  harness.chain.drop(CONFIRMATIONS + 1)
+  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) harness.chain.mine()
+  expect(await harness.step()).toBeDefined()
+  await holdfast('rewind', harness.network, '0', ...BY)
+  expect(await harness.step()).toBeUndefined()
+  expect(await entriesOf(harness.network)).toHaveLength(1)
 })
 
 test('money that nothing explains is attributed to its order, told like any transfer, and then explained', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  const [address = ''] = scene.addresses
-  scene.chain.mine()
-  scene.chain.sendInside(address, 7n)
-  await scene.step()
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  const [address = ''] = harness.addresses
+  harness.chain.mine()
+  harness.chain.sendInside(address, 7n)
+  await harness.step()
   expect(await holdfast('list')).toContain(address)
-  await holdfast('attribute', scene.network, address, ...BY)
+  await holdfast('attribute', harness.network, address, ...BY)
   // Its report waits: until it was taken, the money stays unexplained and holds expiry up.
-  await scene.step({ fates: ['lost'] })
-  expect(await scene.count('holdfast_chain_unexplained')).toBe(1)
-  scene.chain.mine()
-  await scene.step()
-  expect(scene.delivered).toMatchObject([{ state: 'seen', address, amount: 7n }])
-  expect(await scene.count('holdfast_chain_unexplained')).toBe(0)
-  for (let block = 0; block < CONFIRMATIONS; block += 1) scene.chain.mine()
-  await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen', '2 final'])
-  await expect(holdfast('attribute', scene.network, address, ...BY)).rejects.toThrow(RefusedError)
-  expect(await entriesOf(scene.network)).toEqual([{ actor: 'operator:ann', isWhole: true }])
+  await harness.step({ fates: ['lost'] })
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(1)
+  harness.chain.mine()
+  await harness.step()
+  expect(harness.delivered).toMatchObject([{ state: 'seen', address, amount: 7n }])
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(0)
+  for (let block = 0; block < CONFIRMATIONS; block += 1) harness.chain.mine()
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen', '2 final'])
+  await expect(holdfast('attribute', harness.network, address, ...BY)).rejects.toThrow(RefusedError)
+  expect(await entriesOf(harness.network)).toEqual([{ actor: 'operator:ann', isWhole: true }])
 })
 
 test('who attributes money may say when it came, but not later than it was found', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  const [address = '', other = ''] = scene.addresses
-  scene.chain.mine()
-  for (const to of [address, other]) scene.chain.sendInside(to, 7n)
-  await scene.step()
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  const [address = '', other = ''] = harness.addresses
+  harness.chain.mine()
+  for (const to of [address, other]) harness.chain.sendInside(to, 7n)
+  await harness.step()
   const cameAt = new Date(Date.now() - 60_000)
-  await holdfast('attribute', scene.network, address, '--seen-at', cameAt.toISOString(), ...BY)
-  await holdfast('attribute', scene.network, other, '--seen-at', '2999-01-01', ...BY)
-  await scene.step()
-  const seenAt = new Map(scene.delivered.map((each) => [each.address, each.firstSeenAt]))
+  await holdfast('attribute', harness.network, address, '--seen-at', cameAt.toISOString(), ...BY)
+  await holdfast('attribute', harness.network, other, '--seen-at', '2999-01-01', ...BY)
+  await harness.step()
+  const seenAt = new Map(harness.delivered.map((each) => [each.address, each.firstSeenAt]))
   expect(seenAt.get(address)).toEqual(cameAt)
   expect(seenAt.get(other)?.getTime()).toBeLessThanOrEqual(Date.now())
 })
 
 test('money that is attributed to its own block came at its time, is final by its depth and outlives later blocks', async () => {
   const from = Date.now() - 3_600_000
-  const scene = await stage.openScene({ startHeight: 0, minedAt: (height) => new Date(from + height * 12_000) })
-  const [address = ''] = scene.addresses
-  scene.chain.mine()
-  scene.chain.sendInside(address, 7n)
-  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) scene.chain.mine()
-  await scene.step()
-  await expect(holdfast('attribute', scene.network, address, '--height', '99', ...BY)).rejects.toThrow(/--seen-at/)
-  await holdfast('attribute', scene.network, address, '--height', '1', ...BY)
-  scene.chain.drop(1)
-  scene.chain.mine()
-  scene.chain.mine()
-  await scene.step()
-  expect(statesOf(scene)).toEqual(['1 seen', '2 final'])
-  expect(scene.delivered[0]).toMatchObject({ block: { height: 1 }, firstSeenAt: new Date(from + 12_000), amount: 7n })
-  expect(await scene.count('holdfast_chain_unexplained')).toBe(0)
+  const harness = await fixture.createHarness({ startHeight: 0, minedAt: (height) => new Date(from + height * 12_000) })
+  const [address = ''] = harness.addresses
+  harness.chain.mine()
+  harness.chain.sendInside(address, 7n)
+  for (let block = 0; block < CONFIRMATIONS + 2; block += 1) harness.chain.mine()
+  await harness.step()
+  await expect(holdfast('attribute', harness.network, address, '--height', '99', ...BY)).rejects.toThrow(/--seen-at/)
+  await holdfast('attribute', harness.network, address, '--height', '1', ...BY)
+  harness.chain.drop(1)
+  harness.chain.mine()
+  harness.chain.mine()
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen', '2 final'])
+  expect(harness.delivered[0]).toMatchObject({ block: { height: 1 }, firstSeenAt: new Date(from + 12_000), amount: 7n })
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(0)
 })
 
 test('money that is no payment is set aside, and more of it is found again', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  const [address = ''] = scene.addresses
-  scene.chain.mine()
-  scene.chain.sendInside(address, 7n)
-  await scene.step()
-  await holdfast('set-aside', scene.network, address, ...BY)
-  scene.chain.mine()
-  await scene.step()
-  expect(await scene.count('holdfast_chain_unexplained')).toBe(0)
-  scene.chain.mine()
-  scene.chain.sendInside(address, 2n)
-  await scene.step()
-  expect(await scene.count('holdfast_chain_unexplained')).toBe(1)
-  const rows = await stage.query(
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  const [address = ''] = harness.addresses
+  harness.chain.mine()
+  harness.chain.sendInside(address, 7n)
+  await harness.step()
+  await holdfast('set-aside', harness.network, address, ...BY)
+  harness.chain.mine()
+  await harness.step()
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(0)
+  harness.chain.mine()
+  harness.chain.sendInside(address, 2n)
+  await harness.step()
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(1)
+  const rows = await fixture.query(
     `select unexplained::text, attributed_at is null as "isOpen" from chain_balance where network = $1 and address = $2`,
-    [scene.network, address],
+    [harness.network, address],
   )
   expect(rows).toEqual([{ unexplained: '2', isOpen: true }])
 })
 
 test('money that is not there cannot be decided on, and the command says where to look', async () => {
-  const scene = await stage.openScene({ startHeight: 0 })
-  await scene.step()
-  const [address = ''] = scene.addresses
-  await expect(holdfast('set-aside', scene.network, address, ...BY)).rejects.toThrow(/holdfast chain list/)
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  await harness.step()
+  const [address = ''] = harness.addresses
+  await expect(holdfast('set-aside', harness.network, address, ...BY)).rejects.toThrow(/holdfast chain list/)
   await expect(holdfast('rewind', 'nowhere', '0', ...BY)).rejects.toThrow(RefusedError)
 })
 

@@ -69,7 +69,7 @@ test('a difference ends with 1, and names the check, the order and what is wrong
     delete from reservation where order_id = '${orderId}'; commit`)
   const human = await verify()
   expect(human.said).toMatch(new RegExp(`holds_equal_ledger +${orderId} +sku-\\w+: no hold, ledger: reserve 0 2`))
-  expect(human.said).toContain('holds_equal_ledger: a hold is taken once and ends once, as the ledger says')
+  expect(human.said).toContain('holds_equal_ledger: the stock ledger records each reservation once and its end once')
   expect(human.said).toMatch(/2 differences$/)
   const { code, said } = await verify({}, '--json')
   expect(code).toBe(1)

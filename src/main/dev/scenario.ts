@@ -36,12 +36,12 @@ type Created = ReturnType<typeof createdView>
 
 /** Begins the unpaid order. The returned function waits for its end, after others have been played. */
 export async function beginUnpaid(stage: Stage, windowMs: number): Promise<() => Promise<Played>> {
-  const scene = stage.story.scene(`An order that nobody pays (the window is ${windowMs / 1_000} s here)`)
+  const scene = stage.story.scene(`An order without a payment (the window is ${windowMs / 1_000} s here)`)
   const order = await place(stage, scene, 'customer1', LAMP, 3)
   const followed = watchOrderStates(stage.shop.as('customer1'), order.orderId, stage.signal)
   scene.say(`it may be paid until ${order.payment.expiresAt}; meanwhile, other orders`)
   return async () => {
-    stage.story.show('Back to the order that nobody paid')
+    stage.story.show('Back to the unpaid order')
     const { cancelReason } = await followed.until('cancelled', ({ status }) => status === 'cancelled')
     followed.stop()
     scene.say(

@@ -99,7 +99,7 @@ export const PaymentState = {
   PAYMENT_STATE_PAID: 4,
   /** PAYMENT_STATE_AT_RISK - PAYMENT_STATE_AT_RISK: it was paid, and a chain reorganisation removed money again. */
   PAYMENT_STATE_AT_RISK: 5,
-  /** PAYMENT_STATE_REVERSED - PAYMENT_STATE_REVERSED: the money removed by a reorganisation is lost for good. */
+  /** PAYMENT_STATE_REVERSED - PAYMENT_STATE_REVERSED: the money removed by a reorganisation is permanently lost. */
   PAYMENT_STATE_REVERSED: 6,
   /** PAYMENT_STATE_EXPIRED - PAYMENT_STATE_EXPIRED: not enough money arrived in time. */
   PAYMENT_STATE_EXPIRED: 7,

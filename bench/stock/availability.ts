@@ -1,16 +1,16 @@
-// How many there are, asked by a hundred clients: against a call that does nothing, and in a shop a thousand times as
-// large. Products are chosen anew for each call from the whole catalogue.
+// Availability calls from a hundred clients, against a call that does no work, and in a shop a thousand times as large.
+// Each call picks random products of the whole catalogue.
 
-import { loadBulk, type BulkSize } from '../../test/support/bulk.ts'
+import { loadBulk, type BulkSize } from '../../test/support/bulk_load.ts'
 import type { Measurement, System } from '../benchmark.ts'
 import { callFor } from '../ghz.ts'
-import type { Scene } from '../order_flow/scene.ts'
+import type { Setup } from '../order_flow/setup.ts'
 import type { BenchDatabase } from '../servers.ts'
-import { startFront } from './front.ts'
+import { startFrontProcess } from './front.ts'
 import { warmUpOf } from './setting.ts'
 
 const CLIENTS = 100
-/** In a smoke run the large shop is a small one. */
+/** A smoke run divides the large shop by this. */
 const SMOKE_SHARE = 100
 
 const SMALL = 1_000
@@ -18,7 +18,7 @@ const LARGE: Required<BulkSize> = { products: 1_000_000, orders: 1_000_000, hold
 
 export const NOTHING = {
   name: 'no-op',
-  about: `The same call from ${CLIENTS} clients, with its token, to a front that has nothing to ask for its answer.`,
+  about: `The same call from ${CLIENTS} clients, with its token, to a front that answers without a query.`,
 }
 export const AVAILABILITY_SMALL = {
   name: 'availability, small',
@@ -31,8 +31,8 @@ export const AVAILABILITY_LARGE = {
 
 export type Shop = { database: BenchDatabase; products: number }
 
-/** Two shops, made once for all rounds. */
-export async function openShops({ servers, isSmoke, log }: Scene): Promise<{ small: Shop; large: Shop }> {
+/** Two shops, filled once for all rounds. */
+export async function openShops({ servers, isSmoke, log }: Setup): Promise<{ small: Shop; large: Shop }> {
   const share = isSmoke ? SMOKE_SHARE : 1
   const open = async (name: string, size: BulkSize): Promise<Shop> => {
     log(`filling ${name}: ${size.products} products, ${size.orders * (size.holdsPerOrder ?? 1)} reservations`)
@@ -46,13 +46,13 @@ export async function openShops({ servers, isSmoke, log }: Scene): Promise<{ sma
     products: LARGE.products / share,
     orders: LARGE.orders / share,
   })
-  // Gigabytes still to be written would be written while something else is measured.
+  // Flushes gigabytes now, so that they are not written during a measurement.
   await servers.admin.query('checkpoint')
   return { small, large }
 }
 
-export function createLook(
-  { seconds, isSmoke }: Scene,
+export function createAvailability(
+  { seconds, isSmoke }: Setup,
   { database, products }: Shop,
   what: { name: string; about: string },
 ): System {
@@ -64,10 +64,10 @@ export function createLook(
         combining: 'combined',
         isIdle: what === NOTHING,
       } as const
-      const front = await startFront(config)
+      const front = await startFrontProcess(config)
       try {
         const method = 'holdfast.v1.StockService.GetAvailability'
-        // ghz draws from a range without its end.
+        // ghz excludes the upper end of a range.
         const data = JSON.stringify({ productIds: [`sku-{{randomInt 1 ${products + 1}}}`] })
         const calls = { ...front.ready, method, data, inFlight: CLIENTS }
         const warm = await callFor({ ...calls, seconds: warmUpOf(isSmoke) })
@@ -75,8 +75,8 @@ export function createLook(
         return {
           figures: {
             'calls/s': called.rate,
-            'look ms, p50': called.latencyMs(0.5),
-            'look ms, p95': called.latencyMs(0.95),
+            'availability ms, p50': called.latencyMs(0.5),
+            'availability ms, p95': called.latencyMs(0.95),
           },
           errors: warm.errors + called.errors,
           messages: [...warm.messages, ...called.messages],

@@ -1,5 +1,5 @@
-// A shop after years of trade, made in about a minute: rows go in without triggers or indexes, in the order of time,
-// and every index is built once at the end. What it holds keeps the tables' own checks, and not the ledger's sums.
+// A bulk loader: fills a database with years of trade in about a minute. It inserts rows in time order without triggers
+// or indexes, and builds every index once at the end. Table checks hold; the sums of the stock ledger do not.
 
 import { createHash } from 'node:crypto'
 import pg from 'pg'
@@ -7,23 +7,23 @@ import pg from 'pg'
 export type BulkSize = {
   products: number
   orders: number
-  /** Reservations of each order; one unless given. */
+  /** Reservations per order; 1 by default. */
   holdsPerOrder?: number
 }
 
-/** Orders come half a minute apart; the newest wait for payment, those before them for shipping. */
+/** One order every 30 seconds. The newest wait for payment, those before them for shipping. */
 const OPEN_SHARE = 100
 const ORDERS_PER_CUSTOMER = 10
-/** Of keys and transfers, which cost most to make, a tenth is as telling. */
+/** Keys and transfers cost most to insert; a tenth of them shows the same plans. */
 const KEY_SHARE = 10
-/** What waits to be told is short, however long the shop has traded. */
+/** Rows waiting for a relay: few, however long the shop has traded. */
 const BACKLOG = 1_000
 const EPOCH = '00000000-0000-8000-8000-000000000001'
 const MAINTENANCE_MEMORY = '256MB'
 
 const md5 = (text: string): string => createHash('md5').update(text).digest('hex')
 
-/** An order by its number: they run from 1, and the highest is the newest. Ids are spread as random ones are. */
+/** The order with this number, from 1 (the oldest) up. Ids are spread like random ones. */
 export function bulkOrder(number: number) {
   const [, ...parts] = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(md5(`order ${number}`)) ?? []
   return {
@@ -40,7 +40,7 @@ const ORDER_ID = `md5('order ' || n)::uuid`
 const ADDRESS = `'0x' || md5('address ' || n) || substr(md5(n::text), 1, 8)`
 const TX_ID = `'0x' || md5('tx ' || n) || md5(n::text)`
 
-/** What each table gets, in two lanes that do not need each other. `orders` and `products` are the sizes. */
+/** Insert statements per table, in two independent lanes that run in parallel. */
 const LANES = ({ products, orders, holdsPerOrder = 1 }: BulkSize): readonly (readonly string[])[] => {
   const open = Math.ceil(orders / OPEN_SHARE)
   const keys = Math.ceil(orders / KEY_SHARE)
@@ -119,11 +119,11 @@ const LANES = ({ products, orders, holdsPerOrder = 1 }: BulkSize): readonly (rea
   ]
 }
 
-/** Fills an empty, migrated database. @param url the superuser's, whose search path finds the schema */
+/** Fills an empty, migrated database. @param url the superuser's, with the schema in its search path */
 export async function loadBulk(url: string, size: BulkSize): Promise<void> {
   const lanes = LANES(size)
   const tables = lanes.flat().map((text) => /insert into (\w+)/.exec(text)?.[1] ?? '')
-  // Neither used nor kept up to date until REINDEX builds it and makes it valid again.
+  // An invalid index is neither used nor updated until REINDEX rebuilds it.
   await withClient(url, (client) =>
     client.query(
       `update pg_index set indisvalid = false, indisready = false

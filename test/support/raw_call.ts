@@ -1,10 +1,10 @@
-// Calls as bytes, for what a well-behaved client cannot send or does not show.
+// Raw gRPC calls: bytes and headers that a normal client cannot send, and answers with details it does not show.
 
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 import { readDetails, type Detail } from '../../src/grpc/detail.ts'
 
-export type WireAnswer = {
-  /** gRPC's name of the code. */
+export type RawAnswer = {
+  /** gRPC's name of the status code. */
   code: string
   message: string
   /** Undefined for a failure. */
@@ -15,13 +15,13 @@ export type WireAnswer = {
 
 const same = (bytes: Buffer): Buffer => bytes
 
-/** One unary call with `body` as it is. Headers may repeat. */
-export async function callWire(
+/** Makes one unary call with `body` unchanged. Headers may repeat. */
+export async function callRaw(
   address: string,
   path: string,
   body: Buffer,
   headers: readonly (readonly [string, string])[] = [],
-): Promise<WireAnswer> {
+): Promise<RawAnswer> {
   const client = new Client(address, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 })
   const metadata = new Metadata()
   for (const [name, value] of headers) metadata.add(name, value)

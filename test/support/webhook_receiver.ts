@@ -1,4 +1,4 @@
-// A receiver of webhooks: a real HTTP server that keeps what it was sent, answers as it is told to, and can be away.
+// A webhook receiver: a real HTTP server that stores what it gets, answers as configured, and can be down.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
@@ -7,25 +7,25 @@ import type { AddressInfo } from 'node:net'
 export type Delivery = {
   id: string
   headers: Record<string, string>
-  /** As it came, to the byte. */
+  /** Byte for byte. */
   body: string
 }
 
-export type Sink = {
+export type WebhookReceiver = {
   url: URL
-  /** Everything that came, refused or not, oldest first. */
+  /** Everything received, accepted or refused, oldest first. */
   deliveries: () => readonly Delivery[]
-  /** How it answers from now on: a status, or all of it. */
+  /** Sets how it answers from now on: with a status code, or with a function. */
   answer: (how: number | ((delivery: Delivery, response: ServerResponse) => void)) => void
-  /** Nobody listens any more; and somebody does again, at the same address. */
+  /** Stops listening; and listens again at the same address. */
   down: () => Promise<void>
   up: () => Promise<void>
 }
 
 const HOST = '127.0.0.1'
 
-/** One that answers 204. Take it `down` when done. */
-export async function createSink(): Promise<Sink> {
+/** A receiver that answers 204. Call `down` at the end. */
+export async function createWebhookReceiver(): Promise<WebhookReceiver> {
   const deliveries: Delivery[] = []
   let answer: (delivery: Delivery, response: ServerResponse) => void = (_delivery, response) =>
     response.writeHead(204).end()
@@ -39,7 +39,7 @@ export async function createSink(): Promise<Sink> {
   }
   let server: Server
   const listen = async (port: number): Promise<number> => {
-    // A sender may give up in the middle.
+    // A sender may abort a request midway.
     server = createServer((request, response) => void receive(request, response).catch(() => undefined))
     server.listen(port, HOST)
     await once(server, 'listening')

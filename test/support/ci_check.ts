@@ -1,5 +1,4 @@
-// What CI looks at besides the tests: `npm run check` runs the checks first, and each benchmark last. Each counts as one
-// test.
+// CI checks besides the tests: `npm run check` runs CHECKS first and BENCHMARKS last. Each step counts as one test.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,17 +10,17 @@ import { text } from 'node:stream/consumers'
 type Step = {
   name: string
   commands: readonly (readonly string[])[]
-  /** Skipped where this program is not: Go is needed for no more than these once a Temporal server is at hand. */
+  /** Skipped where this program is missing: once a Temporal server is installed, only these steps need Go. */
   needs?: string
 }
-/** @param scratch a folder for what a step makes */
+/** @param scratch a folder for a step's output */
 type StepsOf = (scratch: string) => readonly Step[]
 
 const VARIABLES = {
-  // What docker-compose.yml leaves to the operator.
+  // Values that docker-compose.yml leaves to the operator.
   HOLDFAST_ETH_RPC_URL: 'http://127.0.0.1:8545',
   HOLDFAST_ETH_RATE: '2000.00',
-  // A benchmark runs a Temporal server of its own.
+  // A benchmark starts its own Temporal server.
   TEMPORAL_ADDRESS: undefined,
 }
 
@@ -59,7 +58,7 @@ export const CHECKS: StepsOf = (scratch) => [
   },
 ]
 
-/** So short that they show only that everything still runs; what they need, tools/setup.mjs gets. */
+/** Smoke runs: so short that they show only that everything still runs. tools/setup.mjs installs what they need. */
 export const BENCHMARKS: StepsOf = (scratch) =>
   ['order-flow', 'stock'].map((name) => ({
     name: `the benchmark ${name} runs`,
@@ -67,7 +66,7 @@ export const BENCHMARKS: StepsOf = (scratch) =>
     needs: 'go',
   }))
 
-/** Runs every step until stopped, shows the output of those that fail, and returns how many passed and failed. */
+/** Runs every step until aborted, prints the output of failed ones, and returns how many passed and failed. */
 export async function runSteps(
   root: string,
   stepsOf: StepsOf,
@@ -81,7 +80,7 @@ export async function runSteps(
       const isThere = needs === undefined ? [] : [['sh', '-c', `command -v ${needs}`]]
       if ((await firstProblem(isThere, root, signal)) !== undefined) {
         tally.skipped += 1
-        console.error(`  ○ ${name}: there is no ${needs} here`)
+        console.error(`  ○ ${name}: skipped, ${needs} is not installed`)
         continue
       }
       const problem = await firstProblem(commands, root, signal)
@@ -94,7 +93,7 @@ export async function runSteps(
   return tally
 }
 
-/** The output of the first command that does not end well. */
+/** The output of the first command that fails; undefined when all succeed. */
 async function firstProblem(commands: Step['commands'], cwd: string, signal: AbortSignal): Promise<string | undefined> {
   for (const [command = '', ...args] of commands) {
     const child = spawn(command, args, {

@@ -1,4 +1,4 @@
-// A step of a workflow that goes wrong once, in either way that a step can.
+// Fault injection for workflow tests: an activity that fails once, before or after its effect.
 
 import { ApplicationFailure } from '@temporalio/common'
 import type { Activities } from '../../src/activities/index.ts'
@@ -6,7 +6,7 @@ import type { Activities } from '../../src/activities/index.ts'
 export const FAULTS = ['fails', 'succeeds but loses its answer'] as const
 export type Fault = (typeof FAULTS)[number]
 
-/** For a worker: the first call of a step goes wrong. @param gone told when it has */
+/** Activities for a worker whose first call of `name` fails. @param gone `isWrong` is set once the call has failed */
 export const withFault =
   (name: keyof Activities, fault: Fault, gone: { isWrong: boolean } = { isWrong: false }) =>
   (real: Activities): Partial<Activities> => {

@@ -1,19 +1,19 @@
-// What a relay is given besides the database, and what it says.
+// A probe for relays under test: a logger and metrics to pass in, with what the relay logged and counted.
 
 import { Writable } from 'node:stream'
 import type { RelayMetrics } from '../../src/relay/loop.ts'
 import { Counter, createLogger, Gauge, Registry, type Logger } from '../../src/telemetry.ts'
 
-export type RelayEar = {
+export type RelayProbe = {
   logger: Logger
   metrics: RelayMetrics
-  /** Every line logged so far. */
+  /** All log lines so far. */
   lines: () => readonly Record<string, unknown>[]
-  /** How many items this relay passed on, and how many failed. */
+  /** How many items this relay delivered, and how many failed. */
   counts: (relay: string) => Promise<{ passed: number; failed: number }>
 }
 
-export function createRelayEar(): RelayEar {
+export function createRelayProbe(): RelayProbe {
   const lines: Record<string, unknown>[] = []
   const destination = new Writable({
     write: (chunk: Buffer, _encoding, done) => (lines.push(JSON.parse(chunk.toString()) as never), done()),

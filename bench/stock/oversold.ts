@@ -1,6 +1,8 @@
+// The consistency check of a stock benchmark: a fast system that oversells has not won.
+
 import type { BenchDatabase } from '../servers.ts'
 
-/** Products whose counters promise more than there is, or something else than orders hold. Empty when all is well. */
+/** Describes products whose counters exceed their stock or differ from what orders hold. Empty when all is correct. */
 export async function findOversold(database: Pick<BenchDatabase, 'query'>): Promise<string[]> {
   const wrong = await database.query<{ said: string }>(
     `with held as (

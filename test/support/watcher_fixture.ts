@@ -1,4 +1,5 @@
-// A chain, our addresses on it and a watcher that can be killed at any call; and what must be true of all it ever told.
+// A fixture for watcher tests: a simulated chain, our addresses on it, and a watcher that can crash at any call. Checks
+// that everything the watcher ever reported is true.
 
 import { randomBytes } from 'node:crypto'
 import { expect } from '@jest/globals'
@@ -19,27 +20,27 @@ import { createTestDatabase, type TestDatabase } from './database.ts'
 /** Low, so that random histories are often deep. */
 export const CONFIRMATIONS = 4
 export const HOUR_MS = 3_600_000
-/** How many addresses of each scene are ours. */
+/** Watched addresses per harness. */
 export const ADDRESSES = 3
 
 type Ground = { database: Database; testDatabase: TestDatabase; productId: string }
 
-export type Stage = {
-  /** As the watcher sees it. */
+export type WatcherFixture = {
+  /** Connected under the watcher's role. */
   database: Database
-  /** How the watcher finds its database. */
+  /** The watcher's database url. */
   watcherUrl: string
-  /** As the api that takes reports sees it. */
+  /** Connected under the role of the api, which receives reports. */
   api: Database
-  /** As the superuser sees it. */
+  /** Queries as the superuser. */
   query: TestDatabase['query']
-  /** A chain and a watcher of their own. */
-  openScene: (options?: SceneOptions) => Promise<Scene>
+  /** Creates a new chain with its own watcher. */
+  createHarness: (options?: HarnessOptions) => Promise<WatcherHarness>
   close: () => Promise<void>
 }
 
-/** A database for scenes. Use it in `beforeAll`, and `close` in `afterAll`. */
-export async function openStage(): Promise<Stage> {
+/** A database that harnesses share. Use it in `beforeAll`, and `close` in `afterAll`. */
+export async function openWatcherFixture(): Promise<WatcherFixture> {
   const testDatabase = await createTestDatabase()
   const url = testDatabase.urlOf('watcher')
   const database = await openDatabase({ url, poolSize: 4, applicationName: 'watcher-test' })
@@ -50,7 +51,7 @@ export async function openStage(): Promise<Stage> {
     api,
     watcherUrl: url,
     query: testDatabase.query,
-    openScene: (options) => openScene({ database, testDatabase, productId }, options),
+    createHarness: (options) => createHarness({ database, testDatabase, productId }, options),
     close: async () => {
       await database.close()
       await api.close()
@@ -59,11 +60,11 @@ export async function openStage(): Promise<Stage> {
   }
 }
 
-/** A call that dies: before it did anything, or after its effect but before the answer. */
+/** An injected crash: before a call has any effect, or after its effect but before its answer. */
 export class Crash extends Error {}
 type Fault = 'before' | 'after' | undefined
 
-/** The same object, whose asynchronous calls die as `fault` says. */
+/** The same object, whose asynchronous calls crash as `fault` says. */
 function breakable<T extends object>(target: T, fault: () => Fault): T {
   return new Proxy(target, {
     get: (object, name) => {
@@ -82,22 +83,22 @@ function breakable<T extends object>(target: T, fault: () => Fault): T {
   })
 }
 
-/** What becomes of a message: three or one of it taken, lost on the way there or back, sent away for a second, refused. */
+/** The fate of a batch of reports: three or one accepted, request or answer lost, retry after a second, refused. */
 export type Fate = 'taken' | 'one' | 'lost' | 'unanswered' | 'limited' | 'refused'
 
-type SceneOptions = {
+type HarnessOptions = {
   startHeight?: number | undefined
   maxBlockAgeMs?: number
   minedAt?: (height: number) => Date
-  /** False: the addresses are nobody's. */
+  /** False: the addresses belong to no order. */
   isShop?: boolean
-  /** Whether the node is asked for balances. */
+  /** Whether the node can report balances. */
   hasBalances?: boolean
 }
 export type Step = { crash?: { after: number; as: Fault } | undefined; fates?: readonly Fate[]; waitMs?: number }
 
-/** A chain, our addresses on it, a watcher that can be killed, and everything the receiver was ever told. */
-async function openScene(
+/** A chain, our addresses on it, a watcher that can crash, and everything that the receiver accepted. */
+async function createHarness(
   { database, testDatabase, productId }: Ground,
   {
     startHeight,
@@ -105,7 +106,7 @@ async function openScene(
     minedAt = () => new Date(),
     isShop = true,
     hasBalances = true,
-  }: SceneOptions = {},
+  }: HarnessOptions = {},
 ) {
   const network = `sim-${randomBytes(8).toString('hex')}`
   const addresses: string[] = []
@@ -115,7 +116,7 @@ async function openScene(
     addresses.push(isShop ? (await putOrder(testDatabase, overrides)).address : `0x${randomBytes(20).toString('hex')}`)
   }
   const chain = createSimulatedChain({ network, seed: network, minedAt })
-  /** The node the watcher asks; a test may exchange its answers. */
+  /** The watcher's node; a test may replace its answers. */
   const client: Omit<ChainClient, 'findBalances'> & Required<Pick<ChainClient, 'findBalances'>> = {
     findBalances: async (of) => new Map(of.map((address) => [address, chain.balanceOf(address)])),
     ...chain.client,
@@ -173,12 +174,12 @@ async function openScene(
     client,
     delivered,
     log,
-    /** A counter of this network. */
+    /** The value of a metric. */
     count: async (name: string): Promise<number> =>
       (await registry.getSingleMetric(name)?.get())?.values.reduce((sum, { value }) => sum + value, 0) ?? 0,
     watcher: () => watcher,
     start,
-    /** One step, as a rule a long time after the one before; a crash leaves a new watcher behind. */
+    /** One watcher step, by default long after the previous one. After a crash, a new watcher takes over. */
     step: async ({ crash, fates: nextFates = [], waitMs = HOUR_MS }: Step = {}) => {
       nowMs += waitMs
       callsToCrash = crash?.after ?? Infinity
@@ -201,7 +202,7 @@ async function openScene(
       )
       return row
     },
-    /** What an operator does who has looked into it. */
+    /** An operator's acceptance of a deep reorganisation. */
     acceptReorg: async () => {
       isReorgAccepted = true
       await testDatabase.query(
@@ -212,11 +213,11 @@ async function openScene(
     wasReorgAccepted: () => isReorgAccepted,
   }
 }
-export type Scene = Awaited<ReturnType<typeof openScene>>
+export type WatcherHarness = Awaited<ReturnType<typeof createHarness>>
 
 export const keyOf = ({ txId, outputIndex }: { txId: string; outputIndex: number }): string => `${txId}/${outputIndex}`
 
-/** The receiver's rule: per output, the highest seq is the present view. */
+/** The receiver's rule: per output, the report with the highest seq is current. */
 function viewOf(delivered: readonly Observation[]): Map<string, Observation> {
   const view = new Map<string, Observation>()
   for (const observation of delivered) {
@@ -225,8 +226,14 @@ function viewOf(delivered: readonly Observation[]): Map<string, Observation> {
   return view
 }
 
-/** What was told is what the chain says: nothing missing, nothing too much, every depth right. */
-export async function expectTruth({ chain, addresses, delivered, status, wasReorgAccepted }: Scene): Promise<void> {
+/** The reports equal the chain: none missing, none in excess, every state right for its depth. */
+export async function expectTruth({
+  chain,
+  addresses,
+  delivered,
+  status,
+  wasReorgAccepted,
+}: WatcherHarness): Promise<void> {
   const { settled = 0n, start = 0n } = (await status()) ?? {}
   const view = viewOf(delivered)
   for (const block of chain.blocks().slice(Number(start))) {
@@ -240,7 +247,7 @@ export async function expectTruth({ chain, addresses, delivered, status, wasReor
   }
   expect(settled).toBeGreaterThanOrEqual(chain.blocks().length - CONFIRMATIONS)
   for (const { state, block } of view.values()) {
-    // What was given up stays so when an operator lets the chain go back below its block.
+    // A dropped output stays dropped when an operator rewinds the chain below its block.
     const isGivenUp = (block?.height ?? 0) <= settled || (state === 'dropped' && wasReorgAccepted())
     expect(state).toBe(isGivenUp ? 'dropped' : 'reorged')
   }
@@ -255,8 +262,8 @@ const NEXT_STATES: Readonly<Record<Observation['state'] | 'none', readonly Obser
   dropped: ['seen'],
 }
 
-/** Each output's facts come in the order of seq, none is left out, and a repetition says the same again. */
-export function expectOrder({ delivered }: Scene): void {
+/** Reports of each output arrive in order of seq without gaps, and a repetition is identical. */
+export function expectOrder({ delivered }: WatcherHarness): void {
   const facts = new Map<string, Observation[]>()
   for (const observation of delivered) {
     const known = facts.get(keyOf(observation)) ?? []
@@ -275,20 +282,21 @@ export function expectOrder({ delivered }: Scene): void {
   expect(new Set(ids).size).toBe(ids.length)
 }
 
-/** A step; where it vouches for the chain, everything the chain holds must have been told. */
-export async function stepAndCheck(scene: Scene, options?: Step): Promise<unknown> {
-  const before = (await scene.status())?.caughtUpAt?.getTime() ?? 0
-  const failure = await scene.step(options)
-  const after = (await scene.status())?.caughtUpAt?.getTime() ?? 0
-  if (after > before) await expectTruth(scene)
+/** A step; if it marks the chain as read to the tip, everything on the chain must have been reported. */
+export async function stepAndCheck(harness: WatcherHarness, options?: Step): Promise<unknown> {
+  const before = (await harness.status())?.caughtUpAt?.getTime() ?? 0
+  const failure = await harness.step(options)
+  const after = (await harness.status())?.caughtUpAt?.getTime() ?? 0
+  if (after > before) await expectTruth(harness)
   return failure
 }
 
 /** Mines a payment to the first of our addresses. */
-export function minePayment({ chain, addresses }: Scene, amount = 5n): ChainOutput {
+export function minePayment({ chain, addresses }: WatcherHarness, amount = 5n): ChainOutput {
   const transfer = chain.transferTo(addresses[0] ?? '', amount)
   chain.mine([transfer])
   return transfer
 }
-/** What was told, in the order it was told. */
-export const statesOf = ({ delivered }: Scene): string[] => delivered.map(({ state, seq }) => `${seq} ${state}`)
+/** Reported states, in order of delivery. */
+export const statesOf = ({ delivered }: WatcherHarness): string[] =>
+  delivered.map(({ state, seq }) => `${seq} ${state}`)

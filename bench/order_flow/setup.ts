@@ -1,4 +1,4 @@
-// What the four systems share: the servers, the shop's size, and the shape of the load.
+// The shared setup of the compared systems: servers, shop size, and shape of the load.
 
 import { Client, Connection } from '@temporalio/client'
 import type { Options } from '../benchmark.ts'
@@ -6,14 +6,14 @@ import { PRODUCTS } from '../holdfast.ts'
 import type { LoopConfig } from '../loop.ts'
 import { startBenchServers, type BenchServers } from '../servers.ts'
 
-/** Enough to keep two cores busy whatever the orders wait for. */
+/** Enough to keep two cores busy, whatever the orders wait for. */
 const IN_FLIGHT = 64
 const SMOKE_IN_FLIGHT = 8
-/** Long enough for a workflow to be idle again before the next thing happens to it, as in life it always is. */
+/** Long enough for a workflow to become idle before its next event, as in production. */
 const THINK_MS = 200
 /**
- * New processes: their code must become warm. Ours are four, each with its own; after 6 s an order cost them a third more
- * than after 30, while one worker alone was as good as warm.
+ * Warm-up of new processes. Ours are four, each with its own code to warm: after 6 s an order cost a third more than
+ * after 30 s, while a single worker was almost warm.
  */
 const WARM_UP_MS = 30_000
 const SMOKE_WARM_UP_MS = 1_000
@@ -21,10 +21,10 @@ const SMOKE_WARM_UP_MS = 1_000
 export const CUSTOMERS = 100
 export const LINES_PER_ORDER = 3
 
-export type Scene = Options & {
+export type Setup = Options & {
   servers: BenchServers
   loop: LoopConfig
-  /** How to read the size of a history. @param idOf from an order's id to its workflow's */
+  /** Reads the size of a history. @param idOf from an order's id to its workflow's */
   historyIn: (
     namespace: string,
     idOf?: (orderId: string) => string,
@@ -33,7 +33,7 @@ export type Scene = Options & {
   close: () => Promise<void>
 }
 
-export async function openScene(options: Options): Promise<Scene> {
+export async function openSetup(options: Options): Promise<Setup> {
   const servers = await startBenchServers(options.dataDir, options.log)
   const connection = Connection.lazy({ address: servers.temporalAddress })
   const loop = {

@@ -1,22 +1,22 @@
-// Which plan Postgres chose for each statement that really ran, inside functions and foreign keys too: told by its own
-// auto_explain, over the very sessions that our code uses.
+// Records the query plan of each statement that really ran, including those inside functions and foreign keys.
+// Postgres's auto_explain sends the plans over the sessions that our code uses.
 
 import pg from 'pg'
 import type { TestDatabase } from './database.ts'
 import type { DatabaseRole } from './servers.ts'
 
-/** One scan of a table or an index, all its repetitions together. */
+/** One scan of a table or an index, all its loops together. */
 export type Scan = {
   table: string
-  /** Undefined where the table itself was read from its beginning. */
+  /** Undefined for a sequential scan. */
   index: string | undefined
-  /** Rows looked at, also those that a filter then left out. */
+  /** Rows read, including those that a filter removed. */
   rows: number
 }
 export type Plan = { query: string; scans: readonly Scan[]; blocks: number }
 
 export type PlanRecorder = {
-  /** The plans of what `work` ran. */
+  /** The plans of the statements that `work` ran. */
   during: (work: () => Promise<unknown>) => Promise<Plan[]>
   stop: () => void
 }
@@ -34,7 +34,7 @@ type Node = {
   Plans?: Node[]
 }
 
-/** Has the sessions that these roles open from now on tell their plans. */
+/** Turns plan reporting on for new sessions of these roles. */
 export async function recordPlans(test: TestDatabase, roles: readonly DatabaseRole[]): Promise<PlanRecorder> {
   const settings = {
     session_preload_libraries: 'auto_explain',
@@ -67,7 +67,7 @@ export async function recordPlans(test: TestDatabase, roles: readonly DatabaseRo
   }
 }
 
-/** Every session of this process passes here, since pools tell nobody of theirs. Returns what undoes it. */
+/** Calls `listen` with every new session of this process: pools do not expose theirs. Returns the undo. */
 function onConnect(listen: (client: pg.Client) => void): () => void {
   type Connect = (this: pg.Client, ...args: unknown[]) => unknown
   const prototype = pg.Client.prototype as unknown as { connect: Connect }
@@ -89,7 +89,7 @@ function planOf({ 'Query Text': query, Plan: root }: { 'Query Text': string; Pla
 
 const READERS = new Set(['Seq Scan', 'Index Scan', 'Index Only Scan', 'Bitmap Index Scan'])
 
-/** @param heap the table whose rows a bitmap of an index leads to */
+/** @param heap the table that a bitmap index scan leads to */
 function scansOf(node: Node, heap = ''): Scan[] {
   const table = node['Relation Name'] ?? heap
   const below = (node.Plans ?? []).flatMap((child) => scansOf(child, table))
