@@ -93,8 +93,7 @@ export class ShopUnderTest {
   readonly #proposals: ProposedOrder[] = []
   readonly #facts: ReportedObservation[][] = []
   readonly #steps: number[] = []
-  /** Sessions that were ended in the middle of a call. */
-  kills = 0
+  kills = 0 // sessions that were ended in the middle of a call
   #isAskedAgain = false
 
   constructor(shop: TestShop, areKilled: boolean) {
