@@ -5,7 +5,7 @@ import { EVENTS, ORDER_STATUSES, OUTCOMES, TRANSITIONS } from '../src/domain/ord
 import { ACCESS } from '../src/grpc/guard.ts'
 import { METHODS } from '../src/grpc/method.ts'
 import { SCHEMAS } from '../src/grpc/schema.ts'
-import { findSources, importsOf, readSource } from './support/source.ts'
+import { findCircle, findSources, importsOf, readSource } from './support/source.ts'
 
 /** Production code of src: without tests, the suite that every chain adapter must pass, and generated code. */
 const SOURCES = findSources('src/**/*.ts').filter((path) => !/\.test\.ts$|\/contract\.ts$|\/gen\//.test(path))
@@ -83,27 +83,6 @@ function isAllowed(room: string, target: string, isTypeOnly: boolean): boolean {
     const isCovered = name === ANY_NODE ? target.startsWith(name) : target === name || target.startsWith(`${name}/`)
     return isCovered && (isTypeOnly || name === word)
   })
-}
-
-/** The first import cycle among these files, with its first file repeated at the end; empty when there is none. */
-function findCircle(paths: readonly string[]): readonly string[] {
-  const known = new Set(paths)
-  const cleared = new Set<string>()
-  const search = (path: string, way: readonly string[]): readonly string[] => {
-    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path]
-    if (cleared.has(path) || !known.has(path)) return []
-    for (const { target } of importsOf(path)) {
-      const circle = search(`src/${target}.ts`, [...way, path])
-      if (circle.length > 0) return circle
-    }
-    cleared.add(path)
-    return []
-  }
-  for (const path of paths) {
-    const circle = search(path, [])
-    if (circle.length > 0) return circle
-  }
-  return []
 }
 
 describe('rooms', () => {

@@ -43,3 +43,24 @@ export function importsOf(path: string): Import[] {
     }
   })
 }
+
+/** The first circle of imports among these files, its first file once more at its end; none: empty. */
+export function findCircle(paths: readonly string[]): readonly string[] {
+  const known = new Set(paths)
+  const cleared = new Set<string>()
+  const search = (path: string, way: readonly string[]): readonly string[] => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path]
+    if (cleared.has(path) || !known.has(path)) return []
+    for (const { target } of importsOf(path)) {
+      const circle = search(`src/${target}.ts`, [...way, path])
+      if (circle.length > 0) return circle
+    }
+    cleared.add(path)
+    return []
+  }
+  for (const path of paths) {
+    const circle = search(path, [])
+    if (circle.length > 0) return circle
+  }
+  return []
+}
