@@ -3,7 +3,7 @@
 
 import { parseArgs } from 'node:util'
 import { BENCHMARKS, CHECKS, runSteps } from './support/ci_check.ts'
-import { openJest, stagesOf, tallyOf, type Stage, type Tally } from './support/jest.ts'
+import { openJest, stagesOf, tallyOf, timesOf, type Stage, type Tally } from './support/jest.ts'
 import { startTestServers } from './support/servers.ts'
 import { ROOT } from './support/source.ts'
 
@@ -62,5 +62,8 @@ process.exitCode = isGood ? 0 : 1
 
 async function runStage({ name, workers, withinMs, fullWithinMs }: Stage): Promise<Tally> {
   console.error(`\n${name} tests${options.full ? ', full counts' : ''}`)
-  return tallyOf(await jest.run({ stage: name, paths, workers, withinMs: options.full ? fullWithinMs : withinMs }))
+  const startedMs = performance.now()
+  const result = await jest.run({ stage: name, paths, workers, withinMs: options.full ? fullWithinMs : withinMs })
+  console.error(`\n${timesOf(ROOT, name, performance.now() - startedMs, result)}`)
+  return tallyOf(result)
 }

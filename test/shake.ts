@@ -92,7 +92,8 @@ async function shake(run: Run): Promise<Outcome> {
       // One worker under load: two would have to share the third.
       workers: run.share === 'whole' ? (stage?.workers ?? 1) : 1,
       withinMs: stage?.fullWithinMs ?? 0,
-      args: ['--randomize', `--seed=${run.seed}`, `--testSequencer=${SHUFFLE}`],
+      sequencer: SHUFFLE,
+      args: ['--randomize', `--seed=${run.seed}`],
       isQuiet: run.isAlone,
     })
     const { passed, failed } = tallyOf(result)

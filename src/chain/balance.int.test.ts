@@ -48,7 +48,7 @@ test('money that no transfer shows is recorded with its block, alarmed, and not 
   expect(statesOf(harness)).toEqual([])
 })
 
-test('what transfers explain is not recorded as unexplained, whatever order they come in', async () => {
+test('what transfers explain is not recorded as unexplained', async () => {
   const harness = await fixture.createHarness({ startHeight: 0 })
   minePayment(harness, 5n)
   minePayment(harness, 6n)
@@ -211,5 +211,9 @@ test('money that grows is as late as its latest part, and each growth is told of
   await harness.step()
   expect(harness.delivered.map(({ amount, firstSeenAt }) => [amount, firstSeenAt])).toEqual([
     [1_000_001n, new Date(from + 7 * FIRST_MS)],
+  ])
+  expect(harness.log.filter(({ msg }) => msg === 'an address holds money that nothing explains')).toMatchObject([
+    { height: 1, amount: '1' },
+    { height: 7, amount: '1000001' },
   ])
 })

@@ -65,12 +65,22 @@ describe('an address lease', () => {
     expect(new Set(taken.map((one) => one.network))).toEqual(new Set([network]))
   })
 
-  it('asks the database once for any number of callers', async () => {
+  it('asks the database once at a time, however many callers wait', async () => {
     await putAddresses(database, 100, network)
-    const lease = leaseOf(16)
+    let [asked, underWay, most] = [0, 0, 0]
+    const anyFirst = ((query: Parameters<typeof api.sql.anyFirst>[0]) => {
+      asked += 1
+      most = Math.max(most, (underWay += 1))
+      return api.sql.anyFirst(query).finally(() => (underWay -= 1))
+    }) as typeof api.sql.anyFirst
+    const watched = { ...api, sql: { ...api.sql, anyFirst } }
+    const lease = createAddressLease({ database: watched, network, asset: 'ETH', holder: 'api-1', blockSize: 16 })
     const taken = await Promise.all(Array.from({ length: 40 }, () => lease.take()))
     expect(new Set(taken.map(({ address }) => address)).size).toBe(40)
     await until(async () => (await countFreeAddresses(api, network, 'ETH')) + lease.size() === 60)
+    expect(most).toBe(1)
+    // Three blocks for forty callers, and perhaps one ahead of need.
+    expect([3, 4]).toContain(asked)
   })
 
   it('gives an address that came back to the next caller', async () => {

@@ -159,7 +159,7 @@ describe('an amount', () => {
   })
 })
 
-test('ten thousand outputs to one address end in the right state, a bounded piece at a time', async () => {
+test('thousands of outputs to one address end in the right state, a bounded piece at a time', async () => {
   const { order, run } = await awaiting()
   const outputs = count(2_000, 10_000)
   await shop.query(

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { createTestFront, customer, watcher, type TestFront } from '../../test/support/front.ts'
+import { createTestFront, customer, watcher, type TestFront, failureOf } from '../../test/support/front.ts'
 import { count } from '../../test/support/scale.ts'
-import { DomainError } from '../domain/failure.ts'
+import type { DomainError } from '../domain/failure.ts'
 import { createAdminClient, TransportError } from './client.ts'
 
 let database: TestDatabase
@@ -23,11 +23,6 @@ afterAll(async () => {
   await database.drop()
 })
 
-const failureOf = async (call: Promise<unknown>): Promise<DomainError> => {
-  const error = await call.catch((failure: unknown) => failure)
-  if (!(error instanceof DomainError)) throw new Error('no failure of the domain', { cause: error })
-  return error
-}
 const buildPut = (overrides: object = {}) => ({
   idempotencyKey: randomUUID(),
   productId: `tea-${randomUUID().slice(0, 8)}`,

@@ -3,7 +3,15 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { admin, createTestFront, customer, fulfilment, watcher, type TestFront } from '../../test/support/front.ts'
+import {
+  admin,
+  createTestFront,
+  customer,
+  fulfilment,
+  watcher,
+  type TestFront,
+  failureOf,
+} from '../../test/support/front.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import { DomainError } from '../domain/failure.ts'
@@ -44,11 +52,6 @@ const command = (orderId: string, expectedVersion?: bigint) => ({
   orderId,
   ...(expectedVersion !== undefined && { expectedVersion }),
 })
-const failureOf = async (call: Promise<unknown>): Promise<DomainError> => {
-  const error = await call.catch((failure: unknown) => failure)
-  if (!(error instanceof DomainError)) throw new Error('no failure of the domain', { cause: error })
-  return error
-}
 const statusOf = async (orderId: string): Promise<string | undefined> => {
   const { order } = await front.as(admin).order.getOrder({ orderId })
   return orderStatus.wordOf(order?.state?.status ?? 0)
@@ -146,10 +149,13 @@ describe('CancelOrder', () => {
     'of somebody else’s order is denied before the engine hears of it',
     async () => {
       const { orderId } = await create(5)
-      expect((await failureOf(front.as(customer(6)).order.cancelOrder(command(orderId)))).reason).toBe(
-        'PERMISSION_DENIED',
-      )
-      expect((await failureOf(front.as(admin).order.cancelOrder(command(randomUUID())))).reason).toBe('NOT_FOUND')
+      // A front without an engine could not ask it: it would be ENGINE_UNAVAILABLE.
+      const lonely = await createTestFront(database)
+      for (const { as } of [front, lonely]) {
+        expect((await failureOf(as(customer(6)).order.cancelOrder(command(orderId)))).reason).toBe('PERMISSION_DENIED')
+        expect((await failureOf(as(admin).order.cancelOrder(command(randomUUID())))).reason).toBe('NOT_FOUND')
+      }
+      await lonely.stop()
     },
     TIMEOUT_MS,
   )

@@ -3,12 +3,20 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { admin, auditor, createTestFront, customer, fulfilment, type TestFront } from '../../test/support/front.ts'
+import {
+  admin,
+  auditor,
+  createTestFront,
+  customer,
+  fulfilment,
+  type TestFront,
+  failureOf,
+} from '../../test/support/front.ts'
 import { count } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
 import { systemActor, type Actor } from '../domain/audit.ts'
-import { DomainError } from '../domain/failure.ts'
+import type { DomainError } from '../domain/failure.ts'
 import { orderHold, orderStatus, paymentState } from './client.ts'
 import { type CreateOrderRequest, OrderServiceService } from './gen/holdfast/v1/order.ts'
 
@@ -40,14 +48,6 @@ const buildRequest = (userId: number, overrides: Partial<CreateOrderRequest> = {
 })
 const create = (userId: number, overrides: Partial<CreateOrderRequest> = {}) =>
   front.as(customer(userId)).order.createOrder(buildRequest(userId, overrides))
-const failureOf = async (call: Promise<unknown>): Promise<DomainError> => {
-  const error = await call.then(
-    () => new Error('the call succeeded'),
-    (failure: unknown) => failure,
-  )
-  if (!(error instanceof DomainError)) throw error
-  return error
-}
 const ADMIN: Actor = { actor: 'user:1', role: 'admin' }
 const payAsSystem = (orderId: string) =>
   database.writeAs(
@@ -104,6 +104,8 @@ describe('CreateOrder', () => {
       front.as(customer(102)).order.createOrder({ ...first, shippingAddress: 'Elsewhere 1' }),
     )
     expect(error).toMatchObject({ reason: 'IDEMPOTENCY_KEY_REUSED', kind: 'invalid' })
+    const { orders } = await front.as(customer(102)).order.listOrders({})
+    expect(orders).toHaveLength(1)
   })
 
   test('tells who comes too late what is left', async () => {

@@ -2,9 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { admin, createTestFront, watcher, type TestFront } from '../../test/support/front.ts'
+import { admin, createTestFront, watcher, type TestFront, failureOf } from '../../test/support/front.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
-import { DomainError } from '../domain/failure.ts'
 import type { Observation } from '../domain/chain.ts'
 import { createReporter } from './client.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
@@ -51,11 +50,6 @@ const send = async (bytes: Buffer, overrides: { timestampS?: bigint; signatures?
   return front
     .as(watcher)
     .payment.reportPayments({ ...request, signatures: overrides.signatures ?? front.sign(request) })
-}
-const failureOf = async (call: Promise<unknown>): Promise<DomainError> => {
-  const error = await call.catch((failure: unknown) => failure)
-  if (!(error instanceof DomainError)) throw new Error('no failure of the domain', { cause: error })
-  return error
 }
 const storedOf = (address: string) =>
   database.query('select order_id, state, amount, seq from payment_report where address = $1 order by report_no', [

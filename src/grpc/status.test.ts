@@ -91,5 +91,9 @@ test('the details stay small however many fields are wrong', () => {
 
 test('what must hold first is listed as preconditions', () => {
   const violations = [{ field: 'tea', description: 'wanted 3, available 1' }]
-  expect(detailOf(new DomainError('OUT_OF_STOCK', 'Gone.', { violations })).violations).toEqual(violations)
+  const gone = new DomainError('OUT_OF_STOCK', 'Gone.', { violations })
+  expect(detailOf(gone).violations).toEqual(violations)
+  const packed = Buffer.from(statusOf(gone, buildRecord()).metadata?.get(DETAILS_KEY)[0] ?? '').toString('latin1')
+  expect(packed).toContain('google.rpc.PreconditionFailure')
+  expect(packed).not.toContain('google.rpc.BadRequest')
 })

@@ -11,6 +11,6 @@ test('an address has one hash, however its socket writes it', () => {
   expect(peerHashOf('::ffff:1')).not.toBe(peerHashOf('1'))
 })
 
-test('without the secret nobody can tell which address it was', () => {
+test('under another secret an address has another hash', () => {
   expect(createPeerHash(randomBytes(32))('192.0.2.7')).not.toBe(peerHashOf('192.0.2.7'))
 })

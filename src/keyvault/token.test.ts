@@ -80,6 +80,14 @@ describe('a token that is good', () => {
     await expect(verify(token)).resolves.toBe(first)
     clock.nowMs += 5_002
     await expect(verify(token)).rejects.toMatchObject({ reason: 'CREDENTIALS_INVALID' })
+    const lasting = forge({}, { iat: NOW_S + 20, exp: NOW_S + 300 })
+    const before = await verify(lasting)
+    clock.nowMs += 59_999
+    await expect(verify(lasting)).resolves.toBe(before)
+    clock.nowMs += 1
+    const after = await verify(lasting)
+    expect(after).toEqual(before)
+    expect(after).not.toBe(before)
   })
 })
 

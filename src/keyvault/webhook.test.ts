@@ -32,7 +32,8 @@ describe('a signature', () => {
 
   test('covers id, time and every byte of the body', () => {
     const secret = secretOf()
-    const sent = message()
+    // Of one byte a character: a changed one is still text that the library can read.
+    const sent = { ...message(), body: Buffer.from('{"type":"order.status_changed","data":{"text":"Strasse"}}') }
     const signature = createWebhookSigner(loadWebhookSecrets(secret, 'production'))(sent)
     const isRight = (changed: Partial<WebhookMessage>): boolean => {
       const got = { ...sent, ...changed }
@@ -43,9 +44,7 @@ describe('a signature', () => {
         return false
       }
     }
-    const plain = { ...sent, body: Buffer.from('{"a":1}') }
-    const right = createWebhookSigner(loadWebhookSecrets(secret, 'production'))(plain)
-    expect(new Webhook(secret).verify('{"a":1}', headersOf(plain, right))).toEqual({ a: 1 })
+    expect(isRight({})).toBe(true)
     expect(isRight({ id: 'webhook_2' })).toBe(false)
     expect(isRight({ timestampS: sent.timestampS + 1n })).toBe(false)
     for (let at = 0; at < sent.body.length; at += 1) {

@@ -1,17 +1,15 @@
 // The api process as it is deployed: a child on a real Postgres, under its own role, with no engine to be found.
 
-import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { until } from '../../test/support/until.ts'
 import { createClient, ServingStatus } from '../grpc/client.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
@@ -35,7 +33,7 @@ const GOOD = {
 
 let database: TestDatabase
 let folder: string
-let child: ChildProcess | undefined
+const processes: RunningProcess[] = []
 
 beforeEach(async () => {
   database = await createTestDatabase()
@@ -43,10 +41,7 @@ beforeEach(async () => {
   await putAddresses(database, 10)
 })
 afterEach(async () => {
-  if (child?.exitCode === null && child.signalCode === null) {
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-  }
+  await killAll(processes)
   await rm(folder, { recursive: true })
   await database.drop()
 })
@@ -59,29 +54,20 @@ async function start(files: Readonly<Record<string, string>> = GOOD) {
     paths[variable] = join(folder, `${variable}-${grpc}`)
     await writeFile(paths[variable], content, { mode: 0o600 })
   }
-  const started = spawn(process.execPath, [ENTRY], {
-    env: {
-      DATABASE_URL: database.urlOf('app_api'),
-      TEMPORAL_ADDRESS: '127.0.0.1:9',
-      HOLDFAST_MODE: 'production',
-      HOLDFAST_GRPC_PORT: String(grpc),
-      HOLDFAST_ADMIN_PORT: String(admin),
-      HOLDFAST_METRICS_PORT: String(metrics),
-      HOLDFAST_DRAIN_MS: '0',
-      HOLDFAST_ETH_RATE: '2000.00',
-      ...paths,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  child = started
-  const output = text(started.stderr)
-  const ended = once(started, 'exit').then(async ([code]: unknown[]) => ({ code, output: await output }))
-  return {
-    process: started,
-    ended,
-    address: `127.0.0.1:${grpc}`,
-    get: (path: string) => fetch(`http://127.0.0.1:${metrics}${path}`),
+  const env = {
+    DATABASE_URL: database.urlOf('app_api'),
+    TEMPORAL_ADDRESS: '127.0.0.1:9',
+    HOLDFAST_MODE: 'production',
+    HOLDFAST_GRPC_PORT: String(grpc),
+    HOLDFAST_ADMIN_PORT: String(admin),
+    HOLDFAST_METRICS_PORT: String(metrics),
+    HOLDFAST_DRAIN_MS: '0',
+    HOLDFAST_ETH_RATE: '2000.00',
+    ...paths,
   }
+  const started = startProcess([ENTRY], env, metrics)
+  processes.push(started)
+  return { ...started, address: `127.0.0.1:${grpc}` }
 }
 
 const tokenOf = (userId: number): Promise<string> =>
@@ -119,8 +105,7 @@ describe('the api process', () => {
     expect(metrics).toContain('holdfast_accept_queue{process="api"} 0')
     expect(metrics).toMatch(/grpc_method="CreateOrder",grpc_code="OK",process="api"\} 1/)
 
-    api.process.kill('SIGTERM')
-    const { code, output } = await api.ended
+    const { code, output } = await api.stop()
     expect(code).toBe(0)
     expect(output).toContain('api serves')
     expect(output).toContain('api stopped')

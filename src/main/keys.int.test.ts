@@ -1,32 +1,27 @@
 // The keys process as it is deployed: a child on a real Postgres, under its own role.
 
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { until } from '../../test/support/until.ts'
 import { freePorts } from '../servers/port.ts'
 
 const ENTRY = fileURLToPath(new URL('./keys.ts', import.meta.url))
 let database: TestDatabase
 let folder: string
-let child: ChildProcess | undefined
+const processes: RunningProcess[] = []
 
 beforeEach(async () => {
   database = await createTestDatabase()
   folder = await mkdtemp(join(tmpdir(), 'holdfast-keys-'))
 })
 afterEach(async () => {
-  if (child?.exitCode === null && child.signalCode === null) {
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-  }
+  await killAll(processes)
   await rm(folder, { recursive: true })
   await database.drop()
 })
@@ -42,23 +37,18 @@ async function start(ring: object, environment: Readonly<Record<string, string>>
   const [port = 0] = await freePorts(1)
   const file = join(folder, `ring-${port}.json`)
   await writeFile(file, JSON.stringify(ring), { mode: 0o600 })
-  const started = spawn(process.execPath, [ENTRY], {
-    env: {
-      DATABASE_URL: database.urlOf('app_keys'),
-      HOLDFAST_MODE: 'production',
-      HOLDFAST_KEY_KEYRING_FILE: file,
-      HOLDFAST_METRICS_PORT: String(port),
-      HOLDFAST_POOL_TARGET: '40',
-      HOLDFAST_PBKDF2_ITERATIONS: '100000',
-      ...environment,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  child = started
-  const output = text(started.stderr)
-  const ended = once(started, 'exit').then(async ([code]: unknown[]) => ({ code, output: await output }))
-  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`)
-  return { process: started, ended, get }
+  const env = {
+    DATABASE_URL: database.urlOf('app_keys'),
+    HOLDFAST_MODE: 'production',
+    HOLDFAST_KEY_KEYRING_FILE: file,
+    HOLDFAST_METRICS_PORT: String(port),
+    HOLDFAST_POOL_TARGET: '40',
+    HOLDFAST_PBKDF2_ITERATIONS: '100000',
+    ...environment,
+  }
+  const started = startProcess([ENTRY], env, port)
+  processes.push(started)
+  return started
 }
 
 const countFree = async (): Promise<bigint | undefined> => {
@@ -105,8 +95,7 @@ describe('the keys process', () => {
     expect(metrics).toContain('holdfast_keys_made_total{asset="ETH",process="keys"} 41')
     expect(metrics).toContain('holdfast_key_retire_backlog{process="keys"} 0')
 
-    keys.process.kill('SIGTERM')
-    const { code, output } = await keys.ended
+    const { code, output } = await keys.stop()
     expect(code).toBe(0)
     expect(output).toContain('keys ready')
     expect(output).toContain('keys stopped')
@@ -138,8 +127,7 @@ describe('the keys process', () => {
   it('does not go on with a ring that is not the one which sealed what is stored', async () => {
     const first = await start(GOOD)
     await until(async () => (await countFree()) === 40n)
-    first.process.kill('SIGTERM')
-    await first.ended
+    await first.stop()
     const other = { primary: 2, versions: [versionOf(1, Buffer.alloc(32, 1)), versionOf(2, Buffer.alloc(32, 9))] }
     const { code, output } = await (await start(other)).ended
     expect(code).toBe(1)
@@ -149,7 +137,7 @@ describe('the keys process', () => {
   it('goes on after a kill -9 where it was', async () => {
     const first = await start(GOOD, { HOLDFAST_POOL_TARGET: '300' })
     await until(async () => ((await countFree()) ?? 0n) > 50n)
-    first.process.kill('SIGKILL')
+    first.child.kill('SIGKILL')
     await first.ended
     await start(GOOD, { HOLDFAST_POOL_TARGET: '300' })
     await until(async () => (await countFree()) === 300n)

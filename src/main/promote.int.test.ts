@@ -6,7 +6,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { testServers } from '../../test/support/servers.ts'
 import { until } from '../../test/support/until.ts'
-import { workflowBundle } from '../../test/support/worker.ts'
+import { workflowBundleFile } from '../../test/support/bundle.ts'
 import { prepareNamespaces, removeNamespace } from '../servers/namespace.ts'
 import { createdAtMs, DEPLOYMENT, promote, type BuildStanding } from './promote.ts'
 
@@ -45,7 +45,7 @@ async function startBuild(buildId: string): Promise<BuildStanding> {
     connection,
     namespace,
     taskQueue: 'orders',
-    workflowBundle: await workflowBundle(),
+    workflowBundle: { codePath: await workflowBundleFile() },
     workerDeploymentOptions: {
       version: { deploymentName: DEPLOYMENT, buildId },
       useWorkerVersioning: true,

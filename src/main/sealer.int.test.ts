@@ -1,16 +1,14 @@
 // The sealer process as it is deployed: a child on a real Postgres, under its own role, with its own key and file.
 
-import { spawn, type ChildProcess } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { PUT_ENTRIES, SETTLE_WITHIN_MS } from '../../test/support/sealing.ts'
 import { until } from '../../test/support/until.ts'
 import { verifyAudit } from '../audit/verify.ts'
@@ -23,7 +21,7 @@ const ENTRY = fileURLToPath(new URL('./sealer.ts', import.meta.url))
 let database: TestDatabase
 let folder: string
 let file: string
-const children: ChildProcess[] = []
+const processes: RunningProcess[] = []
 
 const pairOf = () =>
   generateKeyPairSync('ed25519', {
@@ -42,11 +40,7 @@ beforeEach(async () => {
   await writeFile(join(folder, 'public.pem'), pair.publicKey)
 })
 afterEach(async () => {
-  for (const child of children.splice(0)) {
-    if (child.exitCode !== null || child.signalCode !== null) continue
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-  }
+  await killAll(processes)
   await rm(folder, { recursive: true })
   await database.drop()
 })
@@ -54,23 +48,19 @@ afterEach(async () => {
 /** Starts the process in production mode, sealing ten times a second. */
 async function start(environment: Readonly<Record<string, string>> = {}, ...args: string[]) {
   const [port = 0] = await freePorts(1)
-  const child = spawn(process.execPath, [ENTRY, ...args], {
-    env: {
-      DATABASE_URL: database.urlOf('audit_sealer'),
-      HOLDFAST_MODE: 'production',
-      HOLDFAST_METRICS_PORT: String(port),
-      HOLDFAST_SEAL_KEY_FILE: join(folder, 'key.pem'),
-      HOLDFAST_SEAL_PUBLIC_KEYS_FILE: join(folder, 'public.pem'),
-      HOLDFAST_AUDIT_FILE: file,
-      HOLDFAST_SEAL_EVERY_MS: '100',
-      ...environment,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  children.push(child)
-  const output = text(child.stderr)
-  const ended = once(child, 'exit').then(async ([code]: unknown[]) => ({ code, output: await output }))
-  return { process: child, ended, get: (path: string) => fetch(`http://127.0.0.1:${port}${path}`) }
+  const env = {
+    DATABASE_URL: database.urlOf('audit_sealer'),
+    HOLDFAST_MODE: 'production',
+    HOLDFAST_METRICS_PORT: String(port),
+    HOLDFAST_SEAL_KEY_FILE: join(folder, 'key.pem'),
+    HOLDFAST_SEAL_PUBLIC_KEYS_FILE: join(folder, 'public.pem'),
+    HOLDFAST_AUDIT_FILE: file,
+    HOLDFAST_SEAL_EVERY_MS: '100',
+    ...environment,
+  }
+  const started = startProcess([ENTRY, ...args], env, port)
+  processes.push(started)
+  return started
 }
 
 const put = (entries: number) => database.query(PUT_ENTRIES, [entries, null])
@@ -106,13 +96,12 @@ describe('the sealer process', () => {
     expect(metrics).toContain('holdfast_audit_seal_refused{reason="restored",process="sealer"} 0')
     const [, at = ''] = /holdfast_audit_last_checkpoint_timestamp_seconds\{\S+\} (\S+)/.exec(String(metrics)) ?? []
     expect(Math.abs(Number(at) - Date.now() / 1_000)).toBeLessThan(300)
-    sealer.process.kill('SIGTERM')
-    const { code, output } = await sealer.ended
+    const { code, output } = await sealer.stop()
     expect(code).toBe(0)
     expect(output).toContain('sealer stopped')
   })
 
-  it('tells of transactions that last and of locks it does not have, and seals on once it has them', async () => {
+  it('tells of locks it does not have, counts transactions that last, and seals on', async () => {
     const sealer = await start()
     await until(async () => (await sealer.get('/readyz')).ok)
     const shows = async (line: string) =>
@@ -126,8 +115,7 @@ describe('the sealer process', () => {
     await holder.end()
     await put(1)
     await untilSealed(1)
-    sealer.process.kill('SIGTERM')
-    expect((await sealer.ended).output).toContain('"event":"slow_lock"')
+    expect((await sealer.stop()).output).toContain('"event":"slow_lock"')
   })
 
   it('makes room for the entries of months to come', async () => {
@@ -148,7 +136,7 @@ describe('the sealer process', () => {
         total += 20
       }
       await until(async () => ((await verify()).last?.size ?? 0) > total - 100)
-      sealer.process.kill('SIGKILL')
+      sealer.child.kill('SIGKILL')
       await sealer.ended
       expect((await verify()).findings).toEqual([])
     }
@@ -176,8 +164,7 @@ describe('the sealer process', () => {
     await put(1)
     const first = await start()
     await untilSealed(1)
-    first.process.kill('SIGTERM')
-    await first.ended
+    await first.stop()
     const next = pairOf()
     const both = `${pair.publicKey}${next.publicKey}`
     await writeFile(join(folder, 'key.pem'), next.privateKey)

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { workflowBundleFile } from '../../test/support/bundle.ts'
 import { createTcpProxy, type TcpProxy } from '../../test/support/tcp_proxy.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
@@ -74,7 +75,11 @@ async function specOf(name: Name): Promise<ProcessSpec> {
     },
     temporalAddress: proxies.temporal.address,
     chainUrl: 'http://127.0.0.1:9',
-    settings: { TEMPORAL_NAMESPACE: namespace, TEMPORAL_BACKGROUND_NAMESPACE: namespace },
+    settings: {
+      TEMPORAL_NAMESPACE: namespace,
+      TEMPORAL_BACKGROUND_NAMESPACE: namespace,
+      HOLDFAST_WORKFLOW_BUNDLE: await workflowBundleFile(),
+    },
   })
   const spec = specs.find((each) => each.name === name)
   if (spec === undefined) throw new Error(`no process is called ${name}`)

@@ -39,7 +39,7 @@ test('what was committed is there after kill -9 and a start right after it', asy
   await second.stop()
 })
 
-test('a second server on the same data is refused, and the first goes on', async () => {
+test('a second server on the same port is refused, and the first goes on', async () => {
   const first = await start()
   await expect(start()).rejects.toThrow(`port ${port} is in use, and Postgres needs it`)
   expect(await query(first, 'select 1 as one')).toEqual([{ one: 1 }])

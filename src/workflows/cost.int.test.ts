@@ -5,7 +5,6 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { createAcceptor, type AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
-import type { ReportedObservation } from '../domain/chain.ts'
 import { openDatabase, type Database } from '../db/connection/pool.ts'
 import type { Command } from '../domain/order.ts'
 import type { Call } from '../grpc/call.ts'
@@ -14,6 +13,7 @@ import { startOptionsOf } from '../relay/start.ts'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
 import { createMeter, type Costs } from '../../test/support/cost.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { buildObservation } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import { orderWorkflowId } from './message.ts'
@@ -54,20 +54,6 @@ async function accept(): Promise<AcceptedOrder> {
   if (!('order' in answer)) throw new Error(`the order was refused: ${answer.verdict}`)
   return answer.order
 }
-
-const observation = (order: AcceptedOrder): ReportedObservation => ({
-  reportId: randomBytes(32).toString('hex'),
-  network: order.network,
-  asset: order.asset,
-  txId: `0x${randomBytes(32).toString('hex')}`,
-  outputIndex: 0,
-  seq: 1,
-  state: 'final',
-  address: order.address,
-  amount: order.amountDue,
-  block: { height: 10, hash: '0xab' },
-  firstSeenAt: new Date(),
-})
 
 async function command(order: AcceptedOrder, name: Command, method: string): Promise<void> {
   const requestHash = randomBytes(32)
@@ -124,7 +110,7 @@ test.each([
     await settled(order, total, 'relay_claim_starts', 2)
     const phases = [read()]
 
-    const transfer = observation(order)
+    const transfer = buildObservation(order)
     for (const [at, state] of reports.entries()) {
       const fact = { ...transfer, reportId: randomBytes(32).toString('hex'), state, seq: at + 1 }
       await recordReport(api, 'w1', [fact])
@@ -149,7 +135,7 @@ test('no statement of an order reads a whole table, however little Postgres know
   const order = await accept()
   await until(() => handleOf(order).describe())
   await settled(order, EVENTS.started, 'relay_claim_starts', 2)
-  await recordReport(api, 'w1', [observation(order)])
+  await recordReport(api, 'w1', [buildObservation(order)])
   await settled(order, EVENTS.started + EVENTS.paymentReport, 'assess_end')
   await command(order, 'ship', 'MarkShipped')
   await command(order, 'deliver', 'MarkDelivered')

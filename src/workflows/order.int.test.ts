@@ -1,18 +1,13 @@
 // The order's life on a real Temporal server and a real Postgres: each ending, and each step failing and losing its answer.
 
-import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { WorkflowUpdateFailedError } from '@temporalio/client'
 import { ApplicationFailure } from '@temporalio/common'
 import { recordReport } from '../db/payment.ts'
-import type { ReportedObservation } from '../domain/chain.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
-import type { AcceptedOrder, ProposedOrder } from '../db/accept/accept.ts'
-import type { CommandInput } from '../domain/command.ts'
-import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { FAULTS, withFault } from '../../test/support/activity_fault.ts'
 import { recordHistory } from '../../test/support/history.ts'
+import { buildCommand, buildObservation, createTestShop, nextOf, SHIP, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
 import {
@@ -26,15 +21,13 @@ import {
   skipCompensationUpdate,
 } from './message.ts'
 
-let shop: TestDatabase
-let api: Database
+let shop: TestShop
 let worker: TestWorker
 
 beforeAll(async () => {
-  shop = await createTestDatabase()
-  api = await openDatabase({ url: shop.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
-  worker = await createTestWorker(shop)
-  await caughtUp()
+  shop = await createTestShop()
+  worker = await createTestWorker(shop.test)
+  await shop.catchUp()
   await worker.run()
 }, 60_000)
 
@@ -51,62 +44,11 @@ afterEach(async () => {
 
 afterAll(async () => {
   await worker.stop()
-  await api.close()
-  await shop.drop()
+  await shop.close()
 })
-
-/** The watcher has read the chain up to now and beyond: what expiry waits for. */
-const caughtUp = () =>
-  shop.query(
-    `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
-     select 'ethereum', 1, 1, 1, 1, t, t from (select clock_timestamp() + interval '1 day' as t) later
-     on conflict (network) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
-  )
-
-async function newOrder(overrides: Partial<ProposedOrder> = {}): Promise<AcceptedOrder> {
-  const { productId } = await putProduct(shop, { onHand: 10n })
-  return putOrder(shop, { lines: [buildLine({ productId, quantity: 2 })], ...overrides })
-}
-
-const observation = (order: AcceptedOrder, overrides: Partial<ReportedObservation> = {}): ReportedObservation => ({
-  reportId: randomBytes(32).toString('hex'),
-  network: order.network,
-  asset: order.asset,
-  txId: `0x${randomBytes(32).toString('hex')}`,
-  outputIndex: 0,
-  seq: 1,
-  state: 'final',
-  address: order.address,
-  amount: order.amountDue,
-  block: { height: 10, hash: '0xab' },
-  firstSeenAt: new Date(),
-  ...overrides,
-})
-
-const command = (overrides: Partial<CommandInput> = {}): CommandInput => ({
-  actor: 'user:7',
-  role: 'customer',
-  method: 'CancelOrder',
-  key: randomUUID(),
-  requestHash: randomBytes(32).toString('hex'),
-  ...overrides,
-})
-const fulfilment = { actor: 'user:9', role: 'fulfilment' } as const
 
 const handleOf = (order: AcceptedOrder) => worker.client.workflow.getHandle(orderWorkflowId(order.orderId))
-const statusOf = async (order: AcceptedOrder): Promise<string | undefined> => {
-  const [row] = await shop.query<{ status: string }>('select status from orders where order_id = $1', [order.orderId])
-  return row?.status
-}
-const stockOf = async (order: AcceptedOrder) => {
-  const [line] = order.lines
-  const [row] = await shop.query<{ on_hand: bigint; reserved: bigint }>(
-    'select on_hand, reserved from stock where product_id = $1',
-    [line?.productId],
-  )
-  return row
-}
-const reach = (order: AcceptedOrder, status: string) => until(async () => (await statusOf(order)) === status)
+const reach = (order: AcceptedOrder, status: string) => until(async () => (await shop.state(order)).status === status)
 const started = (order: AcceptedOrder) => until(() => handleOf(order).describe())
 /** Its workflow waits for what comes: an order paid before would begin with its payment (news.int.test.ts). */
 const waiting = (order: AcceptedOrder) =>
@@ -122,58 +64,57 @@ async function resultOf(order: AcceptedOrder) {
   await started(order)
   return handleOf(order).result()
 }
-const pay = (order: AcceptedOrder) => recordReport(api, 'w1', [observation(order)])
-const ship = (order: AcceptedOrder) =>
-  handleOf(order).executeUpdate(shipUpdate, { args: [command({ ...fulfilment, method: 'MarkShipped' })] })
+const pay = (order: AcceptedOrder) => recordReport(shop.api, 'w1', [buildObservation(order)])
+const ship = (order: AcceptedOrder) => handleOf(order).executeUpdate(shipUpdate, { args: [buildCommand(SHIP)] })
 const deliver = (order: AcceptedOrder) =>
-  handleOf(order).executeUpdate(deliverUpdate, { args: [command({ ...fulfilment, method: 'MarkDelivered' })] })
+  handleOf(order).executeUpdate(deliverUpdate, { args: [buildCommand({ ...SHIP, method: 'MarkDelivered' })] })
 /** temporal.api.enums.v1.EventType */
 const WORKFLOW_TASK_COMPLETED = 7
-const UNTOUCHED = { on_hand: 10n, reserved: 0n }
-const SOLD = { on_hand: 8n, reserved: 0n }
+const UNTOUCHED = { onHand: 10n, reserved: 0n }
+const SOLD = { onHand: 8n, reserved: 0n }
 
 test('an order that is paid, shipped and delivered ends with its units off the shelf, within 40 events', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await waiting(order)
-  const seen = observation(order, { state: 'seen' })
-  await recordReport(api, 'w1', [seen])
+  const seen = buildObservation(order, { state: 'seen' })
+  await recordReport(shop.api, 'w1', [seen])
   await until(
     async () =>
       (await shop.query(`select from orders where order_id = $1 and payment_state = 'confirming'`, [order.orderId]))[0],
   )
-  await recordReport(api, 'w1', [{ ...seen, state: 'final', seq: 2, reportId: randomBytes(32).toString('hex') }])
+  await recordReport(shop.api, 'w1', [nextOf(seen, { state: 'final' })])
   await reach(order, 'processing')
   expect(await ship(order)).toMatchObject({ ok: true, state: { status: 'shipped', reservation: 'consumed' } })
   expect(await deliver(order)).toMatchObject({ ok: true, state: { status: 'delivered' } })
   expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
-  expect(await stockOf(order)).toEqual(SOLD)
+  expect(await shop.stock(order)).toEqual(SOLD)
   const { events } = await handleOf(order).fetchHistory()
   expect(events?.length).toBeLessThanOrEqual(40)
   await recordHistory(handleOf(order), 'delivered')
 })
 
 test('an order nobody pays expires and gives its stock back', async () => {
-  const order = await newOrder({ windowMs: 300, graceMs: 1 })
+  const order = await shop.order({ windowMs: 300, graceMs: 1 })
   expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
-  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  expect(await shop.stock(order)).toEqual(UNTOUCHED)
   await recordHistory(handleOf(order), 'expired')
 })
 
-test('an order its owner cancels gives its stock back, and cancelling it again is refused with its state', async () => {
-  const order = await newOrder()
+test('an order its owner cancels gives its stock back, and names the owner as the reason', async () => {
+  const order = await shop.order()
   await started(order)
-  const result = await handleOf(order).executeUpdate(cancelUpdate, { args: [command()] })
+  const result = await handleOf(order).executeUpdate(cancelUpdate, { args: [buildCommand()] })
   expect(result).toMatchObject({
     ok: true,
     state: { status: 'cancelled', cancelReason: 'customer', reservation: 'released' },
   })
   expect(await handleOf(order).result()).toEqual({ status: 'cancelled', cancelReason: 'customer' })
-  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  expect(await shop.stock(order)).toEqual(UNTOUCHED)
   await recordHistory(handleOf(order), 'cancelled')
 })
 
 test('a command that does not fit the status is refused by the validator and leaves no trace', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await waiting(order)
   await until(async () =>
     (await handleOf(order).fetchHistory()).events?.some((event) => Number(event.eventType) === WORKFLOW_TASK_COMPLETED),
@@ -186,24 +127,23 @@ test('a command that does not fit the status is refused by the validator and lea
 })
 
 test('the same command twice under one key has one effect and succeeds twice', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await pay(order)
   await reach(order, 'processing')
-  const asked = command({ ...fulfilment, method: 'MarkShipped' })
-  await handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: 'a' })
-  const [again, other] = await shop.query<{ n: bigint }>(
-    `select count(*) as n from idempotency where method = 'MarkShipped' and key = $1`,
-    [asked.key],
-  )
-  expect([again, other]).toEqual([{ n: 1n }, undefined])
-  expect(await stockOf(order)).toEqual(SOLD)
+  const asked = buildCommand(SHIP)
+  // The front gives one attempt one update id, however often it is sent.
+  const send = () => handleOf(order).executeUpdate(shipUpdate, { args: [asked], updateId: asked.key })
+  const answers = [...(await Promise.all([send(), send()])), await send()]
+  expect(answers[0]).toMatchObject({ ok: true, state: { status: 'shipped', version: 3 } })
+  for (const answer of answers) expect(answer).toEqual(answers[0])
+  expect(await shop.stock(order)).toEqual(SOLD)
 })
 
 test('an order paid in its window while every worker is stopped is never given away', async () => {
   await worker.halt()
   // Long enough for the report to come in its time, on any machine.
-  const order = await newOrder({ windowMs: 5_000, graceMs: 1 })
-  await recordReport(api, 'w1', [observation(order, { firstSeenAt: order.createdAt })])
+  const order = await shop.order({ windowMs: 5_000, graceMs: 1 })
+  await recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })])
   // The relay's sweeper runs on: it must leave the order alone long after its window.
   await until(
     async () =>
@@ -214,22 +154,22 @@ test('an order paid in its window while every worker is stopped is never given a
         )
       )[0],
   )
-  expect(await statusOf(order)).toBe('pending')
+  expect(await shop.state(order)).toMatchObject({ status: 'pending' })
   await worker.run()
   await reach(order, 'processing')
 })
 
 test('an order whose window passes with every worker stopped gives its stock back on time', async () => {
   await worker.halt()
-  const order = await newOrder({ windowMs: 300, graceMs: 1 })
+  const order = await shop.order({ windowMs: 300, graceMs: 1 })
   await reach(order, 'cancelled')
-  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  expect(await shop.stock(order)).toEqual(UNTOUCHED)
   await worker.run()
   expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
 })
 
 test('news of money reaches a running order as one update that says nothing, and as no signal', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await waiting(order)
   await pay(order)
   await reach(order, 'processing')
@@ -245,22 +185,22 @@ test('news of money reaches a running order as one update that says nothing, and
 })
 
 test('a signal nobody had a reason to send changes nothing', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await started(order)
   for (let sent = 0; sent < 5; sent += 1) await handleOf(order).signal(orderChanged)
-  await handleOf(order).executeUpdate(cancelUpdate, { args: [command()] })
+  await handleOf(order).executeUpdate(cancelUpdate, { args: [buildCommand()] })
   expect(await handleOf(order).result()).toEqual({ status: 'cancelled', cancelReason: 'customer' })
 })
 
 test('a cancellation asked for in Temporal cancels as an admin would', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await started(order)
   await handleOf(order).cancel()
   expect(await handleOf(order).result()).toEqual({ status: 'cancelled', cancelReason: 'admin' })
 })
 
 test('a cancellation asked for in Temporal after shipping is ignored', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await pay(order)
   await reach(order, 'processing')
   await ship(order)
@@ -270,9 +210,9 @@ test('a cancellation asked for in Temporal after shipping is ignored', async () 
 })
 
 test('money that comes after the end is stored, visible and owed back, and the order stays ended', async () => {
-  const order = await newOrder({ windowMs: 200, graceMs: 1 })
+  const order = await shop.order({ windowMs: 200, graceMs: 1 })
   await resultOf(order)
-  await recordReport(api, 'w1', [observation(order)])
+  await recordReport(shop.api, 'w1', [buildObservation(order)])
   await until(
     async () =>
       (
@@ -286,7 +226,7 @@ test('money that comes after the end is stored, visible and owed back, and the o
 })
 
 test('a run that a later one has replaced is refused for good', async () => {
-  const order = await newOrder()
+  const order = await shop.order()
   await started(order)
   await until(
     async () => (await shop.query(`select from orders where order_id = $1 and generation = 1`, [order.orderId]))[0],
@@ -294,7 +234,7 @@ test('a run that a later one has replaced is refused for good', async () => {
   await shop.query(`update orders set generation = 2, step = 0 where order_id = $1`, [order.orderId])
   await handleOf(order).signal(orderChanged)
   await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'STALE_RUN' } } })
-  expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
+  expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
 })
 
 const STEPS = ['reserveStock', 'assessPayments', 'runCommand'] as const
@@ -303,7 +243,7 @@ test.each(STEPS.flatMap((name) => FAULTS.map((fault) => ({ name, fault }))))(
   async ({ name, fault }) => {
     const gone = { isWrong: false }
     await runWith(withFault(name, fault, gone))
-    const order = await newOrder()
+    const order = await shop.order()
     await waiting(order)
     await pay(order)
     await reach(order, 'processing')
@@ -311,15 +251,15 @@ test.each(STEPS.flatMap((name) => FAULTS.map((fault) => ({ name, fault }))))(
     expect(await deliver(order)).toMatchObject({ ok: true })
     expect(gone.isWrong).toBe(true)
     expect(await handleOf(order).result()).toEqual({ status: 'delivered', cancelReason: null })
-    expect(await stockOf(order)).toEqual(SOLD)
+    expect(await shop.stock(order)).toEqual(SOLD)
   },
 )
 
 test.each(FAULTS)('an order expires once although expireOrder %s', async (fault) => {
   await runWith(withFault('expireOrder', fault))
-  const order = await newOrder({ windowMs: 200, graceMs: 1 })
+  const order = await shop.order({ windowMs: 200, graceMs: 1 })
   expect(await resultOf(order)).toEqual({ status: 'cancelled', cancelReason: 'expired' })
-  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  expect(await shop.stock(order)).toEqual(UNTOUCHED)
 })
 
 test('an undo step that cannot finish waits for an operator, who retries it', async () => {
@@ -333,14 +273,14 @@ test('an undo step that cannot finish waits for an operator, who retries it', as
       return real.releaseStock(fence)
     },
   }))
-  const order = await newOrder()
+  const order = await shop.order()
   await started(order)
   await until(async () => (await handleOf(order).describe()).typedSearchAttributes.get(OPERATOR_ATTRIBUTE) === true)
-  expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
+  expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
   isBroken = false
   await handleOf(order).executeUpdate(retryCompensationUpdate, { args: [{ operator: 'ann', reason: 'mended' }] })
   await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'NOT_FOUND' } } })
-  expect(await stockOf(order)).toEqual(UNTOUCHED)
+  expect(await shop.stock(order)).toEqual(UNTOUCHED)
   await recordHistory(handleOf(order), 'parked')
 })
 
@@ -349,17 +289,17 @@ test('an undo step that an operator skips is left undone', async () => {
     throw ApplicationFailure.nonRetryable('injected', 'NOT_FOUND')
   }
   await runWith(() => ({ reserveStock: refuse, releaseStock: refuse }))
-  const order = await newOrder()
+  const order = await shop.order()
   await started(order)
   await until(async () => (await handleOf(order).describe()).typedSearchAttributes.get(OPERATOR_ATTRIBUTE) === true)
   await handleOf(order).executeUpdate(skipCompensationUpdate, { args: [{ operator: 'ann', reason: 'done by hand' }] })
   await expect(handleOf(order).result()).rejects.toMatchObject({ cause: { cause: { type: 'NOT_FOUND' } } })
-  expect(await stockOf(order)).toEqual({ on_hand: 10n, reserved: 2n })
+  expect(await shop.stock(order)).toEqual({ onHand: 10n, reserved: 2n })
 })
 
 test('an order is delivered, and another expires, by a worker that replays each of them at every task', async () => {
   await runWith(undefined, { maxCachedWorkflows: 0 })
-  const [paid, unpaid] = [await newOrder(), await newOrder({ windowMs: 300, graceMs: 1 })]
+  const [paid, unpaid] = [await shop.order(), await shop.order({ windowMs: 300, graceMs: 1 })]
   await pay(paid)
   await reach(paid, 'processing')
   expect(await ship(paid)).toMatchObject({ ok: true })

@@ -27,19 +27,22 @@ let shop: TestShop
 let databases: RoleDatabases
 let closeDatabases: () => Promise<void>
 let writes: WriteFailpoint
-beforeAll(async () => {
-  shop = await createTestShop()
-  ;({ databases, close: closeDatabases } = await openRoleDatabases(shop))
-  writes = await createWriteFailpoint(shop.test)
-  await shop.catchUp()
-})
-afterEach(async () => {
-  expect(await findViolations(shop.test)).toEqual([])
-})
-afterAll(async () => {
-  await closeDatabases()
-  await shop.close()
-})
+/** A shop for the tests of one block: all that is in it is looked at three times for each failure. */
+function useShop(): void {
+  beforeAll(async () => {
+    shop = await createTestShop()
+    ;({ databases, close: closeDatabases } = await openRoleDatabases(shop))
+    writes = await createWriteFailpoint(shop.test)
+    await shop.catchUp()
+  })
+  afterEach(async () => {
+    expect(await findViolations(shop.test)).toEqual([])
+  })
+  afterAll(async () => {
+    await closeDatabases()
+    await shop.close()
+  })
+}
 
 const NAMES = Object.keys(SCENARIOS)
 const KINDS: readonly FailureKind[] = ['exception', 'killed backend']
@@ -92,6 +95,8 @@ async function statementsOf(name: string): Promise<number> {
 }
 
 describe.each(NAMES)('while %s', (name) => {
+  useShop()
+
   test.each(KINDS)('%s after any statement leaves all or nothing', async (kind) => {
     const statements = await statementsOf(name)
     // A call of one statement can only fail at the writes within it.
@@ -122,6 +127,8 @@ describe.each(NAMES)('while %s', (name) => {
 })
 
 describe('the list of transactions', () => {
+  useShop()
+
   const covered = new Set(Object.values(SCENARIOS).flatMap(({ of }) => of.split(' ')))
 
   /** Declarations at the top level of a file, and whether they are exported. */

@@ -1,7 +1,7 @@
 // Answers lost between a commit and its caller: the caller does not know the result, repeats the call, and finds it
 // done exactly once.
 
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
@@ -23,7 +23,8 @@ let shop: TestShop
 let proxied: RoleDatabases
 let direct: Awaited<ReturnType<typeof openRoleDatabases>>
 let proxy: AnswerProxy
-beforeAll(async () => {
+/** A shop for each test: all that is in it is looked at three times a round. */
+beforeEach(async () => {
   shop = await createTestShop()
   await shop.catchUp()
   direct = await openRoleDatabases(shop)
@@ -41,13 +42,12 @@ beforeAll(async () => {
   proxied = Object.fromEntries(databases) as RoleDatabases
 })
 afterEach(async () => {
-  expect(await findViolations(shop.test)).toEqual([])
-})
-afterAll(async () => {
+  const violations = await findViolations(shop.test)
   for (const database of Object.values(proxied)) await database.close()
   await direct.close()
   await proxy.close()
   await shop.close()
+  expect(violations).toEqual([])
 })
 
 /** Makes a call whose answer is lost. @returns its error, or its answer */

@@ -29,16 +29,23 @@ jest.setTimeout(COUNT_WITHIN_MS * 10)
 
 const CLIENTS = 4
 const CALLS_PER_CLIENT = 6
+/** Rounds that are played side by side, each in a database of its own, so that no sweep or kill reaches another's. */
+const LANES = 3
 
+let lanes: TestShop[]
+/** For the tests that need one. */
 let shop: TestShop
 beforeAll(async () => {
-  shop = await createTestShop()
-  await shop.catchUp()
+  lanes = await Promise.all(Array.from({ length: LANES }, () => createTestShop()))
+  for (const lane of lanes) await lane.catchUp()
+  shop = lanes[0] as TestShop
 })
 afterEach(async () => {
-  expect(await findViolations(shop.test)).toEqual([])
+  for (const lane of lanes) expect(await findViolations(lane.test)).toEqual([])
 })
-afterAll(() => shop.close())
+afterAll(async () => {
+  for (const lane of lanes) await lane.close()
+})
 
 /** Retries until there is an answer: each call has an idempotency key, or changes nothing when repeated. */
 async function insist<T>(call: () => Promise<T>): Promise<T | DomainError> {
@@ -54,8 +61,8 @@ async function insist<T>(call: () => Promise<T>): Promise<T | DomainError> {
 }
 
 /** Kills one random session of the shop. */
-const killOne = (): Promise<unknown[]> =>
-  shop.query(
+const killOne = ({ query }: TestShop): Promise<unknown[]> =>
+  query(
     `select pg_terminate_backend(pid) from pg_stat_activity
      where datname = current_database() and application_name like 'test-%' order by random() limit 1`,
   )
@@ -99,6 +106,7 @@ const stockRules = (end: Counters): Rules<Counters, StockCall> => ({
 
 /** The calls observed on the products of a round, by caller. */
 class Round {
+  readonly shop: TestShop
   readonly productIds: string[]
   readonly seen = new Map<string, Observed<StockCall>[]>()
   /** Orders that no caller continues. */
@@ -107,7 +115,8 @@ class Round {
   readonly begun = new Map<string, number>()
   calls = 0
 
-  constructor(productIds: string[]) {
+  constructor(lane: TestShop, productIds: string[]) {
+    this.shop = lane
     this.productIds = productIds
     for (const id of productIds) this.seen.set(id, [])
   }
@@ -127,7 +136,7 @@ async function create(round: Round, random: () => number): Promise<void> {
   const lines = wanted.map((productId) => buildLine({ productId, quantity: 1 + Math.floor(random() * 4) }))
   const proposal = buildProposal({ lines, ...(random() < 0.3 && { windowMs: 1, graceMs: 0 }) })
   const from = performance.now()
-  const answer = await insist(() => shop.acceptor.accept(proposal))
+  const answer = await insist(() => round.shop.acceptor.accept(proposal))
   if ('order' in answer) {
     round.noteAll(answer.order, from, 'taken')
     round.orders.push({ order: answer.order, run: runOf(answer.order) })
@@ -145,12 +154,12 @@ async function goOn(round: Round, random: () => number): Promise<void> {
   const command = random() < 0.5 ? 'cancel' : 'ship'
   if (command === 'ship') {
     const [fact, fence] = [buildObservation(order), run.next()]
-    await insist(() => recordReport(shop.api, 'w1', [fact]))
-    await insist(() => assessPayments(shop.worker, fence))
+    await insist(() => recordReport(round.shop.api, 'w1', [fact]))
+    await insist(() => assessPayments(round.shop.worker, fence))
   }
   const [fence, input] = [run.next(), buildCommand(command === 'ship' ? SHIP : {})]
   const from = performance.now()
-  const result = await insist(() => runCommand(shop.worker, fence, command, input))
+  const result = await insist(() => runCommand(round.shop.worker, fence, command, input))
   if ('ok' in result && result.ok) round.noteAll(order, from, command === 'ship' ? 'shipped' : 'given')
 }
 
@@ -166,7 +175,7 @@ async function adjust(round: Round, random: () => number): Promise<void> {
   const attempt = buildAttempt({ method: 'AdjustStock' })
   const from = performance.now()
   const answer = await insist(() =>
-    adjustStock(shop.api, attempt, { ...adjustment, expectedVersion: undefined }, Number.POSITIVE_INFINITY),
+    adjustStock(round.shop.api, attempt, { ...adjustment, expectedVersion: undefined }, Number.POSITIVE_INFINITY),
   )
   if (answer instanceof DomainError) return round.note(productId, from, { kind: 'too few', units })
   const { onHand, reserved } = answer.answer
@@ -175,7 +184,7 @@ async function adjust(round: Round, random: () => number): Promise<void> {
 
 async function look(round: Round): Promise<void> {
   const from = performance.now()
-  const rows = await insist(() => readStock(shop.api, round.productIds))
+  const rows = await insist(() => readStock(round.shop.api, round.productIds))
   if (rows instanceof DomainError) return
   const to = performance.now()
   for (const { productId, onHand, reserved } of rows)
@@ -190,20 +199,23 @@ async function client(round: Round, random: () => number): Promise<void> {
     else if (choice < 0.65) await goOn(round, random)
     else if (choice < 0.8) await adjust(round, random)
     else if (choice < 0.95) await look(round)
-    else await insist(() => sweepHolds(shop.worker, 100))
+    else await insist(() => sweepHolds(round.shop.worker, 100))
   }
 }
 
 const OPENING = 8
 
-async function playRound(random: () => number, isKilling: boolean): Promise<number> {
-  const products = [await shop.product({ onHand: BigInt(OPENING) }), await shop.product({ onHand: BigInt(OPENING) })]
-  const round = new Round(products.map(({ productId }) => productId))
+async function playRound(lane: TestShop, random: () => number, isKilling: boolean): Promise<number> {
+  const products = [await lane.product({ onHand: BigInt(OPENING) }), await lane.product({ onHand: BigInt(OPENING) })]
+  const round = new Round(
+    lane,
+    products.map(({ productId }) => productId),
+  )
   const clients = Array.from({ length: CLIENTS }, () => client(round, random))
-  if (isKilling) await killOne()
+  if (isKilling) await killOne(lane)
   await Promise.all(clients)
   const to = performance.now()
-  const found = await shop.query<{ id: string; onHand: bigint; reserved: bigint; gone: { q: number; o: string }[] }>(
+  const found = await lane.query<{ id: string; onHand: bigint; reserved: bigint; gone: { q: number; o: string }[] }>(
     `select s.product_id as id, s.on_hand as "onHand", s.reserved,
        coalesce((select jsonb_agg(jsonb_build_object('o', r.order_id, 'q', r.quantity)) from reservation r
          where r.product_id = s.product_id and r.state = 'expired'), '[]') as gone
@@ -228,8 +240,12 @@ async function playRound(random: () => number, isKilling: boolean): Promise<numb
 describe('callers at once', () => {
   test(`see each product's stock as if one had come after the other, also when sessions are killed (seed ${seed})`, async () => {
     const commands = Number(process.env['HOLDFAST_TEST_COMMANDS'] ?? count(10_000, 500_000))
-    const random = randomOf('rounds')
-    for (let played = 0, round = 0; played < commands; round += 1) played += await playRound(random, round % 4 === 0)
+    const play = async (lane: TestShop, at: number): Promise<void> => {
+      const random = randomOf(`rounds ${at}`)
+      for (let played = 0, round = 0; played < commands / LANES; round += 1)
+        played += await playRound(lane, random, round % 4 === 0)
+    }
+    await Promise.all(lanes.map(play))
   })
 
   type Seen = { version: number; status: string }

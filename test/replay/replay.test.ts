@@ -6,8 +6,8 @@ import { mkdtemp, cp, readFile, writeFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { workflowBundleFile } from '../support/bundle.ts'
 import { readHistories } from '../support/history.ts'
-import { workflowBundle } from '../support/worker.ts'
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url))
 const MODULES = fileURLToPath(new URL('../../node_modules', import.meta.url))
@@ -31,7 +31,7 @@ async function replayAll(code: string): Promise<Record<string, string>> {
 test(
   'every recorded path replays on the present workflow code',
   async () => {
-    const outcomes = await replayAll((await workflowBundle()).code)
+    const outcomes = await replayAll(await readFile(await workflowBundleFile(), 'utf8'))
     expect(Object.keys(outcomes)).toEqual(
       expect.arrayContaining(['cancelled', 'delivered', 'expired', 'parked', 'prepaid', 'reset']),
     )

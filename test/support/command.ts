@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { join } from 'node:path'
+import { compileCache } from './bundle.ts'
 import { findTool } from './servers.ts'
 import { ROOT } from './source.ts'
 
@@ -13,7 +14,7 @@ export type Command = { child: ChildProcess; ended: Promise<Ended> }
 /** @param args a file of src/main and its arguments */
 export function runMain([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv = {}): Command {
   const child = spawn(process.execPath, [join(ROOT, 'src/main', file), ...args], {
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...compileCache(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exit = once(child, 'exit') as Promise<[number | null]>

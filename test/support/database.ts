@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
-import { testServers, type DatabaseRole } from './servers.ts'
+import { migrationsHash, testServers, type DatabaseRole } from './servers.ts'
+import { readSource } from './source.ts'
 
 export type TestDatabase = {
   name: string
@@ -33,9 +34,11 @@ types.setTypeParser(pg.types.builtins.INT8, BigInt)
  * HOLDFAST_TEST_MUTATION: SQL that takes a guard out of it (test/controls.ts).
  */
 export async function createTestDatabase(): Promise<TestDatabase> {
-  const database = await createDatabase(testServers().template)
+  const { template, templateHash } = testServers()
+  const database = await createDatabase(template)
   // What belongs to the database and not to its content is never copied: rights to connect, roles' search paths.
-  await migrate(database.url)
+  if (templateHash === migrationsHash()) await runOnce(database.url, readSource('migrations/role.sql'))
+  else await migrate(database.url)
   const mutation = process.env['HOLDFAST_TEST_MUTATION'] ?? ''
   if (mutation !== '') await runOnce(database.url, `set search_path = holdfast; ${mutation}`)
   return database

@@ -10,6 +10,7 @@ import type { Blindness } from '../../src/db/chain/sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../../src/db/key.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import type { Role } from '../../src/domain/access.ts'
+import { DomainError } from '../../src/domain/failure.ts'
 import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
 import { createCommander } from '../../src/grpc/command.ts'
@@ -39,6 +40,16 @@ export const admin: Caller = { role: 'admin', subject: '1' }
 export const fulfilment: Caller = { role: 'fulfilment', subject: '2' }
 export const auditor: Caller = { role: 'auditor', subject: '3' }
 export const watcher: Caller = { role: 'watcher', subject: 'watcher-1' }
+
+/** The refusal that a call must end with. @throws what else it ended with */
+export async function failureOf(call: Promise<unknown>): Promise<DomainError> {
+  const error = await call.then(
+    () => new Error('the call succeeded'),
+    (failure: unknown) => failure,
+  )
+  if (error instanceof DomainError) return error
+  throw new Error('no failure of the domain', { cause: error })
+}
 
 export type TestFront = {
   database: Database

@@ -5,12 +5,13 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { ROOT } from './source.ts'
 
 const JEST = join(ROOT, 'node_modules/jest/bin/jest.js')
+const LONGEST_FIRST = join(ROOT, 'test/support/sequencer.mjs')
 const MINUTE_MS = 60_000
 /** A list of names alone, however many tests there are. */
 const MAX_LISTING_BYTES = 10_000_000
@@ -18,7 +19,7 @@ const MAX_LISTING_BYTES = 10_000_000
 /** In this order: what is cheap to find comes first. Names are those of jest.config.js; e2e has the machine to itself. */
 export const STAGES = [
   { name: 'unit', workers: 2, withinMs: 5 * MINUTE_MS, fullWithinMs: 60 * MINUTE_MS },
-  { name: 'integration', workers: 2, withinMs: 15 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
+  { name: 'integration', workers: 3, withinMs: 15 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
   { name: 'replay', workers: 1, withinMs: 5 * MINUTE_MS, fullWithinMs: 30 * MINUTE_MS },
   { name: 'e2e', workers: 1, withinMs: 20 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
 ] as const
@@ -41,6 +42,9 @@ export type JestResult = Record<
   testResults: {
     /** The file's path. */
     name: string
+    /** Clock times in milliseconds, from the loading of the file to its last test. */
+    startTime: number
+    endTime: number
     status: string
     assertionResults: { fullName: string; status: string }[]
   }[]
@@ -56,12 +60,29 @@ export const tallyOf = (result: JestResult | undefined): Tally =>
         skipped: result.numPendingTests + result.numTodoTests,
       }
 
+const SHOWN_FILES = 10
+
+/** Where the time of a stage went: one line in all, then its slowest files. */
+export function timesOf(root: string, stage: StageName, ms: number, result: JestResult | undefined): string {
+  const seconds = (time: number): string => `${(time / 1_000).toFixed(1)} s`
+  const files = (result?.testResults ?? [])
+    .map(({ name, startTime, endTime }) => ({ path: relative(root, name), ms: endTime - startTime }))
+    .toSorted((a, b) => b.ms - a.ms)
+  const sum = files.reduce((total, file) => total + file.ms, 0)
+  return [
+    `${stage} tests took ${seconds(ms)}: ${files.length} files of ${seconds(sum)} in all, the slowest of them`,
+    ...files.slice(0, SHOWN_FILES).map((file) => `${seconds(file.ms).padStart(9)}  ${file.path}`),
+  ].join('\n')
+}
+
 export type JestRun = {
   stage: StageName
   /** Patterns of files; none: all of the stage. */
   paths: readonly string[]
   workers: number
   withinMs: number
+  /** A file: which order the test files come in. The longest first, unless given. */
+  sequencer?: string
   args?: readonly string[]
   /** What jest says is shown only where something fails. */
   isQuiet?: boolean
@@ -100,11 +121,12 @@ export async function openJest(variables: Readonly<Record<string, string>> = {})
       const { stdout } = await promisify(execFile)(process.execPath, listing, options)
       return JSON.parse(stdout) as string[]
     },
-    run: async ({ stage, paths, workers, withinMs, args = [], isQuiet = false }) => {
+    run: async ({ stage, paths, workers, withinMs, sequencer = LONGEST_FIRST, args = [], isQuiet = false }) => {
       const outputFile = join(folder, `${(runs += 1)}.json`)
+      const how = [`--maxWorkers=${workers}`, `--testSequencer=${sequencer}`]
       const child = spawn(
         process.execPath,
-        [...argumentsOf(stage, paths), `--maxWorkers=${workers}`, ...args, '--json', `--outputFile=${outputFile}`],
+        [...argumentsOf(stage, paths), ...how, ...args, '--json', `--outputFile=${outputFile}`],
         {
           cwd: ROOT,
           env: environment(),

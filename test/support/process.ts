@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { compileCache } from './bundle.ts'
 
 export type Health = { healthz: number; readyz: number }
 export type Ended = { code: number | null; output: string }
@@ -11,6 +12,8 @@ export type RunningProcess = {
   child: ChildProcess
   /** Output written so far. */
   output: () => string
+  /** A page of its metrics port. */
+  get: (path: string) => Promise<Response>
   /** Status codes of its two health pages; undefined while nothing listens. */
   health: () => Promise<Health | undefined>
   ended: Promise<Ended>
@@ -24,17 +27,21 @@ export function startProcess(
   env: Readonly<Record<string, string>>,
   metricsPort: number,
 ): RunningProcess {
-  const child = spawn(process.execPath, [...args], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, [...args], {
+    env: { ...compileCache(), ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let output = ''
   child.stderr.on('data', (chunk: Buffer) => void (output += chunk.toString('utf8')))
   const ended = Promise.all([once(child, 'exit') as Promise<[number | null]>, text(child.stderr)]).then(
     ([[code], whole]) => ({ code, output: whole }),
   )
-  const statusOf = async (path: string): Promise<number> =>
-    (await fetch(`http://127.0.0.1:${metricsPort}${path}`)).status
+  const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${metricsPort}${path}`)
+  const statusOf = async (path: string): Promise<number> => (await get(path)).status
   return {
     child,
     output: () => output,
+    get,
     health: async () => {
       try {
         return { healthz: await statusOf('/healthz'), readyz: await statusOf('/readyz') }

@@ -14,11 +14,12 @@ import { prepareNamespaces } from '../../src/servers/namespace.ts'
 import { freePorts } from '../../src/servers/port.ts'
 import { removePostgres, startPostgres, type Postgres } from '../../src/servers/postgres.ts'
 import { maxConnectionsFor, startTemporal, TEMPORAL_PORTS } from '../../src/servers/temporal.ts'
+import { hashOfSources } from './source.ts'
 
 const run = promisify(execFile)
 
-/** Two test files at a time, each with a few processes' worth of pools. */
-const APPLICATION_CONNECTIONS = 150
+/** Three test files at a time, each with a few processes' worth of pools. */
+const APPLICATION_CONNECTIONS = 225
 const PASSWORD_BYTES = 18
 const VARIABLE = 'HOLDFAST_TEST_SERVERS'
 const SETUP = fileURLToPath(new URL('../../tools/setup.mjs', import.meta.url))
@@ -38,6 +39,10 @@ export type TestServers = {
   postgres: { host: string; port: number; user: string; password: string }
   /** A migrated database that nothing connects to: test databases are copies of it. */
   template: string
+  /** Which migrations are in it (`migrationsHash`). */
+  templateHash: string
+  /** For what is made once in a run and read by every process of it; goes with the servers. */
+  cacheDir: string
   /** The roles' passwords; roles belong to the whole cluster. */
   passwords: Readonly<Record<DatabaseRole, string>>
   temporalAddress: string
@@ -73,6 +78,8 @@ export async function startTestServers(): Promise<() => Promise<void>> {
     const servers: TestServers = {
       postgres: { host, port, user, password },
       template: TEMPLATE,
+      templateHash: migrationsHash(),
+      cacheDir: dataDir,
       passwords,
       temporalAddress: temporal.address,
     }
@@ -86,6 +93,9 @@ export async function startTestServers(): Promise<() => Promise<void>> {
 
 const TEMPLATE = 'holdfast_template'
 
+/** Tells one set of migrations from another: servers may outlive a change of the files. */
+export const migrationsHash = (): string => hashOfSources('migrations/*.sql')
+
 async function prepareTemplate(postgres: Postgres): Promise<TestServers['passwords']> {
   const passwords = Object.fromEntries(
     DATABASE_ROLES.map((role) => [role, randomBytes(PASSWORD_BYTES).toString('base64url')]),
@@ -93,6 +103,9 @@ async function prepareTemplate(postgres: Postgres): Promise<TestServers['passwor
   const client = new pg.Client({ connectionString: postgres.urlOf('postgres') })
   await client.connect()
   try {
+    // A power cut may cost these servers their data, a kill of any process may not: what tests prove stays the same.
+    for (const setting of ['fsync', 'full_page_writes']) await client.query(`alter system set ${setting} = off`)
+    await client.query('select pg_reload_conf()')
     await client.query(`create database ${TEMPLATE}`)
     await migrate(postgres.urlOf(TEMPLATE))
     for (const role of DATABASE_ROLES) await client.query(`alter role ${role} login password '${passwords[role]}'`)

@@ -66,8 +66,8 @@ test('what failed is named by file and test; a file that could not be run, and a
   ]
   const result = resultOf({
     testResults: [
-      { name: '/repo/src/a.test.ts', status: 'failed', assertionResults: tests },
-      { name: '/repo/src/b.test.ts', status: 'failed', assertionResults: [] },
+      { name: '/repo/src/a.test.ts', startTime: 0, endTime: 1, status: 'failed', assertionResults: tests },
+      { name: '/repo/src/b.test.ts', startTime: 0, endTime: 1, status: 'failed', assertionResults: [] },
     ],
   })
   expect(failuresIn('/repo', result)).toEqual(['src/a.test.ts: goes wrong', 'src/b.test.ts: the file could not be run'])

@@ -1,5 +1,6 @@
 // Source files of the repository as text, for tests of our code rules.
 
+import { createHash } from 'node:crypto'
 import { globSync, readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,6 +15,13 @@ export const readSource = (path: string): string => readFileSync(join(ROOT, path
 /** Paths from the root, with forward slashes, sorted. */
 export const findSources = (...patterns: string[]): string[] =>
   globSync(patterns, { cwd: ROOT, exclude: (path) => NOT_OURS.test(path) }).toSorted()
+
+/** Of the content of files and of their names. */
+export function hashOfSources(...patterns: string[]): string {
+  const hash = createHash('sha256')
+  for (const path of findSources(...patterns)) hash.update(`${path}\0${readSource(path)}\0`)
+  return hash.digest('hex')
+}
 
 export type Import = {
   /** A path below src without its extension (`db/order`), or the specifier of a package or Node built-in. */

@@ -15,6 +15,7 @@ import {
 import type { Role } from '../../src/domain/access.ts'
 import { startStack, type Stack, type StackOptions } from '../../src/servers/stack.ts'
 import { addressOf } from '../../src/servers/wiring.ts'
+import { compileCache, workflowBundleFile } from './bundle.ts'
 import { findTool } from './servers.ts'
 
 export const UNIT_PRICE = '12.50'
@@ -37,7 +38,7 @@ export type TestStack = Stack & {
 }
 
 export async function startTestStack(
-  settings: Record<string, string>,
+  given: Record<string, string>,
   shape: Pick<StackOptions, 'apis' | 'workers'> = {},
 ): Promise<TestStack> {
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'))
@@ -45,6 +46,7 @@ export async function startTestStack(
     serverBinary: process.env['HOLDFAST_TEMPORAL_SERVER'] ?? (await findTool('temporal-server')),
     sqlToolBinary: process.env['HOLDFAST_TEMPORAL_SQL_TOOL'] ?? (await findTool('temporal-sql-tool')),
   }
+  const settings = { ...given, ...compileCache(), HOLDFAST_WORKFLOW_BUNDLE: await workflowBundleFile() }
   const stack = await startStack({ dataDir, temporal, mining: 'manual', settings, log: () => undefined, ...shape })
   const pool = new pg.Pool({
     connectionString: stack.databaseUrl,

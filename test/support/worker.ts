@@ -1,16 +1,8 @@
 // A Temporal worker in the test's own process and in its own namespace, with the relays that feed it.
 
 import { randomBytes } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
 import { Client } from '@temporalio/client'
-import {
-  bundleWorkflowCode,
-  DefaultLogger,
-  NativeConnection,
-  Runtime,
-  Worker,
-  type WorkerOptions,
-} from '@temporalio/worker'
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import type { ConsistencyActivities } from '../../src/activities/consistency.ts'
 import { createActivities, type Activities } from '../../src/activities/index.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
@@ -23,6 +15,7 @@ import { startOrderStarter } from '../../src/relay/start.ts'
 import { prepareNamespaces } from '../../src/servers/namespace.ts'
 import { Counter, createLogger, Gauge, Registry } from '../../src/telemetry.ts'
 import { ORDER_TASK_QUEUE } from '../../src/workflows/message.ts'
+import { workflowBundleFile } from './bundle.ts'
 import type { TestDatabase } from './database.ts'
 import { testServers } from './servers.ts'
 
@@ -40,14 +33,8 @@ export type TestWorker = {
   stop: () => Promise<void>
 }
 
-const WORKFLOWS = fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url))
 const DAY_HOURS = 24
 const FORCE_AFTER_MS = 5_000
-let bundle: ReturnType<typeof bundleWorkflowCode> | undefined
-
-/** The workflow bundle as in production; built once per process. */
-export const workflowBundle = (): ReturnType<typeof bundleWorkflowCode> =>
-  (bundle ??= bundleWorkflowCode({ workflowsPath: WORKFLOWS, logger: new DefaultLogger('WARN') }))
 
 /**
  * @param options.relays which relays run; all by default
@@ -96,7 +83,7 @@ export async function createTestWorker(
         connection,
         namespace,
         taskQueue: ORDER_TASK_QUEUE,
-        workflowBundle: await workflowBundle(),
+        workflowBundle: { codePath: await workflowBundleFile() },
         activities: { ...real, ...replace?.(real) },
         shutdownGraceTime: 0,
         shutdownForceTime: FORCE_AFTER_MS,

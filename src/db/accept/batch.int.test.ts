@@ -19,6 +19,8 @@ jest.setTimeout(COUNT_WITHIN_MS)
 let shop: TestShop
 /** Every call the acceptor made, with its numbers of orders and lines. */
 let batches: { orders: number; lines: number }[]
+/** How many of them were under way at once, at the most. */
+let mostAtOnce: number
 let acceptor: Acceptor
 let customers = 1_000n
 
@@ -28,13 +30,16 @@ beforeAll(async () => {
 beforeEach(() => {
   batches = []
   shop.givenBack.length = 0
+  mostAtOnce = 0
+  let underWay = 0
   const run: Database['run'] = (statement, values) => {
     const [payload] = values as [string]
     if (statement.name === 'accept_orders') {
       const orders = JSON.parse(payload) as { lines: unknown[] }[]
       batches.push({ orders: orders.length, lines: orders.reduce((sum, { lines }) => sum + lines.length, 0) })
     }
-    return shop.api.run(statement, values)
+    mostAtOnce = Math.max(mostAtOnce, (underWay += 1))
+    return shop.api.run<never>(statement, values).finally(() => (underWay -= 1))
   }
   acceptor = createAcceptor({ database: { run }, giveBack: (_, address) => void shop.givenBack.push(address) })
 })
@@ -75,6 +80,7 @@ describe('a batch', () => {
     const small = Array.from({ length: 200 }, () => proposalFor(productId))
     await acceptAll(small)
     expect(batches.map(({ orders }) => orders)).toEqual([64, 64, 64, 8])
+    expect(mostAtOnce).toBe(2)
     batches.length = 0
     const large = Array.from({ length: 12 }, () =>
       buildProposal({ lines: Array.from({ length: 100 }, () => buildLine({ productId })) }),

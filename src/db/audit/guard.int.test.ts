@@ -151,9 +151,9 @@ describe('what is kept', () => {
   ]
   test.each(REWRITES)('is not rewritten by anybody: %s', async (text) => {
     for (const role of DATABASE_ROLES) expect([role, await outcome(role, text)]).toEqual([role, DENIED])
-    // A delete that finds no rows fires no row trigger, and loses nothing.
-    const byHand = await outcome('superuser', text)
-    expect(text.startsWith('delete from audit_entry_default') ? NOT_REWRITTEN : byHand).toBe(NOT_REWRITTEN)
+    // This partition is empty: there is no row to speak for, and none to lose.
+    const isOfNoRow = text === 'delete from audit_entry_default'
+    expect(await outcome('superuser', text)).toBe(isOfNoRow ? 'done' : NOT_REWRITTEN)
   })
 
   test('is no table that somebody empties', async () => {
@@ -203,9 +203,9 @@ describe('what is kept', () => {
       await tx.run(price(2), [productId])
     })
     const [, ...entries] = (await entriesOf(shop.test, 'product', productId)).map(bodyOf)
-    expect(entries.flatMap(({ changes }) => changes)).toMatchObject([
-      { new: { unit_price: '1.00' } },
-      { new: { unit_price: '2.00' } },
+    expect(entries.map(({ changes }) => changes)).toMatchObject([
+      [{ new: { unit_price: '1.00' } }],
+      [{ new: { unit_price: '2.00' } }],
     ])
   })
 

@@ -1,15 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import pg from 'pg'
 import { retrying } from './pool.ts'
-
-/** As pg makes them of an answer of the server. */
-function sqlError(code: string): pg.DatabaseError {
-  const error = new pg.DatabaseError(`state ${code}`, 0, 'error')
-  error.code = code
-  return error
-}
-const systemError = (code: string): Error => Object.assign(new Error(`connect ${code} 127.0.0.1:5432`), { code })
-const within = (cause: Error): Error => new Error('Query failed.', { cause })
+import { sqlError, systemError, within } from '../../../test/support/sql_error.ts'
 
 describe('retrying', () => {
   /** Fails so often with this, then succeeds. Counts the attempts. */

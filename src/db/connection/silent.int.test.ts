@@ -107,6 +107,7 @@ test('a connection that goes silent within a transaction ends it; nothing of it 
   })
   expect(await failureOf(work)).toMatchObject({ reason: 'DATABASE_UNAVAILABLE' })
   await database.transaction((tx) => tx.run(BUMP))
+  expect(await shop.query('select duty from duty where items > 0')).toEqual([])
 })
 
 test('a server that hangs is told at once to a process that starts', async () => {

@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals'
-import pg from 'pg'
 import { DomainError } from '../../domain/failure.ts'
 import {
   databaseFailure,
@@ -10,15 +9,7 @@ import {
   isUndone,
   sqlStateOf,
 } from './sqlstate.ts'
-
-/** As pg makes them of an answer of the server. */
-function sqlError(code: string): pg.DatabaseError {
-  const error = new pg.DatabaseError(`state ${code}`, 0, 'error')
-  error.code = code
-  return error
-}
-const systemError = (code: string): Error => Object.assign(new Error(`connect ${code} 127.0.0.1:5432`), { code })
-const within = (cause: Error): Error => new Error('Query failed.', { cause })
+import { sqlError, systemError, within } from '../../../test/support/sql_error.ts'
 
 describe('an SQLSTATE', () => {
   test('is found however deep a library buries it', () => {
