@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { testServers } from './servers.ts'
 import { hashOfSources, ROOT } from './source.ts'
 
-/** All that workflows may import of ours (test/house.test.ts). */
+/** All rooms that workflows may import (test/house.test.ts). */
 const BUNDLED = 'src/{workflows,domain}/**/*.ts'
 
 /** Where processes that tests start find what an earlier one compiled. */
