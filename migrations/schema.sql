@@ -1975,7 +1975,7 @@ CREATE FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer,
     AS $$
 #variable_conflict use_column
 declare
-  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_outcome text := fence_step(p_order_id, p_generation, p_step);
   v_credit record;
 begin
   select 0 as outputs, false as has_wrong_asset, false as has_early into v_credit;
@@ -2053,7 +2053,7 @@ declare
   v_outcome text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
-  v_outcome := enter_step(p_order_id, p_generation, p_step);
+  v_outcome := fence_step(p_order_id, p_generation, p_step);
   if v_outcome = 'entered' then
     if is_command_legal(p_order_id, p_command, p_input) then
       v_outcome := do_command(p_order_id, p_generation, p_step, p_command, p_input);
@@ -2269,7 +2269,7 @@ begin
     select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
   end if;
   -- The order has ended: reports that are not assessed are its aftercare's (design rule 15).
-  perform want_wake(array[p_order_id])
+  perform request_wake(array[p_order_id])
   where exists (select from payment_report where order_id = p_order_id and not is_assessed);
   return 'done';
 end
@@ -2441,7 +2441,7 @@ begin
   select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
 
   if cardinality(v_slow) > 0 then
-    perform want_wake(v_slow);
+    perform request_wake(v_slow);
   end if;
 end
 $$;
@@ -2453,34 +2453,6 @@ ALTER FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_stat
 --
 
 COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders without shipping them, with all that follows: status, holds, stock, ledger, refunds due, retirement of the payment key, and a wake where the payment missed its confirm deadline.';
-
---
--- Name: enter_step(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) RETURNS text
-    LANGUAGE plpgsql
-    AS $$
-declare
-  v_generation int;
-  v_step int;
-begin
-  select generation, step into v_generation, v_step from orders where order_id = p_order_id for update;
-  return case
-    when not found then 'NOT_FOUND'
-    when v_generation > p_generation then 'STALE_RUN'
-    when v_generation = p_generation and v_step >= p_step then 'repeated'
-    else 'entered' end;
-end
-$$;
-
-ALTER FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) OWNER TO holdfast_owner;
-
---
--- Name: FUNCTION enter_step(p_order_id uuid, p_generation integer, p_step integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order for a step of a run: entered, repeated, STALE_RUN or NOT_FOUND.';
 
 --
 -- Name: expire_due(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
@@ -2552,6 +2524,34 @@ ALTER FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean)
 --
 
 COMMENT ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) IS 'The one expiry, by the system. outcome: ended, paid, or wait (wait_ms until it is worth asking again; 0 when something else must happen first).';
+
+--
+-- Name: fence_step(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_generation int;
+  v_step int;
+begin
+  select generation, step into v_generation, v_step from orders where order_id = p_order_id for update;
+  return case
+    when not found then 'NOT_FOUND'
+    when v_generation > p_generation then 'STALE_RUN'
+    when v_generation = p_generation and v_step >= p_step then 'repeated'
+    else 'entered' end;
+end
+$$;
+
+ALTER FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION fence_step(p_order_id uuid, p_generation integer, p_step integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order for a step of a run: entered, repeated, STALE_RUN or NOT_FOUND.';
 
 --
 -- Name: fits_in_sum(jsonb, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3032,7 +3032,7 @@ CREATE FUNCTION holdfast.no_actor() RETURNS jsonb
     LANGUAGE plpgsql
     AS $$
 begin
-  raise exception 'audit: nobody is named as the actor of this change' using errcode = 'HF006';
+  raise exception 'audit: this change has no actor: set holdfast.actor first' using errcode = 'HF006';
 end
 $$;
 
@@ -3042,7 +3042,7 @@ ALTER FUNCTION holdfast.no_actor() OWNER TO holdfast_owner;
 -- Name: FUNCTION no_actor(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.no_actor() IS 'Refuses a write by nobody.';
+COMMENT ON FUNCTION holdfast.no_actor() IS 'Guard of the audit: refuses a change that names no actor.';
 
 --
 -- Name: note_status_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3203,7 +3203,7 @@ ALTER FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint
 -- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in src/domain/money.ts.';
+COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in test/support/oracle.ts.';
 
 --
 -- Name: record_report(text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3235,12 +3235,12 @@ begin
     on conflict do nothing
     returning order_id
   )
-  select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}') into v_fresh, v_order_ids
-  from fresh;
+  select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}')
+  into v_fresh, v_order_ids from fresh;
 
   if cardinality(v_order_ids) > 0 then
-    -- One order at a time, so that its holds are found by its key: by an array of keys, an index of all holds of the shop
-    -- looks as cheap to the planner.
+    -- One order at a time, so that its holds are found by its key. With an array of keys, an index of all holds of the
+    -- shop looks as cheap to the planner.
     foreach v_order_id in array v_order_ids loop
       update reservation r set expires_at = greatest(r.expires_at, clock_timestamp() + i.confirm_within)
       from invoice i
@@ -3248,7 +3248,7 @@ begin
         and r.expires_at - i.grace <= i.expires_at and (select is_enough_seen(v_order_id));
     end loop;
     update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
-    perform want_wake(v_order_ids);
+    perform request_wake(v_order_ids);
   end if;
   return v_fresh;
 end
@@ -3260,7 +3260,7 @@ ALTER FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text
 -- Name: FUNCTION record_report(p_source text, p_facts jsonb, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) IS 'Takes a verified report into the inbox; returns how many of its facts were new.';
+COMMENT ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) IS 'Inbox: stores a verified report of a watcher, extends holds for what was seen in time, and wakes the workflows.';
 
 --
 -- Name: refuse_hold_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3409,6 +3409,28 @@ ALTER FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) OWNER 
 COMMENT ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) IS 'Validation: the orders that cannot be accepted whatever the stock.';
 
 --
+-- Name: request_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.request_wake(p_order_ids uuid[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+  insert into order_wake (order_id) select id from unnest(p_order_ids) as id order by id
+  on conflict (order_id) do update
+    -- A signal already on its way will find this reason too: an assessment takes all there is and removes the row.
+    set wanted_seq = order_wake.wanted_seq + 1, dead_reason = null,
+        next_at = case when order_wake.dead_reason is null then order_wake.next_at else clock_timestamp() end
+$$;
+
+ALTER FUNCTION holdfast.request_wake(p_order_ids uuid[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION request_wake(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) IS 'Asks that these orders'' workflows look again; called inside the transaction that gives them a reason to.';
+
+--
 -- Name: restart_orders(uuid[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3471,7 +3493,7 @@ begin
   update payment_report r set is_assessed = false
   where r.order_id = any (v_order_ids) and r.source = p_source and r.is_assessed
     and r.state in ('reorged', 'dropped', 'replaced');
-  perform want_wake(v_order_ids);
+  perform request_wake(v_order_ids);
   return cardinality(v_order_ids);
 end
 $$;
@@ -3482,7 +3504,7 @@ ALTER FUNCTION holdfast.retire_source(p_source text, p_reason text) OWNER TO hol
 -- Name: FUNCTION retire_source(p_source text, p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.retire_source(p_source text, p_reason text) IS 'Retires a source and has the orders it stands against assessed once more; returns how many.';
+COMMENT ON FUNCTION holdfast.retire_source(p_source text, p_reason text) IS 'Retires a source of reports: from now on its word does not stand against others, and orders it stood against are assessed again.';
 
 --
 -- Name: revive_relays(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3542,7 +3564,7 @@ CREATE FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_ste
     AS $$
 #variable_conflict use_column
 declare
-  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_outcome text := fence_step(p_order_id, p_generation, p_step);
   v_status text;
 begin
   if v_outcome = 'entered' then
@@ -3572,7 +3594,7 @@ ALTER FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step
 -- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) IS 'One step of an order that nobody asked for by name: reserve, release or expire.';
+COMMENT ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) IS 'One step of an order''s workflow that is no command.';
 
 --
 -- Name: take_stock(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3641,28 +3663,6 @@ ALTER FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) OWNER 
 --
 
 COMMENT ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) IS 'Reservation in sum: adds what these orders want to the reserved count of each product.';
-
---
--- Name: want_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE FUNCTION holdfast.want_wake(p_order_ids uuid[]) RETURNS void
-    LANGUAGE sql
-    AS $$
-  insert into order_wake (order_id) select id from unnest(p_order_ids) as id order by id
-  on conflict (order_id) do update
-    -- A signal already on its way will find this reason too: an assessment takes all there is and removes the row.
-    set wanted_seq = order_wake.wanted_seq + 1, dead_reason = null,
-        next_at = case when order_wake.dead_reason is null then order_wake.next_at else clock_timestamp() end
-$$;
-
-ALTER FUNCTION holdfast.want_wake(p_order_ids uuid[]) OWNER TO holdfast_owner;
-
---
--- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) IS 'Asks that these orders'' workflows look again; called inside the transaction that gives them a reason to.';
 
 --
 -- Name: write_orders(jsonb, integer[], timestamp with time zone); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -7376,13 +7376,6 @@ REVOKE ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_
 GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) TO app_worker;
 
 --
--- Name: FUNCTION enter_step(p_order_id uuid, p_generation integer, p_step integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-REVOKE ALL ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION holdfast.enter_step(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
-
---
 -- Name: FUNCTION expire_due(p_order_ids uuid[], p_skip_locked boolean); Type: ACL; Schema: holdfast; Owner: app_worker
 --
 
@@ -7394,6 +7387,13 @@ REVOKE ALL ON FUNCTION holdfast.expire_due(p_order_ids uuid[], p_skip_locked boo
 
 REVOKE ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.expire_orders(p_order_ids uuid[], p_skip_locked boolean) TO app_api;
+
+--
+-- Name: FUNCTION fence_step(p_order_id uuid, p_generation integer, p_step integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
 
 --
 -- Name: FUNCTION fits_in_sum(p_wanted jsonb, p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7633,6 +7633,14 @@ REVOKE ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]
 GRANT ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) TO app_api;
 
 --
+-- Name: FUNCTION request_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) TO app_api;
+GRANT ALL ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) TO app_worker;
+
+--
 -- Name: FUNCTION restart_orders(p_order_ids uuid[], p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7680,14 +7688,6 @@ GRANT ALL ON FUNCTION holdfast.take_stock(p_order_id uuid) TO app_worker;
 
 REVOKE ALL ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.take_wanted(p_wanted jsonb, p_accepted integer[]) TO app_api;
-
---
--- Name: FUNCTION want_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-REVOKE ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) TO app_api;
-GRANT ALL ON FUNCTION holdfast.want_wake(p_order_ids uuid[]) TO app_worker;
 
 --
 -- Name: FUNCTION write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone); Type: ACL; Schema: holdfast; Owner: holdfast_owner

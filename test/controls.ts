@@ -86,19 +86,19 @@ const CONTROLS: readonly Control[] = [
   {
     guard: 'lock on the order row of a step',
     // Slowly, so that other sessions come between.
-    mutation: without('enter_step', ' for update;', '; perform pg_sleep(0.02);'),
+    mutation: without('fence_step', ' for update;', '; perform pg_sleep(0.02);'),
     file: 'src/db/order_command.int.test.ts',
     test: 'and cancelling at once has one winner, and the stock follows it',
   },
   {
     guard: 'fence against a run that was replaced',
-    mutation: without('enter_step', "when v_generation > p_generation then 'STALE_RUN'"),
+    mutation: without('fence_step', "when v_generation > p_generation then 'STALE_RUN'"),
     file: 'src/db/order.int.test.ts',
     test: 'of a run that a later one has replaced, which changes nothing',
   },
   {
     guard: 'fence against a step that was done',
-    mutation: without('enter_step', "when v_generation = p_generation and v_step >= p_step then 'repeated'"),
+    mutation: without('fence_step', "when v_generation = p_generation and v_step >= p_step then 'repeated'"),
     file: 'src/db/order.int.test.ts',
     test: 'with the present state when its step was finished before, and changes nothing',
   },

@@ -40,7 +40,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'accept_locked accept_optimistic accept_orders catalogue_of decide_in_order due_units expire_orders fits_in_sum fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
-      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_wanted want_wake write_orders',
+      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_wanted request_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
@@ -61,9 +61,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of begin_assessment command_order command_target consume_stock credit_payments do_command end_assessment end_orders enter_step ' +
+      'actor_of begin_assessment command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step ' +
       'expire_orders forget_answers forget_notifications fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state present_output quote_due ' +
-      'set_hold_aside step_order take_stock want_wake',
+      'set_hold_aside step_order take_stock request_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',

@@ -1,7 +1,7 @@
 -- First half of an assessment: locks an order, credits its inbox, and returns what its payments add up to. The caller
 -- decides what that means and calls end_assessment in the same transaction.
 -- p_step: null for the aftercare of a terminal order, which has no step to count; an open order is its own run's.
--- outcome: that of enter_step. outputs: how many had news, 500 at most; 0: nothing to decide, and the step is done.
+-- outcome: that of fence_step. outputs: how many had news, 500 at most; 0: nothing to decide, and the step is done.
 -- Amounts in base units. final, late_final: final money. seen, late_seen: these, and what is seen or reorged.
 -- Locks: the order row FOR UPDATE, then those of credit_payments.
 -- Repeating it: the fence answers 'repeated'.
@@ -14,7 +14,7 @@ returns table (
 language plpgsql as $$
 #variable_conflict use_column
 declare
-  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_outcome text := fence_step(p_order_id, p_generation, p_step);
   v_credit record;
 begin
   select 0 as outputs, false as has_wrong_asset, false as has_early into v_credit;

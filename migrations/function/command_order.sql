@@ -22,7 +22,7 @@ declare
   v_outcome text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
-  v_outcome := enter_step(p_order_id, p_generation, p_step);
+  v_outcome := fence_step(p_order_id, p_generation, p_step);
   if v_outcome = 'entered' then
     if is_command_legal(p_order_id, p_command, p_input) then
       v_outcome := do_command(p_order_id, p_generation, p_step, p_command, p_input);

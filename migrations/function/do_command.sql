@@ -31,7 +31,7 @@ begin
     select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
   end if;
   -- The order has ended: reports that are not assessed are its aftercare's (design rule 15).
-  perform want_wake(array[p_order_id])
+  perform request_wake(array[p_order_id])
   where exists (select from payment_report where order_id = p_order_id and not is_assessed);
   return 'done';
 end

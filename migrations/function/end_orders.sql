@@ -70,7 +70,7 @@ begin
   select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
 
   if cardinality(v_slow) > 0 then
-    perform want_wake(v_slow);
+    perform request_wake(v_slow);
   end if;
 end
 $$;

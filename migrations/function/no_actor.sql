@@ -2,7 +2,7 @@
 -- Error: HF006, always.
 create or replace function no_actor() returns jsonb language plpgsql as $$
 begin
-  raise exception 'audit: nobody is named as the actor of this change' using errcode = 'HF006';
+  raise exception 'audit: this change has no actor: set holdfast.actor first' using errcode = 'HF006';
 end
 $$;
 revoke execute on function no_actor from public;

@@ -42,7 +42,7 @@ begin
         and r.expires_at - i.grace <= i.expires_at and (select is_enough_seen(v_order_id));
     end loop;
     update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
-    perform want_wake(v_order_ids);
+    perform request_wake(v_order_ids);
   end if;
   return v_fresh;
 end

@@ -14,7 +14,7 @@ begin
   update payment_report r set is_assessed = false
   where r.order_id = any (v_order_ids) and r.source = p_source and r.is_assessed
     and r.state in ('reorged', 'dropped', 'replaced');
-  perform want_wake(v_order_ids);
+  perform request_wake(v_order_ids);
   return cardinality(v_order_ids);
 end
 $$;

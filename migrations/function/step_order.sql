@@ -1,5 +1,5 @@
 -- One step of an order's workflow that is no command. p_what: 'reserve', 'release' or 'expire'.
--- Result: outcome of enter_step and the state of the order (order_state); no row when there is no such order.
+-- Result: outcome of fence_step and the state of the order (order_state); no row when there is no such order.
 -- Locks: the order row FOR UPDATE, then those of take_stock, end_orders or expire_orders.
 -- Repeating it is harmless: the fence answers 'repeated', with the present state.
 -- Error: 20000 (case not found) for another p_what.
@@ -11,7 +11,7 @@ returns table (
 language plpgsql as $$
 #variable_conflict use_column
 declare
-  v_outcome text := enter_step(p_order_id, p_generation, p_step);
+  v_outcome text := fence_step(p_order_id, p_generation, p_step);
   v_status text;
 begin
   if v_outcome = 'entered' then

@@ -101,7 +101,7 @@ export function rehydrateOrders(
     const restarted = await restart(tx, lost, reason)
     await tx.query(sql.type(z.unknown())`select revive_relays(${sql.array(running, 'uuid')})`)
     // After a restore, a run may know more about its order than is stored: wake each of them.
-    await tx.query(sql.type(z.unknown())`select want_wake(${sql.array(running, 'uuid')})`)
+    await tx.query(sql.type(z.unknown())`select request_wake(${sql.array(running, 'uuid')})`)
     const orderIds = restarted.map(({ orderId }) => orderId)
     return { orderIds, lookedAt: lost.length + running.length, nextCursor }
   }

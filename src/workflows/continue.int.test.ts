@@ -80,7 +80,7 @@ test(
     await pay(order)
     await reach(order, 'processing')
     for (let look = 0; look < count(250, 2_500); look += 1) {
-      await shop.query('select want_wake(array[$1::uuid])', [order.orderId])
+      await shop.query('select request_wake(array[$1::uuid])', [order.orderId])
       await until(
         async () => (await shop.query('select from order_wake where order_id = $1', [order.orderId])).length === 0,
       )

@@ -56,7 +56,7 @@ describe('a role of the shop', () => {
     ['keeps no duty for ever', 'app_worker', `update duty set held_until = 'infinity'`],
   ])('%s', async (_case, role, change) => {
     const { order } = await shop.orderIn('pending')
-    await shop.query('select want_wake(array[$1::uuid])', [order.orderId])
+    await shop.query('select request_wake(array[$1::uuid])', [order.orderId])
     await shop.query(
       `insert into chain_balance (network, address, height, block_hash, balance, told, unexplained, checked_at)
        values ($1, $2, 1, 'h1', 0, 0, 0, now()) on conflict do nothing`,

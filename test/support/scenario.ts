@@ -170,7 +170,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   'transfers are reported': {
-    of: 'recordReport record_report want_wake',
+    of: 'recordReport record_report request_wake',
     prepare: async ({ shop }) => {
       const facts = [await orderOfTwo(shop), await orderOfTwo(shop)].map((order) => buildObservation(order))
       return ({ api }) => recordReport(api, 'w1', facts)

@@ -4,7 +4,7 @@
 -- 'NOT_FOUND'. With a null generation or step the answer is 'entered'.
 -- Locks: the order row FOR UPDATE, which makes the fence exact between two runs, or a run and a slow attempt of its
 -- own.
-create or replace function enter_step(p_order_id uuid, p_generation int, p_step int) returns text language plpgsql as $$
+create or replace function fence_step(p_order_id uuid, p_generation int, p_step int) returns text language plpgsql as $$
 declare
   v_generation int;
   v_step int;
@@ -17,5 +17,5 @@ begin
     else 'entered' end;
 end
 $$;
-revoke execute on function enter_step from public;
-grant execute on function enter_step to app_worker;
+revoke execute on function fence_step from public;
+grant execute on function fence_step to app_worker;
