@@ -30,9 +30,9 @@ const OBJECTS = `
 const generatorCalls = (): string[] => {
   const texts = readMigrations().map(({ text }) => text)
   const calls = texts.flatMap((text) => [
-    ...text.matchAll(/(?:select|perform) (audit_(?:watch|root)\('(\w+)', .*\));/g),
+    ...text.matchAll(/(?:select|perform) ((audit_watch|audit_root)\(\s*'(\w+)',[^;]*\));/g),
   ])
-  return [...new Map(calls.map(([, call = '', table = '']) => [call.slice(0, 11) + table, call])).values()]
+  return [...new Map(calls.map(([, call = '', name, table]) => [`${name} ${table}`, call])).values()]
 }
 
 type Row = { object: string; text: string; rights: string }
