@@ -77,6 +77,10 @@ describe('npm run migration', () => {
     expect(changedOf(calls, new Map()).map(({ name }) => name)).toEqual(['add', 'total'])
   })
 
+  test('follows a function that was given another name', () => {
+    expect([...after(`${ADD}alter function add(int, int) rename to sum_of;`).keys()]).toEqual(['function sum_of'])
+  })
+
   test('says of which function the arguments or the result have changed', () => {
     expect(resignedOf([parse(ADD.replace('b int', 'b bigint'))], after(ADD))).toEqual(['add'])
     expect(resignedOf([parse(ADD.replace('a + b', 'b + a'))], after(ADD))).toEqual([])

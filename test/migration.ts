@@ -64,7 +64,7 @@ function problemsOf(files: readonly FunctionFile[], present: readonly string[]):
       .map(({ path, name }) => `${path} makes no function or view ${name}: name the file after what it makes`),
     ...present
       .filter((object) => !made.has(object))
-      .map((object) => `${object} has no file: write one, or a migration that drops it`),
+      .map((object) => `${object} has no file: write one, or a migration by hand that drops it`),
   ]
 }
 

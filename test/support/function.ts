@@ -51,6 +51,7 @@ export function presentOf(migrations: readonly Migration[]): Map<string, Made> {
     for (const statement of statementsOf(text)) {
       for (const made of madeBy([statement])) present.set(made.object, made)
       for (const object of droppedBy(statement.tree)) present.delete(object)
+      rename(present, statement.tree)
     }
   return present
 }
@@ -66,6 +67,17 @@ function droppedBy(tree: Node): string[] {
     const names = 'List' in object ? (object.List.items ?? []) : []
     return `${kind} ${names.map((name) => lastNameOf([name])).join('.')}`
   })
+}
+
+function rename(present: Map<string, Made>, tree: Node): void {
+  if (!('RenameStmt' in tree) || tree.RenameStmt.renameType !== 'OBJECT_FUNCTION') return
+  const { object, newname = '' } = tree.RenameStmt
+  const from = object !== undefined && 'ObjectWithArgs' in object ? lastNameOf(object.ObjectWithArgs.objname) : ''
+  const made = present.get(`function ${from}`)
+  if (made === undefined) return
+  present.delete(`function ${from}`)
+  const text = made.text.replace(from, newname)
+  present.set(`function ${newname}`, { object: `function ${newname}`, text, canonical: canonicalOf(text) })
 }
 
 /** Those of which some object is not as the migrations leave it, each after those it names. */
