@@ -180,7 +180,8 @@ begin
   end if;
   -- The fence is not news to a reader: it moves neither version nor time.
   if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
-     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason, old.address_sealed) then
+     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason,
+       old.address_sealed) then
     new.version := old.version + 1;
     new.updated_at := greatest(clock_timestamp(), old.updated_at);
   else
@@ -207,8 +208,10 @@ $$;
 create function guard_order_payment() returns trigger language plpgsql as $$
 begin
   if current_user <> 'app_worker' or not exists (
-    select from holdfast.payment_transition t where t.from_state = old.payment_state and t.to_state = new.payment_state) then
-    raise exception 'orders: payment does not go from % to %', old.payment_state, new.payment_state using errcode = 'HF004';
+    select from holdfast.payment_transition t where t.from_state = old.payment_state
+      and t.to_state = new.payment_state) then
+    raise exception 'orders: payment does not go from % to %', old.payment_state, new.payment_state
+      using errcode = 'HF004';
   end if;
   return new;
 end

@@ -74,9 +74,11 @@ begin
     continue when to_regclass(v_name) is not null
       -- Its rows are kept where they are; the month has no partition of its own then.
       or exists (select from audit_entry_default where at >= v_month and at < v_end);
-    execute format('create table %I (like audit_entry including defaults including constraints) with (toast_tuple_target = 8160)', v_name);
+    execute format('create table %I (like audit_entry including defaults including constraints) with '
+      '(toast_tuple_target = 8160)', v_name);
     execute format('comment on table %I is %L', v_name, 'Audit entries of one month.');
-    execute format('create trigger audit_entry_no_truncate before truncate on %I for each statement execute function refuse_rewriting()', v_name);
+    execute format('create trigger audit_entry_no_truncate before truncate on %I for each statement execute '
+      'function refuse_rewriting()', v_name);
     execute format('create unique index %I on %I (kind, aggregate_id, seq)', v_name || '_link_once', v_name);
     execute format('alter table audit_entry attach partition %I for values from (%L) to (%L)', v_name, v_month, v_end);
     v_made := v_made + 1;

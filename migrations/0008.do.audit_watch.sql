@@ -73,7 +73,8 @@ declare
     where k.conrelid = p_table::regclass and k.contype = 'f' and a.attname = p_aggregate);
 begin
   with watched as (
-    select a.attnum, quote_ident(a.attname) as name, '"' || a.attname || '":' as label, a.attnum = any (k.conkey) as is_key,
+    select a.attnum, quote_ident(a.attname) as name, '"' || a.attname || '":' as label,
+      a.attnum = any (k.conkey) as is_key,
       -- Exact whoever reads it: 64-bit numbers and amounts as text, bytes as hex, spans in seconds.
       format(case when a.attname = any (p_digested) then 'encode(sha256(@.%I), ''hex'')'
                   when a.atttypid in ('bigint'::regtype, 'numeric'::regtype) then '@.%I::text'
@@ -85,10 +86,12 @@ begin
   )
   select array_agg(name::text order by attnum),
     string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where is_key),
-    string_agg(format('%s as %s', replace(value, '@.' || name, format('coalesce(n.%s, o.%1$s)', name)), name), ', ' order by attnum) filter (where is_key),
+    string_agg(format('%s as %s', replace(value, '@.' || name, format('coalesce(n.%s, o.%1$s)', name)), name), ', '
+      order by attnum) filter (where is_key),
     string_agg(format('%s as %s', value, name), ', ' order by attnum) filter (where not is_key),
     string_agg(format('n.%s = o.%1$s', name), ' and ' order by attnum) filter (where is_key),
-    coalesce(string_agg(format('case when n.%s is distinct from o.%1$s then %L || coalesce(to_json(%s)::text, ''null'') end', name, label, value),
+    coalesce(string_agg(format('case when n.%s is distinct from o.%1$s then %L || '
+      'coalesce(to_json(%s)::text, ''null'') end', name, label, value),
       ', ' order by attnum) filter (where not is_key), 'null'),
     string_agg(format('n.%s is distinct from o.%1$s', name), ' or ' order by attnum)
   into v_columns, v_key, v_either, v_row, v_join, v_changed, v_differs
@@ -97,7 +100,8 @@ begin
   v_note := format($note$
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then %L else %L end, c.id, %s, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from $note$, p_table, p_kind, case when v_is_root then 'tg_op = ''INSERT''' else 'false' end);
 
   execute format($trigger$
@@ -109,37 +113,46 @@ begin
       v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
     begin
       if tg_op = 'INSERT' then %s (
-          select %s as id, string_agg('{"table":"%s","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select %s as id, string_agg('{"table":"%s","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select %s) k cross join lateral (select %s) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then %2$s (
-          select d.id, string_agg('{"table":"%4$s","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"%4$s","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(%3$s, %7$s) as id, row_to_json(k)::text as key, concat_ws(',', %12$s) as before, concat_ws(',', %13$s) as after
+            select coalesce(%3$s, %7$s) as id, row_to_json(k)::text as key, concat_ws(',', %12$s) as before,
+              concat_ws(',', %13$s) as after
             from old_rows o full join new_rows n on %11$s cross join lateral (select %10$s) k
             where %14$s
           ) d group by d.id
         ) c where c.changes is not null;
       else %2$s (
-          select %7$s as id, string_agg('{"table":"%4$s","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select %7$s as id, string_agg('{"table":"%4$s","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select %8$s) k cross join lateral (select %9$s) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
     end
     $capture$
-  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_key, '@', 'n'), replace(v_row, '@', 'n'),
+  $trigger$, 'audit_' || p_table, v_note, replace(v_id, '@', 'n'), p_table, replace(v_key, '@', 'n'), replace(v_row,
+    '@', 'n'),
     replace(v_id, '@', 'o'), replace(v_key, '@', 'o'), replace(v_row, '@', 'o'), v_either, v_join,
     replace(v_changed, '@', 'o'), replace(v_changed, '@', 'n'), v_differs);
-  execute format('comment on function %I is %L', 'audit_' || p_table, format('Notes every change to %s for the audit.', p_table));
+  execute format('comment on function %I is %L', 'audit_' || p_table, format('Notes every change to %s for the audit.',
+    p_table));
   execute format('revoke execute on function %I from public', 'audit_' || p_table);
 
   if not exists (select from audit_scope s where s.table_name = p_table) then
-    execute format('create trigger %1$I after insert on %2$I referencing new table as new_rows for each statement execute function %3$I()',
+    execute format('create trigger %1$I after insert on %2$I referencing new table as new_rows for each statement '
+      'execute function %3$I()',
       p_table || '_audit_insert', p_table, 'audit_' || p_table);
-    execute format('create trigger %1$I after update on %2$I referencing old table as old_rows new table as new_rows for each statement execute function %3$I()',
+    execute format('create trigger %1$I after update on %2$I referencing old table as old_rows new table as '
+      'new_rows for each statement execute function %3$I()',
       p_table || '_audit_update', p_table, 'audit_' || p_table);
-    execute format('create trigger %1$I after delete on %2$I referencing old table as old_rows for each statement execute function %3$I()',
+    execute format('create trigger %1$I after delete on %2$I referencing old table as old_rows for each statement '
+      'execute function %3$I()',
       p_table || '_audit_delete', p_table, 'audit_' || p_table);
     execute format('create trigger %1$I before truncate on %2$I for each statement execute function refuse_truncate()',
       p_table || '_audit_truncate', p_table);
@@ -159,7 +172,8 @@ language plpgsql stable as $$
 #variable_conflict use_column
 begin
   return query select e.seq, e.hash from audit_entry e
-  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= p_from - interval '1 day' order by e.seq desc limit 1;
+  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= p_from - interval '1 day' order by e.seq desc
+    limit 1;
   if not found then
     return query select e.seq, e.hash from audit_entry e
     where e.kind = p_kind and e.aggregate_id = p_aggregate_id order by e.seq desc limit 1;
@@ -170,8 +184,10 @@ comment on function audit_last is 'The newest entry of a chain, for heads that a
 
 create function audit_body(p_draft audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) returns text
 language sql stable as $$
-  select '{"kind":' || to_json((p_draft).kind)::text || ',"id":' || coalesce(to_json((p_draft).aggregate_id)::text, 'null')
-    || ',"seq":' || coalesce('"' || p_seq || '"', 'null') || ',"at":"' || p_at || '","txid":"' || p_txid || '","dbRole":' || to_json(p_db_role)::text
+  select '{"kind":' || to_json((p_draft).kind)::text || ',"id":' || coalesce(to_json((p_draft).aggregate_id)::text,
+    'null')
+    || ',"seq":' || coalesce('"' || p_seq || '"', 'null') || ',"at":"' || p_at || '","txid":"' || p_txid
+      || '","dbRole":' || to_json(p_db_role)::text
     || ',"by":' || actor_text((p_draft).context) || ',"changes":[' || (p_draft).changes || ']}'
 $$;
 comment on function audit_body is
@@ -187,7 +203,8 @@ create function audit_root(p_table text, p_kind text, p_id text) returns void
 language plpgsql set search_path = holdfast, pg_catalog as $root$
 begin
   execute format($append$
-    create or replace function %1$I(p_drafts audit_draft[], p_run bigint, p_at timestamptz, p_at_text text, p_txid xid8, p_db_role text) returns void
+    create or replace function %1$I(p_drafts audit_draft[], p_run bigint, p_at timestamptz, p_at_text text,
+      p_txid xid8, p_db_role text) returns void
     language plpgsql as $body$
     begin
       perform 1 from %2$I r
@@ -211,7 +228,8 @@ begin
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, %3$L, k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
           sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
-        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid,
+          p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
       insert into audit_head (kind, aggregate_id, seq, hash) select %3$L, w.aggregate_id, w.seq, w.hash from written w
@@ -220,7 +238,8 @@ begin
     $body$
   $append$, 'audit_append_' || p_kind, p_table, p_kind, p_id,
     (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = p_table::regclass and attname = p_id));
-  execute format('comment on function %I is %L', 'audit_append_' || p_kind, format('Adds entries to the chains of %s.', p_table));
+  execute format('comment on function %I is %L', 'audit_append_' || p_kind, format('Adds entries to the chains of %s.',
+    p_table));
   execute format('revoke execute on function %I from public', 'audit_append_' || p_kind);
 end
 $root$;
@@ -244,13 +263,17 @@ begin
     delete from audit_pending where txid = v_txid returning *
   ), turned as (
     select p.*, p.context is distinct from lag(p.context) over w as is_turn
-    from pending p window w as (partition by p.kind, p.aggregate_id, case when p.aggregate_id is null then p.change_no end order by p.change_no)
+    from pending p window w as (partition by p.kind, p.aggregate_id, case when p.aggregate_id is null
+      then p.change_no end order by p.change_no)
   ), counted as (
     select t.*, count(*) filter (where t.is_turn) over w as run
-    from turned t window w as (partition by t.kind, t.aggregate_id, case when t.aggregate_id is null then t.change_no end order by t.change_no)
+    from turned t window w as (partition by t.kind, t.aggregate_id, case when t.aggregate_id is null
+      then t.change_no end order by t.change_no)
   ), draft as (
-    select c.kind, c.aggregate_id, c.run, bool_or(c.is_birth) as is_birth, c.context, string_agg(c.changes, ',' order by c.change_no) as changes
-    from counted c group by c.kind, c.aggregate_id, case when c.aggregate_id is null then c.change_no end, c.run, c.context
+    select c.kind, c.aggregate_id, c.run, bool_or(c.is_birth) as is_birth, c.context, string_agg(c.changes, ','
+      order by c.change_no) as changes
+    from counted c group by c.kind, c.aggregate_id, case when c.aggregate_id is null then c.change_no end, c.run,
+      c.context
   )
   select array_agg(row(d.*)::audit_draft order by d.kind, d.aggregate_id), max(d.run),
     array_agg(distinct d.kind) filter (where d.aggregate_id is not null and not d.is_birth)
@@ -258,7 +281,8 @@ begin
 
   while v_run <= v_runs loop
     insert into audit_entry (at, txid, kind, aggregate_id, seq, actor, body, hash)
-    select v_at, v_txid, d.kind, d.aggregate_id, b.seq, d.context ->> 'actor', b.body, sha256(convert_to(b.body, 'UTF8'))
+    select v_at, v_txid, d.kind, d.aggregate_id, b.seq, d.context ->> 'actor', b.body, sha256(convert_to(b.body,
+      'UTF8'))
     from unnest(v_drafts) d
     cross join lateral (
       select s.seq, audit_body(d, s.seq, v_at_text, v_txid, v_db_role) as body
@@ -266,9 +290,12 @@ begin
     ) b
     where d.run = v_run and (d.is_birth or d.aggregate_id is null);
 
-    if 'order' = any (v_kinds) then perform audit_append_order(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
-    if 'product' = any (v_kinds) then perform audit_append_product(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
-    if 'customer' = any (v_kinds) then perform audit_append_customer(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
+    if 'order' = any (v_kinds) then perform audit_append_order(v_drafts, v_run, v_at, v_at_text, v_txid,
+      v_db_role); end if;
+    if 'product' = any (v_kinds) then perform audit_append_product(v_drafts, v_run, v_at, v_at_text, v_txid,
+      v_db_role); end if;
+    if 'customer' = any (v_kinds) then perform audit_append_customer(v_drafts, v_run, v_at, v_at_text, v_txid,
+      v_db_role); end if;
     if 'key' = any (v_kinds) then perform audit_append_key(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
     v_run := v_run + 1;
   end loop;

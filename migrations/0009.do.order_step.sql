@@ -35,7 +35,8 @@ begin
     returning order_id, product_id, hold_no, quantity
   ), moved as (
     insert into stock_movement (product_id, order_id, hold_no, kind, on_hand_delta, reserved_delta, actor)
-    select product_id, order_id, hold_no, case p_end_state when 'expired' then 'expire' else 'release' end, 0, -quantity, p_actor
+    select product_id, order_id, hold_no, case p_end_state when 'expired' then 'expire'
+      else 'release' end, 0, -quantity, p_actor
     from ended
   )
   update stock s set reserved = s.reserved - e.quantity, version = s.version + 1
@@ -92,7 +93,9 @@ declare
 begin
   if p_skip_locked then
     select coalesce(array_agg(l.order_id), '{}') into v_locked
-    from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update skip locked) l;
+    from (
+      select o.order_id from orders o where o.order_id = any (p_order_ids)
+      order by o.order_id for update skip locked) l;
   else
     select coalesce(array_agg(l.order_id), '{}') into v_locked
     from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update) l;
@@ -125,7 +128,8 @@ declare
   v_actor text := coalesce(current_setting('holdfast.actor', true), '');
   v_actors text := coalesce(current_setting('holdfast.actors', true), '');
 begin
-  perform set_config('holdfast.actor', '{"actor":"system:expiry","role":"system"}', true), set_config('holdfast.actors', '', true);
+  perform set_config('holdfast.actor', '{"actor":"system:expiry","role":"system"}', true),
+    set_config('holdfast.actors', '', true);
   return query select e.order_id, e.outcome, e.wait_ms from expire_due(p_order_ids, p_skip_locked) e;
   perform set_config('holdfast.actor', v_actor, true), set_config('holdfast.actors', v_actors, true);
 end
@@ -267,7 +271,8 @@ declare
   v_method text := p_input ->> 'method';
   v_key uuid := (p_input ->> 'key')::uuid;
   v_hash bytea := decode(p_input ->> 'requestHash', 'hex');
-  v_target text := case p_command when 'cancel' then 'cancelled' when 'ship' then 'shipped' when 'deliver' then 'delivered' end;
+  v_target text := case p_command when 'cancel' then 'cancelled' when 'ship' then 'shipped' when 'deliver'
+    then 'delivered' end;
   v_outcome text;
   v_order record;
 begin
@@ -291,7 +296,8 @@ begin
       if not found then
         v_outcome := 'IDEMPOTENCY_KEY_REUSED';
       elsif p_command = 'cancel' then
-        perform end_orders(array[p_order_id], case p_input ->> 'role' when 'admin' then 'admin' else 'customer' end, 'released', v_actor);
+        perform end_orders(array[p_order_id], case p_input ->> 'role' when 'admin' then 'admin'
+          else 'customer' end, 'released', v_actor);
       else
         update orders set status = v_target, generation = p_generation, step = p_step where order_id = p_order_id;
         if p_command = 'ship' then
@@ -320,7 +326,8 @@ begin
   return query
   select v_outcome,
     (select k.response from idempotency k
-     where v_outcome in ('done', 'repeated') and k.actor = v_actor and k.method = v_method and k.key = v_key and k.request_hash = v_hash),
+     where v_outcome in ('done', 'repeated') and k.actor = v_actor and k.method = v_method and k.key = v_key
+       and k.request_hash = v_hash),
     s.* from order_state(p_order_id) s;
 end
 $$;

@@ -9,7 +9,8 @@ returns table (
   is_in_time boolean
 )
 language sql stable as $$
-  select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.order_id, l.network, l.tx_id, l.output_index, l.asset,
+  select distinct on (l.order_id, l.network, l.tx_id, l.output_index) l.order_id, l.network, l.tx_id, l.output_index,
+    l.asset,
     l.amount, l.state, l.first_seen_at, i.amount_due, i.asset, i.confirm_within, l.asset = i.asset,
     l.first_seen_at <= i.expires_at + i.grace
   from (
@@ -46,7 +47,8 @@ begin
     on conflict do nothing
     returning order_id
   )
-  select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}') into v_fresh, v_order_ids
+  select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}') into v_fresh,
+    v_order_ids
   from fresh;
 
   if cardinality(v_order_ids) > 0 then
@@ -72,13 +74,16 @@ create function credit_payments(p_order_id uuid) returns jsonb language sql as $
     select * from present_outputs(array[p_order_id])
   ), credited as (
     insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
-    select network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at from present where is_right_asset
+    select network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at from present
+      where is_right_asset
     on conflict (network, tx_id, output_index) do update set state = excluded.state, is_in_time = excluded.is_in_time
-    where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct from (excluded.state, excluded.is_in_time)
+    where payment.order_id = excluded.order_id and (payment.state, payment.is_in_time) is distinct
+      from (excluded.state, excluded.is_in_time)
     returning network, tx_id, output_index
   )
   select coalesce(jsonb_agg(jsonb_build_object(
-    'amount', coalesce(y.amount, p.amount)::text, 'state', p.state, 'isInTime', p.is_in_time, 'isRightAsset', p.is_right_asset,
+    'amount', coalesce(y.amount, p.amount)::text, 'state', p.state, 'isInTime', p.is_in_time, 'isRightAsset',
+      p.is_right_asset,
     'isOurs', p.is_right_asset and coalesce(y.order_id = p.order_id, c.tx_id is not null))), '[]')
   from present p
   left join payment y using (network, tx_id, output_index) left join credited c using (network, tx_id, output_index)
@@ -144,7 +149,8 @@ begin
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
   end if;
   if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
-    insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
+    insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice
+      where order_id = p_order_id
     on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
     where refund_due.amount <> excluded.amount;
   end if;

@@ -36,7 +36,8 @@ begin
     select (w ->> 'i')::int as ordinal, jsonb_object_agg(w ->> 'p', (w ->> 'q')::bigint) as wants
     from jsonb_array_elements(p_wanted) w group by 1 order by 1
   loop
-    select jsonb_agg(jsonb_build_object('p', k.key, 'wanted', k.value::bigint, 'available', coalesce((v_left ->> k.key)::bigint, 0)) order by k.key)
+    select jsonb_agg(jsonb_build_object('p', k.key, 'wanted', k.value::bigint, 'available',
+      coalesce((v_left ->> k.key)::bigint, 0)) order by k.key)
     into v_short
     from jsonb_each_text(v_order.wants) k
     where k.value::bigint > coalesce((v_left ->> k.key)::bigint, 0);
@@ -56,9 +57,11 @@ begin
     if v_order.wants ?| v_waiting or v_is_due then
       -- Stock that is only waiting to be given back: reclaim it in a transaction of its own, then ask again.
       v_waiting := v_waiting || array(select jsonb_object_keys(v_order.wants));
-      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim', 'shortages', v_short));
+      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'reclaim',
+        'shortages', v_short));
     else
-      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK', 'shortages', v_short));
+      v_refused := v_refused || jsonb_build_object(v_order.ordinal, jsonb_build_object('verdict', 'OUT_OF_STOCK',
+        'shortages', v_short));
     end if;
   end loop;
   return v_refused;
@@ -81,7 +84,8 @@ language sql stable set search_path = holdfast, pg_catalog as $$
          when o.i = any (p_fresh) then 'accepted' else 'replayed' end,
     case when k.key is null then p_refused -> o.i::text else k.response end,
     t.order_id, t.currency, t.total,
-    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price', l.unit_price::text) order by l.line_no)
+    (select jsonb_agg(jsonb_build_object('p', l.product_id, 'name', l.name, 'q', l.quantity, 'price',
+      l.unit_price::text) order by l.line_no)
      from order_line l where l.order_id = t.order_id),
     v.network, v.asset, v.address, v.amount_due, v.rate, v.expires_at, t.created_at
   from jsonb_to_recordset(p_orders) o (i int, user_id bigint, key uuid, hash text)
@@ -109,24 +113,29 @@ begin
   select o.order_id, l.n, p.product_id, p.version, p.name, l.q, p.unit_price
   from jsonb_to_recordset(p_orders) o (i int, order_id uuid, currency text, lines jsonb)
   cross join jsonb_to_recordset(o.lines) l (n smallint, p text, q int, price numeric)
-  -- By key, line by line: joined instead, a small catalogue is read whole, with all lines unpacked again for each product.
+  -- By key, line by line: joined instead, a small catalogue is read whole, with all lines unpacked again for each
+  -- product.
   cross join lateral (
-    select p.product_id, p.version, p.name, p.unit_price, p.is_active, p.currency from product p where p.product_id = l.p offset 0
+    select p.product_id, p.version, p.name, p.unit_price, p.is_active, p.currency from product p
+      where p.product_id = l.p offset 0
   ) p
   where o.i = any (p_accepted) and p.unit_price = l.price and p.is_active and p.currency = o.currency;
   get diagnostics v_count = row_count;
   if v_count <> (
-    select sum(jsonb_array_length(o.lines)) from jsonb_to_recordset(p_orders) o (i int, lines jsonb) where o.i = any (p_accepted)
+    select sum(jsonb_array_length(o.lines)) from jsonb_to_recordset(p_orders) o (i int, lines jsonb)
+      where o.i = any (p_accepted)
   ) then
     return false;
   end if;
 
-  insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+  insert into invoice (order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within,
+    created_at)
   select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
     p_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
     make_interval(secs => o.confirm_ms / 1000.0), p_now
   from jsonb_to_recordset(p_orders)
-    o (i int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
+    o (i int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint, window_ms bigint,
+      grace_ms bigint, confirm_ms bigint)
   join orders t on t.order_id = o.order_id
   where o.i = any (p_accepted);
 
@@ -197,8 +206,10 @@ language sql stable as $$
         'products', jsonb_agg(distinct l.p) filter (where p.product_id is null or s.product_id is null))
       when count(*) filter (where p.unit_price <> l.price) > 0 then jsonb_build_object(
         'verdict', 'PRICE_CHANGED',
-        'prices', jsonb_agg(distinct jsonb_build_object('p', l.p, 'price', p.unit_price::text)) filter (where p.unit_price <> l.price))
-      when sum(l.q * p.unit_price) not between 0.01 and 999999999999.99 then jsonb_build_object('verdict', 'AMOUNT_OUT_OF_RANGE')
+        'prices', jsonb_agg(distinct jsonb_build_object('p', l.p, 'price',
+          p.unit_price::text)) filter (where p.unit_price <> l.price))
+      when sum(l.q * p.unit_price) not between 0.01 and 999999999999.99 then jsonb_build_object('verdict',
+        'AMOUNT_OUT_OF_RANGE')
       end as refusal
     from jsonb_to_recordset(p_orders) o (i int, currency text, lines jsonb)
     cross join jsonb_to_recordset(o.lines) l (p text, q bigint, price numeric)
@@ -268,7 +279,8 @@ begin
       where o.i = any (v_fresh) group by 1, 2
     ) w;
 
-    -- Nothing is locked yet: what is seen here only chooses the way. An order alone would pay for a savepoint and a second
+    -- Nothing is locked yet: what is seen here only chooses the way. An order alone would pay for a savepoint and a
+    -- second
     -- look, to shorten a lock that hardly anybody waits for.
     if cardinality(v_fresh) > 1 and refused_orders(p_orders, v_fresh) = '{}' and fits_in_sum(v_wanted, '{}') then
       begin

@@ -77,7 +77,8 @@ declare
   v_default text[] := '{}';
   v_partition text;
   v_seal audit_checkpoint;
-  -- In its own count of transaction ids, or in one before it. After a restore that the sealer has not adopted, ids begin
+  -- In its own count of transaction ids, or in one before it. After a restore that the sealer has not adopted, ids
+  -- begin
   -- anew and look sealed; those entries come after the last one that was.
   v_is_sealed constant text := 'coalesce(entry_id <= $2 and (entry_id <= $3 or txid < $4), false)';
   v_is_lost boolean;
@@ -137,7 +138,8 @@ create function open_transactions(p_longer_than interval)
 returns table (role_name name, pid integer, application text, state text, began_at timestamptz)
 language sql security definer set search_path = holdfast, pg_catalog as $$
   select a.usename, a.pid, a.application_name, a.state, a.xact_start from pg_stat_activity a
-  where a.datname = current_database() and a.pid <> pg_backend_pid() and a.xact_start < clock_timestamp() - p_longer_than
+  where a.datname = current_database() and a.pid <> pg_backend_pid()
+    and a.xact_start < clock_timestamp() - p_longer_than
 $$;
 comment on function open_transactions is
   'Sessions of our roles on this database, but for the one that asks, '

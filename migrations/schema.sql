@@ -278,7 +278,8 @@ CREATE FUNCTION holdfast.audit_append_customer(p_drafts holdfast.audit_draft[], 
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'customer', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
           sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
-        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid,
+          p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
       insert into audit_head (kind, aggregate_id, seq, hash) select 'customer', w.aggregate_id, w.seq, w.hash from written w
@@ -323,7 +324,8 @@ CREATE FUNCTION holdfast.audit_append_key(p_drafts holdfast.audit_draft[], p_run
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'key', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
           sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
-        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid,
+          p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
       insert into audit_head (kind, aggregate_id, seq, hash) select 'key', w.aggregate_id, w.seq, w.hash from written w
@@ -368,7 +370,8 @@ CREATE FUNCTION holdfast.audit_append_order(p_drafts holdfast.audit_draft[], p_r
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'order', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
           sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
-        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid,
+          p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
       insert into audit_head (kind, aggregate_id, seq, hash) select 'order', w.aggregate_id, w.seq, w.hash from written w
@@ -413,7 +416,8 @@ CREATE FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[], p
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, 'product', k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
           sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
-        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid,
+          p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
       insert into audit_head (kind, aggregate_id, seq, hash) select 'product', w.aggregate_id, w.seq, w.hash from written w
@@ -436,8 +440,10 @@ COMMENT ON FUNCTION holdfast.audit_append_product(p_drafts holdfast.audit_draft[
 CREATE FUNCTION holdfast.audit_body(p_draft holdfast.audit_draft, p_seq bigint, p_at text, p_txid xid8, p_db_role text) RETURNS text
     LANGUAGE sql STABLE
     AS $$
-  select '{"kind":' || to_json((p_draft).kind)::text || ',"id":' || coalesce(to_json((p_draft).aggregate_id)::text, 'null')
-    || ',"seq":' || coalesce('"' || p_seq || '"', 'null') || ',"at":"' || p_at || '","txid":"' || p_txid || '","dbRole":' || to_json(p_db_role)::text
+  select '{"kind":' || to_json((p_draft).kind)::text || ',"id":' || coalesce(to_json((p_draft).aggregate_id)::text,
+    'null')
+    || ',"seq":' || coalesce('"' || p_seq || '"', 'null') || ',"at":"' || p_at || '","txid":"' || p_txid
+      || '","dbRole":' || to_json(p_db_role)::text
     || ',"by":' || actor_text((p_draft).context) || ',"changes":[' || (p_draft).changes || ']}'
 $$;
 
@@ -539,19 +545,24 @@ CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"chain_operation","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"chain_operation","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.operation_no::text as operation_no) k cross join lateral (select n.network as network, n.operation as operation, n.height::text as height, n.address as address, n.amount::text as amount, n.reason as reason, n.at as at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"chain_operation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"chain_operation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end) as before,
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.operation_no = o.operation_no cross join lateral (select coalesce(n.operation_no, o.operation_no)::text as operation_no) k
             where n.operation_no is distinct from o.operation_no or n.network is distinct from o.network or n.operation is distinct from o.operation or n.height is distinct from o.height or n.address is distinct from o.address or n.amount is distinct from o.amount or n.reason is distinct from o.reason or n.at is distinct from o.at
           ) d group by d.id
@@ -559,9 +570,11 @@ CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"chain_operation","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"chain_operation","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.operation_no::text as operation_no) k cross join lateral (select o.network as network, o.operation as operation, o.height::text as height, o.address as address, o.amount::text as amount, o.reason as reason, o.at as at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -635,19 +648,24 @@ CREATE FUNCTION holdfast.audit_currency() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'currency' else 'currency' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"currency","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"currency","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.currency as currency) k cross join lateral (select n.kind as kind, n.decimals as decimals, n.dust_floor::text as dust_floor, extract(epoch from n.clock_tolerance)::text as clock_tolerance) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'currency' else 'currency' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"currency","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"currency","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(o.decimals)::text, 'null') end, case when n.dust_floor is distinct from o.dust_floor then '"dust_floor":' || coalesce(to_json(o.dust_floor::text)::text, 'null') end, case when n.clock_tolerance is distinct from o.clock_tolerance then '"clock_tolerance":' || coalesce(to_json(extract(epoch from o.clock_tolerance)::text)::text, 'null') end) as before, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(n.decimals)::text, 'null') end, case when n.dust_floor is distinct from o.dust_floor then '"dust_floor":' || coalesce(to_json(n.dust_floor::text)::text, 'null') end, case when n.clock_tolerance is distinct from o.clock_tolerance then '"clock_tolerance":' || coalesce(to_json(extract(epoch from n.clock_tolerance)::text)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(o.decimals)::text, 'null') end, case when n.dust_floor is distinct from o.dust_floor then '"dust_floor":' || coalesce(to_json(o.dust_floor::text)::text, 'null') end, case when n.clock_tolerance is distinct from o.clock_tolerance then '"clock_tolerance":' || coalesce(to_json(extract(epoch from o.clock_tolerance)::text)::text, 'null') end) as before,
+              concat_ws(',', case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.decimals is distinct from o.decimals then '"decimals":' || coalesce(to_json(n.decimals)::text, 'null') end, case when n.dust_floor is distinct from o.dust_floor then '"dust_floor":' || coalesce(to_json(n.dust_floor::text)::text, 'null') end, case when n.clock_tolerance is distinct from o.clock_tolerance then '"clock_tolerance":' || coalesce(to_json(extract(epoch from n.clock_tolerance)::text)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.currency = o.currency cross join lateral (select coalesce(n.currency, o.currency) as currency) k
             where n.currency is distinct from o.currency or n.kind is distinct from o.kind or n.decimals is distinct from o.decimals or n.dust_floor is distinct from o.dust_floor or n.clock_tolerance is distinct from o.clock_tolerance
           ) d group by d.id
@@ -655,9 +673,11 @@ CREATE FUNCTION holdfast.audit_currency() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'currency' else 'currency' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"currency","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"currency","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.currency as currency) k cross join lateral (select o.kind as kind, o.decimals as decimals, o.dust_floor::text as dust_floor, extract(epoch from o.clock_tolerance)::text as clock_tolerance) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -690,19 +710,24 @@ CREATE FUNCTION holdfast.audit_customer() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'customer' else 'customer' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.user_id::text as id, string_agg('{"table":"customer","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.user_id::text as id, string_agg('{"table":"customer","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.user_id::text as user_id) k cross join lateral (select n.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'customer' else 'customer' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"customer","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"customer","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.user_id::text, o.user_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            select coalesce(n.user_id::text, o.user_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.user_id = o.user_id cross join lateral (select coalesce(n.user_id, o.user_id)::text as user_id) k
             where n.user_id is distinct from o.user_id or n.created_at is distinct from o.created_at
           ) d group by d.id
@@ -710,9 +735,11 @@ CREATE FUNCTION holdfast.audit_customer() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'customer' else 'customer' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.user_id::text as id, string_agg('{"table":"customer","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.user_id::text as id, string_agg('{"table":"customer","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.user_id::text as user_id) k cross join lateral (select o.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -745,19 +772,24 @@ CREATE FUNCTION holdfast.audit_customer_key() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'customer_key' else 'customer' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.user_id::text as id, string_agg('{"table":"customer_key","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.user_id::text as id, string_agg('{"table":"customer_key","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.user_id::text as user_id) k cross join lateral (select n.ring_version as ring_version, encode(sha256(n.wrapped_key), 'hex') as wrapped_key, n.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'customer_key' else 'customer' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"customer_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"customer_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.user_id::text, o.user_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.ring_version is distinct from o.ring_version then '"ring_version":' || coalesce(to_json(o.ring_version)::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(o.wrapped_key), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.ring_version is distinct from o.ring_version then '"ring_version":' || coalesce(to_json(n.ring_version)::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(n.wrapped_key), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            select coalesce(n.user_id::text, o.user_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.ring_version is distinct from o.ring_version then '"ring_version":' || coalesce(to_json(o.ring_version)::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(o.wrapped_key), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.ring_version is distinct from o.ring_version then '"ring_version":' || coalesce(to_json(n.ring_version)::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(n.wrapped_key), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.user_id = o.user_id cross join lateral (select coalesce(n.user_id, o.user_id)::text as user_id) k
             where n.user_id is distinct from o.user_id or n.ring_version is distinct from o.ring_version or n.wrapped_key is distinct from o.wrapped_key or n.created_at is distinct from o.created_at
           ) d group by d.id
@@ -765,9 +797,11 @@ CREATE FUNCTION holdfast.audit_customer_key() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'customer_key' else 'customer' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.user_id::text as id, string_agg('{"table":"customer_key","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.user_id::text as id, string_agg('{"table":"customer_key","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.user_id::text as user_id) k cross join lateral (select o.ring_version as ring_version, encode(sha256(o.wrapped_key), 'hex') as wrapped_key, o.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -806,13 +840,17 @@ begin
     delete from audit_pending where txid = v_txid returning *
   ), turned as (
     select p.*, p.context is distinct from lag(p.context) over w as is_turn
-    from pending p window w as (partition by p.kind, p.aggregate_id, case when p.aggregate_id is null then p.change_no end order by p.change_no)
+    from pending p window w as (partition by p.kind, p.aggregate_id, case when p.aggregate_id is null
+      then p.change_no end order by p.change_no)
   ), counted as (
     select t.*, count(*) filter (where t.is_turn) over w as run
-    from turned t window w as (partition by t.kind, t.aggregate_id, case when t.aggregate_id is null then t.change_no end order by t.change_no)
+    from turned t window w as (partition by t.kind, t.aggregate_id, case when t.aggregate_id is null
+      then t.change_no end order by t.change_no)
   ), draft as (
-    select c.kind, c.aggregate_id, c.run, bool_or(c.is_birth) as is_birth, c.context, string_agg(c.changes, ',' order by c.change_no) as changes
-    from counted c group by c.kind, c.aggregate_id, case when c.aggregate_id is null then c.change_no end, c.run, c.context
+    select c.kind, c.aggregate_id, c.run, bool_or(c.is_birth) as is_birth, c.context, string_agg(c.changes, ','
+      order by c.change_no) as changes
+    from counted c group by c.kind, c.aggregate_id, case when c.aggregate_id is null then c.change_no end, c.run,
+      c.context
   )
   select array_agg(row(d.*)::audit_draft order by d.kind, d.aggregate_id), max(d.run),
     array_agg(distinct d.kind) filter (where d.aggregate_id is not null and not d.is_birth)
@@ -820,7 +858,8 @@ begin
 
   while v_run <= v_runs loop
     insert into audit_entry (at, txid, kind, aggregate_id, seq, actor, body, hash)
-    select v_at, v_txid, d.kind, d.aggregate_id, b.seq, d.context ->> 'actor', b.body, sha256(convert_to(b.body, 'UTF8'))
+    select v_at, v_txid, d.kind, d.aggregate_id, b.seq, d.context ->> 'actor', b.body, sha256(convert_to(b.body,
+      'UTF8'))
     from unnest(v_drafts) d
     cross join lateral (
       select s.seq, audit_body(d, s.seq, v_at_text, v_txid, v_db_role) as body
@@ -828,9 +867,12 @@ begin
     ) b
     where d.run = v_run and (d.is_birth or d.aggregate_id is null);
 
-    if 'order' = any (v_kinds) then perform audit_append_order(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
-    if 'product' = any (v_kinds) then perform audit_append_product(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
-    if 'customer' = any (v_kinds) then perform audit_append_customer(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
+    if 'order' = any (v_kinds) then perform audit_append_order(v_drafts, v_run, v_at, v_at_text, v_txid,
+      v_db_role); end if;
+    if 'product' = any (v_kinds) then perform audit_append_product(v_drafts, v_run, v_at, v_at_text, v_txid,
+      v_db_role); end if;
+    if 'customer' = any (v_kinds) then perform audit_append_customer(v_drafts, v_run, v_at, v_at_text, v_txid,
+      v_db_role); end if;
     if 'key' = any (v_kinds) then perform audit_append_key(v_drafts, v_run, v_at, v_at_text, v_txid, v_db_role); end if;
     v_run := v_run + 1;
   end loop;
@@ -863,19 +905,24 @@ CREATE FUNCTION holdfast.audit_invoice() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"invoice","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"invoice","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.network as network, n.asset as asset, n.address as address, n.amount_due::text as amount_due, n.rate::text as rate, n.expires_at as expires_at, extract(epoch from n.grace)::text as grace, extract(epoch from n.confirm_within)::text as confirm_within, n.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"invoice","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"invoice","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(o.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from o.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from o.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(n.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from n.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from n.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(o.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from o.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from o.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(n.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from n.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from n.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
             where n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.address is distinct from o.address or n.amount_due is distinct from o.amount_due or n.rate is distinct from o.rate or n.expires_at is distinct from o.expires_at or n.grace is distinct from o.grace or n.confirm_within is distinct from o.confirm_within or n.created_at is distinct from o.created_at
           ) d group by d.id
@@ -883,9 +930,11 @@ CREATE FUNCTION holdfast.audit_invoice() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"invoice","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"invoice","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.network as network, o.asset as asset, o.address as address, o.amount_due::text as amount_due, o.rate::text as rate, o.expires_at as expires_at, extract(epoch from o.grace)::text as grace, extract(epoch from o.confirm_within)::text as confirm_within, o.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -918,19 +967,24 @@ CREATE FUNCTION holdfast.audit_key_epoch() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'key_epoch' else 'key_epoch' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"key_epoch","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"key_epoch","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.epoch_id as epoch_id) k cross join lateral (select n.master_version as master_version, encode(sha256(n.salt), 'hex') as salt, n.iterations as iterations, n.key_limit as key_limit, n.key_count as key_count, n.created_at as created_at, n.last_used_at as last_used_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'key_epoch' else 'key_epoch' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"key_epoch","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"key_epoch","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(o.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(o.salt), 'hex'))::text, 'null') end, case when n.iterations is distinct from o.iterations then '"iterations":' || coalesce(to_json(o.iterations)::text, 'null') end, case when n.key_limit is distinct from o.key_limit then '"key_limit":' || coalesce(to_json(o.key_limit)::text, 'null') end, case when n.key_count is distinct from o.key_count then '"key_count":' || coalesce(to_json(o.key_count)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.last_used_at is distinct from o.last_used_at then '"last_used_at":' || coalesce(to_json(o.last_used_at)::text, 'null') end) as before, concat_ws(',', case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(n.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(n.salt), 'hex'))::text, 'null') end, case when n.iterations is distinct from o.iterations then '"iterations":' || coalesce(to_json(n.iterations)::text, 'null') end, case when n.key_limit is distinct from o.key_limit then '"key_limit":' || coalesce(to_json(n.key_limit)::text, 'null') end, case when n.key_count is distinct from o.key_count then '"key_count":' || coalesce(to_json(n.key_count)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.last_used_at is distinct from o.last_used_at then '"last_used_at":' || coalesce(to_json(n.last_used_at)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(o.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(o.salt), 'hex'))::text, 'null') end, case when n.iterations is distinct from o.iterations then '"iterations":' || coalesce(to_json(o.iterations)::text, 'null') end, case when n.key_limit is distinct from o.key_limit then '"key_limit":' || coalesce(to_json(o.key_limit)::text, 'null') end, case when n.key_count is distinct from o.key_count then '"key_count":' || coalesce(to_json(o.key_count)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.last_used_at is distinct from o.last_used_at then '"last_used_at":' || coalesce(to_json(o.last_used_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(n.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(n.salt), 'hex'))::text, 'null') end, case when n.iterations is distinct from o.iterations then '"iterations":' || coalesce(to_json(n.iterations)::text, 'null') end, case when n.key_limit is distinct from o.key_limit then '"key_limit":' || coalesce(to_json(n.key_limit)::text, 'null') end, case when n.key_count is distinct from o.key_count then '"key_count":' || coalesce(to_json(n.key_count)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.last_used_at is distinct from o.last_used_at then '"last_used_at":' || coalesce(to_json(n.last_used_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.epoch_id = o.epoch_id cross join lateral (select coalesce(n.epoch_id, o.epoch_id) as epoch_id) k
             where n.epoch_id is distinct from o.epoch_id or n.master_version is distinct from o.master_version or n.salt is distinct from o.salt or n.iterations is distinct from o.iterations or n.key_limit is distinct from o.key_limit or n.key_count is distinct from o.key_count or n.created_at is distinct from o.created_at or n.last_used_at is distinct from o.last_used_at
           ) d group by d.id
@@ -938,9 +992,11 @@ CREATE FUNCTION holdfast.audit_key_epoch() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'key_epoch' else 'key_epoch' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"key_epoch","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"key_epoch","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.epoch_id as epoch_id) k cross join lateral (select o.master_version as master_version, encode(sha256(o.salt), 'hex') as salt, o.iterations as iterations, o.key_limit as key_limit, o.key_count as key_count, o.created_at as created_at, o.last_used_at as last_used_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -966,7 +1022,8 @@ CREATE FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from tim
 #variable_conflict use_column
 begin
   return query select e.seq, e.hash from audit_entry e
-  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= p_from - interval '1 day' order by e.seq desc limit 1;
+  where e.kind = p_kind and e.aggregate_id = p_aggregate_id and e.at >= p_from - interval '1 day' order by e.seq desc
+    limit 1;
   if not found then
     return query select e.seq, e.hash from audit_entry e
     where e.kind = p_kind and e.aggregate_id = p_aggregate_id order by e.seq desc limit 1;
@@ -1041,19 +1098,24 @@ CREATE FUNCTION holdfast.audit_master_key() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'master_key' else 'master_key' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"master_key","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"master_key","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.version as version) k cross join lateral (select encode(n.fingerprint, 'hex') as fingerprint, n.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'master_key' else 'master_key' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"master_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"master_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.fingerprint is distinct from o.fingerprint then '"fingerprint":' || coalesce(to_json(encode(o.fingerprint, 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.fingerprint is distinct from o.fingerprint then '"fingerprint":' || coalesce(to_json(encode(n.fingerprint, 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.fingerprint is distinct from o.fingerprint then '"fingerprint":' || coalesce(to_json(encode(o.fingerprint, 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.fingerprint is distinct from o.fingerprint then '"fingerprint":' || coalesce(to_json(encode(n.fingerprint, 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.version = o.version cross join lateral (select coalesce(n.version, o.version) as version) k
             where n.version is distinct from o.version or n.fingerprint is distinct from o.fingerprint or n.created_at is distinct from o.created_at
           ) d group by d.id
@@ -1061,9 +1123,11 @@ CREATE FUNCTION holdfast.audit_master_key() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'master_key' else 'master_key' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"master_key","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"master_key","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.version as version) k cross join lateral (select encode(o.fingerprint, 'hex') as fingerprint, o.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1096,19 +1160,24 @@ CREATE FUNCTION holdfast.audit_order_line() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_line' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"order_line","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"order_line","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.order_id as order_id, n.line_no as line_no) k cross join lateral (select n.product_id as product_id, n.product_version::text as product_version, n.name as name, n.quantity as quantity, n.unit_price::text as unit_price) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_line' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"order_line","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"order_line","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.product_id is distinct from o.product_id then '"product_id":' || coalesce(to_json(o.product_id)::text, 'null') end, case when n.product_version is distinct from o.product_version then '"product_version":' || coalesce(to_json(o.product_version::text)::text, 'null') end, case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end, case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(o.quantity)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(o.unit_price::text)::text, 'null') end) as before, concat_ws(',', case when n.product_id is distinct from o.product_id then '"product_id":' || coalesce(to_json(n.product_id)::text, 'null') end, case when n.product_version is distinct from o.product_version then '"product_version":' || coalesce(to_json(n.product_version::text)::text, 'null') end, case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end, case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(n.quantity)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(n.unit_price::text)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.product_id is distinct from o.product_id then '"product_id":' || coalesce(to_json(o.product_id)::text, 'null') end, case when n.product_version is distinct from o.product_version then '"product_version":' || coalesce(to_json(o.product_version::text)::text, 'null') end, case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end, case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(o.quantity)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(o.unit_price::text)::text, 'null') end) as before,
+              concat_ws(',', case when n.product_id is distinct from o.product_id then '"product_id":' || coalesce(to_json(n.product_id)::text, 'null') end, case when n.product_version is distinct from o.product_version then '"product_version":' || coalesce(to_json(n.product_version::text)::text, 'null') end, case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end, case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(n.quantity)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(n.unit_price::text)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.order_id = o.order_id and n.line_no = o.line_no cross join lateral (select coalesce(n.order_id, o.order_id) as order_id, coalesce(n.line_no, o.line_no) as line_no) k
             where n.order_id is distinct from o.order_id or n.line_no is distinct from o.line_no or n.product_id is distinct from o.product_id or n.product_version is distinct from o.product_version or n.name is distinct from o.name or n.quantity is distinct from o.quantity or n.unit_price is distinct from o.unit_price
           ) d group by d.id
@@ -1116,9 +1185,11 @@ CREATE FUNCTION holdfast.audit_order_line() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_line' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"order_line","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"order_line","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.order_id as order_id, o.line_no as line_no) k cross join lateral (select o.product_id as product_id, o.product_version::text as product_version, o.name as name, o.quantity as quantity, o.unit_price::text as unit_price) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1151,19 +1222,24 @@ CREATE FUNCTION holdfast.audit_order_restart() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_restart' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"order_restart","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"order_restart","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.restart_no::text as restart_no, n.order_id as order_id) k cross join lateral (select n.generation as generation, n.reason as reason, n.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_restart' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"order_restart","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"order_restart","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.generation is distinct from o.generation then '"generation":' || coalesce(to_json(o.generation)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.generation is distinct from o.generation then '"generation":' || coalesce(to_json(n.generation)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.generation is distinct from o.generation then '"generation":' || coalesce(to_json(o.generation)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.generation is distinct from o.generation then '"generation":' || coalesce(to_json(n.generation)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.restart_no = o.restart_no and n.order_id = o.order_id cross join lateral (select coalesce(n.restart_no, o.restart_no)::text as restart_no, coalesce(n.order_id, o.order_id) as order_id) k
             where n.restart_no is distinct from o.restart_no or n.order_id is distinct from o.order_id or n.generation is distinct from o.generation or n.reason is distinct from o.reason or n.created_at is distinct from o.created_at
           ) d group by d.id
@@ -1171,9 +1247,11 @@ CREATE FUNCTION holdfast.audit_order_restart() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_restart' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"order_restart","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"order_restart","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.restart_no::text as restart_no, o.order_id as order_id) k cross join lateral (select o.generation as generation, o.reason as reason, o.created_at as created_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1206,19 +1284,24 @@ CREATE FUNCTION holdfast.audit_order_transition() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_transition' else 'order_transition' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"order_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"order_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.from_status as from_status, n.to_status as to_status, n.role as role) k cross join lateral (select ) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_transition' else 'order_transition' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"order_transition","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"order_transition","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', null) as before, concat_ws(',', null) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', null) as before,
+              concat_ws(',', null) as after
             from old_rows o full join new_rows n on n.from_status = o.from_status and n.to_status = o.to_status and n.role = o.role cross join lateral (select coalesce(n.from_status, o.from_status) as from_status, coalesce(n.to_status, o.to_status) as to_status, coalesce(n.role, o.role) as role) k
             where n.from_status is distinct from o.from_status or n.to_status is distinct from o.to_status or n.role is distinct from o.role
           ) d group by d.id
@@ -1226,9 +1309,11 @@ CREATE FUNCTION holdfast.audit_order_transition() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'order_transition' else 'order_transition' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"order_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"order_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.from_status as from_status, o.to_status as to_status, o.role as role) k cross join lateral (select ) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1261,19 +1346,24 @@ CREATE FUNCTION holdfast.audit_orders() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'orders' else 'order' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"orders","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"orders","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.user_id::text as user_id, n.status as status, n.payment_state as payment_state, n.payment_flags as payment_flags, n.hold as hold, n.cancel_reason as cancel_reason, n.currency as currency, n.total::text as total, encode(n.address_sealed, 'hex') as address_sealed, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'orders' else 'order' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"orders","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"orders","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.user_id is distinct from o.user_id then '"user_id":' || coalesce(to_json(o.user_id::text)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.payment_state is distinct from o.payment_state then '"payment_state":' || coalesce(to_json(o.payment_state)::text, 'null') end, case when n.payment_flags is distinct from o.payment_flags then '"payment_flags":' || coalesce(to_json(o.payment_flags)::text, 'null') end, case when n.hold is distinct from o.hold then '"hold":' || coalesce(to_json(o.hold)::text, 'null') end, case when n.cancel_reason is distinct from o.cancel_reason then '"cancel_reason":' || coalesce(to_json(o.cancel_reason)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.total is distinct from o.total then '"total":' || coalesce(to_json(o.total::text)::text, 'null') end, case when n.address_sealed is distinct from o.address_sealed then '"address_sealed":' || coalesce(to_json(encode(o.address_sealed, 'hex'))::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.user_id is distinct from o.user_id then '"user_id":' || coalesce(to_json(n.user_id::text)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.payment_state is distinct from o.payment_state then '"payment_state":' || coalesce(to_json(n.payment_state)::text, 'null') end, case when n.payment_flags is distinct from o.payment_flags then '"payment_flags":' || coalesce(to_json(n.payment_flags)::text, 'null') end, case when n.hold is distinct from o.hold then '"hold":' || coalesce(to_json(n.hold)::text, 'null') end, case when n.cancel_reason is distinct from o.cancel_reason then '"cancel_reason":' || coalesce(to_json(n.cancel_reason)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.total is distinct from o.total then '"total":' || coalesce(to_json(n.total::text)::text, 'null') end, case when n.address_sealed is distinct from o.address_sealed then '"address_sealed":' || coalesce(to_json(encode(n.address_sealed, 'hex'))::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.user_id is distinct from o.user_id then '"user_id":' || coalesce(to_json(o.user_id::text)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.payment_state is distinct from o.payment_state then '"payment_state":' || coalesce(to_json(o.payment_state)::text, 'null') end, case when n.payment_flags is distinct from o.payment_flags then '"payment_flags":' || coalesce(to_json(o.payment_flags)::text, 'null') end, case when n.hold is distinct from o.hold then '"hold":' || coalesce(to_json(o.hold)::text, 'null') end, case when n.cancel_reason is distinct from o.cancel_reason then '"cancel_reason":' || coalesce(to_json(o.cancel_reason)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.total is distinct from o.total then '"total":' || coalesce(to_json(o.total::text)::text, 'null') end, case when n.address_sealed is distinct from o.address_sealed then '"address_sealed":' || coalesce(to_json(encode(o.address_sealed, 'hex'))::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.user_id is distinct from o.user_id then '"user_id":' || coalesce(to_json(n.user_id::text)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.payment_state is distinct from o.payment_state then '"payment_state":' || coalesce(to_json(n.payment_state)::text, 'null') end, case when n.payment_flags is distinct from o.payment_flags then '"payment_flags":' || coalesce(to_json(n.payment_flags)::text, 'null') end, case when n.hold is distinct from o.hold then '"hold":' || coalesce(to_json(n.hold)::text, 'null') end, case when n.cancel_reason is distinct from o.cancel_reason then '"cancel_reason":' || coalesce(to_json(n.cancel_reason)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.total is distinct from o.total then '"total":' || coalesce(to_json(n.total::text)::text, 'null') end, case when n.address_sealed is distinct from o.address_sealed then '"address_sealed":' || coalesce(to_json(encode(n.address_sealed, 'hex'))::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
             where n.order_id is distinct from o.order_id or n.user_id is distinct from o.user_id or n.status is distinct from o.status or n.payment_state is distinct from o.payment_state or n.payment_flags is distinct from o.payment_flags or n.hold is distinct from o.hold or n.cancel_reason is distinct from o.cancel_reason or n.currency is distinct from o.currency or n.total is distinct from o.total or n.address_sealed is distinct from o.address_sealed or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
           ) d group by d.id
@@ -1281,9 +1371,11 @@ CREATE FUNCTION holdfast.audit_orders() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'orders' else 'order' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"orders","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"orders","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.user_id::text as user_id, o.status as status, o.payment_state as payment_state, o.payment_flags as payment_flags, o.hold as hold, o.cancel_reason as cancel_reason, o.currency as currency, o.total::text as total, encode(o.address_sealed, 'hex') as address_sealed, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1316,19 +1408,24 @@ CREATE FUNCTION holdfast.audit_payment() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"payment","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"payment","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.network as network, n.tx_id as tx_id, n.output_index as output_index) k cross join lateral (select n.order_id as order_id, n.asset as asset, n.amount::text as amount, n.state as state, n.is_in_time as is_in_time, n.first_seen_at as first_seen_at, n.version::text as version, n.updated_at as updated_at, n.is_honoured as is_honoured) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"payment","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"payment","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(o.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end, case when n.is_honoured is distinct from o.is_honoured then '"is_honoured":' || coalesce(to_json(o.is_honoured)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(n.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end, case when n.is_honoured is distinct from o.is_honoured then '"is_honoured":' || coalesce(to_json(n.is_honoured)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(o.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end, case when n.is_honoured is distinct from o.is_honoured then '"is_honoured":' || coalesce(to_json(o.is_honoured)::text, 'null') end) as before,
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.is_in_time is distinct from o.is_in_time then '"is_in_time":' || coalesce(to_json(n.is_in_time)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end, case when n.is_honoured is distinct from o.is_honoured then '"is_honoured":' || coalesce(to_json(n.is_honoured)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.network = o.network and n.tx_id = o.tx_id and n.output_index = o.output_index cross join lateral (select coalesce(n.network, o.network) as network, coalesce(n.tx_id, o.tx_id) as tx_id, coalesce(n.output_index, o.output_index) as output_index) k
             where n.network is distinct from o.network or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.order_id is distinct from o.order_id or n.asset is distinct from o.asset or n.amount is distinct from o.amount or n.state is distinct from o.state or n.is_in_time is distinct from o.is_in_time or n.first_seen_at is distinct from o.first_seen_at or n.version is distinct from o.version or n.updated_at is distinct from o.updated_at or n.is_honoured is distinct from o.is_honoured
           ) d group by d.id
@@ -1336,9 +1433,11 @@ CREATE FUNCTION holdfast.audit_payment() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"payment","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"payment","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.network as network, o.tx_id as tx_id, o.output_index as output_index) k cross join lateral (select o.order_id as order_id, o.asset as asset, o.amount::text as amount, o.state as state, o.is_in_time as is_in_time, o.first_seen_at as first_seen_at, o.version::text as version, o.updated_at as updated_at, o.is_honoured as is_honoured) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1371,19 +1470,24 @@ CREATE FUNCTION holdfast.audit_payment_key() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_key' else 'key' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.key_id::text as id, string_agg('{"table":"payment_key","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.key_id::text as id, string_agg('{"table":"payment_key","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.key_id as key_id) k cross join lateral (select n.network as network, n.asset as asset, n.address as address, n.tier as tier, n.format_version as format_version, n.envelope_version as envelope_version, n.epoch_id as epoch_id, n.master_version as master_version, encode(sha256(n.salt), 'hex') as salt, encode(sha256(n.wrap_nonce), 'hex') as wrap_nonce, encode(sha256(n.wrap_tag), 'hex') as wrap_tag, encode(sha256(n.wrapped_key), 'hex') as wrapped_key, encode(sha256(n.nonce), 'hex') as nonce, encode(sha256(n.tag), 'hex') as tag, encode(sha256(n.ciphertext), 'hex') as ciphertext, n.created_at as created_at, n.sealed_at as sealed_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_key' else 'key' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"payment_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"payment_key","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.key_id::text, o.key_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.tier is distinct from o.tier then '"tier":' || coalesce(to_json(o.tier)::text, 'null') end, case when n.format_version is distinct from o.format_version then '"format_version":' || coalesce(to_json(o.format_version)::text, 'null') end, case when n.envelope_version is distinct from o.envelope_version then '"envelope_version":' || coalesce(to_json(o.envelope_version)::text, 'null') end, case when n.epoch_id is distinct from o.epoch_id then '"epoch_id":' || coalesce(to_json(o.epoch_id)::text, 'null') end, case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(o.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(o.salt), 'hex'))::text, 'null') end, case when n.wrap_nonce is distinct from o.wrap_nonce then '"wrap_nonce":' || coalesce(to_json(encode(sha256(o.wrap_nonce), 'hex'))::text, 'null') end, case when n.wrap_tag is distinct from o.wrap_tag then '"wrap_tag":' || coalesce(to_json(encode(sha256(o.wrap_tag), 'hex'))::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(o.wrapped_key), 'hex'))::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(encode(sha256(o.nonce), 'hex'))::text, 'null') end, case when n.tag is distinct from o.tag then '"tag":' || coalesce(to_json(encode(sha256(o.tag), 'hex'))::text, 'null') end, case when n.ciphertext is distinct from o.ciphertext then '"ciphertext":' || coalesce(to_json(encode(sha256(o.ciphertext), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.sealed_at is distinct from o.sealed_at then '"sealed_at":' || coalesce(to_json(o.sealed_at)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.tier is distinct from o.tier then '"tier":' || coalesce(to_json(n.tier)::text, 'null') end, case when n.format_version is distinct from o.format_version then '"format_version":' || coalesce(to_json(n.format_version)::text, 'null') end, case when n.envelope_version is distinct from o.envelope_version then '"envelope_version":' || coalesce(to_json(n.envelope_version)::text, 'null') end, case when n.epoch_id is distinct from o.epoch_id then '"epoch_id":' || coalesce(to_json(n.epoch_id)::text, 'null') end, case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(n.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(n.salt), 'hex'))::text, 'null') end, case when n.wrap_nonce is distinct from o.wrap_nonce then '"wrap_nonce":' || coalesce(to_json(encode(sha256(n.wrap_nonce), 'hex'))::text, 'null') end, case when n.wrap_tag is distinct from o.wrap_tag then '"wrap_tag":' || coalesce(to_json(encode(sha256(n.wrap_tag), 'hex'))::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(n.wrapped_key), 'hex'))::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(encode(sha256(n.nonce), 'hex'))::text, 'null') end, case when n.tag is distinct from o.tag then '"tag":' || coalesce(to_json(encode(sha256(n.tag), 'hex'))::text, 'null') end, case when n.ciphertext is distinct from o.ciphertext then '"ciphertext":' || coalesce(to_json(encode(sha256(n.ciphertext), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.sealed_at is distinct from o.sealed_at then '"sealed_at":' || coalesce(to_json(n.sealed_at)::text, 'null') end) as after
+            select coalesce(n.key_id::text, o.key_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.tier is distinct from o.tier then '"tier":' || coalesce(to_json(o.tier)::text, 'null') end, case when n.format_version is distinct from o.format_version then '"format_version":' || coalesce(to_json(o.format_version)::text, 'null') end, case when n.envelope_version is distinct from o.envelope_version then '"envelope_version":' || coalesce(to_json(o.envelope_version)::text, 'null') end, case when n.epoch_id is distinct from o.epoch_id then '"epoch_id":' || coalesce(to_json(o.epoch_id)::text, 'null') end, case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(o.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(o.salt), 'hex'))::text, 'null') end, case when n.wrap_nonce is distinct from o.wrap_nonce then '"wrap_nonce":' || coalesce(to_json(encode(sha256(o.wrap_nonce), 'hex'))::text, 'null') end, case when n.wrap_tag is distinct from o.wrap_tag then '"wrap_tag":' || coalesce(to_json(encode(sha256(o.wrap_tag), 'hex'))::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(o.wrapped_key), 'hex'))::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(encode(sha256(o.nonce), 'hex'))::text, 'null') end, case when n.tag is distinct from o.tag then '"tag":' || coalesce(to_json(encode(sha256(o.tag), 'hex'))::text, 'null') end, case when n.ciphertext is distinct from o.ciphertext then '"ciphertext":' || coalesce(to_json(encode(sha256(o.ciphertext), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.sealed_at is distinct from o.sealed_at then '"sealed_at":' || coalesce(to_json(o.sealed_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.tier is distinct from o.tier then '"tier":' || coalesce(to_json(n.tier)::text, 'null') end, case when n.format_version is distinct from o.format_version then '"format_version":' || coalesce(to_json(n.format_version)::text, 'null') end, case when n.envelope_version is distinct from o.envelope_version then '"envelope_version":' || coalesce(to_json(n.envelope_version)::text, 'null') end, case when n.epoch_id is distinct from o.epoch_id then '"epoch_id":' || coalesce(to_json(n.epoch_id)::text, 'null') end, case when n.master_version is distinct from o.master_version then '"master_version":' || coalesce(to_json(n.master_version)::text, 'null') end, case when n.salt is distinct from o.salt then '"salt":' || coalesce(to_json(encode(sha256(n.salt), 'hex'))::text, 'null') end, case when n.wrap_nonce is distinct from o.wrap_nonce then '"wrap_nonce":' || coalesce(to_json(encode(sha256(n.wrap_nonce), 'hex'))::text, 'null') end, case when n.wrap_tag is distinct from o.wrap_tag then '"wrap_tag":' || coalesce(to_json(encode(sha256(n.wrap_tag), 'hex'))::text, 'null') end, case when n.wrapped_key is distinct from o.wrapped_key then '"wrapped_key":' || coalesce(to_json(encode(sha256(n.wrapped_key), 'hex'))::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(encode(sha256(n.nonce), 'hex'))::text, 'null') end, case when n.tag is distinct from o.tag then '"tag":' || coalesce(to_json(encode(sha256(n.tag), 'hex'))::text, 'null') end, case when n.ciphertext is distinct from o.ciphertext then '"ciphertext":' || coalesce(to_json(encode(sha256(n.ciphertext), 'hex'))::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.sealed_at is distinct from o.sealed_at then '"sealed_at":' || coalesce(to_json(n.sealed_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.key_id = o.key_id cross join lateral (select coalesce(n.key_id, o.key_id) as key_id) k
             where n.key_id is distinct from o.key_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.address is distinct from o.address or n.tier is distinct from o.tier or n.format_version is distinct from o.format_version or n.envelope_version is distinct from o.envelope_version or n.epoch_id is distinct from o.epoch_id or n.master_version is distinct from o.master_version or n.salt is distinct from o.salt or n.wrap_nonce is distinct from o.wrap_nonce or n.wrap_tag is distinct from o.wrap_tag or n.wrapped_key is distinct from o.wrapped_key or n.nonce is distinct from o.nonce or n.tag is distinct from o.tag or n.ciphertext is distinct from o.ciphertext or n.created_at is distinct from o.created_at or n.sealed_at is distinct from o.sealed_at
           ) d group by d.id
@@ -1391,9 +1495,11 @@ CREATE FUNCTION holdfast.audit_payment_key() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_key' else 'key' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.key_id::text as id, string_agg('{"table":"payment_key","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.key_id::text as id, string_agg('{"table":"payment_key","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.key_id as key_id) k cross join lateral (select o.network as network, o.asset as asset, o.address as address, o.tier as tier, o.format_version as format_version, o.envelope_version as envelope_version, o.epoch_id as epoch_id, o.master_version as master_version, encode(sha256(o.salt), 'hex') as salt, encode(sha256(o.wrap_nonce), 'hex') as wrap_nonce, encode(sha256(o.wrap_tag), 'hex') as wrap_tag, encode(sha256(o.wrapped_key), 'hex') as wrapped_key, encode(sha256(o.nonce), 'hex') as nonce, encode(sha256(o.tag), 'hex') as tag, encode(sha256(o.ciphertext), 'hex') as ciphertext, o.created_at as created_at, o.sealed_at as sealed_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1426,19 +1532,24 @@ CREATE FUNCTION holdfast.audit_payment_report() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_report' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"payment_report","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"payment_report","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.report_no::text as report_no) k cross join lateral (select n.source as source, n.report_id as report_id, n.network as network, n.asset as asset, n.tx_id as tx_id, n.output_index as output_index, n.seq as seq, n.state as state, n.address as address, n.amount::text as amount, n.block_height::text as block_height, n.block_hash as block_hash, n.first_seen_at as first_seen_at, n.order_id as order_id, n.received_at as received_at, n.is_assessed as is_assessed) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_report' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"payment_report","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"payment_report","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(o.source)::text, 'null') end, case when n.report_id is distinct from o.report_id then '"report_id":' || coalesce(to_json(o.report_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(o.output_index)::text, 'null') end, case when n.seq is distinct from o.seq then '"seq":' || coalesce(to_json(o.seq)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(o.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(o.block_hash)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.received_at is distinct from o.received_at then '"received_at":' || coalesce(to_json(o.received_at)::text, 'null') end, case when n.is_assessed is distinct from o.is_assessed then '"is_assessed":' || coalesce(to_json(o.is_assessed)::text, 'null') end) as before, concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(n.source)::text, 'null') end, case when n.report_id is distinct from o.report_id then '"report_id":' || coalesce(to_json(n.report_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(n.output_index)::text, 'null') end, case when n.seq is distinct from o.seq then '"seq":' || coalesce(to_json(n.seq)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(n.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(n.block_hash)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.received_at is distinct from o.received_at then '"received_at":' || coalesce(to_json(n.received_at)::text, 'null') end, case when n.is_assessed is distinct from o.is_assessed then '"is_assessed":' || coalesce(to_json(n.is_assessed)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(o.source)::text, 'null') end, case when n.report_id is distinct from o.report_id then '"report_id":' || coalesce(to_json(o.report_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(o.output_index)::text, 'null') end, case when n.seq is distinct from o.seq then '"seq":' || coalesce(to_json(o.seq)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(o.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(o.block_hash)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(o.first_seen_at)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.received_at is distinct from o.received_at then '"received_at":' || coalesce(to_json(o.received_at)::text, 'null') end, case when n.is_assessed is distinct from o.is_assessed then '"is_assessed":' || coalesce(to_json(o.is_assessed)::text, 'null') end) as before,
+              concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(n.source)::text, 'null') end, case when n.report_id is distinct from o.report_id then '"report_id":' || coalesce(to_json(n.report_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(n.output_index)::text, 'null') end, case when n.seq is distinct from o.seq then '"seq":' || coalesce(to_json(n.seq)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(n.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(n.block_hash)::text, 'null') end, case when n.first_seen_at is distinct from o.first_seen_at then '"first_seen_at":' || coalesce(to_json(n.first_seen_at)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.received_at is distinct from o.received_at then '"received_at":' || coalesce(to_json(n.received_at)::text, 'null') end, case when n.is_assessed is distinct from o.is_assessed then '"is_assessed":' || coalesce(to_json(n.is_assessed)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.report_no = o.report_no cross join lateral (select coalesce(n.report_no, o.report_no)::text as report_no) k
             where n.report_no is distinct from o.report_no or n.source is distinct from o.source or n.report_id is distinct from o.report_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.seq is distinct from o.seq or n.state is distinct from o.state or n.address is distinct from o.address or n.amount is distinct from o.amount or n.block_height is distinct from o.block_height or n.block_hash is distinct from o.block_hash or n.first_seen_at is distinct from o.first_seen_at or n.order_id is distinct from o.order_id or n.received_at is distinct from o.received_at or n.is_assessed is distinct from o.is_assessed
           ) d group by d.id
@@ -1446,9 +1557,11 @@ CREATE FUNCTION holdfast.audit_payment_report() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_report' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"payment_report","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"payment_report","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.report_no::text as report_no) k cross join lateral (select o.source as source, o.report_id as report_id, o.network as network, o.asset as asset, o.tx_id as tx_id, o.output_index as output_index, o.seq as seq, o.state as state, o.address as address, o.amount::text as amount, o.block_height::text as block_height, o.block_hash as block_hash, o.first_seen_at as first_seen_at, o.order_id as order_id, o.received_at as received_at, o.is_assessed as is_assessed) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1481,19 +1594,24 @@ CREATE FUNCTION holdfast.audit_payment_transition() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_transition' else 'payment_transition' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"payment_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"payment_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.from_state as from_state, n.to_state as to_state) k cross join lateral (select ) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_transition' else 'payment_transition' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"payment_transition","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"payment_transition","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', null) as before, concat_ws(',', null) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', null) as before,
+              concat_ws(',', null) as after
             from old_rows o full join new_rows n on n.from_state = o.from_state and n.to_state = o.to_state cross join lateral (select coalesce(n.from_state, o.from_state) as from_state, coalesce(n.to_state, o.to_state) as to_state) k
             where n.from_state is distinct from o.from_state or n.to_state is distinct from o.to_state
           ) d group by d.id
@@ -1501,9 +1619,11 @@ CREATE FUNCTION holdfast.audit_payment_transition() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'payment_transition' else 'payment_transition' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"payment_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"payment_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.from_state as from_state, o.to_state as to_state) k cross join lateral (select ) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1536,19 +1656,24 @@ CREATE FUNCTION holdfast.audit_product() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'product' else 'product' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.product_id::text as id, string_agg('{"table":"product","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.product_id::text as id, string_agg('{"table":"product","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.product_id as product_id) k cross join lateral (select n.name as name, n.unit_price::text as unit_price, n.currency as currency, n.is_active as is_active, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'product' else 'product' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"product","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"product","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.product_id::text, o.product_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(o.unit_price::text)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.is_active is distinct from o.is_active then '"is_active":' || coalesce(to_json(o.is_active)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(n.unit_price::text)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.is_active is distinct from o.is_active then '"is_active":' || coalesce(to_json(n.is_active)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            select coalesce(n.product_id::text, o.product_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(o.unit_price::text)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.is_active is distinct from o.is_active then '"is_active":' || coalesce(to_json(o.is_active)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end, case when n.unit_price is distinct from o.unit_price then '"unit_price":' || coalesce(to_json(n.unit_price::text)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.is_active is distinct from o.is_active then '"is_active":' || coalesce(to_json(n.is_active)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.product_id = o.product_id cross join lateral (select coalesce(n.product_id, o.product_id) as product_id) k
             where n.product_id is distinct from o.product_id or n.name is distinct from o.name or n.unit_price is distinct from o.unit_price or n.currency is distinct from o.currency or n.is_active is distinct from o.is_active or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
           ) d group by d.id
@@ -1556,9 +1681,11 @@ CREATE FUNCTION holdfast.audit_product() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'product' else 'product' end, c.id, tg_op = 'INSERT', v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.product_id::text as id, string_agg('{"table":"product","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.product_id::text as id, string_agg('{"table":"product","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.product_id as product_id) k cross join lateral (select o.name as name, o.unit_price::text as unit_price, o.currency as currency, o.is_active as is_active, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1588,7 +1715,8 @@ declare
   v_default text[] := '{}';
   v_partition text;
   v_seal audit_checkpoint;
-  -- In its own count of transaction ids, or in one before it. After a restore that the sealer has not adopted, ids begin
+  -- In its own count of transaction ids, or in one before it. After a restore that the sealer has not adopted, ids
+  -- begin
   -- anew and look sealed; those entries come after the last one that was.
   v_is_sealed constant text := 'coalesce(entry_id <= $2 and (entry_id <= $3 or txid < $4), false)';
   v_is_lost boolean;
@@ -1663,19 +1791,24 @@ CREATE FUNCTION holdfast.audit_refund_due() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'refund_due' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"refund_due","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"refund_due","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.asset as asset, n.amount::text as amount, n.updated_at as updated_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'refund_due' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"refund_due","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"refund_due","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
             where n.order_id is distinct from o.order_id or n.asset is distinct from o.asset or n.amount is distinct from o.amount or n.updated_at is distinct from o.updated_at
           ) d group by d.id
@@ -1683,9 +1816,11 @@ CREATE FUNCTION holdfast.audit_refund_due() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'refund_due' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"refund_due","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"refund_due","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.asset as asset, o.amount::text as amount, o.updated_at as updated_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1718,19 +1853,24 @@ CREATE FUNCTION holdfast.audit_reservation() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'reservation' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"reservation","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select n.order_id::text as id, string_agg('{"table":"reservation","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.order_id as order_id, n.product_id as product_id, n.hold_no as hold_no) k cross join lateral (select n.quantity::text as quantity, n.state as state, n.expires_at as expires_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'reservation' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"reservation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"reservation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(o.quantity::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end) as before, concat_ws(',', case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(n.quantity::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(o.quantity::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(o.state)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.quantity is distinct from o.quantity then '"quantity":' || coalesce(to_json(n.quantity::text)::text, 'null') end, case when n.state is distinct from o.state then '"state":' || coalesce(to_json(n.state)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.order_id = o.order_id and n.product_id = o.product_id and n.hold_no = o.hold_no cross join lateral (select coalesce(n.order_id, o.order_id) as order_id, coalesce(n.product_id, o.product_id) as product_id, coalesce(n.hold_no, o.hold_no) as hold_no) k
             where n.order_id is distinct from o.order_id or n.product_id is distinct from o.product_id or n.hold_no is distinct from o.hold_no or n.quantity is distinct from o.quantity or n.state is distinct from o.state or n.expires_at is distinct from o.expires_at
           ) d group by d.id
@@ -1738,9 +1878,11 @@ CREATE FUNCTION holdfast.audit_reservation() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'reservation' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"reservation","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select o.order_id::text as id, string_agg('{"table":"reservation","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.order_id as order_id, o.product_id as product_id, o.hold_no as hold_no) k cross join lateral (select o.quantity::text as quantity, o.state as state, o.expires_at as expires_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1773,19 +1915,24 @@ CREATE FUNCTION holdfast.audit_retired_source() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'retired_source' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"retired_source","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"retired_source","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.source as source) k cross join lateral (select n.reason as reason, n.retired_at as retired_at) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'retired_source' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"retired_source","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"retired_source","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.retired_at is distinct from o.retired_at then '"retired_at":' || coalesce(to_json(o.retired_at)::text, 'null') end) as before, concat_ws(',', case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.retired_at is distinct from o.retired_at then '"retired_at":' || coalesce(to_json(n.retired_at)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.retired_at is distinct from o.retired_at then '"retired_at":' || coalesce(to_json(o.retired_at)::text, 'null') end) as before,
+              concat_ws(',', case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.retired_at is distinct from o.retired_at then '"retired_at":' || coalesce(to_json(n.retired_at)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.source = o.source cross join lateral (select coalesce(n.source, o.source) as source) k
             where n.source is distinct from o.source or n.reason is distinct from o.reason or n.retired_at is distinct from o.retired_at
           ) d group by d.id
@@ -1793,9 +1940,11 @@ CREATE FUNCTION holdfast.audit_retired_source() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'retired_source' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"retired_source","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"retired_source","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.source as source) k cross join lateral (select o.reason as reason, o.retired_at as retired_at) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -1821,7 +1970,8 @@ CREATE FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) RETURN
     AS $_$
 begin
   execute format($append$
-    create or replace function %1$I(p_drafts audit_draft[], p_run bigint, p_at timestamptz, p_at_text text, p_txid xid8, p_db_role text) returns void
+    create or replace function %1$I(p_drafts audit_draft[], p_run bigint, p_at timestamptz, p_at_text text,
+      p_txid xid8, p_db_role text) returns void
     language plpgsql as $body$
     begin
       perform 1 from %2$I r
@@ -1845,7 +1995,8 @@ begin
         insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
         select p_at, p_txid, %3$L, k.aggregate_id, k.seq, k.prev, (k.whole).context ->> 'actor', b.body,
           sha256(coalesce(k.prev, '') || convert_to(b.body, 'UTF8'))
-        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid, p_db_role) as body offset 0) b
+        from link k cross join lateral (select audit_body(k.whole, k.seq, p_at_text, p_txid,
+          p_db_role) as body offset 0) b
         returning aggregate_id, seq, hash
       )
       insert into audit_head (kind, aggregate_id, seq, hash) select %3$L, w.aggregate_id, w.seq, w.hash from written w
@@ -1854,7 +2005,8 @@ begin
     $body$
   $append$, 'audit_append_' || p_kind, p_table, p_kind, p_id,
     (select format_type(atttypid, atttypmod) from pg_attribute where attrelid = p_table::regclass and attname = p_id));
-  execute format('comment on function %I is %L', 'audit_append_' || p_kind, format('Adds entries to the chains of %s.', p_table));
+  execute format('comment on function %I is %L', 'audit_append_' || p_kind, format('Adds entries to the chains of %s.',
+    p_table));
   execute format('revoke execute on function %I from public', 'audit_append_' || p_kind);
 end
 $_$;
@@ -1884,19 +2036,24 @@ CREATE FUNCTION holdfast.audit_stock() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'stock' else 'stock' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"stock","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"stock","op":"INSERT","key":' || row_to_json(k) || ',"new":'
+            || row_to_json(r) || '}', ',') as changes
           from new_rows n cross join lateral (select n.product_id as product_id) k cross join lateral (select n.on_hand::text as on_hand, n.reserved::text as reserved, n.version::text as version) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'stock' else 'stock' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select d.id, string_agg('{"table":"stock","op":"UPDATE","key":' || d.key || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"stock","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
+            || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.on_hand is distinct from o.on_hand then '"on_hand":' || coalesce(to_json(o.on_hand::text)::text, 'null') end, case when n.reserved is distinct from o.reserved then '"reserved":' || coalesce(to_json(o.reserved::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end) as before, concat_ws(',', case when n.on_hand is distinct from o.on_hand then '"on_hand":' || coalesce(to_json(n.on_hand::text)::text, 'null') end, case when n.reserved is distinct from o.reserved then '"reserved":' || coalesce(to_json(n.reserved::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.on_hand is distinct from o.on_hand then '"on_hand":' || coalesce(to_json(o.on_hand::text)::text, 'null') end, case when n.reserved is distinct from o.reserved then '"reserved":' || coalesce(to_json(o.reserved::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end) as before,
+              concat_ws(',', case when n.on_hand is distinct from o.on_hand then '"on_hand":' || coalesce(to_json(n.on_hand::text)::text, 'null') end, case when n.reserved is distinct from o.reserved then '"reserved":' || coalesce(to_json(n.reserved::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.product_id = o.product_id cross join lateral (select coalesce(n.product_id, o.product_id) as product_id) k
             where n.product_id is distinct from o.product_id or n.on_hand is distinct from o.on_hand or n.reserved is distinct from o.reserved or n.version is distinct from o.version
           ) d group by d.id
@@ -1904,9 +2061,11 @@ CREATE FUNCTION holdfast.audit_stock() RETURNS trigger
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'stock' else 'stock' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
+            c.changes
         from  (
-          select null::text as id, string_agg('{"table":"stock","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ',') as changes
+          select null::text as id, string_agg('{"table":"stock","op":"DELETE","key":' || row_to_json(k) || ',"old":'
+            || row_to_json(r) || '}', ',') as changes
           from old_rows o cross join lateral (select o.product_id as product_id) k cross join lateral (select o.on_hand::text as on_hand, o.reserved::text as reserved, o.version::text as version) r group by 1
         ) c where c.changes is not null;
       end if;
@@ -2468,7 +2627,9 @@ declare
 begin
   if p_skip_locked then
     select coalesce(array_agg(l.order_id), '{}') into v_locked
-    from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update skip locked) l;
+    from (
+      select o.order_id from orders o where o.order_id = any (p_order_ids)
+      order by o.order_id for update skip locked) l;
   else
     select coalesce(array_agg(l.order_id), '{}') into v_locked
     from (select o.order_id from orders o where o.order_id = any (p_order_ids) order by o.order_id for update) l;
@@ -2511,7 +2672,8 @@ declare
   v_actor text := coalesce(current_setting('holdfast.actor', true), '');
   v_actors text := coalesce(current_setting('holdfast.actors', true), '');
 begin
-  perform set_config('holdfast.actor', '{"actor":"system:expiry","role":"system"}', true), set_config('holdfast.actors', '', true);
+  perform set_config('holdfast.actor', '{"actor":"system:expiry","role":"system"}', true),
+    set_config('holdfast.actors', '', true);
   return query select e.order_id, e.outcome, e.wait_ms from expire_due(p_order_ids, p_skip_locked) e;
   perform set_config('holdfast.actor', v_actor, true), set_config('holdfast.actors', v_actors, true);
 end
@@ -2766,8 +2928,10 @@ CREATE FUNCTION holdfast.guard_order_payment() RETURNS trigger
     AS $$
 begin
   if current_user <> 'app_worker' or not exists (
-    select from holdfast.payment_transition t where t.from_state = old.payment_state and t.to_state = new.payment_state) then
-    raise exception 'orders: payment does not go from % to %', old.payment_state, new.payment_state using errcode = 'HF004';
+    select from holdfast.payment_transition t where t.from_state = old.payment_state
+      and t.to_state = new.payment_state) then
+    raise exception 'orders: payment does not go from % to %', old.payment_state, new.payment_state
+      using errcode = 'HF004';
   end if;
   return new;
 end
@@ -2808,7 +2972,8 @@ begin
   end if;
   -- The fence is not news to a reader: it moves neither version nor time.
   if (new.status, new.payment_state, new.payment_flags, new.hold, new.cancel_reason, new.address_sealed)
-     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason, old.address_sealed) then
+     is distinct from (old.status, old.payment_state, old.payment_flags, old.hold, old.cancel_reason,
+       old.address_sealed) then
     new.version := old.version + 1;
     new.updated_at := greatest(clock_timestamp(), old.updated_at);
   else
@@ -3083,7 +3248,8 @@ CREATE FUNCTION holdfast.open_transactions(p_longer_than interval) RETURNS TABLE
     SET search_path TO 'holdfast', 'pg_catalog'
     AS $$
   select a.usename, a.pid, a.application_name, a.state, a.xact_start from pg_stat_activity a
-  where a.datname = current_database() and a.pid <> pg_backend_pid() and a.xact_start < clock_timestamp() - p_longer_than
+  where a.datname = current_database() and a.pid <> pg_backend_pid()
+    and a.xact_start < clock_timestamp() - p_longer_than
 $$;
 
 ALTER FUNCTION holdfast.open_transactions(p_longer_than interval) OWNER TO holdfast_owner;

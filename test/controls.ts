@@ -74,7 +74,7 @@ const CONTROLS: readonly Control[] = [
     v_row record;
   begin
     for v_row in
-      select p from (select distinct w ->> 'p' as p from jsonb_array_elements(p_wanted) w) d order by random()
+      select p from (select distinct w ->> 'product' as p from jsonb_array_elements(p_wanted) w) d order by random()
     loop
       perform 1 from stock where product_id = v_row.p for no key update;
       perform pg_sleep(0.05);

@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import {
   changedOf,
+  contractOf,
   migrationTextOf,
   presentOf,
   readFunctions,
@@ -14,6 +15,7 @@ import {
   type FunctionFile,
 } from './support/function.ts'
 import { ROOT } from './support/source.ts'
+import { findSqlProblems } from './support/sql_style.ts'
 
 const NAME = /^[a-z][a-z0-9_]*$/
 const USAGE = `usage: npm run migration NAME
@@ -34,7 +36,7 @@ function main([name = '', ...rest]: readonly string[]): number {
     return 1
   }
   if (changed.length === 0) {
-    console.log('nothing to write: the migrations have every function as its file in migrations/function has it')
+    console.log('nothing to write: the migrations and migrations/function agree')
     return 0
   }
   const number = Math.max(0, ...migrations.map(({ path }) => Number(basename(path).split('.')[0]))) + 1
@@ -42,8 +44,12 @@ function main([name = '', ...rest]: readonly string[]): number {
   writeFileSync(join(ROOT, path), [headOf(changed), ...changed.map(migrationTextOf)].join('\n'))
   console.log(`${path} has ${changed.map((file) => file.name).join(', ')}`)
   for (const resigned of resignedOf(changed, present))
-    console.log(`${resigned}: arguments or result changed. Put «drop function ${resigned};» before it.`)
-  console.log('Write on top why now, what it locks and how older processes live on. Then: npm run schema')
+    console.log(
+      `${resigned}: arguments or result changed. In ${path}, put «drop function ${resigned};» above its create; first ` +
+        'drop the views that use it, and create them again',
+    )
+  console.log('Write on top why now, what it locks and how older processes continue. Then: npm run schema')
+  console.log('After another change before it lands: delete the file and run this again')
   return 0
 }
 
@@ -59,12 +65,28 @@ function headOf(changed: readonly FunctionFile[]): string {
 function problemsOf(files: readonly FunctionFile[], present: readonly string[]): string[] {
   const made = new Set(files.flatMap(({ makes }) => makes.map(({ object }) => object)))
   return [
+    ...files.flatMap(({ path, text }) => findSqlProblems(path, text)),
+    ...files
+      .filter((file) => contractOf(file) === '')
+      .map(({ path }) => `${path} has no contract: write above the function what it is, its locks and its errors`),
+    ...files
+      .filter(
+        ({ name, text, makes }) =>
+          makes.some(({ object }) => object === `function ${name}`) && !/\brevoke\b/.test(text),
+      )
+      .map(
+        ({ path, name }) => `${path} keeps the default rights: add «revoke execute on function ${name} from public;»`,
+      ),
     ...files
       .filter(({ name, makes }) => !makes.some(({ object }) => [`function ${name}`, `view ${name}`].includes(object)))
       .map(({ path, name }) => `${path} makes no function or view ${name}: name the file after what it makes`),
     ...present
       .filter((object) => !made.has(object))
-      .map((object) => `${object} has no file: write one, or a migration by hand that drops it`),
+      .map(
+        (object) =>
+          `${object} has no file. To remove it, write a migration with «drop ${object};»; else restore its file in ` +
+          'migrations/function',
+      ),
   ]
 }
 

@@ -124,7 +124,9 @@ describe('migrating', () => {
       await old.query(text)
       const before = await readVersions()
       await expect(migrate(old.url)).rejects.toThrow(
-        new RegExp(`"${migration}", .* squashed \\(docs/decisions/0025\\).* remove \\.data/start and run npm start$`),
+        new RegExp(
+          `"${migration}", .* squashed \\(docs/decisions/0025\\).* npm start -- --fresh.*docker compose down --volumes`,
+        ),
       )
       expect(await readVersions()).toEqual(before)
     } finally {

@@ -1,7 +1,6 @@
 -- Fencing token: locks an order for a step of one run of its workflow.
 -- Returns 'entered'; 'repeated' when the step was done by this run; 'STALE_RUN' when a newer run (generation) has taken
--- over;
--- 'NOT_FOUND'. With a null generation or step the answer is 'entered'.
+-- over; 'NOT_FOUND'. With a null generation or step the answer is 'entered'.
 -- Locks: the order row FOR UPDATE, which makes the fence exact between two runs, or a run and a slow attempt of its
 -- own.
 create or replace function fence_step(p_order_id uuid, p_generation int, p_step int) returns text language plpgsql as $$

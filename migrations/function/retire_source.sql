@@ -1,6 +1,7 @@
 -- Retires a source of reports: from now on its word does not stand against others, and orders it stood against are
 -- assessed again. For operators. Returns how many orders.
--- Locks: the order rows FOR NO KEY UPDATE, in order of id; then reports and wakes.
+-- Locks: the new row of retired_source, where a concurrent call for the same source waits; the order rows FOR NO KEY
+-- UPDATE, in order of id; then reports and wakes.
 -- Error: 23505 (unique violation) when the source is retired already.
 create or replace function retire_source(p_source text, p_reason text) returns int language plpgsql as $$
 declare

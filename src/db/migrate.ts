@@ -67,8 +67,8 @@ async function assertEachHasFile(client: pg.Client, runner: Postgrator): Promise
   if (unknown === undefined) return
   throw new Error(
     `the database has the migration "${unknown.migration}", which has no file: it was made before the migrations ` +
-      'were squashed (docs/decisions/0025) and cannot be migrated. In development: stop the stack, remove ' +
-      '.data/start and run npm start',
+      'were squashed (docs/decisions/0025) and cannot be migrated. Use a new, empty database: for npm start, stop ' +
+      'the stack and run `npm start -- --fresh`; for Compose, `docker compose down --volumes`',
   )
 }
 

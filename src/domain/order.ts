@@ -1,5 +1,5 @@
-// An order's states. Three SQL functions apply a transition, each under the order's row lock: command_order (ship,
-// deliver), end_assessment (paid) and end_orders (every way to cancelled). The database's own table `order_transition`
+// An order's states. Three SQL functions apply a transition, each under the order's row lock: do_command (ship, deliver;
+// called by command_order), end_assessment (paid) and end_orders (every way to cancelled). The database's own table `order_transition`
 // is the second fence. Picture: docs/order-states.md.
 
 import type { PaymentState } from './payment.ts'

@@ -59,3 +59,11 @@ test('what is wrong with the command line, with the stack and with us have codes
   expect(endingOf(new UnavailableError('no running stack was found')).code).toBe(EXIT.unavailable)
   expect(endingOf(new Error('broken')).code).toBe(EXIT.unexpected)
 })
+
+test('a Postgres that cannot be reached is unavailable, never a finding, with what to check', () => {
+  const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' })
+  expect(endingOf(refused)).toEqual({
+    code: EXIT.unavailable,
+    message: 'Postgres cannot be reached (connect ECONNREFUSED 127.0.0.1:1): check --database or DATABASE_URL',
+  })
+})

@@ -1,5 +1,6 @@
 // Maps failures to the CLI's message and to the exit code that programs act on.
 
+import { isDatabaseDown } from '../../db/connection/pool.ts'
 import { DomainError, type FailureKind, type FailureReason } from '../../domain/failure.ts'
 import { TransportError } from '../../grpc/client.ts'
 
@@ -8,9 +9,9 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
 export const EXIT_HELP = `Exit codes:
   0  done
-  1  what was verified is not right; or a bug here or there, whose message has an incident id where the server has one
-  2  wrong usage, or a value the server does not accept; of verify, also: it could not look at everything
-  3  refused: stock, price, or the state of the order or the chain is against it
+  1  verification found a problem; or an internal error (one of the server has an incident id)
+  2  wrong usage, or a value that the server does not accept; or verify could not complete
+  3  refused: stock, price, or the state of the order or the chain does not allow it
   4  denied: no valid token, or not allowed with it
   5  unavailable or limited: the same command may work later`
 
@@ -55,7 +56,7 @@ const ADVICE: Readonly<Partial<Record<FailureReason, string>>> = {
   VERSION_MISMATCH: 'It has changed: read it again, then decide again.',
   STOCK_BELOW_RESERVED: 'Those units are reserved for orders; see: holdfast stock get PRODUCT',
   IDEMPOTENCY_KEY_REUSED: 'Use a new --key for a new attempt.',
-  PERMISSION_DENIED: 'Check --role and --user; to a customer, an order of another one does not exist.',
+  PERMISSION_DENIED: "Check --role and --user; a customer gets this answer for another customer's order too.",
   CREDENTIALS_INVALID: 'Tokens expire within minutes: get a new one with holdfast token, or leave --token out.',
   ADDRESS_POOL_EMPTY: 'The keys process creates more; try again in a moment.',
 }
@@ -73,10 +74,14 @@ export function endingOf(error: unknown): Ending {
   }
   if (error instanceof UsageError || error instanceof UnverifiedError)
     return { code: EXIT.usage, message: error.message }
+  if (isDatabaseDown(error)) return { code: EXIT.unavailable, message: unreachable(error) }
   if (error instanceof RefusedError) return { code: EXIT.refused, message: error.message }
   if (error instanceof UnavailableError) return { code: EXIT.unavailable, message: error.message }
   return { code: EXIT.unexpected, message: error instanceof Error ? error.message : 'unknown error' }
 }
+
+const unreachable = (error: unknown): string =>
+  `Postgres cannot be reached (${error instanceof Error ? error.message : 'unknown error'}): check --database or DATABASE_URL`
 
 function describe(error: DomainError): string {
   const { reason, message, violations, metadata, retryAfterMs } = error
