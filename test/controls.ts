@@ -50,7 +50,11 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'price that a line is written for',
-    mutation: without('write_orders', 'and p.unit_price = l.price '),
+    // Guarded twice: by the line's price, and by the catalogue that is read again under the lock on stock.
+    mutation: [
+      without('write_orders', 'and p.unit_price = l.price '),
+      without('accept_optimistic', 'if catalogue_of(p_wanted) <> v_catalogue then', 'if false then'),
+    ].join(';'),
     file: 'src/db/accept/accept.int.test.ts',
     test: 'a price that changes while 2 orders are being written is not the price of their lines',
   },
@@ -179,9 +183,14 @@ const CONTROLS: readonly Control[] = [
   },
   {
     guard: 'lock on the order rows that may expire',
-    mutation: without('expire_due', 'order by o.order_id for update skip locked', 'order by o.order_id'),
+    // Slowly, so that a payment comes between.
+    mutation: [
+      without('expire_due', 'order by o.order_id for update skip locked', 'order by o.order_id'),
+      without('expire_due', 'order by o.order_id for update', 'order by o.order_id'),
+      without('expire_due', 'if cardinality(v_due) > 0 then', 'perform pg_sleep(0.02); if cardinality(v_due) > 0 then'),
+    ].join(';'),
     file: 'test/database/expire.int.test.ts',
-    test: 'asked for by many at once happens once',
+    test: 'that races a payment is either before it or after it, never both',
   },
   {
     guard: 'nothing is refused that there is',

@@ -125,7 +125,7 @@ describe('migrating', () => {
       const before = await readVersions()
       await expect(migrate(old.url)).rejects.toThrow(
         new RegExp(
-          `"${migration}", .* squashed \\(docs/decisions/0025\\).* npm start -- --fresh.*docker compose down --volumes`,
+          `"${migration}", .* squashed \\(docs/decisions/0025\\).*npm start -- --fresh.*docker compose down --volumes`,
         ),
       )
       expect(await readVersions()).toEqual(before)

@@ -221,12 +221,20 @@ describe('an expiry', () => {
       orders.flatMap((order) => [
         () => recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt: order.createdAt })]),
         () => EXPIRY_CALLS.workflow(order),
+        () => EXPIRY_CALLS.sweeper(),
       ]),
     )
     for (const order of orders) {
       const { status, hasUnassessed, reservation } = await shop.state(order)
       expect(hasUnassessed).toBe(true)
       expect([status, reservation]).toEqual(status === 'pending' ? ['pending', 'held'] : ['cancelled', 'expired'])
+      // A payment that comes first extends the hold, and keeps the order.
+      const [hold] = await shop.query<{ isExtended: boolean }>(
+        `select r.expires_at > i.expires_at + i.grace as "isExtended"
+         from reservation r join invoice i using (order_id) where order_id = $1`,
+        [order.orderId],
+      )
+      expect([status, hold?.isExtended]).toEqual([status, status === 'pending'])
     }
   })
 
