@@ -225,7 +225,7 @@ function withPassword<Data extends object>(data: Data): Data {
   return { ...data, DATABASE_URL: url.href }
 }
 
-export type Variable = { name: string; isRequired: boolean; default: string | undefined }
+export type Variable = { name: string; isRequired: boolean; default: string | undefined; range: string | undefined }
 
 /** The variables of one process, for the tests that hold documents and deployments to them. */
 export function variablesOf(process_: ProcessName): Variable[] {
@@ -235,8 +235,21 @@ export function variablesOf(process_: ProcessName): Variable[] {
       name,
       isRequired: !unset.success,
       default: unset.data === undefined ? undefined : `${unset.data as string | number}`,
+      range: rangeOf(type),
     }
   })
+}
+
+/** The bounds of a number, as «1 to 20»; undefined for what is no number. */
+function rangeOf(type: z.ZodType): string | undefined {
+  const {
+    minimum,
+    exclusiveMinimum,
+    maximum = Number.MAX_SAFE_INTEGER,
+  } = z.toJSONSchema(type, { unrepresentable: 'any' })
+  const least = minimum ?? (typeof exclusiveMinimum === 'number' ? exclusiveMinimum + 1 : undefined)
+  if (least === undefined) return undefined
+  return maximum < Number.MAX_SAFE_INTEGER ? `${least} to ${maximum}` : `at least ${least}`
 }
 
 /** The environment's variables that the processes of a stack read, to be passed on to them. */

@@ -50,7 +50,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_BUILD_ID: 'version of this build, by which Temporal routes workflow tasks',
   HOLDFAST_WORKFLOW_BUNDLE: 'workflow code bundled by `npm run build`; without it, the worker bundles at start',
   HOLDFAST_MAX_CACHED_WORKFLOWS: 'workflows kept in memory; without it, the SDK’s own default',
-  HOLDFAST_WEBHOOK_URL: 'where changes of status are posted; https in production; the same for all workers',
+  HOLDFAST_WEBHOOK_URL:
+    'where changes of status are posted; https in production; the same for all workers; needs `HOLDFAST_WEBHOOK_SECRET_FILE`',
   HOLDFAST_WEBHOOK_SECRET_FILE: 'secrets that webhooks are signed with, `whsec_…`, one per line, the newest first',
   HOLDFAST_WEBHOOK_PRIVATE: '`allow` for a receiver in a private network, else `refuse`',
   HOLDFAST_CONSISTENCY_EVERY_MS:
@@ -68,16 +69,16 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_ETH_NETWORK: 'network name in its reports; the api must use the same name for ETH',
   HOLDFAST_ETH_CHAIN_ID: 'chain the node must be on; without it, 1 in production and 31337 in development',
   HOLDFAST_ETH_START:
-    'first block to read on an empty database; without it, the block of the oldest open order, else the tip',
+    'first block to read on an empty database; without it, the block three hours before the oldest order that waits for payment, else the tip',
   HOLDFAST_ETH_CONFIRMATIONS: 'depth at which a transfer is final; not below the default',
   HOLDFAST_POLL_MS: 'pause between two reads of the chain’s tip',
-  HOLDFAST_MAX_TIP_AGE_MS: 'a watcher that has not seen the tip for longer is not ready',
+  HOLDFAST_MAX_TIP_AGE_MS: '`/readyz` fails if the tip was not read for longer than this',
   HOLDFAST_MAX_BLOCK_AGE_MS:
     'a newest block older than this means that the node stands still; without it, 120000 in production and no limit in development',
   HOLDFAST_SEAL_KEY_FILE: 'Ed25519 key that checkpoints of the audit are signed with, PEM',
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: 'public keys whose checkpoints are accepted, PEM, its own and older ones',
   HOLDFAST_AUDIT_FILE: 'file that checkpoints are appended to, out of the database’s reach',
-  HOLDFAST_SEAL_EVERY_MS: 'pause between two turns of the sealer; at most 5000',
+  HOLDFAST_SEAL_EVERY_MS: 'pause between two turns of the sealer',
   HOLDFAST_READY_FILE: 'ready file of a running stack, with its addresses; without it, that of `npm start`',
   HOLDFAST_API: 'the api’s public port, host:port; without it, from the ready file',
   HOLDFAST_ADMIN: 'the api’s admin port, host:port; without it, from the ready file',

@@ -28,39 +28,49 @@ export const configurationText = (): string =>
     ...tableOf(PROGRAMS),
   ].join('\n') + '\n'
 
-/** The defaults of one variable, each with the processes that have it. */
-type Defaults = Map<string, string[]>
+/** The values of one column for a variable, each with the processes that have it. */
+type Values = Map<string, string[]>
 
 function tableOf(processes: readonly ProcessName[]): string[] {
-  const rows = new Map<string, Defaults>()
+  const rows = new Map<string, { defaults: Values; ranges: Values }>()
   for (const processName of processes) {
-    for (const [name, unset] of documentedOf(processName)) {
-      const defaults: Defaults = rows.get(name) ?? new Map<string, string[]>()
-      const readers = defaults.get(unset) ?? []
-      const reader = SHOWN_NAME[processName] ?? processName
-      rows.set(name, defaults.set(unset, readers.includes(reader) ? readers : [...readers, reader]))
+    const reader = SHOWN_NAME[processName] ?? processName
+    for (const [name, unset, range] of documentedOf(processName)) {
+      const row = rows.get(name) ?? { defaults: new Map<string, string[]>(), ranges: new Map<string, string[]>() }
+      add(row.defaults, unset, reader)
+      add(row.ranges, range, reader)
+      rows.set(name, row)
     }
   }
   const words = new Map<string, string>(Object.entries(DESCRIPTIONS))
-  const lines = [...rows].map(([name, defaults]) => {
+  const lines = [...rows].map(([name, { defaults, ranges }]) => {
     const readers = [...new Set([...defaults.values()].flat())]
-    return `| \`${name}\` | ${readers.join(', ')} | ${shown(defaults)} | ${words.get(name) ?? ''} |`
+    return `| \`${name}\` | ${readers.join(', ')} | ${shown(defaults)} | ${shown(ranges)} | ${words.get(name) ?? ''} |`
   })
-  return ['| variable | read by | default | what it sets |', '| --- | --- | --- | --- |', ...lines]
+  return ['| variable | read by | default | range | what it sets |', '| --- | --- | --- | --- | --- |', ...lines]
 }
 
-const shown = (defaults: Defaults): string =>
-  defaults.size === 1
-    ? [...defaults.keys()].join('')
-    : [...defaults].map(([value, readers]) => `${value} (${readers.join(', ')})`).join('; ')
+function add(values: Values, value: string, reader: string): void {
+  const readers = values.get(value) ?? []
+  values.set(value, readers.includes(reader) ? readers : [...readers, reader])
+}
 
-/** Name and default of each variable; the variables of each asset share one entry, under their pattern. */
-function documentedOf(processName: ProcessName): [name: string, unset: string][] {
+const shown = (values: Values): string =>
+  values.size === 1
+    ? [...values.keys()].join('')
+    : [...values].map(([value, readers]) => `${value} (${readers.join(', ')})`).join('; ')
+
+/** Name, default and range of each variable; the variables of each asset share one entry, under their pattern. */
+function documentedOf(processName: ProcessName): [name: string, unset: string, range: string][] {
   const variables = variablesOf(processName)
   const names = new Set(variables.map(({ name }) => name))
   return variables.map((variable) => {
     const pattern = variable.name.replace(new RegExp(`^HOLDFAST_(${ASSETS.join('|')})_`), 'HOLDFAST_<ASSET>_')
     const isShared = ASSETS.every((asset) => names.has(pattern.replace('<ASSET>', asset)))
-    return [isShared ? pattern : variable.name, variable.isRequired ? 'required' : (variable.default ?? '–')]
+    return [
+      isShared ? pattern : variable.name,
+      variable.isRequired ? 'required' : (variable.default ?? '–'),
+      variable.range ?? '',
+    ]
   })
 }
