@@ -53,6 +53,22 @@ test('a password file that cannot be read is named by its variable, never by its
   expect(message).toBe('DATABASE_PASSWORD_FILE: cannot read the file it names')
 })
 
+test('a refusal says of each variable what is wrong with it, and never its value', () => {
+  const env = { DATABASE_URL: 'localhost', HOLDFAST_GRPC_PORT: 'abc', HOLDFAST_DRAIN_MS: '60001', HOLDFAST_BIND: '' }
+  const lines = refusal(() => loadConfig('api', env)).split('\n')
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'api cannot start; correct these variables (docs/configuration.md has all):',
+      '  DATABASE_URL: must be a URL, such as postgres://ROLE@HOST/DATABASE or http://HOST:PORT',
+      '  HOLDFAST_GRPC_PORT: must be a number',
+      '  HOLDFAST_DRAIN_MS: must be at most 60000',
+      '  HOLDFAST_BIND: must not be empty',
+      '  HOLDFAST_JWT_SECRETS_FILE: is not set',
+    ]),
+  )
+  expect(lines.join()).not.toContain('abc')
+})
+
 test('the configuration is frozen', () => {
   expect(Object.isFrozen(loadConfig('migrate', MIGRATE))).toBe(true)
 })

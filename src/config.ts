@@ -210,11 +210,25 @@ export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P
 export function loadConfig<P extends ProcessName>(process_: P, env: NodeJS.ProcessEnv = process.env): Config<P> {
   const result = SCHEMAS[process_].safeParse(env)
   if (!result.success) {
-    const lines = result.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`)
-    throw new ConfigError(`${process_} cannot start; set these variables:\n${lines.join('\n')}`)
+    const lines = result.error.issues.map((issue) => `  ${issue.path.join('.')}: ${problemOf(issue, env)}`)
+    throw new ConfigError(
+      `${process_} cannot start; correct these variables (docs/configuration.md has all):\n${lines.join('\n')}`,
+    )
   }
   refuseUnsafe(result.data.HOLDFAST_MODE, env)
   return Object.freeze(withPassword(result.data)) as Config<P>
+}
+
+/** What is wrong with a variable, without its value. */
+function problemOf(issue: z.core.$ZodIssue, env: NodeJS.ProcessEnv): string {
+  if (env[issue.path.join('.')] === undefined && issue.code === 'invalid_type') return 'is not set'
+  if (issue.code === 'invalid_type') return 'must be a number'
+  if (issue.code === 'invalid_format' && issue.format === 'url')
+    return 'must be a URL, such as postgres://ROLE@HOST/DATABASE or http://HOST:PORT'
+  if (issue.code === 'too_small' && issue.origin === 'string') return 'must not be empty'
+  if (issue.code === 'too_small') return `must be at least ${issue.minimum}`
+  if (issue.code === 'too_big') return `must be at most ${issue.maximum}`
+  return issue.message
 }
 
 /** DATABASE_URL with the password of DATABASE_PASSWORD_FILE, where that is set. */
