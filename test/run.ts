@@ -7,16 +7,7 @@ import { openJest, stagesOf, tallyOf, timesOf, type Stage, type Tally } from './
 import { startTestServers } from './support/servers.ts'
 import { ROOT } from './support/source.ts'
 
-const { values: options, positionals: paths } = parseArgs({
-  allowPositionals: true,
-  options: {
-    stage: { type: 'string' },
-    full: { type: 'boolean', default: false },
-    seed: { type: 'string' },
-    check: { type: 'boolean', default: false },
-  },
-})
-const stages = stagesOf(options.stage)
+const { options, paths, stages } = readArguments()
 const isWhole = options.stage === undefined && paths.length === 0
 const jest = await openJest({
   ...(options.full && { HOLDFAST_TEST_FULL: '1' }),
@@ -56,7 +47,10 @@ try {
 }
 
 const isGood = !stopping.signal.aborted && total.failed === 0 && total.passed > 0
-if (total.passed + total.failed + total.skipped === 0) console.error('no test matches')
+if (total.passed + total.failed + total.skipped === 0) {
+  const where = paths.length === 0 ? '' : ` below ${paths.map((path) => `"${path}"`).join(', ')}`
+  console.error(`no test file matches${where}: give a path such as src/domain, or none for all tests`)
+}
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`)
 process.exitCode = isGood ? 0 : 1
 
@@ -66,4 +60,24 @@ async function runStage({ name, workers, withinMs, fullWithinMs }: Stage): Promi
   const result = await jest.run({ stage: name, paths, workers, withinMs: options.full ? fullWithinMs : withinMs })
   console.error(`\n${timesOf(ROOT, name, performance.now() - startedMs, result)}`)
   return tallyOf(result)
+}
+
+/** Ends the process with exit code 2 and one sentence when the command line is not valid. */
+function readArguments() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        stage: { type: 'string' },
+        full: { type: 'boolean', default: false },
+        seed: { type: 'string' },
+        check: { type: 'boolean', default: false },
+      },
+    })
+    return { options: values, paths: positionals, stages: stagesOf(values.stage) }
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error))
+    console.error('usage: npm test -- [PATH...] [--stage NAME] [--full] [--seed N]')
+    process.exit(2)
+  }
 }
