@@ -2,7 +2,8 @@
 -- p_source: name of the watcher. p_facts: [{report_id, network, asset, tx_id, output_index, seq, state, address,
 --   amount, block_height, block_hash, first_seen_at}], amounts as text. p_actor: text of the audit context (actor_of).
 -- Returns how many facts were new.
--- Locks: the order rows FOR NO KEY UPDATE, in order of id, as expiry and assessment do; then holds, starts and wakes.
+-- Locks: the order rows FOR NO KEY UPDATE, in order of id, as expiry and assessment do; then the new
+-- rows of payment_report, where a concurrent repeat of a fact waits; then holds, starts and wakes.
 -- The confirm deadline is set once, when enough is first seen: later reports do not move it.
 -- Repeating it is harmless: a fact that is stored is skipped.
 create or replace function record_report(p_source text, p_facts jsonb, p_actor text) returns int language plpgsql as $$

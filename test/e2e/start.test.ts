@@ -114,7 +114,12 @@ test(
     expect(await holdfast('order', 'list', '--token', 'forged')).toMatchObject({ code: 4 })
     expect(await holdfast('product', 'put', 'cap', '--name', 'Cap', '--price', '9.999')).toMatchObject({ code: 2 })
 
-    expect(await stop()).toMatchObject({ code: 0, stderr: expect.stringMatching(/everything has stopped\n$/) })
+    expect(await stop()).toMatchObject({
+      code: 0,
+      // Elsewhere than the default, the commands that it prints need the ready file.
+      stdout: expect.stringContaining(`export HOLDFAST_READY_FILE=${dataDir}`),
+      stderr: expect.stringMatching(/everything has stopped\n$/),
+    })
     expect(await findReady(readyFile)).toBeUndefined()
     for (const port of portsOf(ready)) expect({ port, isFree: await isPortFree(port) }).toEqual({ port, isFree: true })
     expect(await holdfast('order', 'list')).toMatchObject({ code: 5, stderr: expect.stringContaining('npm start') })
