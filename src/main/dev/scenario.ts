@@ -154,8 +154,12 @@ async function pay(stage: Stage, scene: Scene, { payment }: Created, followed: F
   scene.say('a block with it is mined')
   while ((await countReports(stage)) === before) await sleep(POLL_MS, undefined, { signal: stage.signal })
   scene.say('the watcher has seen it, and the api has stored its signed report')
-  await followed.until('confirming', ({ paymentState }) => paymentState === 'confirming')
-  scene.say('the workflow was woken and has assessed it: enough, but not final yet')
+  // Reached or passed: a wake may be delayed by a relay's lease (15 s), and blocks are mined meanwhile.
+  const assessed = await followed.until('confirming', ({ paymentState }) =>
+    ['confirming', 'paid'].includes(paymentState),
+  )
+  const finality = assessed.paymentState === 'confirming' ? 'but not final yet' : 'and already final'
+  scene.say(`the workflow was woken and has assessed it: enough, ${finality}`)
   await chain.mine(CONFIRMATIONS - 1)
   scene.say(`${CONFIRMATIONS - 1} more blocks are mined: ${CONFIRMATIONS} confirmations`)
   const { status, paymentState } = await followed.until('processing', (state) => state.status === 'processing')
