@@ -7,6 +7,7 @@ import { actorOf } from '../domain/access.ts'
 import { Counter, Gauge, Histogram, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import type { MethodPath } from './method.ts'
+import { FORWARDED_KEY, type PeerOf } from './peer.ts'
 import { REQUEST_ID_KEY } from './status.ts'
 
 /** A caller's own request id is used if it is safe in a log line. */
@@ -23,9 +24,10 @@ export type ObserverDeps = {
   registry: Registry
   /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
+  peerOf: PeerOf
 }
 
-export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): ServerInterceptor {
+export function createObserver({ logger, registry, peerHashOf, peerOf }: ObserverDeps): ServerInterceptor {
   const metrics = createMetrics(registry)
   return (method, call) => {
     const finish = createFinish(metrics, logger)
@@ -35,12 +37,13 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
         next({
           onReceiveMetadata: (metadata, pass) => {
             const [given] = metadata.get(REQUEST_ID_KEY)
-            const peer = call.getConnectionInfo().remoteAddress ?? ''
+            const peer = peerOf(call.getConnectionInfo().remoteAddress, metadata.get(FORWARDED_KEY))
             record = {
               path: method.path as MethodPath,
               requestId: typeof given === 'string' && REQUEST_ID_SHAPE.test(given) ? given : randomUUID(),
-              peer,
-              peerHash: peerHashOf(peer),
+              peer: peer.address,
+              isPeerKnown: peer.isKnown,
+              peerHash: peerHashOf(peer.address),
               startedAt: performance.now(),
               principal: ANONYMOUS,
               orderId: undefined,
