@@ -249,15 +249,14 @@ export async function countStarts(database: Pick<Database, 'sql'>, limit: number
     select count(*)::int as starts from (select from workflow_start where dead_reason is null limit ${limit}) waiting`)
 }
 
-// Everything that a command needs before its workflow is called, in one query. Who has the stored answer of this attempt
-// gets it again, also when the command itself has moved the order out of the caller's scope (MarkDelivered).
+// Everything that a command needs before its workflow is called, in one query.
 const FIND_COMMAND_TARGET = statement(
   'read_asked',
   `select o.order_id, o.status, o.payment_state, o.hold, o.cancel_reason, o.version, o.updated_at, o.user_id,
      k.request_hash = $7 as is_same, k.response, s.generation, i.asset, i.expires_at + i.grace as expires_at
    from orders o join invoice i using (order_id) left join workflow_start s using (order_id)
    left join idempotency k on k.actor = $4 and k.method = $5 and k.key = $6
-   where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3) or k.request_hash = $7)`,
+   where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
 /** The data to start an order's workflow; present until it has been started. */
@@ -278,7 +277,7 @@ type CommandTargetRow = SnapshotRow & {
   expires_at: Date
 }
 
-/** The order that a command is for, if it is in scope or this attempt has its answer. */
+/** The order that a command is for, if it is in scope. */
 export async function findCommandTarget(
   database: Pick<Database, 'run'>,
   orderId: string,

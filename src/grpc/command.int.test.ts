@@ -227,7 +227,7 @@ test(
     })
     // The key alone opens nothing: not with another request, and not for another caller.
     const reused = await failureOf(warehouse.markDelivered({ ...request, expectedVersion: 1n }))
-    expect(reused.reason).toBe('PERMISSION_DENIED')
+    expect(reused.reason).toBe('IDEMPOTENCY_KEY_REUSED')
     const colleague = front.as({ role: 'fulfilment', subject: '22' }).fulfilment
     expect((await failureOf(colleague.markDelivered(request))).reason).toBe('PERMISSION_DENIED')
   },
