@@ -15,10 +15,11 @@ import type {
 } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { recordOf, type Call } from './call.ts'
+import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
-import { fieldInvalid, parseMessage } from './validate.ts'
+import { parseMessage } from './validate.ts'
 
 /** For callers that set no deadline. */
 const DEFAULT_DEADLINE_MS = 10_000
@@ -136,7 +137,7 @@ async function pump(
 
 /** Throws FIELD_INVALID. */
 function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
-  if (wire.request === MALFORMED) throw fieldInvalid([{ field: '', description: 'is not a message of this type' }])
+  if (wire.request === MALFORMED) throw malformedMessage()
   const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], wire.request)
   if (typeof request === 'object' && request !== null && 'orderId' in request)
     call.record.orderId = String(request.orderId)

@@ -9,7 +9,9 @@ import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard, type TokenVerifier } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
+import { gateStreams } from './gate.ts'
 import { createHealthHandlers } from './health.ts'
+import { MAX_REQUEST_BYTES } from './library_status.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
@@ -18,11 +20,6 @@ import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
-/**
- * Requests are small; with the library's default of 4 MiB, one of them could use 380 MB of heap. Also limits
- * decompressed gzip.
- */
-const MAX_REQUEST_BYTES = 65_536
 const MAX_STREAMS_PER_CONNECTION = 200
 /** The streams of a dead client are freed within the sum of these. */
 export const KEEPALIVE_EVERY_MS = 20_000
@@ -79,7 +76,8 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const interceptors = [createObserver(deps), createGuard(deps.verifyToken)]
+  const observer = createObserver(deps)
+  const interceptors = [observer.interceptor, createGuard(deps.verifyToken)]
   const publicServer = new Server({ ...OPTIONS, interceptors })
   const adminServer = new Server({ ...OPTIONS, interceptors })
   addPublicServices(publicServer, deps, isServing, closing.signal)
@@ -89,6 +87,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   try {
     const port = await listen(publicServer, `${options.bind}:${options.port}`)
     const adminPort = await listen(adminServer, `${options.bind}:${options.adminPort}`)
+    for (const server of servers) gateStreams(server, observer)
     return {
       port,
       adminPort,
