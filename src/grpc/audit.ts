@@ -7,16 +7,16 @@ import { findSnapshot } from '../db/read.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
 import type { AuditCheckpoint, AuditEntry as AuditEntryMessage, AuditServiceService } from './gen/holdfast/v1/audit.ts'
-import { orderUnreachable, readScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
+import { orderScopeOf, orderUnreachable } from './permission.ts'
 
 /** Half of the maximum answer size: entries can be long. */
 const MAX_PAGE_BYTES = 524_288
 
 export const createAuditHandlers = ({ database }: { database: Database }): Handlers<typeof AuditServiceService> => ({
   getOrderHistory: async ({ orderId, limit, cursor }, call) => {
-    const order = await findSnapshot(database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     const filter = `history of ${orderId}`
     const asked = pageOf({ limit, offset: 0, cursor }, filter, NUMBER_PATTERN)
     const chain = { kind: 'order', aggregateId: orderId }

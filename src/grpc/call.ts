@@ -15,7 +15,10 @@ export const ANONYMOUS: Principal = Object.freeze({ subject: '', userId: undefin
 export type CallRecord = {
   readonly path: MethodPath
   readonly requestId: string
+  /** The client's address, also behind a trusted proxy: see peer.ts. */
   readonly peer: string
+  /** False if a proxy did not say readably for whom it calls; `peer` is then the proxy. */
+  readonly isPeerKnown: boolean
   /** Keyed hash of the peer's address, in hexadecimal: the audit must not contain locations of people. */
   readonly peerHash: string
   /** Monotonic milliseconds. */

@@ -24,9 +24,9 @@ import {
   summaryMessage,
 } from './convert.ts'
 import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
-import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
+import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
@@ -76,15 +76,14 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 
   getOrder: async ({ orderId, includeShippingAddress }, call) => {
-    const order = await findOrder(deps.database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findOrder(deps.database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
-    const isPaymentShown = seesEveryOrder(call.principal) || isOwner(order, call)
-    return { order: orderMessage(order, isPaymentShown, address) }
+    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address) }
   },
 
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
-    const isOwnOnly = !seesEveryOrder(call.principal)
+    const isOwnOnly = !reachesAllOrders(call)
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
     const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'all owners'
     const filter = { status, userId, createdFrom, createdBefore }
@@ -97,8 +96,8 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
 
   updateShippingAddress: async (request, call) => {
     const role: ActorRole = hasRole(call.principal, 'admin') ? 'admin' : 'customer'
-    const order = await findSnapshot(deps.database, request.orderId, writeScopeOf(call.principal, role))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(deps.database, request.orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
     const earlier = await findCommandAnswer(deps.database, attempt)
     if (earlier !== undefined) {
@@ -113,8 +112,8 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 
   watchOrder: async function* ({ orderId, afterVersion }, call) {
-    const order = await findSnapshot(deps.database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(deps.database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     if (afterVersion === undefined || order.version > afterVersion) {
       yield { state: stateMessage(order), updatedAt: order.updatedAt }
     }
@@ -228,12 +227,9 @@ function verdictError(verdict: Refused): DomainError {
   }
 }
 
-const isOwner = (order: OrderView, call: Call): boolean => order.userId === call.principal.userId
-
 /** Decrypts the address. Before it does, it logs who reads which field of whose order, never the address. */
 async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promise<string> {
-  const mayRead = isOwner(order, call) || hasRole(call.principal, 'admin') || hasRole(call.principal, 'fulfilment')
-  if (!mayRead) throw permissionDenied()
+  if (!seesPart(call.principal, 'shippingAddress', order)) throw permissionDenied()
   deps.logger.info(
     {
       event: 'pii_access',

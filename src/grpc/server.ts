@@ -18,6 +18,7 @@ import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createAddressGate, createAddressSet, createPeerOf } from './peer.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
 const MAX_STREAMS_PER_CONNECTION = 200
@@ -59,7 +60,12 @@ export type FrontOptions = {
   bind: string
   /** 0 selects a free port. */
   port: number
+  adminBind: string
   adminPort: number
+  /** Networks whose callers the admin port admits; none: no caller. */
+  adminCidrs: readonly string[]
+  /** Proxies whose x-forwarded-for counts. */
+  trustedProxies: readonly string[]
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
 }
@@ -76,17 +82,18 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const observer = createObserver(deps)
-  const interceptors = [observer.interceptor, createGuard(deps.verifyToken)]
-  const publicServer = new Server({ ...OPTIONS, interceptors })
-  const adminServer = new Server({ ...OPTIONS, interceptors })
+  const observer = createObserver({ ...deps, peerOf: createPeerOf(createAddressSet(options.trustedProxies)) })
+  const guard = createGuard(deps.verifyToken)
+  const gate = createAddressGate(createAddressSet(options.adminCidrs))
+  const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
+  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, gate, guard] })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
 
   const servers = [publicServer, adminServer]
   try {
     const port = await listen(publicServer, `${options.bind}:${options.port}`)
-    const adminPort = await listen(adminServer, `${options.bind}:${options.adminPort}`)
+    const adminPort = await listen(adminServer, `${options.adminBind}:${options.adminPort}`)
     for (const server of servers) gateStreams(server, observer)
     return {
       port,

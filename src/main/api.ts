@@ -2,7 +2,16 @@
 // worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
-import { assetPolicyOf, enabledAssetsOf, networkOf, readSecretFile, staticRatesOf, type Config } from '../config.ts'
+import {
+  adminCidrsOf,
+  assetPolicyOf,
+  cidrsOf,
+  enabledAssetsOf,
+  networkOf,
+  readSecretFile,
+  staticRatesOf,
+  type Config,
+} from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
@@ -47,6 +56,9 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
     bind: config.HOLDFAST_BIND,
+    adminBind: config.HOLDFAST_ADMIN_BIND,
+    adminCidrs: adminCidrsOf(config),
+    trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
     port: ports.HOLDFAST_GRPC_PORT,
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,

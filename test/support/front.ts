@@ -76,6 +76,8 @@ export type TestFrontOptions = {
   /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
+  adminCidrs?: readonly string[]
+  trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
 }
 
@@ -157,7 +159,11 @@ export async function createTestFront(
       isBacklogFull: async () => false,
       ...options.deps,
     },
-    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+    {
+      ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0 },
+      adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
+      trustedProxies: options.trustedProxies ?? [],
+    },
   )
 
   const clients: { close: () => void }[] = []
