@@ -8,6 +8,7 @@ import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '..
 import { transferState } from './enum.ts'
 import { asset, instant, listOf, units, whole, whole64, word } from './field.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
+import { hasValidNanos, REPORT_TIMESTAMPS } from './timestamp.ts'
 import { fieldInvalid, parseMessage } from './validate.ts'
 
 /** A larger report is refused before its signature is verified (requirements C-14). */
@@ -140,9 +141,15 @@ export function unpackReport(bytes: Uint8Array, source: string): ReportedObserva
 }
 
 function parseReport(bytes: Uint8Array): PaymentReport {
+  const report = decodeReport(bytes)
+  if (report === undefined) throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+  return report
+}
+
+function decodeReport(bytes: Uint8Array): PaymentReport | undefined {
   try {
-    return PaymentReport.decode(bytes)
+    return hasValidNanos(bytes, REPORT_TIMESTAMPS) ? PaymentReport.decode(bytes) : undefined
   } catch {
-    throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+    return undefined
   }
 }
