@@ -19,6 +19,7 @@ import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
+import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
 import { parseMessage } from './validate.ts'
 
 /** For callers that set no deadline. */
@@ -67,7 +68,8 @@ export function addService<S extends RpcService>(
 
 function deserialize(method: Method, bytes: Buffer): unknown {
   try {
-    return method.requestDeserialize(bytes)
+    const message = method.requestDeserialize(bytes)
+    return hasValidNanos(bytes, REQUEST_TIMESTAMPS[method.path as MethodPath] ?? []) ? message : MALFORMED
   } catch {
     return MALFORMED
   }

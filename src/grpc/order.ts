@@ -11,21 +11,15 @@ import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
-import {
-  commandMessage,
-  createOrderResponse,
-  cutPage,
-  orderMessage,
-  pageOf,
-  stateMessage,
-  summaryMessage,
-} from './convert.ts'
-import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
+import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
+import { OrderSummary, type OrderServiceService } from './gen/holdfast/v1/order.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
+import { cutPage, messageBytes, pageOf } from './page.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
@@ -55,6 +49,7 @@ export type OrderDeps = {
   /** An unused address. Rejects with ADDRESS_POOL_EMPTY. */
   leaseAddress: (network: string, asset: Asset) => Promise<string>
   orderIdOf: (userId: bigint, key: string) => string
+  cursors: CursorSeal
   pii: {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
@@ -87,8 +82,13 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
     const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'all owners'
     const filter = { status, userId, createdFrom, createdBefore }
-    const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter, UUID_PATTERN))
-    const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
+    const listing = { cursors: deps.cursors, call, filter, idPattern: UUID_PATTERN }
+    const rows = await listOrders(deps.database, reach, filter, pageOf(listing, { limit, offset, cursor }))
+    const { page, nextCursor } = cutPage(listing, rows, {
+      limit,
+      idOf: ({ orderId }) => orderId,
+      bytesOf: messageBytes(OrderSummary, summaryMessage),
+    })
     return { orders: page.map(summaryMessage), nextCursor }
   },
 

@@ -131,13 +131,13 @@ function addAdminServices(
   isServing: () => Promise<boolean>,
   closing: AbortSignal,
 ): void {
-  const { database, shop } = deps
+  const { database, shop, cursors } = deps
   addService(server, ADMIN_SERVICES.health, createHealthHandlers(isServing, ADMIN_SERVICES), closing)
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
-  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database, cursors }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
-  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
 }
 
 const listen = (server: Server, address: string): Promise<number> =>

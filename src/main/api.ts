@@ -25,6 +25,7 @@ import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
+import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
@@ -105,6 +106,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     findBlindness: sightOf(database, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
+    cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,

@@ -16,6 +16,7 @@ import { createAdminClient, createClient, type HoldfastClient } from '../../src/
 import { createCommander } from '../../src/grpc/command.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
+import { createCursorSeal } from '../../src/keyvault/cursor.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
@@ -150,6 +151,7 @@ export async function createTestFront(
       findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
+      cursors: createCursorSeal(secret),
       peerHashOf: createPeerHash(secret),
       pii: createPiiVault({
         ring: loadRing('test ring', ring, 'development'),
