@@ -1,12 +1,14 @@
 // Authentication and authorisation of calls, in this order, before the request body is read: a token proves who calls
-// (UNAUTHENTICATED), then the role table decides (PERMISSION_DENIED). Which orders a caller may access is decided in
+// (see authenticate.ts), then the role table decides (PERMISSION_DENIED). Which orders a caller may access is decided in
 // SQL, with the order's row and the scope below.
 
+import type { PeerCertificate } from 'node:tls'
 import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@grpc/grpc-js'
 import type { OrderScope } from '../db/read.ts'
 import { hasRole, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type OrderStatus } from '../domain/order.ts'
+import { authenticate, type Authentication } from './authenticate.ts'
 import { ANONYMOUS, recordOf } from './call.ts'
 import type { MethodPath } from './method.ts'
 import { statusOf } from './status.ts'
@@ -14,8 +16,6 @@ import { statusOf } from './status.ts'
 const MAX_METADATA_BYTES = 8_192
 /** HPACK's overhead per header, in addition to its name and value. */
 const HEADER_OVERHEAD_BYTES = 32
-const MAX_AUTHORIZATION_BYTES = 4_096 + 'Bearer '.length
-const BEARER = /^bearer ([A-Za-z0-9._~-]+)$/i
 
 const EVERYONE: readonly Role[] = ['customer', 'fulfilment', 'admin', 'auditor', 'service']
 
@@ -46,18 +46,23 @@ export const ACCESS: Readonly<Record<MethodPath, readonly Role[] | 'anonymous'>>
   '/holdfast.v1.OrderAdminService/RehydrateOrders': ['admin'],
 }
 
-export type TokenVerifier = (token: string) => Promise<Principal>
-
 /** The same text in all cases: a caller without the right learns nothing, not even that an order exists. */
 export const permissionDenied = (): DomainError => new DomainError('PERMISSION_DENIED', 'This is not allowed.')
 
 export const createGuard =
-  (verifyToken: TokenVerifier): ServerInterceptor =>
+  (deps: Authentication): ServerInterceptor =>
   (method, call) => {
+    let stopFollowing: (() => void) | undefined
     const receive = async (metadata: Metadata, pass: (metadata: Metadata) => void): Promise<void> => {
       const record = recordOf(metadata)
       try {
-        record.principal = (await admit(verifyToken, method.path, metadata)) ?? ANONYMOUS
+        const { sslPeerCertificate } = deps.clientSans === undefined ? {} : call.getAuthContext()
+        record.principal = (await admit(deps, method.path, metadata, sslPeerCertificate)) ?? ANONYMOUS
+        if (method.responseStream) {
+          const revoking = new AbortController()
+          record.revoked = revoking.signal
+          stopFollowing = deps.accounts.follow(record.principal, (reason) => revoking.abort(reason))
+        }
       } catch (error) {
         return call.sendStatus(statusOf(error, record))
       }
@@ -65,23 +70,29 @@ export const createGuard =
       pass(metadata)
     }
     return new ServerInterceptingCall(call, {
-      start: (next) => next({ onReceiveMetadata: (metadata, pass) => void receive(metadata, pass) }),
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => void receive(metadata, pass),
+          // Also called after a normal end.
+          onCancel: () => stopFollowing?.(),
+        }),
     })
   }
 
 /**
- * Authenticates and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE,
- * CREDENTIALS_INVALID, PERMISSION_DENIED.
+ * Authenticates and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE, what authenticate
+ * throws, PERMISSION_DENIED.
  */
 export async function admit(
-  verifyToken: TokenVerifier,
+  deps: Authentication,
   path: string,
   metadata: Metadata,
+  certificate?: PeerCertificate,
 ): Promise<Principal | undefined> {
   refuseLargeMetadata(metadata)
   const roles = Object.hasOwn(ACCESS, path) ? ACCESS[path as MethodPath] : []
   if (roles === 'anonymous') return undefined
-  const principal = await verifyToken(tokenOf(metadata))
+  const principal = await authenticate(deps, metadata, certificate)
   if (!roles.some((role) => hasRole(principal, role))) throw permissionDenied()
   return principal
 }
@@ -95,17 +106,6 @@ function refuseLargeMetadata(metadata: Metadata): void {
     throw new DomainError('MESSAGE_TOO_LARGE', 'The metadata of this call is too large.', {
       metadata: { limit_bytes: String(MAX_METADATA_BYTES) },
     })
-}
-
-/** The token of exactly one `authorization: Bearer …`. Throws CREDENTIALS_INVALID. */
-function tokenOf(metadata: Metadata): string {
-  const [value, ...others] = metadata.get('authorization')
-  const token =
-    others.length === 0 && typeof value === 'string' && value.length <= MAX_AUTHORIZATION_BYTES
-      ? BEARER.exec(value)?.[1]
-      : undefined
-  if (token === undefined) throw new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.')
-  return token
 }
 
 /** The statuses that fulfilment needs: from paid until delivered (requirement C-24). */

@@ -5,9 +5,10 @@ import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger, Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
+import type { Authentication } from './authenticate.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
-import { createGuard, type TokenVerifier } from './guard.ts'
+import { createGuard } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { createHealthHandlers } from './health.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
@@ -49,10 +50,10 @@ const OPTIONS: ServerOptions = {
 
 export type FrontDeps = OrderDeps &
   PaymentDeps &
-  OrderAdminDeps & {
+  OrderAdminDeps &
+  Authentication & {
     logger: Logger
     registry: Registry
-    verifyToken: TokenVerifier
     peerHashOf: (address: string) => string
     /** Is the database reachable, with the migrations of this build? */
     isReady: () => Promise<boolean>
@@ -79,7 +80,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const interceptors = [createObserver(deps), createGuard(deps.verifyToken)]
+  const interceptors = [createObserver(deps), createGuard(deps)]
   const publicServer = new Server({ ...OPTIONS, interceptors })
   const adminServer = new Server({ ...OPTIONS, interceptors })
   addPublicServices(publicServer, deps, isServing, closing.signal)
