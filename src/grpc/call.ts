@@ -24,6 +24,8 @@ export type CallRecord = {
   /** Monotonic milliseconds. */
   readonly startedAt: number
   principal: Principal
+  /** For streams: aborted once the principal's account no longer admits it. */
+  revoked?: AbortSignal
   orderId: string | undefined
   /** The stored answer of an earlier attempt with the same key was returned. */
   isReplay: boolean

@@ -154,10 +154,16 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   const onCancelled = (): void => ending.abort()
   wire.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
+  const { revoked } = record
+  revoked?.addEventListener('abort', onRevoked, { once: true })
+  if (revoked?.aborted === true) onRevoked()
   const timer = Number.isFinite(deadline)
     ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
     : undefined
 
+  function onRevoked(): void {
+    ending.abort(revoked?.reason)
+  }
   function stop(): void {
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
   }

@@ -5,9 +5,10 @@ import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger, Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
+import type { Authentication } from './authenticate.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
-import { createGuard, type TokenVerifier } from './guard.ts'
+import { createGuard } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { gateStreams } from './gate.ts'
 import { createHealthHandlers } from './health.ts'
@@ -47,10 +48,10 @@ const OPTIONS: ServerOptions = {
 
 export type FrontDeps = OrderDeps &
   PaymentDeps &
-  OrderAdminDeps & {
+  OrderAdminDeps &
+  Authentication & {
     logger: Logger
     registry: Registry
-    verifyToken: TokenVerifier
     peerHashOf: (address: string) => string
     /** Is the database reachable, with the migrations of this build? */
     isReady: () => Promise<boolean>
@@ -83,7 +84,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
   const observer = createObserver({ ...deps, peerOf: createPeerOf(createAddressSet(options.trustedProxies)) })
-  const guard = createGuard(deps.verifyToken)
+  const guard = createGuard(deps)
   const gate = createAddressGate(createAddressSet(options.adminCidrs))
   const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
   const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, gate, guard] })

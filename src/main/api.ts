@@ -20,6 +20,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
+import { createAccounts } from '../grpc/account.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
@@ -92,6 +93,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
+    accounts: createAccounts(database),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
     acceptor,
     command: createCommander({ database, client, startOptionsOf }),

@@ -12,6 +12,7 @@ import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
+import { createAccounts } from '../../src/grpc/account.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
 import { createCommander } from '../../src/grpc/command.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
@@ -62,6 +63,8 @@ export type TestFront = {
   logLines: () => string[]
   tokenOf: (caller: Caller) => Promise<string>
   as: (caller: Caller) => HoldfastClient
+  /** A client with this token, whatever it says. */
+  with: (token: string) => HoldfastClient
   asAdmin: () => ReturnType<typeof createAdminClient>
   /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
@@ -128,6 +131,7 @@ export async function createTestFront(
       registry,
       isReady: async () => true,
       verifyToken: createTokenVerifier({ secrets: tokens, ...issuer }),
+      accounts: createAccounts(database),
       verifyReport: createReportVerifier({
         sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
       }),
@@ -182,6 +186,7 @@ export async function createTestFront(
     logLines: () => lines,
     tokenOf,
     as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
+    with: (token) => keep(createClient({ address, token: () => token })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
     setBlindness: (cause) => {
