@@ -4361,7 +4361,6 @@ CREATE TABLE holdfast.chain_report (
     refusal_reason text,
     CONSTRAINT chain_report_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT chain_report_height_not_negative CHECK ((block_height >= 0)),
-    CONSTRAINT chain_report_refusal_length CHECK (((char_length(refusal_reason) >= 1) AND (char_length(refusal_reason) <= 60))),
     CONSTRAINT chain_report_refusals_not_negative CHECK ((refusals >= 0)),
     CONSTRAINT chain_report_seq_positive CHECK ((seq > 0)),
     CONSTRAINT chain_report_state CHECK ((state = ANY (ARRAY['seen'::text, 'final'::text, 'reorged'::text, 'dropped'::text])))
@@ -5671,6 +5670,13 @@ ALTER TABLE ONLY holdfast.chain_report
 
 ALTER TABLE ONLY holdfast.chain_report
     ADD CONSTRAINT chain_report_pk PRIMARY KEY (report_no);
+
+--
+-- Name: chain_report chain_report_refusal_length; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_report
+    ADD CONSTRAINT chain_report_refusal_length CHECK (((char_length(refusal_reason) >= 1) AND (char_length(refusal_reason) <= 60))) NOT VALID;
 
 --
 -- Name: chain_report chain_report_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner

@@ -28,7 +28,9 @@ beforeAll(async () => {
     level: 'debug',
     destination: { write: (line: string) => void lines.push(line) },
   })
-  const interceptors = [createObserver({ logger, registry: createRegistry('api'), peerHashOf: () => '' })]
+  const interceptors = [
+    createObserver({ logger, registry: createRegistry('api'), peerHashOf: () => '', hashRequest: () => Buffer.of() }),
+  ]
   server = new Server({ interceptors, 'grpc.max_send_message_length': MAX_RESPONSE_BYTES })
   const handlers = {
     check: async () => unwritable,

@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js'
 import { actorOf } from '../domain/access.ts'
+import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, Gauge, Histogram, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import type { MethodPath } from './method.ts'
@@ -23,9 +24,10 @@ export type ObserverDeps = {
   registry: Registry
   /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
+  hashRequest: RequestHash
 }
 
-export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): ServerInterceptor {
+export function createObserver({ logger, registry, peerHashOf, hashRequest }: ObserverDeps): ServerInterceptor {
   const metrics = createMetrics(registry)
   return (method, call) => {
     const finish = createFinish(metrics, logger)
@@ -41,6 +43,7 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
               requestId: typeof given === 'string' && REQUEST_ID_SHAPE.test(given) ? given : randomUUID(),
               peer,
               peerHash: peerHashOf(peer),
+              hashRequest,
               startedAt: performance.now(),
               principal: ANONYMOUS,
               orderId: undefined,

@@ -103,5 +103,7 @@ test('a fact has one id, and any other fact another', () => {
   ]
   expect(new Set(ids).size).toBe(ids.length)
   expect(reportIdOf({ ...fact })).toBe(ids[0])
+  // An address in the spelling that wallets show is the same address.
+  expect(reportIdOf({ ...fact, address: `0x${'B'.repeat(40)}` })).toBe(ids[0])
   expect(ids[0]).toMatch(/^[0-9a-f]{64}$/)
 })

@@ -21,13 +21,16 @@ type Identified = Pick<
 
 /** The id of an observation: hex SHA-256 over all that it says except when it was first seen. */
 export const reportIdOf = (observation: Identified): string =>
-  hashOf([...formerFields(observation), observation.asset, observation.address, observation.amount])
+  hashOf([...formerFields(observation), observation.asset, canonicalAddressOf(observation.address), observation.amount])
 
 /** The id that watchers computed before it covered asset, address and amount. Rows with such ids are stored. */
 const formerReportIdOf = (observation: Identified): string => hashOf(formerFields(observation))
 
 const formerFields = ({ network, txId, outputIndex, state, block, seq }: Identified) =>
   [network, txId, outputIndex, state, block?.hash ?? '', seq] as const
+
+/** Ethereum addresses are shown with a checksum in their letter case. They are stored and matched without it. */
+const canonicalAddressOf = (address: string): string => (address.startsWith('0x') ? address.toLowerCase() : address)
 
 const hashOf = (fields: readonly (string | number | bigint)[]): string =>
   createHash('sha256').update(fields.join('\n')).digest('hex')
@@ -97,11 +100,10 @@ const PAYMENT_OBSERVATION = z
     outputIndex: whole(0),
     seq: whole(1),
     state: word(transferState),
-    // Ethereum addresses are shown with a checksum in their letter case. They are stored and matched without it.
     address: z
       .string()
       .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
-      .transform((address) => (address.startsWith('0x') ? address.toLowerCase() : address)),
+      .transform(canonicalAddressOf),
     units,
     blockHeight: whole64(0n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional(),
     blockHash: z

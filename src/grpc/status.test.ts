@@ -15,6 +15,7 @@ const buildRecord = (): CallRecord => ({
   requestId: 'request-1',
   peer: '127.0.0.1',
   peerHash: '',
+  hashRequest: () => Buffer.of(),
   startedAt: 0,
   principal: ANONYMOUS,
   orderId: undefined,

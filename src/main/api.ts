@@ -19,6 +19,7 @@ import { createOrderWatch } from '../grpc/watch.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
+import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
@@ -94,6 +95,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
+    hashRequest: createRequestHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,
       findCustomerKey: (userId) => findCustomerKey(database, userId),

@@ -19,6 +19,7 @@ import { createOrderWatch } from '../../src/grpc/watch.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
+import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from '../../src/keyvault/token.ts'
@@ -64,6 +65,8 @@ export type TestFront = {
   asAdmin: () => ReturnType<typeof createAdminClient>
   /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
+  /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
+  requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
   setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
@@ -118,6 +121,14 @@ export async function createTestFront(
   let rate: bigint | undefined = 200_000n
   let blindness: Blindness | undefined
 
+  const hashRequest = createRequestHash(secret)
+  const pii =
+    options.deps?.pii ??
+    createPiiVault({
+      ring: loadRing('test ring', ring, 'development'),
+      findCustomerKey: (userId) => findCustomerKey(database, userId),
+      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+    })
   const front: Front = await startFront(
     {
       database,
@@ -149,11 +160,8 @@ export async function createTestFront(
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
       peerHashOf: createPeerHash(secret),
-      pii: createPiiVault({
-        ring: loadRing('test ring', ring, 'development'),
-        findCustomerKey: (userId) => findCustomerKey(database, userId),
-        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-      }),
+      hashRequest,
+      pii,
       isBacklogFull: async () => false,
       ...options.deps,
     },
@@ -176,6 +184,10 @@ export async function createTestFront(
     as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
+    requestHashOf: async ({ path }, request, userId) => {
+      const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)
+      return hash.toString('hex')
+    },
     setBlindness: (cause) => {
       blindness = cause
     },

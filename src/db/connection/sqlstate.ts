@@ -82,7 +82,7 @@ export const sqlStateOf = (error: unknown): string | undefined => databaseErrorO
 /** The constraint of an error of pg or slonik, if Postgres named one. */
 export const violatedConstraintOf = (error: unknown): string | undefined => databaseErrorOf(error)?.constraint
 
-/** The detail that a function of ours raised an error with. */
+/** The detail that one of our functions raised an error with. */
 export const errorDetailOf = (error: unknown): string | undefined => databaseErrorOf(error)?.detail
 
 function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
