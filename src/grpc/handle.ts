@@ -1,7 +1,6 @@
 // The only way to register a handler: parse the request, run until the deadline, answer exactly once. A bare async
 // handler that rejects would end the process; a callback called twice would hang its client.
 
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type {
   handleServerStreamingCall,
@@ -17,6 +16,7 @@ import { DomainError } from '../domain/failure.ts'
 import { recordOf, type Call } from './call.ts'
 import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
+import { serverHashOf } from './request_hash.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
 import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
@@ -167,15 +167,15 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   function stop(): void {
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
   }
+  let bytes: Buffer | undefined
+  const requestBytes = (): Buffer => (bytes ??= method.requestSerialize(wire.request as never))
   const call: Call = {
     record,
     principal: record.principal,
     deadline,
     signal: ending.signal,
-    requestHash: () =>
-      createHash('sha256')
-        .update(method.requestSerialize(wire.request as never))
-        .digest(),
+    requestBytes,
+    requestHash: () => serverHashOf(record, requestBytes()),
   }
   return {
     call,

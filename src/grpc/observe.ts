@@ -11,6 +11,7 @@ import {
 } from '@grpc/grpc-js'
 import { actorOf } from '../domain/access.ts'
 import { FAILURES, type DomainError } from '../domain/failure.ts'
+import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, createLineLimit, Gauge, Histogram, type LineLimit, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY } from './detail.ts'
@@ -37,6 +38,7 @@ export type ObserverDeps = {
   /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
   peerOf: PeerOf
+  hashRequest: RequestHash
 }
 
 /** A call that is refused before the library sees it. Each value is as the caller sent it. */
@@ -57,7 +59,7 @@ export type Observer = {
 /** What metrics and log need of a call. Its path is one of the method table, or UNKNOWN_PATH. */
 type Observed = Omit<CallRecord, 'path'> & { readonly path: string }
 
-export function createObserver({ logger, registry, peerHashOf, peerOf }: ObserverDeps): Observer {
+export function createObserver({ logger, registry, peerHashOf, peerOf, hashRequest }: ObserverDeps): Observer {
   const metrics = createMetrics(registry)
   const limit = createLineLimit((kind, suppressed) => logger.info({ kind, suppressed }, 'calls not logged'))
   const begin = (given: unknown, { address: peer, isKnown: isPeerKnown }: Peer): Omit<CallRecord, 'path'> => ({
@@ -65,6 +67,7 @@ export function createObserver({ logger, registry, peerHashOf, peerOf }: Observe
     peer,
     isPeerKnown,
     peerHash: peerHashOf(peer),
+    hashRequest,
     startedAt: performance.now(),
     principal: ANONYMOUS,
     orderId: undefined,

@@ -3,6 +3,7 @@
 
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { RequestHash } from '../keyvault/request.ts'
 import type { Logger, Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
 import type { Authentication } from './authenticate.ts'
@@ -53,6 +54,7 @@ export type FrontDeps = OrderDeps &
     logger: Logger
     registry: Registry
     peerHashOf: (address: string) => string
+    hashRequest: RequestHash
     /** Is the database reachable, with the migrations of this build? */
     isReady: () => Promise<boolean>
   }

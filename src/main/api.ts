@@ -30,6 +30,7 @@ import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
+import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
@@ -110,6 +111,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     orderIdOf: createOrderIds(secrets.orderId),
     cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
+    hashRequest: createRequestHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,
       findCustomerKey: (userId) => findCustomerKey(database, userId),

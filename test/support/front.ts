@@ -21,6 +21,7 @@ import { createCursorSeal } from '../../src/keyvault/cursor.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
+import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from '../../src/keyvault/token.ts'
@@ -68,6 +69,8 @@ export type TestFront = {
   asAdmin: () => ReturnType<typeof createAdminClient>
   /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
+  /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
+  requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
   setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
@@ -124,6 +127,14 @@ export async function createTestFront(
   let rate: bigint | undefined = 200_000n
   let blindness: Blindness | undefined
 
+  const hashRequest = createRequestHash(secret)
+  const pii =
+    options.deps?.pii ??
+    createPiiVault({
+      ring: loadRing('test ring', ring, 'development'),
+      findCustomerKey: (userId) => findCustomerKey(database, userId),
+      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+    })
   const front: Front = await startFront(
     {
       database,
@@ -157,11 +168,8 @@ export async function createTestFront(
       orderIdOf: createOrderIds(secret),
       cursors: createCursorSeal(secret),
       peerHashOf: createPeerHash(secret),
-      pii: createPiiVault({
-        ring: loadRing('test ring', ring, 'development'),
-        findCustomerKey: (userId) => findCustomerKey(database, userId),
-        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-      }),
+      hashRequest,
+      pii,
       isBacklogFull: async () => false,
       ...options.deps,
     },
@@ -189,6 +197,10 @@ export async function createTestFront(
     with: (token) => keep(createClient({ address, token: () => token })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
+    requestHashOf: async ({ path }, request, userId) => {
+      const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)
+      return hash.toString('hex')
+    },
     setBlindness: (cause) => {
       blindness = cause
     },
