@@ -2,6 +2,7 @@ import { Metadata } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
 import { ROLES, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { Authentication } from './authenticate.ts'
 import { admit } from './guard.ts'
 import { METHODS, type MethodPath } from './method.ts'
 import { PERMISSIONS } from './permission.ts'
@@ -20,8 +21,12 @@ const metadataOf = (...authorization: string[]): Metadata => {
   for (const value of authorization) metadata.add('authorization', value)
   return metadata
 }
+const depsOf = (verifyToken: Authentication['verifyToken']): Authentication => ({
+  verifyToken,
+  accounts: { assertActive: async () => undefined, follow: () => () => undefined },
+})
 const reasonOf = (path: string, metadata: Metadata, verify = async () => buildPrincipal(['customer'])) =>
-  admit(verify, path, metadata).then(
+  admit(depsOf(verify), path, metadata).then(
     () => 'admitted',
     (error: unknown) => (error instanceof DomainError ? error.reason : 'another error'),
   )
@@ -66,7 +71,7 @@ describe('the token', () => {
       seen.push(token)
       return buildPrincipal(['customer'])
     }
-    expect(await admit(verify, CREATE, metadataOf('bearer a.B-_~c'))).toMatchObject({ userId: 7n })
+    expect(await admit(depsOf(verify), CREATE, metadataOf('bearer a.B-_~c'))).toMatchObject({ userId: 7n })
     expect(seen).toEqual(['a.B-_~c'])
   })
 

@@ -29,8 +29,9 @@ beforeAll(async () => {
     destination: { write: (line: string) => void lines.push(line) },
   })
   const peers = { peerHashOf: () => '', peerOf: () => ({ address: '', isKnown: true }) }
-  const interceptors = [createObserver({ logger, registry: createRegistry('api'), ...peers })]
-  server = new Server({ interceptors, 'grpc.max_send_message_length': MAX_RESPONSE_BYTES })
+  const deps = { logger, registry: createRegistry('api'), hashRequest: () => Buffer.of(), ...peers }
+  const { interceptor } = createObserver(deps)
+  server = new Server({ interceptors: [interceptor], 'grpc.max_send_message_length': MAX_RESPONSE_BYTES })
   const handlers = {
     check: async () => unwritable,
     list: async () => ({

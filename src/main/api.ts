@@ -20,14 +20,17 @@ import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
+import { createAccounts } from '../grpc/account.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
+import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
+import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
@@ -91,6 +94,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
+    accounts: createAccounts(database),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
     acceptor,
     command: createCommander({ database, client, startOptionsOf }),
@@ -105,7 +109,9 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     findBlindness: sightOf(database, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
+    cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
+    hashRequest: createRequestHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,
       findCustomerKey: (userId) => findCustomerKey(database, userId),

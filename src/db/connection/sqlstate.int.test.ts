@@ -75,6 +75,7 @@ const buildRecord = (): CallRecord => ({
   peer: '127.0.0.1',
   isPeerKnown: true,
   peerHash: '',
+  hashRequest: () => Buffer.of(),
   startedAt: 0,
   principal: ANONYMOUS,
   orderId: undefined,
