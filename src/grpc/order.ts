@@ -28,6 +28,7 @@ import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeS
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
 import type { Parsed } from './schema.ts'
+import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
 
@@ -49,6 +50,8 @@ export type OrderDeps = {
     offers: ReadonlyMap<Asset, Offer>
     /** Minor units per whole coin; undefined if there is no current price. */
     rateOf: (asset: Asset) => bigint | undefined
+    /** Minor units: an order of this total or more needs a recent second factor. */
+    stepUpTotalMinor: bigint
   }
   /** The reason why payments in an asset would not be seen now; undefined if they would. */
   findBlindness: (asset: Asset) => Promise<Blindness | undefined>
@@ -132,7 +135,9 @@ async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promis
   try {
     return await propose(deps, request, call)
   } catch (error) {
-    if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error
+    const mayHaveAnswer =
+      error instanceof DomainError && (error.kind === 'unavailable' || error.reason === 'STEP_UP_REQUIRED')
+    if (!mayHaveAnswer) throw error
     const attempt = { userId: request.userId, key: request.idempotencyKey, requestHash: call.requestHash() }
     const earlier = await findVerdict(deps.database, attempt).catch(() => undefined)
     if (earlier === undefined) throw error
@@ -142,7 +147,9 @@ async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promis
 
 async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
   const { userId, asset, lines, idempotencyKey } = request
-  const { currency, windowMs, offers, rateOf } = deps.shop
+  const { currency, windowMs, offers, rateOf, stepUpTotalMinor } = deps.shop
+  // The total is known before the database prices the order: an order whose price is not the expected one is refused.
+  if (totalOf(lines) >= stepUpTotalMinor) assertSteppedUp(call.principal)
   const offer = offers.get(asset)
   if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
   const rateMinor = rateOf(asset)
@@ -186,6 +193,9 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   }
   return deps.acceptor.accept(order, call.signal)
 }
+
+const totalOf = (lines: CreateOrder['lines']): bigint =>
+  lines.reduce((sum, { quantity, expectedUnitPrice }) => sum + BigInt(quantity) * expectedUnitPrice, 0n)
 
 type Refused = Exclude<AcceptVerdict, { order: unknown }>
 

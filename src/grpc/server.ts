@@ -10,6 +10,7 @@ import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
+import { joinRepeatedHeaders } from './header.ts'
 import { createHealthHandlers } from './health.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
@@ -90,6 +91,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   try {
     const port = await listen(publicServer, `${options.bind}:${options.port}`)
     const adminPort = await listen(adminServer, `${options.bind}:${options.adminPort}`)
+    for (const server of servers) joinRepeatedHeaders(server)
     return {
       port,
       adminPort,

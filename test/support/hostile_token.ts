@@ -159,7 +159,7 @@ function misSigned(family: TokenFamily, frame: TokenFrame): [string, string][] {
   const forge = createForge(family, frame)
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 })
   const edwards = generateKeyPairSync('ed25519')
-  const elliptic = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const elliptic = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
   const publicTexts = [...family.publicTexts, rsa.publicKey.export({ type: 'spki', format: 'pem' })]
   return [
     ['alg none', forge({ alg: 'none' }, {}, () => '')],
