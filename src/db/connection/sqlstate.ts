@@ -1,6 +1,7 @@
 // The meaning of database errors: one table of SQLSTATEs, and the driver errors that have none. All readers of database
 // errors use it (grpc/status.ts, activities/failure.ts, the relays), so that they agree.
 
+import { types } from 'node:util'
 import pg from 'pg'
 import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 
@@ -86,7 +87,7 @@ export const violatedConstraintOf = (error: unknown): string | undefined => data
 export const errorDetailOf = (error: unknown): string | undefined => databaseErrorOf(error)?.detail
 
 function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  for (let cause = error; types.isNativeError(cause); cause = cause.cause) {
     if (cause instanceof pg.DatabaseError) return cause
   }
   return undefined
@@ -136,7 +137,7 @@ export function isSessionSpent(error: unknown): boolean {
 }
 
 function isConnectionLost(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  for (let cause = error; types.isNativeError(cause); cause = cause.cause) {
     const { code } = cause as { code?: unknown }
     if (typeof code === 'string' && NETWORK.test(code)) return true
     if (DRIVER.test(`${cause.name} ${cause.message}`)) return true
