@@ -17,6 +17,7 @@ const COMMANDS = {
   test: { entry: ['test/run.ts'], servers: true, extras: ['grpcurl'] },
   shake: { entry: ['test/shake.ts'], servers: true, extras: ['grpcurl'] },
   controls: { entry: ['test/controls.ts'], servers: true },
+  timing: { entry: ['test/timing.ts'], servers: true },
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },
