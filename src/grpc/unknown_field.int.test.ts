@@ -1,4 +1,4 @@
-// Keys of prototypes as ids, and fields that a message does not have: neither changes what is stored (requirement T-7).
+// Keys of prototypes as ids, and fields that a message does not have: neither changes what is stored.
 
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
