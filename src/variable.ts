@@ -37,7 +37,7 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_JWT_ISSUER: '`iss` that tokens must have',
   HOLDFAST_JWT_AUDIENCE: '`aud` that tokens must have',
   HOLDFAST_PII_KEYRING_FILE: 'keyring that delivery addresses are sealed with',
-  HOLDFAST_ORDER_ID_SECRET_FILE: 'secret that order ids are derived with',
+  HOLDFAST_ORDER_ID_SECRET_FILE: 'secret that order ids, pseudonyms of peers and page cursors are derived with',
   HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
   HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
   HOLDFAST_PAYMENT_WINDOW_MS: 'how long a quote is valid',
