@@ -7,9 +7,9 @@ import { findSnapshot } from '../db/read.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { AuditCheckpoint, AuditEntry as AuditEntryMessage, AuditServiceService } from './gen/holdfast/v1/audit.ts'
-import { orderUnreachable, readScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
 import { cutPage, NUMBER_PATTERN, pageOf } from './page.ts'
+import { orderScopeOf, orderUnreachable } from './permission.ts'
 
 /** The largest proof, 64 hashes with their tags, and the other fields beside the body. */
 const MAX_BYTES_BESIDE_BODY = 64 * 34 + 256
@@ -22,8 +22,8 @@ export const createAuditHandlers = ({
   cursors: CursorSeal
 }): Handlers<typeof AuditServiceService> => ({
   getOrderHistory: async ({ orderId, limit, cursor }, call) => {
-    const order = await findSnapshot(database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     const listing = { cursors, call, filter: { orderId }, idPattern: NUMBER_PATTERN }
     const asked = pageOf(listing, { limit, cursor })
     const chain = { kind: 'order', aggregateId: orderId }
