@@ -16,10 +16,10 @@ import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
 import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
-import { OrderSummary, type OrderServiceService } from './gen/holdfast/v1/order.ts'
+import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
-import { cutPage, messageBytes, pageOf } from './page.ts'
+import { cutPage, pageOf } from './page.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
 import type { Parsed } from './schema.ts'
@@ -89,11 +89,7 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     const filter = { status, userId, createdFrom, createdBefore }
     const listing = { cursors: deps.cursors, call, filter, idPattern: UUID_PATTERN }
     const rows = await listOrders(deps.database, reach, filter, pageOf(listing, { limit, offset, cursor }))
-    const { page, nextCursor } = cutPage(listing, rows, {
-      limit,
-      idOf: ({ orderId }) => orderId,
-      bytesOf: messageBytes(OrderSummary, summaryMessage),
-    })
+    const { page, nextCursor } = cutPage(listing, rows, { limit, idOf: ({ orderId }) => orderId })
     return { orders: page.map(summaryMessage), nextCursor }
   },
 

@@ -56,8 +56,9 @@ export interface CreateOrderRequest {
   /** asset is the coin that the customer pays with: BTC, LTC, ETH or SOL, if the shop accepts it. */
   asset: string;
   /**
-   * shipping_address is the delivery address: free text of 1-500 characters. Line breaks are allowed, HTML tags are
-   * removed. It is stored encrypted and never in an answer of this call.
+   * shipping_address is the delivery address: free text of 1-500 characters. Line breaks are allowed; HTML tags,
+   * references to `<` and `>`, and spaces at the ends are removed, and the rest must be a text too. It is stored
+   * encrypted and never in an answer of this call.
    */
   shippingAddress: string;
 }
