@@ -15,7 +15,13 @@ import { findAnswer, openAnswer, type Attempt } from '../db/idempotency.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { findCommandTarget, findSnapshot, type CommandTarget, type OrderSnapshot, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
-import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
+import {
+  KEY_IN_PROGRESS,
+  refusalOf,
+  type CommandAnswer,
+  type CommandInput,
+  type CommandResult,
+} from '../domain/command.ts'
 import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
@@ -72,6 +78,7 @@ export const createCommander =
     const answer = await findCommandAnswer(deps.database, attempt)
     if (answer !== undefined) return answer
     if (result === 'workflow closed') throw await refusalOfClosedWorkflow(deps, command, input, target.order)
+    if (isKeyInProgress(result)) throw new DomainError(KEY_IN_PROGRESS.reason, KEY_IN_PROGRESS.message)
     throw refusalError(result.reason, result.message, result.state)
   }
 
@@ -142,8 +149,11 @@ type Outcome = CommandResult | 'workflow closed' | 'run closed'
  */
 function isTransient(result: CommandResult): boolean {
   const kind = result.ok ? undefined : FAILURES[result.reason]
-  return kind !== undefined && (RETRYABLE_KINDS.has(kind) || kind === 'bug')
+  if (kind === undefined) return false
+  return RETRYABLE_KINDS.has(kind) || kind === 'bug' || isKeyInProgress(result)
 }
+
+const isKeyInProgress = (result: CommandResult): boolean => !result.ok && result.reason === KEY_IN_PROGRESS.reason
 
 /** Sends the update, and starts the workflow in the same call if that is still to be done. */
 async function sendUpdate(

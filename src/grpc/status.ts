@@ -34,6 +34,8 @@ export const REQUEST_ID_KEY = 'x-request-id'
 
 /** Their callers are always told when to try again. */
 const HINTED_KINDS: ReadonlySet<FailureKind> = new Set(['limited', 'unavailable'])
+const isHinted = ({ kind, reason }: DomainError): boolean =>
+  HINTED_KINDS.has(kind) || reason === 'IDEMPOTENCY_KEY_IN_PROGRESS'
 
 /** Converts any failure to a status, and stores in the record what the log needs. Never throws. */
 export function statusOf(error: unknown, record: Pick<CallRecord, 'requestId' | 'failure'>): StatusObject {
@@ -42,7 +44,7 @@ export function statusOf(error: unknown, record: Pick<CallRecord, 'requestId' | 
   const incidentId = failure.metadata['incident_id']
   record.failure = { reason: failure.reason, incidentId, cause: failure === error ? failure.cause : error }
   const code = CODES[failure.kind]
-  const retryAfterMs = failure.retryAfterMs ?? (HINTED_KINDS.has(failure.kind) ? RETRY_HINT_MS.contention : undefined)
+  const retryAfterMs = failure.retryAfterMs ?? (isHinted(failure) ? RETRY_HINT_MS.contention : undefined)
   const metadata = new Metadata()
   metadata.set(REQUEST_ID_KEY, record.requestId)
   metadata.set(
