@@ -82,10 +82,17 @@ export const sqlStateOf = (error: unknown): string | undefined => databaseErrorO
 export const violatedConstraintOf = (error: unknown): string | undefined => databaseErrorOf(error)?.constraint
 
 function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof pg.DatabaseError) return cause
-  }
+  for (const cause of causesOf(error)) if (cause instanceof pg.DatabaseError) return cause
   return undefined
+}
+
+/** Longest chain of causes that is followed: a chain may be a circle. */
+const MAX_CAUSES = 8
+
+/** The error and its causes. */
+function* causesOf(error: unknown): Generator<Error> {
+  let cause = error
+  for (let depth = 0; depth < MAX_CAUSES && cause instanceof Error; depth += 1, cause = cause.cause) yield cause
 }
 
 /** True if the server itself fails: unreachable, silent, restarting, full, or a standby. */
@@ -140,7 +147,7 @@ export function isSessionSpent(error: unknown): boolean {
 }
 
 function isConnectionLost(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  for (const cause of causesOf(error)) {
     const { code } = cause as { code?: unknown }
     if (typeof code === 'string' && NETWORK.test(code)) return true
     if (DRIVER.test(`${cause.name} ${cause.message}`)) return true
