@@ -15,7 +15,7 @@ import { createObserver } from './observe.ts'
 
 const CANARY = 'CANARY7f3a'
 const OURS = { reason: 'INTERNAL', message: 'Something went wrong on our side.' }
-const OK = { status: ServingStatus.SERVING }
+const OK: { status: ServingStatus } = { status: ServingStatus.SERVING }
 
 type Unary = (call: Call) => Promise<{ status: ServingStatus }>
 type Stream = (call: Call) => AsyncIterable<{ status: ServingStatus }>
@@ -68,9 +68,9 @@ const failureOf = (call: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   )
 async function readAll(): Promise<number> {
-  let read = 0
-  for await (const _ of client.health.watch({})) read += 1
-  return read
+  const read: unknown[] = []
+  for await (const message of client.health.watch({})) read.push(message)
+  return read.length
 }
 
 const circular = new Error(CANARY)
@@ -129,12 +129,13 @@ describe.each(THROWN)('a handler that throws %s', (_, thrown) => {
 
 describe('a handler', () => {
   test('that settles twice is answered for once', async () => {
-    unary = () =>
-      new Promise((resolve, reject) => {
-        resolve(OK)
-        resolve({ status: ServingStatus.NOT_SERVING })
-        reject(new Error(CANARY))
-      })
+    unary = () => {
+      const { promise, resolve, reject } = Promise.withResolvers<typeof OK>()
+      resolve(OK)
+      resolve({ status: ServingStatus.NOT_SERVING })
+      reject(new Error(CANARY))
+      return promise
+    }
     expect(await client.health.check({})).toEqual(OK)
   })
 
@@ -169,7 +170,9 @@ describe('a handler', () => {
         raise(new Error(CANARY))
       }
     }
-    for await (const _ of client.health.watch({})) break
+    const watching = client.health.watch({})[Symbol.asyncIterator]()
+    await watching.next()
+    await watching.return?.()
     await until(() => isClosed)
   })
 
