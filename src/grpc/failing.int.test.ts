@@ -31,7 +31,9 @@ const onLost = (error: unknown): void => void lost.push(error)
 beforeAll(async () => {
   const destination = { write: (line: string) => void lines.push(line) }
   const logger = createLogger({ process: 'api', level: 'debug', destination })
-  const { interceptor } = createObserver({ logger, registry: createRegistry('api'), peerHashOf: () => '' })
+  const peers = { peerHashOf: () => '', peerOf: () => ({ address: '', isKnown: true }) }
+  const deps = { logger, registry: createRegistry('api'), hashRequest: () => Buffer.of(), ...peers }
+  const { interceptor } = createObserver(deps)
   server = new Server({ interceptors: [interceptor] })
   const handlers = {
     check: (_: unknown, call: Call) => unary(call),

@@ -6,6 +6,8 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type Ser
 import type { Server } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { callMalformed, encodingUnknown } from './library_status.ts'
+import { FORWARDED_KEY } from './peer.ts'
+import { REQUEST_ID_KEY } from './status.ts'
 import type { Observer } from './observe.ts'
 
 const { HTTP_STATUS_OK, HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE, NGHTTP2_NO_ERROR } = constants
@@ -66,8 +68,9 @@ function refuse(
 ): void {
   // A stream that the caller resets emits an error, which would end the process.
   stream.on('error', () => undefined)
+  const { [REQUEST_ID_KEY]: requestId, [FORWARDED_KEY]: forwarded = [] } = headers
   const { code, details, metadata } = observer.refuse(
-    { path, requestId: headers['x-request-id'], peer: stream.session?.socket.remoteAddress },
+    { path, requestId, socketAddress: stream.session?.socket.remoteAddress, forwarded: [forwarded].flat() },
     failure,
   )
   const isForeign = failure.metadata['part'] === 'content_type'

@@ -28,7 +28,9 @@ beforeAll(async () => {
     level: 'debug',
     destination: { write: (line: string) => void lines.push(line) },
   })
-  const { interceptor } = createObserver({ logger, registry: createRegistry('api'), peerHashOf: () => '' })
+  const peers = { peerHashOf: () => '', peerOf: () => ({ address: '', isKnown: true }) }
+  const deps = { logger, registry: createRegistry('api'), hashRequest: () => Buffer.of(), ...peers }
+  const { interceptor } = createObserver(deps)
   server = new Server({ interceptors: [interceptor], 'grpc.max_send_message_length': MAX_RESPONSE_BYTES })
   const handlers = {
     check: async () => unwritable,

@@ -11,11 +11,13 @@ import {
 } from '@grpc/grpc-js'
 import { actorOf } from '../domain/access.ts'
 import { FAILURES, type DomainError } from '../domain/failure.ts'
+import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, createLineLimit, Gauge, Histogram, type LineLimit, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY } from './detail.ts'
 import { libraryFailure } from './library_status.ts'
 import type { MethodPath } from './method.ts'
+import { FORWARDED_KEY, type Peer, type PeerOf } from './peer.ts'
 import { REQUEST_ID_KEY, statusOf } from './status.ts'
 
 /** A caller's own request id is used if it is safe in a log line. */
@@ -35,6 +37,8 @@ export type ObserverDeps = {
   registry: Registry
   /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
+  peerOf: PeerOf
+  hashRequest: RequestHash
 }
 
 /** A call that is refused before the library sees it. Each value is as the caller sent it. */
@@ -42,7 +46,8 @@ export type RefusedCall = {
   /** Undefined if no such method is served. */
   path: string | undefined
   requestId: unknown
-  peer: string | undefined
+  socketAddress: string | undefined
+  forwarded: readonly string[]
 }
 
 export type Observer = {
@@ -54,13 +59,15 @@ export type Observer = {
 /** What metrics and log need of a call. Its path is one of the method table, or UNKNOWN_PATH. */
 type Observed = Omit<CallRecord, 'path'> & { readonly path: string }
 
-export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): Observer {
+export function createObserver({ logger, registry, peerHashOf, peerOf, hashRequest }: ObserverDeps): Observer {
   const metrics = createMetrics(registry)
   const limit = createLineLimit((kind, suppressed) => logger.info({ kind, suppressed }, 'calls not logged'))
-  const begin = (given: unknown, peer: string): Omit<CallRecord, 'path'> => ({
+  const begin = (given: unknown, { address: peer, isKnown: isPeerKnown }: Peer): Omit<CallRecord, 'path'> => ({
     requestId: typeof given === 'string' && REQUEST_ID_SHAPE.test(given) ? given : randomUUID(),
     peer,
+    isPeerKnown,
     peerHash: peerHashOf(peer),
+    hashRequest,
     startedAt: performance.now(),
     principal: ANONYMOUS,
     orderId: undefined,
@@ -81,7 +88,7 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
         next({
           onReceiveMetadata: (metadata, pass) => {
             const [given] = metadata.get(REQUEST_ID_KEY)
-            const peer = call.getConnectionInfo().remoteAddress ?? ''
+            const peer = peerOf(call.getConnectionInfo().remoteAddress, metadata.get(FORWARDED_KEY))
             record = { path: method.path as MethodPath, ...begin(given, peer) }
             keepRecord(metadata, record)
             start(record)
@@ -104,8 +111,8 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
     })
   }
 
-  const refuse: Observer['refuse'] = ({ path = UNKNOWN_PATH, requestId, peer = '' }, failure) => {
-    const record: Observed = { path, ...begin(requestId, peer) }
+  const refuse: Observer['refuse'] = ({ path = UNKNOWN_PATH, requestId, ...from }, failure) => {
+    const record: Observed = { path, ...begin(requestId, peerOf(from.socketAddress, from.forwarded)) }
     start(record)
     const answer = statusOf(failure, record)
     createFinish(metrics, logger, limit)(record, answer.code)
