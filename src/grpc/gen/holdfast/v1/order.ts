@@ -2215,7 +2215,9 @@ export const OrderServiceService = {
   /**
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
-   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
+   * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
+   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
+   * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
@@ -2301,7 +2303,9 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
   /**
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
-   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
+   * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
+   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
+   * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
@@ -2337,7 +2341,9 @@ export interface OrderServiceClient extends Client {
   /**
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
-   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
+   * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
+   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
+   * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
    */
