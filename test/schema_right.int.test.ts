@@ -87,7 +87,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert chain_operation': 'network operation height address amount reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',
-      'update chain_report': 'refusals next_at',
+      'update chain_report': 'refusals next_at refusal_reason',
       'update chain_status':
         'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },

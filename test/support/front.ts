@@ -17,9 +17,11 @@ import { createAdminClient, createClient, type HoldfastClient } from '../../src/
 import { createCommander } from '../../src/grpc/command.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
+import { createCursorSeal } from '../../src/keyvault/cursor.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
+import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
 import {
@@ -75,6 +77,8 @@ export type TestFront = {
   asAdmin: () => ReturnType<typeof createAdminClient>
   /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
+  /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
+  requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
   setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
@@ -87,6 +91,8 @@ export type TestFrontOptions = {
   /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
+  adminCidrs?: readonly string[]
+  trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
 }
 
@@ -129,6 +135,14 @@ export async function createTestFront(
   let rate: bigint | undefined = 200_000n
   let blindness: Blindness | undefined
 
+  const hashRequest = createRequestHash(secret)
+  const pii =
+    options.deps?.pii ??
+    createPiiVault({
+      ring: loadRing('test ring', ring, 'development'),
+      findCustomerKey: (userId) => findCustomerKey(database, userId),
+      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+    })
   const front: Front = await startFront(
     {
       database,
@@ -161,16 +175,18 @@ export async function createTestFront(
       findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
+      cursors: createCursorSeal(secret),
       peerHashOf: createPeerHash(secret),
-      pii: createPiiVault({
-        ring: loadRing('test ring', ring, 'development'),
-        findCustomerKey: (userId) => findCustomerKey(database, userId),
-        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-      }),
+      hashRequest,
+      pii,
       isBacklogFull: async () => false,
       ...options.deps,
     },
-    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+    {
+      ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0 },
+      adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
+      trustedProxies: options.trustedProxies ?? [],
+    },
   )
 
   const clients: { close: () => void }[] = []
@@ -190,6 +206,10 @@ export async function createTestFront(
     with: (token) => keep(createClient({ address, token: () => token })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
+    requestHashOf: async ({ path }, request, userId) => {
+      const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)
+      return hash.toString('hex')
+    },
     setBlindness: (cause) => {
       blindness = cause
     },
