@@ -2216,7 +2216,8 @@ export const OrderServiceService = {
    * address and amount. The answer comes after the commit and waits for no other system.
    * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder: {
     path: "/holdfast.v1.OrderService/CreateOrder" as const,
@@ -2302,7 +2303,8 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
    * address and amount. The answer comes after the commit and waits for no other system.
    * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder: handleUnaryCall<CreateOrderRequest, CreateOrderResponse>;
   /**
@@ -2338,7 +2340,8 @@ export interface OrderServiceClient extends Client {
    * address and amount. The answer comes after the commit and waits for no other system.
    * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder(
     request: CreateOrderRequest,
