@@ -44,6 +44,6 @@ export function hasSecondFactor({ amr = [] }: Pick<Principal, 'amr'>): boolean {
   return amr.includes(MULTIPLE_FACTORS) || factors.size > 1
 }
 
-/** Did the person sign in with two factors, and no longer ago than `maxAgeMs`? */
+/** Did the person sign in with two factors, and no longer ago than `maxAgeMs`? (requirement D-22) */
 export const isSteppedUp = (principal: Principal, nowMs: number, maxAgeMs: number): boolean =>
   hasSecondFactor(principal) && principal.authTimeS !== undefined && nowMs - principal.authTimeS * MS_PER_S <= maxAgeMs

@@ -1,4 +1,4 @@
-// Refuses the tokens of accounts that were disabled or whose tokens were revoked. All calls of a process
+// Refuses the tokens of accounts that were disabled or whose tokens were revoked (requirement C-6). All calls of a process
 // share one incremental read of the changes: at most two statements a second, and none while there are no calls. What
 // was read longer than a second ago admits no call.
 

@@ -206,7 +206,7 @@ describe('metadata that claim an identity', () => {
     expect((await list(8n, CLAIMS)).code).toBe('UNAUTHENTICATED')
   })
 
-  test('have no reader in the source: the server reads the token and the request id alone', () => {
+  test('have no reader in the source: the server reads the token, the request id and what a trusted proxy forwards', () => {
     const server = findSources('src/grpc/*.ts').filter((path) => !/\.test\.ts$|\/client\.ts$/.test(path))
     const reads = server.flatMap((path) =>
       [...readSource(path).matchAll(/[mM]etadata\)?\.(?:get|getMap|toJSON|toHttp2Headers)\([^)]*\)/g)].map(
@@ -217,6 +217,7 @@ describe('metadata that claim an identity', () => {
       "src/grpc/authenticate.ts: metadata.get('authorization')",
       'src/grpc/detail.ts: metadata.get(DETAILS_KEY)',
       'src/grpc/guard.ts: metadata.toHttp2Headers()',
+      'src/grpc/observe.ts: metadata.get(FORWARDED_KEY)',
       'src/grpc/observe.ts: metadata.get(REQUEST_ID_KEY)',
     ])
   })

@@ -37,7 +37,7 @@ import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
-import { Gauge, type Logger, type Registry } from '../telemetry.ts'
+import { Gauge, type Registry } from '../telemetry.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
@@ -51,7 +51,7 @@ const WATCHER_SILENCE_MS = 60_000
 
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
-  const secrets = readSecrets(config, logger)
+  const secrets = readSecrets(service)
   await service.listen()
   const database = await service.openDatabase({ forceGenericPlan: true })
   const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
@@ -127,11 +127,11 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
 
 type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`
 
-function readSecrets(config: Config<'api'>, logger: Logger) {
+function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
   const read = (variable: SecretVariable): string => readSecretFile(variable, config[variable])
   return {
-    tokenKeys: createTokenKeys(config, logger),
+    tokenKeys: createTokenKeys(config, logger, registry),
     clientSans: readClientSans(config),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),

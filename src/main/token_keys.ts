@@ -4,7 +4,7 @@ import { ConfigError, readSecretFile, type Config } from '../config.ts'
 import { parseClientSans, type ClientSans } from '../grpc/client_san.ts'
 import { createIssuerKeys, createSetLoader } from '../keyvault/jwks.ts'
 import { loadTokenSecrets, type TokenKeys } from '../keyvault/token.ts'
-import type { Logger } from '../telemetry.ts'
+import { Counter, type Logger, type Registry } from '../telemetry.ts'
 
 type Settings = Pick<
   Config<'api'>,
@@ -19,16 +19,24 @@ type Settings = Pick<
  * Of two families of signatures, exactly one: with both, a public key could be passed off as a secret.
  * @throws {ConfigError | SecretError} where none or both are configured, or one unsafely
  */
-export function createTokenKeys(config: Settings, logger: Pick<Logger, 'warn'>): TokenKeys {
+export function createTokenKeys(config: Settings, logger: Pick<Logger, 'warn'>, registry: Registry): TokenKeys {
   const { HOLDFAST_MODE: mode, HOLDFAST_JWT_SECRETS_FILE: secretsFile, HOLDFAST_JWKS_URL: location } = config
   if ((secretsFile === undefined) === (location === undefined))
     throw new ConfigError('set HOLDFAST_JWT_SECRETS_FILE or HOLDFAST_JWKS_URL, and not both')
   if (secretsFile !== undefined)
     return { secrets: loadTokenSecrets(readSecretFile('HOLDFAST_JWT_SECRETS_FILE', secretsFile), mode) }
+  const failures = new Counter({
+    name: 'holdfast_issuer_key_failures_total',
+    help: 'Reads of the key set of the token issuer that failed.',
+    registers: [registry],
+  })
   const issuerKeys = createIssuerKeys({
     algorithm: config.HOLDFAST_JWT_ALGORITHM,
     load: createSetLoader(location ?? '', mode),
-    onFailure: (error) => logger.warn({ err: error }, 'key set of the issuer cannot be read'),
+    onFailure: (error) => {
+      failures.inc()
+      logger.warn({ err: error }, 'key set of the issuer not read')
+    },
   })
   return { issuerKeys }
 }

@@ -2219,7 +2219,8 @@ export const OrderServiceService = {
    * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
    * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder: {
     path: "/holdfast.v1.OrderService/CreateOrder" as const,
@@ -2307,7 +2308,8 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
    * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
    * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder: handleUnaryCall<CreateOrderRequest, CreateOrderResponse>;
   /**
@@ -2345,7 +2347,8 @@ export interface OrderServiceClient extends Client {
    * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
    * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder(
     request: CreateOrderRequest,
