@@ -16,6 +16,7 @@ const COMMANDS = {
   start: { entry: ['src/main/dev.ts', 'start'], servers: true, extras: ['temporal-ui-server', 'temporal'] },
   test: { entry: ['test/run.ts'], servers: true, extras: ['grpcurl'] },
   shake: { entry: ['test/shake.ts'], servers: true, extras: ['grpcurl'] },
+  fuzz: { entry: ['test/fuzz.ts'], servers: true },
   controls: { entry: ['test/controls.ts'], servers: true },
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
