@@ -46,9 +46,9 @@ const createSystem = ({ seconds, isSmoke }: Options, database: BenchDatabase, ki
     try {
       const calls = { ...server, method: METHOD, data: DATA, inFlight: IN_FLIGHT, isApart: true }
       const warm = await callFor({ ...calls, seconds: isSmoke ? SMOKE_WARM_UP_S : WARM_UP_S })
-      const before = await server.cpuMs()
+      const before = await server.usage()
       const called = await callFor({ ...calls, seconds })
-      const spentMs = (await server.cpuMs()) - before
+      const spentMs = (await server.usage()).cpuMs - before.cpuMs
       return {
         figures: {
           [CPU]: (spentMs * US_PER_MS) / called.calls,

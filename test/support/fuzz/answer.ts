@@ -22,7 +22,7 @@ export type Answer = {
   isLeft: boolean
 }
 
-/** What grpc-js says itself, past our mapping: to be mapped, and then to be taken out of here. */
+/** Statuses of grpc-js that bypass our mapping. Remove an entry once it is mapped. */
 const LIBRARY_TEXTS: readonly RegExp[] = [
   /^Deadline exceeded$/,
   /^Received message larger than max \(\d+ vs 65536\)$/,
@@ -34,7 +34,7 @@ const LIBRARY_TEXTS: readonly RegExp[] = [
   /^Message compressed with unknown encoding|^Compression|^Received compressed|^Unsupported message compression/,
 ]
 
-/** Methods with a value that their rules let through and their handler cannot use: to be mended, and taken out here. */
+/** Methods that answer INTERNAL to a value that their rules should refuse. Remove an entry once it is fixed. */
 const KNOWN_INTERNAL = ['/holdfast.v1.OrderService/ListOrders', '/holdfast.v1.PaymentService/ReportPayments']
 
 const LONGEST_TEXT = 200
@@ -43,8 +43,8 @@ const FRAME_HEAD = 5
 const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`)
 
 /**
- * The sentences in the source, as patterns: a part that is filled in may be a short word. What a library, Postgres or
- * the caller says is no sentence of ours.
+ * The sentences in the source, as patterns: a part that is filled in may be a short word. A text of a library, of
+ * Postgres or of the caller matches none.
  */
 const OWN_TEXTS: readonly RegExp[] = findSources('src/**/*.ts')
   .filter((path) => !/\.test\.ts$|\/gen\//.test(path))

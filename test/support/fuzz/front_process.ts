@@ -74,7 +74,7 @@ async function mintTokens(userId: number): Promise<Tokens> {
 }
 
 async function readState(): Promise<State> {
-  // Twice: what a finaliser lets go of is collected by the second.
+  // Twice: finalisers free memory for the second collection.
   for (let times = 0; times < 2; times += 1) {
     globalThis.gc?.()
     await new Promise(setImmediate)

@@ -53,7 +53,7 @@ const NEW_TOKENS_EVERY_MS = 60_000
 const MAX_PROBLEMS = 25
 const SHOWN_CHARACTERS = 1_000
 const IN_PROCESS = 'in the process'
-/** The log of grpc-js, which repeats headers: to be replaced by ours, and taken out here. */
+/** The log of grpc-js, which repeats headers. Remove it once our log replaces that one. */
 const KNOWN_OUTPUT = /^E Failed to add metadata entry /
 const REPORT_EVERY = 1_000
 

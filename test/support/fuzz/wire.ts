@@ -1,4 +1,4 @@
-// The protobuf wire format, written by hand: the fuzzer must also write what no encoder would.
+// An encoder of the protobuf wire format that can also write invalid messages.
 
 export const WIRE = { varint: 0, fixed64: 1, bytes: 2, startGroup: 3, endGroup: 4, fixed32: 5 } as const
 export type Wire = (typeof WIRE)[keyof typeof WIRE]
