@@ -3382,6 +3382,7 @@ declare
   v_order_ids uuid[];
   v_order_id uuid;
   v_fresh int;
+  v_conflict text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
   perform 1 from orders o
@@ -3403,6 +3404,25 @@ begin
   )
   select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}')
   into v_fresh, v_order_ids from fresh;
+
+  -- A fact that was skipped must be stored as it is. The insert has waited for a concurrent report of the same seq, and
+  -- this statement sees what that one committed.
+  if v_fresh < jsonb_array_length(p_facts) then
+    select (f.place - 1)::text into v_conflict
+    from rows from (jsonb_to_recordset(p_facts) as (network text, asset text, tx_id text, output_index int, seq int,
+      state text, address text, amount numeric, block_height bigint, block_hash text)) with ordinality
+      f (network, asset, tx_id, output_index, seq, state, address, amount, block_height, block_hash, place)
+    where not exists (
+      select from payment_report p
+      where p.source = p_source and p.network = f.network and p.tx_id = f.tx_id and p.output_index = f.output_index
+        and p.seq = f.seq and (p.asset, p.state, p.address, p.amount) = (f.asset, f.state, f.address, f.amount)
+        and (p.block_height, p.block_hash) is not distinct from (f.block_height, f.block_hash))
+    order by f.place limit 1;
+    if v_conflict is not null then
+      raise exception 'payment_report: another fact is stored under this seq'
+        using errcode = 'HF036', detail = v_conflict;
+    end if;
+  end if;
 
   if cardinality(v_order_ids) > 0 then
     -- One order at a time, so that its holds are found by its key. With an array of keys, an index of all holds of the
@@ -4338,6 +4358,7 @@ CREATE TABLE holdfast.chain_report (
     first_seen_at timestamp with time zone NOT NULL,
     refusals integer DEFAULT 0 NOT NULL,
     next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    refusal_reason text,
     CONSTRAINT chain_report_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT chain_report_height_not_negative CHECK ((block_height >= 0)),
     CONSTRAINT chain_report_refusals_not_negative CHECK ((refusals >= 0)),
@@ -4352,6 +4373,12 @@ ALTER TABLE holdfast.chain_report OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.chain_report IS 'The watcher''s outbox, written with the effect it tells of; a row goes once its report was answered.';
+
+--
+-- Name: COLUMN chain_report.refusal_reason; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_report.refusal_reason IS 'Reason of the last refusal; null: not refused, or by an older watcher.';
 
 --
 -- Name: chain_report_report_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -5643,6 +5670,13 @@ ALTER TABLE ONLY holdfast.chain_report
 
 ALTER TABLE ONLY holdfast.chain_report
     ADD CONSTRAINT chain_report_pk PRIMARY KEY (report_no);
+
+--
+-- Name: chain_report chain_report_refusal_length; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_report
+    ADD CONSTRAINT chain_report_refusal_length CHECK (((char_length(refusal_reason) >= 1) AND (char_length(refusal_reason) <= 60))) NOT VALID;
 
 --
 -- Name: chain_report chain_report_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8110,6 +8144,12 @@ GRANT UPDATE(refusals) ON TABLE holdfast.chain_report TO watcher;
 --
 
 GRANT UPDATE(next_at) ON TABLE holdfast.chain_report TO watcher;
+
+--
+-- Name: COLUMN chain_report.refusal_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(refusal_reason) ON TABLE holdfast.chain_report TO watcher;
 
 --
 -- Name: TABLE chain_status; Type: ACL; Schema: holdfast; Owner: holdfast_owner

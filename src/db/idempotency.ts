@@ -15,8 +15,10 @@ export type Attempt = {
   method: string
   /** A UUID. */
   key: string
-  /** SHA-256 of the canonical request. */
+  /** Keyed hash of the canonical request. */
   requestHash: Buffer
+  /** The hash that earlier builds stored for the same request; asked for only where `requestHash` is not the stored one. */
+  formerHash?: () => Buffer
   /** The actor for the audit. */
   by: Actor
 }
@@ -35,9 +37,12 @@ export async function findAnswer<Answer>(
   attempt: Omit<Attempt, 'by'>,
   schema: z.ZodType<Answer>,
 ): Promise<Answer | undefined> {
-  const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]
-  const [row] = await database.run<StoredAnswer>(FIND_ANSWER, values)
-  return row && openAnswer(row, schema)
+  const find = (hash: Buffer): Promise<StoredAnswer[]> =>
+    database.run<StoredAnswer>(FIND_ANSWER, [attempt.actor, attempt.method, attempt.key, hash])
+  const [row] = await find(attempt.requestHash)
+  if (row?.isSame !== false || attempt.formerHash === undefined) return row && openAnswer(row, schema)
+  const [former] = await find(attempt.formerHash())
+  return openAnswer(former ?? row, schema)
 }
 
 export type StoredAnswer = { isSame: boolean; response: unknown }
@@ -76,13 +81,14 @@ export async function answerOnce<Answer extends SerializableValue>(
   effect: (tx: DatabaseTransactionConnection) => Promise<Answer>,
   deadline: number,
 ): Promise<{ answer: Answer; isReplay: boolean }> {
-  const { actor, method, key, requestHash } = attempt
+  const { actor, method, key, requestHash, formerHash = () => requestHash } = attempt
   const mine = sql.fragment`actor = ${actor} and method = ${method} and key = ${key}`
   const work = async (tx: DatabaseTransactionConnection): Promise<{ answer: Answer; isReplay: boolean }> => {
     const claimed = await claim(tx, attempt)
     if (!claimed) {
       const found = await tx.one(sql.type(FOUND)`
-        select request_hash = ${sql.binary(requestHash)} as "isSame", response from idempotency where ${mine}`)
+        select request_hash in (${sql.binary(requestHash)}, ${sql.binary(formerHash())}) as "isSame", response
+        from idempotency where ${mine}`)
       if (!found.isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
       return { answer: schema.parse(found.response), isReplay: true }
     }

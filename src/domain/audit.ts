@@ -18,7 +18,7 @@ export type Actor = {
   tokenId?: string
   /** Keyed hash of where it came from, hex. */
   ipHash?: string
-  /** SHA-256 of what it asked for, hex. */
+  /** Keyed hash of what it asked for, hex. */
   requestHash?: string
   reason?: string
 }

@@ -14,7 +14,7 @@ export type CommandInput = {
   method: string
   /** Idempotency key, a UUID. */
   key: string
-  /** Hex SHA-256 of the canonical request. */
+  /** Keyed hash of the canonical request, hex. */
   requestHash: string
   /** Refuse unless the order is at this version. */
   expectedVersion?: number

@@ -26,7 +26,8 @@ import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReas
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
-import { orderUnreachable, writeScopeOf } from './guard.ts'
+import { orderScopeOf, orderUnreachable } from './permission.ts'
+import { formerHashOf } from './request_hash.ts'
 
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
 /**
@@ -66,10 +67,14 @@ export const createCommander =
   async (command, request, call) => {
     const role = roleFor(command, call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
-    const target = await findCommandTarget(deps.database, request.orderId, writeScopeOf(call.principal, role), attempt)
-    if (target === undefined) throw orderUnreachable(call.principal)
+    const target = await findCommandTarget(deps.database, request.orderId, orderScopeOf(call), attempt)
+    if (target === undefined) throw orderUnreachable(call)
     if (target.stored !== undefined) {
-      const earlier = openAnswer(target.stored, ANSWER)
+      // One that is not the same may be an answer to the hash of an earlier build, or another request's.
+      const earlier = target.stored.isSame
+        ? openAnswer(target.stored, ANSWER)
+        : await findCommandAnswer(deps.database, attempt)
+      if (earlier === undefined) throw engineUnavailable()
       call.record.isReplay = true
       return earlier
     }
@@ -89,20 +94,33 @@ function roleFor(command: Command, call: Call): ActorRole {
   return command === 'cancel' ? 'customer' : 'fulfilment'
 }
 
-export const attemptOf = (key: string, call: Call, role: ActorRole): Attempt => ({
+/** @param requestHash for a request with personal data, the hash under the customer's key */
+export const attemptOf = (
+  key: string,
+  call: Call,
+  role: ActorRole,
+  requestHash: Buffer = call.requestHash(),
+): Attempt => ({
   actor: actorOf(call.principal),
   method: methodOf(call),
   key,
-  requestHash: call.requestHash(),
-  by: auditActorOf(call, role),
+  requestHash,
+  formerHash: () => formerHashOf(call),
+  by: auditActorOf(call, role, requestHash),
 })
 
-export const commandInputOf = (request: CommandRequest, role: ActorRole, call: Call): CommandInput => ({
+/** @param requestHash as in attemptOf */
+export const commandInputOf = (
+  request: CommandRequest,
+  role: ActorRole,
+  call: Call,
+  requestHash: Buffer = call.requestHash(),
+): CommandInput => ({
   actor: actorOf(call.principal),
   role,
   method: methodOf(call),
   key: request.idempotencyKey,
-  requestHash: call.requestHash().toString('hex'),
+  requestHash: requestHash.toString('hex'),
   requestId: call.record.requestId,
   tokenId: call.principal.tokenId,
   ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),

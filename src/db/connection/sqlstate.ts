@@ -20,6 +20,8 @@ type Meaning = {
 export const LOCK_NOT_AVAILABLE = '55P03'
 export const STATEMENT_TIMEOUT = '57014'
 export const TRANSACTION_TIMEOUT = '25P04'
+/** Raised by record_report. */
+export const REPORT_CONFLICT_STATE = 'HF036'
 
 /** By SQLSTATE, else by its class: the first two characters. Everything else is a bug. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
@@ -79,6 +81,9 @@ export const sqlStateOf = (error: unknown): string | undefined => databaseErrorO
 
 /** The constraint of an error of pg or slonik, if Postgres named one. */
 export const violatedConstraintOf = (error: unknown): string | undefined => databaseErrorOf(error)?.constraint
+
+/** The detail that one of our functions raised an error with. */
+export const errorDetailOf = (error: unknown): string | undefined => databaseErrorOf(error)?.detail
 
 function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
