@@ -22,21 +22,6 @@ export type Answer = {
   isLeft: boolean
 }
 
-/** Statuses of grpc-js that bypass our mapping. Remove an entry once it is mapped. */
-const LIBRARY_TEXTS: readonly RegExp[] = [
-  /^Deadline exceeded$/,
-  /^Received message larger than max \(\d+ vs 65536\)$/,
-  /^Received message that decompresses to a size larger than 65536$/,
-  /^Received (no|a second) request message for server streaming method \/[\w./]+$/,
-  /^The server does not implement the method /,
-  /^Invalid grpc-timeout value /,
-  /^Failed to decompress message$/,
-  /^Message compressed with unknown encoding|^Compression|^Received compressed|^Unsupported message compression/,
-]
-
-/** Methods that answer INTERNAL to a value that their rules should refuse. Remove an entry once it is fixed. */
-const KNOWN_INTERNAL = ['/holdfast.v1.OrderService/ListOrders', '/holdfast.v1.PaymentService/ReportPayments']
-
 const LONGEST_TEXT = 200
 const FRAME_HEAD = 5
 
@@ -74,7 +59,7 @@ export function problemOf(call: FuzzCall, answer: Answer): string | undefined {
   const code = answer.headers['grpc-status']
   if (code === undefined) return problemWithoutStatus(call, answer)
   if (code === String(status.OK)) return problemOfSuccess(call, answer)
-  return problemOfRefusal(call, answer, Number(code))
+  return problemOfRefusal(answer, Number(code))
 }
 
 /** HTTP itself may refuse what is not gRPC; a stream that was left has no status. */
@@ -101,12 +86,10 @@ function problemOfSuccess({ method }: FuzzCall, { body }: Answer): string | unde
   return rest.length === 0 && (messages === 1 || method.responseStream) ? undefined : `OK with ${messages} messages`
 }
 
-function problemOfRefusal({ method }: FuzzCall, { headers }: Answer, code: number): string | undefined {
+function problemOfRefusal({ headers }: Answer, code: number): string | undefined {
   const name = status[code] ?? String(code)
   const message = decodeURIComponent(headers['grpc-message'] ?? '')
   const shown = JSON.stringify(message.slice(0, LONGEST_TEXT))
-  if (LIBRARY_TEXTS.some((text) => text.test(message))) return undefined
-  if (name === 'INTERNAL' && KNOWN_INTERNAL.includes(method.path)) return undefined
   // A caller's own request id is given back where it is harmless, and no canary is.
   if (JSON.stringify(headers).includes(CANARY)) return `${name} repeats the input: ${shown}`
   if (name === 'INTERNAL' || name === 'UNKNOWN') return `${name}: ${shown}`

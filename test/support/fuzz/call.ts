@@ -3,8 +3,8 @@
 
 import { gzipSync } from 'node:zlib'
 import { ROLES, type Role } from '../../../src/domain/access.ts'
-import { ACCESS } from '../../../src/grpc/guard.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES, type Method, type MethodPath } from '../../../src/grpc/method.ts'
+import { PERMISSIONS } from '../../../src/grpc/permission.ts'
 import type { Dice } from './dice.ts'
 import { CANARY, hostileTextOf } from './hostile.ts'
 import { makeRequest, REQUESTS, type World } from './message.ts'
@@ -63,11 +63,12 @@ export function makeCall(dice: Dice, world: World, tokens: Readonly<Record<Role,
 
 /** Mostly a role that the method allows, or nothing behind the guard would be reached. */
 function roleFor(dice: Dice, path: MethodPath): FuzzCall['role'] {
-  const allowed = ACCESS[path]
+  const permission = PERMISSIONS[path]
   const luck = dice.int(100)
   if (luck < 4) return 'none'
   if (luck < 8) return 'broken'
-  const [first, ...others] = allowed === 'anonymous' || luck < 16 ? ALL_ROLES : allowed
+  const isAny = permission === 'anonymous' || luck < 16
+  const [first, ...others] = ROLES.filter((role) => isAny || Object.hasOwn(permission.roles, role))
   return first === undefined ? 'none' : dice.pick([first, ...others])
 }
 

@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
 import { ROLES, type Role } from '../../../src/domain/access.ts'
+import { logLibrary } from '../../../src/grpc/library_log.ts'
 import { createReportVerifier, loadSources } from '../../../src/keyvault/signature.ts'
 import { createLogger } from '../../../src/telemetry.ts'
 import { createTestFront } from '../front.ts'
@@ -44,6 +45,9 @@ const destination = new Writable({
   },
 })
 
+const logger = createLogger({ process: 'api', level: 'info', destination })
+logLibrary(logger)
+
 let front: Awaited<ReturnType<typeof createTestFront>> | undefined
 
 async function start(databaseUrl: string): Promise<Started> {
@@ -54,7 +58,7 @@ async function start(databaseUrl: string): Promise<Started> {
     {
       engineWithinMs: ENGINE_WITHIN_MS,
       deps: {
-        logger: createLogger({ process: 'api', level: 'info', destination }),
+        logger,
         verifyReport: createReportVerifier({
           sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
         }),
