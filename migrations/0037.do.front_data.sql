@@ -1,9 +1,45 @@
--- A report that contradicts a stored one is refused instead of being taken for a repeat.
+-- A report that contradicts a stored one is refused instead of being taken for a repeat. A read of personal data by
+-- someone who does not own it is noted in the audit of the order.
 --
 -- Locks: functions are replaced, no table is touched. Older processes: an older api answers INTERNAL to such a report
--- and stores nothing; its watcher then sends the others alone.
+-- and stores nothing; its watcher then sends the others alone. Its reads leave a log line only.
 
--- Functions as migrations/function has them: record_report.
+-- Functions as migrations/function has them: audit_note_reads, record_report.
+
+-- Audit: notes that personal data of orders is about to be shown to someone who does not own it, as one entry in the
+-- chain of each order. A caller shows nothing unless this has committed and has returned the number of its orders.
+-- p_order_ids: the orders, each once. p_fields: the names of the fields. p_actor: text of the audit context (actor_of),
+-- whose reason says why.
+-- Returns how many orders were noted.
+-- Locks: at commit, the order rows FOR NO KEY UPDATE, in order of id (audit_root).
+-- Error: HF006 at commit, by actor_text. Repeating it notes another read. Runs as the owner: no other role writes
+-- audit_pending.
+create or replace function audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) returns int
+language plpgsql security definer set search_path = holdfast, pg_catalog as $$
+declare
+  v_noted int;
+begin
+  if cardinality(p_fields) = 0 or array_length(p_fields, 1) > 20 then
+    raise exception 'audit_note_reads: name the fields' using errcode = '22023';
+  end if;
+  insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+  select 'order', o.order_id::text, false,
+    row_number() over () = 1 and not exists (select from audit_pending where txid = pg_current_xact_id()),
+    p_actor::jsonb,
+    '{"table":"pii_access","op":"READ","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}'
+  from orders o
+  cross join lateral (select o.order_id) k
+  cross join lateral (select o.user_id::text as user_id, p_fields as fields) r
+  where o.order_id = any (p_order_ids);
+  get diagnostics v_noted = row_count;
+  return v_noted;
+end
+$$;
+revoke execute on function audit_note_reads from public;
+grant execute on function audit_note_reads to app_api;
+comment on function audit_note_reads is
+  'Audit: notes that personal data of orders is about to be shown to someone who does not own it, as one entry in'
+  ' the chain of each order.';
 
 -- Inbox: stores a verified report of a watcher, extends holds for what was seen in time, and wakes the workflows.
 -- p_source: name of the watcher. p_facts: [{report_id, network, asset, tx_id, output_index, seq, state, address,

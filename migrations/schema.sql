@@ -1144,6 +1144,42 @@ ALTER FUNCTION holdfast.audit_master_key() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.audit_master_key() IS 'Notes every change to master_key for the audit.';
 
 --
+-- Name: audit_note_reads(uuid[], text[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_noted int;
+begin
+  if cardinality(p_fields) = 0 or array_length(p_fields, 1) > 20 then
+    raise exception 'audit_note_reads: name the fields' using errcode = '22023';
+  end if;
+  insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+  select 'order', o.order_id::text, false,
+    row_number() over () = 1 and not exists (select from audit_pending where txid = pg_current_xact_id()),
+    p_actor::jsonb,
+    '{"table":"pii_access","op":"READ","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}'
+  from orders o
+  cross join lateral (select o.order_id) k
+  cross join lateral (select o.user_id::text as user_id, p_fields as fields) r
+  where o.order_id = any (p_order_ids);
+  get diagnostics v_noted = row_count;
+  return v_noted;
+end
+$$;
+
+ALTER FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) IS 'Audit: notes that personal data of orders is about to be shown to someone who does not own it, as one entry in the chain of each order.';
+
+--
 -- Name: audit_order_line(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7400,6 +7436,13 @@ GRANT ALL ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integ
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_master_key() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) TO app_api;
 
 --
 -- Name: FUNCTION audit_order_line(); Type: ACL; Schema: holdfast; Owner: holdfast_owner

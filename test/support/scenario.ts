@@ -5,6 +5,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
+import { noteReads } from '../../src/db/audit/read.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
 import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
 import { deleteExpiredNotifications, replayNotifications } from '../../src/db/notification.ts'
@@ -108,6 +109,16 @@ const commanding = (command: keyof typeof COMMANDED): Scenario => ({
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   ...CHAIN_SCENARIOS,
+  'an admin reads the addresses of two orders': {
+    of: 'noteReads audit_note_reads',
+    prepare: async ({ shop }) => {
+      const orderIds = [(await orderOfTwo(shop)).orderId, (await orderOfTwo(shop)).orderId]
+      const read = { orderIds, fields: ['shipping_address'], by: { actor: 'user:1', role: 'admin' } } as const
+      return ({ api }) => noteReads(api, read)
+    },
+    // Each read is noted.
+    rewrites: ['audit_entry', 'audit_head'],
+  },
   'an order is accepted': {
     of: 'accept_orders accept_optimistic accept_locked write_orders take_wanted',
     prepare: async ({ shop }) => {
