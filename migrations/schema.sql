@@ -2828,6 +2828,38 @@ ALTER FUNCTION holdfast.forget_notifications(p_limit integer) OWNER TO holdfast_
 COMMENT ON FUNCTION holdfast.forget_notifications(p_limit integer) IS 'Removes at most so many notifications that were delivered more than 30 days ago. Returns how many.';
 
 --
+-- Name: forget_security_events(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.forget_security_events(p_limit integer) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  with old_calls as (
+    select event_no from security_event
+    where kind = 'calls' and at < statement_timestamp() - interval '1 hour'
+    order by at limit p_limit for update skip locked
+  ), old_events as (
+    select event_no from security_event
+    where at < statement_timestamp() - interval '90 days'
+    order by at limit p_limit for update skip locked
+  ), old as (
+    select event_no from old_calls union select event_no from old_events limit p_limit
+  ), forgotten as (
+    delete from security_event e using old where e.event_no = old.event_no returning 1
+  )
+  select count(*)::integer from forgotten
+$$;
+
+ALTER FUNCTION holdfast.forget_security_events(p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION forget_security_events(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.forget_security_events(p_limit integer) IS 'Retention: removes up to p_limit security events, the oldest first: counts of calls after an hour, since no rule looks further back, all others after 90 days.';
+
+--
 -- Name: fresh_outputs(uuid, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3537,6 +3569,12 @@ end
 $$;
 
 ALTER FUNCTION holdfast.refuse_rewriting() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refuse_rewriting(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refuse_rewriting() IS 'Append-only guard: a trigger function that refuses any update, delete or truncate of history.';
 
 --
 -- Name: refuse_time_to_come(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -5413,6 +5451,80 @@ ALTER TABLE holdfast.schema_version OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.schema_version IS 'The runner''s: which migrations this database has, and their checksums.';
 
 --
+-- Name: security_event; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.security_event (
+    event_no bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    subject text,
+    peer text NOT NULL,
+    method text,
+    object text,
+    request_id uuid,
+    events integer NOT NULL,
+    CONSTRAINT security_event_at_finite CHECK (isfinite(at)),
+    CONSTRAINT security_event_events_positive CHECK ((events > 0)),
+    CONSTRAINT security_event_kind CHECK ((kind = ANY (ARRAY['unauthenticated'::text, 'denied_order'::text, 'denied_admin'::text, 'denied'::text, 'unknown_order'::text, 'invalid'::text, 'calls'::text]))),
+    CONSTRAINT security_event_method_shape CHECK ((method ~ '^/[a-zA-Z0-9.]{1,60}/[a-zA-Z]{1,60}$'::text)),
+    CONSTRAINT security_event_object_shape CHECK ((object ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT security_event_peer_shape CHECK ((peer ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT security_event_subject_shape CHECK ((subject ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text))
+);
+
+ALTER TABLE holdfast.security_event OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE security_event; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.security_event IS 'Refused calls by kind, caller and place, so many within about a second each; kind calls: all calls of a peer. Append-only. No personal data: peers and orders are keyed hashes, and nothing is a text of the caller.';
+
+--
+-- Name: COLUMN security_event.at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.at IS 'When the last of them ended, on the clock of the database.';
+
+--
+-- Name: COLUMN security_event.subject; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.subject IS 'The principal, such as user:7; null: no token was accepted, or kind calls.';
+
+--
+-- Name: COLUMN security_event.method; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.method IS 'The path of the method; null: several.';
+
+--
+-- Name: COLUMN security_event.object; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.object IS 'Keyed hash of the order id that was asked for; null: none, or several.';
+
+--
+-- Name: COLUMN security_event.request_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.request_id IS 'The call, where the events are one; null: several, or no UUID.';
+
+--
+-- Name: security_event_event_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.security_event ALTER COLUMN event_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.security_event_event_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: stock; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6107,6 +6219,13 @@ ALTER TABLE ONLY holdfast.schema_version
     ADD CONSTRAINT schema_version_pkey PRIMARY KEY (version);
 
 --
+-- Name: security_event security_event_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.security_event
+    ADD CONSTRAINT security_event_pk PRIMARY KEY (event_no);
+
+--
 -- Name: stock_movement stock_movement_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6303,6 +6422,18 @@ CREATE INDEX reservation_expiring ON holdfast.reservation USING btree (product_i
 --
 
 CREATE INDEX reservation_expiry ON holdfast.reservation USING btree (expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: security_event_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX security_event_by_time ON holdfast.security_event USING btree (at);
+
+--
+-- Name: security_event_calls; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX security_event_calls ON holdfast.security_event USING btree (at) WHERE (kind = 'calls'::text);
 
 --
 -- Name: stock_movement_counted; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -6995,6 +7126,18 @@ CREATE TRIGGER retired_source_audit_truncate BEFORE TRUNCATE ON holdfast.retired
 CREATE TRIGGER retired_source_audit_update AFTER UPDATE ON holdfast.retired_source REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_retired_source();
 
 --
+-- Name: security_event security_event_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER security_event_append_only BEFORE UPDATE ON holdfast.security_event FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: security_event security_event_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER security_event_no_truncate BEFORE TRUNCATE ON holdfast.security_event FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
 -- Name: stock stock_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7658,6 +7801,13 @@ GRANT ALL ON FUNCTION holdfast.forget_answers(p_limit integer) TO app_worker;
 
 REVOKE ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) TO app_worker;
+
+--
+-- Name: FUNCTION forget_security_events(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.forget_security_events(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.forget_security_events(p_limit integer) TO app_worker;
 
 --
 -- Name: FUNCTION fresh_outputs(p_order_id uuid, p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8900,6 +9050,61 @@ GRANT SELECT ON TABLE holdfast.schema_version TO app_keys;
 GRANT SELECT ON TABLE holdfast.schema_version TO watcher;
 GRANT SELECT ON TABLE holdfast.schema_version TO auditor;
 GRANT SELECT ON TABLE holdfast.schema_version TO audit_sealer;
+
+--
+-- Name: TABLE security_event; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.security_event TO app_worker;
+GRANT SELECT ON TABLE holdfast.security_event TO auditor;
+
+--
+-- Name: COLUMN security_event.at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(at) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(kind) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.subject; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(subject) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.peer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(peer) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.method; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(method) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.object; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(object) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.request_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(request_id) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.events; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(events) ON TABLE holdfast.security_event TO app_api;
 
 --
 -- Name: TABLE stock; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -57,7 +57,9 @@ export const createGuard =
     const receive = async (metadata: Metadata, pass: (metadata: Metadata) => void): Promise<void> => {
       const record = recordOf(metadata)
       try {
-        record.principal = (await admit(verifyToken, method.path, metadata)) ?? ANONYMOUS
+        // Kept before the role decides: a refused call names its caller too.
+        const verify: TokenVerifier = async (token) => (record.principal = await verifyToken(token))
+        record.principal = (await admit(verify, method.path, metadata)) ?? ANONYMOUS
       } catch (error) {
         return call.sendStatus(statusOf(error, record))
       }

@@ -25,12 +25,20 @@ export type ObserverDeps = {
   /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
   hashRequest: RequestHash
+  /** Called once for each finished call. */
+  onFinish?: (record: CallRecord, code: status) => void
 }
 
-export function createObserver({ logger, registry, peerHashOf, hashRequest }: ObserverDeps): ServerInterceptor {
+export function createObserver({
+  logger,
+  registry,
+  peerHashOf,
+  hashRequest,
+  onFinish,
+}: ObserverDeps): ServerInterceptor {
   const metrics = createMetrics(registry)
   return (method, call) => {
-    const finish = createFinish(metrics, logger)
+    const finish = createFinish(metrics, logger, onFinish)
     let record: CallRecord | undefined
     return new ServerInterceptingCall(call, {
       start: (next) =>
@@ -78,7 +86,11 @@ export function createObserver({ logger, registry, peerHashOf, hashRequest }: Ob
 }
 
 /** Records the end of a call exactly once, whichever event comes first. */
-function createFinish(metrics: Metrics, logger: Logger): (record: CallRecord, code: status) => void {
+function createFinish(
+  metrics: Metrics,
+  logger: Logger,
+  onFinish: ObserverDeps['onFinish'],
+): (record: CallRecord, code: status) => void {
   let isFinished = false
   return (record, code) => {
     if (isFinished) return
@@ -87,6 +99,7 @@ function createFinish(metrics: Metrics, logger: Logger): (record: CallRecord, co
     metrics.inFlight.dec()
     metrics.handled.inc({ ...labelsOf(record), grpc_code: status[code] })
     metrics.seconds.observe(labelsOf(record), durationMs / MS_PER_S)
+    onFinish?.(record, code)
     logger[levelOf(record, code)](lineOf(record, code, durationMs), 'call')
   }
 }

@@ -17,6 +17,7 @@ import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
 /**
@@ -81,7 +82,8 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const interceptors = [createObserver(deps), createGuard(deps.verifyToken)]
+  const events = createSecurityEvents(deps)
+  const interceptors = [createObserver({ ...deps, onFinish: events.note }), createGuard(deps.verifyToken)]
   const publicServer = new Server({ ...OPTIONS, interceptors })
   const adminServer = new Server({ ...OPTIONS, interceptors })
   addPublicServices(publicServer, deps, isServing, closing.signal)
@@ -99,10 +101,12 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         await delay(options.drainMs)
         closing.abort()
         await Promise.all(servers.map(shutDown))
+        await events.stop()
       },
     }
   } catch (error) {
     for (const server of servers) server.forceShutdown()
+    await events.stop()
     throw error
   }
 }

@@ -13,6 +13,7 @@ import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } fr
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
+import { deleteExpiredSecurityEvents, insertSecurityEvents } from '../../src/db/security_event.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
@@ -286,6 +287,26 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
         orderId,
       ])
       return ({ worker }) => deleteExpiredNotifications(worker)
+    },
+  },
+  'refused calls are recorded': {
+    of: 'insertSecurityEvents',
+    prepare: async () => {
+      const event = { kind: 'denied', subject: 'user:7', peer: 'ab'.repeat(32), ageMs: 5, events: 1 } as const
+      const events = [{ ...event, method: null, object: null, requestId: randomUUID() }]
+      return ({ api }) => insertSecurityEvents(api, events)
+    },
+    // Each call appends.
+    rewrites: ['security_event'],
+  },
+  'old security events are forgotten': {
+    of: 'deleteExpiredSecurityEvents forget_security_events',
+    prepare: async ({ shop }) => {
+      await shop.query(
+        `insert into security_event (at, kind, peer, events)
+         select clock_timestamp() - interval '91 days', 'denied', repeat('ab', 32), 1 from generate_series(1, 3)`,
+      )
+      return ({ worker }) => deleteExpiredSecurityEvents(worker)
     },
   },
   'a check of everything is recorded': {
