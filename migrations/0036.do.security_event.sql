@@ -1,5 +1,5 @@
--- Security events: what the front refused, by whom, for rules that look for attacks. Until now they were log lines, which
--- no rule can count across processes.
+-- Security events: what the front refused, by whom, for rules that look for attacks. Until now they were log lines,
+-- which no rule can count across processes.
 -- A report that the api refuses stays in the watcher's outbox as a dead letter, and now says why.
 --
 -- Locks: chain_report ACCESS EXCLUSIVE for a change of the catalogue. No row is read. Older watchers leave the new
@@ -18,7 +18,8 @@ create table security_event (
     kind in ('unauthenticated', 'denied_order', 'denied_admin', 'denied', 'unknown_order', 'invalid', 'calls')),
   subject text -- null: no token was accepted, or the event counts calls
     constraint security_event_subject_shape check (subject ~ '^[a-z]+:[a-z0-9-]{1,63}$'),
-  peer text not null constraint security_event_peer_shape check (peer ~ '^[0-9a-f]{64}$'),
+  peer text -- null: behind a proxy that did not say for whom it calls
+    constraint security_event_peer_shape check (peer ~ '^[0-9a-f]{64}$'),
   method text -- null: events of several methods
     constraint security_event_method_shape check (method ~ '^/[a-zA-Z0-9.]{1,60}/[a-zA-Z]{1,60}$'),
   object text -- null: about no order, or about several
@@ -32,6 +33,8 @@ comment on table security_event is
 comment on column security_event.at is 'When the last of them ended, on the clock of the database.';
 comment on column security_event.subject is
   'The principal, such as user:7; null: no token was accepted, or kind calls.';
+comment on column security_event.peer is
+  'Keyed hash of the caller''s address; null: behind a proxy that did not say for whom it calls.';
 comment on column security_event.method is 'The path of the method; null: several.';
 comment on column security_event.object is 'Keyed hash of the order id that was asked for; null: none, or several.';
 comment on column security_event.request_id is 'The call, where the events are one; null: several, or no UUID.';

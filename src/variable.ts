@@ -27,9 +27,14 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   'HOLDFAST_<ASSET>_RATE':
     'price of one coin in the shop’s currency, such as `2000.00`; without it, no quotes in this asset',
   'HOLDFAST_<ASSET>_NETWORK': 'name of the network the asset is paid on, the same in all processes',
-  HOLDFAST_BIND: 'address that the two gRPC ports listen on',
+  HOLDFAST_BIND: 'address that the public gRPC port listens on',
   HOLDFAST_GRPC_PORT: 'port of the public gRPC API',
+  HOLDFAST_ADMIN_BIND: 'address that the admin gRPC port listens on',
   HOLDFAST_ADMIN_PORT: 'port of the admin gRPC API',
+  HOLDFAST_ADMIN_CIDRS:
+    'networks whose callers the admin port admits, in CIDR notation, separated by commas; without it, no caller in production and this machine in development',
+  HOLDFAST_TRUSTED_PROXIES:
+    'networks of the proxies in front, in CIDR notation, separated by commas; `x-forwarded-for` counts only from these',
   HOLDFAST_DRAIN_MS: 'how long a stopping api still answers, so that load balancers notice',
   HOLDFAST_METRICS_PORT: 'port of `/metrics`, `/healthz` and `/readyz`',
   HOLDFAST_METRICS_BIND: 'address of that listener',

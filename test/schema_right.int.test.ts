@@ -17,7 +17,7 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
+    select: `account address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
       expirable idempotency invoice notification
       order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation retired_source returning_hold
       schema_version stock stock_movement workflow_start`,
@@ -101,7 +101,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
+    select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,

@@ -57,6 +57,8 @@ const keys = FOREIGN_KEYS.map((line) => {
 
 /** Unique and primary keys, by table and columns. */
 const ONE_OF_EACH = `
+account (user_id)
+account (version)
 address_pool (key_id)
 address_pool (network, address)
 address_pool (pool_no)
@@ -140,6 +142,7 @@ beforeAll(async () => {
   await recordReport(shop.api, 'w1', [buildObservation(order)])
   await shop.catchUp()
   await shop.query(`
+    select change_account(7, 'disable');
     insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1;
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;

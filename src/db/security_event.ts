@@ -25,8 +25,8 @@ export type SecurityEvent = {
   /** How long ago the last of them was: the database's clock gives the time. */
   ageMs: number
   subject: string | null
-  /** Keyed hash, hex. */
-  peer: string
+  /** Keyed hash of the caller's address, hex; null: not known. */
+  peer: string | null
   /** From the method table. */
   method: string | null
   /** Keyed hash of an order id, hex. */

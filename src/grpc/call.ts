@@ -16,7 +16,10 @@ export const ANONYMOUS: Principal = Object.freeze({ subject: '', userId: undefin
 export type CallRecord = {
   readonly path: MethodPath
   readonly requestId: string
+  /** The client's address, also behind a trusted proxy: see peer.ts. */
   readonly peer: string
+  /** False if a proxy did not say readably for whom it calls; `peer` is then the proxy. */
+  readonly isPeerKnown: boolean
   /** Keyed hash of the peer's address, in hexadecimal: the audit must not contain locations of people. */
   readonly peerHash: string
   /** Keyed hash of a request under the server's secret. */
@@ -24,6 +27,8 @@ export type CallRecord = {
   /** Monotonic milliseconds. */
   readonly startedAt: number
   principal: Principal
+  /** For streams: aborted once the principal's account no longer admits it. */
+  revoked?: AbortSignal
   orderId: string | undefined
   /** The stored answer of an earlier attempt with the same key was returned. */
   isReplay: boolean

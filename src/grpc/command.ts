@@ -26,7 +26,7 @@ import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReas
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
-import { orderUnreachable, writeScopeOf } from './guard.ts'
+import { orderScopeOf, orderUnreachable } from './permission.ts'
 import { formerHashOf } from './request_hash.ts'
 
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
@@ -67,8 +67,8 @@ export const createCommander =
   async (command, request, call) => {
     const role = roleFor(command, call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
-    const target = await findCommandTarget(deps.database, request.orderId, writeScopeOf(call.principal, role), attempt)
-    if (target === undefined) throw orderUnreachable(call.principal)
+    const target = await findCommandTarget(deps.database, request.orderId, orderScopeOf(call), attempt)
+    if (target === undefined) throw orderUnreachable(call)
     if (target.stored !== undefined) {
       // One that is not the same may be an answer to the hash of an earlier build, or another request's.
       const earlier = target.stored.isSame

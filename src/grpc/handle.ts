@@ -14,11 +14,13 @@ import type {
 } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { recordOf, type Call } from './call.ts'
+import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { serverHashOf } from './request_hash.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
-import { fieldInvalid, parseMessage } from './validate.ts'
+import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
+import { parseMessage } from './validate.ts'
 
 /** For callers that set no deadline. */
 const DEFAULT_DEADLINE_MS = 10_000
@@ -66,7 +68,8 @@ export function addService<S extends RpcService>(
 
 function deserialize(method: Method, bytes: Buffer): unknown {
   try {
-    return method.requestDeserialize(bytes)
+    const message = method.requestDeserialize(bytes)
+    return hasValidNanos(bytes, REQUEST_TIMESTAMPS[method.path as MethodPath] ?? []) ? message : MALFORMED
   } catch {
     return MALFORMED
   }
@@ -136,7 +139,7 @@ async function pump(
 
 /** Throws FIELD_INVALID. */
 function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
-  if (wire.request === MALFORMED) throw fieldInvalid([{ field: '', description: 'is not a message of this type' }])
+  if (wire.request === MALFORMED) throw malformedMessage()
   const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], wire.request)
   if (typeof request === 'object' && request !== null && 'orderId' in request)
     call.record.orderId = String(request.orderId)
@@ -151,10 +154,16 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   const onCancelled = (): void => ending.abort()
   wire.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
+  const { revoked } = record
+  revoked?.addEventListener('abort', onRevoked, { once: true })
+  if (revoked?.aborted === true) onRevoked()
   const timer = Number.isFinite(deadline)
     ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
     : undefined
 
+  function onRevoked(): void {
+    ending.abort(revoked?.reason)
+  }
   function stop(): void {
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
   }

@@ -11,23 +11,17 @@ import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
-import {
-  commandMessage,
-  createOrderResponse,
-  cutPage,
-  orderMessage,
-  pageOf,
-  stateMessage,
-  summaryMessage,
-} from './convert.ts'
-import { isOwner, openAddress } from './personal_data.ts'
-import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
-import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeScopeOf } from './guard.ts'
+import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
+import { OrderSummary, type OrderServiceService } from './gen/holdfast/v1/order.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
+import { cutPage, messageBytes, pageOf } from './page.ts'
+import { openAddress } from './personal_data.ts'
+import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
 import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
@@ -57,6 +51,7 @@ export type OrderDeps = {
   /** An unused address. Rejects with ADDRESS_POOL_EMPTY. */
   leaseAddress: (network: string, asset: Asset) => Promise<string>
   orderIdOf: (userId: bigint, key: string) => string
+  cursors: CursorSeal
   pii: {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
@@ -79,20 +74,24 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 
   getOrder: async ({ orderId, includeShippingAddress }, call) => {
-    const order = await findOrder(deps.database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findOrder(deps.database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
-    const isPaymentShown = seesEveryOrder(call.principal) || isOwner(order, call)
-    return { order: orderMessage(order, isPaymentShown, address) }
+    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address) }
   },
 
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
-    const isOwnOnly = !seesEveryOrder(call.principal)
+    const isOwnOnly = !reachesAllOrders(call)
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
     const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'all owners'
     const filter = { status, userId, createdFrom, createdBefore }
-    const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter, UUID_PATTERN))
-    const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
+    const listing = { cursors: deps.cursors, call, filter, idPattern: UUID_PATTERN }
+    const rows = await listOrders(deps.database, reach, filter, pageOf(listing, { limit, offset, cursor }))
+    const { page, nextCursor } = cutPage(listing, rows, {
+      limit,
+      idOf: ({ orderId }) => orderId,
+      bytesOf: messageBytes(OrderSummary, summaryMessage),
+    })
     return { orders: page.map(summaryMessage), nextCursor }
   },
 
@@ -100,8 +99,8 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
 
   updateShippingAddress: async (request, call) => {
     const role: ActorRole = hasRole(call.principal, 'admin') ? 'admin' : 'customer'
-    const order = await findSnapshot(deps.database, request.orderId, writeScopeOf(call.principal, role))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(deps.database, request.orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     // First, since it creates the customer's key, which the hash needs too.
     const sealed = await deps.pii.seal(order.userId, request.orderId, request.shippingAddress)
     const requestHash = await personalHashOf(deps.pii.hashRequest, order.userId, call)
@@ -118,8 +117,8 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 
   watchOrder: async function* ({ orderId, afterVersion }, call) {
-    const order = await findSnapshot(deps.database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(deps.database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     if (afterVersion === undefined || order.version > afterVersion) {
       yield { state: stateMessage(order), updatedAt: order.updatedAt }
     }

@@ -217,6 +217,21 @@ test('a signed report that says something impossible is refused with the field',
     [{ observations: [{ ...fact, seq: 0 }] }, 'observations[0].seq'],
     [{ observations: [{ ...fact, blockHash: undefined }] }, 'observations[0].block_hash'],
     [{ observations: [{ ...fact, firstSeenAt: undefined }] }, 'observations[0].first_seen_at'],
+    [{ observations: [{ ...fact, asset: 'DOGE' }] }, 'observations[0].asset'],
+    [{ observations: [{ ...fact, asset: '__proto__' }] }, 'observations[0].asset'],
+    [{ observations: [{ ...fact, asset: '' }] }, 'observations[0].asset'],
+    [{ observations: [{ ...fact, asset: 'BTC' }] }, 'observations[0].tx_id'],
+    [{ network: 'Ethereum' }, 'network'],
+    [{ network: "eth'; drop table orders" }, 'network'],
+    [
+      { observations: [{ ...fact, firstSeenAt: new Date('-004714-11-24T00:00:00Z') }] },
+      'observations[0].first_seen_at',
+    ],
+    [{ observations: [{ ...fact, firstSeenAt: new Date('0000-12-31T23:59:59Z') }] }, 'observations[0].first_seen_at'],
+    [
+      { observations: [{ ...fact, firstSeenAt: new Date('+010000-01-01T00:00:00Z') }] },
+      'observations[0].first_seen_at',
+    ],
     [{ observations: [{ ...fact, seq: 2 }] }, 'report.observations[0].report_id'],
   ]
   for (const [change, field] of cases) {
@@ -224,6 +239,27 @@ test('a signed report that says something impossible is refused with the field',
     expect(error.violations.map((violation) => violation.field)).toEqual([field])
   }
   expect((await failureOf(send(Buffer.from([0xff, 0xff])))).violations[0]?.field).toBe('report')
+})
+
+test('the extremes of every field are stored', async () => {
+  const extremes: Partial<Observation>[] = [
+    { outputIndex: 2 ** 31 - 1, seq: 2 ** 31 - 1 },
+    { amount: 1n },
+    { amount: 10n ** 78n - 1n },
+    { block: { height: 0, hash: '0' } },
+    { block: { height: Number.MAX_SAFE_INTEGER, hash: 'f'.repeat(128) } },
+    { block: undefined, state: 'dropped' },
+    { firstSeenAt: new Date('0001-01-01T00:00:00.000Z') },
+    { firstSeenAt: new Date('9999-12-31T23:59:59.999Z') },
+    { address: 'a'.repeat(128) },
+    { network: 'a'.repeat(32) },
+  ]
+  for (const extreme of extremes) {
+    // To an order's address, so that all of the money is judged too.
+    const address = extreme.address ?? (await buildOrder()).address
+    expect(await report([buildObservation({ address, ...extreme })])).toBe(1)
+    expect(await storedOf(address)).toHaveLength(1)
+  }
 })
 
 test('a token without the role of a watcher may not report, whatever it signs', async () => {

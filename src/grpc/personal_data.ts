@@ -8,7 +8,7 @@ import type { OrderView } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
-import { permissionDenied } from './guard.ts'
+import { permissionDenied, seesPart } from './permission.ts'
 
 export type PersonalDataDeps = {
   database: Database
@@ -16,19 +16,20 @@ export type PersonalDataDeps = {
   pii: { open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string> }
 }
 
-export const isOwner = (order: Pick<OrderView, 'userId'>, call: Pick<Call, 'principal'>): boolean =>
-  order.userId === call.principal.userId
+const isOwner = (order: Pick<OrderView, 'userId'>, { principal }: Pick<Call, 'principal'>): boolean =>
+  hasRole(principal, 'customer') && order.userId === principal.userId
 
-/** The roles that may read the address of an order they do not own, the one with more rights first. */
+/** The roles of the audit that see addresses of orders they do not own, the one with more rights first. */
 const READERS = ['admin', 'fulfilment'] as const
 
 /**
- * Decrypts an order's address for its owner, an admin or fulfilment, and records who reads it, why and with which call.
+ * Decrypts an order's address for a caller who may see it, and records who reads it, why and with which call.
  * @throws {DomainError} PERMISSION_DENIED; and what the entry fails with
  */
 export async function openAddress(deps: PersonalDataDeps, order: OrderView, call: Call): Promise<string> {
-  const role = READERS.find((reader) => hasRole(call.principal, reader))
+  if (!seesPart(call.principal, 'shippingAddress', order)) throw permissionDenied()
   if (!isOwner(order, call)) {
+    const role = READERS.find((reader) => hasRole(call.principal, reader))
     if (role === undefined) throw permissionDenied()
     // The method is the purpose: the audit's actor has the call, the token and the place.
     const by = { ...auditActorOf(call, role), reason: call.record.path }

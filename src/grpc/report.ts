@@ -6,8 +6,9 @@ import { z } from 'zod'
 import type { Observation, ReportedObservation } from '../domain/chain.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { transferState } from './enum.ts'
-import { asset, instant, units, whole, whole64, word } from './field.ts'
+import { asset, instant, listOf, units, whole, whole64, word } from './field.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
+import { hasValidNanos, REPORT_TIMESTAMPS } from './timestamp.ts'
 import { fieldInvalid, parseMessage } from './validate.ts'
 
 /** A larger report is refused before its signature is verified (requirements C-14). */
@@ -96,7 +97,8 @@ const PAYMENT_OBSERVATION = z
   .strictObject({
     reportId: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
     asset,
-    txId: z.string(),
+    // What is more, it has its asset's form: see below.
+    txId: z.string().regex(/^[0-9A-Za-z]{64,88}$/, 'must be a transaction id'),
     outputIndex: whole(0),
     seq: whole(1),
     state: word(transferState),
@@ -126,10 +128,7 @@ const PAYMENT_OBSERVATION = z
 export const PAYMENT_REPORT = z.strictObject({
   source: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
   network: z.string().regex(NETWORK_PATTERN, NETWORK_RULE),
-  observations: z
-    .array(PAYMENT_OBSERVATION)
-    .min(1, 'must not be empty')
-    .max(MAX_OBSERVATIONS, `must have at most ${MAX_OBSERVATIONS} entries`),
+  observations: listOf(PAYMENT_OBSERVATION, MAX_OBSERVATIONS),
 })
 
 /**
@@ -152,9 +151,15 @@ export function unpackReport(bytes: Uint8Array, source: string): ReportedObserva
 }
 
 function parseReport(bytes: Uint8Array): PaymentReport {
+  const report = decodeReport(bytes)
+  if (report === undefined) throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+  return report
+}
+
+function decodeReport(bytes: Uint8Array): PaymentReport | undefined {
   try {
-    return PaymentReport.decode(bytes)
+    return hasValidNanos(bytes, REPORT_TIMESTAMPS) ? PaymentReport.decode(bytes) : undefined
   } catch {
-    throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+    return undefined
   }
 }

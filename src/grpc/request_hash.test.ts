@@ -12,6 +12,7 @@ const recordOf = (path: MethodPath): CallRecord => ({
   path,
   requestId: 'r',
   peer: '',
+  isPeerKnown: true,
   peerHash: '',
   hashRequest: (of, request) => Buffer.concat([Buffer.from(of), request]),
   startedAt: 0,

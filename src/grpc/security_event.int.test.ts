@@ -59,6 +59,7 @@ const buildCall = (overrides: Partial<FinishedCall> = {}): FinishedCall => ({
   path: '/holdfast.v1.OrderService/GetOrder',
   requestId: randomUUID(),
   peerHash: peerOf('a'),
+  isPeerKnown: true,
   principal: ANONYMOUS,
   orderId: undefined,
   ...overrides,
@@ -141,19 +142,19 @@ describe('the front records', () => {
 
 /** The rules as a detector would ask: who is at or above a threshold within the window that ends now. */
 const RULES = {
-  'unauthenticated calls of a peer': `select peer as who from security_event where kind = 'unauthenticated'
+  'unauthenticated calls of a peer': `select peer as who from security_event where kind = 'unauthenticated' and peer is not null
     and at > clock_timestamp() - interval '60 seconds' group by peer having sum(events) >= 10`,
   'denied orders of a user': `select subject as who from security_event where kind = 'denied_order'
     and at > clock_timestamp() - interval '5 minutes' group by subject having sum(events) >= 3`,
   'a denied call of an admin service': `select subject as who from security_event where kind = 'denied_admin'
     and at > clock_timestamp() - interval '5 minutes' group by subject`,
-  'invalid calls of a peer': `select peer as who from security_event where kind = 'invalid'
+  'invalid calls of a peer': `select peer as who from security_event where kind = 'invalid' and peer is not null
     and at > clock_timestamp() - interval '5 minutes' group by peer having sum(events) >= 20`,
   'share of invalid calls of a peer': `select peer as who from security_event where kind in ('invalid', 'calls')
     and at > clock_timestamp() - interval '5 minutes' group by peer
     having sum(events) filter (where kind = 'calls') >= 30
       and sum(events) filter (where kind = 'invalid') > 0.3 * sum(events) filter (where kind = 'calls')`,
-  'unknown orders asked for by a peer': `select peer as who from security_event where kind in ('denied_order', 'unknown_order')
+  'unknown orders asked for by a peer': `select peer as who from security_event where kind in ('denied_order', 'unknown_order') and peer is not null
     and at > clock_timestamp() - interval '10 minutes' group by peer having count(distinct object) >= 10`,
   'unknown orders asked for by a user': `select subject as who from security_event where kind in ('denied_order', 'unknown_order')
     and at > clock_timestamp() - interval '10 minutes' group by subject having count(distinct object) >= 10`,
@@ -230,6 +231,23 @@ describe('a rule is computed from the table, over two processes', () => {
     // Older than each window.
     await database.forge(`update security_event set at = at - interval '11 minutes'`)
     expect(await foundBy(rule)).toEqual([])
+  })
+
+  test('not for callers behind a proxy that does not name them: they are not one caller', async () => {
+    const { both, finish } = startProcesses()
+    for (let at = 0; at < 100; at += 1) {
+      both[0].note(buildCall({ isPeerKnown: false }), status.UNAUTHENTICATED)
+      both[1].note(buildCall({ isPeerKnown: false }), status.INVALID_ARGUMENT)
+    }
+    await finish()
+    for (const rule of ['unauthenticated calls of a peer', 'invalid calls of a peer'] as const)
+      expect(await foundBy(rule)).toEqual([])
+    expect(
+      await database.query('select kind, sum(events)::int as n from security_event group by 1 order by 1'),
+    ).toEqual([
+      { kind: 'invalid', n: 100 },
+      { kind: 'unauthenticated', n: 100 },
+    ])
   })
 
   test('at the time when they happened, however late they are written', async () => {

@@ -41,7 +41,9 @@ const ADMIN_PATHS = pathsOf(Object.values(ADMIN_SERVICES))
 const PATHS = new Set([...pathsOf(Object.values(PUBLIC_SERVICES)), ...ADMIN_PATHS])
 
 /** What an event needs of a finished call. */
-export type FinishedCall = Pick<CallRecord, 'requestId' | 'peerHash' | 'principal' | 'orderId'> & { path: string }
+export type FinishedCall = Pick<CallRecord, 'requestId' | 'peerHash' | 'isPeerKnown' | 'principal' | 'orderId'> & {
+  path: string
+}
 
 export type SecurityEvents = {
   /** Takes a finished call. Never throws or waits. */
@@ -88,13 +90,15 @@ export function createSecurityEvents({
 
   function note(call: FinishedCall, code: status): void {
     if (call.path.startsWith(HEALTH)) return
-    calls.add(call.peerHash, code === status.INVALID_ARGUMENT)
+    // Callers behind a silent proxy must not be taken for one caller.
+    const peer = call.isPeerKnown ? call.peerHash : null
+    if (peer !== null) calls.add(peer, code === status.INVALID_ARGUMENT)
     const kind = kindOf(call, code)
     if (kind === undefined) return
     refused.add({
       kind,
       subject: call.principal === ANONYMOUS ? null : actorOf(call.principal),
-      peer: call.peerHash,
+      peer,
       method: PATHS.has(call.path) ? call.path : null,
       object: objectOf(call.orderId),
       requestId: UUID.test(call.requestId) ? call.requestId : null,

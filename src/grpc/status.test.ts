@@ -14,6 +14,7 @@ const buildRecord = (): CallRecord => ({
   path: '/holdfast.v1.OrderService/GetOrder',
   requestId: 'request-1',
   peer: '127.0.0.1',
+  isPeerKnown: true,
   peerHash: '',
   hashRequest: () => Buffer.of(),
   startedAt: 0,

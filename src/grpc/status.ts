@@ -36,7 +36,7 @@ export const REQUEST_ID_KEY = 'x-request-id'
 const HINTED_KINDS: ReadonlySet<FailureKind> = new Set(['limited', 'unavailable'])
 
 /** Converts any failure to a status, and stores in the record what the log needs. Never throws. */
-export function statusOf(error: unknown, record: CallRecord): StatusObject {
+export function statusOf(error: unknown, record: Pick<CallRecord, 'requestId' | 'failure'>): StatusObject {
   const known = databaseFailure(error)
   const failure = known instanceof DomainError && known.kind !== 'bug' ? known : bugOf()
   const incidentId = failure.metadata['incident_id']

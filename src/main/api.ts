@@ -2,7 +2,16 @@
 // worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
-import { assetPolicyOf, enabledAssetsOf, networkOf, readSecretFile, staticRatesOf, type Config } from '../config.ts'
+import {
+  adminCidrsOf,
+  assetPolicyOf,
+  cidrsOf,
+  enabledAssetsOf,
+  networkOf,
+  readSecretFile,
+  staticRatesOf,
+  type Config,
+} from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
@@ -11,11 +20,13 @@ import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
+import { createAccounts } from '../grpc/account.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
+import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
@@ -48,6 +59,9 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
     bind: config.HOLDFAST_BIND,
+    adminBind: config.HOLDFAST_ADMIN_BIND,
+    adminCidrs: adminCidrsOf(config),
+    trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
     port: ports.HOLDFAST_GRPC_PORT,
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
@@ -80,6 +94,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
+    accounts: createAccounts(database),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
     acceptor,
     command: createCommander({ database, client, startOptionsOf }),
@@ -94,6 +109,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     findBlindness: sightOf(database, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
+    cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
     hashRequest: createRequestHash(secrets.orderId),
     pii: createPiiVault({

@@ -12,10 +12,12 @@ import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
+import { createAccounts } from '../../src/grpc/account.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
 import { createCommander } from '../../src/grpc/command.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
+import { createCursorSeal } from '../../src/keyvault/cursor.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
@@ -62,6 +64,8 @@ export type TestFront = {
   logLines: () => string[]
   tokenOf: (caller: Caller) => Promise<string>
   as: (caller: Caller) => HoldfastClient
+  /** A client with this token, whatever it says. */
+  with: (token: string) => HoldfastClient
   asAdmin: () => ReturnType<typeof createAdminClient>
   /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
@@ -79,6 +83,8 @@ export type TestFrontOptions = {
   /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
+  adminCidrs?: readonly string[]
+  trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
 }
 
@@ -136,6 +142,7 @@ export async function createTestFront(
       registry,
       isReady: async () => true,
       verifyToken: createTokenVerifier({ secrets: tokens, ...issuer }),
+      accounts: createAccounts(database),
       verifyReport: createReportVerifier({
         sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
       }),
@@ -159,13 +166,18 @@ export async function createTestFront(
       findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
+      cursors: createCursorSeal(secret),
       peerHashOf: createPeerHash(secret),
       hashRequest,
       pii,
       isBacklogFull: async () => false,
       ...options.deps,
     },
-    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+    {
+      ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0 },
+      adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
+      trustedProxies: options.trustedProxies ?? [],
+    },
   )
 
   const clients: { close: () => void }[] = []
@@ -182,6 +194,7 @@ export async function createTestFront(
     logLines: () => lines,
     tokenOf,
     as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
+    with: (token) => keep(createClient({ address, token: () => token })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
     requestHashOf: async ({ path }, request, userId) => {

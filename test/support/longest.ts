@@ -18,6 +18,7 @@ export const LONGEST = [
   'hung.int.test.ts',
   'expiry.int.test.ts',
   'kill.test.ts',
+  'outage.test.ts',
 ]
 
 /** All others by size, as jest itself orders them where it has not run them yet. */

@@ -37,6 +37,7 @@ beforeAll(async () => {
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
   await shop.query(`insert into retired_source (source, reason) values ('w9', 'renamed')`)
+  await shop.query(`select change_account(7, 'disable')`)
   await putAddresses(shop.test, 1)
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
@@ -274,7 +275,7 @@ describe('the scope', () => {
         'notification notification_channel order_wake security_event stock_movement workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(20)
+    expect(await auditedTables()).toHaveLength(21)
   })
 })
 
