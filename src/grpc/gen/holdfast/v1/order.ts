@@ -85,7 +85,10 @@ export interface CreateOrderResponse {
 export interface GetOrderRequest {
   /** order_id names the order. */
   orderId: string;
-  /** include_shipping_address asks for the delivery address too. Each decryption is logged. Auditors may not ask for it. */
+  /**
+   * include_shipping_address asks for the delivery address too. A read by others than the
+   * owner is an entry of the order's audit. Auditors may not ask for it.
+   */
   includeShippingAddress: boolean;
 }
 
