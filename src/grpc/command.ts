@@ -66,7 +66,7 @@ export const createCommander =
     const role = roleFor(command, call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
     const target = await findCommandTarget(deps.database, request.orderId, orderScopeOf(call), attempt)
-    if (target === undefined) throw orderUnreachable(call)
+    if (target === undefined) return answerOutOfScope(deps, attempt, call)
     if (target.stored !== undefined) {
       // One that is not the same may be an answer to the hash of an earlier build, or another request's.
       const earlier = target.stored.isSame
@@ -86,6 +86,17 @@ export const createCommander =
     if (isKeyInProgress(result)) throw new DomainError(KEY_IN_PROGRESS.reason, KEY_IN_PROGRESS.message)
     throw refusalError(result.reason, result.message, result.state)
   }
+
+/**
+ * The stored answer of an attempt whose order the caller does not reach: MarkDelivered moves an order out of
+ * fulfilment's scope. Foreign and missing orders take the same two statements, so that their times are alike.
+ */
+async function answerOutOfScope({ database }: CommanderDeps, attempt: Attempt, call: Call): Promise<CommandAnswer> {
+  const earlier = await findCommandAnswer(database, attempt)
+  if (earlier === undefined) throw orderUnreachable(call)
+  call.record.isReplay = true
+  return earlier
+}
 
 /** The caller's role with the most rights for this command; the order's audit records it. */
 function roleFor(command: Command, call: Call): ActorRole {
