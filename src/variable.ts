@@ -49,7 +49,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_CLIENT_SANS_FILE:
     'URIs that the client certificates of watchers and services must have; without it, their tokens suffice',
   HOLDFAST_PII_KEYRING_FILE: 'keyring that delivery addresses are sealed with',
-  HOLDFAST_ORDER_ID_SECRET_FILE: 'secret that order ids, and hashes of peers and requests, are derived with',
+  HOLDFAST_ORDER_ID_SECRET_FILE:
+    'secret that order ids, page cursors, and hashes of peers and requests are derived with',
   HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
   HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
   HOLDFAST_PAYMENT_WINDOW_MS: 'how long a quote is valid',

@@ -90,7 +90,7 @@ describe('a caller', () => {
       { ...depsOf(async () => machine), ...deps },
       path,
       metadataOf('Bearer a.b.c'),
-      uri === undefined ? undefined : ({ subjectaltname: `URI:${uri}` } as PeerCertificate),
+      uri === undefined ? {} : { certificate: { subjectaltname: `URI:${uri}` } as PeerCertificate },
     ).then(
       () => 'admitted',
       ({ reason }: DomainError) => reason,

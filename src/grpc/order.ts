@@ -5,8 +5,8 @@ import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept/acc
 import type { Blindness } from '../db/chain/sight.ts'
 import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { findOrder, findSnapshot, listOrders, type OrderView } from '../db/read.ts'
-import { actorOf, hasRole } from '../domain/access.ts'
+import { findOrder, findSnapshot, listOrders } from '../db/read.ts'
+import { hasRole } from '../domain/access.ts'
 import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
@@ -16,10 +16,11 @@ import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
 import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
-import { OrderSummary, type OrderServiceService } from './gen/holdfast/v1/order.ts'
+import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
-import { cutPage, messageBytes, pageOf } from './page.ts'
+import { cutPage, pageOf } from './page.ts'
+import { openAddress } from './personal_data.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
 import type { Parsed } from './schema.ts'
@@ -89,11 +90,7 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     const filter = { status, userId, createdFrom, createdBefore }
     const listing = { cursors: deps.cursors, call, filter, idPattern: UUID_PATTERN }
     const rows = await listOrders(deps.database, reach, filter, pageOf(listing, { limit, offset, cursor }))
-    const { page, nextCursor } = cutPage(listing, rows, {
-      limit,
-      idOf: ({ orderId }) => orderId,
-      bytesOf: messageBytes(OrderSummary, summaryMessage),
-    })
+    const { page, nextCursor } = cutPage(listing, rows, { limit, idOf: ({ orderId }) => orderId })
     return { orders: page.map(summaryMessage), nextCursor }
   },
 
@@ -258,22 +255,4 @@ function verdictError(verdict: Refused): DomainError {
     case 'IDEMPOTENCY_KEY_REUSED':
       return new DomainError('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for another request.')
   }
-}
-
-/** Decrypts the address. Before it does, it logs who reads which field of whose order, never the address. */
-async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promise<string> {
-  if (!seesPart(call.principal, 'shippingAddress', order)) throw permissionDenied()
-  deps.logger.info(
-    {
-      event: 'pii_access',
-      requestId: call.record.requestId,
-      actor: actorOf(call.principal),
-      roles: call.principal.roles,
-      orderId: order.orderId,
-      customer: order.userId.toString(),
-      field: 'shipping_address',
-    },
-    'personal data decrypted',
-  )
-  return deps.pii.open(order.userId, order.orderId, order.addressSealed)
 }
