@@ -12,6 +12,7 @@ import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { gateStreams } from './gate.ts'
+import { joinRepeatedHeaders } from './header.ts'
 import { createHealthHandlers } from './health.ts'
 import { MAX_REQUEST_BYTES } from './library_status.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
@@ -100,7 +101,10 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   try {
     const port = await listen(publicServer, `${options.bind}:${options.port}`)
     const adminPort = await listen(adminServer, `${options.adminBind}:${options.adminPort}`)
-    for (const server of servers) gateStreams(server, observer)
+    for (const server of servers) {
+      gateStreams(server, observer)
+      joinRepeatedHeaders(server)
+    }
     return {
       port,
       adminPort,
