@@ -149,6 +149,37 @@ describe('a change of an account', () => {
   })
 })
 
+describe('what a stream follows', () => {
+  test('is left at its end, also where the caller was gone before its token was checked', async () => {
+    const gate = Promise.withResolvers<void>()
+    const seen = { asked: 0, followed: 0, left: 0 }
+    const other = await createTestFront(database, {
+      deps: {
+        accounts: {
+          assertActive: () => {
+            seen.asked += 1
+            return seen.asked === 1 ? gate.promise : Promise.resolve()
+          },
+          follow: () => {
+            seen.followed += 1
+            return () => (seen.left += 1)
+          },
+        },
+      },
+    })
+    const watch = (options: { deadlineMs: number }) =>
+      other.as(customer(7)).order.watchOrder({ orderId: randomUUID() }, options)[Symbol.asyncIterator]().next()
+    await expect(watch({ deadlineMs: 200 })).rejects.toBeDefined()
+    expect(seen.asked).toBe(1)
+    await until(() => other.logLines().some((line) => line.includes('DEADLINE_EXCEEDED')))
+    gate.resolve()
+    await expect(watch({ deadlineMs: 10_000 })).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' })
+    await until(() => seen.left === 1)
+    expect(seen.followed).toBe(1)
+    await other.stop()
+  })
+})
+
 describe('the state of accounts', () => {
   test('costs calls no statement of their own: two a second serve all of them', async () => {
     let reads = 0

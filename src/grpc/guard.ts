@@ -19,6 +19,7 @@ export const createGuard =
   (deps: Authentication): ServerInterceptor =>
   (method, call) => {
     let stopFollowing: (() => void) | undefined
+    let hasEnded = false
     const receive = async (metadata: Metadata, pass: (metadata: Metadata) => void): Promise<void> => {
       const record = recordOf(metadata)
       try {
@@ -26,7 +27,8 @@ export const createGuard =
         // Kept before its role is checked: a refused call names its caller too.
         const keep = (principal: Principal): void => void (record.principal = principal)
         await admit(deps, method.path, metadata, { certificate: sslPeerCertificate, keep })
-        if (method.responseStream) {
+        // A caller may be gone before its token is checked: nothing would end what is followed then.
+        if (method.responseStream && !hasEnded) {
           const revoking = new AbortController()
           record.revoked = revoking.signal
           stopFollowing = deps.accounts.follow(record.principal, (reason) => revoking.abort(reason))
@@ -42,7 +44,10 @@ export const createGuard =
         next({
           onReceiveMetadata: (metadata, pass) => void receive(metadata, pass),
           // Also called after a normal end.
-          onCancel: () => stopFollowing?.(),
+          onCancel: () => {
+            hasEnded = true
+            stopFollowing?.()
+          },
         }),
     })
   }
