@@ -92,8 +92,17 @@ const durationOf = (ms: number) => {
   return { seconds: BigInt(Math.floor(whole / MS_PER_S)), nanos: (whole % MS_PER_S) * NANOS_PER_MS }
 }
 
-/** Decodes what packDetails wrote; a status without our details has an empty reason. */
+/** Decodes what packDetails wrote; a status without our details, or with bytes that are none, has an empty reason. */
 export function readDetails(metadata: Metadata): Detail {
+  try {
+    return decodeDetails(metadata)
+  } catch {
+    // What stands between client and server may answer too. A throw in the callback of a call would end the process.
+    return { reason: '', metadata: {}, violations: [], quota: [] }
+  }
+}
+
+function decodeDetails(metadata: Metadata): Detail {
   const [bytes] = metadata.get(DETAILS_KEY)
   const found = new Map(
     Buffer.isBuffer(bytes) ? Status.decode(bytes).details.map(({ typeUrl, value }) => [typeUrl, value]) : [],

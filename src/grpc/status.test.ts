@@ -142,6 +142,12 @@ test.each([
   })
 })
 
+test('details that are no details are read as none', () => {
+  const metadata = new Metadata()
+  metadata.set(DETAILS_KEY, Buffer.from([0xff, 0xff, 0xff]))
+  expect(readDetails(metadata)).toEqual({ reason: '', metadata: {}, violations: [], quota: [] })
+})
+
 test('half a character is no reason to fail', () => {
   const sent = statusOf(
     new DomainError('NOT_FOUND', 'No \ud800.', { metadata: { product_id: '\udc00' } }),
