@@ -58,10 +58,13 @@ describe('an amount of a coin', () => {
 
   test('is taken in one spelling only', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: fc.constantFrom(...'0123456789.-+e_ '.split('')) }), fc.string()), (units) => {
-        const isCanonical = /^[1-9][0-9]*$/.test(units) && BigInt(units) <= 10n ** 27n
-        expect(takes('ETH', units)).toBe(isCanonical)
-      }),
+      fc.property(
+        fc.oneof(fc.string({ unit: fc.constantFrom(...'0123456789.-+e_ '.split('')) }), fc.string()),
+        (units) => {
+          const isCanonical = /^[1-9][0-9]*$/.test(units) && BigInt(units) <= 10n ** 27n
+          expect(takes('ETH', units)).toBe(isCanonical)
+        },
+      ),
       { numRuns: 1_000 },
     )
   })
