@@ -18,6 +18,7 @@ import {
 import { INJECTIONS } from '../../test/support/injection.ts'
 import { createRawClient, type RawClient, type Status } from '../../test/support/raw_client.ts'
 import { sampleOf } from '../../test/support/sample.ts'
+import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { forEachBounded } from '../domain/concurrency.ts'
 import { PRODUCT_ID_PATTERN } from '../domain/stock.ts'
@@ -57,7 +58,7 @@ beforeAll(async () => {
   publicClient = createRawClient(front.address)
   adminClient = createRawClient(front.adminAddress)
   for (const caller of [me, admin, fulfilment, watcher]) tokens.set(caller.role, await front.tokenOf(caller))
-}, 60_000)
+}, COUNT_WITHIN_MS)
 afterAll(async () => {
   publicClient.close()
   adminClient.close()
@@ -153,7 +154,7 @@ describe('at least 500 injection strings', () => {
       })
       expect(await countRows()).toEqual(before)
     },
-    60_000,
+    COUNT_WITHIN_MS,
   )
 
   test('that have the shape of a field are names like any other', async () => {
@@ -177,129 +178,151 @@ describe('at least 500 injection strings', () => {
     expect(orders).toBe(0n)
   })
 
-  test('in the signed body of a report are refused, and write nothing', async () => {
-    const before = await countRows()
-    const method = methodOf('/holdfast.v1.PaymentService/ReportPayments')
-    const body = findMessage('holdfast.v1.PaymentReport')
-    await forEachBounded(INJECTIONS, WIDTH, async (given) => {
-      const report = Buffer.from(PaymentReport.encode(fullOf(body, everyShaped(given)) as never).finish())
-      if (report.length > MAX_REPORT_BYTES) return
-      const request = { id: randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
-      expectRefused(await ask(method, { ...request, signatures: front.sign(request) }), given)
-    })
-    expect(await countRows()).toEqual(before)
-  }, 60_000)
+  test(
+    'in the signed body of a report are refused, and write nothing',
+    async () => {
+      const before = await countRows()
+      const method = methodOf('/holdfast.v1.PaymentService/ReportPayments')
+      const body = findMessage('holdfast.v1.PaymentReport')
+      await forEachBounded(INJECTIONS, WIDTH, async (given) => {
+        const report = Buffer.from(PaymentReport.encode(fullOf(body, everyShaped(given)) as never).finish())
+        if (report.length > MAX_REPORT_BYTES) return
+        const request = { id: randomUUID(), timestampS: BigInt(Math.floor(Date.now() / 1_000)), report }
+        expectRefused(await ask(method, { ...request, signatures: front.sign(request) }), given)
+      })
+      expect(await countRows()).toEqual(before)
+    },
+    COUNT_WITHIN_MS,
+  )
 })
 
 describe('free text is stored verbatim or refused', () => {
-  test('as the name of a product', async () => {
-    const put = methodOf('/holdfast.v1.CatalogAdminService/PutProduct')
-    const get = methodOf('/holdfast.v1.CatalogService/GetProduct')
-    const list = methodOf('/holdfast.v1.CatalogService/ListProducts')
-    const stored = new Map<string, string>()
-    await forEachBounded([...INJECTIONS.entries()], WIDTH, async ([at, given]) => {
-      const productId = `name-${at}`
-      const answer = await ask(put, { ...full(put.path), productId, name: given, expectedVersion: 0n })
-      const expected = nameOf(given)
-      if (expected === undefined) return expectRefused(answer, given)
-      expect([given, answer.code]).toEqual([given, 'OK'])
-      expect(expected).toBe(given)
-      const { body } = await ask(get, { productId })
-      expect(GetProductResponse.decode(body ?? Buffer.of()).product?.name).toBe(given)
-      stored.set(productId, given)
-    })
-    const found = new Map<string, string>()
-    for (let cursor = ''; ;) {
-      const { body } = await ask(list, { limit: 100, offset: undefined, cursor })
-      const page = ListProductsResponse.decode(body ?? Buffer.of())
-      for (const { productId, name } of page.products) found.set(productId, name)
-      if ((cursor = page.nextCursor) === '') break
-    }
-    for (const productId of found.keys()) if (!productId.startsWith('name-')) found.delete(productId)
-    expect(Object.fromEntries(found)).toEqual(Object.fromEntries(stored))
-  }, 60_000)
-
-  test('as the reason of a correction of stock', async () => {
-    const method = methodOf('/holdfast.v1.StockAdminService/AdjustStock')
-    const { productId } = await putProduct(shop.test, { onHand: 0n })
-    const change = { $case: 'delta', value: 1n }
-    await forEachBounded(INJECTIONS, WIDTH, async (reason) => {
-      const answer = await ask(method, { ...full(method.path), productId, change, reason, expectedVersion: undefined })
-      if (nameOf(reason) === undefined) expectRefused(answer, reason)
-      else expect([reason, answer.code]).toEqual([reason, 'OK'])
-    })
-    const rows = await shop.query<{ reason: string }>('select reason from stock_movement where product_id = $1', [
-      productId,
-    ])
-    expect(rows.map(({ reason }) => reason).toSorted()).toEqual(
-      INJECTIONS.filter((given) => nameOf(given) !== undefined).toSorted(),
-    )
-  }, 60_000)
-
-  test('as the address of an order, and the reason of a restart', async () => {
-    const { productId, unitPrice } = await putProduct(shop.test, { onHand: 10_000n })
-    const create = methodOf('/holdfast.v1.OrderService/CreateOrder')
-    const update = methodOf('/holdfast.v1.OrderService/UpdateShippingAddress')
-    const get = methodOf('/holdfast.v1.OrderService/GetOrder')
-    const restart = methodOf('/holdfast.v1.OrderAdminService/RestartOrder')
-    const rehydrate = methodOf('/holdfast.v1.OrderAdminService/RehydrateOrders')
-    const lines = [{ productId, quantity: 1, expectedUnitPrice: unitPrice }]
-    const readAddress = async (orderId: string): Promise<string | undefined> => {
-      const { body } = await ask(get, { orderId, includeShippingAddress: true })
-      return GetOrderResponse.decode(body ?? Buffer.of()).order?.shippingAddress
-    }
-    const placed: string[] = []
-    await forEachBounded(INJECTIONS, WIDTH, async (given) => {
-      const answer = await ask(create, {
-        ...full(create.path),
-        userId: BigInt(USER),
-        lines,
-        asset: 'ETH',
-        shippingAddress: given,
+  test(
+    'as the name of a product',
+    async () => {
+      const put = methodOf('/holdfast.v1.CatalogAdminService/PutProduct')
+      const get = methodOf('/holdfast.v1.CatalogService/GetProduct')
+      const list = methodOf('/holdfast.v1.CatalogService/ListProducts')
+      const stored = new Map<string, string>()
+      await forEachBounded([...INJECTIONS.entries()], WIDTH, async ([at, given]) => {
+        const productId = `name-${at}`
+        const answer = await ask(put, { ...full(put.path), productId, name: given, expectedVersion: 0n })
+        const expected = nameOf(given)
+        if (expected === undefined) return expectRefused(answer, given)
+        expect([given, answer.code]).toEqual([given, 'OK'])
+        expect(expected).toBe(given)
+        const { body } = await ask(get, { productId })
+        expect(GetProductResponse.decode(body ?? Buffer.of()).product?.name).toBe(given)
+        stored.set(productId, given)
       })
-      const expected = addressOf(given)
-      if (expected === undefined) return expectRefused(answer, given)
-      expect([given, answer.code]).toEqual([given, 'OK'])
-      // Without tags and references it is stored as it came.
-      if (!/[<>&]/.test(given)) expect(expected).toBe(given.trim())
-      const { orderId } = CreateOrderResponse.decode(answer.body ?? Buffer.of())
-      placed.push(orderId)
-      expect(await readAddress(orderId)).toBe(expected)
-    })
-    const accepted = INJECTIONS.filter((given) => addressOf(given) !== undefined)
-    expect(placed).toHaveLength(accepted.length)
+      const found = new Map<string, string>()
+      for (let cursor = ''; ;) {
+        const { body } = await ask(list, { limit: 100, offset: undefined, cursor })
+        const page = ListProductsResponse.decode(body ?? Buffer.of())
+        for (const { productId, name } of page.products) found.set(productId, name)
+        if ((cursor = page.nextCursor) === '') break
+      }
+      for (const productId of found.keys()) if (!productId.startsWith('name-')) found.delete(productId)
+      expect(Object.fromEntries(found)).toEqual(Object.fromEntries(stored))
+    },
+    COUNT_WITHIN_MS,
+  )
 
-    await forEachBounded([...accepted.entries()], WIDTH, async ([at, given]) => {
-      const orderId = placed[at] ?? ''
-      const answer = await ask(update, {
-        ...full(update.path),
-        orderId,
-        shippingAddress: given,
-        expectedVersion: undefined,
+  test(
+    'as the reason of a correction of stock',
+    async () => {
+      const method = methodOf('/holdfast.v1.StockAdminService/AdjustStock')
+      const { productId } = await putProduct(shop.test, { onHand: 0n })
+      const change = { $case: 'delta', value: 1n }
+      await forEachBounded(INJECTIONS, WIDTH, async (reason) => {
+        const answer = await ask(method, {
+          ...full(method.path),
+          productId,
+          change,
+          reason,
+          expectedVersion: undefined,
+        })
+        if (nameOf(reason) === undefined) expectRefused(answer, reason)
+        else expect([reason, answer.code]).toEqual([reason, 'OK'])
       })
-      expect([given, answer.code]).toEqual([given, 'OK'])
-      expect(await readAddress(orderId)).toBe(addressOf(given))
-    })
+      const rows = await shop.query<{ reason: string }>('select reason from stock_movement where product_id = $1', [
+        productId,
+      ])
+      expect(rows.map(({ reason }) => reason).toSorted()).toEqual(
+        INJECTIONS.filter((given) => nameOf(given) !== undefined).toSorted(),
+      )
+    },
+    COUNT_WITHIN_MS,
+  )
 
-    // As if the workflows had been started, and were lost.
-    await shop.query('delete from workflow_start')
-    const reasons = INJECTIONS.filter((given) => nameOf(given) !== undefined).slice(0, placed.length - 1)
-    await forEachBounded([...INJECTIONS.entries()], WIDTH, async ([at, reason]) => {
-      const orderId = placed[reasons.indexOf(reason)] ?? placed[at % placed.length]
-      const answer = await ask(restart, { ...full(restart.path), orderId, reason })
-      if (nameOf(reason) === undefined) expectRefused(answer, reason)
-      else expect([reason, answer.code]).toEqual([reason, reasons.includes(reason) ? 'OK' : 'FAILED_PRECONDITION'])
-    })
-    const said = await shop.query<{ body: string }>(
-      `select body from audit_entry where kind = 'order' and body like '%"role":"admin"%'`,
-    )
-    const found = said.map(({ body }) => (JSON.parse(body) as { by: { reason?: string } }).by.reason)
-    expect(found.filter((reason) => reason !== undefined).toSorted()).toEqual(reasons.toSorted())
+  test(
+    'as the address of an order, and the reason of a restart',
+    async () => {
+      const { productId, unitPrice } = await putProduct(shop.test, { onHand: 10_000n })
+      const create = methodOf('/holdfast.v1.OrderService/CreateOrder')
+      const update = methodOf('/holdfast.v1.OrderService/UpdateShippingAddress')
+      const get = methodOf('/holdfast.v1.OrderService/GetOrder')
+      const restart = methodOf('/holdfast.v1.OrderAdminService/RestartOrder')
+      const rehydrate = methodOf('/holdfast.v1.OrderAdminService/RehydrateOrders')
+      const lines = [{ productId, quantity: 1, expectedUnitPrice: unitPrice }]
+      const readAddress = async (orderId: string): Promise<string | undefined> => {
+        const { body } = await ask(get, { orderId, includeShippingAddress: true })
+        return GetOrderResponse.decode(body ?? Buffer.of()).order?.shippingAddress
+      }
+      const placed: string[] = []
+      await forEachBounded(INJECTIONS, WIDTH, async (given) => {
+        const answer = await ask(create, {
+          ...full(create.path),
+          userId: BigInt(USER),
+          lines,
+          asset: 'ETH',
+          shippingAddress: given,
+        })
+        const expected = addressOf(given)
+        if (expected === undefined) return expectRefused(answer, given)
+        expect([given, answer.code]).toEqual([given, 'OK'])
+        // Without tags and references it is stored as it came.
+        if (!/[<>&]/.test(given)) expect(expected).toBe(given.trim())
+        const { orderId } = CreateOrderResponse.decode(answer.body ?? Buffer.of())
+        placed.push(orderId)
+        expect(await readAddress(orderId)).toBe(expected)
+      })
+      const accepted = INJECTIONS.filter((given) => addressOf(given) !== undefined)
+      expect(placed).toHaveLength(accepted.length)
 
-    await forEachBounded(INJECTIONS, WIDTH, async (reason) => {
-      const answer = await ask(rehydrate, { ...full(rehydrate.path), reason, limit: 1 })
-      if (nameOf(reason) === undefined) expectRefused(answer, reason)
-      else expect([reason, answer.code]).toEqual([reason, 'OK'])
-    })
-  }, 120_000)
+      await forEachBounded([...accepted.entries()], WIDTH, async ([at, given]) => {
+        const orderId = placed[at] ?? ''
+        const answer = await ask(update, {
+          ...full(update.path),
+          orderId,
+          shippingAddress: given,
+          expectedVersion: undefined,
+        })
+        expect([given, answer.code]).toEqual([given, 'OK'])
+        expect(await readAddress(orderId)).toBe(addressOf(given))
+      })
+
+      // As if the workflows had been started, and were lost.
+      await shop.query('delete from workflow_start')
+      const reasons = INJECTIONS.filter((given) => nameOf(given) !== undefined).slice(0, placed.length - 1)
+      await forEachBounded([...INJECTIONS.entries()], WIDTH, async ([at, reason]) => {
+        const orderId = placed[reasons.indexOf(reason)] ?? placed[at % placed.length]
+        const answer = await ask(restart, { ...full(restart.path), orderId, reason })
+        if (nameOf(reason) === undefined) expectRefused(answer, reason)
+        else expect([reason, answer.code]).toEqual([reason, reasons.includes(reason) ? 'OK' : 'FAILED_PRECONDITION'])
+      })
+      const said = await shop.query<{ body: string }>(
+        `select body from audit_entry where kind = 'order' and body like '%"role":"admin"%'`,
+      )
+      const found = said.map(({ body }) => (JSON.parse(body) as { by: { reason?: string } }).by.reason)
+      expect(found.filter((reason) => reason !== undefined).toSorted()).toEqual(reasons.toSorted())
+
+      await forEachBounded(INJECTIONS, WIDTH, async (reason) => {
+        const answer = await ask(rehydrate, { ...full(rehydrate.path), reason, limit: 1 })
+        if (nameOf(reason) === undefined) expectRefused(answer, reason)
+        else expect([reason, answer.code]).toEqual([reason, 'OK'])
+      })
+    },
+    COUNT_WITHIN_MS,
+  )
 })
