@@ -13,7 +13,8 @@ create table account (
   constraint account_version_unique unique (version),
   constraint account_times_finite check (isfinite(disabled_at) and isfinite(tokens_valid_after))
 );
-comment on table account is 'When an account was disabled, and since when its tokens must have been issued; each change has the next version.';
+comment on table account is
+  'When an account was disabled, and since when its tokens must have been issued; each change has the next version.';
 grant select on account to app_api, auditor;
 select audit_watch('account', 'account', null);
 

@@ -1,9 +1,73 @@
--- A report that contradicts a stored one is refused instead of being taken for a repeat.
+-- A report that contradicts a stored one is refused instead of being taken for a repeat. A read of personal data by
+-- someone who does not own it is noted in the audit of the order. Security events are append-only and are forgotten.
 --
--- Locks: functions are replaced, no table is touched. Older processes: an older api answers INTERNAL to such a report
--- and stores nothing; its watcher then sends the others alone.
+-- Locks: functions are replaced; new triggers take SHARE ROW EXCLUSIVE on their tables for a change of the catalogue.
+-- Older processes: an older api answers INTERNAL to such a report and stores nothing; its watcher then sends the others
+-- alone. Its reads leave a log line only.
 
--- Functions as migrations/function has them: record_report.
+-- Functions as migrations/function has them: audit_note_reads, forget_security_events, record_report, refuse_rewriting.
+
+-- Audit: notes that personal data of orders is about to be shown to someone who does not own it, as one entry in the
+-- chain of each order. A caller shows nothing unless this has committed and has returned the number of its orders.
+-- p_order_ids: the orders, each once. p_fields: the names of the fields. p_actor: text of the audit context (actor_of),
+-- whose reason says why.
+-- Returns how many orders were noted.
+-- Locks: at commit, the order rows FOR NO KEY UPDATE, in order of id (audit_root).
+-- Error: HF006 at commit, by actor_text. Repeating it notes another read. Runs as the owner: no other role writes
+-- audit_pending.
+create or replace function audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) returns int
+language plpgsql security definer set search_path = holdfast, pg_catalog as $$
+declare
+  v_noted int;
+begin
+  if cardinality(p_fields) = 0 or array_length(p_fields, 1) > 20 then
+    raise exception 'audit_note_reads: name the fields' using errcode = '22023';
+  end if;
+  insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+  select 'order', o.order_id::text, false,
+    row_number() over () = 1 and not exists (select from audit_pending where txid = pg_current_xact_id()),
+    p_actor::jsonb,
+    '{"table":"pii_access","op":"READ","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}'
+  from orders o
+  cross join lateral (select o.order_id) k
+  cross join lateral (select o.user_id::text as user_id, p_fields as fields) r
+  where o.order_id = any (p_order_ids);
+  get diagnostics v_noted = row_count;
+  return v_noted;
+end
+$$;
+revoke execute on function audit_note_reads from public;
+grant execute on function audit_note_reads to app_api;
+comment on function audit_note_reads is
+  'Audit: notes that personal data of orders is about to be shown to someone who does not own it, as one entry in'
+  ' the chain of each order.';
+
+-- Retention: removes up to p_limit security events, the oldest first: counts of calls after an hour, since no rule
+-- looks further back, all others after 90 days. Returns how many.
+-- Locks: the rows it removes; locked ones are skipped. Repeating it is harmless. Runs as the owner: no role has a right
+-- to delete an event itself.
+create or replace function forget_security_events(p_limit integer) returns integer
+language sql security definer set search_path = holdfast, pg_catalog as $$
+  with old_calls as (
+    select event_no from security_event
+    where kind = 'calls' and at < statement_timestamp() - interval '1 hour'
+    order by at limit p_limit for update skip locked
+  ), old_events as (
+    select event_no from security_event
+    where at < statement_timestamp() - interval '90 days'
+    order by at limit p_limit for update skip locked
+  ), old as (
+    select event_no from old_calls union select event_no from old_events limit p_limit
+  ), forgotten as (
+    delete from security_event e using old where e.event_no = old.event_no returning 1
+  )
+  select count(*)::integer from forgotten
+$$;
+revoke execute on function forget_security_events from public;
+grant execute on function forget_security_events to app_worker;
+comment on function forget_security_events is
+  'Retention: removes up to p_limit security events, the oldest first: counts of calls after an hour, since no'
+  ' rule looks further back, all others after 90 days.';
 
 -- Inbox: stores a verified report of a watcher, extends holds for what was seen in time, and wakes the workflows.
 -- p_source: name of the watcher. p_facts: [{report_id, network, asset, tx_id, output_index, seq, state, address,
@@ -82,3 +146,32 @@ grant execute on function record_report to app_api;
 comment on function record_report is
   'Inbox: stores a verified report of a watcher, extends holds for what was seen in time, and wakes the'
   ' workflows.';
+
+-- Append-only guard: a trigger function that refuses any update, delete or truncate of history.
+-- Error: HF007.
+create or replace function refuse_rewriting() returns trigger language plpgsql as $$
+begin
+  raise exception '%: history is not rewritten', tg_table_name using errcode = 'HF007';
+end
+$$;
+revoke execute on function refuse_rewriting from public;
+
+create or replace trigger audit_entry_append_only before update or delete on audit_entry
+  for each row execute function refuse_rewriting();
+create or replace trigger audit_entry_no_truncate before truncate on audit_entry
+  for each statement execute function refuse_rewriting();
+create or replace trigger audit_entry_no_truncate before truncate on audit_entry_default
+  for each statement execute function refuse_rewriting();
+create or replace trigger stock_movement_append_only before update or delete on stock_movement
+  for each row execute function refuse_rewriting();
+create or replace trigger stock_movement_no_truncate before truncate on stock_movement
+  for each statement execute function refuse_rewriting();
+create or replace trigger chain_operation_append_only before update or delete on chain_operation
+  for each row execute function refuse_rewriting();
+-- Old events are deleted by forget_security_events.
+create or replace trigger security_event_append_only before update on security_event
+  for each row execute function refuse_rewriting();
+create or replace trigger security_event_no_truncate before truncate on security_event
+  for each statement execute function refuse_rewriting();
+comment on function refuse_rewriting is
+  'Append-only guard: a trigger function that refuses any update, delete or truncate of history.';

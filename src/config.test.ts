@@ -63,7 +63,6 @@ test('a refusal says of each variable what is wrong with it, and never its value
       '  HOLDFAST_GRPC_PORT: must be a number',
       '  HOLDFAST_DRAIN_MS: must be at most 60000',
       '  HOLDFAST_BIND: must not be empty',
-      '  HOLDFAST_JWT_SECRETS_FILE: is not set',
     ]),
   )
   expect(lines.join()).not.toContain('abc')

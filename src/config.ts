@@ -102,9 +102,16 @@ const API = z.object({
   HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
   HOLDFAST_METRICS_PORT: port.default(9464),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
-  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1),
+  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1).optional(),
+  HOLDFAST_JWKS_URL: z.string().min(1).optional(),
+  HOLDFAST_JWT_ALGORITHM: z.enum(['EdDSA', 'RS256']).default('EdDSA'),
   HOLDFAST_JWT_ISSUER: z.string().min(1).default('holdfast'),
   HOLDFAST_JWT_AUDIENCE: z.string().min(1).default('holdfast'),
+  HOLDFAST_STEP_UP_TOTAL: z
+    .string()
+    .refine((text) => parseFiat(text) !== undefined, 'must be an amount, such as 1000.00')
+    .default('1000.00'),
+  HOLDFAST_CLIENT_SANS_FILE: z.string().min(1).optional(),
   HOLDFAST_PII_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),

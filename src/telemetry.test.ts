@@ -40,6 +40,15 @@ describe('an error in the log', () => {
     expect(lineOf(error)).not.toContain(CANARY)
   })
 
+  test('is written even if it cannot be read', () => {
+    const unreadable = new Proxy(new Error('x'), {
+      get: () => {
+        throw new Error(CANARY)
+      },
+    })
+    expect(JSON.parse(lineOf(unreadable))).toMatchObject({ msg: 'it failed', err: { name: 'unreadable' } })
+  })
+
   test('ends in a circle of causes', () => {
     const first = new Error('first')
     const second = new Error('second', { cause: first })

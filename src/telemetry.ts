@@ -36,6 +36,15 @@ const serializeError = (error: unknown, causes = 0): unknown => {
   return { name: wordOf(error.name), code: wordOf(code), reason: wordOf(reason), frames: framesOf(error), cause }
 }
 
+/** A line is written whatever was thrown. */
+function writeError(error: unknown): unknown {
+  try {
+    return serializeError(error)
+  } catch {
+    return { name: 'unreadable' }
+  }
+}
+
 const wordOf = (value: unknown): string | number | undefined =>
   typeof value === 'number' || (typeof value === 'string' && WORD.test(value)) ? value : undefined
 
@@ -57,7 +66,7 @@ export const createLogger = (options: LoggerOptions): Logger =>
       level: options.level,
       base: { process: options.process },
       timestamp: pino.stdTimeFunctions.isoTime,
-      serializers: { err: (error) => serializeError(error), error: (error) => serializeError(error) },
+      serializers: { err: writeError, error: writeError },
       redact: { paths: REDACTED_KEYS.flatMap((key) => [key, `*.${key}`]), censor: '[redacted]' },
     },
     options.destination ?? pino.destination({ dest: 2, sync: true }),

@@ -5,10 +5,9 @@ import { sql, type DatabaseTransactionConnection, type SerializableValue } from 
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { KEY_REUSED } from '../domain/command.ts'
-import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
+import { DomainError } from '../domain/failure.ts'
 import { actorText } from './audit/actor.ts'
-import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
-import { LOCK_NOT_AVAILABLE } from './connection/sqlstate.ts'
+import { retrying, statement, type Database } from './connection/pool.ts'
 
 export type Attempt = {
   actor: string
@@ -99,24 +98,18 @@ export async function answerOnce<Answer extends SerializableValue>(
   return retrying(() => database.sql.transaction(work), deadline)
 }
 
-/** Inserts the key; false if it has been used before. JSON null is a placeholder until the effect has an answer. */
+/**
+ * Inserts the key; false if it has been used before. JSON null is a placeholder until the effect has an answer. The
+ * role's lock_timeout ends the wait for the row of another call, which is then IDEMPOTENCY_KEY_IN_PROGRESS.
+ */
 async function claim(
   tx: DatabaseTransactionConnection,
   { actor, method, key, requestHash, by }: Attempt,
 ): Promise<boolean> {
-  try {
-    const rows = await tx.any(sql.type(NOTHING)`
-      insert into idempotency (actor, method, key, request_hash, response)
-      select ${actor}, ${method}, ${key}::uuid, ${sql.binary(requestHash)}, 'null'
-      from (select set_config('holdfast.actor', ${actorText(by)}, true) as acting offset 0) context where acting is not null
-      on conflict do nothing returning key`)
-    return rows.length > 0
-  } catch (error) {
-    // The role's lock_timeout ended the wait for the other call's row.
-    if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
-    throw new DomainError('IDEMPOTENCY_KEY_IN_PROGRESS', 'Another call with this key is still running.', {
-      retryAfterMs: RETRY_HINT_MS.contention,
-      cause: error,
-    })
-  }
+  const rows = await tx.any(sql.type(NOTHING)`
+    insert into idempotency (actor, method, key, request_hash, response)
+    select ${actor}, ${method}, ${key}::uuid, ${sql.binary(requestHash)}, 'null'
+    from (select set_config('holdfast.actor', ${actorText(by)}, true) as acting offset 0) context where acting is not null
+    on conflict do nothing returning key`)
+  return rows.length > 0
 }

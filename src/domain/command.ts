@@ -48,6 +48,10 @@ export const KEY_REUSED: Refusal = {
   reason: 'IDEMPOTENCY_KEY_REUSED',
   message: 'This idempotency key was used for another request.',
 }
+export const KEY_IN_PROGRESS: Refusal = {
+  reason: 'IDEMPOTENCY_KEY_IN_PROGRESS',
+  message: 'Another call with this key is still running.',
+}
 
 type Standing = Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'>
 

@@ -7,10 +7,10 @@ import type { CursorSeal } from '../keyvault/cursor.ts'
 import { attemptOf } from './command.ts'
 import { PRODUCT_ID_PATTERN } from '../domain/stock.ts'
 import { productMessage } from './convert.ts'
-import { Product, type CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
+import type { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import type { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import type { Handlers } from './handle.ts'
-import { cutPage, messageBytes, pageOf } from './page.ts'
+import { cutPage, pageOf } from './page.ts'
 
 export const createCatalogHandlers = ({
   database,
@@ -29,11 +29,7 @@ export const createCatalogHandlers = ({
   listProducts: async (request, call) => {
     const listing = { cursors, call, idPattern: PRODUCT_ID_PATTERN }
     const rows = await listProducts(database, pageOf(listing, request))
-    const { page, nextCursor } = cutPage(listing, rows, {
-      limit: request.limit,
-      idOf: ({ productId }) => productId,
-      bytesOf: messageBytes(Product, productMessage),
-    })
+    const { page, nextCursor } = cutPage(listing, rows, { limit: request.limit, idOf: ({ productId }) => productId })
     return { products: page.map(productMessage), nextCursor }
   },
 })

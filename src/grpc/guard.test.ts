@@ -1,7 +1,9 @@
+import type { PeerCertificate } from 'node:tls'
 import { Metadata } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
 import { ROLES, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { Accounts } from './account.ts'
 import type { Authentication } from './authenticate.ts'
 import { admit } from './guard.ts'
 import { METHODS, type MethodPath } from './method.ts'
@@ -77,6 +79,49 @@ describe('the token', () => {
 
   test('is not asked for by the health check', async () => {
     expect(await reasonOf(CHECK, metadataOf())).toBe('admitted')
+  })
+})
+
+describe('a caller', () => {
+  const machine: Principal = { subject: 'eth-1', userId: undefined, roles: ['watcher'], tokenId: 't' }
+  const REPORT = '/holdfast.v1.PaymentService/ReportPayments'
+  const reasonWith = (deps: Partial<Authentication>, path: string, uri?: string) =>
+    admit(
+      { ...depsOf(async () => machine), ...deps },
+      path,
+      metadataOf('Bearer a.b.c'),
+      uri === undefined ? {} : { certificate: { subjectaltname: `URI:${uri}` } as PeerCertificate },
+    ).then(
+      () => 'admitted',
+      ({ reason }: DomainError) => reason,
+    )
+  const clientSans = new Map([['eth-1', 'spiffe://shop/eth-1']])
+
+  test('that is bound to a certificate must present it, and no other will do', async () => {
+    expect(await reasonWith({ clientSans }, REPORT, 'spiffe://shop/eth-1')).toBe('admitted')
+    expect(await reasonWith({ clientSans }, REPORT, 'spiffe://shop/eth-2')).toBe('CREDENTIALS_INVALID')
+    expect(await reasonWith({ clientSans }, REPORT)).toBe('CREDENTIALS_INVALID')
+    expect(await reasonWith({}, REPORT)).toBe('admitted')
+  })
+
+  test('whose account is not active learns nothing of its roles', async () => {
+    const accounts: Accounts = {
+      assertActive: async () => {
+        throw new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.')
+      },
+      follow: () => () => undefined,
+    }
+    expect(await reasonWith({ accounts }, CREATE)).toBe('CREDENTIALS_INVALID')
+    expect(await reasonWith({}, CREATE)).toBe('PERMISSION_DENIED')
+  })
+
+  test('whose token is wrong causes no look at accounts', async () => {
+    const accounts: Accounts = {
+      assertActive: () => Promise.reject(new Error('must not be asked')),
+      follow: () => () => undefined,
+    }
+    const verifyToken = () => Promise.reject(new DomainError('CREDENTIALS_INVALID', 'no'))
+    expect(await reasonWith({ accounts, verifyToken }, CREATE)).toBe('CREDENTIALS_INVALID')
   })
 })
 

@@ -7,7 +7,7 @@ import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@
 import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { authenticate, type Authentication } from './authenticate.ts'
-import { ANONYMOUS, recordOf } from './call.ts'
+import { recordOf } from './call.ts'
 import { findPermission, mayCall, permissionDenied } from './permission.ts'
 import { statusOf } from './status.ts'
 
@@ -23,7 +23,9 @@ export const createGuard =
       const record = recordOf(metadata)
       try {
         const { sslPeerCertificate } = deps.clientSans === undefined ? {} : call.getAuthContext()
-        record.principal = (await admit(deps, method.path, metadata, sslPeerCertificate)) ?? ANONYMOUS
+        // Kept before its role is checked: a refused call names its caller too.
+        const keep = (principal: Principal): void => void (record.principal = principal)
+        await admit(deps, method.path, metadata, { certificate: sslPeerCertificate, keep })
         if (method.responseStream) {
           const revoking = new AbortController()
           record.revoked = revoking.signal
@@ -53,12 +55,13 @@ export async function admit(
   deps: Authentication,
   path: string,
   metadata: Metadata,
-  certificate?: PeerCertificate,
+  { certificate, keep }: { certificate?: PeerCertificate | undefined; keep?: (principal: Principal) => void } = {},
 ): Promise<Principal | undefined> {
   refuseLargeMetadata(metadata)
   const permission = findPermission(path)
   if (permission === 'anonymous') return undefined
   const principal = await authenticate(deps, metadata, certificate)
+  keep?.(principal)
   if (permission === undefined || !mayCall(principal, permission)) throw permissionDenied()
   return principal
 }

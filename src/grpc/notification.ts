@@ -4,12 +4,12 @@ import { listDeadNotifications, replayNotifications, type DeadNotification } fro
 import type { Database } from '../db/connection/pool.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import { attemptOf } from './command.ts'
-import {
+import type {
   DeadNotification as DeadNotificationMessage,
-  type NotificationAdminServiceService,
+  NotificationAdminServiceService,
 } from './gen/holdfast/v1/notification_admin.ts'
 import type { Handlers } from './handle.ts'
-import { cutPage, messageBytes, NUMBER_PATTERN, pageOf } from './page.ts'
+import { cutPage, NUMBER_PATTERN, pageOf } from './page.ts'
 import { orderStatus } from './enum.ts'
 
 export const createNotificationAdminHandlers = ({
@@ -26,7 +26,6 @@ export const createNotificationAdminHandlers = ({
     const { page, nextCursor } = cutPage(listing, rows, {
       limit,
       idOf: ({ notificationId }) => String(notificationId),
-      bytesOf: messageBytes(DeadNotificationMessage, deadNotificationMessage),
     })
     return { notifications: page.map(deadNotificationMessage), nextCursor }
   },

@@ -39,6 +39,8 @@ export type ObserverDeps = {
   peerHashOf: (address: string) => string
   peerOf: PeerOf
   hashRequest: RequestHash
+  /** Called once for each finished call. */
+  onFinish?: ((record: Observed, code: status) => void) | undefined
 }
 
 /** A call that is refused before the library sees it. Each value is as the caller sent it. */
@@ -59,7 +61,14 @@ export type Observer = {
 /** What metrics and log need of a call. Its path is one of the method table, or UNKNOWN_PATH. */
 type Observed = Omit<CallRecord, 'path'> & { readonly path: string }
 
-export function createObserver({ logger, registry, peerHashOf, peerOf, hashRequest }: ObserverDeps): Observer {
+export function createObserver({
+  logger,
+  registry,
+  peerHashOf,
+  peerOf,
+  hashRequest,
+  onFinish,
+}: ObserverDeps): Observer {
   const metrics = createMetrics(registry)
   const limit = createLineLimit((kind, suppressed) => logger.info({ kind, suppressed }, 'calls not logged'))
   const begin = (given: unknown, { address: peer, isKnown: isPeerKnown }: Peer): Omit<CallRecord, 'path'> => ({
@@ -80,7 +89,7 @@ export function createObserver({ logger, registry, peerHashOf, peerOf, hashReque
   }
 
   const interceptor: ServerInterceptor = (method, call) => {
-    const finish = createFinish(metrics, logger, limit)
+    const finish = createFinish({ metrics, logger, limit, onFinish })
     let record: CallRecord | undefined
     watchStatus(call, () => record, finish)
     return new ServerInterceptingCall(call, {
@@ -115,7 +124,7 @@ export function createObserver({ logger, registry, peerHashOf, peerOf, hashReque
     const record: Observed = { path, ...begin(requestId, peerOf(from.socketAddress, from.forwarded)) }
     start(record)
     const answer = statusOf(failure, record)
-    createFinish(metrics, logger, limit)(record, answer.code)
+    createFinish({ metrics, logger, limit, onFinish })(record, answer.code)
     return answer
   }
   return { interceptor, refuse }
@@ -141,8 +150,10 @@ function watchStatus(
   }
 }
 
+type FinishDeps = { metrics: Metrics; logger: Logger; limit: LineLimit; onFinish: ObserverDeps['onFinish'] }
+
 /** Records the end of a call exactly once, whichever event comes first. */
-function createFinish(metrics: Metrics, logger: Logger, limit: LineLimit): (record: Observed, code: status) => void {
+function createFinish({ metrics, logger, limit, onFinish }: FinishDeps): (record: Observed, code: status) => void {
   let isFinished = false
   return (record, code) => {
     if (isFinished) return
@@ -151,6 +162,7 @@ function createFinish(metrics: Metrics, logger: Logger, limit: LineLimit): (reco
     metrics.inFlight.dec()
     metrics.handled.inc({ ...labelsOf(record), grpc_code: status[code] })
     metrics.seconds.observe(labelsOf(record), durationMs / MS_PER_S)
+    onFinish?.(record, code)
     const level = levelOf(record, code)
     const write = (): void => logger[level](lineOf(record, code, durationMs), 'call')
     if (mayFlood(record, level)) limit(`${status[code]} ${record.failure?.reason ?? ''}`.trim(), write)

@@ -5,8 +5,8 @@ import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept/acc
 import type { Blindness } from '../db/chain/sight.ts'
 import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { findOrder, findSnapshot, listOrders, type OrderView } from '../db/read.ts'
-import { actorOf, hasRole } from '../domain/access.ts'
+import { findOrder, findSnapshot, listOrders } from '../db/read.ts'
+import { hasRole } from '../domain/access.ts'
 import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
@@ -16,13 +16,15 @@ import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
 import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
-import { OrderSummary, type OrderServiceService } from './gen/holdfast/v1/order.ts'
+import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
-import { cutPage, messageBytes, pageOf } from './page.ts'
+import { cutPage, pageOf } from './page.ts'
+import { openAddress } from './personal_data.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
 import type { Parsed } from './schema.ts'
+import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
 
@@ -44,6 +46,8 @@ export type OrderDeps = {
     offers: ReadonlyMap<Asset, Offer>
     /** Minor units per whole coin; undefined if there is no current price. */
     rateOf: (asset: Asset) => bigint | undefined
+    /** Minor units: an order of this total or more needs a recent second factor. */
+    stepUpTotalMinor: bigint
   }
   /** The reason why payments in an asset would not be seen now; undefined if they would. */
   findBlindness: (asset: Asset) => Promise<Blindness | undefined>
@@ -86,11 +90,7 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     const filter = { status, userId, createdFrom, createdBefore }
     const listing = { cursors: deps.cursors, call, filter, idPattern: UUID_PATTERN }
     const rows = await listOrders(deps.database, reach, filter, pageOf(listing, { limit, offset, cursor }))
-    const { page, nextCursor } = cutPage(listing, rows, {
-      limit,
-      idOf: ({ orderId }) => orderId,
-      bytesOf: messageBytes(OrderSummary, summaryMessage),
-    })
+    const { page, nextCursor } = cutPage(listing, rows, { limit, idOf: ({ orderId }) => orderId })
     return { orders: page.map(summaryMessage), nextCursor }
   },
 
@@ -140,7 +140,9 @@ async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promis
     if (verdict.verdict !== 'IDEMPOTENCY_KEY_REUSED') return verdict
     return (await findEarlier(deps, request, formerHashOf(call))) ?? verdict
   } catch (error) {
-    if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error
+    const mayHaveAnswer =
+      error instanceof DomainError && (error.kind === 'unavailable' || error.reason === 'STEP_UP_REQUIRED')
+    if (!mayHaveAnswer) throw error
     const earlier = await findAnyEarlier(deps, request, call).catch(() => undefined)
     if (earlier === undefined) throw error
     return earlier
@@ -162,7 +164,9 @@ async function findAnyEarlier(deps: OrderDeps, request: CreateOrder, call: Call)
 
 async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
   const { userId, asset, lines, idempotencyKey } = request
-  const { currency, windowMs, offers, rateOf } = deps.shop
+  const { currency, windowMs, offers, rateOf, stepUpTotalMinor } = deps.shop
+  // The total is known before the database prices the order: an order whose price is not the expected one is refused.
+  if (totalOf(lines) >= stepUpTotalMinor) assertSteppedUp(call.principal)
   const offer = offers.get(asset)
   if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
   const rateMinor = rateOf(asset)
@@ -209,6 +213,9 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   return deps.acceptor.accept(order, call.signal)
 }
 
+const totalOf = (lines: CreateOrder['lines']): bigint =>
+  lines.reduce((sum, { quantity, expectedUnitPrice }) => sum + BigInt(quantity) * expectedUnitPrice, 0n)
+
 type Refused = Exclude<AcceptVerdict, { order: unknown }>
 
 /** The API error for a refused order. Several products are listed as violations; the first is also in the metadata. */
@@ -248,22 +255,4 @@ function verdictError(verdict: Refused): DomainError {
     case 'IDEMPOTENCY_KEY_REUSED':
       return new DomainError('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for another request.')
   }
-}
-
-/** Decrypts the address. Before it does, it logs who reads which field of whose order, never the address. */
-async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promise<string> {
-  if (!seesPart(call.principal, 'shippingAddress', order)) throw permissionDenied()
-  deps.logger.info(
-    {
-      event: 'pii_access',
-      requestId: call.record.requestId,
-      actor: actorOf(call.principal),
-      roles: call.principal.roles,
-      orderId: order.orderId,
-      customer: order.userId.toString(),
-      field: 'shipping_address',
-    },
-    'personal data decrypted',
-  )
-  return deps.pii.open(order.userId, order.orderId, order.addressSealed)
 }

@@ -3,6 +3,10 @@ import { describe, expect, test } from '@jest/globals'
 import { DomainError } from '../domain/failure.ts'
 import type { Principal } from '../domain/access.ts'
 import { createCursorSeal } from '../keyvault/cursor.ts'
+import { MAX_INT64 } from './field.ts'
+import { Product } from './gen/holdfast/v1/catalog.ts'
+import { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
+import { OrderSummary } from './gen/holdfast/v1/order.ts'
 import { MAX_RESPONSE_BYTES } from './handle.ts'
 import type { MethodPath } from './method.ts'
 import { cutPage, pageOf, type Listing } from './page.ts'
@@ -73,5 +77,38 @@ describe('a cursor is refused', () => {
     const read = () => pageOf(listing, { limit: 3, cursor })
     expect(read).toThrow(DomainError)
     expect(read).toThrow(expect.objectContaining({ reason: 'FIELD_INVALID' }))
+  })
+})
+
+describe('a full page of the largest', () => {
+  const MAX_LIMIT = 100
+  const time = new Date('9999-12-31T23:59:59.999Z')
+  const id = 'f'.repeat(36)
+  /** What the database allows at most: 200 characters, of four bytes each. */
+  const longest = '𝔥'.repeat(200)
+  const state = { orderId: id, status: 5, paymentState: 13, hold: 4, cancelReason: 6, version: MAX_INT64 } as const
+  const money = { total: '999999999999.99', currency: 'EUR' }
+  const productId = 'p'.repeat(64)
+  test.each<[string, Uint8Array]>([
+    [
+      'orders in a list',
+      OrderSummary.encode({ state, userId: MAX_INT64, ...money, createdAt: time, updatedAt: time }).finish(),
+    ],
+    [
+      'products',
+      Product.encode({
+        ...{ productId, name: longest, unitPrice: money.total, currency: 'EUR', isActive: true },
+        ...{ version: MAX_INT64, updatedAt: time },
+      }).finish(),
+    ],
+    [
+      'dead notifications',
+      DeadNotification.encode({
+        ...{ notificationId: MAX_INT64, channel: 'webhook', orderId: id, version: MAX_INT64, status: 5 },
+        ...{ attempts: 2 ** 31 - 1, reason: longest, deadAt: time },
+      }).finish(),
+    ],
+  ])('%s fits into an answer, four times over', (_name, message) => {
+    expect((message.length + 5) * MAX_LIMIT * 4).toBeLessThan(MAX_RESPONSE_BYTES)
   })
 })

@@ -36,7 +36,7 @@ export function pageOf(listing: Listing, { limit, offset = 0, cursor }: PageRequ
 type Cut<Row> = {
   limit: number
   idOf: (row: Row) => string
-  /** Most bytes of a row's message; absent for rows that are not sent. */
+  /** Most bytes of a row's message. Absent for small rows, of which a full page always fits: page.test.ts. */
   bytesOf?: (row: Row) => number
 }
 

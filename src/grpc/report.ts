@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { Observation, ReportedObservation } from '../domain/chain.ts'
+import type { Asset } from '../domain/payment.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { transferState } from './enum.ts'
 import { asset, instant, listOf, units, whole, whole64, word } from './field.ts'
@@ -93,6 +94,17 @@ const TX_ID_SHAPES = {
   SOL: /^[1-9A-HJ-NP-Za-km-z]{64,88}$/,
 } as const
 
+/**
+ * As many base units as will ever exist: 21 million BTC, 84 million LTC, a 64-bit number of lamports, and a thousand
+ * million ETH, eight times what there is. No output can be larger (SR-2.4).
+ */
+const MAX_UNITS: Readonly<Record<Asset, bigint>> = {
+  BTC: 21_000_000n * 10n ** 8n,
+  LTC: 84_000_000n * 10n ** 8n,
+  ETH: 10n ** 9n * 10n ** 18n,
+  SOL: 2n ** 64n - 1n,
+}
+
 const PAYMENT_OBSERVATION = z
   .strictObject({
     reportId: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
@@ -118,6 +130,10 @@ const PAYMENT_OBSERVATION = z
   .refine((message) => TX_ID_SHAPES[message.asset].test(message.txId), {
     error: "must be in the asset's canonical form",
     path: ['txId'],
+  })
+  .refine((message) => message.units <= MAX_UNITS[message.asset], {
+    error: 'must not be more than there is of the asset',
+    path: ['units'],
   })
   .refine((message) => (message.blockHeight === undefined) === (message.blockHash === undefined), {
     error: 'must be given together with block_height',

@@ -12,6 +12,7 @@ import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { gateStreams } from './gate.ts'
+import { joinRepeatedHeaders } from './header.ts'
 import { createHealthHandlers } from './health.ts'
 import { MAX_REQUEST_BYTES } from './library_status.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
@@ -21,6 +22,7 @@ import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
 import { createAddressGate, createAddressSet, createPeerOf } from './peer.ts'
+import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
 const MAX_STREAMS_PER_CONNECTION = 200
@@ -85,7 +87,9 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const observer = createObserver({ ...deps, peerOf: createPeerOf(createAddressSet(options.trustedProxies)) })
+  const events = createSecurityEvents(deps)
+  const peerOf = createPeerOf(createAddressSet(options.trustedProxies))
+  const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
   const guard = createGuard(deps)
   const gate = createAddressGate(createAddressSet(options.adminCidrs))
   const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
@@ -97,7 +101,10 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   try {
     const port = await listen(publicServer, `${options.bind}:${options.port}`)
     const adminPort = await listen(adminServer, `${options.adminBind}:${options.adminPort}`)
-    for (const server of servers) gateStreams(server, observer)
+    for (const server of servers) {
+      gateStreams(server, observer)
+      joinRepeatedHeaders(server)
+    }
     return {
       port,
       adminPort,
@@ -106,10 +113,12 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         await delay(options.drainMs)
         closing.abort()
         await Promise.all(servers.map(shutDown))
+        await events.stop()
       },
     }
   } catch (error) {
     for (const server of servers) server.forceShutdown()
+    await events.stop()
     throw error
   }
 }

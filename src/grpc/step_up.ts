@@ -1,4 +1,4 @@
-// Step-up authentication (requirement D-22, after RFC 9470): some acts need a token whose holder signed in with two
+// Step-up authentication (requirement D-22, RFC 9470): some acts need a token whose holder signed in with two
 // factors a short time ago. The factors themselves are the identity provider's work.
 
 import { isSteppedUp, type Principal } from '../domain/access.ts'

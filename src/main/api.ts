@@ -19,6 +19,7 @@ import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
+import { parseFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
 import { createAccounts } from '../grpc/account.ts'
 import { createCommander } from '../grpc/command.ts'
@@ -34,7 +35,7 @@ import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
-import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
+import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
 import { registerSessionGauge } from './database_metrics.ts'
@@ -42,6 +43,7 @@ import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createSchemaCheck } from './readiness.ts'
 import { temporalOptions } from './temporal_connection.ts'
+import { createTokenKeys, readClientSans } from './token_keys.ts'
 
 const FRESH_MS = 500
 /** A watcher reads its chain each second; after a kill it is back sooner than this. */
@@ -49,7 +51,7 @@ const WATCHER_SILENCE_MS = 60_000
 
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
-  const secrets = readSecrets(config)
+  const secrets = readSecrets(service)
   await service.listen()
   const database = await service.openDatabase({ forceGenericPlan: true })
   const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
@@ -89,8 +91,9 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   registerGauges(parts.registry, acceptor, leases)
   return {
     ...parts,
+    ...(secrets.clientSans !== undefined && { clientSans: secrets.clientSans }),
     verifyToken: createTokenVerifier({
-      secrets: secrets.token,
+      ...secrets.tokenKeys,
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
@@ -105,6 +108,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
       offers,
       rateOf: (asset) => rates.get(asset),
+      stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
     },
     findBlindness: sightOf(database, offers),
     leaseAddress: (network) => takeAddress(leases, network),
@@ -121,12 +125,14 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   }
 }
 
-function readSecrets(config: Config<'api'>) {
+type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`
+
+function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
-  const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string =>
-    readSecretFile(variable, config[variable])
+  const read = (variable: SecretVariable): string => readSecretFile(variable, config[variable])
   return {
-    token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
+    tokenKeys: createTokenKeys(config, logger, registry),
+    clientSans: readClientSans(config),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
     orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),

@@ -40,7 +40,7 @@ export type Place = {
 export type Message = Record<string, unknown>
 
 /** A valid value for a field, by its proto name. */
-export type SampleOf = (name: string, kind: Kind) => unknown
+export type SampleOf = (name: string) => unknown
 
 /** A message with every field set; of a oneof, its last member. */
 export function fullOf(message: DescMessage, sampleOf: SampleOf): Message {
@@ -56,7 +56,7 @@ function valueOf(field: DescField, sampleOf: SampleOf): unknown {
   const one =
     field.message !== undefined && field.message.typeName !== TIMESTAMP
       ? fullOf(field.message, sampleOf)
-      : sampleOf(field.name, elementKindOf(field))
+      : sampleOf(field.name)
   return field.fieldKind === 'list' ? [one] : one
 }
 

@@ -24,7 +24,12 @@ import { createPiiVault } from '../../src/keyvault/pii.ts'
 import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
-import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from '../../src/keyvault/token.ts'
+import {
+  createTokenVerifier,
+  loadTokenSecrets,
+  signDevelopmentToken,
+  type DevelopmentTokenOptions,
+} from '../../src/keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
 import type { TestDatabase } from './database.ts'
@@ -36,8 +41,11 @@ const NO_ENGINE = '127.0.0.1:9'
 const POOL_SIZE = 10
 const ADDRESS_BLOCK = 64
 
-/** The caller of an RPC: a role, and a user id for people or a name for machines. */
-export type Caller = { role: Role; subject: string }
+/**
+ * The caller of an RPC: a role, and a user id for people or a name for machines; where it counts, how and when they signed
+ * in, which is with two factors and now.
+ */
+export type Caller = { role: Role; subject: string } & Pick<DevelopmentTokenOptions, 'amr' | 'authTimeS'>
 export const customer = (userId: number): Caller => ({ role: 'customer', subject: String(userId) })
 export const admin: Caller = { role: 'admin', subject: '1' }
 export const fulfilment: Caller = { role: 'fulfilment', subject: '2' }
@@ -162,6 +170,7 @@ export async function createTestFront(
           ['ETH', { network: 'ethereum', policy: ASSET_POLICY.ETH }],
         ]),
         rateOf: () => rate,
+        stepUpTotalMinor: 100_000n,
       },
       findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,
@@ -182,8 +191,8 @@ export async function createTestFront(
 
   const clients: { close: () => void }[] = []
   const keep = <C extends { close: () => void }>(client: C): C => (clients.push(client), client)
-  const tokenOf = ({ role, subject }: Caller): Promise<string> =>
-    signDevelopmentToken({ secrets: tokens, ...issuer, roles: [role], subject, lifetimeS: TOKEN_LIFETIME_S })
+  const tokenOf = ({ role, ...caller }: Caller): Promise<string> =>
+    signDevelopmentToken({ secrets: tokens, ...issuer, roles: [role], ...caller, lifetimeS: TOKEN_LIFETIME_S })
   const address = `127.0.0.1:${front.port}`
   const adminAddress = `127.0.0.1:${front.adminPort}`
   return {

@@ -18,6 +18,7 @@ const COMMANDS = {
   shake: { entry: ['test/shake.ts'], servers: true, extras: ['grpcurl', 'h2spec'] },
   fuzz: { entry: ['test/fuzz.ts'], servers: true },
   controls: { entry: ['test/controls.ts'], servers: true },
+  timing: { entry: ['test/timing.ts'], servers: true },
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },

@@ -151,7 +151,7 @@ export interface PaymentObservation {
   state: TransferState;
   /** address is the receiving address, in the chain's canonical form; 1-128 characters. */
   address: string;
-  /** units is the amount in the asset's base units; more than zero. */
+  /** units is the amount in the asset's base units; more than zero, and no more than there is of the asset. */
   units: string;
   /** block_height is the height of its block; absent: in no block. */
   blockHeight?:
