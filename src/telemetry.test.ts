@@ -57,6 +57,31 @@ describe('an error in the log', () => {
   })
 })
 
+describe('a field with the name of a secret', () => {
+  function lineWith(fields: object): unknown {
+    const lines: string[] = []
+    const destination = { write: (line: string) => void lines.push(line) }
+    createLogger({ process: 'api', level: 'info', destination }).info(fields, 'it happened')
+    return JSON.parse(lines.join(''))
+  }
+
+  test.each(['authorization', 'token', 'secret', 'password', 'shippingAddress', 'signature'])(
+    'is censored: %s',
+    (name) => {
+      const line = lineWith({ [name]: CANARY, part: { [name]: CANARY, deeper: { [name]: { value: CANARY } } } })
+      expect(JSON.stringify(line)).not.toContain(CANARY)
+      expect(line).toMatchObject({ [name]: '[redacted]', part: { [name]: '[redacted]' } })
+    },
+  )
+
+  test('leaves the others as they are', () => {
+    const at = new Date(0)
+    expect(lineWith({ orderId: 'a', roles: ['admin'], at, part: { count: 1, none: null } })).toMatchObject({
+      ...{ orderId: 'a', roles: ['admin'], at: at.toISOString(), part: { count: 1, none: null } },
+    })
+  })
+})
+
 describe('the rate limit of log lines', () => {
   beforeEach(() => void jest.useFakeTimers())
   afterEach(() => void jest.useRealTimers())
