@@ -21,7 +21,7 @@ const JITTER = 0.25
 export const MAX_PAUSE_MS = BACK_OFF.toMs * (1 + JITTER)
 
 /** Failures caused by the content: an early retry is pointless. All other failures pass with time. */
-const REFUSALS: readonly FailureKind[] = ['invalid', 'not_found', 'wrong_state', 'conflict', 'bug']
+const REFUSALS: readonly FailureKind[] = ['invalid', 'too_large', 'not_found', 'wrong_state', 'conflict', 'bug']
 
 /**
  * Sends the first observations, as many as fit one message, and returns how many those were. Resolves only once they

@@ -1,8 +1,16 @@
 // Codec for google.rpc error details in a gRPC status.
 
 import type { Metadata } from '@grpc/grpc-js'
-import type { FieldViolation } from '../domain/failure.ts'
-import { BadRequest, ErrorInfo, PreconditionFailure, RequestInfo, RetryInfo } from './gen/google/rpc/error_details.ts'
+import type { FieldViolation, QuotaViolation } from '../domain/failure.ts'
+import {
+  BadRequest,
+  ErrorInfo,
+  PreconditionFailure,
+  QuotaFailure,
+  QuotaFailure_Violation,
+  RequestInfo,
+  RetryInfo,
+} from './gen/google/rpc/error_details.ts'
 import { Status } from './gen/google/rpc/status.ts'
 
 /** The `domain` of every ErrorInfo. */
@@ -16,6 +24,7 @@ export type Detail = {
   reason: string
   metadata: Readonly<Record<string, string>>
   violations: readonly FieldViolation[]
+  quota: readonly QuotaViolation[]
   retryAfterMs?: number
 }
 
@@ -34,7 +43,7 @@ const pack = <Type extends Packable>(name: string, type: Type, message: Paramete
 
 /** Encodes a google.rpc.Status with at most one detail of each kind. */
 export function packDetails(code: number, message: string, detail: DetailToPack): Buffer {
-  const { reason, metadata, violations, retryAfterMs } = detail
+  const { reason, metadata, violations, quota, retryAfterMs } = detail
   const details = [
     pack('ErrorInfo', ErrorInfo, { reason, domain: ERROR_DOMAIN, metadata }),
     pack('RequestInfo', RequestInfo, { requestId: detail.requestId, servingData: '' }),
@@ -59,6 +68,10 @@ export function packDetails(code: number, message: string, detail: DetailToPack)
       }),
     )
   }
+  if (quota.length > 0)
+    details.push(
+      pack('QuotaFailure', QuotaFailure, { violations: quota.map((each) => QuotaFailure_Violation.fromPartial(each)) }),
+    )
   return Buffer.from(Status.encode({ code, message, details }).finish())
 }
 
@@ -86,6 +99,9 @@ export function readDetails(metadata: Metadata): Detail {
     violations:
       read('BadRequest', BadRequest)?.fieldViolations.map(({ field, description }) => ({ field, description })) ??
       preconditions.map(({ subject, description }) => ({ field: subject, description })),
+    quota:
+      read('QuotaFailure', QuotaFailure)?.violations.map(({ subject, description }) => ({ subject, description })) ??
+      [],
     ...(delay !== undefined && { retryAfterMs: Number(delay.seconds) * MS_PER_S + delay.nanos / NANOS_PER_MS }),
   }
 }

@@ -89,6 +89,14 @@ test('the details stay small however many fields are wrong', () => {
   expect(Buffer.byteLength(sent.metadata?.get(DETAILS_KEY)[0] ?? '')).toBeLessThanOrEqual(MAX_DETAIL_BYTES)
 })
 
+test('an exceeded limit is listed as a quota, with the time to wait', () => {
+  const quota = [{ subject: 'user', description: '60 calls in 60 s' }]
+  const limited = new DomainError('RATE_LIMITED', 'Too many calls.', { quota, retryAfterMs: 7_000 })
+  expect(detailOf(limited)).toMatchObject({ reason: 'RATE_LIMITED', quota, retryAfterMs: 7_000 })
+  expect(detailOf(new DomainError('OVERLOADED', 'Busy.')).retryAfterMs).toBe(500)
+  expect(detailOf(new DomainError('MESSAGE_TOO_LARGE', 'Long.')).retryAfterMs).toBeUndefined()
+})
+
 test('what must hold first is listed as preconditions', () => {
   const violations = [{ field: 'tea', description: 'wanted 3, available 1' }]
   const gone = new DomainError('OUT_OF_STOCK', 'Gone.', { violations })

@@ -17,8 +17,10 @@ export const CODES: Readonly<Record<FailureKind, status>> = {
   wrong_state: status.FAILED_PRECONDITION,
   conflict: status.ABORTED,
   limited: status.RESOURCE_EXHAUSTED,
+  too_large: status.RESOURCE_EXHAUSTED,
   deadline: status.DEADLINE_EXCEEDED,
   unavailable: status.UNAVAILABLE,
+  unimplemented: status.UNIMPLEMENTED,
   bug: status.INTERNAL,
 }
 
@@ -30,6 +32,9 @@ export const MAX_VIOLATIONS = 20
 
 export const REQUEST_ID_KEY = 'x-request-id'
 
+/** Their callers are always told when to try again. */
+const HINTED_KINDS: ReadonlySet<FailureKind> = new Set(['limited', 'unavailable'])
+
 /** Converts any failure to a status, and stores in the record what the log needs. Never throws. */
 export function statusOf(error: unknown, record: CallRecord): StatusObject {
   const known = databaseFailure(error)
@@ -37,7 +42,7 @@ export function statusOf(error: unknown, record: CallRecord): StatusObject {
   const incidentId = failure.metadata['incident_id']
   record.failure = { reason: failure.reason, incidentId, cause: failure === error ? failure.cause : error }
   const code = CODES[failure.kind]
-  const retryAfterMs = failure.retryAfterMs ?? (failure.kind === 'unavailable' ? RETRY_HINT_MS.contention : undefined)
+  const retryAfterMs = failure.retryAfterMs ?? (HINTED_KINDS.has(failure.kind) ? RETRY_HINT_MS.contention : undefined)
   const metadata = new Metadata()
   metadata.set(REQUEST_ID_KEY, record.requestId)
   metadata.set(
@@ -47,6 +52,7 @@ export function statusOf(error: unknown, record: CallRecord): StatusObject {
       metadata: failure.metadata,
       violations: failure.violations.slice(0, MAX_VIOLATIONS),
       violationKind: failure.kind === 'wrong_state' ? 'precondition' : 'field',
+      quota: failure.quota.slice(0, MAX_VIOLATIONS),
       requestId: record.requestId,
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     }),
