@@ -7,7 +7,8 @@ import type { OrderScope } from '../db/read.ts'
 import { hasRole, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type OrderStatus } from '../domain/order.ts'
-import { ANONYMOUS, recordOf } from './call.ts'
+import { ANONYMOUS, recordOf, type CallRecord } from './call.ts'
+import type { Limiter } from './limiter.ts'
 import type { MethodPath } from './method.ts'
 import { statusOf } from './status.ts'
 
@@ -51,13 +52,16 @@ export type TokenVerifier = (token: string) => Promise<Principal>
 /** The same text in all cases: a caller without the right learns nothing, not even that an order exists. */
 export const permissionDenied = (): DomainError => new DomainError('PERMISSION_DENIED', 'This is not allowed.')
 
+/** The limits of a caller: see src/grpc/limiter.ts. */
+export type CallerLimits = Pick<Limiter, 'admitCaller' | 'admitShared'>
+
 export const createGuard =
-  (verifyToken: TokenVerifier): ServerInterceptor =>
+  (verifyToken: TokenVerifier, limits: CallerLimits): ServerInterceptor =>
   (method, call) => {
     const receive = async (metadata: Metadata, pass: (metadata: Metadata) => void): Promise<void> => {
       const record = recordOf(metadata)
       try {
-        record.principal = (await admit(verifyToken, method.path, metadata)) ?? ANONYMOUS
+        record.principal = (await admit(verifyToken, method.path, metadata, countedBy(limits, record))) ?? ANONYMOUS
       } catch (error) {
         return call.sendStatus(statusOf(error, record))
       }
@@ -69,20 +73,32 @@ export const createGuard =
     })
   }
 
+/** The limits that count a principal, before and after its role is checked. */
+type Counting = { beforeRole: (principal: Principal) => void; afterRole: (principal: Principal) => Promise<void> }
+
+const countedBy = (limits: CallerLimits, record: CallRecord): Counting => ({
+  beforeRole: (principal) => limits.admitCaller(record, principal),
+  afterRole: (principal) => limits.admitShared(record, principal),
+})
+const UNCOUNTED: Counting = { beforeRole: () => undefined, afterRole: async () => undefined }
+
 /**
- * Authenticates and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE,
- * CREDENTIALS_INVALID, PERMISSION_DENIED.
+ * Authenticates, counts and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE,
+ * CREDENTIALS_INVALID, PERMISSION_DENIED, and what the limits throw.
  */
 export async function admit(
   verifyToken: TokenVerifier,
   path: string,
   metadata: Metadata,
+  counting: Counting = UNCOUNTED,
 ): Promise<Principal | undefined> {
   refuseLargeMetadata(metadata)
   const roles = Object.hasOwn(ACCESS, path) ? ACCESS[path as MethodPath] : []
   if (roles === 'anonymous') return undefined
   const principal = await verifyToken(tokenOf(metadata))
+  counting.beforeRole(principal)
   if (!roles.some((role) => hasRole(principal, role))) throw permissionDenied()
+  await counting.afterRole(principal)
   return principal
 }
 

@@ -15,15 +15,11 @@ import type {
 } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { recordOf, type Call } from './call.ts'
+import { deadlineExceeded, deadlineOf } from './deadline.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
 import { fieldInvalid, parseMessage } from './validate.ts'
-
-/** For callers that set no deadline. */
-const DEFAULT_DEADLINE_MS = 10_000
-/** A timer longer than this fires at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 type Handler<M extends Method> = (
   request: Parsed<M['path']>,
@@ -146,14 +142,11 @@ function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
 function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call: Call; end: () => void } {
   const record = recordOf(wire.metadata)
   const ending = new AbortController()
-  const given = Number(wire.getDeadline())
-  const deadline = Number.isFinite(given) || method.responseStream ? given : Date.now() + DEFAULT_DEADLINE_MS
+  const deadline = deadlineOf(record, Number(wire.getDeadline()), method.responseStream)
   const onCancelled = (): void => ending.abort()
   wire.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
-  const timer = Number.isFinite(deadline)
-    ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
-    : undefined
+  const timer = setTimeout(() => ending.abort(deadlineExceeded()), Math.max(0, deadline - Date.now()))
 
   function stop(): void {
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
@@ -186,6 +179,3 @@ function withinDeadline<T>(call: Call, work: () => Promise<T>): Promise<T> {
     work().then(resolve, reject)
   })
 }
-
-const deadlineExceeded = (): DomainError =>
-  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.')

@@ -11,7 +11,8 @@ import type { Handlers } from './handle.ts'
 import { MAX_REPORT_BYTES, unpackReport } from './report.ts'
 
 export type PaymentDeps = {
-  database: Database
+  /** The sessions of probes and money: no other call can take them. */
+  priority: Pick<Database, 'run'>
   /** Throws SIGNATURE_INVALID. */
   verifyReport: (claim: SignedReportClaim) => void
 }
@@ -26,7 +27,7 @@ export const createPaymentHandlers = (deps: PaymentDeps): Handlers<typeof Paymen
     const source = call.principal.subject
     deps.verifyReport({ source, ...request })
     const observations = unpackReport(request.report, source)
-    await recordReport(deps.database, source, observations, {
+    await recordReport(deps.priority, source, observations, {
       deadline: call.deadline,
       origin: auditActorOf(call, 'watcher'),
     })

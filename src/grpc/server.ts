@@ -8,6 +8,7 @@ import { createAuditHandlers } from './audit.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard, type TokenVerifier } from './guard.ts'
+import { createLimiter, type LimiterDeps } from './limiter.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { createHealthHandlers } from './health.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
@@ -49,7 +50,8 @@ const OPTIONS: ServerOptions = {
 
 export type FrontDeps = OrderDeps &
   PaymentDeps &
-  OrderAdminDeps & {
+  OrderAdminDeps &
+  Pick<LimiterDeps, 'budgets' | 'takeQuota' | 'reportBudgetOf'> & {
     logger: Logger
     registry: Registry
     verifyToken: TokenVerifier
@@ -79,7 +81,8 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const interceptors = [createObserver(deps), createGuard(deps.verifyToken)]
+  const limiter = createLimiter(deps)
+  const interceptors = [createObserver(deps), limiter.interceptor, createGuard(deps.verifyToken, limiter)]
   const publicServer = new Server({ ...OPTIONS, interceptors })
   const adminServer = new Server({ ...OPTIONS, interceptors })
   addPublicServices(publicServer, deps, isServing, closing.signal)
@@ -97,10 +100,12 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         await delay(options.drainMs)
         closing.abort()
         await Promise.all(servers.map(shutDown))
+        limiter.stop()
       },
     }
   } catch (error) {
     for (const server of servers) server.forceShutdown()
+    limiter.stop()
     throw error
   }
 }
