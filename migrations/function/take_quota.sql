@@ -21,11 +21,11 @@ begin
     insert into quota_window as w (key, second)
     select distinct k, floor(extract(epoch from clock_timestamp()))::bigint
     from unnest(p_users || p_addresses) k order by k
-    on conflict (key) do update set
-      second = greatest(w.second, floor(extract(epoch from clock_timestamp()))::bigint),
-      hits = (array_fill(0, array[
-        greatest(0, least(61, floor(extract(epoch from clock_timestamp()))::bigint - w.second))::int
-      ]) || w.hits)[1:61]
+    on conflict (key) do update set (second, hits) = (
+      select greatest(w.second, t.second),
+        (array_fill(0, array[greatest(0, least(61, t.second - w.second))::int]) || w.hits)[1:61]
+      from (select floor(extract(epoch from clock_timestamp()))::bigint as second offset 0) t
+    )
     returning w.key, (select sum(h) from unnest(w.hits) h)::int as used
   )
   select array_agg(c.key order by c.key), array_agg(c.used order by c.key) into v_keys, v_used from counted c;

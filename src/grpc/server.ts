@@ -3,11 +3,12 @@
 
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Logger, Registry } from '../telemetry.ts'
+import { Counter, type Logger, type Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard, type TokenVerifier } from './guard.ts'
+import { CONNECTION_LIMITS, listen, type ConnectionLimits, type Listener, type Refusal } from './listen.ts'
 import { createLimiter, type LimiterDeps } from './limiter.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { createHealthHandlers } from './health.ts'
@@ -24,7 +25,7 @@ import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
  * decompressed gzip.
  */
 const MAX_REQUEST_BYTES = 65_536
-const MAX_STREAMS_PER_CONNECTION = 200
+const MAX_STREAMS_PER_CONNECTION = 100
 /** The streams of a dead client are freed within the sum of these. */
 export const KEEPALIVE_EVERY_MS = 20_000
 export const KEEPALIVE_TIMEOUT_MS = 10_000
@@ -67,6 +68,7 @@ export type FrontOptions = {
   adminPort: number
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
+  connections?: ConnectionLimits
 }
 
 export type Front = {
@@ -89,9 +91,18 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   addAdminServices(adminServer, deps, isServing, closing.signal)
 
   const servers = [publicServer, adminServer]
+  const listeners: Listener[] = []
   try {
-    const port = await listen(publicServer, `${options.bind}:${options.port}`)
-    const adminPort = await listen(adminServer, `${options.bind}:${options.adminPort}`)
+    const onRefused = createRefusalCounter(deps.registry)
+    const listenOn = async (server: Server, port: number): Promise<number> => {
+      const credentials = ServerCredentials.createInsecure()
+      const limits = options.connections ?? CONNECTION_LIMITS
+      const listener = await listen({ server, credentials, host: options.bind, port, limits, onRefused })
+      listeners.push(listener)
+      return listener.port
+    }
+    const port = await listenOn(publicServer, options.port)
+    const adminPort = await listenOn(adminServer, options.adminPort)
     return {
       port,
       adminPort,
@@ -99,11 +110,13 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         isDraining = true
         await delay(options.drainMs)
         closing.abort()
+        for (const listener of listeners) listener.close()
         await Promise.all(servers.map(shutDown))
         limiter.stop()
       },
     }
   } catch (error) {
+    for (const listener of listeners) listener.close()
     for (const server of servers) server.forceShutdown()
     limiter.stop()
     throw error
@@ -139,12 +152,15 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
 }
 
-const listen = (server: Server, address: string): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    )
+function createRefusalCounter(registry: Registry): (refusal: Refusal) => void {
+  const refused = new Counter({
+    name: 'holdfast_grpc_connections_refused_total',
+    help: 'Connections refused or closed by a limit.',
+    labelNames: ['limit'],
+    registers: [registry],
   })
+  return (limit) => refused.inc({ limit })
+}
 
 async function shutDown(server: Server): Promise<void> {
   const timer = setTimeout(() => server.forceShutdown(), CALLS_END_WITHIN_MS)

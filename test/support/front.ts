@@ -17,6 +17,7 @@ import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
 import { cachedFor } from '../../src/grpc/cache.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
 import { createCommander } from '../../src/grpc/command.ts'
+import { CONNECTION_LIMITS, type ConnectionLimits } from '../../src/grpc/listen.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
@@ -86,6 +87,7 @@ export type TestFrontOptions = {
   deps?: Partial<FrontDeps>
   /** The rate limits; without them, wide ones that no test reaches. */
   budgets?: Budgets
+  connections?: Partial<ConnectionLimits>
 }
 
 /** A shop in EUR that takes ETH at 2,000.00 within an hour. Its addresses come from the pool: see putAddresses. */
@@ -172,7 +174,10 @@ export async function createTestFront(
       takeQuota: createQuotaWindow(priority),
       ...options.deps,
     },
-    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+    {
+      ...{ bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+      connections: { ...CONNECTION_LIMITS, perAddress: CONNECTION_LIMITS.total, ...options.connections },
+    },
   )
 
   const clients: { close: () => void }[] = []
