@@ -13,9 +13,12 @@ import type {
   StatusObject,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { untilEnded } from '../db/connection/ended.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { LimitClass } from '../domain/limit.ts'
 import { recordOf, type Call } from './call.ts'
-import { deadlineExceeded, deadlineOf } from './deadline.ts'
+import { deadlineExceeded, deadlineOf, READ_WITHIN_MS } from './deadline.ts'
+import { LIMIT_CLASS } from './limit_class.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
@@ -34,6 +37,13 @@ type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown,
 
 /** A hundred orders with a hundred lines each would exceed this; a page of summaries is far below. */
 export const MAX_RESPONSE_BYTES = 1_048_576
+
+/** Methods whose handlers only read, and for one caller alone: their statements end with the call. */
+const READS_ALONE: ReadonlySet<LimitClass> = new Set(['read', 'list'])
+const endingWith =
+  (handler: AnyHandler): AnyHandler =>
+  (request, call) =>
+    untilEnded(call.signal, () => handler(request, call))
 
 /** Marks a body that cannot be decoded: the library alone would answer INTERNAL. */
 const MALFORMED = Symbol('malformed')
@@ -82,10 +92,11 @@ const unaryOf =
   (method: Method, handler: AnyHandler): handleUnaryCall<unknown, unknown> =>
   async (wire, callback) => {
     const { call, end } = openCall(method, wire)
+    const run = READS_ALONE.has(LIMIT_CLASS[call.record.path]) ? endingWith(handler) : handler
     let response: Buffer | undefined
     let failure: StatusObject | null = null
     try {
-      const answer = await withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
+      const answer = await withinDeadline(call, async () => run(requestOf(method, wire, call), call))
       response = serialize(method, answer)
     } catch (error) {
       failure = statusOf(error, call.record)
@@ -121,13 +132,21 @@ async function pump(
   try {
     const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
     for await (const message of messages) {
-      if (!wire.write(serialize(method, message))) await once(wire, 'drain', { signal: call.signal })
+      if (!wire.write(serialize(method, message))) await drained(wire, call)
     }
   } catch (error) {
     // After an abort, only its reason matters.
     if (!call.signal.aborted) throw error
   }
   if (call.signal.reason instanceof DomainError) throw call.signal.reason
+}
+
+/** Waits until the client has read what was written. Throws DEADLINE_EXCEEDED if it does not read. */
+async function drained(wire: AnyCall, call: Call): Promise<void> {
+  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(READ_WITHIN_MS)])
+  await once(wire, 'drain', { signal }).catch(() => {
+    throw new DomainError('DEADLINE_EXCEEDED', 'The client does not read this stream.')
+  })
 }
 
 /** Throws FIELD_INVALID. */

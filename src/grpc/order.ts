@@ -13,6 +13,7 @@ import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
+import { WATCH_MAX_MS } from './deadline.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
 import {
   commandMessage,
@@ -30,9 +31,6 @@ import { UUID_PATTERN } from './field.ts'
 import type { Parsed } from './schema.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
-
-/** A stream ends before the server's maximum connection age would cut it off. */
-export const WATCH_MAX_MS = 120_000
 
 /** How the shop accepts an asset: the network and the policy. */
 export type Offer = { network: string; policy: AssetPolicy }
