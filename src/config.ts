@@ -60,6 +60,28 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
 
 const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
 
+/** An IPv4-mapped network is refused: mapped addresses are compared as IPv4, so it would match nothing. */
+const cidr = z.union([z.cidrv4(), z.cidrv6().refine((text) => !/^::ffff:/i.test(text))])
+const cidrList = z
+  .string()
+  .refine(
+    (list) => cidrsOf(list).every((text) => cidr.safeParse(text).success),
+    'must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8',
+  )
+
+/** The networks of a comma-separated list. */
+export const cidrsOf = (list: string): readonly string[] =>
+  list
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
+
+const LOOPBACK = ['127.0.0.0/8', '::1/128']
+
+/** Who may reach the admin port: no caller, unless networks are given; in development, this machine. */
+export const adminCidrsOf = ({ HOLDFAST_ADMIN_CIDRS: list, HOLDFAST_MODE }: Config<'api'>): readonly string[] =>
+  list === undefined && HOLDFAST_MODE === 'development' ? LOOPBACK : cidrsOf(list ?? '')
+
 const API = z.object({
   ...base,
   ...database,
@@ -71,14 +93,26 @@ const API = z.object({
   ...perAsset('NETWORK', network),
   HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
+  HOLDFAST_ADMIN_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_ADMIN_PORT: port.default(7071),
+  HOLDFAST_ADMIN_CIDRS: cidrList.optional(),
+  HOLDFAST_TRUSTED_PROXIES: cidrList
+    .refine((list) => !cidrsOf(list).some((text) => text.endsWith('/0')), 'must not trust every address')
+    .default(''),
   /** How long a load balancer needs to notice that the api is stopping. */
   HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
   HOLDFAST_METRICS_PORT: port.default(9464),
   HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
-  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1),
+  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1).optional(),
+  HOLDFAST_JWKS_URL: z.string().min(1).optional(),
+  HOLDFAST_JWT_ALGORITHM: z.enum(['EdDSA', 'RS256']).default('EdDSA'),
   HOLDFAST_JWT_ISSUER: z.string().min(1).default('holdfast'),
   HOLDFAST_JWT_AUDIENCE: z.string().min(1).default('holdfast'),
+  HOLDFAST_STEP_UP_TOTAL: z
+    .string()
+    .refine((text) => parseFiat(text) !== undefined, 'must be an amount, such as 1000.00')
+    .default('1000.00'),
+  HOLDFAST_CLIENT_SANS_FILE: z.string().min(1).optional(),
   HOLDFAST_PII_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),

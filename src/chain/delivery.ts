@@ -1,5 +1,5 @@
 // Delivers the outbox: in order within an output, at least once, and as slowly as the receiver requires. A refused
-// report is sent alone and later, so that it delays no other.
+// report is sent alone and later, so that it delays no other. It is never deleted: it stays as a dead letter.
 
 import { deleteReports, findDueReports, postponeReport, type OutboxEntry } from '../db/chain/outbox.ts'
 import type { Database } from '../db/connection/pool.ts'
@@ -75,7 +75,8 @@ export function createDelivery(options: DeliveryOptions): () => Promise<void> {
       return
     }
     logger.error({ network, reportNo: String(first.reportNo), reason: error.reason }, 'a report was refused')
-    await postponeReport(database, first.reportNo)
+    const isFinal = error.reason === 'REPORT_CONFLICT'
+    await postponeReport(database, first.reportNo, { reason: error.reason, isFinal })
   }
 
   return async () => {

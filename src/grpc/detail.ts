@@ -41,39 +41,51 @@ const pack = <Type extends Packable>(name: string, type: Type, message: Paramete
   value: Buffer.from(type.encode(message).finish()),
 })
 
-/** Encodes a google.rpc.Status with at most one detail of each kind. */
+/** In base64, which is how a header carries it, at most 4 KiB. */
+export const MAX_DETAIL_BYTES = 3_072
+
+/**
+ * Encodes a google.rpc.Status with at most one detail of each kind. What makes it larger than a header should be is
+ * left out: first half of the violations, again and again, then the metadata.
+ */
 export function packDetails(code: number, message: string, detail: DetailToPack): Buffer {
+  const packed = packAll(code, message, detail)
+  if (packed.length <= MAX_DETAIL_BYTES) return packed
+  const { violations, quota } = detail
+  if (violations.length + quota.length === 0) return packAll(code, '', { ...detail, metadata: {} })
+  return packDetails(code, message, { ...detail, violations: firstHalf(violations), quota: firstHalf(quota) })
+}
+
+const firstHalf = <Item>(items: readonly Item[]): readonly Item[] => items.slice(0, Math.floor(items.length / 2))
+
+function packAll(code: number, message: string, detail: DetailToPack): Buffer {
   const { reason, metadata, violations, quota, retryAfterMs } = detail
   const details = [
     pack('ErrorInfo', ErrorInfo, { reason, domain: ERROR_DOMAIN, metadata }),
     pack('RequestInfo', RequestInfo, { requestId: detail.requestId, servingData: '' }),
+    ...(retryAfterMs === undefined ? [] : [pack('RetryInfo', RetryInfo, { retryDelay: durationOf(retryAfterMs) })]),
   ]
-  if (retryAfterMs !== undefined) details.push(pack('RetryInfo', RetryInfo, { retryDelay: durationOf(retryAfterMs) }))
-  if (violations.length > 0 && detail.violationKind === 'field') {
-    details.push(
-      pack('BadRequest', BadRequest, {
+  if (violations.length > 0) details.push(packViolations(detail))
+  if (quota.length > 0) {
+    const message = { violations: quota.map((each) => QuotaFailure_Violation.fromPartial(each)) }
+    details.push(pack('QuotaFailure', QuotaFailure, message))
+  }
+  return Buffer.from(Status.encode({ code, message, details }).finish())
+}
+
+const packViolations = ({ violations, violationKind, reason }: DetailToPack) =>
+  violationKind === 'precondition'
+    ? pack('PreconditionFailure', PreconditionFailure, {
+        violations: violations.map(({ field, description }) => ({ type: reason, subject: field, description })),
+      })
+    : pack('BadRequest', BadRequest, {
         fieldViolations: violations.map(({ field, description }) => ({
           field,
           description,
           reason,
           localizedMessage: undefined,
         })),
-      }),
-    )
-  }
-  if (detail.violationKind === 'precondition') {
-    details.push(
-      pack('PreconditionFailure', PreconditionFailure, {
-        violations: violations.map(({ field, description }) => ({ type: reason, subject: field, description })),
-      }),
-    )
-  }
-  if (quota.length > 0)
-    details.push(
-      pack('QuotaFailure', QuotaFailure, { violations: quota.map((each) => QuotaFailure_Violation.fromPartial(each)) }),
-    )
-  return Buffer.from(Status.encode({ code, message, details }).finish())
-}
+      })
 
 const durationOf = (ms: number) => {
   const whole = Math.ceil(ms)

@@ -1,7 +1,6 @@
 // The only way to register a handler: parse the request, run until the deadline, answer exactly once. A bare async
 // handler that rejects would end the process; a callback called twice would hang its client.
 
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type {
   handleServerStreamingCall,
@@ -19,10 +18,13 @@ import type { LimitClass } from '../domain/limit.ts'
 import { recordOf, type Call } from './call.ts'
 import { deadlineExceeded, deadlineOf, READ_WITHIN_MS } from './deadline.ts'
 import { LIMIT_CLASS } from './limit_class.ts'
+import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
+import { serverHashOf } from './request_hash.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
-import { fieldInvalid, parseMessage } from './validate.ts'
+import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
+import { parseMessage } from './validate.ts'
 
 type Handler<M extends Method> = (
   request: Parsed<M['path']>,
@@ -72,7 +74,8 @@ export function addService<S extends RpcService>(
 
 function deserialize(method: Method, bytes: Buffer): unknown {
   try {
-    return method.requestDeserialize(bytes)
+    const message = method.requestDeserialize(bytes)
+    return hasValidNanos(bytes, REQUEST_TIMESTAMPS[method.path as MethodPath] ?? []) ? message : MALFORMED
   } catch {
     return MALFORMED
   }
@@ -151,7 +154,7 @@ async function drained(wire: AnyCall, call: Call): Promise<void> {
 
 /** Throws FIELD_INVALID. */
 function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
-  if (wire.request === MALFORMED) throw fieldInvalid([{ field: '', description: 'is not a message of this type' }])
+  if (wire.request === MALFORMED) throw malformedMessage()
   const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], wire.request)
   if (typeof request === 'object' && request !== null && 'orderId' in request)
     call.record.orderId = String(request.orderId)
@@ -165,20 +168,26 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   const onCancelled = (): void => ending.abort()
   wire.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
+  const { revoked } = record
+  revoked?.addEventListener('abort', onRevoked, { once: true })
+  if (revoked?.aborted === true) onRevoked()
   const timer = setTimeout(() => ending.abort(deadlineExceeded()), Math.max(0, deadline - Date.now()))
 
+  function onRevoked(): void {
+    ending.abort(revoked?.reason)
+  }
   function stop(): void {
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
   }
+  let bytes: Buffer | undefined
+  const requestBytes = (): Buffer => (bytes ??= method.requestSerialize(wire.request as never))
   const call: Call = {
     record,
     principal: record.principal,
     deadline,
     signal: ending.signal,
-    requestHash: () =>
-      createHash('sha256')
-        .update(method.requestSerialize(wire.request as never))
-        .digest(),
+    requestBytes,
+    requestHash: () => serverHashOf(record, requestBytes()),
   }
   return {
     call,

@@ -1,4 +1,4 @@
-// Every limit class has its limit, and every method its class (SR-10.5). Reports are limited as SR-2.5 says.
+// Every limit class has its limit, and every method its class.
 
 import { once } from 'node:events'
 import http2 from 'node:http2'

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { Client, credentials, Server, ServerCredentials, status, type ServiceError } from '@grpc/grpc-js'
 import { until } from '../../test/support/until.ts'
-import { CONNECTION_LIMITS, listen, type ConnectionLimits, type Listener, type Refusal } from './listen.ts'
+import { CONNECTION_LIMITS, listen, type ConnectionLimits, type Listener, type ConnectionRefusal } from './listen.ts'
 
 const HOST = '127.0.0.1'
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
@@ -25,7 +25,7 @@ afterEach(() => {
 async function startListener(
   limits: Partial<ConnectionLimits> = {},
   own: ServerCredentials = ServerCredentials.createInsecure(),
-): Promise<Listener & { refused: Refusal[] }> {
+): Promise<Listener & { refused: ConnectionRefusal[] }> {
   const server = new Server()
   const same = (bytes: Buffer): Buffer => bytes
   const coding = {
@@ -41,7 +41,7 @@ async function startListener(
         callback(null, call.request),
     },
   )
-  const refused: Refusal[] = []
+  const refused: ConnectionRefusal[] = []
   const listener = await listen({
     ...{ server, credentials: own, host: HOST, port: 0, limits: { ...CONNECTION_LIMITS, ...limits } },
     onRefused: (refusal) => refused.push(refusal),

@@ -38,7 +38,7 @@ const GOODBYE_MS = 50
 const MS_PER_S = 1_000
 
 /** Why a connection was refused or closed, for metrics. */
-export type Refusal = 'total' | 'address' | 'handshake' | 'flood'
+export type ConnectionRefusal = 'total' | 'address' | 'handshake' | 'flood'
 
 export type ListenOptions = {
   server: Server
@@ -49,7 +49,7 @@ export type ListenOptions = {
   limits?: ConnectionLimits
   /** True for addresses without a limit of their own: proxies that stand for many clients. */
   isShared?: (address: string) => boolean
-  onRefused?: (refusal: Refusal) => void
+  onRefused?: (refusal: ConnectionRefusal) => void
 }
 
 export type Listener = {
@@ -157,7 +157,7 @@ function follow(connection: Connection, session: ServerHttp2Session): void {
 }
 
 /** Looks at one connection. @returns why it must be closed, if it must */
-function look(connection: Connection, limits: ConnectionLimits): Refusal | undefined {
+function look(connection: Connection, limits: ConnectionLimits): ConnectionRefusal | undefined {
   if (connection.isEnded) return undefined
   const { bytesRead } = connection.socket
   const earned = (limits.bytesPerS * LOOK_EVERY_MS) / MS_PER_S

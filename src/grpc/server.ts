@@ -3,29 +3,31 @@
 
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, type Logger, type Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
+import type { Authentication } from './authenticate.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { WATCH_MAX_MS } from './deadline.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
-import { createGuard, type TokenVerifier } from './guard.ts'
-import { CONNECTION_LIMITS, listen, type ConnectionLimits, type Listener, type Refusal } from './listen.ts'
+import { createGuard } from './guard.ts'
+import { CONNECTION_LIMITS, listen, type ConnectionLimits, type Listener, type ConnectionRefusal } from './listen.ts'
 import { createLimiter, type LimiterDeps } from './limiter.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
+import { gateStreams } from './gate.ts'
+import { joinRepeatedHeaders } from './header.ts'
 import { createHealthHandlers } from './health.ts'
+import { MAX_REQUEST_BYTES } from './library_status.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
 import { createOrderHandlers, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createAddressGate, createAddressSet, createPeerOf } from './peer.ts'
+import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
-/**
- * Requests are small; with the library's default of 4 MiB, one of them could use 380 MB of heap. Also limits
- * decompressed gzip.
- */
-const MAX_REQUEST_BYTES = 65_536
 const MAX_STREAMS_PER_CONNECTION = 100
 /** The streams of a dead client are freed within the sum of these. */
 export const KEEPALIVE_EVERY_MS = 20_000
@@ -53,11 +55,12 @@ const OPTIONS: ServerOptions = {
 export type FrontDeps = OrderDeps &
   PaymentDeps &
   OrderAdminDeps &
-  Pick<LimiterDeps, 'budgets' | 'takeQuota' | 'reportBudgetOf'> & {
+  Pick<LimiterDeps, 'budgets' | 'takeQuota' | 'reportBudgetOf'> &
+  Authentication & {
     logger: Logger
     registry: Registry
-    verifyToken: TokenVerifier
     peerHashOf: (address: string) => string
+    hashRequest: RequestHash
     /** Is the database reachable, with the migrations of this build? */
     isReady: () => Promise<boolean>
   }
@@ -66,7 +69,12 @@ export type FrontOptions = {
   bind: string
   /** 0 selects a free port. */
   port: number
+  adminBind: string
   adminPort: number
+  /** Networks whose callers the admin port admits; none: no caller. */
+  adminCidrs: readonly string[]
+  /** Proxies whose x-forwarded-for counts. */
+  trustedProxies: readonly string[]
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
   connections?: ConnectionLimits
@@ -85,9 +93,14 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
   const limiter = createLimiter(deps)
-  const interceptors = [createObserver(deps), limiter.interceptor, createGuard(deps.verifyToken, limiter)]
-  const publicServer = new Server({ ...OPTIONS, interceptors })
-  const adminServer = new Server({ ...OPTIONS, interceptors })
+  const events = createSecurityEvents(deps)
+  const proxies = createAddressSet(options.trustedProxies)
+  const peerOf = createPeerOf(proxies)
+  const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
+  const guard = createGuard(deps, limiter)
+  const gate = createAddressGate(createAddressSet(options.adminCidrs))
+  const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, limiter.interceptor, guard] })
+  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, gate, limiter.interceptor, guard] })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
 
@@ -95,15 +108,19 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const listeners: Listener[] = []
   try {
     const onRefused = createRefusalCounter(deps.registry)
-    const listenOn = async (server: Server, port: number): Promise<number> => {
+    const listenOn = async (server: Server, host: string, port: number): Promise<number> => {
       const credentials = ServerCredentials.createInsecure()
       const limits = options.connections ?? CONNECTION_LIMITS
-      const listener = await listen({ server, credentials, host: options.bind, port, limits, onRefused })
+      const listener = await listen({ server, credentials, host, port, limits, onRefused, isShared: proxies.has })
       listeners.push(listener)
       return listener.port
     }
-    const port = await listenOn(publicServer, options.port)
-    const adminPort = await listenOn(adminServer, options.adminPort)
+    const port = await listenOn(publicServer, options.bind, options.port)
+    const adminPort = await listenOn(adminServer, options.adminBind, options.adminPort)
+    for (const server of servers) {
+      gateStreams(server, observer)
+      joinRepeatedHeaders(server)
+    }
     return {
       port,
       adminPort,
@@ -114,12 +131,14 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         for (const listener of listeners) listener.close()
         await Promise.all(servers.map(shutDown))
         limiter.stop()
+        await events.stop()
       },
     }
   } catch (error) {
     for (const listener of listeners) listener.close()
     for (const server of servers) server.forceShutdown()
     limiter.stop()
+    await events.stop()
     throw error
   }
 }
@@ -144,16 +163,16 @@ function addAdminServices(
   isServing: () => Promise<boolean>,
   closing: AbortSignal,
 ): void {
-  const { database, shop } = deps
+  const { database, shop, cursors } = deps
   addService(server, ADMIN_SERVICES.health, createHealthHandlers(isServing, ADMIN_SERVICES), closing)
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
-  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database, cursors }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
-  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
 }
 
-function createRefusalCounter(registry: Registry): (refusal: Refusal) => void {
+function createRefusalCounter(registry: Registry): (refusal: ConnectionRefusal) => void {
   const refused = new Counter({
     name: 'holdfast_grpc_connections_refused_total',
     help: 'Connections refused or closed by a limit.',

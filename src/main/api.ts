@@ -3,8 +3,10 @@
 
 import { Client, Connection } from '@temporalio/client'
 import {
+  adminCidrsOf,
   assetPolicyOf,
   budgetsOf,
+  cidrsOf,
   enabledAssetsOf,
   networkOf,
   readSecretFile,
@@ -19,19 +21,23 @@ import type { Database } from '../db/connection/pool.ts'
 import { createQuotaWindow } from '../db/quota.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
+import { parseFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
+import { createAccounts } from '../grpc/account.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
+import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
+import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
-import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
+import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
 import { registerSessionGauge } from './database_metrics.ts'
@@ -39,6 +45,7 @@ import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createSchemaCheck } from './readiness.ts'
 import { temporalOptions } from './temporal_connection.ts'
+import { createTokenKeys, readClientSans } from './token_keys.ts'
 
 const FRESH_MS = 500
 /** Two batches of new orders, the shared limits, and whatever is read once for all callers. */
@@ -48,7 +55,7 @@ const WATCHER_SILENCE_MS = 60_000
 
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
-  const secrets = readSecrets(config)
+  const secrets = readSecrets(service)
   await service.listen()
   const sessions = sharesOf(config.DATABASE_POOL)
   const database = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.callers })
@@ -62,6 +69,9 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     createDeps({ config, secrets, logger, registry, database, priority, client, isReady }),
     {
       bind: config.HOLDFAST_BIND,
+      adminBind: config.HOLDFAST_ADMIN_BIND,
+      adminCidrs: adminCidrsOf(config),
+      trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
       port: ports.HOLDFAST_GRPC_PORT,
       adminPort: ports.HOLDFAST_ADMIN_PORT,
       drainMs: config.HOLDFAST_DRAIN_MS,
@@ -95,11 +105,13 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   registerGauges(parts.registry, acceptor, leases)
   return {
     ...parts,
+    ...(secrets.clientSans !== undefined && { clientSans: secrets.clientSans }),
     verifyToken: createTokenVerifier({
-      secrets: secrets.token,
+      ...secrets.tokenKeys,
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
+    accounts: createAccounts(database),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
     budgets: budgetsOf(config),
     takeQuota: createQuotaWindow(priority),
@@ -113,11 +125,14 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
       offers,
       rateOf: (asset) => rates.get(asset),
+      stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
     },
     findBlindness: sightOf(priority, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
+    cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
+    hashRequest: createRequestHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,
       findCustomerKey: (userId) => findCustomerKey(database, userId),
@@ -133,12 +148,14 @@ function sharesOf(pool: number): { callers: number; priority: number } {
   return { callers: Math.max(1, pool - priority), priority }
 }
 
-function readSecrets(config: Config<'api'>) {
+type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`
+
+function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
-  const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string =>
-    readSecretFile(variable, config[variable])
+  const read = (variable: SecretVariable): string => readSecretFile(variable, config[variable])
   return {
-    token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
+    tokenKeys: createTokenKeys(config, logger, registry),
+    clientSans: readClientSans(config),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
     orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),

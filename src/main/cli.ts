@@ -2,6 +2,7 @@
 
 import { CommanderError } from 'commander'
 import { ConfigError, loadConfig } from '../config.ts'
+import { silenceLibrary } from '../grpc/library_log.ts'
 import { EXIT, endingOf } from './cli/exit.ts'
 import { createProgram } from './cli/program.ts'
 
@@ -11,6 +12,7 @@ function untilInterrupted(): AbortSignal {
   return stopping.signal
 }
 
+silenceLibrary()
 // The reader of a pipe may close it early (`| head`).
 process.stdout.on('error', () => process.exit(EXIT.ok))
 

@@ -4,9 +4,10 @@
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
 import { ServerVersionError } from '../db/connection/session.ts'
+import { logLibrary } from '../grpc/library_log.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
-import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
+import { createLineLimit, createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database_metrics.ts'
 import { createPulse, type Pulse } from './pulse.ts'
 import { retry } from '../repeat.ts'
@@ -77,6 +78,8 @@ type Ending = ReturnType<typeof createEnding>
 
 function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['isPlain']) {
   const logger = createLogger({ process: name, level: 'warn' })
+  logLibrary(logger)
+  logWarnings(logger)
   const stopping = new AbortController()
   const closers: (() => Promise<unknown>)[] = []
   const ending = {
@@ -118,6 +121,13 @@ function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['i
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, fail)
   return ending
+}
+
+/** Replaces Node's own printing of warnings: their text may quote what came from outside. */
+function logWarnings(logger: Logger): void {
+  const limit = createLineLimit((kind, suppressed) => logger.warn({ kind, suppressed }, 'warnings of the process'))
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => limit(warning.name, () => logger.warn({ err: warning }, 'warning of the process')))
 }
 
 function createService<P extends ServiceName>(

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
-import { COUNT_WITHIN_MS } from '../support/scale.ts'
+import { count, COUNT_WITHIN_MS } from '../support/scale.ts'
 import { actingAs, openRoleDatabases, readSnapshot, SCENARIOS, type RoleDatabases } from '../support/scenario.ts'
 import { testServers } from '../support/servers.ts'
 import { buildCommand, createTestShop, runOf, SHIP, type TestShop } from '../support/shop.ts'
@@ -15,7 +15,7 @@ import { openDatabase } from '../../src/db/connection/pool.ts'
 jest.setTimeout(COUNT_WITHIN_MS * 2)
 
 const ROLE_OF = { api: 'app_api', worker: 'app_worker', keys: 'app_keys', watcher: 'watcher' } as const
-const CUTS = 500
+const CUTS = count(150, 500)
 const ROUNDS = Math.ceil(CUTS / Object.keys(SCENARIOS).length)
 
 let shop: TestShop

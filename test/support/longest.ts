@@ -6,6 +6,7 @@ import { basename } from 'node:path'
 /** By name, the longest first. `npm test` prints what each stage spent most time on. */
 export const LONGEST = [
   'model.int.test.ts',
+  'fuzz.int.test.ts',
   'failure.int.test.ts',
   'race.int.test.ts',
   'scale.int.test.ts',
@@ -18,6 +19,7 @@ export const LONGEST = [
   'hung.int.test.ts',
   'expiry.int.test.ts',
   'kill.test.ts',
+  'outage.test.ts',
 ]
 
 /** All others by size, as jest itself orders them where it has not run them yet. */
