@@ -4,13 +4,13 @@ import { until } from '../../../test/support/until.ts'
 import { untilEnded } from './ended.ts'
 import { openDatabase, statement, type Database } from './pool.ts'
 
-const COUNT = statement('test_count', `select nextval('public.test_count')`)
+const COUNT = statement('test_count', `select nextval('test_count')`)
 
 let shop: TestDatabase
 let api: Database
 beforeAll(async () => {
   shop = await createTestDatabase()
-  await shop.query('create sequence public.test_count; grant usage on public.test_count to app_api')
+  await shop.query('create sequence test_count; grant usage on test_count to app_api')
   api = await openDatabase({ url: shop.urlOf('app_api'), poolSize: 1, applicationName: 'test-api' })
 })
 afterAll(async () => {
