@@ -37,8 +37,8 @@ async function startListener(
   server.addService(
     { echo: { path: '/test.Echo/Echo', requestStream: false, responseStream: false, ...coding } },
     {
-      echo: (call: { request: Buffer }, callback: (error: null, answer: Buffer) => void) =>
-        callback(null, call.request),
+      echo: ({ request }: { request: Buffer }, callback: (error: null, answer: Buffer) => void) =>
+        callback(null, request),
     },
   )
   const refused: ConnectionRefusal[] = []
