@@ -256,7 +256,7 @@ const FIND_COMMAND_TARGET = statement(
      k.request_hash = $7 as is_same, k.response, s.generation, i.asset, i.expires_at + i.grace as expires_at
    from orders o join invoice i using (order_id) left join workflow_start s using (order_id)
    left join idempotency k on k.actor = $4 and k.method = $5 and k.key = $6
-   where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
+   where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3) or k.order_id = o.order_id)`,
 )
 
 /** The data to start an order's workflow; present until it has been started. */
@@ -277,7 +277,7 @@ type CommandTargetRow = SnapshotRow & {
   expires_at: Date
 }
 
-/** The order that a command is for, if it is in scope. */
+/** The order that a command is for, if it is in scope, or was when this caller's attempt took effect. */
 export async function findCommandTarget(
   database: Pick<Database, 'run'>,
   orderId: string,

@@ -59,6 +59,29 @@ export const FAILURES = {
 
 export type FailureReason = keyof typeof FAILURES
 
+/** Keys that the metadata of a reason may have; no other key reaches a caller. A reason without an entry has none. */
+export const METADATA_KEYS: Readonly<Partial<Record<FailureReason, readonly string[]>>> = {
+  CALL_MALFORMED: ['part'],
+  NOT_FOUND: ['product_id'],
+  OUT_OF_STOCK: ['product_id', 'wanted', 'available'],
+  PRICE_CHANGED: ['product_id', 'unit_price'],
+  PRODUCT_UNKNOWN: ['product_id'],
+  ORDER_STATUS: ['status'],
+  ORDER_ON_HOLD: ['hold'],
+  STOCK_BELOW_RESERVED: ['product_id', 'reserved'],
+  STEP_UP_REQUIRED: ['acr', 'max_age'],
+  REPORT_CONFLICT: ['seq'],
+  VERSION_MISMATCH: ['version'],
+  RATE_LIMITED: ['class'],
+  TOO_MANY_CALLS: ['limit'],
+  TOO_MANY_STREAMS: ['limit'],
+  MESSAGE_TOO_LARGE: ['limit_bytes'],
+  STOCK_BEING_RELEASED: ['product_id'],
+  RATE_UNAVAILABLE: ['asset'],
+  ASSET_UNAVAILABLE: ['asset', 'cause'],
+  INTERNAL: ['incident_id'],
+}
+
 /** How long callers are advised to wait before they try again, by what is in the way (google.rpc.RetryInfo). */
 export const RETRY_HINT_MS = {
   /** Other calls, which end within moments. What is unavailable for no named cause counts as this. */

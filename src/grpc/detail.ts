@@ -67,8 +67,8 @@ function packAll(code: number, message: string, detail: DetailToPack): Buffer {
   ]
   if (violations.length > 0) details.push(packViolations(detail))
   if (quota.length > 0) {
-    const message = { violations: quota.map((each) => QuotaFailure_Violation.fromPartial(each)) }
-    details.push(pack('QuotaFailure', QuotaFailure, message))
+    const exceeded = { violations: quota.map((each) => QuotaFailure_Violation.fromPartial(each)) }
+    details.push(pack('QuotaFailure', QuotaFailure, exceeded))
   }
   return Buffer.from(Status.encode({ code, message, details }).finish())
 }

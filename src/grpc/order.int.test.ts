@@ -260,7 +260,7 @@ describe('reading an order', () => {
     )
     expect(new Set(answers)).toEqual(
       new Set([
-        '{"code":"PERMISSION_DENIED","message":"This is not allowed.","detail":{"reason":"PERMISSION_DENIED","metadata":{},"violations":[]}}',
+        '{"code":"PERMISSION_DENIED","message":"This is not allowed.","detail":{"reason":"PERMISSION_DENIED","metadata":{},"violations":[],"quota":[]}}',
       ]),
     )
   })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Metadata, status } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
-import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
+import { DomainError, FAILURES, METADATA_KEYS, type FailureReason } from '../domain/failure.ts'
 import { ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY, MAX_DETAIL_BYTES, readDetails } from './detail.ts'
 import { ErrorReason } from './gen/holdfast/v1/error_reason.ts'
@@ -33,19 +33,24 @@ describe('reasons', () => {
     expect(listed.toSorted()).toEqual(REASONS.map((reason) => `ERROR_REASON_${reason}`).toSorted())
   })
 
-  test.each(REASONS)('%s is documented with its code and an example', (reason) => {
+  test.each(REASONS)('%s is documented with its code, its callers and an example of all its metadata', (reason) => {
     const block = proto.split(`ERROR_REASON_${reason} =`)[0]?.split('\n\n').at(-1) ?? ''
     expect(block).toContain(`// ${status[CODES[FAILURES[reason]]]}. `)
-    expect(block).toContain(`"reason": "${reason}"`)
+    expect(block).toMatch(/\/\/ Caller: \S/)
+    const example = new RegExp(`"reason": "${reason}", "metadata": (\\{.*?\\})`).exec(block)?.[1] ?? 'none'
+    expect(Object.keys(JSON.parse(example) as object)).toEqual(METADATA_KEYS[reason] ?? [])
   })
 
   test.each(REASONS.filter((reason) => FAILURES[reason] !== 'bug'))(
-    '%s reaches the caller with its code and words',
+    '%s reaches the caller with its code, its words and its documented metadata alone',
     (reason) => {
-      const error = new DomainError(reason, 'What happened.', { metadata: { product_id: 'tea' } })
+      const known = Object.fromEntries((METADATA_KEYS[reason] ?? []).map((key) => [key, 'tea']))
+      const error = new DomainError(reason, 'What happened.', { metadata: { ...known, undocumented: 'CANARY' } })
       const sent = statusOf(error, buildRecord())
       expect(sent).toMatchObject({ code: CODES[FAILURES[reason]], details: 'What happened.' })
-      expect(detailOf(error)).toMatchObject({ reason, metadata: { product_id: 'tea' } })
+      const { metadata, ...detail } = detailOf(error)
+      expect(detail.reason).toBe(reason)
+      expect(metadata).toEqual(known)
     },
   )
 })

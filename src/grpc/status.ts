@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { Metadata, status, type StatusObject } from '@grpc/grpc-js'
 import { databaseFailure } from '../db/connection/pool.ts'
-import { DomainError, RETRY_HINT_MS, type FailureKind } from '../domain/failure.ts'
+import { DomainError, METADATA_KEYS, RETRY_HINT_MS, type FailureKind } from '../domain/failure.ts'
 import type { CallRecord } from './call.ts'
 import { DETAILS_KEY, packDetails } from './detail.ts'
 
@@ -63,7 +63,7 @@ function answerOf(
   const retryAfterMs = retryAfterMsOf(failure)
   const packed = packDetails(code, details, {
     reason: failure.reason,
-    metadata: failure.metadata,
+    metadata: publicMetadataOf(failure),
     violations: failure.violations.slice(0, MAX_VIOLATIONS),
     violationKind: failure.kind === 'wrong_state' ? 'precondition' : 'field',
     quota: failure.quota.slice(0, MAX_VIOLATIONS),
@@ -79,6 +79,12 @@ function answerOf(
     cause: failure === error ? failure.cause : error,
   }
   return { code, details, metadata }
+}
+
+/** Only keys that error_reason.proto documents. */
+function publicMetadataOf({ reason, metadata }: DomainError): Record<string, string> {
+  const keys = METADATA_KEYS[reason] ?? []
+  return Object.fromEntries(Object.entries(metadata).filter(([key]) => keys.includes(key)))
 }
 
 /** The advised wait. Whatever was computed for it, it is a time that a timer can hold. */

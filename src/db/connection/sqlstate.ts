@@ -1,7 +1,6 @@
 // The meaning of database errors: one table of SQLSTATEs, and the driver errors that have none. All readers of database
 // errors use it (grpc/status.ts, activities/failure.ts, the relays), so that they agree.
 
-import { types } from 'node:util'
 import pg from 'pg'
 import { KEY_IN_PROGRESS } from '../../domain/command.ts'
 import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
@@ -98,7 +97,7 @@ const MAX_CAUSES = 8
 /** The error and its causes. */
 function* causesOf(error: unknown): Generator<Error> {
   let cause = error
-  for (let depth = 0; depth < MAX_CAUSES && types.isNativeError(cause); depth += 1, cause = cause.cause) yield cause
+  for (let depth = 0; depth < MAX_CAUSES && Error.isError(cause); depth += 1, cause = cause.cause) yield cause
 }
 
 /** True if the server itself fails: unreachable, silent, restarting, full, or a standby. */

@@ -10,13 +10,15 @@ export const protobufFileName = "holdfast/v1/error_reason.proto";
 /**
  * ErrorReason is why a call failed. Its name, without the prefix, is the `reason` of the google.rpc.ErrorInfo that
  * every error carries, with `domain` "holdfast.v1". The status message is for people and may change; the reason never
- * changes. Each comment starts with the status code and ends with an example of ErrorInfo.
+ * changes. Each comment starts with the status code. It ends with what a caller does, and with an example of ErrorInfo
+ * that has all keys its metadata may have.
  */
 export const ErrorReason = {
   /** ERROR_REASON_UNSPECIFIED - ERROR_REASON_UNSPECIFIED is never sent. */
   ERROR_REASON_UNSPECIFIED: 0,
   /**
    * ERROR_REASON_FIELD_INVALID - INVALID_ARGUMENT. A field breaks its rule; google.rpc.BadRequest names up to 20 of them, never their values.
+   * Caller: correct the named fields.
    *
    *     { "code": 3, "details": [
    *       { "reason": "FIELD_INVALID", "metadata": {} },
@@ -24,7 +26,8 @@ export const ErrorReason = {
    */
   ERROR_REASON_FIELD_INVALID: 1,
   /**
-   * ERROR_REASON_IDEMPOTENCY_KEY_REUSED - INVALID_ARGUMENT. The idempotency key was used before with another request; create a new key.
+   * ERROR_REASON_IDEMPOTENCY_KEY_REUSED - INVALID_ARGUMENT. The idempotency key was used before with another request.
+   * Caller: use a new key for a new request.
    *
    *     { "reason": "IDEMPOTENCY_KEY_REUSED", "metadata": {} }
    */
@@ -32,12 +35,14 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_CREDENTIALS_INVALID - UNAUTHENTICATED. There is no token, or it is malformed, expired, forged or for another audience. The message is the
    * same in all cases.
+   * Caller: get a new token, then repeat the call with the same key.
    *
    *     { "reason": "CREDENTIALS_INVALID", "metadata": {} }
    */
   ERROR_REASON_CREDENTIALS_INVALID: 3,
   /**
    * ERROR_REASON_SIGNATURE_INVALID - UNAUTHENTICATED. No signature of the report matches a secret of its source, or its timestamp is too far off.
+   * Caller: check the secret and the clock of the source.
    *
    *     { "reason": "SIGNATURE_INVALID", "metadata": {} }
    */
@@ -45,12 +50,14 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_PERMISSION_DENIED - PERMISSION_DENIED. The caller's role or ownership does not allow this. A caller who may not know whether an order
    * exists gets this answer also for one that does not exist.
+   * Caller: do not repeat the call.
    *
    *     { "reason": "PERMISSION_DENIED", "metadata": {} }
    */
   ERROR_REASON_PERMISSION_DENIED: 5,
   /**
    * ERROR_REASON_NOT_FOUND - NOT_FOUND. The object does not exist. Sent only to callers who may know that.
+   * Caller: check the id.
    *
    *     { "reason": "NOT_FOUND", "metadata": { "product_id": "tea-1" } }
    */
@@ -58,114 +65,133 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_OUT_OF_STOCK - FAILED_PRECONDITION. Fewer units are available than requested; google.rpc.PreconditionFailure lists each product
    * that is short, with `wanted` and `available` in its description. The metadata describes the first of them.
+   * Caller: order fewer units, with a new key.
    *
    *     { "reason": "OUT_OF_STOCK", "metadata": { "product_id": "tea-1", "wanted": "3", "available": "1" } }
    */
   ERROR_REASON_OUT_OF_STOCK: 7,
   /**
-   * ERROR_REASON_PRICE_CHANGED - FAILED_PRECONDITION. The catalogue's price is not the expected one; read it again.
+   * ERROR_REASON_PRICE_CHANGED - FAILED_PRECONDITION. The catalogue's price is not the expected one.
+   * Caller: read the price, decide again, and use a new key.
    *
    *     { "reason": "PRICE_CHANGED", "metadata": { "product_id": "tea-1", "unit_price": "12.50" } }
    */
   ERROR_REASON_PRICE_CHANGED: 8,
   /**
    * ERROR_REASON_PRODUCT_UNKNOWN - FAILED_PRECONDITION. The catalogue has no such product on sale.
+   * Caller: leave the product out, and use a new key.
    *
    *     { "reason": "PRODUCT_UNKNOWN", "metadata": { "product_id": "tea-1" } }
    */
   ERROR_REASON_PRODUCT_UNKNOWN: 9,
   /**
    * ERROR_REASON_AMOUNT_OUT_OF_RANGE - FAILED_PRECONDITION. The total is zero or above the maximum, or a count is out of range.
+   * Caller: change the lines, and use a new key.
    *
    *     { "reason": "AMOUNT_OUT_OF_RANGE", "metadata": {} }
    */
   ERROR_REASON_AMOUNT_OUT_OF_RANGE: 10,
   /**
    * ERROR_REASON_ORDER_STATUS - FAILED_PRECONDITION. The order's status does not allow this, such as cancelling a shipped order.
+   * Caller: read the order and decide again.
    *
    *     { "reason": "ORDER_STATUS", "metadata": { "status": "shipped" } }
    */
   ERROR_REASON_ORDER_STATUS: 11,
   /**
    * ERROR_REASON_ORDER_ON_HOLD - FAILED_PRECONDITION. The order must not be shipped: it is on hold, or its payment is in doubt.
+   * Caller: wait until the hold is removed.
    *
    *     { "reason": "ORDER_ON_HOLD", "metadata": { "hold": "payment" } }
    */
   ERROR_REASON_ORDER_ON_HOLD: 12,
   /**
    * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Orders have reserved more units than would remain on hand.
+   * Caller: count again, or wait until orders end.
    *
    *     { "reason": "STOCK_BELOW_RESERVED", "metadata": { "product_id": "tea-1", "reserved": "7" } }
    */
   ERROR_REASON_STOCK_BELOW_RESERVED: 13,
   /**
    * ERROR_REASON_VERSION_MISMATCH - ABORTED. The row is not at the expected version; read it and decide again.
+   * Caller: read it again and decide again.
    *
    *     { "reason": "VERSION_MISMATCH", "metadata": { "version": "4" } }
    */
   ERROR_REASON_VERSION_MISMATCH: 14,
   /**
    * ERROR_REASON_IDEMPOTENCY_KEY_IN_PROGRESS - ABORTED. Another call with this key is still running; google.rpc.RetryInfo says when to try again.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "IDEMPOTENCY_KEY_IN_PROGRESS", "metadata": {} }
    */
   ERROR_REASON_IDEMPOTENCY_KEY_IN_PROGRESS: 15,
   /**
    * ERROR_REASON_STALE_RUN - ABORTED. A newer run of the order's workflow has taken over. Callers do not normally see this reason.
+   * Caller: repeat the call with the same key.
    *
    *     { "reason": "STALE_RUN", "metadata": {} }
    */
   ERROR_REASON_STALE_RUN: 16,
   /**
    * ERROR_REASON_MESSAGE_TOO_LARGE - RESOURCE_EXHAUSTED. The message, or the report in it, is larger than allowed; a retry does not help.
+   * Caller: send less in one call.
    *
    *     { "reason": "MESSAGE_TOO_LARGE", "metadata": { "limit_bytes": "65536" } }
    */
   ERROR_REASON_MESSAGE_TOO_LARGE: 17,
   /**
    * ERROR_REASON_DEADLINE_EXCEEDED - DEADLINE_EXCEEDED. The deadline passed. The effect may or may not have happened: repeat it with the same key.
+   * Caller: repeat the call with the same key.
    *
    *     { "reason": "DEADLINE_EXCEEDED", "metadata": {} }
    */
   ERROR_REASON_DEADLINE_EXCEEDED: 18,
   /**
    * ERROR_REASON_ADDRESS_POOL_EMPTY - UNAVAILABLE. No unused payment address is ready; google.rpc.RetryInfo says when to try again.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "ADDRESS_POOL_EMPTY", "metadata": {} }
    */
   ERROR_REASON_ADDRESS_POOL_EMPTY: 19,
   /**
    * ERROR_REASON_START_BACKLOG_FULL - UNAVAILABLE. Too many accepted orders wait for a workflow start; google.rpc.RetryInfo says when to try again.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "START_BACKLOG_FULL", "metadata": {} }
    */
   ERROR_REASON_START_BACKLOG_FULL: 20,
   /**
    * ERROR_REASON_RATE_UNAVAILABLE - UNAVAILABLE. There is no current price for the asset; google.rpc.RetryInfo says when to try again.
+   * Caller: repeat the call with the same key after the given time, or take another asset.
    *
    *     { "reason": "RATE_UNAVAILABLE", "metadata": { "asset": "SOL" } }
    */
   ERROR_REASON_RATE_UNAVAILABLE: 21,
   /**
    * ERROR_REASON_ENGINE_UNAVAILABLE - UNAVAILABLE. The workflow engine cannot be reached or has not started this order's workflow; reads still work.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "ENGINE_UNAVAILABLE", "metadata": {} }
    */
   ERROR_REASON_ENGINE_UNAVAILABLE: 22,
   /**
    * ERROR_REASON_DATABASE_UNAVAILABLE - UNAVAILABLE. The database cannot be reached.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "DATABASE_UNAVAILABLE", "metadata": {} }
    */
   ERROR_REASON_DATABASE_UNAVAILABLE: 23,
   /**
    * ERROR_REASON_SHUTTING_DOWN - UNAVAILABLE. This server is shutting down; retry, and another server answers.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "SHUTTING_DOWN", "metadata": {} }
    */
   ERROR_REASON_SHUTTING_DOWN: 24,
   /**
    * ERROR_REASON_INTERNAL - INTERNAL. A bug in the server; its logs contain `incident_id`.
+   * Caller: report the incident id; a repeat may help.
    *
    *     { "reason": "INTERNAL", "metadata": { "incident_id": "0b5c7c1e-6d5e-4a57-9d0e-2f2f1f0c8a11" } }
    */
@@ -174,6 +200,7 @@ export const ErrorReason = {
    * ERROR_REASON_ASSET_UNAVAILABLE - UNAVAILABLE. Payments in the asset would not be seen now, so no quote is made. `cause` is never_watched (no watcher
    * has read this chain), watcher_silent or behind. Other assets are unaffected; google.rpc.RetryInfo says when to try
    * again.
+   * Caller: repeat the call with the same key after the given time, or take another asset.
    *
    *     { "reason": "ASSET_UNAVAILABLE", "metadata": { "asset": "ETH", "cause": "behind" } }
    */
@@ -181,19 +208,22 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_STOCK_BEING_RELEASED - UNAVAILABLE. Expired reservations of a product are still being released, so the stock is not known yet. No
    * answer is stored; google.rpc.RetryInfo says when to try again, with the same key.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "STOCK_BEING_RELEASED", "metadata": { "product_id": "tea-1" } }
    */
   ERROR_REASON_STOCK_BEING_RELEASED: 27,
   /**
    * ERROR_REASON_WORKFLOW_RUNNING - FAILED_PRECONDITION. The order's workflow is running or about to start: there is nothing to restart.
+   * Caller: nothing to do.
    *
    *     { "reason": "WORKFLOW_RUNNING", "metadata": {} }
    */
   ERROR_REASON_WORKFLOW_RUNNING: 30,
   /**
-   * ERROR_REASON_CALL_MALFORMED - INVALID_ARGUMENT. The call breaks a rule of gRPC; correct the client. `part` is what is wrong: content_type,
-   * encoding, frame, message_count or timeout.
+   * ERROR_REASON_CALL_MALFORMED - INVALID_ARGUMENT. The call breaks a rule of gRPC; `part` is what is wrong: compression, content_type, message_count,
+   * method or timeout.
+   * Caller: correct the client.
    *
    *     { "reason": "CALL_MALFORMED", "metadata": { "part": "timeout" } }
    */
@@ -201,6 +231,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_RATE_LIMITED - RESOURCE_EXHAUSTED. The caller made too many calls of this class; google.rpc.RetryInfo says when the next one is
    * allowed, and google.rpc.QuotaFailure names the limit: per user or per address.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "RATE_LIMITED", "metadata": { "class": "write" } }
    */
@@ -208,12 +239,14 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_TOO_MANY_CALLS - RESOURCE_EXHAUSTED. The caller has too many calls in progress; wait for one of them to end. google.rpc.QuotaFailure
    * names the limit.
+   * Caller: wait for calls to end, then repeat this one with the same key.
    *
    *     { "reason": "TOO_MANY_CALLS", "metadata": { "limit": "32" } }
    */
   ERROR_REASON_TOO_MANY_CALLS: 33,
   /**
    * ERROR_REASON_TOO_MANY_STREAMS - RESOURCE_EXHAUSTED. The caller has too many streams open; end one of them. google.rpc.QuotaFailure names the limit.
+   * Caller: end a stream, then open this one.
    *
    *     { "reason": "TOO_MANY_STREAMS", "metadata": { "limit": "16" } }
    */
@@ -221,6 +254,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_OVERLOADED - RESOURCE_EXHAUSTED. The server has more work than it can do in time and did not start this call; repeat it after
    * google.rpc.RetryInfo, with the same key.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "OVERLOADED", "metadata": {} }
    */
@@ -228,6 +262,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_STEP_UP_REQUIRED - FAILED_PRECONDITION. This needs a token that shows a second factor, not older than `max_age` seconds. Sign in again
    * with `acr`, then repeat the call with the same key.
+   * Caller: sign in again with `acr`, then repeat the call with the same key.
    *
    *     { "reason": "STEP_UP_REQUIRED", "metadata": { "acr": "mfa", "max_age": "300" } }
    */
@@ -235,6 +270,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_REPORT_CONFLICT - FAILED_PRECONDITION. The source reported another fact under this sequence number before. The new fact is not
    * stored; a retry does not help.
+   * Caller: do not repeat the report; let an operator decide.
    *
    *     { "reason": "REPORT_CONFLICT", "metadata": { "seq": "17" } }
    */
@@ -242,12 +278,14 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_ISSUER_UNAVAILABLE - UNAVAILABLE. Tokens cannot be checked now, since the issuer's keys cannot be read; google.rpc.RetryInfo says when
    * to try again.
+   * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "ISSUER_UNAVAILABLE", "metadata": {} }
    */
   ERROR_REASON_ISSUER_UNAVAILABLE: 38,
   /**
    * ERROR_REASON_METHOD_UNKNOWN - UNIMPLEMENTED. This port has no such method. The admin services have a port of their own.
+   * Caller: check the path and the port.
    *
    *     { "reason": "METHOD_UNKNOWN", "metadata": {} }
    */
@@ -255,6 +293,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_ENCODING_UNKNOWN - UNIMPLEMENTED. The message is compressed by a method other than gzip and deflate; `grpc-accept-encoding` in the
    * answer lists what is understood.
+   * Caller: send the message in an encoding that the answer lists.
    *
    *     { "reason": "ENCODING_UNKNOWN", "metadata": {} }
    */
