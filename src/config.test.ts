@@ -142,3 +142,8 @@ test.each(['0.0.0.0/0', '::/0'])('no configuration trusts every address as a pro
 test('production is the mode of a process that is told nothing', () => {
   expect(variablesOf('api').find(({ name }) => name === 'HOLDFAST_MODE')?.default).toBe('production')
 })
+
+test('a list of limits that is none is refused, with an example of one', () => {
+  const API = { DATABASE_URL: 'postgresql://app_api@db:5432/holdfast', HOLDFAST_LIMITS: 'order=5' }
+  expect(refusal(() => loadConfig('api', API))).toContain('such as order=60/600/32')
+})

@@ -13,6 +13,7 @@ import {
   NETWORK_PATTERN,
   NETWORK_RULE,
 } from './domain/identifier.ts'
+import { parseBudgets, type Budgets } from './domain/limit.ts'
 import { parseFiat } from './domain/money.ts'
 
 /** Thrown at start only; the message is for the operator and names no secret. */
@@ -125,6 +126,12 @@ const API = z.object({
   HOLDFAST_ADDRESS_BLOCK: z.coerce.number().int().min(1).max(1_024).default(256),
   HOLDFAST_START_BACKLOG_LIMIT: z.coerce.number().int().min(1).max(1_000_000_000).default(100_000),
   HOLDFAST_ENABLED_ASSETS: z.string().default('ETH'),
+  HOLDFAST_LIMITS: z
+    .string()
+    .default('')
+    .refine((text) => parseBudgets(text) !== undefined, {
+      error: 'must be CLASS=USER/ADDRESS/AT_ONCE,… with numbers from 1 to 1000000, such as order=60/600/32',
+    }),
 })
 
 const WORKER = z.object({
@@ -350,6 +357,13 @@ export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxB
     chainId: config.HOLDFAST_ETH_CHAIN_ID ?? (isReal ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID),
     maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
   }
+}
+
+/** The rate limits of the api: the defaults, with the overrides of HOLDFAST_LIMITS. */
+export function budgetsOf(config: Pick<Config<'api'>, 'HOLDFAST_LIMITS'>): Budgets {
+  const budgets = parseBudgets(config.HOLDFAST_LIMITS)
+  if (budgets === undefined) throw new ConfigError('HOLDFAST_LIMITS is no list of limits')
+  return budgets
 }
 
 /** Fixed prices per coin in minor units, from HOLDFAST_<ASSET>_RATE; assets without one are absent. */

@@ -58,6 +58,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_START_BACKLOG_LIMIT:
     'orders waiting for their workflow, above which new orders are refused with a retry hint',
   HOLDFAST_ENABLED_ASSETS: 'assets the shop takes, separated by commas',
+  HOLDFAST_LIMITS:
+    'rate limits that differ from the defaults, as `CLASS=USER/ADDRESS/AT_ONCE`, separated by commas; `*` means every class; see docs/operations.md',
   TEMPORAL_BACKGROUND_NAMESPACE: 'namespace of the scheduled duties',
   HOLDFAST_SDK_METRICS_PORT: 'port of the Temporal SDK’s own metrics',
   HOLDFAST_BUILD_ID: 'version of this build, by which Temporal routes workflow tasks',

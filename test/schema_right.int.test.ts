@@ -40,8 +40,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
-      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_wanted request_wake write_orders',
+      'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
+      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire

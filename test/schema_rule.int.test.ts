@@ -110,6 +110,7 @@ payment_report (source, network, tx_id, output_index, seq)
 payment_report (source, report_id)
 payment_transition (from_state, to_state)
 product (product_id)
+quota_window (key)
 refund_due (order_id)
 reservation (order_id, product_id, hold_no)
 retired_source (source)
@@ -148,6 +149,7 @@ beforeAll(async () => {
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
     insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
     insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');
+    insert into quota_window (key, second) values ('\\x${'ab'.repeat(32)}', 1);
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());

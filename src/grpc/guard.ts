@@ -7,7 +7,8 @@ import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@
 import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { authenticate, type Authentication } from './authenticate.ts'
-import { recordOf } from './call.ts'
+import { recordOf, type CallRecord } from './call.ts'
+import type { Limiter } from './limiter.ts'
 import { findPermission, mayCall, permissionDenied } from './permission.ts'
 import { statusOf } from './status.ts'
 
@@ -15,8 +16,11 @@ const MAX_METADATA_BYTES = 8_192
 /** HPACK's overhead per header, in addition to its name and value. */
 const HEADER_OVERHEAD_BYTES = 32
 
+/** The limits of a caller: see src/grpc/limiter.ts. */
+export type CallerLimits = Pick<Limiter, 'admitCaller' | 'admitShared'>
+
 export const createGuard =
-  (deps: Authentication): ServerInterceptor =>
+  (deps: Authentication, limits: CallerLimits): ServerInterceptor =>
   (method, call) => {
     let stopFollowing: (() => void) | undefined
     let hasEnded = false
@@ -26,7 +30,11 @@ export const createGuard =
         const { sslPeerCertificate } = deps.clientSans === undefined ? {} : call.getAuthContext()
         // Kept before its role is checked: a refused call names its caller too.
         const keep = (principal: Principal): void => void (record.principal = principal)
-        await admit(deps, method.path, metadata, { certificate: sslPeerCertificate, keep })
+        await admit(deps, method.path, metadata, {
+          certificate: sslPeerCertificate,
+          keep,
+          ...countedBy(limits, record),
+        })
         // A caller may be gone before its token is checked: nothing would end what is followed then.
         if (method.responseStream && !hasEnded) {
           const revoking = new AbortController()
@@ -52,22 +60,37 @@ export const createGuard =
     })
   }
 
+/** What happens on the way: the caller is kept, and counted before and after its role is checked. */
+type Admitting = {
+  certificate?: PeerCertificate | undefined
+  keep?: (principal: Principal) => void
+  beforeRole?: (principal: Principal) => void
+  afterRole?: (principal: Principal) => Promise<void>
+}
+
+const countedBy = (limits: CallerLimits, record: CallRecord): Pick<Admitting, 'beforeRole' | 'afterRole'> => ({
+  beforeRole: (principal) => limits.admitCaller(record, principal),
+  afterRole: (principal) => limits.admitShared(record, principal),
+})
+
 /**
- * Authenticates and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE, what authenticate
- * throws, PERMISSION_DENIED.
+ * Authenticates, counts and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE, what authenticate
+ * throws, what the limits throw, PERMISSION_DENIED.
  */
 export async function admit(
   deps: Authentication,
   path: string,
   metadata: Metadata,
-  { certificate, keep }: { certificate?: PeerCertificate | undefined; keep?: (principal: Principal) => void } = {},
+  { certificate, keep, beforeRole, afterRole }: Admitting = {},
 ): Promise<Principal | undefined> {
   refuseLargeMetadata(metadata)
   const permission = findPermission(path)
   if (permission === 'anonymous') return undefined
   const principal = await authenticate(deps, metadata, certificate)
   keep?.(principal)
+  beforeRole?.(principal)
   if (permission === undefined || !mayCall(principal, permission)) throw permissionDenied()
+  await afterRole?.(principal)
   return principal
 }
 

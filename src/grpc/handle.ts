@@ -12,8 +12,12 @@ import type {
   StatusObject,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { untilEnded } from '../db/connection/ended.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { LimitClass } from '../domain/limit.ts'
 import { recordOf, type Call } from './call.ts'
+import { deadlineExceeded, deadlineOf, READ_WITHIN_MS } from './deadline.ts'
+import { LIMIT_CLASS } from './limit_class.ts'
 import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
 import { serverHashOf } from './request_hash.ts'
@@ -21,11 +25,6 @@ import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
 import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
 import { parseMessage } from './validate.ts'
-
-/** For callers that set no deadline. */
-const DEFAULT_DEADLINE_MS = 10_000
-/** A timer longer than this fires at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 type Handler<M extends Method> = (
   request: Parsed<M['path']>,
@@ -40,6 +39,13 @@ type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown,
 
 /** What gRPC clients receive by default. Pages end far below (page.ts); a single row may be larger than a page. */
 export const MAX_RESPONSE_BYTES = 4_194_304
+
+/** Methods whose handlers only read, and for one caller alone: their statements end with the call. */
+const READS_ALONE: ReadonlySet<LimitClass> = new Set(['read', 'list'])
+const endingWith =
+  (handler: AnyHandler): AnyHandler =>
+  (request, call) =>
+    untilEnded(call.signal, () => handler(request, call))
 
 /** Marks a body that cannot be decoded: the library alone would answer INTERNAL. */
 const MALFORMED = Symbol('malformed')
@@ -89,10 +95,11 @@ const unaryOf =
   (method: Method, handler: AnyHandler): handleUnaryCall<unknown, unknown> =>
   async (wire, callback) => {
     const { call, end } = openCall(method, wire)
+    const run = READS_ALONE.has(LIMIT_CLASS[call.record.path]) ? endingWith(handler) : handler
     let response: Buffer | undefined
     let failure: StatusObject | null = null
     try {
-      const answer = await withinDeadline(call, async () => handler(requestOf(method, wire, call), call))
+      const answer = await withinDeadline(call, async () => run(requestOf(method, wire, call), call))
       response = serialize(method, answer)
     } catch (error) {
       failure = statusOf(error, call.record)
@@ -128,13 +135,21 @@ async function pump(
   try {
     const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
     for await (const message of messages) {
-      if (!wire.write(serialize(method, message))) await once(wire, 'drain', { signal: call.signal })
+      if (!wire.write(serialize(method, message))) await drained(wire, call)
     }
   } catch (error) {
     // After an abort, only its reason matters.
     if (!call.signal.aborted) throw error
   }
   if (call.signal.reason instanceof DomainError) throw call.signal.reason
+}
+
+/** Waits until the client has read what was written. Throws DEADLINE_EXCEEDED if it does not read. */
+async function drained(wire: AnyCall, call: Call): Promise<void> {
+  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(READ_WITHIN_MS)])
+  await once(wire, 'drain', { signal }).catch(() => {
+    throw new DomainError('DEADLINE_EXCEEDED', 'The client does not read this stream.')
+  })
 }
 
 /** Throws FIELD_INVALID. */
@@ -149,17 +164,14 @@ function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
 function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call: Call; end: () => void } {
   const record = recordOf(wire.metadata)
   const ending = new AbortController()
-  const given = Number(wire.getDeadline())
-  const deadline = Number.isFinite(given) || method.responseStream ? given : Date.now() + DEFAULT_DEADLINE_MS
+  const deadline = deadlineOf(record, Number(wire.getDeadline()), method.responseStream)
   const onCancelled = (): void => ending.abort()
   wire.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
   const { revoked } = record
   revoked?.addEventListener('abort', onRevoked, { once: true })
   if (revoked?.aborted === true) onRevoked()
-  const timer = Number.isFinite(deadline)
-    ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
-    : undefined
+  const timer = setTimeout(() => ending.abort(deadlineExceeded()), Math.max(0, deadline - Date.now()))
 
   function onRevoked(): void {
     ending.abort(revoked?.reason)
@@ -195,6 +207,3 @@ function withinDeadline<T>(call: Call, work: () => Promise<T>): Promise<T> {
     work().then(resolve, reject)
   })
 }
-
-const deadlineExceeded = (): DomainError =>
-  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.')

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../domain/failure.ts'
 import { HealthCheckResponse_ServingStatus as ServingStatus, type HealthService } from './gen/grpc/health/v1/health.ts'
+import { WATCH_MAX_MS } from './deadline.ts'
 import type { Handlers } from './handle.ts'
 import type { Method, RpcService } from './method.ts'
 
@@ -31,11 +32,12 @@ export function createHealthHandlers(
 
     watch: async function* ({ service }, call) {
       let told: ServingStatus | undefined
-      while (!call.signal.aborted) {
+      const ending = AbortSignal.any([call.signal, AbortSignal.timeout(WATCH_MAX_MS)])
+      while (!ending.aborted) {
         const status = isKnown(service) ? await statusNow() : ServingStatus.SERVICE_UNKNOWN
         if (status !== told) yield { status }
         told = status
-        await delay(WATCH_INTERVAL_MS, undefined, { signal: call.signal }).catch(() => undefined)
+        await delay(WATCH_INTERVAL_MS, undefined, { signal: ending }).catch(() => undefined)
       }
     },
   }

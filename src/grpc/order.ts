@@ -14,6 +14,7 @@ import type { Asset, AssetPolicy } from '../domain/payment.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
+import { WATCH_MAX_MS } from './deadline.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
 import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
 import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
@@ -27,9 +28,6 @@ import type { Parsed } from './schema.ts'
 import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
-
-/** A stream ends before the server's maximum connection age would cut it off. */
-export const WATCH_MAX_MS = 120_000
 
 /** How the shop accepts an asset: the network and the policy. */
 export type Offer = { network: string; policy: AssetPolicy }

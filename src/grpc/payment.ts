@@ -14,7 +14,8 @@ import { MAX_REPORT_BYTES, unpackReport } from './report.ts'
 import { Counter, type Logger, type Registry } from '../telemetry.ts'
 
 export type PaymentDeps = {
-  database: Database
+  /** The sessions of probes and money: no other call can take them. */
+  priority: Pick<Database, 'run'>
   logger: Logger
   registry: Registry
   /** Throws SIGNATURE_INVALID. */
@@ -47,7 +48,7 @@ export function createPaymentHandlers(deps: PaymentDeps): Handlers<typeof Paymen
       deps.verifyReport({ source, ...request })
       const observations = unpackReport(request.report, source)
       try {
-        await recordReport(deps.database, source, observations, {
+        await recordReport(deps.priority, source, observations, {
           deadline: call.deadline,
           origin: auditActorOf(call, 'watcher'),
         })

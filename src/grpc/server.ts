@@ -4,12 +4,15 @@
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RequestHash } from '../keyvault/request.ts'
-import type { Logger, Registry } from '../telemetry.ts'
+import { Counter, type Logger, type Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
 import type { Authentication } from './authenticate.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
+import { WATCH_MAX_MS } from './deadline.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard } from './guard.ts'
+import { CONNECTION_LIMITS, listen, type ConnectionLimits, type Listener, type ConnectionRefusal } from './listen.ts'
+import { createLimiter, type LimiterDeps } from './limiter.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { gateStreams } from './gate.ts'
 import { joinRepeatedHeaders } from './header.ts'
@@ -18,14 +21,14 @@ import { MAX_REQUEST_BYTES } from './library_status.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
-import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
+import { createOrderHandlers, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
 import { createAddressSet, createAllowList, createPeerOf } from './peer.ts'
 import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
-const MAX_STREAMS_PER_CONNECTION = 200
+const MAX_STREAMS_PER_CONNECTION = 100
 /** The streams of a dead client are freed within the sum of these. */
 export const KEEPALIVE_EVERY_MS = 20_000
 export const KEEPALIVE_TIMEOUT_MS = 10_000
@@ -52,6 +55,7 @@ const OPTIONS: ServerOptions = {
 export type FrontDeps = OrderDeps &
   PaymentDeps &
   OrderAdminDeps &
+  Pick<LimiterDeps, 'budgets' | 'takeQuota' | 'reportBudgetOf'> &
   Authentication & {
     logger: Logger
     registry: Registry
@@ -73,6 +77,7 @@ export type FrontOptions = {
   trustedProxies: readonly string[]
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
+  connections?: ConnectionLimits
 }
 
 export type Front = {
@@ -87,19 +92,30 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
+  const limiter = createLimiter(deps)
   const events = createSecurityEvents(deps)
-  const peerOf = createPeerOf(createAddressSet(options.trustedProxies))
+  const proxies = createAddressSet(options.trustedProxies)
+  const peerOf = createPeerOf(proxies)
   const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
-  const guard = createGuard(deps)
-  const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
-  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
+  const guard = createGuard(deps, limiter)
+  const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, limiter.interceptor, guard] })
+  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, limiter.interceptor, guard] })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
 
   const servers = [publicServer, adminServer]
+  const listeners: Listener[] = []
   try {
-    const port = await listen(publicServer, `${options.bind}:${options.port}`)
-    const adminPort = await listen(adminServer, `${options.adminBind}:${options.adminPort}`)
+    const onRefused = createRefusalCounter(deps.registry)
+    const listenOn = async (server: Server, host: string, port: number): Promise<number> => {
+      const credentials = ServerCredentials.createInsecure()
+      const limits = options.connections ?? CONNECTION_LIMITS
+      const listener = await listen({ server, credentials, host, port, limits, onRefused, isShared: proxies.has })
+      listeners.push(listener)
+      return listener.port
+    }
+    const port = await listenOn(publicServer, options.bind, options.port)
+    const adminPort = await listenOn(adminServer, options.adminBind, options.adminPort)
     gateStreams(publicServer, observer)
     gateStreams(adminServer, observer, createAllowList(peerOf, createAddressSet(options.adminCidrs)))
     for (const server of servers) joinRepeatedHeaders(server)
@@ -110,12 +126,16 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         isDraining = true
         await delay(options.drainMs)
         closing.abort()
+        for (const listener of listeners) listener.close()
         await Promise.all(servers.map(shutDown))
+        limiter.stop()
         await events.stop()
       },
     }
   } catch (error) {
+    for (const listener of listeners) listener.close()
     for (const server of servers) server.forceShutdown()
+    limiter.stop()
     await events.stop()
     throw error
   }
@@ -150,12 +170,15 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
 }
 
-const listen = (server: Server, address: string): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    )
+function createRefusalCounter(registry: Registry): (refusal: ConnectionRefusal) => void {
+  const refused = new Counter({
+    name: 'holdfast_grpc_connections_refused_total',
+    help: 'Connections refused or closed by a limit.',
+    labelNames: ['limit'],
+    registers: [registry],
   })
+  return (limit) => refused.inc({ limit })
+}
 
 async function shutDown(server: Server): Promise<void> {
   const timer = setTimeout(() => server.forceShutdown(), CALLS_END_WITHIN_MS)

@@ -9,7 +9,7 @@ const base64 = (secret: Buffer): string => secret.toString('base64')
 const FILE = JSON.stringify({
   sources: [
     { name: 'eth-1', algorithm: 'sha256', secrets: [base64(SECRETS.current), base64(SECRETS.old)] },
-    { name: 'btc-1', algorithm: 'sha512', secrets: [base64(SECRETS.other)] },
+    { name: 'btc-1', algorithm: 'sha512', secrets: [base64(SECRETS.other)], reports_per_minute: 90 },
   ],
 })
 const verify = createReportVerifier({
@@ -107,6 +107,13 @@ describe('a report is refused', () => {
 })
 
 describe('report sources', () => {
+  it('may have a limit of reports of their own', () => {
+    const sources = loadSources(FILE, 'production')
+    expect([...sources.values()].map(({ reportsPerMinute }) => reportsPerMinute)).toEqual([undefined, 90])
+    const act = () => loadSources(FILE.replace(':90', ':0'), 'production')
+    expect(act).toThrow('reports_per_minute')
+  })
+
   it.each<[string, string]>([
     ['{"sources":[{"name":"Eth","algorithm":"sha256","secrets":["x"]}]}', 'report sources.sources.0.name'],
     ['{"sources":[{"name":"eth","algorithm":"sha1","secrets":["x"]}]}', 'report sources.sources.0.algorithm'],

@@ -5,6 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError } from '../domain/failure.ts'
+import { MAX_BUDGET } from '../domain/limit.ts'
 import { MACHINE_PATTERN, MACHINE_RULE } from '../domain/identifier.ts'
 import { hasDuplicates, parseSecret, parseSecretFile, SecretError, type RunMode } from './secret.ts'
 
@@ -30,21 +31,30 @@ const SOURCES_FILE = z.strictObject({
       name: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
       algorithm: z.enum(ALGORITHMS),
       secrets: z.array(z.string()).min(1).max(MAX_SECRETS),
+      /** Instead of the class’s own limit of reports. */
+      reports_per_minute: z.number().int().min(1).max(MAX_BUDGET).optional(),
     }),
   ),
 })
 
-type Source = { algorithm: SignatureAlgorithm; secrets: readonly Buffer[] }
+type Source = { algorithm: SignatureAlgorithm; secrets: readonly Buffer[]; reportsPerMinute: number | undefined }
 export type Sources = ReadonlyMap<string, Source>
 
-/** Reads `{"sources":[{"name","algorithm","secrets"}]}`: who may report, one to four secrets each. Throws SecretError. */
+/**
+ * Reads `{"sources":[{"name","algorithm","secrets","reports_per_minute"}]}`: who may report, with one to four secrets,
+ * and optionally how often. Throws SecretError.
+ */
 export function loadSources(json: string, mode: RunMode): Sources {
   const { sources } = parseSecretFile('report sources', json, SOURCES_FILE)
   if (hasDuplicates(sources.map(({ name }) => name))) throw new SecretError('report sources: a name is given twice')
   return new Map(
-    sources.map(({ name, algorithm, secrets }) => [
+    sources.map(({ name, algorithm, secrets, reports_per_minute: reportsPerMinute }) => [
       name,
-      { algorithm, secrets: secrets.map((text) => parseSecret(`secret of source ${name}`, text, mode)) },
+      {
+        algorithm,
+        secrets: secrets.map((text) => parseSecret(`secret of source ${name}`, text, mode)),
+        reportsPerMinute,
+      },
     ]),
   )
 }
@@ -68,7 +78,11 @@ export function createReportVerifier({
   sources,
   now = Date.now,
 }: ReportVerifierOptions): (claim: SignedReportClaim) => void {
-  const unknownSource: Source = { algorithm: 'sha256', secrets: [randomBytes(COMPARE_KEY_BYTES)] }
+  const unknownSource: Source = {
+    algorithm: 'sha256',
+    secrets: [randomBytes(COMPARE_KEY_BYTES)],
+    reportsPerMinute: undefined,
+  }
   // Both sides are hashed with a key that the sender cannot know, so that the time of the comparison reveals nothing.
   const compareKey = randomBytes(COMPARE_KEY_BYTES)
   const blind = (text: string): Buffer => createHmac('sha256', compareKey).update(text).digest()

@@ -5,6 +5,7 @@ import { Client, Connection } from '@temporalio/client'
 import {
   adminCidrsOf,
   assetPolicyOf,
+  budgetsOf,
   cidrsOf,
   enabledAssetsOf,
   networkOf,
@@ -17,6 +18,7 @@ import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
 import type { Database } from '../db/connection/pool.ts'
+import { createQuotaWindow } from '../db/quota.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import { parseFiat } from '../domain/money.ts'
@@ -46,6 +48,8 @@ import { temporalOptions } from './temporal_connection.ts'
 import { createTokenKeys, readClientSans } from './token_keys.ts'
 
 const FRESH_MS = 500
+/** Two batches of new orders, the shared limits, and whatever is read once for all callers. */
+const PRIORITY_SHARE = 0.5
 /** A watcher reads its chain each second; after a kill it is back sooner than this. */
 const WATCHER_SILENCE_MS = 60_000
 
@@ -53,21 +57,26 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
   const secrets = readSecrets(service)
   await service.listen()
-  const database = await service.openDatabase({ forceGenericPlan: true })
+  const sessions = sharesOf(config.DATABASE_POOL)
+  const database = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.callers })
+  const priority = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.priority })
   const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
-  const isReady = cachedFor(FRESH_MS, await createSchemaCheck(database))
+  const isReady = cachedFor(FRESH_MS, await createSchemaCheck(priority))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
-  const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
-    bind: config.HOLDFAST_BIND,
-    adminBind: config.HOLDFAST_ADMIN_BIND,
-    adminCidrs: adminCidrsOf(config),
-    trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
-    port: ports.HOLDFAST_GRPC_PORT,
-    adminPort: ports.HOLDFAST_ADMIN_PORT,
-    drainMs: config.HOLDFAST_DRAIN_MS,
-  }).catch(nameTakenPort(ports))
+  const front = await startFront(
+    createDeps({ config, secrets, logger, registry, database, priority, client, isReady }),
+    {
+      bind: config.HOLDFAST_BIND,
+      adminBind: config.HOLDFAST_ADMIN_BIND,
+      adminCidrs: adminCidrsOf(config),
+      trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
+      port: ports.HOLDFAST_GRPC_PORT,
+      adminPort: ports.HOLDFAST_ADMIN_PORT,
+      drainMs: config.HOLDFAST_DRAIN_MS,
+    },
+  ).catch(nameTakenPort(ports))
   service.onStop(front.stop)
   service.readyWhen(isReady)
   logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
@@ -76,18 +85,23 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
 
 type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   config: Config<'api'>
+  /** The sessions of probes and money: no list, however many there are, can take them. */
+  priority: Database
   secrets: ReturnType<typeof readSecrets>
   client: Client
 }
 
 function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
-  const { database } = parts
+  const { database, priority } = parts
   const offers = offersOf(config)
   const rates = staticRatesOf(config)
-  const leases = leasesOf(config, database, offers)
-  const acceptor = createAcceptor({ database, giveBack: (network, address) => leases.get(network)?.giveBack(address) })
+  const leases = leasesOf(config, priority, offers)
+  const acceptor = createAcceptor({
+    database: priority,
+    giveBack: (network, address) => leases.get(network)?.giveBack(address),
+  })
   const limit = config.HOLDFAST_START_BACKLOG_LIMIT
-  registerSessionGauge(parts.registry, database)
+  registerSessionGauge(parts.registry, database, priority)
   registerGauges(parts.registry, acceptor, leases)
   return {
     ...parts,
@@ -97,8 +111,11 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
-    accounts: createAccounts(database),
+    accounts: createAccounts(priority),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
+    budgets: budgetsOf(config),
+    takeQuota: createQuotaWindow(priority),
+    reportBudgetOf: (source) => secrets.sources.get(source)?.reportsPerMinute,
     acceptor,
     command: createCommander({ database, client, startOptionsOf }),
     isRunning: (orderId, deadline) => client.withDeadline(deadline, () => isOrderRunning(client, orderId)),
@@ -110,7 +127,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       rateOf: (asset) => rates.get(asset),
       stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
     },
-    findBlindness: sightOf(database, offers),
+    findBlindness: sightOf(priority, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
     cursors: createCursorSeal(secrets.orderId),
@@ -121,8 +138,14 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       findCustomerKey: (userId) => findCustomerKey(database, userId),
       insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
     }),
-    isBacklogFull: cachedFor(FRESH_MS, async () => (await countStarts(database, limit)) >= limit),
+    isBacklogFull: cachedFor(FRESH_MS, async () => (await countStarts(priority, limit)) >= limit),
   }
+}
+
+/** The sessions of DATABASE_POOL: for what callers read and change, and for probes, new orders and reports. */
+function sharesOf(pool: number): { callers: number; priority: number } {
+  const priority = Math.max(1, Math.round(pool * PRIORITY_SHARE))
+  return { callers: Math.max(1, pool - priority), priority }
 }
 
 type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`

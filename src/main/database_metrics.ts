@@ -4,18 +4,29 @@ import type { Database } from '../db/connection/pool.ts'
 import type { SlowEvent } from '../db/connection/slow.ts'
 import { Counter, Gauge, type Logger, type Registry } from '../telemetry.ts'
 
-/** Sessions of the pool, as they are when the metrics are read. */
-export function registerSessionGauge(registry: Registry, database: Pick<Database, 'stats'>): void {
+/** Sessions of all pools, as they are when the metrics are read. */
+export function registerSessionGauge(registry: Registry, ...databases: Pick<Database, 'stats'>[]): void {
   const sessions = new Gauge({
     name: 'holdfast_database_sessions',
     help: 'Database sessions by state.',
     labelNames: ['state'],
     registers: [],
     collect: () => {
-      const { total, idle, waiting } = database.stats()
-      sessions.set({ state: 'busy' }, total - idle)
-      sessions.set({ state: 'idle' }, idle)
-      sessions.set({ state: 'waiting' }, waiting)
+      const stats = databases.map((database) => database.stats())
+      const sum = (of: (each: (typeof stats)[number]) => number): number =>
+        stats.reduce((total, each) => total + of(each), 0)
+      sessions.set(
+        { state: 'busy' },
+        sum(({ total, idle }) => total - idle),
+      )
+      sessions.set(
+        { state: 'idle' },
+        sum(({ idle }) => idle),
+      )
+      sessions.set(
+        { state: 'waiting' },
+        sum(({ waiting }) => waiting),
+      )
     },
   })
   registry.registerMetric(sessions)

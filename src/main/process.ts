@@ -23,6 +23,9 @@ const PLAIN = [ConfigError, SecretError, ServerVersionError]
 
 export type ServiceName = 'api' | 'worker' | 'keys' | 'watcher' | 'sealer'
 
+/** `poolSize`: only a part of DATABASE_POOL. */
+type SessionsWanted = Partial<Pick<DatabaseOptions, 'actor' | 'forceGenericPlan' | 'poolSize'>>
+
 export type ServiceContext<P extends ServiceName> = {
   readonly config: Config<P>
   readonly logger: Logger
@@ -38,7 +41,7 @@ export type ServiceContext<P extends ServiceName> = {
   /** Sets the readiness check. Without one, the process is not ready. */
   readonly readyWhen: (isReady: () => Promise<boolean>) => void
   /** Opens the database, waiting until it can be reached. It is closed at the end. */
-  readonly openDatabase: (options?: Pick<DatabaseOptions, 'actor' | 'forceGenericPlan'>) => Promise<Database>
+  readonly openDatabase: (options?: SessionsWanted) => Promise<Database>
   /** Runs a step of the start, retried while its failures are transient. @param what for the log */
   readonly insist: <T>(what: string, act: () => Promise<T>, isTransient: (error: unknown) => boolean) => Promise<T>
   /** Registers what is closed at the end, the newest first. */
@@ -164,8 +167,9 @@ function createService<P extends ServiceName>(
     return result
   }
 
-  async function open(extra: Pick<DatabaseOptions, 'actor' | 'forceGenericPlan'> = {}): Promise<Database> {
-    const report = createSlowReport(registry, logger)
+  let slowReport: ReturnType<typeof createSlowReport> | undefined
+  async function open(extra: SessionsWanted = {}): Promise<Database> {
+    const report = (slowReport ??= createSlowReport(registry, logger))
     const { DATABASE_URL: url, DATABASE_POOL: poolSize } = settings
     const attempt = () => openDatabase({ url, poolSize, report, applicationName: `holdfast-${name}`, ...extra })
     const database = await insist('opening the database', attempt, isDatabaseAway)

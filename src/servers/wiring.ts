@@ -150,7 +150,12 @@ export type ProcessSpec = {
 }
 
 /** Where the environment sets nothing else. There is no load balancer here that a drain would give time. */
-const DEFAULT_SETTINGS = { HOLDFAST_ETH_RATE: '2500.00', HOLDFAST_DRAIN_MS: '0' }
+const DEFAULT_SETTINGS = {
+  HOLDFAST_ETH_RATE: '2500.00',
+  HOLDFAST_DRAIN_MS: '0',
+  // Load comes from one machine here, often as one user.
+  HOLDFAST_LIMITS: '*=1000000/1000000/1000',
+}
 /** The watcher's name as a source of reports. */
 export const WATCHER_SOURCE = 'watcher-1'
 

@@ -9,12 +9,16 @@ import { createAddressLease } from '../../src/db/address.ts'
 import type { Blindness } from '../../src/db/chain/sight.ts'
 import { findCustomerKey, insertCustomerKey } from '../../src/db/key.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import { createQuotaWindow } from '../../src/db/quota.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { DomainError } from '../../src/domain/failure.ts'
+import { LIMIT_CLASSES, MAX_BUDGET, type Budgets } from '../../src/domain/limit.ts'
 import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
+import { cachedFor } from '../../src/grpc/cache.ts'
 import { createAccounts } from '../../src/grpc/account.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
 import { createCommander } from '../../src/grpc/command.ts'
+import { CONNECTION_LIMITS, type ConnectionLimits } from '../../src/grpc/listen.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
 import { createCursorSeal } from '../../src/keyvault/cursor.ts'
@@ -30,6 +34,7 @@ import {
   signDevelopmentToken,
   type DevelopmentTokenOptions,
 } from '../../src/keyvault/token.ts'
+import { createSchemaCheck } from '../../src/main/readiness.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
 import type { TestDatabase } from './database.ts'
@@ -40,6 +45,9 @@ const TOKEN_LIFETIME_S = 240
 const NO_ENGINE = '127.0.0.1:9'
 const POOL_SIZE = 10
 const ADDRESS_BLOCK = 64
+const FRESH_MS = 500
+const NO_LIMIT = { user: MAX_BUDGET, address: MAX_BUDGET, atOnce: MAX_BUDGET }
+const WIDE = Object.fromEntries(LIMIT_CLASSES.map((each) => [each, NO_LIMIT])) as Budgets
 
 /**
  * The caller of an RPC: a role, and a user id for people or a name for machines; where it counts, how and when they signed
@@ -94,6 +102,9 @@ export type TestFrontOptions = {
   adminCidrs?: readonly string[]
   trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
+  /** The rate limits; without them, wide ones that no test reaches. */
+  budgets?: Budgets
+  connections?: Partial<ConnectionLimits>
 }
 
 /** A shop in EUR that takes ETH at 2,000.00 within an hour. Its addresses come from the pool: see putAddresses. */
@@ -107,13 +118,16 @@ export async function createTestFront(
   })
   const logger = createLogger({ process: 'api', level: 'debug', destination })
   const registry = createRegistry('api')
-  const database = await openDatabase({
-    url: test.urlOf('app_api'),
-    poolSize: POOL_SIZE,
-    applicationName: 'test-api',
-    forceGenericPlan: true,
-    ...(options.answerWithinMs !== undefined && { answerWithinMs: options.answerWithinMs }),
-  })
+  const open = (): Promise<Database> =>
+    openDatabase({
+      url: test.urlOf('app_api'),
+      poolSize: POOL_SIZE / 2,
+      applicationName: 'test-api',
+      forceGenericPlan: true,
+      ...(options.answerWithinMs !== undefined && { answerWithinMs: options.answerWithinMs }),
+    })
+  const database = await open()
+  const priority = await open()
   const secret = randomBytes(32)
   const issuer = { issuer: 'holdfast-test', audience: 'holdfast-test' }
   const tokens = loadTokenSecrets(
@@ -123,7 +137,7 @@ export async function createTestFront(
   const source = { name: 'watcher-1', algorithm: 'sha256', secrets: [secret.toString('base64')] } as const
   const ring = JSON.stringify({ primary: 1, versions: [{ version: 1, secret: randomBytes(32).toString('base64') }] })
   const lease = createAddressLease({
-    database,
+    database: priority,
     network: 'ethereum',
     asset: 'ETH',
     holder: 'test-api',
@@ -146,15 +160,16 @@ export async function createTestFront(
   const front: Front = await startFront(
     {
       database,
+      priority,
       logger,
       registry,
-      isReady: async () => true,
+      isReady: cachedFor(FRESH_MS, await createSchemaCheck(priority)),
       verifyToken: createTokenVerifier({ secrets: tokens, ...issuer }),
       accounts: createAccounts(database),
       verifyReport: createReportVerifier({
         sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
       }),
-      acceptor: createAcceptor({ database, giveBack: (_network, address) => lease.giveBack(address) }),
+      acceptor: createAcceptor({ database: priority, giveBack: (_network, address) => lease.giveBack(address) }),
       command: createCommander({
         database,
         client: engine,
@@ -180,12 +195,15 @@ export async function createTestFront(
       hashRequest,
       pii,
       isBacklogFull: async () => false,
+      budgets: options.budgets ?? WIDE,
+      takeQuota: createQuotaWindow(priority),
       ...options.deps,
     },
     {
       ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0 },
       adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
       trustedProxies: options.trustedProxies ?? [],
+      connections: { ...CONNECTION_LIMITS, perAddress: CONNECTION_LIMITS.total, ...options.connections },
     },
   )
 
@@ -222,6 +240,7 @@ export async function createTestFront(
       await front.stop()
       await connection?.close()
       await database.close()
+      await priority.close()
     },
   }
 }

@@ -7,6 +7,7 @@ import { createPool, SchemaValidationError, sql, type DatabasePool, type Interce
 import { z } from 'zod'
 import type { Actor } from '../../domain/audit.ts'
 import { createDriver } from './driver.ts'
+import { assertNotEnded } from './ended.ts'
 import { withSemaphore } from './semaphore.ts'
 import {
   ANSWER_WITHIN_MS,
@@ -199,9 +200,13 @@ function openPool(options: DatabaseOptions, max: number, sessions: Sessions): pg
 type OrderPath = { pool: pg.Pool; sessions: Sessions; watch: SlowWatch }
 
 async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  let client: pg.PoolClient | undefined
   try {
-    return await pool.connect()
+    client = await pool.connect()
+    assertNotEnded()
+    return client
   } catch (error) {
+    client?.release()
     throw markUnsent(error)
   }
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
+import { untilEnded } from './ended.ts'
 import { createSemaphore } from './semaphore.ts'
 
 beforeEach(() => {
@@ -64,4 +65,19 @@ test('a place is free again after a failure', async () => {
   const { gate } = buildCrowd(1, 1_000)
   await expect(gate(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
   expect(await gate(async () => 'in')).toBe('in')
+})
+
+test('a call that ended while it waited is not run, and makes room for the next', async () => {
+  const { gate, inside, come, settle, letOut } = buildCrowd(1, 1_000)
+  const first = come('a')
+  const ending = new AbortController()
+  const ended = untilEnded(ending.signal, () => gate(() => Promise.resolve('was run'))).catch((error: unknown) => error)
+  const last = come('b')
+  await settle()
+  ending.abort()
+  await letOut('a')
+  expect(await ended).toMatchObject({ reason: 'DEADLINE_EXCEEDED' })
+  expect(inside).toEqual(['b'])
+  await letOut('b')
+  expect(await Promise.all([first, last])).toEqual(['a', 'b'])
 })

@@ -2,6 +2,7 @@
 
 import type { DatabasePool } from 'slonik'
 import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
+import { assertNotEnded } from './ended.ts'
 
 /** All methods of a pool that take a connection. */
 const CONNECTING_METHODS: ReadonlySet<string | symbol> = new Set(
@@ -60,6 +61,7 @@ export function createSemaphore(width: number, waitMs: number): <T>(act: () => P
   return async (act) => {
     await enter()
     try {
+      assertNotEnded()
       return await act()
     } finally {
       leave()

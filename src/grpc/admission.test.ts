@@ -1,0 +1,63 @@
+import { describe, expect, test } from '@jest/globals'
+import { createAdmission, type Admission } from './admission.ts'
+
+const MANY = 10_000
+
+/** Enters until it is refused. @returns how many calls began */
+function fill(admission: Admission, isEssential = false): number {
+  let begun = 0
+  while (begun < MANY && admission.enter(isEssential)) begun += 1
+  return begun
+}
+
+const empty = (admission: Admission): void => {
+  while (admission.inFlight() > 0) admission.leave()
+}
+
+/** Half a second of ticks with this delay. */
+const measure = (admission: Admission, delayMs: number): void => {
+  for (let tick = 0; tick < 25; tick += 1) admission.measure(delayMs)
+}
+
+describe('admission', () => {
+  test('bounds the calls in progress, and leaves room for essential ones', () => {
+    const admission = createAdmission()
+    const begun = fill(admission)
+    expect(begun).toBeGreaterThan(500)
+    expect(begun).toBeLessThan(MANY)
+    expect(fill(admission, true)).toBe(begun)
+    admission.leave()
+    expect(admission.enter(false)).toBe(false)
+    expect(admission.enter(true)).toBe(true)
+  })
+
+  test('admits less while the event loop is late, and all of it again soon after', () => {
+    const admission = createAdmission()
+    const most = fill(admission)
+    measure(admission, 200)
+    empty(admission)
+    const fewer = fill(admission)
+    expect(fewer).toBeLessThan(most / 2)
+    measure(admission, 200)
+    measure(admission, 200)
+    empty(admission)
+    const fewest = fill(admission)
+    expect(fewest).toBeGreaterThan(10)
+    for (let turn = 0; turn < 20; turn += 1) measure(admission, 1)
+    empty(admission)
+    expect(fill(admission)).toBe(most)
+  })
+
+  test('takes one pause among punctual ticks for no overload', () => {
+    const admission = createAdmission()
+    const before = admission.limit()
+    for (let tick = 0; tick < 100; tick += 1) admission.measure(tick % 4 === 0 ? 1 : 500)
+    expect(admission.limit()).toBe(before)
+  })
+
+  test('goes on admitting a few calls, however late the event loop is', () => {
+    const admission = createAdmission()
+    for (let turn = 0; turn < 100; turn += 1) measure(admission, 10_000)
+    expect(fill(admission)).toBeGreaterThan(10)
+  })
+})

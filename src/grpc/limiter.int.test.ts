@@ -1,0 +1,145 @@
+// The limits of the front, from outside: who is refused, with what words, and who is not.
+
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { putAddresses } from '../../test/support/address.ts'
+import { putProduct, type TestProduct } from '../../test/support/builder.ts'
+import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
+import { callRaw } from '../../test/support/raw_call.ts'
+import { until } from '../../test/support/until.ts'
+import { DEFAULT_BUDGETS } from '../domain/limit.ts'
+import { createClient, ServingStatus } from './client.ts'
+import { OrderServiceService } from './gen/holdfast/v1/order.ts'
+
+let database: TestDatabase
+let product: TestProduct
+beforeAll(async () => {
+  database = await createTestDatabase()
+  await putAddresses(database, 200)
+  product = await putProduct(database, { onHand: 1_000n })
+})
+afterAll(() => database.drop())
+
+const open: TestFront[] = []
+async function frontOf(budgets: Partial<typeof DEFAULT_BUDGETS> = {}): Promise<TestFront> {
+  const front = await createTestFront(database, { budgets: { ...DEFAULT_BUDGETS, ...budgets } })
+  open.push(front)
+  return front
+}
+afterAll(async () => {
+  for (const front of open) await front.stop()
+})
+
+const LIST = OrderServiceService.listOrders.path
+const EMPTY = Buffer.alloc(0)
+const bearerOf = async (front: TestFront, userId: number): Promise<readonly [string, string]> => [
+  'authorization',
+  `Bearer ${await front.tokenOf(customer(userId))}`,
+]
+const orderOf = (userId: bigint) => ({
+  idempotencyKey: randomUUID(),
+  userId,
+  lines: [{ productId: product.productId, quantity: 1, expectedUnitPrice: product.unitPrice }],
+  asset: 'ETH',
+  shippingAddress: 'Quay 1',
+})
+const countOf = (values: readonly string[]): Record<string, number> =>
+  Object.fromEntries([...new Set(values)].map((value) => [value, values.filter((each) => each === value).length]))
+
+test('a thousand lists at once by one customer harm neither the probe nor another customer’s order', async () => {
+  const front = await frontOf()
+  const token = await front.tokenOf(customer(1))
+  const greedy = Array.from({ length: 5 }, () => createClient({ address: front.address, token: () => token }))
+  const probe = createClient({ address: front.address, token: () => '' })
+  const other = front.as(customer(2))
+  // Clients and server share this process: a session must not have to be opened while the clients keep it busy.
+  await Promise.all([probe.health.check({}), other.order.createOrder(orderOf(2n))])
+  const health: ServingStatus[] = []
+  let isOver = false
+  const probing = (async () => {
+    while (!isOver) health.push((await probe.health.check({})).status)
+  })()
+  const reasonOf = (call: Promise<unknown> | undefined): Promise<string> =>
+    (call ?? Promise.reject(new Error('no client'))).then(
+      () => 'OK',
+      (error: { reason?: string }) => String(error.reason),
+    )
+  const lists = Promise.all(
+    Array.from({ length: 1_000 }, (_, at) => reasonOf(greedy[at % greedy.length]?.order.listOrders({}))),
+  )
+  const orders = []
+  for (let at = 0; at < 10; at += 1) orders.push((await other.order.createOrder(orderOf(2n))).orderId)
+  const codes = countOf(await lists)
+  isOver = true
+  await probing
+  for (const client of [probe, ...greedy]) client.close()
+  expect(new Set(orders).size).toBe(10)
+  expect(new Set(health)).toEqual(new Set([ServingStatus.SERVING]))
+  // Those that were admitted are answered, and the others are refused for a reason of theirs.
+  expect(codes['OK']).toBeGreaterThan(0)
+  expect(Object.keys(codes).filter((code) => !/^OK$|RATE_LIMITED|TOO_MANY_CALLS|OVERLOADED/.test(code))).toEqual([])
+}, 60_000)
+
+describe('a rate limit', () => {
+  test('answers RESOURCE_EXHAUSTED with when to come back and which limit it is, counts it, and spares others', async () => {
+    const front = await frontOf({ list: { user: 3, address: 100, atOnce: 100 } })
+    const header = await bearerOf(front, 3)
+    const answers = []
+    for (let at = 0; at < 5; at += 1) answers.push(await callRaw(front.address, LIST, EMPTY, [header]))
+    expect(answers.map(({ code }) => code)).toEqual(['OK', 'OK', 'OK', 'RESOURCE_EXHAUSTED', 'RESOURCE_EXHAUSTED'])
+    expect(answers[3]?.detail).toMatchObject({
+      reason: 'RATE_LIMITED',
+      metadata: { class: 'list' },
+      quota: [{ subject: 'user', description: '3 calls in 60 s' }],
+      retryAfterMs: expect.any(Number),
+    })
+    expect(answers[3]?.detail.retryAfterMs).toBeLessThanOrEqual(20_000)
+    expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 4)])).code).toBe('OK')
+    expect(await front.registry.metrics()).toMatch(
+      /holdfast_grpc_limited_total\{[^}]*class="list",limit="user"[^}]*\} 2/,
+    )
+  })
+
+  test('of an address counts before the token is checked', async () => {
+    const front = await frontOf({ list: { user: 3, address: 4, atOnce: 100 } })
+    const answers = []
+    for (let at = 0; at < 6; at += 1) answers.push(await callRaw(front.address, LIST, EMPTY))
+    expect(countOf(answers.map(({ code }) => code))).toEqual({ UNAUTHENTICATED: 4, RESOURCE_EXHAUSTED: 2 })
+    expect(answers.at(-1)?.detail.quota).toEqual([{ subject: 'address', description: '4 calls in 60 s' }])
+  })
+
+  test('of new orders holds for two api processes together', async () => {
+    const order = { user: 4, address: 1_000, atOnce: 100 }
+    const clients = [(await frontOf({ order })).as(customer(5)), (await frontOf({ order })).as(customer(5))]
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, async (_, at) =>
+        clients[at % 2]?.order.createOrder(orderOf(5n)).then(
+          () => 'accepted',
+          (error: { reason: string }) => error.reason,
+        ),
+      ),
+    )
+    expect(countOf(answers.map(String))).toEqual({ accepted: 4, RATE_LIMITED: 8 })
+  })
+
+  test('of new orders is not circumvented while the database cannot count: the call is refused', async () => {
+    const front = await createTestFront(database, { deps: { takeQuota: () => Promise.reject(new Error('away')) } })
+    open.push(front)
+    await expect(front.as(customer(6)).order.createOrder(orderOf(6n))).rejects.toMatchObject({ reason: 'INTERNAL' })
+    await expect(front.as(customer(6)).order.listOrders({})).resolves.toMatchObject({ orders: [] })
+  })
+})
+
+test('streams per user are limited, and one that ends makes room', async () => {
+  const front = await frontOf({ watch: { user: 100, address: 100, atOnce: 2 } })
+  const client = front.as(customer(7))
+  const { orderId } = await client.order.createOrder(orderOf(7n))
+  const endings = [new AbortController(), new AbortController()]
+  for (const { signal } of endings)
+    await client.order.watchOrder({ orderId }, { signal })[Symbol.asyncIterator]().next()
+  const watch = () => client.order.watchOrder({ orderId })[Symbol.asyncIterator]().next()
+  await expect(watch()).rejects.toMatchObject({ reason: 'TOO_MANY_STREAMS', metadata: { limit: '2' } })
+  endings[0]?.abort()
+  await until(async () => (await watch()).done === false)
+})

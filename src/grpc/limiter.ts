@@ -1,0 +1,224 @@
+// Limits of a call, in the order in which they are checked. Before its token: load shedding and the budget of its
+// address. After its token and account: the budget of its user, then what it has in progress. After its role: the
+// window shared by all api processes. And the deadline, which counts from the headers.
+
+import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js'
+import type { QuotaCall, QuotaRefusal } from '../db/quota.ts'
+import type { Principal } from '../domain/access.ts'
+import { DomainError } from '../domain/failure.ts'
+import {
+  LIMIT_CLASSES,
+  SHARED_CLASSES,
+  WINDOW_MS,
+  type Budget,
+  type Budgets,
+  type LimitClass,
+} from '../domain/limit.ts'
+import { Counter, Gauge, type Registry } from '../telemetry.ts'
+import { addressKeyOf } from './address_key.ts'
+import { createAdmission, watchEventLoop, type Admission } from './admission.ts'
+import { recordOf, type CallRecord } from './call.ts'
+import { deadlineExceeded, deadlineOf } from './deadline.ts'
+import { createBuckets, createInFlight, type Buckets } from './limit.ts'
+import { ESSENTIAL, LIMIT_CLASS } from './limit_class.ts'
+import { statusOf } from './status.ts'
+
+const OVERLOAD_RETRY_MS = 1_000
+/** Retries that were refused together must not return together. */
+const OVERLOAD_SPREAD_MS = 1_000
+const TURN_RETRY_MS = 500
+const MS_PER_S = 1_000
+
+export type LimiterDeps = {
+  registry: Registry
+  budgets: Budgets
+  /** Pseudonym of an address. */
+  peerHashOf: (address: string) => string
+  /** Counts a call in the shared windows; resolves to a refusal if one of them is full. */
+  takeQuota: (call: QuotaCall) => Promise<QuotaRefusal | undefined>
+  /** The budget of a payment source, where it has one of its own. */
+  reportBudgetOf?: (source: string) => number | undefined
+}
+
+export type Limiter = {
+  /** Between the observer and the guard. */
+  interceptor: ServerInterceptor
+  /** For a call whose token and account are valid. Throws RATE_LIMITED, TOO_MANY_CALLS, TOO_MANY_STREAMS. */
+  admitCaller: (record: CallRecord, principal: Principal) => void
+  /** For a call whose role is allowed. Throws RATE_LIMITED; rejects if the database cannot be asked. */
+  admitShared: (record: CallRecord, principal: Principal) => Promise<void>
+  stop: () => void
+}
+
+type Parts = LimiterDeps & {
+  admission: Admission
+  users: Readonly<Record<LimitClass, Buckets>>
+  addresses: Readonly<Record<LimitClass, Buckets>>
+  inFlight: ReturnType<typeof createInFlight>
+  /** What must be given back when a call ends. */
+  held: WeakMap<CallRecord, (() => void)[]>
+  limited: Counter<'class' | 'limit'>
+}
+
+export function createLimiter(deps: LimiterDeps): Limiter {
+  const admission = createAdmission()
+  const parts: Parts = {
+    ...deps,
+    admission,
+    users: bucketsOf(deps.budgets, 'user'),
+    addresses: bucketsOf(deps.budgets, 'address'),
+    inFlight: createInFlight(),
+    held: new WeakMap(),
+    limited: new Counter({
+      name: 'holdfast_grpc_limited_total',
+      help: 'Calls refused by a limit.',
+      labelNames: ['class', 'limit'],
+      registers: [deps.registry],
+    }),
+  }
+  deps.registry.registerMetric(
+    new Gauge({
+      name: 'holdfast_grpc_admission_limit',
+      help: 'Unary calls that may be in progress before others are shed.',
+      registers: [],
+      collect() {
+        this.set(admission.limit())
+      },
+    }),
+  )
+  return {
+    interceptor: createInterceptor(parts),
+    admitCaller: (record, principal) => admitCaller(parts, record, principal),
+    admitShared: (record, principal) => admitShared(parts, record, principal),
+    stop: watchEventLoop(admission.measure),
+  }
+}
+
+const bucketsOf = (budgets: Budgets, kind: 'user' | 'address'): Readonly<Record<LimitClass, Buckets>> => {
+  const create = (each: LimitClass): Buckets => createBuckets({ perMinute: budgets[each][kind] })
+  return Object.fromEntries(LIMIT_CLASSES.map((each) => [each, create(each)])) as Record<LimitClass, Buckets>
+}
+
+const classOf = (record: CallRecord): LimitClass => LIMIT_CLASS[record.path]
+const isStream = (limitClass: LimitClass): boolean => limitClass === 'watch'
+
+const createInterceptor =
+  (parts: Parts): ServerInterceptor =>
+  (_method, call) => {
+    let record: CallRecord | undefined
+    let timer: NodeJS.Timeout | undefined
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            record = recordOf(metadata)
+            const known = record
+            try {
+              admitUnknown(parts, record)
+            } catch (error) {
+              return call.sendStatus(statusOf(error, record))
+            }
+            // The library counts only from a deadline that the caller set, and the handler only from the message.
+            const deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
+            const late = (): void => call.sendStatus(statusOf(deadlineExceeded(), known))
+            timer = setTimeout(late, Math.max(0, deadline - Date.now()))
+            pass(metadata)
+          },
+          // Called at the end of every call, whichever way it ended.
+          onCancel: () => {
+            clearTimeout(timer)
+            if (record !== undefined) release(parts, record)
+          },
+        }),
+    })
+  }
+
+function hold({ held }: Parts, record: CallRecord, giveBack: () => void): void {
+  const list = held.get(record)
+  if (list === undefined) held.set(record, [giveBack])
+  else list.push(giveBack)
+}
+
+function release({ held }: Parts, record: CallRecord): void {
+  for (const giveBack of held.get(record) ?? []) giveBack()
+  held.delete(record)
+}
+
+/** Before anything is known of the caller but its address. Throws OVERLOADED, RATE_LIMITED. */
+function admitUnknown(parts: Parts, record: CallRecord): void {
+  const limitClass = classOf(record)
+  if (!isStream(limitClass)) {
+    if (!parts.admission.enter(ESSENTIAL.has(limitClass))) {
+      parts.limited.inc({ class: limitClass, limit: 'overload' })
+      throw new DomainError('OVERLOADED', 'The server has too much work; try again.', {
+        retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
+        quota: [{ subject: 'server', description: 'calls in progress' }],
+      })
+    }
+    hold(parts, record, parts.admission.leave)
+  }
+  // A report's budget depends on its source, which is not known yet.
+  if (limitClass === 'report') return
+  const waitMs = parts.addresses[limitClass].take(addressKeyOf(record.peer))
+  if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', parts.budgets[limitClass].address, waitMs)
+}
+
+function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
+  const limitClass = classOf(record)
+  const user = subjectOf(principal)
+  if (limitClass !== 'report') {
+    const waitMs = parts.users[limitClass].take(user)
+    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass].user, waitMs)
+  }
+  const key = `${limitClass}|${user}`
+  const max = parts.budgets[limitClass].atOnce
+  if (!parts.inFlight.enter(key, max)) {
+    parts.limited.inc({ class: limitClass, limit: 'in_flight' })
+    const what = isStream(limitClass) ? 'streams' : 'calls'
+    throw new DomainError(isStream(limitClass) ? 'TOO_MANY_STREAMS' : 'TOO_MANY_CALLS', `Too many ${what} at once.`, {
+      metadata: { limit: String(max) },
+      quota: [{ subject: 'user', description: `${max} ${what} at once` }],
+      retryAfterMs: TURN_RETRY_MS,
+    })
+  }
+  hold(parts, record, () => parts.inFlight.leave(key))
+}
+
+async function admitShared(parts: Parts, record: CallRecord, principal: Principal): Promise<void> {
+  const limitClass = classOf(record)
+  if (!SHARED_CLASSES.has(limitClass)) return
+  const { user, address } = budgetOf(parts, limitClass, principal)
+  const refusal = await parts.takeQuota({
+    user: { key: `${limitClass}|user|${subjectOf(principal)}`, limit: user },
+    address: { key: `${limitClass}|address|${parts.peerHashOf(addressKeyOf(record.peer))}`, limit: address },
+  })
+  if (refusal === undefined) return
+  const limit = refusal.subject === 'user' ? user : address
+  throw rateLimited(parts, limitClass, refusal.subject, limit, refusal.waitMs, 'shared_')
+}
+
+/** A source with a budget of its own has it at every address. */
+function budgetOf({ budgets, reportBudgetOf }: Parts, limitClass: LimitClass, principal: Principal): Budget {
+  const own = limitClass === 'report' ? reportBudgetOf?.(principal.subject) : undefined
+  return own === undefined ? budgets[limitClass] : { ...budgets[limitClass], user: own, address: own }
+}
+
+/** The kind of a principal keeps a person apart from a machine of that name. */
+const subjectOf = ({ userId, subject }: Principal): string =>
+  userId === undefined ? `machine:${subject}` : `user:${userId}`
+
+function rateLimited(
+  { limited }: Parts,
+  limitClass: LimitClass,
+  subject: 'user' | 'address',
+  limit: number,
+  waitMs: number,
+  shared = '',
+): DomainError {
+  limited.inc({ class: limitClass, limit: `${shared}${subject}` })
+  return new DomainError('RATE_LIMITED', 'Too many calls of this kind; try again later.', {
+    metadata: { class: limitClass },
+    quota: [{ subject, description: `${limit} calls in ${WINDOW_MS / MS_PER_S} s` }],
+    retryAfterMs: waitMs,
+  })
+}

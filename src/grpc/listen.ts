@@ -1,0 +1,184 @@
+// Listens for one gRPC server, and limits what a connection may do before and besides calls: how many there are, in
+// total and per address; how soon it must speak HTTP/2; and how much it may send without making calls. The library has
+// none of these limits. It takes over each connection by its connection injector, behind our own listener.
+
+import type { Server, ServerCredentials } from '@grpc/grpc-js'
+import { constants, type Http2Server, type ServerHttp2Session } from 'node:http2'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { addressKeyOf } from './address_key.ts'
+
+export type ConnectionLimits = {
+  /** Open connections of this listener. */
+  total: number
+  /** Of one address; IPv6: of one /64. */
+  perAddress: number
+  /** From the connection to the client's first HTTP/2 settings, TLS included. */
+  handshakeMs: number
+  /** Bytes that a connection may send at once beyond its calls, and how many it regains per second. */
+  burstBytes: number
+  bytesPerS: number
+}
+
+/**
+ * A frame of control has 13 to 20 bytes, so a connection may send some thousands of them at once and a thousand per
+ * second beyond those of its calls: enough for keepalive and flow control, too few to cost the processor much.
+ */
+export const CONNECTION_LIMITS: ConnectionLimits = {
+  total: 4_096,
+  perAddress: 128,
+  handshakeMs: 10_000,
+  burstBytes: 1_048_576,
+  bytesPerS: 32_768,
+}
+/** What a call adds to the bytes that its connection may send: on average, far more than calls have. */
+const BYTES_PER_CALL = 16_384
+const LOOK_EVERY_MS = 500
+/** A socket that is destroyed with input unread loses what it had still to send. */
+const GOODBYE_MS = 50
+const MS_PER_S = 1_000
+
+/** Why a connection was refused or closed, for metrics. */
+export type ConnectionRefusal = 'total' | 'address' | 'handshake' | 'flood'
+
+export type ListenOptions = {
+  server: Server
+  credentials: ServerCredentials
+  host: string
+  /** 0 selects a free port. */
+  port: number
+  limits?: ConnectionLimits
+  /** True for addresses without a limit of their own: proxies that stand for many clients. */
+  isShared?: (address: string) => boolean
+  onRefused?: (refusal: ConnectionRefusal) => void
+}
+
+export type Listener = {
+  port: number
+  connections: () => number
+  /** Accepts no more connections; those that are open stay. */
+  close: () => void
+}
+
+type Connection = {
+  socket: Socket
+  key: string
+  openedAt: number
+  session: ServerHttp2Session | undefined
+  hasSettings: boolean
+  /** Bytes that it may still send, and how many it had sent at the last look. */
+  budget: number
+  read: number
+  isEnded: boolean
+}
+
+/** Rejects if the port is in use. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const { limits = CONNECTION_LIMITS, isShared = () => false, onRefused = () => undefined } = options
+  const injector = options.server.createConnectionInjector(options.credentials)
+  const connections = new Map<string, Connection>()
+  const perAddress = new Map<string, number>()
+
+  function accept(socket: Socket): void {
+    // The other end may be gone before the library listens; an error without a listener would end the process.
+    socket.on('error', () => socket.destroy())
+    const address = socket.remoteAddress ?? ''
+    const key = addressKeyOf(address)
+    const ofAddress = perAddress.get(key) ?? 0
+    const refusal = connections.size >= limits.total ? 'total' : 'address'
+    if (refusal === 'total' || (ofAddress >= limits.perAddress && !isShared(address))) {
+      onRefused(refusal)
+      socket.destroy()
+      return
+    }
+    perAddress.set(key, ofAddress + 1)
+    const connection: Connection = {
+      ...{ socket, key, openedAt: performance.now(), session: undefined, hasSettings: false },
+      ...{ budget: limits.burstBytes, read: 0, isEnded: false },
+    }
+    const name = nameOf(socket)
+    connections.set(name, connection)
+    socket.once('close', () => {
+      connections.delete(name)
+      const left = (perAddress.get(key) ?? 0) - 1
+      if (left > 0) perAddress.set(key, left)
+      else perAddress.delete(key)
+    })
+    injector.injectConnection(socket)
+  }
+
+  http2ServerOf(options.server).on('session', (session) => {
+    const connection = connections.get(nameOf(session.socket))
+    if (connection !== undefined) follow(connection, session)
+  })
+  const timer = setInterval(() => {
+    for (const connection of connections.values()) {
+      const refusal = look(connection, limits)
+      if (refusal !== undefined) {
+        onRefused(refusal)
+        end(connection)
+      }
+    }
+  }, LOOK_EVERY_MS).unref()
+
+  const listener = createServer({ noDelay: true }, accept)
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject)
+    listener.listen({ host: options.host, port: options.port }, resolve)
+  })
+  return {
+    port: (listener.address() as AddressInfo).port,
+    connections: () => connections.size,
+    close: () => {
+      // The looks go on: what is open stays limited.
+      listener.close(() => clearInterval(timer))
+    },
+  }
+}
+
+const nameOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
+  `${remoteAddress} ${remotePort}`
+
+/**
+ * The HTTP/2 server that the library made for its newest injector. It has no accessor for it; a version that names it
+ * otherwise fails here, at start.
+ */
+function http2ServerOf(server: Server): Http2Server {
+  const servers: unknown = Reflect.get(server, 'http2Servers')
+  const newest: unknown = servers instanceof Map ? [...servers.keys()].at(-1) : undefined
+  if (typeof newest !== 'object' || newest === null || !('on' in newest))
+    throw new Error('this version of grpc-js keeps its HTTP/2 servers elsewhere: see src/grpc/listen.ts')
+  return newest as Http2Server
+}
+
+function follow(connection: Connection, session: ServerHttp2Session): void {
+  connection.session = session
+  session.once('remoteSettings', () => (connection.hasSettings = true))
+  session.on('stream', () => (connection.budget += BYTES_PER_CALL))
+}
+
+/** Looks at one connection. @returns why it must be closed, if it must */
+function look(connection: Connection, limits: ConnectionLimits): ConnectionRefusal | undefined {
+  if (connection.isEnded) return undefined
+  const { bytesRead } = connection.socket
+  const earned = (limits.bytesPerS * LOOK_EVERY_MS) / MS_PER_S
+  connection.budget = Math.min(limits.burstBytes, connection.budget + earned - (bytesRead - connection.read))
+  connection.read = bytesRead
+  if (connection.budget < 0) return 'flood'
+  const isLate = performance.now() - connection.openedAt > limits.handshakeMs
+  return isLate && !connection.hasSettings ? 'handshake' : undefined
+}
+
+/** Tells the client to calm down, and closes the connection once that was sent. */
+function end(connection: Connection): void {
+  const { session, socket } = connection
+  connection.isEnded = true
+  if (session === undefined || session.destroyed) {
+    socket.destroy()
+    return
+  }
+  session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  setTimeout(() => {
+    session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    socket.destroy()
+  }, GOODBYE_MS).unref()
+}
