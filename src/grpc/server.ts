@@ -59,12 +59,15 @@ export type FrontDeps = OrderDeps &
   }
 
 export type FrontOptions = {
+  /** An IP address. */
   bind: string
   /** 0 selects a free port. */
   port: number
   adminPort: number
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
+  /** TLS of both ports. Without it, calls are in clear. */
+  credentials?: ServerCredentials
 }
 
 export type Front = {
@@ -87,8 +90,9 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
 
   const servers = [publicServer, adminServer]
   try {
-    const port = await listen(publicServer, `${options.bind}:${options.port}`)
-    const adminPort = await listen(adminServer, `${options.bind}:${options.adminPort}`)
+    const { bind, credentials = ServerCredentials.createInsecure() } = options
+    const port = await listen(publicServer, addressOf(bind, options.port), credentials)
+    const adminPort = await listen(adminServer, addressOf(bind, options.adminPort), credentials)
     return {
       port,
       adminPort,
@@ -134,11 +138,12 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
 }
 
-const listen = (server: Server, address: string): Promise<number> =>
+/** `[::]:7070` for an IPv6 address. */
+const addressOf = (bind: string, port: number): string => `${bind.includes(':') ? `[${bind}]` : bind}:${port}`
+
+const listen = (server: Server, address: string, credentials: ServerCredentials): Promise<number> =>
   new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    )
+    server.bindAsync(address, credentials, (error, port) => (error === null ? resolve(port) : reject(error)))
   })
 
 async function shutDown(server: Server): Promise<void> {

@@ -2,7 +2,7 @@
 // worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
-import { assetPolicyOf, enabledAssetsOf, networkOf, readSecretFile, staticRatesOf, type Config } from '../config.ts'
+import { readSecretFile, type Config } from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
@@ -11,6 +11,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
 import type { Asset } from '../domain/payment.ts'
+import { KEEPALIVE } from '../grpc/client.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
@@ -25,11 +26,13 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
+import { assetPolicyOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createSchemaCheck } from './readiness.ts'
-import { temporalOptions } from './temporal_connection.ts'
+import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
+import { openTls } from './tls.ts'
 
 const FRESH_MS = 500
 /** A watcher reads its chain each second; after a kill it is back sooner than this. */
@@ -38,9 +41,11 @@ const WATCHER_SILENCE_MS = 60_000
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
   const secrets = readSecrets(config)
+  const credentials = await openTls(service)
   await service.listen()
   const database = await service.openDatabase({ forceGenericPlan: true })
-  const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
+  const temporalTls = await readTemporalTls(config, config.TEMPORAL_ADDRESS)
+  const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS, KEEPALIVE, temporalTls))
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = cachedFor(FRESH_MS, await createSchemaCheck(database))
@@ -50,6 +55,7 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     port: ports.HOLDFAST_GRPC_PORT,
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
+    ...(credentials !== undefined && { credentials }),
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
   service.readyWhen(isReady)
@@ -106,7 +112,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
 function readSecrets(config: Config<'api'>) {
   const mode = config.HOLDFAST_MODE
   const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string =>
-    readSecretFile(variable, config[variable])
+    readSecretFile(variable, config[variable] ?? '')
   return {
     token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),

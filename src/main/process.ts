@@ -4,10 +4,12 @@
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
 import { ServerVersionError } from '../db/connection/session.ts'
+import { CertificateError } from '../grpc/tls.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database_metrics.ts'
+import { inspectSecrets } from './preflight.ts'
 import { createPulse, type Pulse } from './pulse.ts'
 import { retry } from '../repeat.ts'
 
@@ -18,7 +20,7 @@ const LIVE_WITHIN_MS = 120_000
 const FAILED = 1
 const STARTING = 'start-up'
 /** Failures whose message is printed for the operator, without a stack trace. */
-const PLAIN = [ConfigError, SecretError, ServerVersionError]
+const PLAIN = [ConfigError, SecretError, ServerVersionError, CertificateError]
 
 export type ServiceName = 'api' | 'worker' | 'keys' | 'watcher' | 'sealer'
 
@@ -61,7 +63,7 @@ export async function runService<P extends ServiceName>(
 ): Promise<void> {
   const ending = createEnding(name, options.isPlain)
   try {
-    const config = loadConfig<ServiceName>(name) as Config<P>
+    const config = loadConfig<ServiceName>(name, undefined, inspectSecrets(name)) as Config<P>
     ending.stopWithinMs = options.stopWithinMs?.(config) ?? STOP_WITHIN_MS
     await main(createService(name, config, ending, options.liveWithinMs ?? LIVE_WITHIN_MS))
   } catch (error) {
@@ -135,7 +137,8 @@ function createService<P extends ServiceName>(
     const listener = await startMetricsListener({
       ...{ bind, port, registry },
       isAlive: () => !ending.hasFailed && pulse.isAlive(),
-      isReady: async () => (await isReady?.()) ?? false,
+      // From the signal on: a load balancer must send nothing new while calls that run are finished.
+      isReady: async () => !stopping.aborted && ((await isReady?.()) ?? false),
     }).catch(nameTakenPort({ HOLDFAST_METRICS_PORT: port }))
     onStop(async () => {
       await listener.stop()

@@ -4,8 +4,9 @@ import { Client, Connection } from '@temporalio/client'
 import type { Command } from 'commander'
 import type { ConsistencyReport } from '../../db/consistency.ts'
 import { openDatabase } from '../../db/connection/pool.ts'
+import { KEEPALIVE } from '../../grpc/client.ts'
 import { checkConsistency, CONSISTENCY_CHECKS } from '../../relay/consistency.ts'
-import { temporalOptions } from '../temporal_connection.ts'
+import { readTemporalTls, temporalOptions } from '../temporal_connection.ts'
 import { endingOf, FoundError, UnverifiedError } from './exit.ts'
 import { formatFields, formatTable, print } from './print.ts'
 import { findStack, type Shell } from './session.ts'
@@ -44,7 +45,8 @@ async function checkShop(shell: Shell, options: VerifyOptions): Promise<Consiste
     })
     closing.push(database.close)
     const address = found(options.temporal ?? config.TEMPORAL_ADDRESS ?? ready?.temporal.address, '--temporal')
-    const connection = await Connection.connect({ ...temporalOptions(address), connectTimeout: CONNECT_WITHIN })
+    const connectionOptions = temporalOptions(address, KEEPALIVE, await readTemporalTls(config, address))
+    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_WITHIN })
     closing.push(() => connection.close())
     const namespace = found(options.namespace ?? config.TEMPORAL_NAMESPACE ?? ready?.temporal.namespace, '--namespace')
     return await checkConsistency({ database, client: new Client({ connection, namespace }) })
