@@ -8,8 +8,9 @@ import { KEEPALIVE } from '../../grpc/client.ts'
 import { checkConsistency, CONSISTENCY_CHECKS } from '../../relay/consistency.ts'
 import { readTemporalTls, temporalOptions } from '../temporal_connection.ts'
 import { endingOf, FoundError, UnverifiedError } from './exit.ts'
+import { parseAddress, parseDatabaseUrl } from './option.ts'
 import { formatFields, formatTable, print } from './print.ts'
-import { findStack, type Shell } from './session.ts'
+import { databaseUrlOf, findStack, type Shell } from './session.ts'
 
 const POOL_SIZE = 2
 const CONNECT_WITHIN = '5 seconds'
@@ -20,8 +21,8 @@ export function addVerifyCommand(program: Command, shell: Shell): void {
   program
     .command('verify')
     .description('check that orders, stock, payments and workflows agree; reads only')
-    .option('--database <url>', 'Postgres, as the auditor (DATABASE_URL)')
-    .option('--temporal <host:port>', 'Temporal (TEMPORAL_ADDRESS)')
+    .option('--database <url>', 'Postgres, as the auditor, without a password (DATABASE_URL)', parseDatabaseUrl)
+    .option('--temporal <host:port>', 'Temporal (TEMPORAL_ADDRESS)', parseAddress)
     .option('--namespace <name>', 'where the orders’ workflows are (TEMPORAL_NAMESPACE)')
     .action(async (_options: object, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>()
@@ -39,7 +40,7 @@ async function checkShop(shell: Shell, options: VerifyOptions): Promise<Consiste
     const { config } = shell
     const { ready, found } = await findStack(shell, options.readyFile)
     const database = await openDatabase({
-      url: found(options.database ?? config.DATABASE_URL ?? ready?.audit.database, '--database'),
+      url: found(databaseUrlOf(config, options.database) ?? ready?.audit.database, '--database'),
       poolSize: POOL_SIZE,
       applicationName: 'holdfast-verify',
     })
