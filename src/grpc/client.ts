@@ -40,8 +40,11 @@ export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2
  */
 export const KEEPALIVE: Keepalive = { everyMs: 15_000, withinMs: 5_000 }
 
-/** Four attempts in about half a second: by then a restarting server is back or another one has taken over. */
-const SERVICE_CONFIG = JSON.stringify({
+/**
+ * Four attempts in about half a second: by then a restarting server is back or another one has taken over. The same as
+ * proto/service_config.json, which is for clients in other languages.
+ */
+export const SERVICE_CONFIG = JSON.stringify({
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {

@@ -70,6 +70,16 @@ describe('a process', () => {
     expect((await busy.ended).code).toBe(0)
   })
 
+  test('opens no debugger on SIGUSR1, even when Node is started without its switch', async () => {
+    const watched = await play('stops in order')
+    await until(() => watched.health())
+    watched.child.kill('SIGUSR1')
+    await until(() => watched.output().includes('SIGUSR1 ignored'))
+    const { code, output } = await watched.stop()
+    expect(code).toBe(0)
+    expect(output).not.toContain('Debugger')
+  })
+
   test('whose loop has stopped turning says that it is not alive', async () => {
     const lost = await play('loses its loop')
     await until(async () => (await lost.health())?.healthz === 503)

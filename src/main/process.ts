@@ -115,6 +115,8 @@ function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['i
   }
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
+  // Node's own answer to this signal is to open its debugger, which reads and changes all memory.
+  process.on('SIGUSR1', () => logger.warn('SIGUSR1 ignored: it opens no debugger here'))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, fail)
   return ending
 }
