@@ -42,6 +42,8 @@ export const ACCESS: Readonly<Record<MethodPath, readonly Role[] | 'anonymous'>>
   '/holdfast.v1.AuditService/GetOrderHistory': ['admin', 'auditor'],
   '/holdfast.v1.NotificationAdminService/ListDeadNotifications': ['admin'],
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': ['admin'],
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': ['admin'],
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': ['admin'],
   '/holdfast.v1.OrderAdminService/RestartOrder': ['admin'],
   '/holdfast.v1.OrderAdminService/RehydrateOrders': ['admin'],
 }

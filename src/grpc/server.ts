@@ -10,12 +10,13 @@ import { createFulfilmentHandlers } from './fulfilment.ts'
 import { createGuard, type TokenVerifier } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
 import { createHealthHandlers } from './health.ts'
-import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
+import { ADMIN_SERVICES, PUBLIC_SERVICES, type RpcService } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createReflectionHandlers } from './reflection.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
 /**
@@ -68,6 +69,8 @@ export type FrontOptions = {
   drainMs: number
   /** TLS of both ports. Without it, calls are in clear. */
   credentials?: ServerCredentials
+  /** Shows the API to admins on the admin port. */
+  hasReflection?: boolean
 }
 
 export type Front = {
@@ -87,6 +90,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const adminServer = new Server({ ...OPTIONS, interceptors })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
+  if (options.hasReflection === true) addReflection(adminServer, closing.signal)
 
   const servers = [publicServer, adminServer]
   try {
@@ -136,6 +140,13 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
+}
+
+function addReflection(server: Server, closing: AbortSignal): void {
+  const handlers = createReflectionHandlers(ADMIN_SERVICES)
+  addService(server, ADMIN_SERVICES.reflection, handlers, closing)
+  // The same messages under an older name.
+  addService<RpcService>(server, ADMIN_SERVICES.alphaReflection, handlers, closing)
 }
 
 /** `[::]:7070` for an IPv6 address. */

@@ -56,12 +56,17 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
     ...(credentials !== undefined && { credentials }),
+    hasReflection: hasReflection(config),
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
   service.readyWhen(isReady)
   logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
   await aborted(service.stopping)
 }
+
+/** In production only where it is asked for by the value that says so: see findUnsafeSettings. */
+const hasReflection = ({ HOLDFAST_REFLECTION: setting, HOLDFAST_MODE: mode }: Config<'api'>): boolean =>
+  setting === undefined ? mode === 'development' : setting !== 'off'
 
 type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   config: Config<'api'>

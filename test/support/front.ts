@@ -157,7 +157,7 @@ export async function createTestFront(
       isBacklogFull: async () => false,
       ...options.deps,
     },
-    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0 },
+    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0, hasReflection: true },
   )
 
   const clients: { close: () => void }[] = []
