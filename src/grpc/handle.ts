@@ -123,11 +123,7 @@ const duplexOf =
   }
 
 /** The requests of a stream until its client has sent all, or the call is aborted. Throws FIELD_INVALID. */
-async function* requestsOf(
-  method: Method,
-  wire: ServerDuplexStream<unknown, unknown>,
-  call: Call,
-): AsyncGenerator<unknown> {
+async function* requestsOf(method: Method, wire: ServerDuplexStream<unknown, unknown>, call: Call): AsyncGenerator {
   // By default the iterator destroys the stream at its end, before the last answer is written.
   const requests: AsyncIterator<unknown> = wire.iterator({ destroyOnReturn: false })
   const aborted = new Promise<{ done: true; value: undefined }>((resolve) => {

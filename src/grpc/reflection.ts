@@ -2,7 +2,7 @@
 // untouched descriptors of proto/holdfast.binpb, each with all files it imports.
 
 import { readFileSync } from 'node:fs'
-import { BinaryReader } from '@bufbuild/protobuf/wire'
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 import { status } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import type {
@@ -24,7 +24,6 @@ const MESSAGE = { name: 1, field: 2, nested: 3, enum: 4, oneof: 8, extension: 6 
 const ENUM = { name: 1, value: 2 } as const
 const SERVICE = { name: 1, method: 2 } as const
 const NAMED = { name: 1 } as const
-const LENGTH_DELIMITED = 2
 
 /** The length-delimited fields of one message, by number. */
 type Fields = ReadonlyMap<number, readonly Uint8Array[]>
@@ -34,7 +33,7 @@ function fieldsOf(bytes: Uint8Array): Fields {
   const reader = new BinaryReader(bytes)
   while (reader.pos < reader.len) {
     const [number, wireType] = reader.tag()
-    if (wireType === LENGTH_DELIMITED) fields.set(number, [...(fields.get(number) ?? []), reader.bytes()])
+    if (wireType === WireType.LengthDelimited) fields.set(number, [...(fields.get(number) ?? []), reader.bytes()])
     else reader.skip(wireType, number)
   }
   return fields
@@ -150,7 +149,7 @@ function answer(index: DescriptorIndex, services: readonly { name: string }[], q
     case 'fileContainingSymbol':
       return filesOr404(index.findSymbol(question.value))
     case 'allExtensionNumbersOfType':
-      // No file of ours declares an extension.
+      // None of our files declares an extension.
       return index.findSymbol(question.value) === undefined
         ? NOT_FOUND
         : {
