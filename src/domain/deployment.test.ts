@@ -2,7 +2,15 @@ import { expect, test } from '@jest/globals'
 import { findContradictions, findUnsafeSettings, hostsOf, isReachedInPrivate } from './deployment.ts'
 
 const API = new Set(['HOLDFAST_TLS', 'HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_TLS_KEY_FILE', 'HOLDFAST_TLS_CLIENT_CA_FILE'])
-const ALL = new Set([...API, 'HOLDFAST_REFLECTION', 'DATABASE_URL', 'HOLDFAST_ETH_RPC_URL', 'TEMPORAL_TLS_CERT_FILE'])
+const ALL = new Set([
+  ...API,
+  'HOLDFAST_REFLECTION',
+  'DATABASE_URL',
+  'HOLDFAST_ETH_RPC_URL',
+  'TEMPORAL_TLS_CERT_FILE',
+  'HOLDFAST_GRPC_PORT',
+  'HOLDFAST_ADMIN_PORT',
+])
 const SAFE = { HOLDFAST_TLS_CERT_FILE: 'cert', HOLDFAST_TLS_KEY_FILE: 'key' }
 const namesOf = (problems: readonly string[]): string[] => problems.map((line) => line.split(':')[0] ?? '')
 
@@ -99,6 +107,7 @@ test.each([
   ['a certificate without its key', { HOLDFAST_TLS_CERT_FILE: 'cert' }, 'HOLDFAST_TLS_KEY_FILE'],
   ['a key without its certificate', { HOLDFAST_TLS_KEY_FILE: 'key' }, 'HOLDFAST_TLS_CERT_FILE'],
   ['a client certificate without its key', { TEMPORAL_TLS_CERT_FILE: 'cert' }, 'TEMPORAL_TLS_KEY_FILE'],
+  ['one port twice', { HOLDFAST_GRPC_PORT: '7070', HOLDFAST_ADMIN_PORT: '7070' }, 'HOLDFAST_ADMIN_PORT'],
   ['TLS here and at a proxy', { ...SAFE, HOLDFAST_TLS: 'terminated-by-proxy' }, 'HOLDFAST_TLS'],
   ['a client CA without TLS', { HOLDFAST_TLS_CLIENT_CA_FILE: 'ca' }, 'HOLDFAST_TLS_CLIENT_CA_FILE'],
   ['required certificates of no CA', { ...SAFE, HOLDFAST_TLS_CLIENT_CERT: 'required' }, 'HOLDFAST_TLS_CLIENT_CERT'],

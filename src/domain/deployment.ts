@@ -82,9 +82,16 @@ export function findContradictions(env: Environment, variables: ReadonlySet<stri
     if (has(cert) === has(key)) return []
     return [`${has(cert) ? key : cert}: is not set: a certificate and its key are set together, or neither`]
   })
+  const ports = [...variables]
+    .filter((name) => name.startsWith('HOLDFAST_') && name.endsWith('_PORT'))
+    .map((name) => [name, env[name] ?? ''] as const)
+    .filter(([, port]) => port !== '' && port !== '0')
   const isProxied = has('HOLDFAST_TLS') && env['HOLDFAST_TLS'] === 'terminated-by-proxy'
   return [
     ...pairs,
+    ...ports
+      .filter(([, port], at) => ports.findIndex(([, each]) => each === port) < at)
+      .map(([name, port]) => `${name}: another variable names the port ${port} too: each listener needs its own`),
     ...(isProxied && has('HOLDFAST_TLS_CERT_FILE')
       ? ['HOLDFAST_TLS: terminated-by-proxy and HOLDFAST_TLS_CERT_FILE exclude each other: remove one']
       : []),

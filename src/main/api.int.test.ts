@@ -168,6 +168,13 @@ describe('the api process', () => {
     client.close()
   })
 
+  test('names the address that it cannot listen on', async () => {
+    // A network for documentation: no machine has it.
+    const { code, output } = await (await start(GOOD, { HOLDFAST_BIND: '192.0.2.1' })).ended
+    expect(code).toBe(1)
+    expect(output).toContain('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address')
+  })
+
   test('serves TLS in production on both ports, and tells when its certificate ends', async () => {
     const { cert, key } = makeCertificate()
     const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]

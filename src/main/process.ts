@@ -181,10 +181,14 @@ function createService<P extends ServiceName>(
 const isDatabaseAway = (error: unknown): boolean =>
   isDatabaseDown(error) && sqlStateOf(error)?.startsWith('28') !== true
 
-/** For a `catch` around listen: turns «address in use» into a ConfigError with variable and port; rethrows the rest. */
+/** For a `catch` around listen: turns «address in use» into a ConfigError with variable and port, and «no such address» too; rethrows the rest. */
 export function nameTakenPort(ports: Readonly<Record<string, number>>): (error: unknown) => never {
   return (error) => {
     const { message } = error as Error
+    if (/EADDRNOTAVAIL/.test(message))
+      throw new ConfigError('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address', {
+        cause: error,
+      })
     if (!/EADDRINUSE|address already in use/i.test(message)) throw error
     const entries = Object.entries(ports)
     const [variable, port] = entries.find(([, each]) => message.includes(`:${each}`)) ?? entries[0] ?? []

@@ -43,6 +43,7 @@ test.each([
   ['a network that no report could name', ['chain', 'rewind', 'Ethereum!', '1', '--operator', 'ann', '--reason', 'x']],
   ['a token in the command line', ['order', 'list', '--token', 'eyJ']],
   ['a customer who is no number', ['order', 'list', '--customer', 'ann']],
+  ['a payment to nothing', ['pay', 'lamp', '--api', '127.0.0.1:1', ...NOWHERE]],
   ['an address without a port', ['order', 'list', '--api', 'localhost']],
   ['a version below one', ['order', 'cancel', ORDER, '--expected-version', '0']],
   ['a number beyond 64 bits', ['stock', 'adjust', 'lamp', '--delta', '9223372036854775808']],
