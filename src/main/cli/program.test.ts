@@ -170,3 +170,13 @@ test('a token comes from its file', async () => {
   await writeFile(join(folder, 'token'), 'from-the-file\n')
   expect((await attempt('token', ...NOWHERE, '--token-file', join(folder, 'token'))).said).toBe('from-the-file\n')
 })
+
+test('what a command prints cannot steer the terminal, wherever it comes from', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-cli-'))
+  folders.push(folder)
+  await writeFile(join(folder, 'token'), 'a\u001b[31mb\u001b]0;owned\u0007c\u202ed')
+  const command = ['token', ...NOWHERE, '--token-file', join(folder, 'token')]
+  expect((await attempt(...command)).said).toBe('abc d\n')
+  const { said } = await attempt(...command, '--json')
+  expect(said).toMatch(/^[\n -~]+$/)
+})
