@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { LOAD_CORE, pinned } from './pin.ts'
 import { programAt } from './program.ts'
 import { percentile } from './statistics.ts'
 
@@ -21,8 +22,16 @@ export type Calls = {
   data: string
   inFlight: number
   seconds: number
+  /** Keeps ghz on a core of its own: the server has another. */
+  isApart?: boolean
 }
-export type Called = { rate: number; latencyMs: (share: number) => number; errors: number; messages: string[] }
+export type Called = {
+  calls: number
+  rate: number
+  latencyMs: (share: number) => number
+  errors: number
+  messages: string[]
+}
 
 /** The part of ghz's report that is read here. Latencies are in nanoseconds. */
 type Report = {
@@ -33,7 +42,15 @@ type Report = {
   details: { latency: number }[]
 }
 
-export async function callFor({ address, token, method, data, inFlight, seconds }: Calls): Promise<Called> {
+export async function callFor({
+  address,
+  token,
+  method,
+  data,
+  inFlight,
+  seconds,
+  isApart = false,
+}: Calls): Promise<Called> {
   const args = [
     ...['--insecure', '--protoset', PROTOSET, '--call', method],
     ...['--metadata', JSON.stringify({ authorization: `Bearer ${token}` }), '--data', data],
@@ -42,10 +59,14 @@ export async function callFor({ address, token, method, data, inFlight, seconds 
     ...['--duration', `${seconds}s`, '--duration-stop', 'wait', '--format', 'json'],
     address,
   ]
-  const { stdout } = await run(programAt('HOLDFAST_GHZ'), args, { maxBuffer: MAX_OUTPUT_BYTES })
+  const [command, words] = isApart
+    ? pinned(LOAD_CORE, programAt('HOLDFAST_GHZ'), args)
+    : [programAt('HOLDFAST_GHZ'), args]
+  const { stdout } = await run(command, words, { maxBuffer: MAX_OUTPUT_BYTES })
   const report = JSON.parse(stdout) as Report
   const latencies = report.details.map(({ latency }) => latency / 1e6)
   return {
+    calls: report.count,
     rate: report.rps,
     latencyMs: (share) => percentile(latencies, share),
     errors: report.count - (report.statusCodeDistribution['OK'] ?? 0),

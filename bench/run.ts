@@ -15,6 +15,8 @@ import { formatRun } from './table.ts'
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   'order-flow': async () => (await import('./order_flow.ts')).orderFlow,
+  front: async () => (await import('./front.ts')).front,
+  overload: async () => (await import('./overload.ts')).overload,
   stock: async () => (await import('./stock.ts')).stock,
 }
 

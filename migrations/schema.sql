@@ -250,6 +250,70 @@ ALTER FUNCTION holdfast.actor_text(p_context jsonb) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.actor_text(p_context jsonb) IS 'An actor''s context in its canonical form; refuses one that names nobody.';
 
 --
+-- Name: audit_account(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_account() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'account' else 'account' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"account","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.user_id::text as user_id) k cross join lateral (select n.disabled_at as disabled_at, n.tokens_valid_after as tokens_valid_after, n.version::text as version) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'account' else 'account' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"account","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.disabled_at is distinct from o.disabled_at then '"disabled_at":' || coalesce(to_json(o.disabled_at)::text, 'null') end, case when n.tokens_valid_after is distinct from o.tokens_valid_after then '"tokens_valid_after":' || coalesce(to_json(o.tokens_valid_after)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end) as before, concat_ws(',', case when n.disabled_at is distinct from o.disabled_at then '"disabled_at":' || coalesce(to_json(n.disabled_at)::text, 'null') end, case when n.tokens_valid_after is distinct from o.tokens_valid_after then '"tokens_valid_after":' || coalesce(to_json(n.tokens_valid_after)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.user_id = o.user_id cross join lateral (select coalesce(n.user_id, o.user_id)::text as user_id) k
+            where n.user_id is distinct from o.user_id or n.disabled_at is distinct from o.disabled_at or n.tokens_valid_after is distinct from o.tokens_valid_after or n.version is distinct from o.version
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'account' else 'account' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"account","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.user_id::text as user_id) k cross join lateral (select o.disabled_at as disabled_at, o.tokens_valid_after as tokens_valid_after, o.version::text as version) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_account() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_account(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_account() IS 'Notes every change to account for the audit.';
+
+--
 -- Name: audit_append_customer(holdfast.audit_draft[], bigint, timestamp with time zone, text, xid8, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1142,6 +1206,42 @@ ALTER FUNCTION holdfast.audit_master_key() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.audit_master_key() IS 'Notes every change to master_key for the audit.';
+
+--
+-- Name: audit_note_reads(uuid[], text[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_noted int;
+begin
+  if cardinality(p_fields) = 0 or array_length(p_fields, 1) > 20 then
+    raise exception 'audit_note_reads: name the fields' using errcode = '22023';
+  end if;
+  insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+  select 'order', o.order_id::text, false,
+    row_number() over () = 1 and not exists (select from audit_pending where txid = pg_current_xact_id()),
+    p_actor::jsonb,
+    '{"table":"pii_access","op":"READ","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}'
+  from orders o
+  cross join lateral (select o.order_id) k
+  cross join lateral (select o.user_id::text as user_id, p_fields as fields) r
+  where o.order_id = any (p_order_ids);
+  get diagnostics v_noted = row_count;
+  return v_noted;
+end
+$$;
+
+ALTER FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) IS 'Audit: notes that personal data of orders is about to be shown to someone who does not own it, as one entry in the chain of each order.';
 
 --
 -- Name: audit_order_line(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2197,6 +2297,43 @@ ALTER FUNCTION holdfast.catalogue_of(p_wanted jsonb) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) IS 'Optimistic lock: the versions of the wanted products that are on sale, as {"<product>": version}.';
 
 --
+-- Name: change_account(bigint, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.change_account(p_user_id bigint, p_change text) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_at timestamptz;
+  v_version bigint;
+begin
+  if p_change not in ('disable', 'enable', 'revoke_tokens') then
+    raise exception 'account: % is not a change: disable, enable or revoke_tokens', p_change;
+  end if;
+  lock table account in share row exclusive mode;
+  select coalesce(max(a.version), 0) + 1 into v_version from account a;
+  v_at := clock_timestamp();
+  insert into account as a (user_id, disabled_at, tokens_valid_after, version)
+  values (p_user_id, case p_change when 'disable' then v_at end, v_at, v_version)
+  on conflict (user_id) do update set
+    disabled_at = case p_change
+      when 'disable' then coalesce(a.disabled_at, v_at)
+      when 'revoke_tokens' then a.disabled_at end,
+    tokens_valid_after = greatest(a.tokens_valid_after, v_at),
+    version = v_version;
+  return v_version;
+end
+$$;
+
+ALTER FUNCTION holdfast.change_account(p_user_id bigint, p_change text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION change_account(p_user_id bigint, p_change text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.change_account(p_user_id bigint, p_change text) IS 'Changes what an account may do: every api refuses its tokens, or accepts new ones again, within a second.';
+
+--
 -- Name: command_order(uuid, integer, integer, text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2792,6 +2929,38 @@ ALTER FUNCTION holdfast.forget_notifications(p_limit integer) OWNER TO holdfast_
 COMMENT ON FUNCTION holdfast.forget_notifications(p_limit integer) IS 'Removes at most so many notifications that were delivered more than 30 days ago. Returns how many.';
 
 --
+-- Name: forget_security_events(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.forget_security_events(p_limit integer) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  with old_calls as (
+    select event_no from security_event
+    where kind = 'calls' and at < statement_timestamp() - interval '1 hour'
+    order by at limit p_limit for update skip locked
+  ), old_events as (
+    select event_no from security_event
+    where at < statement_timestamp() - interval '90 days'
+    order by at limit p_limit for update skip locked
+  ), old as (
+    select event_no from old_calls union select event_no from old_events limit p_limit
+  ), forgotten as (
+    delete from security_event e using old where e.event_no = old.event_no returning 1
+  )
+  select count(*)::integer from forgotten
+$$;
+
+ALTER FUNCTION holdfast.forget_security_events(p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION forget_security_events(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.forget_security_events(p_limit integer) IS 'Retention: removes up to p_limit security events, the oldest first: counts of calls after an hour, since no rule looks further back, all others after 90 days.';
+
+--
 -- Name: fresh_outputs(uuid, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3382,6 +3551,7 @@ declare
   v_order_ids uuid[];
   v_order_id uuid;
   v_fresh int;
+  v_conflict text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
   perform 1 from orders o
@@ -3403,6 +3573,25 @@ begin
   )
   select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}')
   into v_fresh, v_order_ids from fresh;
+
+  -- A fact that was skipped must be stored as it is. The insert has waited for a concurrent report of the same seq, and
+  -- this statement sees what that one committed.
+  if v_fresh < jsonb_array_length(p_facts) then
+    select (f.place - 1)::text into v_conflict
+    from rows from (jsonb_to_recordset(p_facts) as (network text, asset text, tx_id text, output_index int, seq int,
+      state text, address text, amount numeric, block_height bigint, block_hash text)) with ordinality
+      f (network, asset, tx_id, output_index, seq, state, address, amount, block_height, block_hash, place)
+    where not exists (
+      select from payment_report p
+      where p.source = p_source and p.network = f.network and p.tx_id = f.tx_id and p.output_index = f.output_index
+        and p.seq = f.seq and (p.asset, p.state, p.address, p.amount) = (f.asset, f.state, f.address, f.amount)
+        and (p.block_height, p.block_hash) is not distinct from (f.block_height, f.block_hash))
+    order by f.place limit 1;
+    if v_conflict is not null then
+      raise exception 'payment_report: another fact is stored under this seq'
+        using errcode = 'HF036', detail = v_conflict;
+    end if;
+  end if;
 
   if cardinality(v_order_ids) > 0 then
     -- One order at a time, so that its holds are found by its key. With an array of keys, an index of all holds of the
@@ -3481,6 +3670,12 @@ end
 $$;
 
 ALTER FUNCTION holdfast.refuse_rewriting() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refuse_rewriting(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refuse_rewriting() IS 'Append-only guard: a trigger function that refuses any update, delete or truncate of history.';
 
 --
 -- Name: refuse_time_to_come(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3908,6 +4103,28 @@ COMMENT ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], 
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
+
+--
+-- Name: account; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.account (
+    user_id bigint NOT NULL,
+    disabled_at timestamp with time zone,
+    tokens_valid_after timestamp with time zone NOT NULL,
+    version bigint NOT NULL,
+    CONSTRAINT account_times_finite CHECK ((isfinite(disabled_at) AND isfinite(tokens_valid_after))),
+    CONSTRAINT account_user_id_positive CHECK ((user_id > 0)),
+    CONSTRAINT account_version_positive CHECK ((version > 0))
+);
+
+ALTER TABLE holdfast.account OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE account; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.account IS 'When an account was disabled, and since when its tokens must have been issued; each change has the next version.';
 
 --
 -- Name: address_pool; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -4338,6 +4555,7 @@ CREATE TABLE holdfast.chain_report (
     first_seen_at timestamp with time zone NOT NULL,
     refusals integer DEFAULT 0 NOT NULL,
     next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    refusal_reason text,
     CONSTRAINT chain_report_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT chain_report_height_not_negative CHECK ((block_height >= 0)),
     CONSTRAINT chain_report_refusals_not_negative CHECK ((refusals >= 0)),
@@ -4352,6 +4570,12 @@ ALTER TABLE holdfast.chain_report OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.chain_report IS 'The watcher''s outbox, written with the effect it tells of; a row goes once its report was answered.';
+
+--
+-- Name: COLUMN chain_report.refusal_reason; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_report.refusal_reason IS 'Reason of the last refusal; null: not refused, or by an older watcher.';
 
 --
 -- Name: chain_report_report_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -5350,6 +5574,86 @@ ALTER TABLE holdfast.schema_version OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.schema_version IS 'The runner''s: which migrations this database has, and their checksums.';
 
 --
+-- Name: security_event; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.security_event (
+    event_no bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    subject text,
+    peer text,
+    method text,
+    object text,
+    request_id uuid,
+    events integer NOT NULL,
+    CONSTRAINT security_event_at_finite CHECK (isfinite(at)),
+    CONSTRAINT security_event_events_positive CHECK ((events > 0)),
+    CONSTRAINT security_event_kind CHECK ((kind = ANY (ARRAY['unauthenticated'::text, 'denied_order'::text, 'denied_admin'::text, 'denied'::text, 'unknown_order'::text, 'invalid'::text, 'calls'::text]))),
+    CONSTRAINT security_event_method_shape CHECK ((method ~ '^/[a-zA-Z0-9.]{1,60}/[a-zA-Z]{1,60}$'::text)),
+    CONSTRAINT security_event_object_shape CHECK ((object ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT security_event_peer_shape CHECK ((peer ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT security_event_subject_shape CHECK ((subject ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text))
+);
+
+ALTER TABLE holdfast.security_event OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE security_event; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.security_event IS 'Refused calls by kind, caller and place, so many within about a second each; kind calls: all calls of a peer. Append-only. No personal data: peers and orders are keyed hashes, and nothing is a text of the caller.';
+
+--
+-- Name: COLUMN security_event.at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.at IS 'When the last of them ended, on the clock of the database.';
+
+--
+-- Name: COLUMN security_event.subject; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.subject IS 'The principal, such as user:7; null: no token was accepted, or kind calls.';
+
+--
+-- Name: COLUMN security_event.peer; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.peer IS 'Keyed hash of the caller''s address; null: behind a proxy that did not say for whom it calls.';
+
+--
+-- Name: COLUMN security_event.method; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.method IS 'The path of the method; null: several.';
+
+--
+-- Name: COLUMN security_event.object; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.object IS 'Keyed hash of the order id that was asked for; null: none, or several.';
+
+--
+-- Name: COLUMN security_event.request_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.security_event.request_id IS 'The call, where the events are one; null: several, or no UUID.';
+
+--
+-- Name: security_event_event_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.security_event ALTER COLUMN event_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.security_event_event_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: stock; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5482,6 +5786,20 @@ COMMENT ON TABLE holdfast.workflow_start IS 'Orders whose workflow is still to b
 --
 
 ALTER TABLE ONLY holdfast.audit_entry ATTACH PARTITION holdfast.audit_entry_default DEFAULT;
+
+--
+-- Name: account account_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.account
+    ADD CONSTRAINT account_pk PRIMARY KEY (user_id);
+
+--
+-- Name: account account_version_unique; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.account
+    ADD CONSTRAINT account_version_unique UNIQUE (version);
 
 --
 -- Name: address_pool address_pool_key_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -5643,6 +5961,13 @@ ALTER TABLE ONLY holdfast.chain_report
 
 ALTER TABLE ONLY holdfast.chain_report
     ADD CONSTRAINT chain_report_pk PRIMARY KEY (report_no);
+
+--
+-- Name: chain_report chain_report_refusal_length; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_report
+    ADD CONSTRAINT chain_report_refusal_length CHECK (((char_length(refusal_reason) >= 1) AND (char_length(refusal_reason) <= 60))) NOT VALID;
 
 --
 -- Name: chain_report chain_report_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -6037,6 +6362,13 @@ ALTER TABLE ONLY holdfast.schema_version
     ADD CONSTRAINT schema_version_pkey PRIMARY KEY (version);
 
 --
+-- Name: security_event security_event_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.security_event
+    ADD CONSTRAINT security_event_pk PRIMARY KEY (event_no);
+
+--
 -- Name: stock_movement stock_movement_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6235,6 +6567,18 @@ CREATE INDEX reservation_expiring ON holdfast.reservation USING btree (product_i
 CREATE INDEX reservation_expiry ON holdfast.reservation USING btree (expires_at) WHERE (state = 'held'::text);
 
 --
+-- Name: security_event_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX security_event_by_time ON holdfast.security_event USING btree (at);
+
+--
+-- Name: security_event_calls; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX security_event_calls ON holdfast.security_event USING btree (at) WHERE (kind = 'calls'::text);
+
+--
 -- Name: stock_movement_counted; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6257,6 +6601,30 @@ ALTER INDEX holdfast.audit_entry_pk ATTACH PARTITION holdfast.audit_entry_defaul
 --
 
 ALTER INDEX holdfast.audit_entry_to_seal ATTACH PARTITION holdfast.audit_entry_default_txid_entry_id_idx;
+
+--
+-- Name: account account_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER account_audit_delete AFTER DELETE ON holdfast.account REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_account();
+
+--
+-- Name: account account_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER account_audit_insert AFTER INSERT ON holdfast.account REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_account();
+
+--
+-- Name: account account_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER account_audit_truncate BEFORE TRUNCATE ON holdfast.account FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: account account_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER account_audit_update AFTER UPDATE ON holdfast.account REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_account();
 
 --
 -- Name: address_pool address_pool_guard_lease; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -6925,6 +7293,18 @@ CREATE TRIGGER retired_source_audit_truncate BEFORE TRUNCATE ON holdfast.retired
 CREATE TRIGGER retired_source_audit_update AFTER UPDATE ON holdfast.retired_source REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_retired_source();
 
 --
+-- Name: security_event security_event_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER security_event_append_only BEFORE UPDATE ON holdfast.security_event FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: security_event security_event_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER security_event_no_truncate BEFORE TRUNCATE ON holdfast.security_event FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
 -- Name: stock stock_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7265,6 +7645,12 @@ GRANT ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) TO app_worker;
 REVOKE ALL ON FUNCTION holdfast.actor_text(p_context jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_account(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_account() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_append_customer(p_drafts holdfast.audit_draft[], p_run bigint, p_at timestamp with time zone, p_at_text text, p_txid xid8, p_db_role text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7366,6 +7752,13 @@ GRANT ALL ON FUNCTION holdfast.audit_make_partitions(p_from date, p_months integ
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_master_key() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.audit_note_reads(p_order_ids uuid[], p_fields text[], p_actor text) TO app_api;
 
 --
 -- Name: FUNCTION audit_order_line(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7479,6 +7872,12 @@ REVOKE ALL ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.catalogue_of(p_wanted jsonb) TO app_api;
 
 --
+-- Name: FUNCTION change_account(p_user_id bigint, p_change text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.change_account(p_user_id bigint, p_change text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION command_order(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7581,6 +7980,13 @@ GRANT ALL ON FUNCTION holdfast.forget_answers(p_limit integer) TO app_worker;
 
 REVOKE ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) TO app_worker;
+
+--
+-- Name: FUNCTION forget_security_events(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.forget_security_events(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.forget_security_events(p_limit integer) TO app_worker;
 
 --
 -- Name: FUNCTION fresh_outputs(p_order_id uuid, p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7863,6 +8269,13 @@ REVOKE ALL ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[
 GRANT ALL ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[], p_now timestamp with time zone) TO app_api;
 
 --
+-- Name: TABLE account; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.account TO app_api;
+GRANT SELECT ON TABLE holdfast.account TO auditor;
+
+--
 -- Name: TABLE address_pool; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8110,6 +8523,12 @@ GRANT UPDATE(refusals) ON TABLE holdfast.chain_report TO watcher;
 --
 
 GRANT UPDATE(next_at) ON TABLE holdfast.chain_report TO watcher;
+
+--
+-- Name: COLUMN chain_report.refusal_reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(refusal_reason) ON TABLE holdfast.chain_report TO watcher;
 
 --
 -- Name: TABLE chain_status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8817,6 +9236,61 @@ GRANT SELECT ON TABLE holdfast.schema_version TO app_keys;
 GRANT SELECT ON TABLE holdfast.schema_version TO watcher;
 GRANT SELECT ON TABLE holdfast.schema_version TO auditor;
 GRANT SELECT ON TABLE holdfast.schema_version TO audit_sealer;
+
+--
+-- Name: TABLE security_event; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.security_event TO app_worker;
+GRANT SELECT ON TABLE holdfast.security_event TO auditor;
+
+--
+-- Name: COLUMN security_event.at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(at) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(kind) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.subject; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(subject) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.peer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(peer) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.method; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(method) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.object; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(object) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.request_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(request_id) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: COLUMN security_event.events; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(events) ON TABLE holdfast.security_event TO app_api;
 
 --
 -- Name: TABLE stock; Type: ACL; Schema: holdfast; Owner: holdfast_owner

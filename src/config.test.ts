@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, test } from '@jest/globals'
-import { ConfigError, loadConfig, usesTls, variablesOf } from './config.ts'
+import { afterAll, describe, expect, test } from '@jest/globals'
+import { adminCidrsOf, ConfigError, loadConfig, usesTls, variablesOf } from './config.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
 afterAll(() => {
@@ -63,7 +63,6 @@ test('a refusal says of each variable what is wrong with it, and never its value
       '  HOLDFAST_GRPC_PORT: must be a number',
       '  HOLDFAST_DRAIN_MS: must be at most 60000',
       '  HOLDFAST_BIND: must not be empty',
-      '  HOLDFAST_JWT_SECRETS_FILE: is not set',
     ]),
   )
   expect(lines.join()).not.toContain('abc')
@@ -104,17 +103,59 @@ test('every number has a bound: what a timer or the database could not hold is r
   }
 })
 
+const filesOf = (process: 'api'): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(
+    variablesOf(process).flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
+  ),
+  ...{ HOLDFAST_PRIVATE_HOSTS: 'db', HOLDFAST_TLS: 'terminated-by-proxy' },
+})
+
+describe('the networks of the admin port', () => {
+  const cidrsIn = (env: NodeJS.ProcessEnv) => adminCidrsOf(loadConfig('api', { ...filesOf('api'), ...env }))
+
+  test('are none in production unless they are given, and this machine in development', () => {
+    expect(cidrsIn({})).toEqual([])
+    expect(cidrsIn({ HOLDFAST_ADMIN_CIDRS: '' })).toEqual([])
+    expect(cidrsIn({ HOLDFAST_MODE: 'development' })).toEqual(['127.0.0.0/8', '::1/128'])
+  })
+
+  test('are read from a list, in development too', () => {
+    const list = { HOLDFAST_ADMIN_CIDRS: ' 10.0.0.0/8, fd00::/8' }
+    expect(cidrsIn(list)).toEqual(['10.0.0.0/8', 'fd00::/8'])
+    expect(cidrsIn({ ...list, HOLDFAST_MODE: 'development' })).toEqual(['10.0.0.0/8', 'fd00::/8'])
+  })
+
+  test.each(['10.0.0.1', '10.0.0.0/33', '010.0.0.0/8', '::ffff:10.0.0.0/104', 'fe80::1%eth0/64', 'office', '1.2.3.4/'])(
+    'are refused where one of them is «%s»',
+    (word) => {
+      for (const name of ['HOLDFAST_ADMIN_CIDRS', 'HOLDFAST_TRUSTED_PROXIES'])
+        expect(refusal(() => loadConfig('api', { ...filesOf('api'), [name]: `10.0.0.0/8,${word}` }))).toContain(
+          `${name}: must be networks in CIDR notation`,
+        )
+    },
+  )
+})
+
+test.each(['0.0.0.0/0', '::/0'])('no configuration trusts every address as a proxy: %s', (cidr) => {
+  const message = refusal(() => loadConfig('api', { ...filesOf('api'), HOLDFAST_TRUSTED_PROXIES: cidr }))
+  expect(message).toContain('HOLDFAST_TRUSTED_PROXIES: must not trust every address')
+  expect(loadConfig('api', filesOf('api')).HOLDFAST_TRUSTED_PROXIES).toBe('')
+})
+
 test('production is the mode of a process that is told nothing', () => {
   expect(variablesOf('api').find(({ name }) => name === 'HOLDFAST_MODE')?.default).toBe('production')
 })
 
+/** An empty one is a list of nothing. */
+const LISTS = ['HOLDFAST_ADMIN_CIDRS', 'HOLDFAST_TRUSTED_PROXIES', 'HOLDFAST_PRIVATE_HOSTS']
+
 test('an empty variable is not 0 and not unset: the refusal names it', () => {
   const empties = [
     ...['HOLDFAST_GRPC_PORT', 'HOLDFAST_ADMIN_PORT', 'HOLDFAST_METRICS_PORT', 'HOLDFAST_DRAIN_MS', 'HOLDFAST_BIND'],
-    ...['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_PRIVATE_HOSTS', 'HOLDFAST_ENABLED_ASSETS', 'HOLDFAST_ETH_RATE'],
+    ...['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_ENABLED_ASSETS', 'HOLDFAST_ETH_RATE'],
   ]
   for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const) {
-    for (const { name } of variablesOf(process))
+    for (const { name } of variablesOf(process).filter(({ name: each }) => !LISTS.includes(each)))
       for (const value of ['', ' '])
         expect(refusal(() => loadConfig(process, { ...MIGRATE, [name]: value }))).toContain(
           `  ${name}: must not be empty`,

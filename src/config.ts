@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { parseFiat } from './domain/money.ts'
 import { findContradictions, findUnsafeSettings, isReachedInPrivate } from './domain/deployment.ts'
 import { ASSET_POLICY, ASSETS, type Asset } from './domain/payment.ts'
 import {
@@ -71,6 +72,28 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
 
 const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
 
+/** An IPv4-mapped network is refused: mapped addresses are compared as IPv4, so it would match nothing. */
+const cidr = z.union([z.cidrv4(), z.cidrv6().refine((text) => !/^::ffff:/i.test(text))])
+const cidrList = z
+  .string()
+  .refine(
+    (list) => cidrsOf(list).every((text) => cidr.safeParse(text).success),
+    'must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8',
+  )
+
+/** The networks of a comma-separated list. */
+export const cidrsOf = (list: string): readonly string[] =>
+  list
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
+
+const LOOPBACK = ['127.0.0.0/8', '::1/128']
+
+/** Who may reach the admin port: no caller, unless networks are given; in development, this machine. */
+export const adminCidrsOf = ({ HOLDFAST_ADMIN_CIDRS: list, HOLDFAST_MODE }: Config<'api'>): readonly string[] =>
+  list === undefined && HOLDFAST_MODE === 'development' ? LOOPBACK : cidrsOf(list ?? '')
+
 const API = z.object({
   ...base,
   ...database,
@@ -82,6 +105,7 @@ const API = z.object({
   ...perAsset('NETWORK', network),
   HOLDFAST_BIND: bind.default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
+  HOLDFAST_ADMIN_BIND: bind.default('127.0.0.1'),
   HOLDFAST_ADMIN_PORT: port.default(7071),
   HOLDFAST_TLS: z.enum(['here', 'terminated-by-proxy']).default('here'),
   HOLDFAST_TLS_CERT_FILE: file,
@@ -93,9 +117,20 @@ const API = z.object({
   HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
   HOLDFAST_METRICS_PORT: port.default(9464),
   HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1),
+  HOLDFAST_ADMIN_CIDRS: cidrList.optional(),
+  HOLDFAST_TRUSTED_PROXIES: cidrList
+    .refine((list) => !cidrsOf(list).some((text) => text.endsWith('/0')), 'must not trust every address')
+    .default(''),
+  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1).optional(),
+  HOLDFAST_JWKS_URL: z.string().min(1).optional(),
+  HOLDFAST_JWT_ALGORITHM: z.enum(['EdDSA', 'RS256']).default('EdDSA'),
   HOLDFAST_JWT_ISSUER: z.string().min(1).default('holdfast'),
   HOLDFAST_JWT_AUDIENCE: z.string().min(1).default('holdfast'),
+  HOLDFAST_STEP_UP_TOTAL: z
+    .string()
+    .refine((text) => parseFiat(text) !== undefined, 'must be an amount, such as 1000.00')
+    .default('1000.00'),
+  HOLDFAST_CLIENT_SANS_FILE: z.string().min(1).optional(),
   HOLDFAST_PII_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),
@@ -231,6 +266,13 @@ const SCHEMAS = {
 export type ProcessName = keyof typeof SCHEMAS
 export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P]>>
 
+/** An empty list names nothing; any other variable that is empty is most likely a substitution that failed. */
+const LISTS: ReadonlySet<string> = new Set([
+  'HOLDFAST_ADMIN_CIDRS',
+  'HOLDFAST_TRUSTED_PROXIES',
+  'HOLDFAST_PRIVATE_HOSTS',
+])
+
 /** Finds more that is wrong, such as in the files that variables name: one line for each. */
 export type Inspection = (env: NodeJS.ProcessEnv, runMode: 'production' | 'development') => readonly string[]
 
@@ -245,7 +287,7 @@ export function loadConfig<P extends ProcessName>(
 ): Config<P> {
   const schema = SCHEMAS[process_]
   const names = Object.keys(schema.shape)
-  const empty = names.filter((name) => env[name]?.trim() === '')
+  const empty = names.filter((name) => env[name]?.trim() === '' && !LISTS.has(name))
   const result = schema.safeParse(env)
   const problems = [
     ...empty.map((name) => `${name}: must not be empty`),

@@ -32,8 +32,9 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   'HOLDFAST_<ASSET>_RATE':
     'price of one coin in the shop’s currency, such as `2000.00`; without it, no quotes in this asset',
   'HOLDFAST_<ASSET>_NETWORK': 'name of the network the asset is paid on, the same in all processes',
-  HOLDFAST_BIND: 'IP address that the two gRPC ports listen on, such as `0.0.0.0` or `::`',
+  HOLDFAST_BIND: 'IP address that the public gRPC port listens on, such as `0.0.0.0` or `::`',
   HOLDFAST_GRPC_PORT: 'port of the public gRPC API',
+  HOLDFAST_ADMIN_BIND: 'IP address that the admin gRPC port listens on',
   HOLDFAST_ADMIN_PORT: 'port of the admin gRPC API',
   HOLDFAST_TLS:
     '`here`: the two gRPC ports use TLS; `terminated-by-proxy`: a proxy in a private network ends TLS in front of them',
@@ -47,11 +48,23 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_DRAIN_MS: 'how long a stopping api still answers, so that load balancers notice',
   HOLDFAST_METRICS_PORT: 'port of `/metrics`, `/healthz` and `/readyz`',
   HOLDFAST_METRICS_BIND: 'IP address of that listener',
-  HOLDFAST_JWT_SECRETS_FILE: 'secrets that access tokens are verified with, one to three',
+  HOLDFAST_ADMIN_CIDRS:
+    'networks whose callers the admin port admits, in CIDR notation, separated by commas; without it, no caller in production and this machine in development',
+  HOLDFAST_TRUSTED_PROXIES:
+    'networks of the proxies in front, in CIDR notation, separated by commas; `x-forwarded-for` counts only from these',
+  HOLDFAST_JWT_SECRETS_FILE: 'secrets that access tokens are verified with, one to three; this or `HOLDFAST_JWKS_URL`',
+  HOLDFAST_JWKS_URL:
+    'key set of the issuer of access tokens, `https:` or `file:`, read again every ten minutes; this or `HOLDFAST_JWT_SECRETS_FILE`',
+  HOLDFAST_JWT_ALGORITHM: '`EdDSA` or `RS256`: how that issuer signs',
   HOLDFAST_JWT_ISSUER: '`iss` that tokens must have',
   HOLDFAST_JWT_AUDIENCE: '`aud` that tokens must have',
+  HOLDFAST_STEP_UP_TOTAL:
+    'total from which an order needs a sign-in with a second factor, at most five minutes old; in the shop’s currency',
+  HOLDFAST_CLIENT_SANS_FILE:
+    'URIs that the client certificates of watchers and services must have; without it, their tokens suffice',
   HOLDFAST_PII_KEYRING_FILE: 'keyring that delivery addresses are sealed with',
-  HOLDFAST_ORDER_ID_SECRET_FILE: 'secret that order ids are derived with',
+  HOLDFAST_ORDER_ID_SECRET_FILE:
+    'secret that order ids, page cursors, and hashes of peers and requests are derived with',
   HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
   HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
   HOLDFAST_PAYMENT_WINDOW_MS: 'how long a quote is valid',

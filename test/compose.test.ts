@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
-import { variablesOf, type ProcessName } from '../src/config.ts'
+import { adminCidrsOf, loadConfig, variablesOf, type ProcessName } from '../src/config.ts'
+import { createAddressSet } from '../src/grpc/peer.ts'
 import { loadSealer, loadSealerKeys } from '../src/keyvault/checkpoint.ts'
 import { loadRing } from '../src/keyvault/ring.ts'
 import { parseSecret } from '../src/keyvault/secret.ts'
@@ -29,9 +30,14 @@ type Service = {
   depends_on?: Record<string, { condition: string }>
   ulimits?: { core?: number }
 }
-type Compose = { services: Record<string, Service>; secrets: Record<string, { file: string }> }
+type Network = { ipam?: { config: { subnet: string; gateway: string }[] } }
+type Compose = {
+  services: Record<string, Service>
+  secrets: Record<string, { file: string }>
+  networks: Record<string, Network>
+}
 
-const { services, secrets } = parse(readSource('docker-compose.yml'), { merge: true }) as Compose
+const { services, secrets, networks: allNetworks } = parse(readSource('docker-compose.yml'), { merge: true }) as Compose
 const ours = Object.entries(services).filter(([, { image }]) => image.startsWith('holdfast:'))
 const processOf = ({ command }: Service): string => command[0]?.replace(/^dist\/main\/(\w+)\.js$/, '$1') ?? ''
 const portIn = (processName: ProcessName, name: string): string | undefined =>
@@ -140,6 +146,32 @@ test('after merging, each service is started again, waits, reaches and mounts as
     return [name, [restart, waitsFor, networks, volumes]]
   })
   expect(Object.fromEntries(merged)).toEqual(MERGED)
+})
+
+describe('the api behind the proxy that ends TLS', () => {
+  const environment = services['api']?.environment ?? {}
+  /** The value with no variable of the caller set. */
+  const unset = (name: string): string => /^\$\{\w+:-(.*)\}$/.exec(environment[name] ?? '')?.[1] ?? 'not a default'
+  const [outside] = allNetworks['outside']?.ipam?.config ?? []
+
+  test('trusts the gateway that published ports are reached through, and no other address', () => {
+    expect(unset('HOLDFAST_TRUSTED_PROXIES')).toBe(`${outside?.gateway}/32`)
+    const inside = createAddressSet([outside?.subnet ?? ''])
+    expect(inside.has(outside?.gateway ?? '')).toBe(true)
+  })
+
+  test('admits no caller to the admin port, until networks are named', () => {
+    expect(unset('HOLDFAST_ADMIN_CIDRS')).toBe('')
+    const env = {
+      ...environment,
+      HOLDFAST_TRUSTED_PROXIES: unset('HOLDFAST_TRUSTED_PROXIES'),
+      HOLDFAST_ADMIN_CIDRS: '',
+    }
+    const password = join(secretsDir, 'app_api_password')
+    const config = loadConfig('api', { ...env, DATABASE_PASSWORD_FILE: password })
+    expect(adminCidrsOf(config)).toEqual([])
+    expect(config.HOLDFAST_MODE).toBe('production')
+  })
 })
 
 test('what others wait for to end is not started again once it has', () => {

@@ -247,6 +247,18 @@ const CONTROLS: readonly Control[] = [
     file: 'src/db/audit/guard.int.test.ts',
     test: 'entries of months without a partition go like others, and what is left is guarded as before',
   },
+  {
+    guard: 'lock that makes changes of accounts visible in the order of their versions',
+    mutation: without('change_account', '  lock table account in share row exclusive mode;\n'),
+    file: 'src/grpc/account.int.test.ts',
+    test: 'becomes visible in the order of versions: a later one waits for the one before',
+  },
+  {
+    guard: 'later of two times of revocation',
+    mutation: without('change_account', 'greatest(a.tokens_valid_after, v_at)', 'v_at'),
+    file: 'src/grpc/account.int.test.ts',
+    test: 'keeps a time of revocation that is later than the clock',
+  },
 ]
 
 type Outcome = { passed: number; failed: readonly string[]; text: string }

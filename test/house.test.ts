@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from '@jest/globals'
 import { EVENTS, ORDER_STATUSES, OUTCOMES, TRANSITIONS } from '../src/domain/order.ts'
-import { ACCESS } from '../src/grpc/guard.ts'
 import { METHODS } from '../src/grpc/method.ts'
+import { PERMISSIONS } from '../src/grpc/permission.ts'
 import { SCHEMAS } from '../src/grpc/schema.ts'
 import { findCircle, findSources, importsOf, readSource } from './support/source.ts'
 
@@ -174,7 +174,7 @@ describe('calls', () => {
     )
     const served = METHODS.map(({ path }) => path).filter((path) => path.startsWith('/holdfast.'))
     expect(served.toSorted()).toEqual(declared.toSorted())
-    expect(declared.filter((path) => !Object.hasOwn(ACCESS, path) || !Object.hasOwn(SCHEMAS, path))).toEqual([])
+    expect(declared.filter((path) => !Object.hasOwn(PERMISSIONS, path) || !Object.hasOwn(SCHEMAS, path))).toEqual([])
   })
 })
 

@@ -5,12 +5,16 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { CONFIGURATION_PAGE, configurationText } from './support/configuration.ts'
+import { PERMISSIONS_PAGE, permissionsText } from './support/permission.ts'
 import { findSources, readSource, ROOT } from './support/source.ts'
 
 const readme = readSource('README.md')
 
-test('docs/configuration.md is what `npm run docs` writes', () => {
-  expect(readSource(CONFIGURATION_PAGE)).toBe(configurationText())
+test.each([
+  [CONFIGURATION_PAGE, configurationText],
+  [PERMISSIONS_PAGE, permissionsText],
+])('%s is what `npm run docs` writes', (page, textOf) => {
+  expect(readSource(page)).toBe(textOf())
 })
 
 test.each(['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', ...findSources('docs/**/*.md')])(

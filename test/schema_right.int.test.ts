@@ -17,7 +17,7 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
+    select: `account address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
       expirable idempotency invoice notification
       order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation retired_source returning_hold
       schema_version stock stock_movement workflow_start`,
@@ -28,6 +28,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert customer': 'user_id',
       'insert orders': 'order_id user_id currency total address_sealed',
       'insert product': 'product_id name unit_price currency is_active',
+      'insert security_event': 'at kind subject peer method object request_id events',
       'update address_pool': 'leased_by leased_at',
       'update idempotency': 'response order_id',
       'update notification': 'attempts next_at dead_reason dead_at',
@@ -39,13 +40,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_locked accept_optimistic accept_orders catalogue_of decide_in_order due_units expire_orders fits_in_sum fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
+      'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
       'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_wanted request_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
-      reclaimable_hold refund_due reservation retired_source schema_version stock stock_movement unattributed_output workflow_start`,
+      reclaimable_hold refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
@@ -62,7 +63,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'actor_of begin_assessment command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step ' +
-      'expire_orders forget_answers forget_notifications fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state present_output quote_due ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state present_output quote_due ' +
       'set_hold_aside step_order take_stock request_wake',
   },
   app_keys: {
@@ -87,7 +88,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert chain_operation': 'network operation height address amount reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',
-      'update chain_report': 'refusals next_at',
+      'update chain_report': 'refusals next_at refusal_reason',
       'update chain_status':
         'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },
@@ -100,10 +101,10 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
+    select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
-      product refund_due reservation retired_source schema_version stock stock_movement unattributed_output workflow_start`,
+      product refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute: 'is_enough is_terminal open_transactions present_output quote_due',
   },

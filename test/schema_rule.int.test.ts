@@ -57,6 +57,8 @@ const keys = FOREIGN_KEYS.map((line) => {
 
 /** Unique and primary keys, by table and columns. */
 const ONE_OF_EACH = `
+account (user_id)
+account (version)
 address_pool (key_id)
 address_pool (network, address)
 address_pool (pool_no)
@@ -111,6 +113,7 @@ product (product_id)
 refund_due (order_id)
 reservation (order_id, product_id, hold_no)
 retired_source (source)
+security_event (event_no)
 stock (product_id)
 stock_movement (movement_id)
 stock_movement (order_id, product_id, hold_no, kind)
@@ -139,9 +142,11 @@ beforeAll(async () => {
   await recordReport(shop.api, 'w1', [buildObservation(order)])
   await shop.catchUp()
   await shop.query(`
+    select change_account(7, 'disable');
     insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1;
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
+    insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
     insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)

@@ -1,6 +1,6 @@
 -- Recorded answers: what each CreateOrder attempt was answered, from immutable columns, so that a replay has the same
 -- bytes.
--- p_orders: [{ordinal, user_id, key, hash}]; hash: SHA-256 of the request, in hex.
+-- p_orders: [{ordinal, user_id, key, hash}]; hash: keyed hash of the request, in hex.
 -- p_fresh: ordinals whose key was new in this transaction. p_refused: the result of decide_in_order and refused_orders.
 -- Result: one row per item. verdict: 'accepted', 'replayed', 'reclaim' (not decided yet), 'IDEMPOTENCY_KEY_REUSED', or
 -- the verdict of a refusal. detail: the refusal as stored. lines: [{product, name, quantity, price}], price as text.

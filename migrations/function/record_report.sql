@@ -5,12 +5,15 @@
 -- Locks: the order rows FOR NO KEY UPDATE, in order of id, as expiry and assessment do; then the new
 -- rows of payment_report, where a concurrent repeat of a fact waits; then holds, starts and wakes.
 -- The confirm deadline is set once, when enough is first seen: later reports do not move it.
+-- Error: HF036 when another fact is stored under the source, output and seq of a fact; detail is its place in p_facts,
+-- from 0. Nothing of the report is then stored. The first sighting is no part of the comparison: the stored one counts.
 -- Repeating it is harmless: a fact that is stored is skipped.
 create or replace function record_report(p_source text, p_facts jsonb, p_actor text) returns int language plpgsql as $$
 declare
   v_order_ids uuid[];
   v_order_id uuid;
   v_fresh int;
+  v_conflict text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
   perform 1 from orders o
@@ -32,6 +35,25 @@ begin
   )
   select count(*), coalesce(array_agg(distinct order_id) filter (where order_id is not null), '{}')
   into v_fresh, v_order_ids from fresh;
+
+  -- A fact that was skipped must be stored as it is. The insert has waited for a concurrent report of the same seq, and
+  -- this statement sees what that one committed.
+  if v_fresh < jsonb_array_length(p_facts) then
+    select (f.place - 1)::text into v_conflict
+    from rows from (jsonb_to_recordset(p_facts) as (network text, asset text, tx_id text, output_index int, seq int,
+      state text, address text, amount numeric, block_height bigint, block_hash text)) with ordinality
+      f (network, asset, tx_id, output_index, seq, state, address, amount, block_height, block_hash, place)
+    where not exists (
+      select from payment_report p
+      where p.source = p_source and p.network = f.network and p.tx_id = f.tx_id and p.output_index = f.output_index
+        and p.seq = f.seq and (p.asset, p.state, p.address, p.amount) = (f.asset, f.state, f.address, f.amount)
+        and (p.block_height, p.block_hash) is not distinct from (f.block_height, f.block_hash))
+    order by f.place limit 1;
+    if v_conflict is not null then
+      raise exception 'payment_report: another fact is stored under this seq'
+        using errcode = 'HF036', detail = v_conflict;
+    end if;
+  end if;
 
   if cardinality(v_order_ids) > 0 then
     -- One order at a time, so that its holds are found by its key. With an array of keys, an index of all holds of the

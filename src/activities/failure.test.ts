@@ -21,7 +21,10 @@ describe('a refusal', () => {
       (reason) => applicationFailureOf(new DomainError(reason, 'Why.')).nonRetryable === false,
     )
     expect(retried).toEqual([
-      'MESSAGE_TOO_LARGE',
+      'RATE_LIMITED',
+      'TOO_MANY_CALLS',
+      'TOO_MANY_STREAMS',
+      'OVERLOADED',
       'DEADLINE_EXCEEDED',
       'ADDRESS_POOL_EMPTY',
       'STOCK_BEING_RELEASED',
@@ -30,6 +33,7 @@ describe('a refusal', () => {
       'ASSET_UNAVAILABLE',
       'ENGINE_UNAVAILABLE',
       'DATABASE_UNAVAILABLE',
+      'ISSUER_UNAVAILABLE',
       'SHUTTING_DOWN',
       'INTERNAL',
     ])

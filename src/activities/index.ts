@@ -4,6 +4,7 @@
 import { activityInfo, log } from '@temporalio/activity'
 import { deleteExpiredAnswers } from '../db/idempotency.ts'
 import { deleteExpiredNotifications } from '../db/notification.ts'
+import { deleteExpiredSecurityEvents } from '../db/security_event.ts'
 import { expireOrder, releaseStock, reserveStock, runCommand } from '../db/order.ts'
 import { assessLatePayments, assessPayments } from '../db/payment.ts'
 import { findStaleDuties } from '../db/duty.ts'
@@ -33,6 +34,8 @@ export type Activities = {
   forgetAnswers: () => Promise<{ count: number; isDone: boolean }>
   /** Deletes a batch of notifications that were delivered long ago. */
   forgetNotifications: () => Promise<{ count: number; isDone: boolean }>
+  /** Deletes a batch of old security events. */
+  forgetSecurityEvents: () => Promise<{ count: number; isDone: boolean }>
 }
 
 export function createActivities(deps: { database: Database }): Activities {
@@ -68,6 +71,7 @@ export function createActivities(deps: { database: Database }): Activities {
     }),
     forgetAnswers: guarded('forgetAnswers', () => deleteExpiredAnswers(database)),
     forgetNotifications: guarded('forgetNotifications', () => deleteExpiredNotifications(database)),
+    forgetSecurityEvents: guarded('forgetSecurityEvents', () => deleteExpiredSecurityEvents(database)),
     assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
   }
 }

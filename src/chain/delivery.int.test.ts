@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { listDeadReports } from '../db/chain/outbox.ts'
 import { MAX_RECONNECT_MS } from '../grpc/client.ts'
 import { MAX_PAUSE_MS } from './delivery.ts'
 import { MAX_RETRY_MS } from './watcher.ts'
@@ -62,5 +63,21 @@ test('a report refused again and again no longer holds back what came after it',
   for (let block = 1; block < CONFIRMATIONS; block += 1) harness.chain.mine()
   await harness.step()
   expect(statesOf(harness)).toEqual(['2 final'])
+  expect((await harness.status())?.caughtUpAt).toBeNull()
+})
+
+test('a report that contradicts a stored one stays as a dead letter with its reason, and holds up no other', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  for (const amount of [1n, 2n]) minePayment(harness, amount)
+  await harness.step({ fates: ['contradicted', 'contradicted', 'one'] })
+  expect(harness.delivered.map(({ amount }) => amount)).toEqual([2n])
+  const dead = (await listDeadReports(fixture.database)).filter(({ network }) => network === harness.network)
+  expect(dead).toMatchObject([{ seq: 1, state: 'seen', refusals: 5, reason: 'REPORT_CONFLICT' }])
+  expect(await harness.count('holdfast_chain_outbox_refused')).toBe(1)
+  // Later states of the same output pass it, and nothing is vouched for.
+  for (let block = 1; block < CONFIRMATIONS; block += 1) harness.chain.mine()
+  await harness.step()
+  expect(harness.delivered.map(({ amount, state }) => `${amount} ${state}`)).toEqual(['2 seen', '1 final', '2 final'])
+  expect(await listDeadReports(fixture.database)).toEqual(expect.arrayContaining(dead))
   expect((await harness.status())?.caughtUpAt).toBeNull()
 })

@@ -1,5 +1,5 @@
 // Delivers the outbox: in order within an output, at least once, and as slowly as the receiver requires. A refused
-// report is sent alone and later, so that it delays no other.
+// report is sent alone and later, so that it delays no other. It is never deleted: it stays as a dead letter.
 
 import { deleteReports, findDueReports, postponeReport, type OutboxEntry } from '../db/chain/outbox.ts'
 import type { Database } from '../db/connection/pool.ts'
@@ -21,7 +21,7 @@ const JITTER = 0.25
 export const MAX_PAUSE_MS = BACK_OFF.toMs * (1 + JITTER)
 
 /** Failures caused by the content: an early retry is pointless. All other failures pass with time. */
-const REFUSALS: readonly FailureKind[] = ['invalid', 'not_found', 'wrong_state', 'conflict', 'bug']
+const REFUSALS: readonly FailureKind[] = ['invalid', 'too_large', 'not_found', 'wrong_state', 'conflict', 'bug']
 
 /**
  * Sends the first observations, as many as fit one message, and returns how many those were. Resolves only once they
@@ -75,7 +75,8 @@ export function createDelivery(options: DeliveryOptions): () => Promise<void> {
       return
     }
     logger.error({ network, reportNo: String(first.reportNo), reason: error.reason }, 'a report was refused')
-    await postponeReport(database, first.reportNo)
+    const isFinal = error.reason === 'REPORT_CONFLICT'
+    await postponeReport(database, first.reportNo, { reason: error.reason, isFinal })
   }
 
   return async () => {

@@ -5,18 +5,19 @@ import { sql, type DatabaseTransactionConnection, type SerializableValue } from 
 import { z } from 'zod'
 import type { Actor } from '../domain/audit.ts'
 import { KEY_REUSED } from '../domain/command.ts'
-import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
+import { DomainError } from '../domain/failure.ts'
 import { actorText } from './audit/actor.ts'
-import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
-import { LOCK_NOT_AVAILABLE } from './connection/sqlstate.ts'
+import { retrying, statement, type Database } from './connection/pool.ts'
 
 export type Attempt = {
   actor: string
   method: string
   /** A UUID. */
   key: string
-  /** SHA-256 of the canonical request. */
+  /** Keyed hash of the canonical request. */
   requestHash: Buffer
+  /** The hash that earlier builds stored for the same request; asked for only where `requestHash` is not the stored one. */
+  formerHash?: () => Buffer
   /** The actor for the audit. */
   by: Actor
 }
@@ -35,9 +36,12 @@ export async function findAnswer<Answer>(
   attempt: Omit<Attempt, 'by'>,
   schema: z.ZodType<Answer>,
 ): Promise<Answer | undefined> {
-  const values = [attempt.actor, attempt.method, attempt.key, attempt.requestHash]
-  const [row] = await database.run<StoredAnswer>(FIND_ANSWER, values)
-  return row && openAnswer(row, schema)
+  const find = (hash: Buffer): Promise<StoredAnswer[]> =>
+    database.run<StoredAnswer>(FIND_ANSWER, [attempt.actor, attempt.method, attempt.key, hash])
+  const [row] = await find(attempt.requestHash)
+  if (row?.isSame !== false || attempt.formerHash === undefined) return row && openAnswer(row, schema)
+  const [former] = await find(attempt.formerHash())
+  return openAnswer(former ?? row, schema)
 }
 
 export type StoredAnswer = { isSame: boolean; response: unknown }
@@ -76,13 +80,14 @@ export async function answerOnce<Answer extends SerializableValue>(
   effect: (tx: DatabaseTransactionConnection) => Promise<Answer>,
   deadline: number,
 ): Promise<{ answer: Answer; isReplay: boolean }> {
-  const { actor, method, key, requestHash } = attempt
+  const { actor, method, key, requestHash, formerHash = () => requestHash } = attempt
   const mine = sql.fragment`actor = ${actor} and method = ${method} and key = ${key}`
   const work = async (tx: DatabaseTransactionConnection): Promise<{ answer: Answer; isReplay: boolean }> => {
     const claimed = await claim(tx, attempt)
     if (!claimed) {
       const found = await tx.one(sql.type(FOUND)`
-        select request_hash = ${sql.binary(requestHash)} as "isSame", response from idempotency where ${mine}`)
+        select request_hash in (${sql.binary(requestHash)}, ${sql.binary(formerHash())}) as "isSame", response
+        from idempotency where ${mine}`)
       if (!found.isSame) throw new DomainError(KEY_REUSED.reason, KEY_REUSED.message)
       return { answer: schema.parse(found.response), isReplay: true }
     }
@@ -93,24 +98,18 @@ export async function answerOnce<Answer extends SerializableValue>(
   return retrying(() => database.sql.transaction(work), deadline)
 }
 
-/** Inserts the key; false if it has been used before. JSON null is a placeholder until the effect has an answer. */
+/**
+ * Inserts the key; false if it has been used before. JSON null is a placeholder until the effect has an answer. The
+ * role's lock_timeout ends the wait for the row of another call, which is then IDEMPOTENCY_KEY_IN_PROGRESS.
+ */
 async function claim(
   tx: DatabaseTransactionConnection,
   { actor, method, key, requestHash, by }: Attempt,
 ): Promise<boolean> {
-  try {
-    const rows = await tx.any(sql.type(NOTHING)`
-      insert into idempotency (actor, method, key, request_hash, response)
-      select ${actor}, ${method}, ${key}::uuid, ${sql.binary(requestHash)}, 'null'
-      from (select set_config('holdfast.actor', ${actorText(by)}, true) as acting offset 0) context where acting is not null
-      on conflict do nothing returning key`)
-    return rows.length > 0
-  } catch (error) {
-    // The role's lock_timeout ended the wait for the other call's row.
-    if (sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error
-    throw new DomainError('IDEMPOTENCY_KEY_IN_PROGRESS', 'Another call with this key is still running.', {
-      retryAfterMs: RETRY_HINT_MS.contention,
-      cause: error,
-    })
-  }
+  const rows = await tx.any(sql.type(NOTHING)`
+    insert into idempotency (actor, method, key, request_hash, response)
+    select ${actor}, ${method}, ${key}::uuid, ${sql.binary(requestHash)}, 'null'
+    from (select set_config('holdfast.actor', ${actorText(by)}, true) as acting offset 0) context where acting is not null
+    on conflict do nothing returning key`)
+  return rows.length > 0
 }

@@ -7,10 +7,12 @@ import type { PaymentFlag, PaymentState } from '../domain/payment.ts'
 import type { Actor } from '../domain/audit.ts'
 import type { ReportedObservation } from '../domain/chain.ts'
 import type { Fence } from '../domain/command.ts'
+import { DomainError } from '../domain/failure.ts'
 import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
 import { actorText } from './audit/actor.ts'
 import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
-import { retrying, statement, type Database } from './connection/pool.ts'
+import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
+import { errorDetailOf, REPORT_CONFLICT_STATE } from './connection/sqlstate.ts'
 
 const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $3) as fresh')
 
@@ -18,6 +20,7 @@ const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $
  * Stores the observations of a verified report in the inbox, extends holds that were paid in time and wakes the orders'
  * workflows: one transaction. An observation that is stored already changes nothing.
  * @returns how many observations were new
+ * @throws {DomainError} REPORT_CONFLICT when another fact is stored under the seq of an observation: nothing is stored
  */
 export async function recordReport(
   database: Pick<Database, 'run'>,
@@ -28,8 +31,21 @@ export async function recordReport(
   const by: Actor = { actor: `watcher:${source}`, role: 'watcher', ...call.origin }
   const rows = JSON.stringify(observations.map(rowOf))
   const values = [source, rows, actorText(by)]
-  const [row] = await retrying(() => database.run<{ fresh: number }>(RECORD, values), call.deadline)
-  return row?.fresh ?? 0
+  try {
+    const [row] = await retrying(() => database.run<{ fresh: number }>(RECORD, values), call.deadline)
+    return row?.fresh ?? 0
+  } catch (error) {
+    if (sqlStateOf(error) !== REPORT_CONFLICT_STATE) throw error
+    throw conflictOf(observations[Number(errorDetailOf(error))], error)
+  }
+}
+
+const conflictOf = (observation: ReportedObservation | undefined, cause: unknown): DomainError => {
+  const seq = observation?.seq.toString()
+  return new DomainError('REPORT_CONFLICT', 'Another fact was reported under this sequence number.', {
+    metadata: seq === undefined ? {} : { seq },
+    cause,
+  })
 }
 
 const rowOf = (observation: ReportedObservation) => ({

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { actorOf, hasRole, ROLES, type Principal } from './access.ts'
+import { actorOf, hasRole, hasSecondFactor, isSteppedUp, ROLES, type Principal } from './access.ts'
 
 const buildPrincipal = (overrides: Partial<Principal> = {}): Principal => ({
   subject: '7',
@@ -29,4 +29,30 @@ test('two principals never act under one name', () => {
 test.each(ROLES)('%s is a role of those who hold it and of nobody else', (role) => {
   expect(hasRole(buildPrincipal({ roles: [role] }), role)).toBe(true)
   expect(hasRole(buildPrincipal({ roles: ROLES.filter((other) => other !== role) }), role)).toBe(false)
+})
+
+test.each<[string[] | undefined, boolean]>([
+  [undefined, false],
+  [[], false],
+  [['pwd'], false],
+  [['otp'], false],
+  [['pwd', 'pin'], false],
+  [['otp', 'sms'], false],
+  [['pwd', 'unheard-of'], false],
+  [['MFA'], false],
+  [['pwd', 'otp'], true],
+  [['pin', 'hwk'], true],
+  [['fpt', 'swk'], true],
+  [['mfa'], true],
+  [['pwd', 'mfa'], true],
+])('%j shows a second factor: %s', (amr, isShown) => {
+  expect(hasSecondFactor(buildPrincipal(amr === undefined ? {} : { amr }))).toBe(isShown)
+})
+
+test('a sign-in with two factors counts for as long as it may, and without its time never', () => {
+  const principal = buildPrincipal({ amr: ['pwd', 'otp'], authTimeS: 1_000 })
+  expect(isSteppedUp(principal, 1_300_000, 300_000)).toBe(true)
+  expect(isSteppedUp(principal, 1_300_001, 300_000)).toBe(false)
+  expect(isSteppedUp(buildPrincipal({ amr: ['pwd', 'otp'] }), 0, 300_000)).toBe(false)
+  expect(isSteppedUp({ ...principal, amr: ['pwd'] }, 1_300_000, 300_000)).toBe(false)
 })

@@ -18,7 +18,7 @@ export type Actor = {
   tokenId?: string
   /** Keyed hash of where it came from, hex. */
   ipHash?: string
-  /** SHA-256 of what it asked for, hex. */
+  /** Keyed hash of what it asked for, hex. */
   requestHash?: string
   reason?: string
 }
@@ -31,11 +31,15 @@ export const systemActor = (name: string): Actor => ({ actor: `system:${name}`, 
 /** Column values as Postgres writes them to JSON; 64-bit numbers and amounts are text, bytes are hex. */
 export type AuditRow = Readonly<Record<string, unknown>>
 
-/** One row that a statement touched. `old` and `new` are without the key; of an update they hold what changed. */
+/**
+ * One row that a statement touched. `old` and `new` are without the key; of an update they hold what changed. READ: fields
+ * of an order with personal data were shown to someone who does not own it; `new` names the owner and the fields.
+ */
 export type AuditChange =
   | { table: string; op: 'INSERT'; key: AuditRow; new: AuditRow }
   | { table: string; op: 'UPDATE'; key: AuditRow; old: AuditRow; new: AuditRow }
   | { table: string; op: 'DELETE'; key: AuditRow; old: AuditRow }
+  | { table: 'pii_access'; op: 'READ'; key: AuditRow; new: AuditRow }
 
 export type AuditBody = {
   kind: string
@@ -73,6 +77,7 @@ export const rowKey = (table: string, key: AuditRow): string => `${table} ${JSON
 /** Brings a view of an aggregate's rows up to date with an entry's changes. */
 export function applyChanges(view: AuditView, changes: readonly AuditChange[]): void {
   for (const change of changes) {
+    if (change.op === 'READ') continue
     const key = rowKey(change.table, change.key)
     if (change.op === 'DELETE') view.delete(key)
     else view.set(key, { ...view.get(key), ...change.key, ...change.new })

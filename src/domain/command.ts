@@ -14,7 +14,7 @@ export type CommandInput = {
   method: string
   /** Idempotency key, a UUID. */
   key: string
-  /** Hex SHA-256 of the canonical request. */
+  /** Keyed hash of the canonical request, hex. */
   requestHash: string
   /** Refuse unless the order is at this version. */
   expectedVersion?: number
@@ -47,6 +47,10 @@ export type Refusal = { reason: FailureReason; message: string }
 export const KEY_REUSED: Refusal = {
   reason: 'IDEMPOTENCY_KEY_REUSED',
   message: 'This idempotency key was used for another request.',
+}
+export const KEY_IN_PROGRESS: Refusal = {
+  reason: 'IDEMPOTENCY_KEY_IN_PROGRESS',
+  message: 'Another call with this key is still running.',
 }
 
 type Standing = Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'>

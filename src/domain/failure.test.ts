@@ -8,6 +8,7 @@ test.each(REASONS)('%s keeps its kind, its text and what belongs to it', (reason
   const error = new DomainError(reason, 'Why.', {
     metadata: { available: '3' },
     violations: [{ field: 'lines', description: 'must not be empty' }],
+    quota: [{ subject: 'user', description: '60 calls in 60 s' }],
     retryAfterMs: 500,
     cause,
   })
@@ -19,6 +20,7 @@ test.each(REASONS)('%s keeps its kind, its text and what belongs to it', (reason
     message: 'Why.',
     metadata: { available: '3' },
     violations: [{ field: 'lines', description: 'must not be empty' }],
+    quota: [{ subject: 'user', description: '60 calls in 60 s' }],
     retryAfterMs: 500,
     cause,
   })
@@ -26,13 +28,16 @@ test.each(REASONS)('%s keeps its kind, its text and what belongs to it', (reason
 
 test('without details there are none', () => {
   const error = new DomainError('NOT_FOUND', 'No such order.')
-  expect(error).toMatchObject({ metadata: {}, violations: [], retryAfterMs: undefined, cause: undefined })
+  expect(error).toMatchObject({ metadata: {}, violations: [], quota: [], retryAfterMs: undefined, cause: undefined })
 })
 
 describe('what may be tried again', () => {
   test('is what can pass by itself, and never a refusal', () => {
     expect(REASONS.filter((reason) => RETRYABLE_KINDS.has(FAILURES[reason]))).toEqual([
-      'MESSAGE_TOO_LARGE',
+      'RATE_LIMITED',
+      'TOO_MANY_CALLS',
+      'TOO_MANY_STREAMS',
+      'OVERLOADED',
       'DEADLINE_EXCEEDED',
       'ADDRESS_POOL_EMPTY',
       'STOCK_BEING_RELEASED',
@@ -41,6 +46,7 @@ describe('what may be tried again', () => {
       'ASSET_UNAVAILABLE',
       'ENGINE_UNAVAILABLE',
       'DATABASE_UNAVAILABLE',
+      'ISSUER_UNAVAILABLE',
       'SHUTTING_DOWN',
     ])
   })

@@ -9,13 +9,16 @@ export type FailureKind =
   | 'wrong_state'
   | 'conflict'
   | 'limited'
+  | 'too_large'
   | 'deadline'
   | 'unavailable'
+  | 'unimplemented'
   | 'bug'
 
 /** Reason -> kind. Reasons are public and never renamed. */
 export const FAILURES = {
   FIELD_INVALID: 'invalid',
+  CALL_MALFORMED: 'invalid',
   IDEMPOTENCY_KEY_REUSED: 'invalid',
   CREDENTIALS_INVALID: 'unauthenticated',
   SIGNATURE_INVALID: 'unauthenticated',
@@ -29,10 +32,16 @@ export const FAILURES = {
   ORDER_ON_HOLD: 'wrong_state',
   STOCK_BELOW_RESERVED: 'wrong_state',
   WORKFLOW_RUNNING: 'wrong_state',
+  STEP_UP_REQUIRED: 'wrong_state',
+  REPORT_CONFLICT: 'wrong_state',
   VERSION_MISMATCH: 'conflict',
   IDEMPOTENCY_KEY_IN_PROGRESS: 'conflict',
   STALE_RUN: 'conflict',
-  MESSAGE_TOO_LARGE: 'limited',
+  RATE_LIMITED: 'limited',
+  TOO_MANY_CALLS: 'limited',
+  TOO_MANY_STREAMS: 'limited',
+  OVERLOADED: 'limited',
+  MESSAGE_TOO_LARGE: 'too_large',
   DEADLINE_EXCEEDED: 'deadline',
   ADDRESS_POOL_EMPTY: 'unavailable',
   STOCK_BEING_RELEASED: 'unavailable',
@@ -41,7 +50,10 @@ export const FAILURES = {
   ASSET_UNAVAILABLE: 'unavailable',
   ENGINE_UNAVAILABLE: 'unavailable',
   DATABASE_UNAVAILABLE: 'unavailable',
+  ISSUER_UNAVAILABLE: 'unavailable',
   SHUTTING_DOWN: 'unavailable',
+  METHOD_UNKNOWN: 'unimplemented',
+  ENCODING_UNKNOWN: 'unimplemented',
   INTERNAL: 'bug',
 } as const satisfies Record<string, FailureKind>
 
@@ -62,10 +74,15 @@ export const RETRY_HINT_MS = {
 /** One field that broke its rule; the rejected value is never repeated. */
 export type FieldViolation = { field: string; description: string }
 
+/** One limit that was exceeded. `subject` is a kind of counter, such as `user` or `address`, and never an id. */
+export type QuotaViolation = { subject: string; description: string }
+
 export type FailureDetail = {
   /** Public facts: keys `[a-z][a-zA-Z0-9_]+`, no personal data. */
   metadata?: Readonly<Record<string, string>>
   violations?: readonly FieldViolation[]
+  /** Sent as google.rpc.QuotaFailure. */
+  quota?: readonly QuotaViolation[]
   retryAfterMs?: number
   cause?: unknown
 }
@@ -77,6 +94,7 @@ export class DomainError extends Error {
   readonly kind: FailureKind
   readonly metadata: Readonly<Record<string, string>>
   readonly violations: readonly FieldViolation[]
+  readonly quota: readonly QuotaViolation[]
   readonly retryAfterMs: number | undefined
 
   constructor(reason: FailureReason, message: string, detail: FailureDetail = {}) {
@@ -85,6 +103,7 @@ export class DomainError extends Error {
     this.kind = FAILURES[reason]
     this.metadata = detail.metadata ?? {}
     this.violations = detail.violations ?? []
+    this.quota = detail.quota ?? []
     this.retryAfterMs = detail.retryAfterMs
   }
 }

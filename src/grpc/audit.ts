@@ -5,24 +5,34 @@ import { listChain } from '../db/audit/verify.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { findSnapshot } from '../db/read.ts'
 import type { Checkpoint } from '../domain/checkpoint.ts'
-import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { AuditCheckpoint, AuditEntry as AuditEntryMessage, AuditServiceService } from './gen/holdfast/v1/audit.ts'
-import { orderUnreachable, readScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
+import { cutPage, NUMBER_PATTERN, pageOf } from './page.ts'
+import { orderScopeOf, orderUnreachable } from './permission.ts'
 
-/** Half of the maximum answer size: entries can be long. */
-const MAX_PAGE_BYTES = 524_288
+/** The largest proof, 64 hashes with their tags, and the other fields beside the body. */
+const MAX_BYTES_BESIDE_BODY = 64 * 34 + 256
 
-export const createAuditHandlers = ({ database }: { database: Database }): Handlers<typeof AuditServiceService> => ({
+export const createAuditHandlers = ({
+  database,
+  cursors,
+}: {
+  database: Database
+  cursors: CursorSeal
+}): Handlers<typeof AuditServiceService> => ({
   getOrderHistory: async ({ orderId, limit, cursor }, call) => {
-    const order = await findSnapshot(database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
-    const filter = `history of ${orderId}`
-    const asked = pageOf({ limit, offset: 0, cursor }, filter, NUMBER_PATTERN)
+    const order = await findSnapshot(database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
+    const listing = { cursors, call, filter: { orderId }, idPattern: NUMBER_PATTERN }
+    const asked = pageOf(listing, { limit, cursor })
     const chain = { kind: 'order', aggregateId: orderId }
     const rows = await listChain(database, chain, { afterSeq: BigInt(asked.after ?? 0), limit: asked.limit })
-    const fitting = Math.min(limit, countFitting(rows.map(({ body }) => body)))
-    const { page, nextCursor } = cutPage(rows.slice(0, fitting + 1), fitting, filter, ({ seq }) => String(seq))
+    const { page, nextCursor } = cutPage(listing, rows, {
+      limit,
+      idOf: ({ seq }) => String(seq),
+      bytesOf: ({ body }) => Buffer.byteLength(body) + MAX_BYTES_BESIDE_BODY,
+    })
     const { checkpoint, proven } = await proveEntries(database, page)
     return {
       entries: proven.map(entryMessage),
@@ -31,13 +41,6 @@ export const createAuditHandlers = ({ database }: { database: Database }): Handl
     }
   },
 })
-
-/** How many texts fit into an answer, at least one. */
-function countFitting(texts: readonly string[]): number {
-  let bytes = 0
-  const over = texts.findIndex((text) => (bytes += Buffer.byteLength(text)) > MAX_PAGE_BYTES)
-  return over === -1 ? texts.length : Math.max(1, over)
-}
 
 const entryMessage = ({ entry, proof }: ProvenEntry): AuditEntryMessage => ({
   entryId: entry.entryId,

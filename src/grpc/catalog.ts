@@ -3,17 +3,21 @@
 import { findProduct, listProducts, putProduct } from '../db/catalogue.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import { attemptOf } from './command.ts'
 import { PRODUCT_ID_PATTERN } from '../domain/stock.ts'
-import { cutPage, pageOf, productMessage } from './convert.ts'
+import { productMessage } from './convert.ts'
 import type { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import type { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
 import type { Handlers } from './handle.ts'
+import { cutPage, pageOf } from './page.ts'
 
 export const createCatalogHandlers = ({
   database,
+  cursors,
 }: {
   database: Database
+  cursors: CursorSeal
 }): Handlers<typeof CatalogServiceService> => ({
   getProduct: async ({ productId }) => {
     const product = await findProduct(database, productId)
@@ -22,10 +26,10 @@ export const createCatalogHandlers = ({
     return { product: productMessage(product) }
   },
 
-  listProducts: async (request) => {
-    const filter = 'on sale'
-    const rows = await listProducts(database, pageOf(request, filter, PRODUCT_ID_PATTERN))
-    const { page, nextCursor } = cutPage(rows, request.limit, filter, (product) => product.productId)
+  listProducts: async (request, call) => {
+    const listing = { cursors, call, idPattern: PRODUCT_ID_PATTERN }
+    const rows = await listProducts(database, pageOf(listing, request))
+    const { page, nextCursor } = cutPage(listing, rows, { limit: request.limit, idOf: ({ productId }) => productId })
     return { products: page.map(productMessage), nextCursor }
   },
 })

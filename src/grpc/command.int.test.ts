@@ -167,7 +167,7 @@ test(
     const order = await create(10)
     const { orderId } = order
     const warehouse = front.as(fulfilment).fulfilment
-    expect(await failureOf(warehouse.markShipped(command(orderId)))).toMatchObject({
+    expect(await failureOf(front.as(admin).fulfilment.markShipped(command(orderId)))).toMatchObject({
       reason: 'ORDER_STATUS',
       metadata: { status: 'pending' },
     })
@@ -180,6 +180,56 @@ test(
     })
     const delivered = await warehouse.markDelivered(command(orderId, shipped.version))
     expect(orderStatus.wordOf(delivered.status)).toBe('delivered')
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'fulfilment learns nothing of an order that it does not work on, by no command: neither that it exists nor its status',
+  async () => {
+    const order = await create(12)
+    const { orderId } = order
+    const warehouse = front.as(fulfilment).fulfilment
+    const refusals = async (id: string) => [
+      await failureOf(warehouse.markShipped(command(id))),
+      await failureOf(warehouse.markShipped(command(id, 7n))),
+      await failureOf(warehouse.markDelivered(command(id))),
+    ]
+    const asMissing = (failures: DomainError[]) =>
+      failures.map(({ reason, message, metadata }) => ({ reason, message, metadata }))
+    const missing = asMissing(await refusals(randomUUID()))
+    expect(missing[0]).toEqual({ reason: 'PERMISSION_DENIED', message: 'This is not allowed.', metadata: {} })
+    expect(asMissing(await refusals(orderId))).toEqual(missing)
+    await pay(order)
+    expect((await failureOf(warehouse.markDelivered(command(orderId)))).reason).toBe('ORDER_STATUS')
+    await front.as(customer(12)).order.cancelOrder(command(orderId))
+    expect(asMissing(await refusals(orderId))).toEqual(missing)
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'a delivery that is reported again under its key gets its answer, under another key what GetOrder says',
+  async () => {
+    const order = await create(13)
+    const { orderId } = order
+    const { fulfilment: warehouse, order: orders } = front.as(fulfilment)
+    await pay(order)
+    await warehouse.markShipped(command(orderId))
+    const request = command(orderId)
+    const delivered = await warehouse.markDelivered(request)
+    expect(await warehouse.markDelivered(request)).toEqual(delivered)
+    const refusal = await failureOf(orders.getOrder({ orderId }))
+    expect(refusal.reason).toBe('PERMISSION_DENIED')
+    expect(await failureOf(warehouse.markDelivered(command(orderId)))).toMatchObject({
+      reason: refusal.reason,
+      message: refusal.message,
+    })
+    // The key alone opens nothing: not with another request, and not for another caller.
+    const reused = await failureOf(warehouse.markDelivered({ ...request, expectedVersion: 1n }))
+    expect(reused.reason).toBe('IDEMPOTENCY_KEY_REUSED')
+    const colleague = front.as({ role: 'fulfilment', subject: '22' }).fulfilment
+    expect((await failureOf(colleague.markDelivered(request))).reason).toBe('PERMISSION_DENIED')
   },
   TIMEOUT_MS,
 )

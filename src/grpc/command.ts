@@ -4,29 +4,31 @@
 
 import { createHash, randomUUID } from 'node:crypto'
 import {
-  isGrpcServiceError,
-  ServiceError,
   WithStartWorkflowOperation,
-  WorkflowExecutionAlreadyStartedError,
-  WorkflowNotFoundError,
   WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
   type WorkflowStartOptions,
 } from '@temporalio/client'
-import { ApplicationFailure, NamespaceNotFoundError } from '@temporalio/common'
-import { status } from '@grpc/grpc-js'
+import { ApplicationFailure } from '@temporalio/common'
 import { z } from 'zod'
 import { findAnswer, openAnswer, type Attempt } from '../db/idempotency.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { findCommandTarget, findSnapshot, type CommandTarget, type OrderSnapshot, type StartToDo } from '../db/read.ts'
 import { actorOf, hasRole } from '../domain/access.ts'
-import { refusalOf, type CommandAnswer, type CommandInput, type CommandResult } from '../domain/command.ts'
+import {
+  KEY_IN_PROGRESS,
+  refusalOf,
+  type CommandAnswer,
+  type CommandInput,
+  type CommandResult,
+} from '../domain/command.ts'
 import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReason } from '../domain/failure.ts'
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
-import { orderUnreachable, writeScopeOf } from './guard.ts'
+import { engineFailureOf } from './engine_failure.ts'
+import { orderScopeOf, orderUnreachable } from './permission.ts'
+import { formerHashOf } from './request_hash.ts'
 
 const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate } as const
 /**
@@ -34,9 +36,6 @@ const UPDATES = { cancel: cancelUpdate, ship: shipUpdate, deliver: deliverUpdate
  * engine hangs.
  */
 const ENGINE_WITHIN_MS = 7_000
-
-/** Temporal's failure type for an update whose run closed before it completed. */
-const RUN_CLOSED = 'AcceptedUpdateCompletedWorkflow'
 
 /** The stored answer, written by the transaction of the effect. */
 const ANSWER = z.object({ status: z.enum(ORDER_STATUSES), version: z.number() })
@@ -66,10 +65,14 @@ export const createCommander =
   async (command, request, call) => {
     const role = roleFor(command, call)
     const attempt = attemptOf(request.idempotencyKey, call, role)
-    const target = await findCommandTarget(deps.database, request.orderId, writeScopeOf(call.principal, role), attempt)
-    if (target === undefined) throw orderUnreachable(call.principal)
+    const target = await findCommandTarget(deps.database, request.orderId, orderScopeOf(call), attempt)
+    if (target === undefined) return answerOutOfScope(deps, attempt, call)
     if (target.stored !== undefined) {
-      const earlier = openAnswer(target.stored, ANSWER)
+      // One that is not the same may be an answer to the hash of an earlier build, or another request's.
+      const earlier = target.stored.isSame
+        ? openAnswer(target.stored, ANSWER)
+        : await findCommandAnswer(deps.database, attempt)
+      if (earlier === undefined) throw engineUnavailable()
       call.record.isReplay = true
       return earlier
     }
@@ -80,8 +83,20 @@ export const createCommander =
     const answer = await findCommandAnswer(deps.database, attempt)
     if (answer !== undefined) return answer
     if (result === 'workflow closed') throw await refusalOfClosedWorkflow(deps, command, input, target.order)
+    if (isKeyInProgress(result)) throw new DomainError(KEY_IN_PROGRESS.reason, KEY_IN_PROGRESS.message)
     throw refusalError(result.reason, result.message, result.state)
   }
+
+/**
+ * The stored answer of an attempt whose order the caller does not reach: MarkDelivered moves an order out of
+ * fulfilment's scope. Foreign and missing orders take the same two statements, so that their times are alike.
+ */
+async function answerOutOfScope({ database }: CommanderDeps, attempt: Attempt, call: Call): Promise<CommandAnswer> {
+  const earlier = await findCommandAnswer(database, attempt)
+  if (earlier === undefined) throw orderUnreachable(call)
+  call.record.isReplay = true
+  return earlier
+}
 
 /** The caller's role with the most rights for this command; the order's audit records it. */
 function roleFor(command: Command, call: Call): ActorRole {
@@ -89,20 +104,33 @@ function roleFor(command: Command, call: Call): ActorRole {
   return command === 'cancel' ? 'customer' : 'fulfilment'
 }
 
-export const attemptOf = (key: string, call: Call, role: ActorRole): Attempt => ({
+/** @param requestHash for a request with personal data, the hash under the customer's key */
+export const attemptOf = (
+  key: string,
+  call: Call,
+  role: ActorRole,
+  requestHash: Buffer = call.requestHash(),
+): Attempt => ({
   actor: actorOf(call.principal),
   method: methodOf(call),
   key,
-  requestHash: call.requestHash(),
-  by: auditActorOf(call, role),
+  requestHash,
+  formerHash: () => formerHashOf(call),
+  by: auditActorOf(call, role, requestHash),
 })
 
-export const commandInputOf = (request: CommandRequest, role: ActorRole, call: Call): CommandInput => ({
+/** @param requestHash as in attemptOf */
+export const commandInputOf = (
+  request: CommandRequest,
+  role: ActorRole,
+  call: Call,
+  requestHash: Buffer = call.requestHash(),
+): CommandInput => ({
   actor: actorOf(call.principal),
   role,
   method: methodOf(call),
   key: request.idempotencyKey,
-  requestHash: call.requestHash().toString('hex'),
+  requestHash: requestHash.toString('hex'),
   requestId: call.record.requestId,
   tokenId: call.principal.tokenId,
   ...(request.expectedVersion !== undefined && { expectedVersion: request.expectedVersion }),
@@ -150,8 +178,11 @@ type Outcome = CommandResult | 'workflow closed' | 'run closed'
  */
 function isTransient(result: CommandResult): boolean {
   const kind = result.ok ? undefined : FAILURES[result.reason]
-  return kind !== undefined && (RETRYABLE_KINDS.has(kind) || kind === 'bug')
+  if (kind === undefined) return false
+  return RETRYABLE_KINDS.has(kind) || kind === 'bug' || isKeyInProgress(result)
 }
+
+const isKeyInProgress = (result: CommandResult): boolean => !result.ok && result.reason === KEY_IN_PROGRESS.reason
 
 /** Sends the update, and starts the workflow in the same call if that is still to be done. */
 async function sendUpdate(
@@ -176,9 +207,8 @@ async function sendUpdate(
   try {
     return await deps.client.withDeadline(until, () => deps.client.withAbortSignal(call.signal, update))
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError || error instanceof WorkflowExecutionAlreadyStartedError)
-      return 'workflow closed'
-    if (isRunClosed(error)) return 'run closed'
+    const failure = engineFailureOf(error)
+    if (failure === 'workflow closed' || failure === 'run closed') return failure
     throw callerErrorOf(error, call)
   }
 }
@@ -190,26 +220,24 @@ async function sendUpdate(
 const updateIdOf = ({ actor, method, key, requestHash }: CommandInput, version: bigint): string =>
   createHash('sha256').update([actor, method, key, requestHash, version].join('|')).digest('hex')
 
-const isRunClosed = (error: unknown): boolean =>
-  error instanceof WorkflowUpdateFailedError &&
-  error.cause instanceof ApplicationFailure &&
-  error.cause.type === RUN_CLOSED
-
 function callerErrorOf(error: unknown, call: Call): unknown {
-  if (error instanceof WorkflowUpdateFailedError) return rejectionOf(error) ?? error
-  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || codeOf(error) === status.DEADLINE_EXCEEDED) {
-    // The caller's deadline has not passed: the engine did not answer in time.
-    if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
-    return new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.', {
-      cause: error,
-    })
+  switch (engineFailureOf(error)) {
+    case 'away':
+      return engineUnavailable(error)
+    case 'late':
+      // The caller's deadline has not passed: the engine did not answer in time.
+      if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
+      return new DomainError(
+        'DEADLINE_EXCEEDED',
+        'The deadline passed. Repeat with the same key to learn the result.',
+        { cause: error },
+      )
+    case 'rejected':
+      return error instanceof WorkflowUpdateFailedError ? (rejectionOf(error) ?? error) : error
+    default:
+      return error
   }
-  const isEngines = error instanceof ServiceError || error instanceof NamespaceNotFoundError
-  return isEngines ? engineUnavailable(error) : error
 }
-
-const codeOf = (error: unknown): status | undefined =>
-  error instanceof ServiceError && isGrpcServiceError(error.cause) ? error.cause.code : undefined
 
 /** A refusal by the workflow's validator has its reason as type and the order's state as detail. */
 function rejectionOf(error: WorkflowUpdateFailedError): DomainError | undefined {

@@ -1,6 +1,5 @@
 // Converts domain types to proto messages. schema.ts is the other direction.
 
-import { createHash } from 'node:crypto'
 import type { AcceptedLine, AcceptedOrder } from '../db/accept/accept.ts'
 import type { ProductView } from '../db/catalogue.ts'
 import type { OrderSnapshot, OrderSummary, OrderToShip, OrderView } from '../db/read.ts'
@@ -20,7 +19,6 @@ import type { OrderToShip as OrderToShipMessage } from './gen/holdfast/v1/fulfil
 import type { CreateOrderResponse, Order, OrderSummary as OrderSummaryMessage } from './gen/holdfast/v1/order.ts'
 import type { ProductStock } from './gen/holdfast/v1/stock.ts'
 import type { CommandAnswer } from '../domain/command.ts'
-import { fieldInvalid } from './validate.ts'
 import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from './enum.ts'
 
 const lineMessage = (line: AcceptedLine): OrderLine => ({
@@ -117,44 +115,3 @@ export function stockMessage(stock: StockView): ProductStock {
   const reserved = BigInt(stock.reserved)
   return { productId: stock.productId, onHand, reserved, available: onHand - reserved, version: BigInt(stock.version) }
 }
-
-type PageRequest = { limit: number; offset: number; cursor: string }
-
-/** Pattern of ids that are numbers in the database. */
-export const NUMBER_PATTERN = /^\d{1,18}$/
-
-/**
- * The query for a page. It asks for one row more than the page has, so that an extra row shows that a next page exists.
- * @param idPattern the pattern of the row ids in this list
- * @throws {DomainError} FIELD_INVALID for a cursor that was made for other filters or contains no valid id
- */
-export function pageOf({ limit, offset, cursor }: PageRequest, filter: unknown, idPattern: RegExp) {
-  return { limit: limit + 1, offset, after: cursor === '' ? undefined : readCursor(cursor, filter, idPattern) }
-}
-
-/** The page without the extra row, and the cursor of the next page if there was one. */
-export function cutPage<Row>(rows: readonly Row[], limit: number, filter: unknown, idOf: (row: Row) => string) {
-  const page = rows.slice(0, limit)
-  const last = page.at(-1)
-  return { page, nextCursor: rows.length > limit && last !== undefined ? writeCursor(idOf(last), filter) : '' }
-}
-
-const FILTER_HASH_CHARACTERS = 16
-
-/** The cursor is neither secret nor an authorisation: the next page is read within the caller's own scope. */
-const writeCursor = (lastId: string, filter: unknown): string =>
-  Buffer.from(`${hashOf(filter)}${lastId}`).toString('base64url')
-
-function readCursor(cursor: string, filter: unknown, idPattern: RegExp): string {
-  const text = Buffer.from(cursor, 'base64url').toString()
-  const lastId = text.slice(FILTER_HASH_CHARACTERS)
-  if (writeCursor(lastId, filter) !== cursor || !idPattern.test(lastId))
-    throw fieldInvalid([{ field: 'cursor', description: 'must be the next_cursor of a page with the same filters' }])
-  return lastId
-}
-
-const hashOf = (filter: unknown): string =>
-  createHash('sha256')
-    .update(JSON.stringify(filter, (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)))
-    .digest('hex')
-    .slice(0, FILTER_HASH_CHARACTERS)

@@ -1,8 +1,16 @@
 // Codec for google.rpc error details in a gRPC status.
 
 import type { Metadata } from '@grpc/grpc-js'
-import type { FieldViolation } from '../domain/failure.ts'
-import { BadRequest, ErrorInfo, PreconditionFailure, RequestInfo, RetryInfo } from './gen/google/rpc/error_details.ts'
+import type { FieldViolation, QuotaViolation } from '../domain/failure.ts'
+import {
+  BadRequest,
+  ErrorInfo,
+  PreconditionFailure,
+  QuotaFailure,
+  QuotaFailure_Violation,
+  RequestInfo,
+  RetryInfo,
+} from './gen/google/rpc/error_details.ts'
 import { Status } from './gen/google/rpc/status.ts'
 
 /** The `domain` of every ErrorInfo. */
@@ -16,6 +24,7 @@ export type Detail = {
   reason: string
   metadata: Readonly<Record<string, string>>
   violations: readonly FieldViolation[]
+  quota: readonly QuotaViolation[]
   retryAfterMs?: number
 }
 
@@ -32,35 +41,51 @@ const pack = <Type extends Packable>(name: string, type: Type, message: Paramete
   value: Buffer.from(type.encode(message).finish()),
 })
 
-/** Encodes a google.rpc.Status with at most one detail of each kind. */
+/** In base64, which is how a header carries it, at most 4 KiB. */
+export const MAX_DETAIL_BYTES = 3_072
+
+/**
+ * Encodes a google.rpc.Status with at most one detail of each kind. What makes it larger than a header should be is
+ * left out: first half of the violations, again and again, then the metadata.
+ */
 export function packDetails(code: number, message: string, detail: DetailToPack): Buffer {
-  const { reason, metadata, violations, retryAfterMs } = detail
+  const packed = packAll(code, message, detail)
+  if (packed.length <= MAX_DETAIL_BYTES) return packed
+  const { violations, quota } = detail
+  if (violations.length + quota.length === 0) return packAll(code, '', { ...detail, metadata: {} })
+  return packDetails(code, message, { ...detail, violations: firstHalf(violations), quota: firstHalf(quota) })
+}
+
+const firstHalf = <Item>(items: readonly Item[]): readonly Item[] => items.slice(0, Math.floor(items.length / 2))
+
+function packAll(code: number, message: string, detail: DetailToPack): Buffer {
+  const { reason, metadata, violations, quota, retryAfterMs } = detail
   const details = [
     pack('ErrorInfo', ErrorInfo, { reason, domain: ERROR_DOMAIN, metadata }),
     pack('RequestInfo', RequestInfo, { requestId: detail.requestId, servingData: '' }),
+    ...(retryAfterMs === undefined ? [] : [pack('RetryInfo', RetryInfo, { retryDelay: durationOf(retryAfterMs) })]),
   ]
-  if (retryAfterMs !== undefined) details.push(pack('RetryInfo', RetryInfo, { retryDelay: durationOf(retryAfterMs) }))
-  if (violations.length > 0 && detail.violationKind === 'field') {
-    details.push(
-      pack('BadRequest', BadRequest, {
+  if (violations.length > 0) details.push(packViolations(detail))
+  if (quota.length > 0) {
+    const exceeded = { violations: quota.map((each) => QuotaFailure_Violation.fromPartial(each)) }
+    details.push(pack('QuotaFailure', QuotaFailure, exceeded))
+  }
+  return Buffer.from(Status.encode({ code, message, details }).finish())
+}
+
+const packViolations = ({ violations, violationKind, reason }: DetailToPack) =>
+  violationKind === 'precondition'
+    ? pack('PreconditionFailure', PreconditionFailure, {
+        violations: violations.map(({ field, description }) => ({ type: reason, subject: field, description })),
+      })
+    : pack('BadRequest', BadRequest, {
         fieldViolations: violations.map(({ field, description }) => ({
           field,
           description,
           reason,
           localizedMessage: undefined,
         })),
-      }),
-    )
-  }
-  if (detail.violationKind === 'precondition') {
-    details.push(
-      pack('PreconditionFailure', PreconditionFailure, {
-        violations: violations.map(({ field, description }) => ({ type: reason, subject: field, description })),
-      }),
-    )
-  }
-  return Buffer.from(Status.encode({ code, message, details }).finish())
-}
+      })
 
 const durationOf = (ms: number) => {
   const whole = Math.ceil(ms)
@@ -86,6 +111,9 @@ export function readDetails(metadata: Metadata): Detail {
     violations:
       read('BadRequest', BadRequest)?.fieldViolations.map(({ field, description }) => ({ field, description })) ??
       preconditions.map(({ subject, description }) => ({ field: subject, description })),
+    quota:
+      read('QuotaFailure', QuotaFailure)?.violations.map(({ subject, description }) => ({ subject, description })) ??
+      [],
     ...(delay !== undefined && { retryAfterMs: Number(delay.seconds) * MS_PER_S + delay.nanos / NANOS_PER_MS }),
   }
 }

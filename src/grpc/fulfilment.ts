@@ -2,24 +2,31 @@
 
 import type { Database } from '../db/connection/pool.ts'
 import { listOrdersToShip } from '../db/read.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Commander } from './command.ts'
-import { commandMessage, cutPage, pageOf, toShipMessage } from './convert.ts'
+import { commandMessage, toShipMessage } from './convert.ts'
 import { UUID_PATTERN } from './field.ts'
-import type { FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
+import { OrderToShip, type FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
 import type { Handlers } from './handle.ts'
+import { cutPage, messageBytes, pageOf } from './page.ts'
 
 export const createFulfilmentHandlers = (deps: {
   database: Database
   command: Commander
+  cursors: CursorSeal
 }): Handlers<typeof FulfilmentServiceService> => ({
   markShipped: async (request, call) => commandMessage(request.orderId, await deps.command('ship', request, call)),
 
   markDelivered: async (request, call) => commandMessage(request.orderId, await deps.command('deliver', request, call)),
 
-  listOrdersToShip: async (request) => {
-    const filter = 'to ship'
-    const rows = await listOrdersToShip(deps.database, pageOf(request, filter, UUID_PATTERN))
-    const { page, nextCursor } = cutPage(rows, request.limit, filter, (order) => order.orderId)
+  listOrdersToShip: async (request, call) => {
+    const listing = { cursors: deps.cursors, call, idPattern: UUID_PATTERN }
+    const rows = await listOrdersToShip(deps.database, pageOf(listing, request))
+    const { page, nextCursor } = cutPage(listing, rows, {
+      limit: request.limit,
+      idOf: ({ orderId }) => orderId,
+      bytesOf: messageBytes(OrderToShip, toShipMessage),
+    })
     return { orders: page.map(toShipMessage), nextCursor }
   },
 })

@@ -1,9 +1,13 @@
+import type { PeerCertificate } from 'node:tls'
 import { Metadata } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
 import { ROLES, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
-import { ACCESS, admit, orderUnreachable, readScopeOf, writeScopeOf } from './guard.ts'
-import { ADMIN_SERVICES, METHODS, PUBLIC_SERVICES, type MethodPath } from './method.ts'
+import type { Accounts } from './account.ts'
+import type { Authentication } from './authenticate.ts'
+import { admit } from './guard.ts'
+import { METHODS, type MethodPath } from './method.ts'
+import { PERMISSIONS } from './permission.ts'
 
 const CREATE = '/holdfast.v1.OrderService/CreateOrder'
 const CHECK = '/grpc.health.v1.Health/Check'
@@ -19,8 +23,12 @@ const metadataOf = (...authorization: string[]): Metadata => {
   for (const value of authorization) metadata.add('authorization', value)
   return metadata
 }
+const depsOf = (verifyToken: Authentication['verifyToken']): Authentication => ({
+  verifyToken,
+  accounts: { assertActive: async () => undefined, follow: () => () => undefined },
+})
 const reasonOf = (path: string, metadata: Metadata, verify = async () => buildPrincipal(['customer'])) =>
-  admit(verify, path, metadata).then(
+  admit(depsOf(verify), path, metadata).then(
     () => 'admitted',
     (error: unknown) => (error instanceof DomainError ? error.reason : 'another error'),
   )
@@ -30,31 +38,11 @@ const verifyNothing = async (): Promise<Principal> => {
   throw new Error('must not be asked')
 }
 
-describe('the role table', () => {
-  test('has a row for every method of every service, and for nothing else', () => {
-    expect(Object.keys(ACCESS).toSorted()).toEqual(METHODS.map(({ path }) => path).toSorted())
-  })
-
-  test('leaves exactly one method open to all: the health check', () => {
-    expect(Object.keys(ACCESS).filter((path) => ACCESS[path as MethodPath] === 'anonymous')).toEqual([CHECK])
-  })
-
-  test('gives methods of the admin port to admins alone', () => {
-    for (const method of [...Object.values(ADMIN_SERVICES.stock), ...Object.values(ADMIN_SERVICES.catalog)])
-      expect(ACCESS[method.path]).toEqual(['admin'])
-  })
-
-  test('keeps the admin services off the public port', () => {
-    const publicPaths = Object.values(PUBLIC_SERVICES).flatMap((service) =>
-      Object.values(service).map(({ path }) => path),
-    )
-    expect(publicPaths.filter((path: string) => path.includes('AdminService'))).toEqual([])
-  })
-
+describe('a role', () => {
   const cells = METHODS.flatMap(({ path }) => ROLES.map((role) => [path, role] as const))
   test.each(cells)('%s is decided for %s', async (path, role) => {
-    const allowed = ACCESS[path as MethodPath]
-    const expected = allowed === 'anonymous' || allowed.includes(role) ? 'admitted' : 'PERMISSION_DENIED'
+    const permission = PERMISSIONS[path as MethodPath]
+    const expected = permission === 'anonymous' || role in permission.roles ? 'admitted' : 'PERMISSION_DENIED'
     expect(await reasonOf(path, metadataOf('Bearer a.b.c'), async () => buildPrincipal([role]))).toBe(expected)
   })
 
@@ -85,7 +73,7 @@ describe('the token', () => {
       seen.push(token)
       return buildPrincipal(['customer'])
     }
-    expect(await admit(verify, CREATE, metadataOf('bearer a.B-_~c'))).toMatchObject({ userId: 7n })
+    expect(await admit(depsOf(verify), CREATE, metadataOf('bearer a.B-_~c'))).toMatchObject({ userId: 7n })
     expect(seen).toEqual(['a.B-_~c'])
   })
 
@@ -94,34 +82,51 @@ describe('the token', () => {
   })
 })
 
+describe('a caller', () => {
+  const machine: Principal = { subject: 'eth-1', userId: undefined, roles: ['watcher'], tokenId: 't' }
+  const REPORT = '/holdfast.v1.PaymentService/ReportPayments'
+  const reasonWith = (deps: Partial<Authentication>, path: string, uri?: string) =>
+    admit(
+      { ...depsOf(async () => machine), ...deps },
+      path,
+      metadataOf('Bearer a.b.c'),
+      uri === undefined ? {} : { certificate: { subjectaltname: `URI:${uri}` } as PeerCertificate },
+    ).then(
+      () => 'admitted',
+      ({ reason }: DomainError) => reason,
+    )
+  const clientSans = new Map([['eth-1', 'spiffe://shop/eth-1']])
+
+  test('that is bound to a certificate must present it, and no other will do', async () => {
+    expect(await reasonWith({ clientSans }, REPORT, 'spiffe://shop/eth-1')).toBe('admitted')
+    expect(await reasonWith({ clientSans }, REPORT, 'spiffe://shop/eth-2')).toBe('CREDENTIALS_INVALID')
+    expect(await reasonWith({ clientSans }, REPORT)).toBe('CREDENTIALS_INVALID')
+    expect(await reasonWith({}, REPORT)).toBe('admitted')
+  })
+
+  test('whose account is not active learns nothing of its roles', async () => {
+    const accounts: Accounts = {
+      assertActive: async () => {
+        throw new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.')
+      },
+      follow: () => () => undefined,
+    }
+    expect(await reasonWith({ accounts }, CREATE)).toBe('CREDENTIALS_INVALID')
+    expect(await reasonWith({}, CREATE)).toBe('PERMISSION_DENIED')
+  })
+
+  test('whose token is wrong causes no look at accounts', async () => {
+    const accounts: Accounts = {
+      assertActive: () => Promise.reject(new Error('must not be asked')),
+      follow: () => () => undefined,
+    }
+    const verifyToken = () => Promise.reject(new DomainError('CREDENTIALS_INVALID', 'no'))
+    expect(await reasonWith({ accounts, verifyToken }, CREATE)).toBe('CREDENTIALS_INVALID')
+  })
+})
+
 test('metadata beyond 8 KiB is refused before the token is looked at', async () => {
   const metadata = metadataOf('Bearer a.b.c')
   for (let at = 0; at < 8; at += 1) metadata.set(`x-${at}`, 'v'.repeat(1_000))
   expect(await reasonOf(CREATE, metadata, verifyNothing)).toBe('MESSAGE_TOO_LARGE')
-})
-
-describe('the scope of orders', () => {
-  test.each<[Role[], { ownerId: bigint | null; statuses: number }]>([
-    [['customer'], { ownerId: 7n, statuses: 0 }],
-    [['fulfilment'], { ownerId: null, statuses: 2 }],
-    [['customer', 'fulfilment'], { ownerId: 7n, statuses: 2 }],
-    [['auditor'], { ownerId: null, statuses: 5 }],
-    [['admin'], { ownerId: null, statuses: 5 }],
-    [['service'], { ownerId: null, statuses: 0 }],
-  ])('%j reads no more than it needs', (roles, { ownerId, statuses }) => {
-    const scope = readScopeOf(buildPrincipal(roles))
-    expect(scope.ownerId).toBe(ownerId)
-    expect(scope.statuses).toHaveLength(statuses)
-  })
-
-  test('a customer writes their own orders only', () => {
-    expect(writeScopeOf(buildPrincipal(['customer']), 'customer')).toEqual({ ownerId: 7n, statuses: [] })
-  })
-
-  test('only those who see every order are told that one does not exist', () => {
-    expect(orderUnreachable(buildPrincipal(['admin'])).reason).toBe('NOT_FOUND')
-    expect(orderUnreachable(buildPrincipal(['auditor'])).reason).toBe('NOT_FOUND')
-    expect(orderUnreachable(buildPrincipal(['customer'])).reason).toBe('PERMISSION_DENIED')
-    expect(orderUnreachable(buildPrincipal(['fulfilment'])).reason).toBe('PERMISSION_DENIED')
-  })
 })

@@ -28,8 +28,10 @@ beforeAll(async () => {
     level: 'debug',
     destination: { write: (line: string) => void lines.push(line) },
   })
-  const interceptors = [createObserver({ logger, registry: createRegistry('api'), peerHashOf: () => '' })]
-  server = new Server({ interceptors, 'grpc.max_send_message_length': MAX_RESPONSE_BYTES })
+  const peers = { peerHashOf: () => '', peerOf: () => ({ address: '', isKnown: true }) }
+  const deps = { logger, registry: createRegistry('api'), hashRequest: () => Buffer.of(), ...peers }
+  const { interceptor } = createObserver(deps)
+  server = new Server({ interceptors: [interceptor], 'grpc.max_send_message_length': MAX_RESPONSE_BYTES })
   const handlers = {
     check: async () => unwritable,
     list: async () => ({

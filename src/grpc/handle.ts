@@ -1,7 +1,6 @@
 // The only way to register a handler: parse the request, run until the deadline, answer exactly once. A bare async
 // handler that rejects would end the process; a callback called twice would hang its client.
 
-import { createHash } from 'node:crypto'
 import { once, type EventEmitter } from 'node:events'
 import type {
   handleBidiStreamingCall,
@@ -17,10 +16,13 @@ import type {
 } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { recordOf, type Call } from './call.ts'
+import { malformedMessage } from './library_status.ts'
 import type { Method, MethodPath, ResponseOf, RpcService } from './method.ts'
+import { serverHashOf } from './request_hash.ts'
 import { SCHEMAS, type Parsed } from './schema.ts'
 import { statusOf } from './status.ts'
-import { fieldInvalid, parseMessage } from './validate.ts'
+import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
+import { parseMessage } from './validate.ts'
 
 /** For callers that set no deadline. */
 const DEFAULT_DEADLINE_MS = 10_000
@@ -74,7 +76,8 @@ function implementationOf(method: Method, handler: AnyHandler, closing: AbortSig
 
 function deserialize(method: Method, bytes: Buffer): unknown {
   try {
-    return method.requestDeserialize(bytes)
+    const message = method.requestDeserialize(bytes)
+    return hasValidNanos(bytes, REQUEST_TIMESTAMPS[method.path as MethodPath] ?? []) ? message : MALFORMED
   } catch {
     return MALFORMED
   }
@@ -168,7 +171,7 @@ async function pump(method: Method, wire: Stream, call: Call, handle: () => unkn
 
 /** Throws FIELD_INVALID. */
 function requestOf(method: Method, message: unknown, call: Call): unknown {
-  if (message === MALFORMED) throw fieldInvalid([{ field: '', description: 'is not a message of this type' }])
+  if (message === MALFORMED) throw malformedMessage()
   const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], message)
   if (typeof request === 'object' && request !== null && 'orderId' in request)
     call.record.orderId = String(request.orderId)
@@ -184,24 +187,31 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   const events: EventEmitter = wire
   events.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
+  const { revoked } = record
+  revoked?.addEventListener('abort', onRevoked, { once: true })
+  if (revoked?.aborted === true) onRevoked()
   const timer = Number.isFinite(deadline)
     ? setTimeout(() => ending.abort(deadlineExceeded()), Math.min(MAX_TIMER_MS, Math.max(0, deadline - Date.now())))
     : undefined
 
+  function onRevoked(): void {
+    ending.abort(revoked?.reason)
+  }
   function stop(): void {
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
+  }
+  let bytes: Buffer | undefined
+  const requestBytes = (): Buffer => {
+    if (!('request' in wire)) throw new Error('a stream of requests has no bytes of its own')
+    return (bytes ??= method.requestSerialize(wire.request as never))
   }
   const call: Call = {
     record,
     principal: record.principal,
     deadline,
     signal: ending.signal,
-    requestHash: () => {
-      if (!('request' in wire)) throw new Error('a stream of requests has no hash')
-      return createHash('sha256')
-        .update(method.requestSerialize(wire.request as never))
-        .digest()
-    },
+    requestBytes,
+    requestHash: () => serverHashOf(record, requestBytes()),
   }
   return {
     call,

@@ -3,6 +3,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import pg from 'pg'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
@@ -19,6 +20,7 @@ import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import { callRaw, type RawAnswer } from '../../test/support/raw_call.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
+import { RETRY_HINT_MS } from '../domain/failure.ts'
 import { createReporter } from './client.ts'
 import { ADMIN_SERVICES, METHODS, PUBLIC_SERVICES, type Method } from './method.ts'
 import { orderWorkflowId } from '../workflows/message.ts'
@@ -249,14 +251,33 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
   },
 }
 
+/** Holds the row of a key, as another call does while its transaction is open. */
+async function holdKey(
+  actor: string,
+  method: string,
+  idempotencyKey: string,
+): Promise<{ release: () => Promise<void> }> {
+  const client = new pg.Client({ connectionString: database.url, options: '-c search_path=holdfast,pg_catalog' })
+  await client.connect()
+  await client.query('begin')
+  await client.query(
+    `insert into idempotency (actor, method, key, request_hash, response) values ($1, $2, $3, $4, 'null')`,
+    [actor, method, idempotencyKey, randomBytes(32)],
+  )
+  return { release: () => client.end() }
+}
+
 /** As a client would: what passes with time is sent again. */
-async function send({ method, caller }: Pick<Case, 'method' | 'caller'>, body: Buffer): Promise<RawAnswer> {
-  const isPublic = Object.values(PUBLIC_SERVICES).some((service) => Object.values<Method>(service).includes(method))
-  const headers = [['authorization', `Bearer ${await front.tokenOf(caller)}`]] as const
+async function send(found: Pick<Case, 'method' | 'caller'>, body: Buffer): Promise<RawAnswer> {
   for (;;) {
-    const answer = await callRaw(isPublic ? front.address : front.adminAddress, method.path, body, headers)
+    const answer = await sendOnce(found, body)
     if (answer.code !== 'UNAVAILABLE' && answer.detail.reason !== 'IDEMPOTENCY_KEY_IN_PROGRESS') return answer
   }
+}
+async function sendOnce({ method, caller }: Pick<Case, 'method' | 'caller'>, body: Buffer): Promise<RawAnswer> {
+  const isPublic = Object.values(PUBLIC_SERVICES).some((service) => Object.values<Method>(service).includes(method))
+  const headers = [['authorization', `Bearer ${await front.tokenOf(caller)}`]] as const
+  return callRaw(isPublic ? front.address : front.adminAddress, method.path, body, headers)
 }
 const bytesOf = (method: Method, request: object): Buffer =>
   method.requestSerialize({ ...(method.requestDeserialize(Buffer.alloc(0)) as object), ...request } as never)
@@ -283,6 +304,27 @@ describe('calls that change something', () => {
     const refused = await send(found, bytesOf(found.method, found.other))
     expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT', detail: { reason: 'IDEMPOTENCY_KEY_REUSED' } })
   })
+
+  test.each(Object.keys(CASES))(
+    '%s, whose key another call holds, is told so in time and answered later',
+    async (path) => {
+      const found = await (CASES[path] as () => Promise<Case>)()
+      const body = bytesOf(found.method, found.request)
+      const { idempotencyKey } = found.request as { idempotencyKey: string }
+      const held = await holdKey(`user:${found.caller.subject}`, path.split('/')[2] ?? '', idempotencyKey)
+      try {
+        const answer = await sendOnce(found, body)
+        expect(answer).toMatchObject({
+          code: 'ABORTED',
+          detail: { reason: 'IDEMPOTENCY_KEY_IN_PROGRESS', retryAfterMs: RETRY_HINT_MS.contention },
+        })
+      } finally {
+        await held.release()
+      }
+      expect(await send(found, body)).toMatchObject({ code: 'OK' })
+      expect(await found.effect()).toBe(found.once)
+    },
+  )
 
   test('ReportPayments, whose facts are their own keys, stores a fact once however many requests tell it', async () => {
     const { paymentRequest } = await newOrder()

@@ -2,26 +2,31 @@
 
 import { listDeadNotifications, replayNotifications, type DeadNotification } from '../db/notification.ts'
 import type { Database } from '../db/connection/pool.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import { attemptOf } from './command.ts'
-import { cutPage, NUMBER_PATTERN, pageOf } from './convert.ts'
 import type {
   DeadNotification as DeadNotificationMessage,
   NotificationAdminServiceService,
 } from './gen/holdfast/v1/notification_admin.ts'
 import type { Handlers } from './handle.ts'
+import { cutPage, NUMBER_PATTERN, pageOf } from './page.ts'
 import { orderStatus } from './enum.ts'
-
-const FILTER = 'dead notifications'
 
 export const createNotificationAdminHandlers = ({
   database,
+  cursors,
 }: {
   database: Database
+  cursors: CursorSeal
 }): Handlers<typeof NotificationAdminServiceService> => ({
-  listDeadNotifications: async ({ limit, cursor }) => {
-    const asked = pageOf({ limit, offset: 0, cursor }, FILTER, NUMBER_PATTERN)
+  listDeadNotifications: async ({ limit, cursor }, call) => {
+    const listing = { cursors, call, idPattern: NUMBER_PATTERN }
+    const asked = pageOf(listing, { limit, cursor })
     const rows = await listDeadNotifications(database, { afterId: BigInt(asked.after ?? 0), limit: asked.limit })
-    const { page, nextCursor } = cutPage(rows, limit, FILTER, ({ notificationId }) => String(notificationId))
+    const { page, nextCursor } = cutPage(listing, rows, {
+      limit,
+      idOf: ({ notificationId }) => String(notificationId),
+    })
     return { notifications: page.map(deadNotificationMessage), nextCursor }
   },
 

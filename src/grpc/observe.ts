@@ -2,15 +2,29 @@
 // including rejected ones.
 
 import { randomUUID } from 'node:crypto'
-import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js'
+import {
+  ServerInterceptingCall,
+  status,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  type StatusObject,
+} from '@grpc/grpc-js'
 import { actorOf } from '../domain/access.ts'
-import { Counter, Gauge, Histogram, type Logger, type Registry } from '../telemetry.ts'
+import { FAILURES, type DomainError } from '../domain/failure.ts'
+import type { RequestHash } from '../keyvault/request.ts'
+import { Counter, createLineLimit, Gauge, Histogram, type LineLimit, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
+import { DETAILS_KEY } from './detail.ts'
+import { libraryFailure } from './library_status.ts'
 import type { MethodPath } from './method.ts'
-import { REQUEST_ID_KEY } from './status.ts'
+import { FORWARDED_KEY, type Peer, type PeerOf } from './peer.ts'
+import { REQUEST_ID_KEY, statusOf } from './status.ts'
 
 /** A caller's own request id is used if it is safe in a log line. */
 const REQUEST_ID_SHAPE = /^[A-Za-z0-9._-]{1,64}$/
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+/** Stands for every path that is not served. */
+const UNKNOWN_PATH = '/unknown/unknown'
 const REPLAY_KEY = 'idempotency-hit'
 const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const MS_PER_S = 1_000
@@ -23,36 +37,73 @@ export type ObserverDeps = {
   registry: Registry
   /** Pseudonym of a peer's address. */
   peerHashOf: (address: string) => string
+  peerOf: PeerOf
+  hashRequest: RequestHash
+  /** Called once for each finished call. */
+  onFinish?: ((record: Observed, code: status) => void) | undefined
 }
 
-export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): ServerInterceptor {
+/** A call that is refused before the library sees it. Each value is as the caller sent it. */
+export type RefusedCall = {
+  /** Undefined if no such method is served. */
+  path: string | undefined
+  requestId: unknown
+  socketAddress: string | undefined
+  forwarded: readonly string[]
+}
+
+export type Observer = {
+  interceptor: ServerInterceptor
+  /** Counts and logs a refused call, and returns its answer. */
+  refuse: (call: RefusedCall, failure: DomainError) => StatusObject
+}
+
+/** What metrics and log need of a call. Its path is one of the method table, or UNKNOWN_PATH. */
+type Observed = Omit<CallRecord, 'path'> & { readonly path: string }
+
+export function createObserver({
+  logger,
+  registry,
+  peerHashOf,
+  peerOf,
+  hashRequest,
+  onFinish,
+}: ObserverDeps): Observer {
   const metrics = createMetrics(registry)
-  return (method, call) => {
-    const finish = createFinish(metrics, logger)
+  const limit = createLineLimit((kind, suppressed) => logger.info({ kind, suppressed }, 'calls not logged'))
+  const begin = (given: unknown, { address: peer, isKnown: isPeerKnown }: Peer): Omit<CallRecord, 'path'> => ({
+    requestId: typeof given === 'string' && REQUEST_ID_SHAPE.test(given) ? given : randomUUID(),
+    peer,
+    isPeerKnown,
+    peerHash: peerHashOf(peer),
+    hashRequest,
+    startedAt: performance.now(),
+    principal: ANONYMOUS,
+    orderId: undefined,
+    isReplay: false,
+    failure: undefined,
+  })
+  const start = (record: Observed): void => {
+    metrics.started.inc(labelsOf(record))
+    metrics.inFlight.inc()
+  }
+
+  const interceptor: ServerInterceptor = (method, call) => {
+    const finish = createFinish({ metrics, logger, limit, onFinish })
     let record: CallRecord | undefined
+    watchStatus(call, () => record, finish)
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
           onReceiveMetadata: (metadata, pass) => {
             const [given] = metadata.get(REQUEST_ID_KEY)
-            const peer = call.getConnectionInfo().remoteAddress ?? ''
-            record = {
-              path: method.path as MethodPath,
-              requestId: typeof given === 'string' && REQUEST_ID_SHAPE.test(given) ? given : randomUUID(),
-              peer,
-              peerHash: peerHashOf(peer),
-              startedAt: performance.now(),
-              principal: ANONYMOUS,
-              orderId: undefined,
-              isReplay: false,
-              failure: undefined,
-            }
+            const peer = peerOf(call.getConnectionInfo().remoteAddress, metadata.get(FORWARDED_KEY))
+            record = { path: method.path as MethodPath, ...begin(given, peer) }
             keepRecord(metadata, record)
-            metrics.started.inc(labelsOf(record))
-            metrics.inFlight.inc()
+            start(record)
             pass(metadata)
           },
-          // Also called after a normal end, and when the library itself ended the call: deadline, size, framing.
+          // Also called after a normal end. Without a status, the caller went away; at its deadline, because of that.
           onCancel: () => {
             if (record === undefined) return
             const isLate = Number(call.getDeadline()) <= Date.now()
@@ -66,16 +117,43 @@ export function createObserver({ logger, registry, peerHashOf }: ObserverDeps): 
         }
         pass(metadata)
       },
-      sendStatus: (sent, pass) => {
-        if (record !== undefined) finish(record, sent.code ?? status.OK)
-        pass(sent)
-      },
     })
+  }
+
+  const refuse: Observer['refuse'] = ({ path = UNKNOWN_PATH, requestId, ...from }, failure) => {
+    const record: Observed = { path, ...begin(requestId, peerOf(from.socketAddress, from.forwarded)) }
+    start(record)
+    const answer = statusOf(failure, record)
+    createFinish({ metrics, logger, limit, onFinish })(record, answer.code)
+    return answer
+  }
+  return { interceptor, refuse }
+}
+
+/**
+ * Sees every status that leaves, also those that the library sends by itself below the interceptors: it calls the same
+ * method of the innermost call. A failure without our details is translated first.
+ */
+function watchStatus(
+  call: ServerInterceptingCallInterface,
+  recordOfCall: () => CallRecord | undefined,
+  finish: (record: CallRecord, code: status) => void,
+): void {
+  const send = call.sendStatus.bind(call)
+  call.sendStatus = (sent) => {
+    const record = recordOfCall()
+    if (record === undefined) return send(sent)
+    const isOurs = sent.code === status.OK || (sent.metadata?.get(DETAILS_KEY).length ?? 0) > 0
+    const answer = isOurs ? sent : statusOf(libraryFailure(sent), record)
+    finish(record, answer.code ?? status.UNKNOWN)
+    send(answer)
   }
 }
 
+type FinishDeps = { metrics: Metrics; logger: Logger; limit: LineLimit; onFinish: ObserverDeps['onFinish'] }
+
 /** Records the end of a call exactly once, whichever event comes first. */
-function createFinish(metrics: Metrics, logger: Logger): (record: CallRecord, code: status) => void {
+function createFinish({ metrics, logger, limit, onFinish }: FinishDeps): (record: Observed, code: status) => void {
   let isFinished = false
   return (record, code) => {
     if (isFinished) return
@@ -84,18 +162,29 @@ function createFinish(metrics: Metrics, logger: Logger): (record: CallRecord, co
     metrics.inFlight.dec()
     metrics.handled.inc({ ...labelsOf(record), grpc_code: status[code] })
     metrics.seconds.observe(labelsOf(record), durationMs / MS_PER_S)
-    logger[levelOf(record, code)](lineOf(record, code, durationMs), 'call')
+    onFinish?.(record, code)
+    const level = levelOf(record, code)
+    const write = (): void => logger[level](lineOf(record, code, durationMs), 'call')
+    if (mayFlood(record, level)) limit(`${status[code]} ${record.failure?.reason ?? ''}`.trim(), write)
+    else write()
   }
 }
 
-function levelOf(record: CallRecord, code: status): 'error' | 'warn' | 'info' | 'debug' {
+/**
+ * Lines that a stranger or a limited caller can cause without end are rate limited. A bug is always logged, since its
+ * caller was told the incident id.
+ */
+const mayFlood = ({ principal, failure }: Observed, level: string): boolean =>
+  level !== 'error' && (principal === ANONYMOUS || (failure !== undefined && FAILURES[failure.reason] === 'limited'))
+
+function levelOf(record: Observed, code: status): 'error' | 'warn' | 'info' | 'debug' {
   if (code === status.INTERNAL || code === status.UNKNOWN) return 'error'
   if (code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED) return 'warn'
   return record.path.startsWith(HEALTH) ? 'debug' : 'info'
 }
 
-const lineOf = (record: CallRecord, code: status, durationMs: number) => ({
-  requestId: record.requestId,
+const lineOf = (record: Observed, code: status, durationMs: number) => ({
+  ...(isLoggedId(record) && { requestId: record.requestId }),
   method: record.path,
   code: status[code],
   durationMs: Math.round(durationMs * 10) / 10,
@@ -107,8 +196,11 @@ const lineOf = (record: CallRecord, code: status, durationMs: number) => ({
   ...(record.failure?.cause !== undefined && { err: record.failure.cause }),
 })
 
+/** A stranger's own words are not logged, not even as a request id; one of our shape says nothing. */
+const isLoggedId = ({ principal, requestId }: Observed): boolean => principal !== ANONYMOUS || UUID.test(requestId)
+
 /** Only from the method table, never from what a client sent. */
-function labelsOf(record: CallRecord): { grpc_service: string; grpc_method: string } {
+function labelsOf(record: Observed): { grpc_service: string; grpc_method: string } {
   const [, service = '', method = ''] = record.path.split('/')
   return { grpc_service: service, grpc_method: method }
 }

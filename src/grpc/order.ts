@@ -5,29 +5,26 @@ import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept/acc
 import type { Blindness } from '../db/chain/sight.ts'
 import { changeAddress } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
-import { findOrder, findSnapshot, listOrders, type OrderView } from '../db/read.ts'
-import { actorOf, hasRole } from '../domain/access.ts'
+import { findOrder, findSnapshot, listOrders } from '../db/read.ts'
+import { hasRole } from '../domain/access.ts'
 import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
 import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './command.ts'
-import {
-  commandMessage,
-  createOrderResponse,
-  cutPage,
-  orderMessage,
-  pageOf,
-  stateMessage,
-  summaryMessage,
-} from './convert.ts'
+import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
 import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
-import { orderUnreachable, permissionDenied, readScopeOf, seesEveryOrder, writeScopeOf } from './guard.ts'
 import type { Handlers } from './handle.ts'
 import { UUID_PATTERN } from './field.ts'
+import { cutPage, pageOf } from './page.ts'
+import { openAddress } from './personal_data.ts'
+import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
+import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
 import type { Parsed } from './schema.ts'
+import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
 import type { OrderWatch } from './watch.ts'
 
@@ -49,15 +46,19 @@ export type OrderDeps = {
     offers: ReadonlyMap<Asset, Offer>
     /** Minor units per whole coin; undefined if there is no current price. */
     rateOf: (asset: Asset) => bigint | undefined
+    /** Minor units: an order of this total or more needs a recent second factor. */
+    stepUpTotalMinor: bigint
   }
   /** The reason why payments in an asset would not be seen now; undefined if they would. */
   findBlindness: (asset: Asset) => Promise<Blindness | undefined>
   /** An unused address. Rejects with ADDRESS_POOL_EMPTY. */
   leaseAddress: (network: string, asset: Asset) => Promise<string>
   orderIdOf: (userId: bigint, key: string) => string
+  cursors: CursorSeal
   pii: {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
+    hashRequest: PersonalHash
   }
   /** Is the start backlog full? Then no more orders are accepted. */
   isBacklogFull: () => Promise<boolean>
@@ -76,20 +77,20 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 
   getOrder: async ({ orderId, includeShippingAddress }, call) => {
-    const order = await findOrder(deps.database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findOrder(deps.database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
-    const isPaymentShown = seesEveryOrder(call.principal) || isOwner(order, call)
-    return { order: orderMessage(order, isPaymentShown, address) }
+    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address) }
   },
 
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
-    const isOwnOnly = !seesEveryOrder(call.principal)
+    const isOwnOnly = !reachesAllOrders(call)
     if (isOwnOnly && userId !== undefined && userId !== call.principal.userId) throw permissionDenied()
     const reach = isOwnOnly ? { ownerId: call.principal.userId ?? null } : 'all owners'
     const filter = { status, userId, createdFrom, createdBefore }
-    const rows = await listOrders(deps.database, reach, filter, pageOf({ limit, offset, cursor }, filter, UUID_PATTERN))
-    const { page, nextCursor } = cutPage(rows, limit, filter, (order) => order.orderId)
+    const listing = { cursors: deps.cursors, call, filter, idPattern: UUID_PATTERN }
+    const rows = await listOrders(deps.database, reach, filter, pageOf(listing, { limit, offset, cursor }))
+    const { page, nextCursor } = cutPage(listing, rows, { limit, idOf: ({ orderId }) => orderId })
     return { orders: page.map(summaryMessage), nextCursor }
   },
 
@@ -97,24 +98,26 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
 
   updateShippingAddress: async (request, call) => {
     const role: ActorRole = hasRole(call.principal, 'admin') ? 'admin' : 'customer'
-    const order = await findSnapshot(deps.database, request.orderId, writeScopeOf(call.principal, role))
-    if (order === undefined) throw orderUnreachable(call.principal)
-    const attempt = attemptOf(request.idempotencyKey, call, role)
+    const order = await findSnapshot(deps.database, request.orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
+    // First, since it creates the customer's key, which the hash needs too.
+    const sealed = await deps.pii.seal(order.userId, request.orderId, request.shippingAddress)
+    const requestHash = await personalHashOf(deps.pii.hashRequest, order.userId, call)
+    const attempt = attemptOf(request.idempotencyKey, call, role, requestHash)
     const earlier = await findCommandAnswer(deps.database, attempt)
     if (earlier !== undefined) {
       call.record.isReplay = true
       return commandMessage(request.orderId, earlier)
     }
-    const sealed = await deps.pii.seal(order.userId, request.orderId, request.shippingAddress)
-    const input = commandInputOf(request, role, call)
+    const input = commandInputOf(request, role, call, requestHash)
     const state = await changeAddress(deps.database, request.orderId, sealed, input, attempt.by)
     // Of two calls with one key, the later one may find a newer order; both return the answer stored with the change.
     return commandMessage(request.orderId, (await findCommandAnswer(deps.database, attempt)) ?? state)
   },
 
   watchOrder: async function* ({ orderId, afterVersion }, call) {
-    const order = await findSnapshot(deps.database, orderId, readScopeOf(call.principal))
-    if (order === undefined) throw orderUnreachable(call.principal)
+    const order = await findSnapshot(deps.database, orderId, orderScopeOf(call))
+    if (order === undefined) throw orderUnreachable(call)
     if (afterVersion === undefined || order.version > afterVersion) {
       yield { state: stateMessage(order), updatedAt: order.updatedAt }
     }
@@ -127,22 +130,43 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   },
 })
 
-/** A refusal of a new order must not withhold the stored answer of an earlier attempt. */
+/**
+ * A refusal of a new order must not withhold the stored answer of an earlier attempt. Nor must the hash that an earlier
+ * build stored: it is looked up only for an attempt that would be refused.
+ */
 async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
   try {
-    return await propose(deps, request, call)
+    const verdict = await propose(deps, request, call)
+    if (verdict.verdict !== 'IDEMPOTENCY_KEY_REUSED') return verdict
+    return (await findEarlier(deps, request, formerHashOf(call))) ?? verdict
   } catch (error) {
-    if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error
-    const attempt = { userId: request.userId, key: request.idempotencyKey, requestHash: call.requestHash() }
-    const earlier = await findVerdict(deps.database, attempt).catch(() => undefined)
+    const mayHaveAnswer =
+      error instanceof DomainError && (error.kind === 'unavailable' || error.reason === 'STEP_UP_REQUIRED')
+    if (!mayHaveAnswer) throw error
+    const earlier = await findAnyEarlier(deps, request, call).catch(() => undefined)
     if (earlier === undefined) throw error
     return earlier
   }
 }
 
+const findEarlier = (
+  { database }: OrderDeps,
+  { userId, idempotencyKey: key }: CreateOrder,
+  requestHash: Buffer,
+): Promise<AcceptVerdict | undefined> => findVerdict(database, { userId, key, requestHash })
+
+/** Rejects for a customer without a key, who has no earlier answer. */
+async function findAnyEarlier(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict | undefined> {
+  const requestHash = await personalHashOf(deps.pii.hashRequest, request.userId, call)
+  const earlier = await findEarlier(deps, request, requestHash)
+  return earlier?.verdict === 'IDEMPOTENCY_KEY_REUSED' ? findEarlier(deps, request, formerHashOf(call)) : earlier
+}
+
 async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict> {
   const { userId, asset, lines, idempotencyKey } = request
-  const { currency, windowMs, offers, rateOf } = deps.shop
+  const { currency, windowMs, offers, rateOf, stepUpTotalMinor } = deps.shop
+  // The total is known before the database prices the order: an order whose price is not the expected one is refused.
+  if (totalOf(lines) >= stepUpTotalMinor) assertSteppedUp(call.principal)
   const offer = offers.get(asset)
   if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
   const rateMinor = rateOf(asset)
@@ -159,15 +183,17 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
       retryAfterMs: RETRY_HINT_MS.backlog,
     })
   const orderId = deps.orderIdOf(userId, idempotencyKey)
+  // Creates the customer's key where there is none; the hash then takes it from memory.
   const addressSealed = await deps.pii.seal(userId, orderId, request.shippingAddress)
+  const requestHash = await personalHashOf(deps.pii.hashRequest, userId, call)
   // Last before the transaction, so that an earlier failure uses up no address.
   const address = await deps.leaseAddress(offer.network, asset)
   const order = {
     orderId,
     userId,
     key: idempotencyKey,
-    requestHash: call.requestHash(),
-    by: auditActorOf(call, 'customer'),
+    requestHash,
+    by: auditActorOf(call, 'customer', requestHash),
     currency,
     lines: lines.map((line) => ({
       productId: line.productId,
@@ -186,6 +212,9 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   }
   return deps.acceptor.accept(order, call.signal)
 }
+
+const totalOf = (lines: CreateOrder['lines']): bigint =>
+  lines.reduce((sum, { quantity, expectedUnitPrice }) => sum + BigInt(quantity) * expectedUnitPrice, 0n)
 
 type Refused = Exclude<AcceptVerdict, { order: unknown }>
 
@@ -226,25 +255,4 @@ function verdictError(verdict: Refused): DomainError {
     case 'IDEMPOTENCY_KEY_REUSED':
       return new DomainError('IDEMPOTENCY_KEY_REUSED', 'This idempotency key was used for another request.')
   }
-}
-
-const isOwner = (order: OrderView, call: Call): boolean => order.userId === call.principal.userId
-
-/** Decrypts the address. Before it does, it logs who reads which field of whose order, never the address. */
-async function openAddress(deps: OrderDeps, order: OrderView, call: Call): Promise<string> {
-  const mayRead = isOwner(order, call) || hasRole(call.principal, 'admin') || hasRole(call.principal, 'fulfilment')
-  if (!mayRead) throw permissionDenied()
-  deps.logger.info(
-    {
-      event: 'pii_access',
-      requestId: call.record.requestId,
-      actor: actorOf(call.principal),
-      roles: call.principal.roles,
-      orderId: order.orderId,
-      customer: order.userId.toString(),
-      field: 'shipping_address',
-    },
-    'personal data decrypted',
-  )
-  return deps.pii.open(order.userId, order.orderId, order.addressSealed)
 }

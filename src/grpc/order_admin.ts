@@ -12,14 +12,14 @@ import {
 import type { Database } from '../db/connection/pool.ts'
 import { forEachBounded } from '../domain/concurrency.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
+import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Call } from './call.ts'
 import { attemptOf, engineUnavailable } from './command.ts'
-import { cutPage, pageOf } from './convert.ts'
 import { UUID_PATTERN } from './field.ts'
 import type { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import type { Handlers } from './handle.ts'
+import { cutPage, pageOf } from './page.ts'
 
-const FILTER = 'open orders'
 /** Concurrent queries to Temporal: few enough to leave capacity for orders. */
 const WIDTH = 8
 
@@ -27,6 +27,7 @@ export type OrderAdminDeps = {
   database: Database
   /** Is a run of this order's workflow alive? Rejects if Temporal cannot tell. */
   isRunning: (orderId: string, deadline: number) => Promise<boolean>
+  cursors: CursorSeal
 }
 
 export const createOrderAdminHandlers = (deps: OrderAdminDeps): Handlers<typeof OrderAdminServiceService> => ({
@@ -41,10 +42,11 @@ export const createOrderAdminHandlers = (deps: OrderAdminDeps): Handlers<typeof 
   rehydrateOrders: async ({ idempotencyKey, reason, limit, cursor }, call) => {
     const attempt = attemptOf(idempotencyKey, call, 'admin')
     return answerAttempt(call, await findRehydrated(deps.database, attempt), async () => {
-      const asked = pageOf({ limit, offset: 0, cursor }, FILTER, PLACE_PATTERN)
+      const listing = { cursors: deps.cursors, call, idPattern: PLACE_PATTERN }
+      const asked = pageOf(listing, { limit, cursor })
       const after = asked.after === undefined ? undefined : readPlace(asked.after)
       const rows = await pageOpenOrders(deps.database, after, asked.limit)
-      const { page, nextCursor } = cutPage(rows, limit, FILTER, placeOf)
+      const { page, nextCursor } = cutPage(listing, rows, { limit, idOf: placeOf })
       const { lost, running } = await tellApart(deps, page, call)
       return rehydrateOrders(deps.database, attempt, { lost, running, reason, nextCursor }, call.deadline)
     })

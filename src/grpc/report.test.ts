@@ -63,20 +63,32 @@ test('what is unpacked is what was packed, under the id of each observation', ()
   )
 })
 
-test('ids and bytes are those of the first build, whose reports may still wait in an outbox', () => {
-  expect(reportIdOf(buildObservation())).toBe('2ce5bb693159c6bdbe696064999935ff731a9695a45098904e1608e5266bcae7')
+test('ids and bytes stay as they are: an api checks what watchers of other builds computed', () => {
+  expect(reportIdOf(buildObservation())).toBe('675e504611ac8d9bb259eb351aed6666795767c58557261cf94200a1bd462913')
   expect(reportIdOf(buildObservation({ block: undefined }))).toBe(
-    '4404de18de58a3f0e7300ed3bcdf59f6aaf71f08fdb570e419c9375ad3decb8d',
+    'b0ef024e3fe8a4a7c6de25194e544bad12e43956d32815682c44565791e34cc2',
   )
   const { report } = packReport(SOURCE, HISTORY)
   expect(createHash('sha256').update(report).digest('hex')).toBe(
-    '0ac3406ee5a67511088b167ce4bd7fbb80f39b5bf3ee21387fb9bf474de6710c',
+    '2dbcdf22069b693a39bb5df0f829a51581f31bf6e2db8af53e4f7d6c7b6b6886',
   )
+})
+
+test('the id of a watcher of the first build, which covered no amount and no address, is still taken', () => {
+  const reportId = '2ce5bb693159c6bdbe696064999935ff731a9695a45098904e1608e5266bcae7'
+  const packed = PaymentReport.decode(packReport(SOURCE, [buildObservation()]).report)
+  const of = (id: string) =>
+    PaymentReport.encode({
+      ...packed,
+      observations: packed.observations.map((each) => ({ ...each, reportId: id })),
+    }).finish()
+  expect(unpackReport(of(reportId), 'watcher-1')).toEqual([{ ...buildObservation(), reportId }])
+  expect(() => unpackReport(of(`${reportId.slice(1)}0`), 'watcher-1')).toThrow('report_id')
 })
 
 test('a fact has one id, and any other fact another', () => {
   const block = { height: 7, hash: '0xbb' }
-  const fact = { network: 'ethereum', txId: '0xaa', outputIndex: 0, state: 'seen', seq: 1, block } as const
+  const fact = buildObservation({ block })
   const ids = [
     reportIdOf(fact),
     reportIdOf({ ...fact, network: 'sepolia' }),
@@ -84,8 +96,14 @@ test('a fact has one id, and any other fact another', () => {
     reportIdOf({ ...fact, state: 'final' }),
     reportIdOf({ ...fact, block: undefined }),
     reportIdOf({ ...fact, outputIndex: 1 }),
+    reportIdOf({ ...fact, txId: `0x${'d'.repeat(64)}` }),
+    reportIdOf({ ...fact, asset: 'SOL' }),
+    reportIdOf({ ...fact, address: `0x${'d'.repeat(40)}` }),
+    reportIdOf({ ...fact, amount: 7n }),
   ]
   expect(new Set(ids).size).toBe(ids.length)
   expect(reportIdOf({ ...fact })).toBe(ids[0])
+  // An address in the spelling that wallets show is the same address.
+  expect(reportIdOf({ ...fact, address: `0x${'B'.repeat(40)}` })).toBe(ids[0])
   expect(ids[0]).toMatch(/^[0-9a-f]{64}$/)
 })

@@ -1,28 +1,41 @@
 // Codec of payment reports: observations to the bytes that a watcher signs, and back. Both sides compute the id of an
-// observation here. Ids and bytes must not change: reports of an older build wait in outboxes.
+// observation here. Bytes must not change, and an id that an older build computed stays valid: its watcher may still run.
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { Observation, ReportedObservation } from '../domain/chain.ts'
+import type { Asset } from '../domain/payment.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { transferState } from './enum.ts'
-import { asset, instant, units, whole, whole64, word } from './field.ts'
+import { asset, instant, listOf, units, whole, whole64, word } from './field.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
+import { hasValidNanos, REPORT_TIMESTAMPS } from './timestamp.ts'
 import { fieldInvalid, parseMessage } from './validate.ts'
 
 /** A larger report is refused before its signature is verified (requirements C-14). */
 export const MAX_REPORT_BYTES = 1_024
 const MAX_OBSERVATIONS = 16
 
-/** The id of an observation: hex SHA-256, the same in every request that carries it. */
-export const reportIdOf = (
-  observation: Pick<Observation, 'network' | 'txId' | 'outputIndex' | 'state' | 'seq' | 'block'>,
-): string => {
-  const { network, txId, outputIndex, state, block, seq } = observation
-  return createHash('sha256')
-    .update([network, txId, outputIndex, state, block?.hash ?? '', seq].join('\n'))
-    .digest('hex')
-}
+type Identified = Pick<
+  Observation,
+  'network' | 'txId' | 'outputIndex' | 'state' | 'seq' | 'block' | 'asset' | 'address' | 'amount'
+>
+
+/** The id of an observation: hex SHA-256 over all that it says except when it was first seen. */
+export const reportIdOf = (observation: Identified): string =>
+  hashOf([...formerFields(observation), observation.asset, canonicalAddressOf(observation.address), observation.amount])
+
+/** The id that watchers computed before it covered asset, address and amount. Rows with such ids are stored. */
+const formerReportIdOf = (observation: Identified): string => hashOf(formerFields(observation))
+
+const formerFields = ({ network, txId, outputIndex, state, block, seq }: Identified) =>
+  [network, txId, outputIndex, state, block?.hash ?? '', seq] as const
+
+/** Ethereum addresses are shown with a checksum in their letter case. They are stored and matched without it. */
+const canonicalAddressOf = (address: string): string => (address.startsWith('0x') ? address.toLowerCase() : address)
+
+const hashOf = (fields: readonly (string | number | bigint)[]): string =>
+  createHash('sha256').update(fields.join('\n')).digest('hex')
 
 export type ReportOptions = {
   source: string
@@ -81,19 +94,30 @@ const TX_ID_SHAPES = {
   SOL: /^[1-9A-HJ-NP-Za-km-z]{64,88}$/,
 } as const
 
+/**
+ * As many base units as will ever exist: 21 million BTC, 84 million LTC, a 64-bit number of lamports, and a thousand
+ * million ETH, eight times what there is. No output can be larger (SR-2.4).
+ */
+const MAX_UNITS: Readonly<Record<Asset, bigint>> = {
+  BTC: 21_000_000n * 10n ** 8n,
+  LTC: 84_000_000n * 10n ** 8n,
+  ETH: 10n ** 9n * 10n ** 18n,
+  SOL: 2n ** 64n - 1n,
+}
+
 const PAYMENT_OBSERVATION = z
   .strictObject({
     reportId: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
     asset,
-    txId: z.string(),
+    // What is more, it has its asset's form: see below.
+    txId: z.string().regex(/^[0-9A-Za-z]{64,88}$/, 'must be a transaction id'),
     outputIndex: whole(0),
     seq: whole(1),
     state: word(transferState),
-    // Ethereum addresses are shown with a checksum in their letter case. They are stored and matched without it.
     address: z
       .string()
       .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
-      .transform((address) => (address.startsWith('0x') ? address.toLowerCase() : address)),
+      .transform(canonicalAddressOf),
     units,
     blockHeight: whole64(0n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional(),
     blockHash: z
@@ -107,6 +131,10 @@ const PAYMENT_OBSERVATION = z
     error: "must be in the asset's canonical form",
     path: ['txId'],
   })
+  .refine((message) => message.units <= MAX_UNITS[message.asset], {
+    error: 'must not be more than there is of the asset',
+    path: ['units'],
+  })
   .refine((message) => (message.blockHeight === undefined) === (message.blockHash === undefined), {
     error: 'must be given together with block_height',
     path: ['blockHash'],
@@ -116,10 +144,7 @@ const PAYMENT_OBSERVATION = z
 export const PAYMENT_REPORT = z.strictObject({
   source: z.string().regex(MACHINE_PATTERN, MACHINE_RULE),
   network: z.string().regex(NETWORK_PATTERN, NETWORK_RULE),
-  observations: z
-    .array(PAYMENT_OBSERVATION)
-    .min(1, 'must not be empty')
-    .max(MAX_OBSERVATIONS, `must have at most ${MAX_OBSERVATIONS} entries`),
+  observations: listOf(PAYMENT_OBSERVATION, MAX_OBSERVATIONS),
 })
 
 /**
@@ -133,7 +158,7 @@ export function unpackReport(bytes: Uint8Array, source: string): ReportedObserva
   return report.observations.map(({ units: amount, blockHeight: height, blockHash: hash, depth: _, ...rest }, at) => {
     const block = height === undefined || hash === undefined ? undefined : { height, hash }
     const observation = { ...rest, network: report.network, amount, block }
-    if (reportIdOf(observation) !== observation.reportId)
+    if (![reportIdOf(observation), formerReportIdOf(observation)].includes(observation.reportId))
       throw fieldInvalid([
         { field: `report.observations[${at}].report_id`, description: 'must be the hash of this fact' },
       ])
@@ -142,9 +167,15 @@ export function unpackReport(bytes: Uint8Array, source: string): ReportedObserva
 }
 
 function parseReport(bytes: Uint8Array): PaymentReport {
+  const report = decodeReport(bytes)
+  if (report === undefined) throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+  return report
+}
+
+function decodeReport(bytes: Uint8Array): PaymentReport | undefined {
   try {
-    return PaymentReport.decode(bytes)
+    return hasValidNanos(bytes, REPORT_TIMESTAMPS) ? PaymentReport.decode(bytes) : undefined
   } catch {
-    throw fieldInvalid([{ field: 'report', description: 'must be a serialised PaymentReport' }])
+    return undefined
   }
 }

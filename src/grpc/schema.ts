@@ -10,18 +10,19 @@ import {
   hasOnePosition,
   instant,
   lineQuantity,
+  listOf,
   MAX_INT64,
   ONE_POSITION,
   page,
   productId,
   shippingAddress,
-  text,
   userId,
   uuid,
   whole64,
   wordOrAny,
 } from './field.ts'
 import { orderStatus } from './enum.ts'
+import { text } from './text.ts'
 
 const MAX_PRODUCTS_PER_QUESTION = 100
 const MAX_NAME_CHARACTERS = 200
@@ -30,13 +31,16 @@ const MAX_DELTA = 1_000_000_000n
 const MAX_ON_HAND = 1_000_000_000_000n
 const MAX_SIGNATURES = 4
 const MAX_NOTIFICATIONS = 1_000
-const MAX_SIGNATURE_CHARACTERS = 128
+/** `v1,` and base64. Which algorithm it is of shows only when it is verified. */
+const SIGNATURE_SHAPE = /^[A-Za-z0-9+/=,]{1,128}$/
+/** A full name of a service; empty: the whole server. */
+const SERVICE_SHAPE = /^[A-Za-z0-9._]{0,128}$/
 
 const command = z.strictObject({ idempotencyKey: uuid, orderId: uuid, expectedVersion })
 
 const newLine = z.strictObject({ productId, quantity: lineQuantity, expectedUnitPrice: fiat })
 
-const health = z.strictObject({ service: z.string().max(128, 'must have at most 128 characters') })
+const health = z.strictObject({ service: z.string().regex(SERVICE_SHAPE, 'must be the full name of a service') })
 
 /** Names of files and types; the library's clients send the host that they called. */
 const MAX_SYMBOL_CHARACTERS = 512
@@ -67,7 +71,7 @@ export const SCHEMAS = {
   '/holdfast.v1.OrderService/CreateOrder': z.strictObject({
     idempotencyKey: uuid,
     userId,
-    lines: z.array(newLine).min(1, 'must not be empty').max(MAX_LINES, `must have at most ${MAX_LINES} entries`),
+    lines: listOf(newLine, MAX_LINES),
     asset,
     shippingAddress,
   }),
@@ -96,17 +100,11 @@ export const SCHEMAS = {
     id: uuid,
     timestampS: whole64(0n, MAX_INT64),
     report: z.instanceof(Uint8Array),
-    signatures: z
-      .array(z.string().max(MAX_SIGNATURE_CHARACTERS, 'must be a signature'))
-      .min(1, 'must not be empty')
-      .max(MAX_SIGNATURES, `must have at most ${MAX_SIGNATURES} entries`),
+    signatures: listOf(z.string().regex(SIGNATURE_SHAPE, 'must be a signature'), MAX_SIGNATURES),
   }),
 
   '/holdfast.v1.StockService/GetAvailability': z.strictObject({
-    productIds: z
-      .array(productId)
-      .min(1, 'must not be empty')
-      .max(MAX_PRODUCTS_PER_QUESTION, `must have at most ${MAX_PRODUCTS_PER_QUESTION} entries`),
+    productIds: listOf(productId, MAX_PRODUCTS_PER_QUESTION),
   }),
   '/holdfast.v1.CatalogService/GetProduct': z.strictObject({ productId }),
   '/holdfast.v1.CatalogService/ListProducts': z.strictObject(page).refine(hasOnePosition, ONE_POSITION),
@@ -155,9 +153,7 @@ export const SCHEMAS = {
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': z
     .strictObject({
       idempotencyKey: uuid,
-      notificationIds: z
-        .array(whole64(1n, MAX_INT64))
-        .max(MAX_NOTIFICATIONS, `must have at most ${MAX_NOTIFICATIONS} entries`),
+      notificationIds: listOf(whole64(1n, MAX_INT64), MAX_NOTIFICATIONS, { min: 0 }),
       all: z.boolean(),
     })
     .refine(({ notificationIds, all }) => all !== notificationIds.length > 0, {

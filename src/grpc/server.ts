@@ -3,27 +3,29 @@
 
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { RequestHash } from '../keyvault/request.ts'
 import type { Logger, Registry } from '../telemetry.ts'
 import { createAuditHandlers } from './audit.ts'
+import type { Authentication } from './authenticate.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
 import { createFulfilmentHandlers } from './fulfilment.ts'
-import { createGuard, type TokenVerifier } from './guard.ts'
+import { createGuard } from './guard.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
+import { gateStreams } from './gate.ts'
+import { joinRepeatedHeaders } from './header.ts'
 import { createHealthHandlers } from './health.ts'
+import { MAX_REQUEST_BYTES } from './library_status.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES, type RpcService } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createAddressGate, createAddressSet, createPeerOf } from './peer.ts'
 import { createReflectionHandlers } from './reflection.ts'
+import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
-/**
- * Requests are small; with the library's default of 4 MiB, one of them could use 380 MB of heap. Also limits
- * decompressed gzip.
- */
-const MAX_REQUEST_BYTES = 65_536
 const MAX_STREAMS_PER_CONNECTION = 200
 /** The streams of a dead client are freed within the sum of these. */
 export const KEEPALIVE_EVERY_MS = 20_000
@@ -50,11 +52,12 @@ const OPTIONS: ServerOptions = {
 
 export type FrontDeps = OrderDeps &
   PaymentDeps &
-  OrderAdminDeps & {
+  OrderAdminDeps &
+  Authentication & {
     logger: Logger
     registry: Registry
-    verifyToken: TokenVerifier
     peerHashOf: (address: string) => string
+    hashRequest: RequestHash
     /** Is the database reachable, with the migrations of this build? */
     isReady: () => Promise<boolean>
   }
@@ -64,7 +67,12 @@ export type FrontOptions = {
   bind: string
   /** 0 selects a free port. */
   port: number
+  adminBind: string
   adminPort: number
+  /** Networks whose callers the admin port admits; none: no caller. */
+  adminCidrs: readonly string[]
+  /** Proxies whose x-forwarded-for counts. */
+  trustedProxies: readonly string[]
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
   /** TLS of both ports. Without it, calls are in clear. */
@@ -85,18 +93,26 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const interceptors = [createObserver(deps), createGuard(deps.verifyToken)]
-  const publicServer = new Server({ ...OPTIONS, interceptors })
-  const adminServer = new Server({ ...OPTIONS, interceptors })
+  const events = createSecurityEvents(deps)
+  const peerOf = createPeerOf(createAddressSet(options.trustedProxies))
+  const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
+  const guard = createGuard(deps)
+  const gate = createAddressGate(createAddressSet(options.adminCidrs))
+  const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
+  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, gate, guard] })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
   if (options.hasReflection === true) addReflection(adminServer, closing.signal)
 
   const servers = [publicServer, adminServer]
   try {
-    const { bind, credentials = ServerCredentials.createInsecure() } = options
-    const port = await listen(publicServer, addressOf(bind, options.port), credentials)
-    const adminPort = await listen(adminServer, addressOf(bind, options.adminPort), credentials)
+    const { credentials = ServerCredentials.createInsecure() } = options
+    const port = await listen(publicServer, addressOf(options.bind, options.port), credentials)
+    const adminPort = await listen(adminServer, addressOf(options.adminBind, options.adminPort), credentials)
+    for (const server of servers) {
+      gateStreams(server, observer)
+      joinRepeatedHeaders(server)
+    }
     return {
       port,
       adminPort,
@@ -105,10 +121,12 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         await delay(options.drainMs)
         closing.abort()
         await Promise.all(servers.map(shutDown))
+        await events.stop()
       },
     }
   } catch (error) {
     for (const server of servers) server.forceShutdown()
+    await events.stop()
     throw error
   }
 }
@@ -133,13 +151,13 @@ function addAdminServices(
   isServing: () => Promise<boolean>,
   closing: AbortSignal,
 ): void {
-  const { database, shop } = deps
+  const { database, shop, cursors } = deps
   addService(server, ADMIN_SERVICES.health, createHealthHandlers(isServing, ADMIN_SERVICES), closing)
   addService(server, ADMIN_SERVICES.stock, createStockAdminHandlers({ database }), closing)
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
-  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database, cursors }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
-  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database }), closing)
+  addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
 }
 
 function addReflection(server: Server, closing: AbortSignal): void {

@@ -3,18 +3,19 @@ import { Metadata, status } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { ANONYMOUS, type CallRecord } from './call.ts'
-import { DETAILS_KEY, readDetails } from './detail.ts'
+import { DETAILS_KEY, MAX_DETAIL_BYTES, readDetails } from './detail.ts'
 import { ErrorReason } from './gen/holdfast/v1/error_reason.ts'
 import { CODES, MAX_VIOLATIONS, statusOf } from './status.ts'
 
 const REASONS = Object.keys(FAILURES) as FailureReason[]
-const MAX_DETAIL_BYTES = 4_096
 
 const buildRecord = (): CallRecord => ({
   path: '/holdfast.v1.OrderService/GetOrder',
   requestId: 'request-1',
   peer: '127.0.0.1',
+  isPeerKnown: true,
   peerHash: '',
+  hashRequest: () => Buffer.of(),
   startedAt: 0,
   principal: ANONYMOUS,
   orderId: undefined,
@@ -87,6 +88,61 @@ test('the details stay small however many fields are wrong', () => {
   const sent = statusOf(new DomainError('FIELD_INVALID', 'Wrong.', { violations }), buildRecord())
   expect(readDetails(sent.metadata ?? new Metadata()).violations).toHaveLength(MAX_VIOLATIONS)
   expect(Buffer.byteLength(sent.metadata?.get(DETAILS_KEY)[0] ?? '')).toBeLessThanOrEqual(MAX_DETAIL_BYTES)
+})
+
+test('an exceeded limit is listed as a quota, with the time to wait', () => {
+  const quota = [{ subject: 'user', description: '60 calls in 60 s' }]
+  const limited = new DomainError('RATE_LIMITED', 'Too many calls.', { quota, retryAfterMs: 7_000 })
+  expect(detailOf(limited)).toMatchObject({ reason: 'RATE_LIMITED', quota, retryAfterMs: 7_000 })
+  expect(detailOf(new DomainError('OVERLOADED', 'Busy.')).retryAfterMs).toBe(500)
+  expect(detailOf(new DomainError('MESSAGE_TOO_LARGE', 'Long.')).retryAfterMs).toBeUndefined()
+})
+
+test.each([
+  ['metadata', { metadata: { product_id: 'x'.repeat(10_000) } }],
+  ['violations', { violations: [{ field: 'x'.repeat(10_000), description: 'wrong' }] }],
+  ['quotas', { quota: Array.from({ length: 20 }, () => ({ subject: 'user', description: 'x'.repeat(1_000) })) }],
+])('the details stay small however long their %s', (_, detail) => {
+  const sent = statusOf(new DomainError('ORDER_STATUS', 'x'.repeat(10_000), detail), buildRecord())
+  expect(Buffer.byteLength(sent.metadata?.get(DETAILS_KEY)[0] ?? '')).toBeLessThanOrEqual(MAX_DETAIL_BYTES)
+  expect(sent.details.length).toBeLessThanOrEqual(256)
+  expect(readDetails(sent.metadata ?? new Metadata()).reason).toBe('ORDER_STATUS')
+})
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY, -5, 1e300])('a wait of %d is sent as a time', (retryAfterMs) => {
+  const told = detailOf(new DomainError('RATE_LIMITED', 'Later.', { retryAfterMs })).retryAfterMs
+  expect(told).toBeGreaterThan(0)
+  expect(told).toBeLessThanOrEqual(86_400_000)
+})
+
+const circular = new Error('circular')
+circular.cause = circular
+test.each([
+  ['whose causes are a circle', circular],
+  [
+    'that cannot be read',
+    new Proxy(new Error('closed'), {
+      get: () => {
+        throw new Error('unreadable')
+      },
+    }),
+  ],
+  ['that is text', 'text'],
+  ['that is nothing', undefined],
+  ['that imitates a status', { code: 5, details: 'CANARY', metadata: new Metadata() }],
+])('a failure %s is INTERNAL too', (_, error) => {
+  expect(statusOf(error, buildRecord())).toMatchObject({
+    code: status.INTERNAL,
+    details: 'Something went wrong on our side.',
+  })
+})
+
+test('half a character is no reason to fail', () => {
+  const sent = statusOf(
+    new DomainError('NOT_FOUND', 'No \ud800.', { metadata: { product_id: '\udc00' } }),
+    buildRecord(),
+  )
+  expect(() => encodeURI(sent.details)).not.toThrow()
 })
 
 test('what must hold first is listed as preconditions', () => {

@@ -17,10 +17,16 @@ export const CODES: Readonly<Record<FailureKind, status>> = {
   wrong_state: status.FAILED_PRECONDITION,
   conflict: status.ABORTED,
   limited: status.RESOURCE_EXHAUSTED,
+  too_large: status.RESOURCE_EXHAUSTED,
   deadline: status.DEADLINE_EXCEEDED,
   unavailable: status.UNAVAILABLE,
+  unimplemented: status.UNIMPLEMENTED,
   bug: status.INTERNAL,
 }
+
+const MAX_MESSAGE_CHARACTERS = 256
+/** A day. */
+const MAX_RETRY_AFTER_MS = 86_400_000
 
 /**
  * Keeps a status under 4 KiB, since trailers have a size limit. A caller with this many invalid fields has enough to
@@ -30,28 +36,57 @@ export const MAX_VIOLATIONS = 20
 
 export const REQUEST_ID_KEY = 'x-request-id'
 
+/** Their callers are always told when to try again. */
+const HINTED_KINDS: ReadonlySet<FailureKind> = new Set(['limited', 'unavailable'])
+const isHinted = ({ kind, reason }: DomainError): boolean =>
+  HINTED_KINDS.has(kind) || reason === 'IDEMPOTENCY_KEY_IN_PROGRESS'
+
 /** Converts any failure to a status, and stores in the record what the log needs. Never throws. */
-export function statusOf(error: unknown, record: CallRecord): StatusObject {
-  const known = databaseFailure(error)
-  const failure = known instanceof DomainError && known.kind !== 'bug' ? known : bugOf()
-  const incidentId = failure.metadata['incident_id']
-  record.failure = { reason: failure.reason, incidentId, cause: failure === error ? failure.cause : error }
+export function statusOf(error: unknown, record: Pick<CallRecord, 'requestId' | 'failure'>): StatusObject {
+  try {
+    const known = databaseFailure(error)
+    if (known instanceof DomainError && known.kind !== 'bug') return answerOf(known, error, record)
+  } catch {
+    // A failure that cannot even be read is a bug like any other.
+  }
+  return answerOf(bugOf(), error, record)
+}
+
+function answerOf(
+  failure: DomainError,
+  error: unknown,
+  record: Pick<CallRecord, 'requestId' | 'failure'>,
+): StatusObject {
   const code = CODES[failure.kind]
-  const retryAfterMs = failure.retryAfterMs ?? (failure.kind === 'unavailable' ? RETRY_HINT_MS.contention : undefined)
+  // A lone half of a surrogate pair cannot be sent.
+  const details = failure.message.toWellFormed().slice(0, MAX_MESSAGE_CHARACTERS)
+  const retryAfterMs = retryAfterMsOf(failure)
+  const packed = packDetails(code, details, {
+    reason: failure.reason,
+    metadata: failure.metadata,
+    violations: failure.violations.slice(0, MAX_VIOLATIONS),
+    violationKind: failure.kind === 'wrong_state' ? 'precondition' : 'field',
+    quota: failure.quota.slice(0, MAX_VIOLATIONS),
+    requestId: record.requestId,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  })
   const metadata = new Metadata()
   metadata.set(REQUEST_ID_KEY, record.requestId)
-  metadata.set(
-    DETAILS_KEY,
-    packDetails(code, failure.message, {
-      reason: failure.reason,
-      metadata: failure.metadata,
-      violations: failure.violations.slice(0, MAX_VIOLATIONS),
-      violationKind: failure.kind === 'wrong_state' ? 'precondition' : 'field',
-      requestId: record.requestId,
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    }),
-  )
-  return { code, details: failure.message, metadata }
+  metadata.set(DETAILS_KEY, packed)
+  record.failure = {
+    reason: failure.reason,
+    incidentId: failure.metadata['incident_id'],
+    cause: failure === error ? failure.cause : error,
+  }
+  return { code, details, metadata }
+}
+
+/** The advised wait. Whatever was computed for it, it is a time that a timer can hold. */
+function retryAfterMsOf(failure: DomainError): number | undefined {
+  const { retryAfterMs } = failure
+  if (retryAfterMs === undefined) return isHinted(failure) ? RETRY_HINT_MS.contention : undefined
+  if (Number.isNaN(retryAfterMs)) return RETRY_HINT_MS.outage
+  return Math.min(MAX_RETRY_AFTER_MS, Math.max(1, retryAfterMs))
 }
 
 const bugOf = (): DomainError =>

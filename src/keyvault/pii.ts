@@ -2,7 +2,7 @@
 // destroying the key erases the customer's data (requirement D-17). A ciphertext can be decrypted only for its own
 // customer and order.
 
-import { randomBytes } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import type { CustomerKey } from '../db/key.ts'
 import { createExpiringCache } from './cache.ts'
 import { expandKey } from './derive.ts'
@@ -11,6 +11,8 @@ import { contextOf, KEY_BYTES, open, packSealed, seal, SealError, unpackSealed }
 
 const FORMAT = 1
 const SALT_BYTES = 32
+/** The customer's key is random already: HKDF needs no salt. */
+const NO_SALT = Buffer.alloc(0)
 /** With the cache's sweep of five seconds, no decrypted key is in memory for more than a minute. */
 const KEY_LIFE_MS = 55_000
 const OPEN_KEYS = 10_000
@@ -23,6 +25,11 @@ export type PiiVault = {
   seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
   /** Throws SealError if the value was changed or moved to another order, or its customer's key is gone. */
   open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
+  /**
+   * HMAC-SHA-256 of a request under a key derived from the customer's. Without that key no guess of the request can be
+   * confirmed, so it ends with the customer's data. Throws SealError if the customer has no key; `seal` creates one.
+   */
+  hashRequest: (userId: bigint, path: string, request: Buffer) => Promise<Buffer>
 }
 
 export type PiiVaultOptions = {
@@ -81,6 +88,17 @@ export function createPiiVault({ ring, findCustomerKey, insertCustomerKey }: Pii
         (key) => open(key, unpackSealed(sealed.subarray(1)), textContext(userId, orderId)).toString(),
       )
     },
+    hashRequest: (userId, path, request) =>
+      withKey(
+        userId,
+        () => loadKey(userId),
+        (key) => {
+          const hashing = expandKey(key, NO_SALT, contextOf(['holdfast pii', FORMAT, 'request hash', userId, path]))
+          const hash = createHmac('sha256', hashing).update(request).digest()
+          hashing.fill(0)
+          return hash
+        },
+      ),
   }
 }
 

@@ -11,6 +11,7 @@ import { putProduct } from '../../test/support/builder.ts'
 import { makeCertificate } from '../../test/support/certificate.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
+import { callHttp2 } from '../../test/support/raw_http2.ts'
 import { until } from '../../test/support/until.ts'
 import { createClient, ServingStatus } from '../grpc/client.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
@@ -248,4 +249,24 @@ describe('the api process', () => {
     expect(output).toMatch(reason)
     for (const content of Object.values(files)) expect(output).not.toContain(content)
   })
+})
+
+test('what strangers put into headers is in none of its lines, and a flood of it writes few', async () => {
+  const api = await start()
+  await until(async () => (await api.health())?.readyz === 200)
+  const before = api.output().length
+  const headers = {
+    authorization: 'Bearer CANARY7f3a\u00ff',
+    'x-request-id': 'CANARY7f3a',
+    'x-pad': `\u00ff${'x'.repeat(3_000)}`,
+  }
+  const answers = await callHttp2(
+    api.address,
+    '/holdfast.v1.OrderService/GetOrder',
+    Array.from({ length: 300 }, () => ({ headers })),
+  )
+  expect(answers.every(({ code }) => code === 'UNAUTHENTICATED')).toBe(true)
+  await until(() => api.output().includes('header dropped'))
+  expect(api.output()).not.toContain('CANARY7f3a')
+  expect(api.output().slice(before).length).toBeLessThan(10_000)
 })

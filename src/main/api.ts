@@ -2,7 +2,7 @@
 // worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
-import { readSecretFile, type Config } from '../config.ts'
+import { adminCidrsOf, cidrsOf, readSecretFile, type Config } from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
@@ -10,20 +10,24 @@ import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
+import { parseFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
+import { createAccounts } from '../grpc/account.ts'
 import { KEEPALIVE } from '../grpc/client.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
+import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createPiiVault } from '../keyvault/pii.ts'
+import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
-import { createTokenVerifier, loadTokenSecrets } from '../keyvault/token.ts'
+import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
 import { assetPolicyOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
@@ -33,6 +37,7 @@ import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext
 import { createSchemaCheck } from './readiness.ts'
 import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
 import { openTls } from './tls.ts'
+import { createTokenKeys, readClientSans } from './token_keys.ts'
 
 const FRESH_MS = 500
 /** A watcher reads its chain each second; after a kill it is back sooner than this. */
@@ -40,7 +45,7 @@ const WATCHER_SILENCE_MS = 60_000
 
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
-  const secrets = readSecrets(config)
+  const secrets = readSecrets(service)
   const credentials = await openTls(service)
   await service.listen()
   const database = await service.openDatabase({ forceGenericPlan: true })
@@ -52,6 +57,9 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
   const front = await startFront(createDeps({ config, secrets, logger, registry, database, client, isReady }), {
     bind: config.HOLDFAST_BIND,
+    adminBind: config.HOLDFAST_ADMIN_BIND,
+    adminCidrs: adminCidrsOf(config),
+    trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
     port: ports.HOLDFAST_GRPC_PORT,
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
@@ -85,11 +93,13 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   registerGauges(parts.registry, acceptor, leases)
   return {
     ...parts,
+    ...(secrets.clientSans !== undefined && { clientSans: secrets.clientSans }),
     verifyToken: createTokenVerifier({
-      secrets: secrets.token,
+      ...secrets.tokenKeys,
       issuer: config.HOLDFAST_JWT_ISSUER,
       audience: config.HOLDFAST_JWT_AUDIENCE,
     }),
+    accounts: createAccounts(database),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
     acceptor,
     command: createCommander({ database, client, startOptionsOf }),
@@ -100,11 +110,14 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
       offers,
       rateOf: (asset) => rates.get(asset),
+      stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
     },
     findBlindness: sightOf(database, offers),
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
+    cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
+    hashRequest: createRequestHash(secrets.orderId),
     pii: createPiiVault({
       ring: secrets.pii,
       findCustomerKey: (userId) => findCustomerKey(database, userId),
@@ -114,12 +127,14 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   }
 }
 
-function readSecrets(config: Config<'api'>) {
+type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`
+
+function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
-  const read = (variable: keyof Config<'api'> & `HOLDFAST_${string}_FILE`): string =>
-    readSecretFile(variable, config[variable] ?? '')
+  const read = (variable: SecretVariable): string => readSecretFile(variable, config[variable])
   return {
-    token: loadTokenSecrets(read('HOLDFAST_JWT_SECRETS_FILE'), mode),
+    tokenKeys: createTokenKeys(config, logger, registry),
+    clientSans: readClientSans(config),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
     orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),

@@ -2,6 +2,7 @@
 
 import { CommanderError, InvalidArgumentError } from 'commander'
 import { ConfigError, loadConfig } from '../config.ts'
+import { silenceLibrary } from '../grpc/library_log.ts'
 import { EXIT, endingOf } from './cli/exit.ts'
 import { printable } from './cli/print.ts'
 import { createProgram } from './cli/program.ts'
@@ -12,6 +13,7 @@ function untilInterrupted(): AbortSignal {
   return stopping.signal
 }
 
+silenceLibrary()
 // The reader of a pipe may close it early (`| head`).
 process.stdout.on('error', () => process.exit(EXIT.ok))
 

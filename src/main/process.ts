@@ -4,10 +4,11 @@
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
 import { ServerVersionError } from '../db/connection/session.ts'
+import { logLibrary } from '../grpc/library_log.ts'
 import { CertificateError } from '../grpc/tls.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
-import { createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
+import { createLineLimit, createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database_metrics.ts'
 import { inspectSecrets } from './preflight.ts'
 import { createPulse, type Pulse } from './pulse.ts'
@@ -76,6 +77,8 @@ type Ending = ReturnType<typeof createEnding>
 
 function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['isPlain']) {
   const logger = createLogger({ process: name, level: 'warn' })
+  logLibrary(logger)
+  logWarnings(logger)
   const stopping = new AbortController()
   const closers: (() => Promise<unknown>)[] = []
   const ending = {
@@ -119,6 +122,13 @@ function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['i
   process.on('SIGUSR1', () => logger.warn('SIGUSR1 ignored: it opens no debugger here'))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, fail)
   return ending
+}
+
+/** Replaces Node's own printing of warnings: their text may quote what came from outside. */
+function logWarnings(logger: Logger): void {
+  const limit = createLineLimit((kind, suppressed) => logger.warn({ kind, suppressed }, 'warnings of the process'))
+  process.removeAllListeners('warning')
+  process.on('warning', (warning) => limit(warning.name, () => logger.warn({ err: warning }, 'warning of the process')))
 }
 
 function createService<P extends ServiceName>(

@@ -62,6 +62,7 @@ async function command(order: AcceptedOrder, name: Command, method: string): Pro
     record: { path: `/holdfast.v1.FulfilmentService/${method}` } as unknown as Call['record'],
     deadline: Date.now() + 20_000,
     signal: new AbortController().signal,
+    requestBytes: () => requestHash,
     requestHash: () => requestHash,
   } satisfies Call
   const carryOut = createCommander({ database: api, client: worker.client, startOptionsOf })

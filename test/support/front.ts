@@ -12,16 +12,24 @@ import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import { ASSET_POLICY, type Asset } from '../../src/domain/payment.ts'
+import { createAccounts } from '../../src/grpc/account.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../src/grpc/client.ts'
 import { createCommander } from '../../src/grpc/command.ts'
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
+import { createCursorSeal } from '../../src/keyvault/cursor.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
 import { createPiiVault } from '../../src/keyvault/pii.ts'
+import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
-import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from '../../src/keyvault/token.ts'
+import {
+  createTokenVerifier,
+  loadTokenSecrets,
+  signDevelopmentToken,
+  type DevelopmentTokenOptions,
+} from '../../src/keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
 import type { TestDatabase } from './database.ts'
@@ -33,8 +41,11 @@ const NO_ENGINE = '127.0.0.1:9'
 const POOL_SIZE = 10
 const ADDRESS_BLOCK = 64
 
-/** The caller of an RPC: a role, and a user id for people or a name for machines. */
-export type Caller = { role: Role; subject: string }
+/**
+ * The caller of an RPC: a role, and a user id for people or a name for machines; where it counts, how and when they signed
+ * in, which is with two factors and now.
+ */
+export type Caller = { role: Role; subject: string } & Pick<DevelopmentTokenOptions, 'amr' | 'authTimeS'>
 export const customer = (userId: number): Caller => ({ role: 'customer', subject: String(userId) })
 export const admin: Caller = { role: 'admin', subject: '1' }
 export const fulfilment: Caller = { role: 'fulfilment', subject: '2' }
@@ -61,9 +72,13 @@ export type TestFront = {
   logLines: () => string[]
   tokenOf: (caller: Caller) => Promise<string>
   as: (caller: Caller) => HoldfastClient
+  /** A client with this token, whatever it says. */
+  with: (token: string) => HoldfastClient
   asAdmin: () => ReturnType<typeof createAdminClient>
   /** Signs a report as the registered source watcher-1. */
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
+  /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
+  requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
   setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
@@ -76,6 +91,8 @@ export type TestFrontOptions = {
   /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
+  adminCidrs?: readonly string[]
+  trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
 }
 
@@ -118,6 +135,14 @@ export async function createTestFront(
   let rate: bigint | undefined = 200_000n
   let blindness: Blindness | undefined
 
+  const hashRequest = createRequestHash(secret)
+  const pii =
+    options.deps?.pii ??
+    createPiiVault({
+      ring: loadRing('test ring', ring, 'development'),
+      findCustomerKey: (userId) => findCustomerKey(database, userId),
+      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
+    })
   const front: Front = await startFront(
     {
       database,
@@ -125,6 +150,7 @@ export async function createTestFront(
       registry,
       isReady: async () => true,
       verifyToken: createTokenVerifier({ secrets: tokens, ...issuer }),
+      accounts: createAccounts(database),
       verifyReport: createReportVerifier({
         sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
       }),
@@ -144,26 +170,29 @@ export async function createTestFront(
           ['ETH', { network: 'ethereum', policy: ASSET_POLICY.ETH }],
         ]),
         rateOf: () => rate,
+        stepUpTotalMinor: 100_000n,
       },
       findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
+      cursors: createCursorSeal(secret),
       peerHashOf: createPeerHash(secret),
-      pii: createPiiVault({
-        ring: loadRing('test ring', ring, 'development'),
-        findCustomerKey: (userId) => findCustomerKey(database, userId),
-        insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-      }),
+      hashRequest,
+      pii,
       isBacklogFull: async () => false,
       ...options.deps,
     },
-    { bind: '127.0.0.1', port: 0, adminPort: 0, drainMs: 0, hasReflection: true },
+    {
+      ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0, hasReflection: true },
+      adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
+      trustedProxies: options.trustedProxies ?? [],
+    },
   )
 
   const clients: { close: () => void }[] = []
   const keep = <C extends { close: () => void }>(client: C): C => (clients.push(client), client)
-  const tokenOf = ({ role, subject }: Caller): Promise<string> =>
-    signDevelopmentToken({ secrets: tokens, ...issuer, roles: [role], subject, lifetimeS: TOKEN_LIFETIME_S })
+  const tokenOf = ({ role, ...caller }: Caller): Promise<string> =>
+    signDevelopmentToken({ secrets: tokens, ...issuer, roles: [role], ...caller, lifetimeS: TOKEN_LIFETIME_S })
   const address = `127.0.0.1:${front.port}`
   const adminAddress = `127.0.0.1:${front.adminPort}`
   return {
@@ -174,8 +203,13 @@ export async function createTestFront(
     logLines: () => lines,
     tokenOf,
     as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
+    with: (token) => keep(createClient({ address, token: () => token })),
     asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
+    requestHashOf: async ({ path }, request, userId) => {
+      const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)
+      return hash.toString('hex')
+    },
     setBlindness: (cause) => {
       blindness = cause
     },

@@ -6,6 +6,7 @@ import { basename } from 'node:path'
 /** By name, the longest first. `npm test` prints what each stage spent most time on. */
 export const LONGEST = [
   'model.int.test.ts',
+  'fuzz.int.test.ts',
   'failure.int.test.ts',
   'race.int.test.ts',
   'scale.int.test.ts',

@@ -15,30 +15,47 @@ export type RawAnswer = {
 
 const same = (bytes: Buffer): Buffer => bytes
 
-/** Makes one unary call with `body` unchanged. Headers may repeat. */
+export type RawClient = {
+  /** Makes one unary call with `body` unchanged. Headers may repeat. */
+  call: (path: string, body: Buffer, headers?: readonly (readonly [string, string])[]) => Promise<RawAnswer>
+  close: () => void
+}
+
+/** One connection, for many calls. */
+export function createRawClient(address: string): RawClient {
+  const client = new Client(address, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 })
+  return {
+    call: (path, body, headers = []) => {
+      const metadata = new Metadata()
+      for (const [name, value] of headers) metadata.add(name, value)
+      return new Promise((resolve) => {
+        let received = new Metadata()
+        const call = client.makeUnaryRequest(path, same, same, body, metadata, (error, answer) => {
+          resolve({
+            code: status[error?.code ?? status.OK],
+            message: error?.details ?? '',
+            body: answer,
+            headers: received,
+            detail: readDetails(error?.metadata ?? new Metadata()),
+          })
+        })
+        call.on('metadata', (first: Metadata) => (received = first))
+      })
+    },
+    close: () => client.close(),
+  }
+}
+
+/** Makes one call on a connection of its own. */
 export async function callRaw(
   address: string,
   path: string,
   body: Buffer,
   headers: readonly (readonly [string, string])[] = [],
 ): Promise<RawAnswer> {
-  const client = new Client(address, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 })
-  const metadata = new Metadata()
-  for (const [name, value] of headers) metadata.add(name, value)
+  const client = createRawClient(address)
   try {
-    return await new Promise((resolve) => {
-      let received = new Metadata()
-      const call = client.makeUnaryRequest(path, same, same, body, metadata, (error, answer) => {
-        resolve({
-          code: status[error?.code ?? status.OK],
-          message: error?.details ?? '',
-          body: answer,
-          headers: received,
-          detail: readDetails(error?.metadata ?? new Metadata()),
-        })
-      })
-      call.on('metadata', (first: Metadata) => (received = first))
-    })
+    return await client.call(path, body, headers)
   } finally {
     client.close()
   }

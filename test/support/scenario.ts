@@ -5,6 +5,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
+import { noteReads } from '../../src/db/audit/read.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
 import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
 import { deleteExpiredNotifications, replayNotifications } from '../../src/db/notification.ts'
@@ -12,6 +13,7 @@ import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } fr
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
+import { deleteExpiredSecurityEvents, insertSecurityEvents } from '../../src/db/security_event.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
@@ -108,6 +110,16 @@ const commanding = (command: keyof typeof COMMANDED): Scenario => ({
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   ...CHAIN_SCENARIOS,
+  'an admin reads the addresses of two orders': {
+    of: 'noteReads audit_note_reads',
+    prepare: async ({ shop }) => {
+      const orderIds = [(await orderOfTwo(shop)).orderId, (await orderOfTwo(shop)).orderId]
+      const read = { orderIds, fields: ['shipping_address'], by: { actor: 'user:1', role: 'admin' } } as const
+      return ({ api }) => noteReads(api, read)
+    },
+    // Each read is noted.
+    rewrites: ['audit_entry', 'audit_head'],
+  },
   'an order is accepted': {
     of: 'accept_orders accept_optimistic accept_locked write_orders take_wanted',
     prepare: async ({ shop }) => {
@@ -275,6 +287,26 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
         orderId,
       ])
       return ({ worker }) => deleteExpiredNotifications(worker)
+    },
+  },
+  'refused calls are recorded': {
+    of: 'insertSecurityEvents',
+    prepare: async () => {
+      const event = { kind: 'denied', subject: 'user:7', peer: 'ab'.repeat(32), ageMs: 5, events: 1 } as const
+      const events = [{ ...event, method: null, object: null, requestId: randomUUID() }]
+      return ({ api }) => insertSecurityEvents(api, events)
+    },
+    // Each call appends.
+    rewrites: ['security_event'],
+  },
+  'old security events are forgotten': {
+    of: 'deleteExpiredSecurityEvents forget_security_events',
+    prepare: async ({ shop }) => {
+      await shop.query(
+        `insert into security_event (at, kind, peer, events)
+         select clock_timestamp() - interval '91 days', 'denied', repeat('ab', 32), 1 from generate_series(1, 3)`,
+      )
+      return ({ worker }) => deleteExpiredSecurityEvents(worker)
     },
   },
   'a check of everything is recorded': {

@@ -84,7 +84,7 @@ function breakable<T extends object>(target: T, fault: () => Fault): T {
 }
 
 /** The fate of a batch of reports: three or one accepted, request or answer lost, retry after a second, refused. */
-export type Fate = 'taken' | 'one' | 'lost' | 'unanswered' | 'limited' | 'refused'
+export type Fate = 'taken' | 'one' | 'lost' | 'unanswered' | 'limited' | 'refused' | 'contradicted'
 
 type HarnessOptions = {
   startHeight?: number | undefined
@@ -139,6 +139,7 @@ async function createHarness(
     const fate = fates.shift() ?? 'taken'
     if (fate === 'lost') throw new DomainError('DATABASE_UNAVAILABLE', 'down')
     if (fate === 'refused') throw new DomainError('FIELD_INVALID', 'no')
+    if (fate === 'contradicted') throw new DomainError('REPORT_CONFLICT', 'other')
     if (fate === 'limited') throw new DomainError('DATABASE_UNAVAILABLE', 'slower', { retryAfterMs: 1_000 })
     const taken = fate === 'one' ? 1 : Math.min(3, observations.length)
     delivered.push(...observations.slice(0, taken))

@@ -14,9 +14,11 @@ const SERVERS = ['temporal-server', 'temporal-sql-tool']
 const COMMANDS = {
   demo: { entry: ['src/main/dev.ts', 'demo'], servers: true },
   start: { entry: ['src/main/dev.ts', 'start'], servers: true, extras: ['temporal-ui-server', 'temporal'] },
-  test: { entry: ['test/run.ts'], servers: true, extras: ['grpcurl'] },
-  shake: { entry: ['test/shake.ts'], servers: true, extras: ['grpcurl'] },
+  test: { entry: ['test/run.ts'], servers: true, extras: ['grpcurl', 'h2spec'] },
+  shake: { entry: ['test/shake.ts'], servers: true, extras: ['grpcurl', 'h2spec'] },
+  fuzz: { entry: ['test/fuzz.ts'], servers: true },
   controls: { entry: ['test/controls.ts'], servers: true },
+  timing: { entry: ['test/timing.ts'], servers: true },
   bench: { entry: ['bench/run.ts'], servers: true, tools: ['ghz', 'holdfast-bench-driver'] },
   migrate: { entry: ['src/main/migrate.ts'] },
   schema: { entry: ['test/schema.ts'] },

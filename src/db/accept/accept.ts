@@ -18,7 +18,13 @@ import {
 } from '../connection/pool.ts'
 import { halvesOf, UNLOCK_MS } from '../connection/bisect.ts'
 import { createReclaimer, findLockedStock } from './reclaim.ts'
-import { isRetryable, LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, TRANSACTION_TIMEOUT } from '../connection/sqlstate.ts'
+import {
+  isKeyHeld,
+  isRetryable,
+  LOCK_NOT_AVAILABLE,
+  STATEMENT_TIMEOUT,
+  TRANSACTION_TIMEOUT,
+} from '../connection/sqlstate.ts'
 import { payloadOf, verdictOf, type AcceptVerdict, type ProposedOrder, type VerdictRow } from './verdict.ts'
 
 export { minorOf, type AcceptedLine, type AcceptedOrder, type AcceptVerdict, type ProposedOrder } from './verdict.ts'
@@ -188,7 +194,8 @@ async function narrow(
     return []
   }
   if (isDatabaseDown(error)) return fail(batcher, piece, error)
-  if (state === LOCK_NOT_AVAILABLE) {
+  // An order whose key is held is found by bisection, and told at once.
+  if (state === LOCK_NOT_AVAILABLE && !isKeyHeld(error)) {
     const others = await waitForLocks(batcher, piece)
     if (others.length < piece.length) return [others]
   } else if (OUT_OF_TIME.has(state)) batcher.limit = Math.max(1, Math.min(batcher.limit, Math.ceil(piece.length / 2)))

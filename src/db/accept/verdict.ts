@@ -11,7 +11,7 @@ export type ProposedOrder = {
   userId: bigint
   /** The caller's idempotency key, a UUID. */
   key: string
-  /** SHA-256 of the canonical request. */
+  /** Keyed hash of the canonical request. */
   requestHash: Buffer
   /** The customer, with the call and the token. */
   by: Actor

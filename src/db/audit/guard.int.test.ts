@@ -37,6 +37,7 @@ beforeAll(async () => {
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
   await shop.query(`insert into retired_source (source, reason) values ('w9', 'renamed')`)
+  await shop.query(`select change_account(7, 'disable')`)
   await putAddresses(shop.test, 1)
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
@@ -271,10 +272,10 @@ describe('the scope', () => {
       [
         'address_pool audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
         'chain_balance chain_block chain_output chain_report chain_status consistency_run duty hold_aside idempotency inconsistency key_retire',
-        'notification notification_channel order_wake stock_movement workflow_start',
+        'notification notification_channel order_wake security_event stock_movement workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(20)
+    expect(await auditedTables()).toHaveLength(21)
   })
 })
 

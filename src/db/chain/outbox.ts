@@ -62,14 +62,39 @@ export async function deleteReports(database: Database, reportNos: readonly bigi
     delete from chain_report where report_no = any (${sql.array([...reportNos], 'int8')})`)
 }
 
-/** Delays a refused report, twice as long each time. */
-export async function postponeReport(database: Database, reportNo: bigint): Promise<void> {
+/**
+ * Keeps a refused report as a dead letter with the reason: it is delayed, twice as long each time, and is not deleted. A
+ * refusal that is final isolates it at once.
+ */
+export async function postponeReport(
+  database: Database,
+  reportNo: bigint,
+  { reason, isFinal }: { reason: string; isFinal: boolean },
+): Promise<void> {
   await database.sql.query(sql.type(NOTHING)`
     update chain_report
-    set refusals = refusals + 1,
+    set refusals = greatest(refusals + 1, ${isFinal ? ISOLATING_REFUSALS : 0}), refusal_reason = ${reason},
       next_at = clock_timestamp() + least(power(2, least(refusals, 30)), ${MAX_REFUSAL_WAIT_S}) * interval '1 second'
     where report_no = ${reportNo}`)
 }
+
+const DEAD_LETTER = z.object({
+  network: z.string(),
+  txId: z.string(),
+  outputIndex: z.number(),
+  seq: z.number(),
+  state: z.string(),
+  refusals: z.number(),
+  reason: z.string().nullable(),
+})
+
+const LISTED_DEAD_LETTERS = 100
+
+/** Reports that were refused so often that an operator must look, the oldest first. */
+export const listDeadReports = (database: Database): Promise<readonly z.output<typeof DEAD_LETTER>[]> =>
+  database.sql.any(sql.type(DEAD_LETTER)`
+    select network, tx_id as "txId", output_index as "outputIndex", seq, state, refusals, refusal_reason as reason
+    from chain_report where refusals >= ${ISOLATING_REFUSALS} order by report_no limit ${LISTED_DEAD_LETTERS}`)
 
 /** How many reports wait, and how many of them were refused so often that an operator must look. */
 export async function countReports(database: Database, network: string): Promise<{ waiting: number; refused: number }> {

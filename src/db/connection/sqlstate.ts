@@ -2,6 +2,7 @@
 // errors use it (grpc/status.ts, activities/failure.ts, the relays), so that they agree.
 
 import pg from 'pg'
+import { KEY_IN_PROGRESS } from '../../domain/command.ts'
 import { DomainError, RETRY_HINT_MS } from '../../domain/failure.ts'
 
 /**
@@ -20,6 +21,8 @@ type Meaning = {
 export const LOCK_NOT_AVAILABLE = '55P03'
 export const STATEMENT_TIMEOUT = '57014'
 export const TRANSACTION_TIMEOUT = '25P04'
+/** Raised by record_report. */
+export const REPORT_CONFLICT_STATE = 'HF036'
 
 /** By SQLSTATE, else by its class: the first two characters. Everything else is a bug. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
@@ -80,11 +83,21 @@ export const sqlStateOf = (error: unknown): string | undefined => databaseErrorO
 /** The constraint of an error of pg or slonik, if Postgres named one. */
 export const violatedConstraintOf = (error: unknown): string | undefined => databaseErrorOf(error)?.constraint
 
+/** The detail that one of our functions raised an error with. */
+export const errorDetailOf = (error: unknown): string | undefined => databaseErrorOf(error)?.detail
+
 function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof pg.DatabaseError) return cause
-  }
+  for (const cause of causesOf(error)) if (cause instanceof pg.DatabaseError) return cause
   return undefined
+}
+
+/** Longest chain of causes that is followed: a chain may be a circle. */
+const MAX_CAUSES = 8
+
+/** The error and its causes. */
+function* causesOf(error: unknown): Generator<Error> {
+  let cause = error
+  for (let depth = 0; depth < MAX_CAUSES && Error.isError(cause); depth += 1, cause = cause.cause) yield cause
 }
 
 /** True if the server itself fails: unreachable, silent, restarting, full, or a standby. */
@@ -99,8 +112,16 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   return state === undefined ? isConnectionLost(error) : meaningOf(state).outcome !== 'bug'
 }
 
-/** True if the transaction had no effect and may be retried immediately. */
-export const isRetryable = (error: unknown): boolean => meaningOf(sqlStateOf(error) ?? '').isRetryable === true
+/**
+ * True if the lock that was not available is the row of an idempotency key: another call with this key is running.
+ * Postgres names the table in the context of the error.
+ */
+export const isKeyHeld = (error: unknown): boolean =>
+  sqlStateOf(error) === LOCK_NOT_AVAILABLE && /\bidempotency\b/.test(databaseErrorOf(error)?.where ?? '')
+
+/** True if the transaction had no effect and may be retried immediately. The caller repeats one whose key is held. */
+export const isRetryable = (error: unknown): boolean =>
+  meaningOf(sqlStateOf(error) ?? '').isRetryable === true && !isKeyHeld(error)
 
 /** Errors of acquiring a session: nothing was sent. */
 const unsent = new WeakSet<object>()
@@ -131,7 +152,7 @@ export function isSessionSpent(error: unknown): boolean {
 }
 
 function isConnectionLost(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  for (const cause of causesOf(error)) {
     const { code } = cause as { code?: unknown }
     if (typeof code === 'string' && NETWORK.test(code)) return true
     if (DRIVER.test(`${cause.name} ${cause.message}`)) return true
@@ -140,10 +161,15 @@ function isConnectionLost(error: unknown): boolean {
 }
 
 /** Converts an infrastructure error to the DomainError for callers; returns anything else unchanged. */
-export const databaseFailure = (error: unknown): unknown =>
-  isDatabaseUnavailable(error)
-    ? new DomainError('DATABASE_UNAVAILABLE', 'The database cannot be reached; try again.', {
-        retryAfterMs: RETRY_HINT_MS.outage,
-        cause: error,
-      })
-    : error
+export function databaseFailure(error: unknown): unknown {
+  // Its cause may be an error of the database: the failure was named where that was known.
+  if (error instanceof DomainError) return error
+  const detail = { retryAfterMs: RETRY_HINT_MS.outage, cause: error }
+  if (isKeyHeld(error))
+    return new DomainError(KEY_IN_PROGRESS.reason, KEY_IN_PROGRESS.message, {
+      ...detail,
+      retryAfterMs: RETRY_HINT_MS.contention,
+    })
+  if (!isDatabaseUnavailable(error)) return error
+  return new DomainError('DATABASE_UNAVAILABLE', 'The database cannot be reached; try again.', detail)
+}

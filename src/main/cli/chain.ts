@@ -3,6 +3,7 @@
 
 import { InvalidArgumentError, type Command } from 'commander'
 import { allowRewind, attributeBalance, listChains, setAside, setStart } from '../../db/chain/operation.ts'
+import { listDeadReports } from '../../db/chain/outbox.ts'
 import { openDatabase, type Database } from '../../db/connection/pool.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../../domain/identifier.ts'
 import { RefusedError, UsageError } from './exit.ts'
@@ -34,9 +35,9 @@ const WHY: Readonly<Record<string, string>> = {
 export function addChainCommands(program: Command, shell: Shell): void {
   const chain = program.command('chain').description("show the watcher's position, and correct it manually")
 
-  addOptions(chain.command('list').description('show each chain, and money that no transfer explains')).action(
-    async (_options: object, command: Command) => list(shell, command),
-  )
+  addOptions(
+    chain.command('list').description('show each chain, money that no transfer explains, and refused reports'),
+  ).action(async (_options: object, command: Command) => list(shell, command))
 
   const operation = (name: string, description: string) =>
     addOptions(chain.command(name).description(description).argument('<network>', 'name of the network', parseNetwork))
@@ -81,7 +82,10 @@ const act =
 
 async function list(shell: Shell, command: Command): Promise<void> {
   const options = command.optsWithGlobals<ChainOptions>()
-  const found = await withDatabase(shell, options, listChains)
+  const [found, dead] = await withDatabase(shell, options, async (database) => [
+    await listChains(database),
+    await listDeadReports(database),
+  ])
   const chains = found.chains.map((each) => ({ ...each, caughtUpAt: each.caughtUpAt?.toISOString() ?? null }))
   const evidence = found.evidence.map((each) => ({
     ...each,
@@ -89,10 +93,12 @@ async function list(shell: Shell, command: Command): Promise<void> {
     unexplained: String(each.unexplained),
     foundAt: each.foundAt.toISOString(),
   }))
-  print({ json: options.json === true, write: shell.write }, { chains, evidence }, () =>
-    [formatTable(chains), ...(evidence.length === 0 ? [] : ['', 'Unexplained money:', formatTable(evidence)])].join(
-      '\n',
-    ),
+  print({ json: options.json === true, write: shell.write }, { chains, evidence, dead }, () =>
+    [
+      formatTable(chains),
+      ...(evidence.length === 0 ? [] : ['', 'Unexplained money:', formatTable(evidence)]),
+      ...(dead.length === 0 ? [] : ['', 'Refused reports:', formatTable(dead)]),
+    ].join('\n'),
   )
 }
 

@@ -11,8 +11,10 @@ const EXPECTED: Readonly<Record<FailureKind, number>> = {
   wrong_state: EXIT.refused,
   conflict: EXIT.refused,
   limited: EXIT.unavailable,
+  too_large: EXIT.usage,
   deadline: EXIT.unavailable,
   unavailable: EXIT.unavailable,
+  unimplemented: EXIT.refused,
   bug: EXIT.unexpected,
 }
 

@@ -35,8 +35,10 @@ const CODE_OF_KIND: Readonly<Record<FailureKind, ExitCode>> = {
   wrong_state: EXIT.refused,
   conflict: EXIT.refused,
   limited: EXIT.unavailable,
+  too_large: EXIT.usage,
   deadline: EXIT.unavailable,
   unavailable: EXIT.unavailable,
+  unimplemented: EXIT.refused,
   bug: EXIT.unexpected,
 }
 

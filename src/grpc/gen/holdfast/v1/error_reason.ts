@@ -191,6 +191,74 @@ export const ErrorReason = {
    *     { "reason": "WORKFLOW_RUNNING", "metadata": {} }
    */
   ERROR_REASON_WORKFLOW_RUNNING: 30,
+  /**
+   * ERROR_REASON_CALL_MALFORMED - INVALID_ARGUMENT. The call breaks a rule of gRPC; correct the client. `part` is what is wrong: content_type,
+   * encoding, frame, message_count or timeout.
+   *
+   *     { "reason": "CALL_MALFORMED", "metadata": { "part": "timeout" } }
+   */
+  ERROR_REASON_CALL_MALFORMED: 31,
+  /**
+   * ERROR_REASON_RATE_LIMITED - RESOURCE_EXHAUSTED. The caller made too many calls of this class; google.rpc.RetryInfo says when the next one is
+   * allowed, and google.rpc.QuotaFailure names the limit: per user or per address.
+   *
+   *     { "reason": "RATE_LIMITED", "metadata": { "class": "write" } }
+   */
+  ERROR_REASON_RATE_LIMITED: 32,
+  /**
+   * ERROR_REASON_TOO_MANY_CALLS - RESOURCE_EXHAUSTED. The caller has too many calls in progress; wait for one of them to end. google.rpc.QuotaFailure
+   * names the limit.
+   *
+   *     { "reason": "TOO_MANY_CALLS", "metadata": { "limit": "32" } }
+   */
+  ERROR_REASON_TOO_MANY_CALLS: 33,
+  /**
+   * ERROR_REASON_TOO_MANY_STREAMS - RESOURCE_EXHAUSTED. The caller has too many streams open; end one of them. google.rpc.QuotaFailure names the limit.
+   *
+   *     { "reason": "TOO_MANY_STREAMS", "metadata": { "limit": "16" } }
+   */
+  ERROR_REASON_TOO_MANY_STREAMS: 34,
+  /**
+   * ERROR_REASON_OVERLOADED - RESOURCE_EXHAUSTED. The server has more work than it can do in time and did not start this call; repeat it after
+   * google.rpc.RetryInfo, with the same key.
+   *
+   *     { "reason": "OVERLOADED", "metadata": {} }
+   */
+  ERROR_REASON_OVERLOADED: 35,
+  /**
+   * ERROR_REASON_STEP_UP_REQUIRED - FAILED_PRECONDITION. This needs a token that shows a second factor, not older than `max_age` seconds. Sign in again
+   * with `acr`, then repeat the call with the same key.
+   *
+   *     { "reason": "STEP_UP_REQUIRED", "metadata": { "acr": "mfa", "max_age": "300" } }
+   */
+  ERROR_REASON_STEP_UP_REQUIRED: 36,
+  /**
+   * ERROR_REASON_REPORT_CONFLICT - FAILED_PRECONDITION. The source reported another fact under this sequence number before. The new fact is not
+   * stored; a retry does not help.
+   *
+   *     { "reason": "REPORT_CONFLICT", "metadata": { "seq": "17" } }
+   */
+  ERROR_REASON_REPORT_CONFLICT: 37,
+  /**
+   * ERROR_REASON_ISSUER_UNAVAILABLE - UNAVAILABLE. Tokens cannot be checked now, since the issuer's keys cannot be read; google.rpc.RetryInfo says when
+   * to try again.
+   *
+   *     { "reason": "ISSUER_UNAVAILABLE", "metadata": {} }
+   */
+  ERROR_REASON_ISSUER_UNAVAILABLE: 38,
+  /**
+   * ERROR_REASON_METHOD_UNKNOWN - UNIMPLEMENTED. This port has no such method. The admin services have a port of their own.
+   *
+   *     { "reason": "METHOD_UNKNOWN", "metadata": {} }
+   */
+  ERROR_REASON_METHOD_UNKNOWN: 39,
+  /**
+   * ERROR_REASON_ENCODING_UNKNOWN - UNIMPLEMENTED. The message is compressed by a method other than gzip and deflate; `grpc-accept-encoding` in the
+   * answer lists what is understood.
+   *
+   *     { "reason": "ENCODING_UNKNOWN", "metadata": {} }
+   */
+  ERROR_REASON_ENCODING_UNKNOWN: 40,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -226,6 +294,16 @@ export namespace ErrorReason {
   export type ERROR_REASON_ASSET_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_ASSET_UNAVAILABLE;
   export type ERROR_REASON_STOCK_BEING_RELEASED = typeof ErrorReason.ERROR_REASON_STOCK_BEING_RELEASED;
   export type ERROR_REASON_WORKFLOW_RUNNING = typeof ErrorReason.ERROR_REASON_WORKFLOW_RUNNING;
+  export type ERROR_REASON_CALL_MALFORMED = typeof ErrorReason.ERROR_REASON_CALL_MALFORMED;
+  export type ERROR_REASON_RATE_LIMITED = typeof ErrorReason.ERROR_REASON_RATE_LIMITED;
+  export type ERROR_REASON_TOO_MANY_CALLS = typeof ErrorReason.ERROR_REASON_TOO_MANY_CALLS;
+  export type ERROR_REASON_TOO_MANY_STREAMS = typeof ErrorReason.ERROR_REASON_TOO_MANY_STREAMS;
+  export type ERROR_REASON_OVERLOADED = typeof ErrorReason.ERROR_REASON_OVERLOADED;
+  export type ERROR_REASON_STEP_UP_REQUIRED = typeof ErrorReason.ERROR_REASON_STEP_UP_REQUIRED;
+  export type ERROR_REASON_REPORT_CONFLICT = typeof ErrorReason.ERROR_REASON_REPORT_CONFLICT;
+  export type ERROR_REASON_ISSUER_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_ISSUER_UNAVAILABLE;
+  export type ERROR_REASON_METHOD_UNKNOWN = typeof ErrorReason.ERROR_REASON_METHOD_UNKNOWN;
+  export type ERROR_REASON_ENCODING_UNKNOWN = typeof ErrorReason.ERROR_REASON_ENCODING_UNKNOWN;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -318,6 +396,36 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 30:
     case "ERROR_REASON_WORKFLOW_RUNNING":
       return ErrorReason.ERROR_REASON_WORKFLOW_RUNNING;
+    case 31:
+    case "ERROR_REASON_CALL_MALFORMED":
+      return ErrorReason.ERROR_REASON_CALL_MALFORMED;
+    case 32:
+    case "ERROR_REASON_RATE_LIMITED":
+      return ErrorReason.ERROR_REASON_RATE_LIMITED;
+    case 33:
+    case "ERROR_REASON_TOO_MANY_CALLS":
+      return ErrorReason.ERROR_REASON_TOO_MANY_CALLS;
+    case 34:
+    case "ERROR_REASON_TOO_MANY_STREAMS":
+      return ErrorReason.ERROR_REASON_TOO_MANY_STREAMS;
+    case 35:
+    case "ERROR_REASON_OVERLOADED":
+      return ErrorReason.ERROR_REASON_OVERLOADED;
+    case 36:
+    case "ERROR_REASON_STEP_UP_REQUIRED":
+      return ErrorReason.ERROR_REASON_STEP_UP_REQUIRED;
+    case 37:
+    case "ERROR_REASON_REPORT_CONFLICT":
+      return ErrorReason.ERROR_REASON_REPORT_CONFLICT;
+    case 38:
+    case "ERROR_REASON_ISSUER_UNAVAILABLE":
+      return ErrorReason.ERROR_REASON_ISSUER_UNAVAILABLE;
+    case 39:
+    case "ERROR_REASON_METHOD_UNKNOWN":
+      return ErrorReason.ERROR_REASON_METHOD_UNKNOWN;
+    case 40:
+    case "ERROR_REASON_ENCODING_UNKNOWN":
+      return ErrorReason.ERROR_REASON_ENCODING_UNKNOWN;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -385,6 +493,26 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_STOCK_BEING_RELEASED";
     case ErrorReason.ERROR_REASON_WORKFLOW_RUNNING:
       return "ERROR_REASON_WORKFLOW_RUNNING";
+    case ErrorReason.ERROR_REASON_CALL_MALFORMED:
+      return "ERROR_REASON_CALL_MALFORMED";
+    case ErrorReason.ERROR_REASON_RATE_LIMITED:
+      return "ERROR_REASON_RATE_LIMITED";
+    case ErrorReason.ERROR_REASON_TOO_MANY_CALLS:
+      return "ERROR_REASON_TOO_MANY_CALLS";
+    case ErrorReason.ERROR_REASON_TOO_MANY_STREAMS:
+      return "ERROR_REASON_TOO_MANY_STREAMS";
+    case ErrorReason.ERROR_REASON_OVERLOADED:
+      return "ERROR_REASON_OVERLOADED";
+    case ErrorReason.ERROR_REASON_STEP_UP_REQUIRED:
+      return "ERROR_REASON_STEP_UP_REQUIRED";
+    case ErrorReason.ERROR_REASON_REPORT_CONFLICT:
+      return "ERROR_REASON_REPORT_CONFLICT";
+    case ErrorReason.ERROR_REASON_ISSUER_UNAVAILABLE:
+      return "ERROR_REASON_ISSUER_UNAVAILABLE";
+    case ErrorReason.ERROR_REASON_METHOD_UNKNOWN:
+      return "ERROR_REASON_METHOD_UNKNOWN";
+    case ErrorReason.ERROR_REASON_ENCODING_UNKNOWN:
+      return "ERROR_REASON_ENCODING_UNKNOWN";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

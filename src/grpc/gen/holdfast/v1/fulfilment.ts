@@ -866,7 +866,11 @@ export const OrderToShip: MessageFns<OrderToShip> = {
   },
 };
 
-/** FulfilmentService is for the warehouse: what to ship, what was shipped, what arrived. Roles: fulfilment, admin. */
+/**
+ * FulfilmentService is for the warehouse: what to ship, what was shipped, what arrived. Roles: fulfilment (orders that
+ * are processing or shipped), admin. For every other order and for an order that does not exist, fulfilment gets the same
+ * PERMISSION_DENIED, as from OrderService.GetOrder.
+ */
 export type FulfilmentServiceService = typeof FulfilmentServiceService;
 export const FulfilmentServiceService = {
   /**

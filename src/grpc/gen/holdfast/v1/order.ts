@@ -56,8 +56,9 @@ export interface CreateOrderRequest {
   /** asset is the coin that the customer pays with: BTC, LTC, ETH or SOL, if the shop accepts it. */
   asset: string;
   /**
-   * shipping_address is the delivery address: free text of 1-500 characters. Line breaks are allowed, HTML tags are
-   * removed. It is stored encrypted and never in an answer of this call.
+   * shipping_address is the delivery address: free text of 1-500 characters. Line breaks are allowed; HTML tags,
+   * references to `<` and `>`, and spaces at the ends are removed, and the rest must be a text too. It is stored
+   * encrypted and never in an answer of this call.
    */
   shippingAddress: string;
 }
@@ -84,7 +85,10 @@ export interface CreateOrderResponse {
 export interface GetOrderRequest {
   /** order_id names the order. */
   orderId: string;
-  /** include_shipping_address asks for the delivery address too. Each decryption is logged. Auditors may not ask for it. */
+  /**
+   * include_shipping_address asks for the delivery address too. A read by others than the
+   * owner is an entry of the order's audit. Auditors may not ask for it.
+   */
   includeShippingAddress: boolean;
 }
 
@@ -2214,9 +2218,12 @@ export const OrderServiceService = {
   /**
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
-   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
+   * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
+   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
+   * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder: {
     path: "/holdfast.v1.OrderService/CreateOrder" as const,
@@ -2300,9 +2307,12 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
   /**
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
-   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
+   * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
+   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
+   * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder: handleUnaryCall<CreateOrderRequest, CreateOrderResponse>;
   /**
@@ -2336,9 +2346,12 @@ export interface OrderServiceClient extends Client {
   /**
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
-   * Safe to repeat with the same key: the answer has the same bytes, also when the call failed for stock or price.
+   * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
+   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
+   * google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
-   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED. Role: customer.
+   * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
+   * without a recent second factor. Role: customer.
    */
   createOrder(
     request: CreateOrderRequest,

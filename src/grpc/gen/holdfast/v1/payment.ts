@@ -135,7 +135,8 @@ export interface PaymentReport {
 export interface PaymentObservation {
   /**
    * report_id identifies this observation: SHA-256, in lower-case hexadecimal, over network, tx_id, output_index, state
-   * (its name without the prefix, in lower case), block_hash (empty where absent) and seq, joined by line feeds.
+   * (its name without the prefix, in lower case), block_hash (empty where absent), seq, asset, address and units, joined
+   * by line feeds. The form of earlier watchers, which ends with seq, is still accepted.
    */
   reportId: string;
   /** asset is the coin: BTC, LTC, ETH or SOL. */
@@ -150,7 +151,7 @@ export interface PaymentObservation {
   state: TransferState;
   /** address is the receiving address, in the chain's canonical form; 1-128 characters. */
   address: string;
-  /** units is the amount in the asset's base units; more than zero. */
+  /** units is the amount in the asset's base units; more than zero, and no more than there is of the asset. */
   units: string;
   /** block_height is the height of its block; absent: in no block. */
   blockHeight?:
@@ -774,8 +775,9 @@ export type PaymentServiceService = typeof PaymentServiceService;
 export const PaymentServiceService = {
   /**
    * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
-   * Safe to repeat: an observation is identified by its report_id, whichever request carries it.
-   * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, DATABASE_UNAVAILABLE.
+   * Safe to repeat: an observation that is stored already, whichever request carried it, changes nothing.
+   * REPORT_CONFLICT: another fact is stored under the same source, output and seq. Nothing of the report is stored.
+   * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, REPORT_CONFLICT, DATABASE_UNAVAILABLE.
    */
   reportPayments: {
     path: "/holdfast.v1.PaymentService/ReportPayments" as const,
@@ -793,8 +795,9 @@ export const PaymentServiceService = {
 export interface PaymentServiceServer extends UntypedServiceImplementation {
   /**
    * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
-   * Safe to repeat: an observation is identified by its report_id, whichever request carries it.
-   * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, DATABASE_UNAVAILABLE.
+   * Safe to repeat: an observation that is stored already, whichever request carried it, changes nothing.
+   * REPORT_CONFLICT: another fact is stored under the same source, output and seq. Nothing of the report is stored.
+   * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, REPORT_CONFLICT, DATABASE_UNAVAILABLE.
    */
   reportPayments: handleUnaryCall<ReportPaymentsRequest, ReportPaymentsResponse>;
 }
@@ -802,8 +805,9 @@ export interface PaymentServiceServer extends UntypedServiceImplementation {
 export interface PaymentServiceClient extends Client {
   /**
    * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
-   * Safe to repeat: an observation is identified by its report_id, whichever request carries it.
-   * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, DATABASE_UNAVAILABLE.
+   * Safe to repeat: an observation that is stored already, whichever request carried it, changes nothing.
+   * REPORT_CONFLICT: another fact is stored under the same source, output and seq. Nothing of the report is stored.
+   * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, REPORT_CONFLICT, DATABASE_UNAVAILABLE.
    */
   reportPayments(
     request: ReportPaymentsRequest,

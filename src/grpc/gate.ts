@@ -1,0 +1,90 @@
+// The first check of every call: refuses what breaks a rule of gRPC itself, before the library sees it. The library
+// answers such calls without details, without a log line and without a metric, and quotes the caller in its answers.
+
+import { EventEmitter } from 'node:events'
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import type { Server } from '@grpc/grpc-js'
+import { DomainError } from '../domain/failure.ts'
+import { callMalformed, encodingUnknown } from './library_status.ts'
+import { FORWARDED_KEY } from './peer.ts'
+import { REQUEST_ID_KEY } from './status.ts'
+import type { Observer } from './observe.ts'
+
+const { HTTP_STATUS_OK, HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE, NGHTTP2_NO_ERROR } = constants
+const CONTENT_TYPE = /^application\/grpc(?:\+proto)?(?:;|$)/
+const TIMEOUT = /^(\d{1,8})([HMSmun])$/
+const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 }
+/** The library computes in 32 bits: a longer timeout would end at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+const MAX_TIMEOUT = `${Math.floor(MAX_TIMEOUT_MS / 1_000)}S`
+const ENCODINGS = ['identity', 'deflate', 'gzip']
+
+/** Puts the check before the library's own listeners. Call it once, when the server listens. */
+export function gateStreams(server: Server, observer: Pick<Observer, 'refuse'>): void {
+  // Private parts of grpc-js, which has no hook here. A version without them does not start.
+  const handlers: unknown = Reflect.get(server, 'handlers')
+  const listening: unknown = Reflect.get(server, 'http2Servers')
+  if (!(handlers instanceof Map) || !(listening instanceof Map) || listening.size === 0)
+    throw new Error('this version of grpc-js has another inside: look at the gate')
+  for (const http2Server of listening.keys()) {
+    const [library, ...others]: unknown[] = http2Server instanceof EventEmitter ? http2Server.listeners('stream') : []
+    if (!(http2Server instanceof EventEmitter) || typeof library !== 'function' || others.length > 0)
+      throw new Error('this version of grpc-js listens for streams in another way: look at the gate')
+    http2Server.removeAllListeners('stream')
+    http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
+      const path = headers[':path']
+      const isServed = handlers.has(path)
+      const failure = failureOf(headers, isServed)
+      if (failure === undefined) return void Reflect.apply(library, http2Server, [stream, headers, ...rest])
+      refuse(stream, headers, failure, observer, isServed ? String(path) : undefined)
+    })
+  }
+}
+
+/** What is wrong with the headers of a call. Shortens a timeout that is too long for the library. */
+function failureOf(headers: IncomingHttpHeaders, isServed: boolean): DomainError | undefined {
+  if (!CONTENT_TYPE.test(headers['content-type'] ?? ''))
+    return callMalformed('content_type', 'The content type must be application/grpc.')
+  if (headers[':method'] !== 'POST') return callMalformed('method', 'The method of HTTP must be POST.')
+  if (!isServed) return new DomainError('METHOD_UNKNOWN', 'There is no such method here.')
+  const encoding = headers['grpc-encoding']
+  if (encoding !== undefined && !ENCODINGS.includes(String(encoding))) return encodingUnknown()
+  const timeout = headers['grpc-timeout']
+  if (timeout === undefined) return undefined
+  const [, digits, unit = ''] = TIMEOUT.exec(String(timeout)) ?? []
+  if (digits === undefined)
+    return callMalformed('timeout', 'The header grpc-timeout must be up to eight digits and a unit.')
+  if (Number(digits) * (UNIT_MS[unit] ?? 0) > MAX_TIMEOUT_MS) headers['grpc-timeout'] = MAX_TIMEOUT
+  return undefined
+}
+
+/** Answers with a status in the headers, which also ends the call (Trailers-Only). */
+function refuse(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  failure: DomainError,
+  observer: Pick<Observer, 'refuse'>,
+  path: string | undefined,
+): void {
+  // A stream that the caller resets emits an error, which would end the process.
+  stream.on('error', () => undefined)
+  const { [REQUEST_ID_KEY]: requestId, [FORWARDED_KEY]: forwarded = [] } = headers
+  const { code, details, metadata } = observer.refuse(
+    { path, requestId, socketAddress: stream.session?.socket.remoteAddress, forwarded: [forwarded].flat() },
+    failure,
+  )
+  const isForeign = failure.metadata['part'] === 'content_type'
+  const answer: OutgoingHttpHeaders = {
+    ...metadata?.toHttp2Headers(),
+    ':status': isForeign ? HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE : HTTP_STATUS_OK,
+    'content-type': 'application/grpc+proto',
+    'grpc-status': code,
+    'grpc-message': encodeURI(details),
+    'grpc-accept-encoding': ENCODINGS.join(','),
+  }
+  if (stream.destroyed || stream.headersSent) return
+  stream.respond(answer, { endStream: true })
+  // The rest of the request is not read: the stream ends for the caller too, and no longer counts as open.
+  stream.resume()
+  setImmediate(() => stream.close(NGHTTP2_NO_ERROR))
+}

@@ -1,0 +1,30 @@
+// Repeated headers. Node keeps the first `authorization` of a request and drops the others without a trace, while a proxy
+// may have checked the last. The raw headers show all of them.
+
+import type { ServerHttp2Stream } from 'node:http2'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Server } from '@grpc/grpc-js'
+
+/** Of the headers that this server acts on, the one that Node does not join by itself when it is repeated. */
+const ACTED_ON = 'authorization'
+
+/**
+ * Joins repeated `authorization` headers as HTTP joins any other (RFC 9110), so that no token is in what results and the
+ * call is refused. Call it once the server is bound: grpc-js creates its HTTP/2 servers then, and has no public hook.
+ */
+export function joinRepeatedHeaders(server: Server): void {
+  const http2Servers = [...server['http2Servers'].keys()]
+  if (http2Servers.length === 0)
+    throw new Error('the server is not bound, or grpc-js keeps its HTTP/2 servers elsewhere')
+  for (const each of http2Servers) each.prependListener('stream', joinIn)
+}
+
+function joinIn(
+  _stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  _flags: number,
+  raw: readonly string[],
+): void {
+  const values = raw.filter((_value, at) => at % 2 === 1 && raw[at - 1] === ACTED_ON)
+  if (values.length > 1) headers[ACTED_ON] = values.join(', ')
+}
