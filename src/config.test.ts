@@ -2,14 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from '@jest/globals'
-import { adminCidrsOf, ConfigError, loadConfig, variablesOf } from './config.ts'
+import { adminCidrsOf, ConfigError, loadConfig, usesTls, variablesOf } from './config.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
 afterAll(() => {
   rmSync(folder, { recursive: true })
 })
 
-const MIGRATE = { DATABASE_URL: 'postgresql://migrator@db:5432/holdfast' }
+const MIGRATE = { DATABASE_URL: 'postgresql://migrator@db:5432/holdfast', HOLDFAST_PRIVATE_HOSTS: 'db,node' }
 
 /** What loading throws, as the operator reads it. */
 function refusal(load: () => unknown): string {
@@ -50,7 +50,7 @@ test('the password of the database is read from its file, and any character in i
 
 test('a password file that cannot be read is named by its variable, never by its content', () => {
   const message = refusal(() => loadConfig('migrate', { ...MIGRATE, DATABASE_PASSWORD_FILE: '/nowhere/password' }))
-  expect(message).toBe('DATABASE_PASSWORD_FILE: cannot read the file it names')
+  expect(message).toMatch(/^ {2}DATABASE_PASSWORD_FILE: cannot read the file it names$/m)
 })
 
 test('a refusal says of each variable what is wrong with it, and never its value', () => {
@@ -93,7 +93,8 @@ test('every number has a bound: what a timer or the database could not hold is r
     const required = Object.fromEntries(
       variables.flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
     )
-    const takes = (name: string, value: string) => loadsWith(process, { ...required, [name]: value })
+    const takes = (name: string, value: string) =>
+      loadsWith(process, { ...required, HOLDFAST_MODE: 'development', [name]: value })
     const numbers = variables.filter(
       ({ name }) => !takes(name, 'no-number') && [1, 1_000, 210_000].some((value) => takes(name, String(value))),
     )
@@ -102,10 +103,12 @@ test('every number has a bound: what a timer or the database could not hold is r
   }
 })
 
-const filesOf = (process: 'api'): NodeJS.ProcessEnv =>
-  Object.fromEntries(
+const filesOf = (process: 'api'): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(
     variablesOf(process).flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
-  )
+  ),
+  ...{ HOLDFAST_PRIVATE_HOSTS: 'db', HOLDFAST_TLS: 'terminated-by-proxy' },
+})
 
 describe('the networks of the admin port', () => {
   const cidrsIn = (env: NodeJS.ProcessEnv) => adminCidrsOf(loadConfig('api', { ...filesOf('api'), ...env }))
@@ -146,4 +149,57 @@ test('production is the mode of a process that is told nothing', () => {
 test('a list of limits that is none is refused, with an example of one', () => {
   const API = { DATABASE_URL: 'postgresql://app_api@db:5432/holdfast', HOLDFAST_LIMITS: 'order=5' }
   expect(refusal(() => loadConfig('api', API))).toContain('such as order=60/600/32')
+})
+
+/** An empty one is a list of nothing. */
+const LISTS = ['HOLDFAST_ADMIN_CIDRS', 'HOLDFAST_TRUSTED_PROXIES', 'HOLDFAST_PRIVATE_HOSTS']
+
+test('an empty variable is not 0 and not unset: the refusal names it', () => {
+  const empties = [
+    ...['HOLDFAST_GRPC_PORT', 'HOLDFAST_ADMIN_PORT', 'HOLDFAST_METRICS_PORT', 'HOLDFAST_DRAIN_MS', 'HOLDFAST_BIND'],
+    ...['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_ENABLED_ASSETS', 'HOLDFAST_ETH_RATE'],
+  ]
+  for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const) {
+    for (const { name } of variablesOf(process).filter(({ name: each }) => !LISTS.includes(each)))
+      for (const value of ['', ' '])
+        expect(refusal(() => loadConfig(process, { ...MIGRATE, [name]: value }))).toContain(
+          `  ${name}: must not be empty`,
+        )
+  }
+  expect(variablesOf('api').map(({ name }) => name)).toEqual(expect.arrayContaining(empties))
+})
+
+test.each([
+  ['::', true],
+  ['0.0.0.0', true],
+  ['::1', true],
+  ['localhost', false],
+  ['[::]', false],
+  ['127.0.0.1:80', false],
+])('the address %s to listen on is taken: %s', (address, isTaken) => {
+  const message = refusal(() => loadConfig('api', { HOLDFAST_BIND: address, HOLDFAST_METRICS_BIND: address }))
+  for (const name of ['HOLDFAST_BIND', 'HOLDFAST_METRICS_BIND'])
+    expect(message.includes(`${name}: must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::`)).toBe(!isTaken)
+})
+
+test('one refusal lists what is missing, what is unsafe, and what the caller finds in the files', () => {
+  const env = { DATABASE_URL: 'postgres://a@db/x', GRPC_TRACE: 'all', HOLDFAST_DRAIN_MS: '-1' }
+  const message = refusal(() => loadConfig('api', env, (_env, mode) => [`the secret is bad in ${mode}`]))
+  for (const part of [
+    'DATABASE_URL',
+    'GRPC_TRACE',
+    'HOLDFAST_DRAIN_MS',
+    'HOLDFAST_TLS_CERT_FILE',
+    'HOLDFAST_SOURCES_FILE',
+  ])
+    expect(message).toContain(`  ${part}: `)
+  expect(message).toContain('  the secret is bad in production')
+})
+
+test('TLS goes to every host in production, except this machine and those named as private', () => {
+  const config = { HOLDFAST_MODE: 'production', HOLDFAST_PRIVATE_HOSTS: 'api' }
+  expect(['api.example:1', 'api:1', '127.0.0.1:1'].map((address) => usesTls(config, address))).toEqual([
+    ...[true, false, false],
+  ])
+  expect(usesTls({ ...config, HOLDFAST_MODE: 'development' }, 'api.example:1')).toBe(false)
 })

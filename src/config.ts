@@ -3,8 +3,11 @@
 // files.
 
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { z } from 'zod'
-import { ASSET_POLICY, ASSETS, type Asset, type AssetPolicy } from './domain/payment.ts'
+import { parseFiat } from './domain/money.ts'
+import { findContradictions, findUnsafeSettings, isReachedInPrivate } from './domain/deployment.ts'
+import { ASSET_POLICY, ASSETS, type Asset } from './domain/payment.ts'
 import {
   BUILD_ID_PATTERN,
   BUILD_ID_RULE,
@@ -13,8 +16,7 @@ import {
   NETWORK_PATTERN,
   NETWORK_RULE,
 } from './domain/identifier.ts'
-import { parseBudgets, type Budgets } from './domain/limit.ts'
-import { parseFiat } from './domain/money.ts'
+import { parseBudgets } from './domain/limit.ts'
 
 /** Thrown at start only; the message is for the operator and names no secret. */
 export class ConfigError extends Error {
@@ -34,22 +36,33 @@ const durationMs = z.coerce.number().int().min(1).max(MAX_TIMER_MS)
 const mode = z.enum(['production', 'development']).default('production')
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
 
+/** A name may resolve to several addresses, of which a listener that starts may have only some. */
+const bind = z.string().refine((text) => isIP(text) !== 0, 'must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::')
+const file = z.string().min(1).optional()
+
 const base = {
   HOLDFAST_MODE: mode,
   HOLDFAST_LOG_LEVEL: logLevel,
+  HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
 }
 const databaseLogin = {
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
   /** The password of the URL, from a mounted secret file instead of the environment. */
-  DATABASE_PASSWORD_FILE: z.string().min(1).optional(),
+  DATABASE_PASSWORD_FILE: file,
 }
 const database = {
   ...databaseLogin,
   DATABASE_POOL: z.coerce.number().int().min(1).max(20).default(10),
 }
+const temporalTls = {
+  TEMPORAL_TLS_CA_FILE: file,
+  TEMPORAL_TLS_CERT_FILE: file,
+  TEMPORAL_TLS_KEY_FILE: file,
+}
 const temporal = {
   TEMPORAL_ADDRESS: z.string().min(1).default('127.0.0.1:7233'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('holdfast'),
+  ...temporalTls,
 }
 /** One optional variable per asset, such as HOLDFAST_ETH_GRACE_MS. */
 const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix, type: Type) =>
@@ -91,18 +104,24 @@ const API = z.object({
   ...perAsset('MAX_LAG_MS', durationMs),
   ...perAsset('RATE', z.string()),
   ...perAsset('NETWORK', network),
-  HOLDFAST_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_BIND: bind.default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
-  HOLDFAST_ADMIN_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_ADMIN_BIND: bind.default('127.0.0.1'),
   HOLDFAST_ADMIN_PORT: port.default(7071),
+  HOLDFAST_TLS: z.enum(['here', 'terminated-by-proxy']).default('here'),
+  HOLDFAST_TLS_CERT_FILE: file,
+  HOLDFAST_TLS_KEY_FILE: file,
+  HOLDFAST_TLS_CLIENT_CA_FILE: file,
+  HOLDFAST_TLS_CLIENT_CERT: z.enum(['requested', 'required']).default('requested'),
+  HOLDFAST_REFLECTION: z.enum(['off', 'on', 'on-in-production']).optional(),
+  /** How long a load balancer needs to notice that the api is stopping. */
+  HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
+  HOLDFAST_METRICS_PORT: port.default(9464),
+  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
   HOLDFAST_ADMIN_CIDRS: cidrList.optional(),
   HOLDFAST_TRUSTED_PROXIES: cidrList
     .refine((list) => !cidrsOf(list).some((text) => text.endsWith('/0')), 'must not trust every address')
     .default(''),
-  /** How long a load balancer needs to notice that the api is stopping. */
-  HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
-  HOLDFAST_METRICS_PORT: port.default(9464),
-  HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
   HOLDFAST_JWT_SECRETS_FILE: z.string().min(1).optional(),
   HOLDFAST_JWKS_URL: z.string().min(1).optional(),
   HOLDFAST_JWT_ALGORITHM: z.enum(['EdDSA', 'RS256']).default('EdDSA'),
@@ -141,7 +160,7 @@ const WORKER = z.object({
   TEMPORAL_BACKGROUND_NAMESPACE: z.string().min(1).default('holdfast-background'),
   HOLDFAST_METRICS_PORT: port.default(9466),
   HOLDFAST_SDK_METRICS_PORT: port.default(9467),
-  HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
   HOLDFAST_BUILD_ID: z.string().regex(BUILD_ID_PATTERN, BUILD_ID_RULE).default('development'),
   HOLDFAST_WORKFLOW_BUNDLE: z.string().min(1).optional(),
   HOLDFAST_MAX_CACHED_WORKFLOWS: z.coerce.number().int().min(0).max(1_000_000).optional(),
@@ -157,7 +176,7 @@ const KEYS = z.object({
   ...perAsset('NETWORK', network),
   DATABASE_POOL: z.coerce.number().int().min(1).max(2).default(2),
   HOLDFAST_METRICS_PORT: port.default(9468),
-  HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
   HOLDFAST_KEY_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ENABLED_ASSETS: z.string().default('ETH'),
   HOLDFAST_KEYS_PER_DERIVATION: z.coerce.number().int().min(1).max(1_000).default(256),
@@ -171,8 +190,11 @@ const WATCHER = z.object({
   ...base,
   ...database,
   HOLDFAST_METRICS_PORT: port.default(9470),
-  HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
   HOLDFAST_API_ADDRESS: z.string().min(1).default('127.0.0.1:7070'),
+  HOLDFAST_API_CA_FILE: file,
+  HOLDFAST_API_CERT_FILE: file,
+  HOLDFAST_API_KEY_FILE: file,
   HOLDFAST_SOURCE: z.string().regex(MACHINE_PATTERN, MACHINE_RULE).default('watcher-1'),
   HOLDFAST_SOURCE_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCE_ALGORITHM: z.enum(['sha256', 'sha512']).default('sha256'),
@@ -201,7 +223,7 @@ const SEALER = z.object({
   ...databaseLogin,
   DATABASE_POOL: z.coerce.number().int().min(1).max(2).default(2),
   HOLDFAST_METRICS_PORT: port.default(9472),
-  HOLDFAST_METRICS_BIND: z.string().min(1).default('127.0.0.1'),
+  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
   HOLDFAST_SEAL_KEY_FILE: z.string().min(1),
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1),
   HOLDFAST_AUDIT_FILE: z.string().min(1),
@@ -225,13 +247,17 @@ const CLI = z.object({
   HOLDFAST_READY_FILE: z.string().min(1).optional(),
   HOLDFAST_API: z.string().min(1).optional(),
   HOLDFAST_ADMIN: z.string().min(1).optional(),
-  HOLDFAST_TOKEN: z.string().min(1).optional(),
+  HOLDFAST_API_CA_FILE: file,
+  HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
+  HOLDFAST_TOKEN: file,
+  HOLDFAST_TOKEN_FILE: file,
   DATABASE_URL: database.DATABASE_URL.optional(),
   DATABASE_PASSWORD_FILE: databaseLogin.DATABASE_PASSWORD_FILE,
   HOLDFAST_AUDIT_FILE: z.string().min(1).optional(),
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
   TEMPORAL_ADDRESS: z.string().min(1).optional(),
   TEMPORAL_NAMESPACE: z.string().min(1).optional(),
+  ...temporalTls,
 })
 
 const SCHEMAS = {
@@ -247,17 +273,62 @@ const SCHEMAS = {
 export type ProcessName = keyof typeof SCHEMAS
 export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P]>>
 
-/** Reads and checks the configuration of one process. Throws ConfigError with one line per problem. */
-export function loadConfig<P extends ProcessName>(process_: P, env: NodeJS.ProcessEnv = process.env): Config<P> {
-  const result = SCHEMAS[process_].safeParse(env)
-  if (!result.success) {
-    const lines = result.error.issues.map((issue) => `  ${issue.path.join('.')}: ${problemOf(issue, env)}`)
-    throw new ConfigError(
-      `${process_} cannot start; correct these variables (docs/configuration.md has all):\n${lines.join('\n')}`,
-    )
+/** An empty list names nothing; any other variable that is empty is most likely a substitution that failed. */
+const LISTS: ReadonlySet<string> = new Set([
+  'HOLDFAST_ADMIN_CIDRS',
+  'HOLDFAST_TRUSTED_PROXIES',
+  'HOLDFAST_PRIVATE_HOSTS',
+])
+
+/** Finds more that is wrong, such as in the files that variables name: one line for each. */
+export type Inspection = (env: NodeJS.ProcessEnv, runMode: 'production' | 'development') => readonly string[]
+
+/**
+ * Reads and checks the configuration of one process. Throws ConfigError with all problems, one line for each.
+ * @param inspect more checks, so that one error lists everything
+ */
+export function loadConfig<P extends ProcessName>(
+  process_: P,
+  env: NodeJS.ProcessEnv = process.env,
+  inspect: Inspection = () => [],
+): Config<P> {
+  const schema = SCHEMAS[process_]
+  const names = Object.keys(schema.shape)
+  const empty = names.filter((name) => env[name]?.trim() === '' && !LISTS.has(name))
+  const result = schema.safeParse(env)
+  const problems = [
+    ...empty.map((name) => `${name}: must not be empty`),
+    ...(result.error?.issues ?? [])
+      .filter((issue) => !empty.includes(issue.path.join('.')))
+      .map((issue) => `${issue.path.join('.')}: ${problemOf(issue, env)}`),
+  ]
+  problems.push(...findProblems(process_, names, env, inspect))
+  if (result.success && problems.length === 0) return Object.freeze(withPassword(result.data)) as Config<P>
+  const lines = [...new Set(problems)].map((problem) => `  ${problem}`)
+  throw new ConfigError(
+    `${process_} cannot start; correct these variables (docs/configuration.md has all):\n${lines.join('\n')}`,
+  )
+}
+
+function findProblems(process_: ProcessName, names: string[], env: NodeJS.ProcessEnv, inspect: Inspection): string[] {
+  const variables = new Set(names)
+  // The command line and the starter of a development stack name what they use themselves.
+  const isService = process_ !== 'cli' && process_ !== 'stack'
+  const runMode = env['HOLDFAST_MODE'] === 'development' || process_ === 'stack' ? 'development' : 'production'
+  const problems = findContradictions(env, variables)
+  let given: NodeJS.ProcessEnv = env
+  try {
+    given = withPassword(env)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    problems.push(error.message)
   }
-  refuseUnsafe(result.data.HOLDFAST_MODE, env)
-  return Object.freeze(withPassword(result.data)) as Config<P>
+  if (runMode === 'production') {
+    const nodeSwitches = [env['NODE_OPTIONS'] ?? '', ...process.execArgv].join(' ')
+    const url = isService ? given['DATABASE_URL'] : undefined
+    problems.push(...findUnsafeSettings({ ...env, DATABASE_URL: url }, variables, nodeSwitches))
+  }
+  return [...problems, ...inspect(env, runMode)]
 }
 
 /** What is wrong with a variable, without its value. */
@@ -272,11 +343,15 @@ function problemOf(issue: z.core.$ZodIssue, env: NodeJS.ProcessEnv): string {
   return issue.message
 }
 
-/** DATABASE_URL with the password of DATABASE_PASSWORD_FILE, where that is set. */
+/** DATABASE_URL with the password of DATABASE_PASSWORD_FILE, where that is set. Throws ConfigError. */
 function withPassword<Data extends object>(data: Data): Data {
-  if (!('DATABASE_PASSWORD_FILE' in data) || !('DATABASE_URL' in data)) return data
-  const url = new URL(String(data.DATABASE_URL))
-  url.password = encodeURIComponent(readSecretFile('DATABASE_PASSWORD_FILE', String(data.DATABASE_PASSWORD_FILE)))
+  const {
+    DATABASE_URL: text,
+    DATABASE_PASSWORD_FILE: path,
+  }: { DATABASE_URL?: unknown; DATABASE_PASSWORD_FILE?: unknown } = data
+  if (typeof text !== 'string' || typeof path !== 'string' || path === '' || !URL.canParse(text)) return data
+  const url = new URL(text)
+  url.password = encodeURIComponent(readSecretFile('DATABASE_PASSWORD_FILE', path))
   return { ...data, DATABASE_URL: url.href }
 }
 
@@ -314,13 +389,6 @@ export function findSettings(env: NodeJS.ProcessEnv = process.env): Record<strin
   return Object.fromEntries(given.filter(([name]) => name.startsWith('HOLDFAST_') && known.has(name)))
 }
 
-/** With these variables grpc-js prints received headers, tokens included. */
-function refuseUnsafe(runMode: 'production' | 'development', env: NodeJS.ProcessEnv): void {
-  for (const name of ['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS']) {
-    if (runMode === 'production' && env[name]) throw new ConfigError(`${name} prints tokens: unset it in production`)
-  }
-}
-
 /** A secret from a file, without its trailing newline. Throws ConfigError naming the variable, never the content. */
 export function readSecretFile(variable: string, path: string): string {
   try {
@@ -330,67 +398,6 @@ export function readSecretFile(variable: string, path: string): string {
   }
 }
 
-/** Asset rules with the configuration's overrides. */
-export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy {
-  const policy = ASSET_POLICY[asset]
-  return {
-    ...policy,
-    graceMs: config[`HOLDFAST_${asset}_GRACE_MS`] ?? policy.graceMs,
-    confirmWithinMs: config[`HOLDFAST_${asset}_CONFIRM_WITHIN_MS`] ?? policy.confirmWithinMs,
-    maxLagMs: config[`HOLDFAST_${asset}_MAX_LAG_MS`] ?? maxLagOf(config.HOLDFAST_MODE, policy),
-  }
-}
-
-/** A development chain mines on demand: its newest block may have any age. */
-const maxLagOf = (runMode: 'production' | 'development', { maxLagMs }: AssetPolicy): number =>
-  runMode === 'production' ? maxLagMs : Number.POSITIVE_INFINITY
-
-const ETHEREUM_CHAIN_ID = 1
-const ANVIL_CHAIN_ID = 31_337
-/** Ten slots of Ethereum. */
-const MAX_BLOCK_AGE_MS = 120_000
-
-/** Which chain the node must be on, and how old its newest block may be (any age in development). */
-export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxBlockAgeMs: number } {
-  const isReal = config.HOLDFAST_MODE === 'production'
-  return {
-    chainId: config.HOLDFAST_ETH_CHAIN_ID ?? (isReal ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID),
-    maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
-  }
-}
-
-/** The rate limits of the api: the defaults, with the overrides of HOLDFAST_LIMITS. */
-export function budgetsOf(config: Pick<Config<'api'>, 'HOLDFAST_LIMITS'>): Budgets {
-  const budgets = parseBudgets(config.HOLDFAST_LIMITS)
-  if (budgets === undefined) throw new ConfigError('HOLDFAST_LIMITS is no list of limits')
-  return budgets
-}
-
-/** Fixed prices per coin in minor units, from HOLDFAST_<ASSET>_RATE; assets without one are absent. */
-export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint> {
-  const table = new Map<Asset, bigint>()
-  for (const asset of ASSETS) {
-    const text = config[`HOLDFAST_${asset}_RATE`]
-    if (text === undefined) continue
-    const minor = parseFiat(text)
-    if (minor === undefined || minor === 0n)
-      throw new ConfigError(`HOLDFAST_${asset}_RATE must be a positive price with at most two decimals`)
-    table.set(asset, minor)
-  }
-  return table
-}
-
-const NETWORKS: Readonly<Record<Asset, string>> = { BTC: 'bitcoin', LTC: 'litecoin', ETH: 'ethereum', SOL: 'solana' }
-
-/** The network an asset is paid on: its main one, unless HOLDFAST_<ASSET>_NETWORK names another. */
-export const networkOf = (config: Config<'api'> | Config<'keys'>, asset: Asset): string =>
-  config[`HOLDFAST_${asset}_NETWORK`] ?? NETWORKS[asset]
-
-/** The assets a process serves, from a comma-separated list. */
-export function enabledAssetsOf(list: string): readonly Asset[] {
-  return list.split(',').map((word) => {
-    const asset = ASSETS.find((known) => known === word.trim())
-    if (asset === undefined) throw new ConfigError(`HOLDFAST_ENABLED_ASSETS: unknown asset ${word.trim()}`)
-    return asset
-  })
-}
+/** Whether a connection to this address uses TLS: to every host, except this machine and those named as private. */
+export const usesTls = (config: { HOLDFAST_MODE: string; HOLDFAST_PRIVATE_HOSTS: string }, address: string): boolean =>
+  config.HOLDFAST_MODE === 'production' && !isReachedInPrivate(address, config.HOLDFAST_PRIVATE_HOSTS)

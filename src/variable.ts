@@ -12,12 +12,17 @@ type VariableName = { [P in ProcessName]: VariableOf<P> }[ProcessName]
 
 export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_MODE: '`production`, or `development`, which accepts development secrets',
+  HOLDFAST_PRIVATE_HOSTS:
+    'hosts in a private network, separated by commas, that this process may reach without TLS; all others but this machine need it in production',
   HOLDFAST_LOG_LEVEL: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`',
   DATABASE_URL: 'Postgres, as the process’s own role',
   DATABASE_PASSWORD_FILE: 'file with the password, for a URL without one',
   DATABASE_POOL: 'upper limit of connections of this process',
   TEMPORAL_ADDRESS: 'Temporal’s frontend, host:port',
   TEMPORAL_NAMESPACE: 'namespace of the order workflows',
+  TEMPORAL_TLS_CA_FILE: 'CA of Temporal’s certificate, PEM; without it, the system’s CAs',
+  TEMPORAL_TLS_CERT_FILE: 'client certificate for Temporal, PEM',
+  TEMPORAL_TLS_KEY_FILE: 'key of that certificate, PEM',
   'HOLDFAST_<ASSET>_GRACE_MS':
     'slack after a quote’s end within which a payment is in time; the default depends on the asset',
   'HOLDFAST_<ASSET>_CONFIRM_WITHIN_MS':
@@ -27,17 +32,26 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   'HOLDFAST_<ASSET>_RATE':
     'price of one coin in the shop’s currency, such as `2000.00`; without it, no quotes in this asset',
   'HOLDFAST_<ASSET>_NETWORK': 'name of the network the asset is paid on, the same in all processes',
-  HOLDFAST_BIND: 'address that the public gRPC port listens on',
+  HOLDFAST_BIND: 'IP address that the public gRPC port listens on, such as `0.0.0.0` or `::`',
   HOLDFAST_GRPC_PORT: 'port of the public gRPC API',
-  HOLDFAST_ADMIN_BIND: 'address that the admin gRPC port listens on',
+  HOLDFAST_ADMIN_BIND: 'IP address that the admin gRPC port listens on',
   HOLDFAST_ADMIN_PORT: 'port of the admin gRPC API',
+  HOLDFAST_TLS:
+    '`here`: the two gRPC ports use TLS; `terminated-by-proxy`: a proxy in a private network ends TLS in front of them',
+  HOLDFAST_TLS_CERT_FILE:
+    'certificate chain of the two gRPC ports, PEM, read again every ten seconds; required in production',
+  HOLDFAST_TLS_KEY_FILE: 'key of that certificate, PEM, unencrypted',
+  HOLDFAST_TLS_CLIENT_CA_FILE: 'CA whose client certificates are accepted, PEM; without it, none are asked for',
+  HOLDFAST_TLS_CLIENT_CERT: '`requested` or `required`: whether a connection needs a client certificate',
+  HOLDFAST_REFLECTION:
+    'gRPC reflection for admins on the admin port: `off`, `on`, or `on-in-production`; without it, on in development only',
+  HOLDFAST_DRAIN_MS: 'how long a stopping api still answers, so that load balancers notice',
+  HOLDFAST_METRICS_PORT: 'port of `/metrics`, `/healthz` and `/readyz`',
+  HOLDFAST_METRICS_BIND: 'IP address of that listener',
   HOLDFAST_ADMIN_CIDRS:
     'networks whose callers the admin port admits, in CIDR notation, separated by commas; without it, no caller in production and this machine in development',
   HOLDFAST_TRUSTED_PROXIES:
     'networks of the proxies in front, in CIDR notation, separated by commas; `x-forwarded-for` counts only from these',
-  HOLDFAST_DRAIN_MS: 'how long a stopping api still answers, so that load balancers notice',
-  HOLDFAST_METRICS_PORT: 'port of `/metrics`, `/healthz` and `/readyz`',
-  HOLDFAST_METRICS_BIND: 'address of that listener',
   HOLDFAST_JWT_SECRETS_FILE: 'secrets that access tokens are verified with, one to three; this or `HOLDFAST_JWKS_URL`',
   HOLDFAST_JWKS_URL:
     'key set of the issuer of access tokens, `https:` or `file:`, read again every ten minutes; this or `HOLDFAST_JWT_SECRETS_FILE`',
@@ -76,6 +90,9 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_PBKDF2_ITERATIONS: 'iterations of PBKDF2',
   HOLDFAST_POOL_TARGET: 'unused addresses kept ready per asset',
   HOLDFAST_API_ADDRESS: 'the api, host:port',
+  HOLDFAST_API_CA_FILE: 'CA of the api’s certificate, PEM; without it, the system’s CAs',
+  HOLDFAST_API_CERT_FILE: 'client certificate for the api, PEM',
+  HOLDFAST_API_KEY_FILE: 'key of that certificate, PEM',
   HOLDFAST_SOURCE: 'name under which this watcher reports',
   HOLDFAST_SOURCE_SECRET_FILE: 'secret that reports are signed with',
   HOLDFAST_SOURCE_ALGORITHM: '`sha256` or `sha512`',
@@ -97,6 +114,7 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_READY_FILE: 'ready file of a running stack, with its addresses; without it, that of `npm start`',
   HOLDFAST_API: 'the api’s public port, host:port; without it, from the ready file',
   HOLDFAST_ADMIN: 'the api’s admin port, host:port; without it, from the ready file',
+  HOLDFAST_TOKEN_FILE: 'file with an access token',
   HOLDFAST_TOKEN: 'access token; without it, one signed on the spot, in development only',
   HOLDFAST_TEMPORAL_SERVER: 'path of the Temporal server’s program; `tools/setup.mjs` sets it',
   HOLDFAST_TEMPORAL_SQL_TOOL: 'path of Temporal’s schema tool; `tools/setup.mjs` sets it',

@@ -14,6 +14,7 @@ import { loadRing } from '../src/keyvault/ring.ts'
 import { parseSecret } from '../src/keyvault/secret.ts'
 import { loadSources } from '../src/keyvault/signature.ts'
 import { loadTokenSecrets } from '../src/keyvault/token.ts'
+import { NODE_SWITCHES } from '../src/servers/process.ts'
 import { NAMESPACE_RETENTION_HOURS, SEARCH_ATTRIBUTES } from '../src/servers/namespace.ts'
 import { findSources, readSource, ROOT } from './support/source.ts'
 
@@ -27,6 +28,7 @@ type Service = {
   networks?: string[]
   restart?: string
   depends_on?: Record<string, { condition: string }>
+  ulimits?: { core?: number }
 }
 type Network = { ipam?: { config: { subnet: string; gateway: string }[] } }
 type Compose = {
@@ -90,6 +92,16 @@ describe.each(ours)('the service %s', (_name, service) => {
     expect(sql).toMatch(
       new RegExp(`role ${username} login[^;]* password :'${username.replace(/^holdfast_/, '')}_password'`),
     )
+  })
+
+  test('writes no core dump, which would hold its keys', () => {
+    expect(service.ulimits).toEqual({ core: 0 })
+  })
+
+  test('reaches without TLS only services of this file', () => {
+    const hosts = environment['HOLDFAST_PRIVATE_HOSTS']?.replace(/^\$\{\w+:-(.*)\}$/, '$1').split(',') ?? []
+    expect(hosts.filter((host) => !(host in services))).toEqual([])
+    expect(hosts).toContain('postgres')
   })
 
   test('listens where others look for it', () => {
@@ -254,6 +266,13 @@ describe('the Dockerfile', () => {
     const { scripts } = JSON.parse(readSource('package.json')) as { scripts: Record<string, string> }
     const run = [...dockerfile.matchAll(/npm run (\S+)/g)].map(([, name]) => name ?? '')
     expect(run.filter((name) => !(name in scripts))).toEqual([])
+  })
+
+  test('starts Node with the switches of every process', () => {
+    const [, entry] = /^ENTRYPOINT (.+)$/m.exec(dockerfile) ?? []
+    expect(JSON.parse(entry ?? '')).toEqual(['node', '--enable-source-maps', ...NODE_SWITCHES])
+    // An entrypoint of a service's own would start Node without them.
+    expect(ours.filter(([, service]) => 'entrypoint' in service)).toEqual([])
   })
 
   test('ends as a user without rights, on the Node and version of this repository', () => {

@@ -6,6 +6,7 @@ import { findSources, readSource } from '../../test/support/source.ts'
 
 const WATCHER = {
   DATABASE_URL: 'postgresql://watcher@db/holdfast',
+  HOLDFAST_MODE: 'development',
   HOLDFAST_SOURCE_SECRET_FILE: 'secret',
   HOLDFAST_WATCHER_TOKEN_FILE: 'token',
   HOLDFAST_ETH_RPC_URL: 'http://node:8545',
@@ -56,7 +57,7 @@ test.each([
   ['-x', false],
   ['b'.repeat(64), false],
 ])('the build id %j may be one: %s', (HOLDFAST_BUILD_ID, isRight) => {
-  const worker = { DATABASE_URL: 'postgresql://worker@db/holdfast', HOLDFAST_BUILD_ID }
+  const worker = { DATABASE_URL: 'postgresql://worker@db/holdfast', HOLDFAST_MODE: 'development', HOLDFAST_BUILD_ID }
   expect(isTaken(() => loadConfig('worker', worker))).toBe(isRight)
 })
 

@@ -1,7 +1,7 @@
 // Typed client of the gRPC API, for the CLI, the watcher and external programs. Calls return promises, are retried on
 // UNAVAILABLE (safe: every mutating request carries an idempotency key), and fail with DomainError.
 
-import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import { Client, credentials, Metadata, status, type ChannelCredentials, type ServiceError } from '@grpc/grpc-js'
 import type { Observation } from '../domain/chain.ts'
 import { DomainError, FAILURES, type FailureReason } from '../domain/failure.ts'
 import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
@@ -18,6 +18,7 @@ import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { readDetails, type Detail } from './detail.ts'
 import type { Method, RequestOf, ResponseOf } from './method.ts'
 import { packReport, type ReportOptions } from './report.ts'
+import type { ClientTls } from './tls.ts'
 
 export { HealthCheckResponse_ServingStatus as ServingStatus } from './gen/grpc/health/v1/health.ts'
 export type { GetOrderHistoryResponse } from './gen/holdfast/v1/audit.ts'
@@ -39,8 +40,11 @@ export const MAX_RECONNECT_MS = RECONNECT_TO_MS * 1.2
  */
 export const KEEPALIVE: Keepalive = { everyMs: 15_000, withinMs: 5_000 }
 
-/** Four attempts in about half a second: by then a restarting server is back or another one has taken over. */
-const SERVICE_CONFIG = JSON.stringify({
+/**
+ * Four attempts in about half a second: by then a restarting server is back or another one has taken over. The same as
+ * proto/service_config.json, which is for clients in other languages.
+ */
+export const SERVICE_CONFIG = JSON.stringify({
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {
@@ -77,6 +81,8 @@ export type ClientOptions = {
   /** Called for each RPC, since tokens expire within minutes. */
   token: () => string | Promise<string>
   keepalive?: Keepalive
+  /** TLS, with these files; absent: in clear, for this machine and private networks. */
+  tls?: ClientTls | undefined
 }
 
 export type CallOptions = { deadlineMs?: number; signal?: AbortSignal }
@@ -120,8 +126,8 @@ export function createAdminClient(options: ClientOptions) {
 
 type Channel = { client: Client; token: ClientOptions['token'] }
 
-const openChannel = ({ address, token, keepalive = KEEPALIVE }: ClientOptions): Channel => ({
-  client: new Client(address, credentials.createInsecure(), {
+const openChannel = ({ address, token, tls, keepalive = KEEPALIVE }: ClientOptions): Channel => ({
+  client: new Client(address, credentialsOf(tls), {
     'grpc.service_config': SERVICE_CONFIG,
     'grpc.enable_http_proxy': 0,
     'grpc.initial_reconnect_backoff_ms': RECONNECT_FROM_MS,
@@ -132,6 +138,11 @@ const openChannel = ({ address, token, keepalive = KEEPALIVE }: ClientOptions): 
   }),
   token,
 })
+
+const credentialsOf = (tls: ClientTls | undefined): ChannelCredentials =>
+  tls === undefined
+    ? credentials.createInsecure()
+    : credentials.createSsl(tls.ca ?? null, tls.key ?? null, tls.cert ?? null)
 
 const callsOf = <Service extends Record<string, Method>>(channel: Channel, service: Service): Calls<Service> =>
   Object.fromEntries(

@@ -21,7 +21,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const MAX_TIMEOUT = `${Math.floor(MAX_TIMEOUT_MS / 1_000)}S`
 const ENCODINGS = ['identity', 'deflate', 'gzip']
 
-/** Puts the check before the library's own listeners. Call it once, when the server listens. */
+/** Puts the check before the library's own listeners. Call it once, before connections are accepted. */
 export function gateStreams(
   server: Server,
   observer: Pick<Observer, 'refuse'>,

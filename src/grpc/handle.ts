@@ -1,11 +1,13 @@
 // The only way to register a handler: parse the request, run until the deadline, answer exactly once. A bare async
 // handler that rejects would end the process; a callback called twice would hang its client.
 
-import { once } from 'node:events'
+import { once, type EventEmitter } from 'node:events'
 import type {
+  handleBidiStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
   Server,
+  ServerDuplexStream,
   ServerUnaryCall,
   ServerWritableStream,
   ServiceDefinition,
@@ -27,15 +29,16 @@ import { hasValidNanos, REQUEST_TIMESTAMPS } from './timestamp.ts'
 import { parseMessage } from './validate.ts'
 
 type Handler<M extends Method> = (
-  request: Parsed<M['path']>,
+  request: M['requestStream'] extends true ? AsyncIterable<Parsed<M['path']>> : Parsed<M['path']>,
   call: Call,
 ) => M['responseStream'] extends true ? AsyncIterable<ResponseOf<M>> : Promise<ResponseOf<M>>
 
-/** One async function per unary method, one async generator per stream. */
+/** One async function per unary method, one async generator per stream; it reads a stream of requests as it comes. */
 export type Handlers<S extends RpcService> = { readonly [Name in keyof S]: Handler<S[Name]> }
 
 type AnyHandler = (request: unknown, call: Call) => AsyncIterable<unknown> | Promise<unknown>
-type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>
+type Stream = ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>
+type AnyCall = ServerUnaryCall<unknown, unknown> | Stream
 
 /** What gRPC clients receive by default. Pages end far below (page.ts); a single row may be larger than a page. */
 export const MAX_RESPONSE_BYTES = 4_194_304
@@ -67,9 +70,14 @@ export function addService<S extends RpcService>(
       // Handlers return bytes: see serialize.
       responseSerialize: (bytes) => bytes,
     }
-    implementation[name] = method.responseStream ? streamOf(method, handler, closing) : unaryOf(method, handler)
+    implementation[name] = implementationOf(method, handler, closing)
   }
   server.addService(definition as ServiceDefinition, implementation)
+}
+
+function implementationOf(method: Method, handler: AnyHandler, closing: AbortSignal) {
+  if (method.requestStream) return duplexOf(method, handler, closing)
+  return method.responseStream ? streamOf(method, handler, closing) : unaryOf(method, handler)
 }
 
 function deserialize(method: Method, bytes: Buffer): unknown {
@@ -99,7 +107,7 @@ const unaryOf =
     let response: Buffer | undefined
     let failure: StatusObject | null = null
     try {
-      const answer = await withinDeadline(call, async () => run(requestOf(method, wire, call), call))
+      const answer = await withinDeadline(call, async () => run(requestOf(method, wire.request, call), call))
       response = serialize(method, answer)
     } catch (error) {
       failure = statusOf(error, call.record)
@@ -112,28 +120,52 @@ const streamOf =
   (method: Method, handler: AnyHandler, closing: AbortSignal): handleServerStreamingCall<unknown, unknown> =>
   async (wire) => {
     const { call, end } = openCall(method, wire, closing)
-    try {
-      await pump(method, handler, wire, call)
-      wire.end()
-    } catch (error) {
-      // destroy() would hang the client.
-      wire.emit('error', statusOf(error, call.record))
-    }
+    await answerAll(method, wire, call, () => handler(requestOf(method, wire.request, call), call))
     end()
   }
+
+const duplexOf =
+  (method: Method, handler: AnyHandler, closing: AbortSignal): handleBidiStreamingCall<unknown, unknown> =>
+  async (wire) => {
+    const { call, end } = openCall(method, wire, closing)
+    await answerAll(method, wire, call, () => handler(requestsOf(method, wire, call), call))
+    end()
+  }
+
+/** The requests of a stream until its client has sent all, or the call is aborted. Throws FIELD_INVALID. */
+async function* requestsOf(method: Method, wire: ServerDuplexStream<unknown, unknown>, call: Call): AsyncGenerator {
+  // By default the iterator destroys the stream at its end, before the last answer is written.
+  const requests: AsyncIterator<unknown> = wire.iterator({ destroyOnReturn: false })
+  const aborted = new Promise<{ done: true; value: undefined }>((resolve) => {
+    const stop = (): void => resolve({ done: true, value: undefined })
+    if (call.signal.aborted) stop()
+    call.signal.addEventListener('abort', stop, { once: true })
+  })
+  for (;;) {
+    const next = await Promise.race([requests.next(), aborted])
+    if (next.done === true) return
+    yield requestOf(method, next.value, call)
+  }
+}
+
+/** Ends the call with all that the handler yields, or with its error. */
+async function answerAll(method: Method, wire: Stream, call: Call, handle: () => unknown): Promise<void> {
+  try {
+    await pump(method, wire, call, handle)
+    wire.end()
+  } catch (error) {
+    // destroy() would hang the client.
+    wire.emit('error', statusOf(error, call.record))
+  }
+}
 
 /**
  * Writes what the handler yields, at the speed the client reads. Rethrows its error; throws the abort reason if it was
  * stopped.
  */
-async function pump(
-  method: Method,
-  handler: AnyHandler,
-  wire: ServerWritableStream<unknown, unknown>,
-  call: Call,
-): Promise<void> {
+async function pump(method: Method, wire: Stream, call: Call, handle: () => unknown): Promise<void> {
   try {
-    const messages = handler(requestOf(method, wire, call), call) as AsyncIterable<unknown>
+    const messages = handle() as AsyncIterable<unknown>
     for await (const message of messages) {
       if (!wire.write(serialize(method, message))) await drained(wire, call)
     }
@@ -153,9 +185,9 @@ async function drained(wire: AnyCall, call: Call): Promise<void> {
 }
 
 /** Throws FIELD_INVALID. */
-function requestOf(method: Method, wire: AnyCall, call: Call): unknown {
-  if (wire.request === MALFORMED) throw malformedMessage()
-  const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], wire.request)
+function requestOf(method: Method, message: unknown, call: Call): unknown {
+  if (message === MALFORMED) throw malformedMessage()
+  const request: unknown = parseMessage(SCHEMAS[method.path as MethodPath], message)
   if (typeof request === 'object' && request !== null && 'orderId' in request)
     call.record.orderId = String(request.orderId)
   return request
@@ -166,7 +198,8 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
   const ending = new AbortController()
   const deadline = deadlineOf(record, Number(wire.getDeadline()), method.responseStream)
   const onCancelled = (): void => ending.abort()
-  wire.on('cancelled', onCancelled)
+  const events: EventEmitter = wire
+  events.on('cancelled', onCancelled)
   closing?.addEventListener('abort', stop, { once: true })
   const { revoked } = record
   revoked?.addEventListener('abort', onRevoked, { once: true })
@@ -180,7 +213,10 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
     ending.abort(new DomainError('SHUTTING_DOWN', 'This server is shutting down.'))
   }
   let bytes: Buffer | undefined
-  const requestBytes = (): Buffer => (bytes ??= method.requestSerialize(wire.request as never))
+  const requestBytes = (): Buffer => {
+    if (!('request' in wire)) throw new Error('a stream of requests has no bytes of its own')
+    return (bytes ??= method.requestSerialize(wire.request as never))
+  }
   const call: Call = {
     record,
     principal: record.principal,
@@ -194,7 +230,7 @@ function openCall(method: Method, wire: AnyCall, closing?: AbortSignal): { call:
     end: () => {
       clearTimeout(timer)
       // The event fires after a normal end too. An abort without a listener would cost two errors with stack traces.
-      wire.off('cancelled', onCancelled)
+      events.off('cancelled', onCancelled)
       closing?.removeEventListener('abort', stop)
     },
   }

@@ -10,7 +10,8 @@ const ACTED_ON = 'authorization'
 
 /**
  * Joins repeated `authorization` headers as HTTP joins any other (RFC 9110), so that no token is in what results and the
- * call is refused. Call it once the server is bound: grpc-js creates its HTTP/2 servers then, and has no public hook.
+ * call is refused. Call it once its HTTP/2 servers are
+ * made, before connections are accepted: grpc-js has no public hook.
  */
 export function joinRepeatedHeaders(server: Server): void {
   const http2Servers = [...server['http2Servers'].keys()]

@@ -36,6 +36,8 @@ const READS = [
   '/grpc.health.v1.Health/Check',
   '/grpc.health.v1.Health/List',
   '/grpc.health.v1.Health/Watch',
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
   '/holdfast.v1.AuditService/GetOrderHistory',
   '/holdfast.v1.CatalogService/GetProduct',
   '/holdfast.v1.CatalogService/ListProducts',

@@ -8,6 +8,8 @@ export const LIMIT_CLASS: Readonly<Record<MethodPath, LimitClass>> = {
   '/grpc.health.v1.Health/Check': 'health',
   '/grpc.health.v1.Health/List': 'health',
   '/grpc.health.v1.Health/Watch': 'watch',
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': 'admin',
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': 'admin',
   '/holdfast.v1.OrderService/CreateOrder': 'order',
   '/holdfast.v1.OrderService/GetOrder': 'read',
   '/holdfast.v1.OrderService/ListOrders': 'list',

@@ -50,6 +50,8 @@ export type ListenOptions = {
   /** True for addresses without a limit of their own: proxies that stand for many clients. */
   isShared?: (address: string) => boolean
   onRefused?: (refusal: ConnectionRefusal) => void
+  /** Called before the first connection is accepted. */
+  prepare?: () => void
 }
 
 export type Listener = {
@@ -75,6 +77,7 @@ type Connection = {
 export async function listen(options: ListenOptions): Promise<Listener> {
   const { limits = CONNECTION_LIMITS, isShared = () => false, onRefused = () => undefined } = options
   const injector = options.server.createConnectionInjector(options.credentials)
+  options.prepare?.()
   const connections = new Map<string, Connection>()
   const perAddress = new Map<string, number>()
 

@@ -2,6 +2,8 @@
 // not compile until each of them has an entry for it.
 
 import { HealthService } from './gen/grpc/health/v1/health.ts'
+import { ServerReflectionService } from './gen/grpc/reflection/v1/reflection.ts'
+import { ServerReflectionService as AlphaReflectionService } from './gen/grpc/reflection/v1alpha/reflection.ts'
 import { AuditServiceService } from './gen/holdfast/v1/audit.ts'
 import { CatalogServiceService } from './gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from './gen/holdfast/v1/catalog_admin.ts'
@@ -43,6 +45,8 @@ export const ADMIN_SERVICES = {
   notification: NotificationAdminServiceService,
   order: OrderAdminServiceService,
   audit: AuditServiceService,
+  reflection: ServerReflectionService,
+  alphaReflection: AlphaReflectionService,
 } as const
 
 type PathOf<Services> = {

@@ -37,6 +37,8 @@ export const PERMISSIONS: Readonly<Record<MethodPath, Permission | 'anonymous'>>
   '/grpc.health.v1.Health/Check': 'anonymous',
   '/grpc.health.v1.Health/List': { object: 'shop', roles: { admin: 'any', service: 'any' } },
   '/grpc.health.v1.Health/Watch': { object: 'shop', roles: { admin: 'any', service: 'any' } },
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': { object: 'shop', roles: { admin: 'any' } },
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': { object: 'shop', roles: { admin: 'any' } },
 
   '/holdfast.v1.OrderService/CreateOrder': { object: 'customer', roles: { customer: 'own' } },
   '/holdfast.v1.OrderService/GetOrder': {

@@ -13,6 +13,8 @@ export const REQUEST_HASH_KEYS: Readonly<Record<MethodPath, 'customer' | 'server
   '/grpc.health.v1.Health/Check': 'server',
   '/grpc.health.v1.Health/List': 'server',
   '/grpc.health.v1.Health/Watch': 'server',
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': 'server',
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': 'server',
   '/holdfast.v1.OrderService/CreateOrder': 'customer',
   '/holdfast.v1.OrderService/GetOrder': 'server',
   '/holdfast.v1.OrderService/ListOrders': 'server',

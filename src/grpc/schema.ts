@@ -42,6 +42,27 @@ const newLine = z.strictObject({ productId, quantity: lineQuantity, expectedUnit
 
 const health = z.strictObject({ service: z.string().regex(SERVICE_SHAPE, 'must be the full name of a service') })
 
+/** Names of files and types; the library's clients send the host that they called. */
+const MAX_SYMBOL_CHARACTERS = 512
+const symbol = z.string().max(MAX_SYMBOL_CHARACTERS, `must have at most ${MAX_SYMBOL_CHARACTERS} characters`)
+const reflectionQuestion = z.strictObject({
+  host: symbol,
+  messageRequest: z.discriminatedUnion(
+    '$case',
+    [
+      z.strictObject({ $case: z.literal('fileByFilename'), value: symbol }),
+      z.strictObject({ $case: z.literal('fileContainingSymbol'), value: symbol }),
+      z.strictObject({
+        $case: z.literal('fileContainingExtension'),
+        value: z.strictObject({ containingType: symbol, extensionNumber: z.int() }),
+      }),
+      z.strictObject({ $case: z.literal('allExtensionNumbersOfType'), value: symbol }),
+      z.strictObject({ $case: z.literal('listServices'), value: symbol }),
+    ],
+    { error: 'must be given' },
+  ),
+})
+
 export const SCHEMAS = {
   '/grpc.health.v1.Health/Check': health,
   '/grpc.health.v1.Health/Watch': health,
@@ -139,6 +160,9 @@ export const SCHEMAS = {
       error: 'must be given, or all, and not both',
       path: ['notificationIds'],
     }),
+
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': reflectionQuestion,
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': reflectionQuestion,
 
   '/holdfast.v1.OrderAdminService/RestartOrder': z.strictObject({
     idempotencyKey: uuid,

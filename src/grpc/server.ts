@@ -18,13 +18,14 @@ import { gateStreams } from './gate.ts'
 import { joinRepeatedHeaders } from './header.ts'
 import { createHealthHandlers } from './health.ts'
 import { MAX_REQUEST_BYTES } from './library_status.ts'
-import { ADMIN_SERVICES, PUBLIC_SERVICES } from './method.ts'
+import { ADMIN_SERVICES, PUBLIC_SERVICES, type RpcService } from './method.ts'
 import { createNotificationAdminHandlers } from './notification.ts'
 import { createObserver } from './observe.ts'
 import { createOrderHandlers, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
-import { createAddressSet, createAllowList, createPeerOf } from './peer.ts'
+import { createAddressSet, createAllowList, createPeerOf, type AllowList } from './peer.ts'
+import { createReflectionHandlers } from './reflection.ts'
 import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
@@ -66,6 +67,7 @@ export type FrontDeps = OrderDeps &
   }
 
 export type FrontOptions = {
+  /** An IP address. */
   bind: string
   /** 0 selects a free port. */
   port: number
@@ -78,6 +80,10 @@ export type FrontOptions = {
   /** How long to report NOT_SERVING before calls are rejected, so that load balancers notice. */
   drainMs: number
   connections?: ConnectionLimits
+  /** TLS of both ports. Without it, calls are in clear. */
+  credentials?: ServerCredentials
+  /** Shows the API to admins on the admin port. */
+  hasReflection?: boolean
 }
 
 export type Front = {
@@ -102,23 +108,27 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, limiter.interceptor, guard] })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
+  if (options.hasReflection === true) addReflection(adminServer, closing.signal)
 
   const servers = [publicServer, adminServer]
   const listeners: Listener[] = []
   try {
     const onRefused = createRefusalCounter(deps.registry)
-    const listenOn = async (server: Server, host: string, port: number): Promise<number> => {
-      const credentials = ServerCredentials.createInsecure()
-      const limits = options.connections ?? CONNECTION_LIMITS
-      const listener = await listen({ server, credentials, host, port, limits, onRefused, isShared: proxies.has })
+    const { credentials = ServerCredentials.createInsecure(), connections: limits = CONNECTION_LIMITS } = options
+    const shared = { credentials, limits, onRefused, isShared: proxies.has }
+    const listenOn = async (server: Server, at: { host: string; port: number }, allow?: AllowList): Promise<number> => {
+      const prepare = (): void => {
+        gateStreams(server, observer, allow)
+        // It comes before the gate.
+        joinRepeatedHeaders(server)
+      }
+      const listener = await listen({ server, ...at, ...shared, prepare })
       listeners.push(listener)
       return listener.port
     }
-    const port = await listenOn(publicServer, options.bind, options.port)
-    const adminPort = await listenOn(adminServer, options.adminBind, options.adminPort)
-    gateStreams(publicServer, observer)
-    gateStreams(adminServer, observer, createAllowList(peerOf, createAddressSet(options.adminCidrs)))
-    for (const server of servers) joinRepeatedHeaders(server)
+    const port = await listenOn(publicServer, { host: options.bind, port: options.port })
+    const admins = createAllowList(peerOf, createAddressSet(options.adminCidrs))
+    const adminPort = await listenOn(adminServer, { host: options.adminBind, port: options.adminPort }, admins)
     return {
       port,
       adminPort,
@@ -168,6 +178,13 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database, cursors }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
+}
+
+function addReflection(server: Server, closing: AbortSignal): void {
+  const handlers = createReflectionHandlers(ADMIN_SERVICES)
+  addService(server, ADMIN_SERVICES.reflection, handlers, closing)
+  // The same messages under an older name.
+  addService<RpcService>(server, ADMIN_SERVICES.alphaReflection, handlers, closing)
 }
 
 function createRefusalCounter(registry: Registry): (refusal: ConnectionRefusal) => void {

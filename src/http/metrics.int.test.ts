@@ -46,3 +46,19 @@ test('other pages and methods are refused, with the headers that keep browsers o
   await listener?.stop()
   expect((await get('/metrics', {}, 'POST')).status).toBe(405)
 })
+
+test.each(['http://shop.example', 'null'])('a page of %s may read nothing: no origin is allowed', async (origin) => {
+  await get('/metrics')
+  const url = `http://127.0.0.1:${listener?.port}/metrics`
+  const preflight = await fetch(url, {
+    method: 'OPTIONS',
+    headers: { origin, 'access-control-request-method': 'GET' },
+  })
+  const answer = await fetch(url, { headers: { origin } })
+  for (const { headers } of [preflight, answer])
+    expect([...headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([])
+  expect(preflight.status).toBe(405)
+  expect(Object.fromEntries(answer.headers)).toMatchObject({
+    ...{ 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' },
+  })
+})

@@ -15,12 +15,16 @@ export class SecretError extends Error {
   override readonly name = 'SecretError'
 }
 
+/** Whether a secret was made for development: only such a secret may sign tokens on a developer's machine. */
+export const hasDevelopmentMark = (secret: Buffer): boolean =>
+  secret.subarray(0, DEVELOPMENT_MARK.length).equals(Buffer.from(DEVELOPMENT_MARK))
+
 /** Decodes one base64 secret of at least 32 bytes. Throws SecretError. */
 export function parseSecret(name: string, text: string, mode: RunMode): Buffer {
   const secret = Buffer.from(text, 'base64')
   if (secret.toString('base64') !== text) throw new SecretError(`${name} is not plain base64`)
   if (secret.length < MIN_SECRET_BYTES) throw new SecretError(`${name} has fewer than ${MIN_SECRET_BYTES} bytes`)
-  if (mode === 'production' && secret.subarray(0, DEVELOPMENT_MARK.length).equals(Buffer.from(DEVELOPMENT_MARK)))
+  if (mode === 'production' && hasDevelopmentMark(secret))
     throw new SecretError(`${name} is a development value: create another one for production`)
   return secret
 }

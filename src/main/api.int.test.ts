@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct } from '../../test/support/builder.ts'
+import { makeCertificate } from '../../test/support/certificate.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { callHttp2 } from '../../test/support/raw_http2.ts'
@@ -48,7 +49,10 @@ afterEach(async () => {
 })
 
 /** Starts the process in production mode with these secret files. */
-async function start(files: Readonly<Record<string, string>> = GOOD) {
+async function start(
+  files: Readonly<Record<string, string>> = GOOD,
+  changes: Readonly<Record<string, string | undefined>> = {},
+) {
   const [grpc = 0, admin = 0, metrics = 0] = await freePorts(3)
   const paths: Record<string, string> = {}
   for (const [variable, content] of Object.entries(files)) {
@@ -59,16 +63,18 @@ async function start(files: Readonly<Record<string, string>> = GOOD) {
     DATABASE_URL: database.urlOf('app_api'),
     TEMPORAL_ADDRESS: '127.0.0.1:9',
     HOLDFAST_MODE: 'production',
+    HOLDFAST_TLS: 'terminated-by-proxy',
     HOLDFAST_GRPC_PORT: String(grpc),
     HOLDFAST_ADMIN_PORT: String(admin),
     HOLDFAST_METRICS_PORT: String(metrics),
     HOLDFAST_DRAIN_MS: '0',
     HOLDFAST_ETH_RATE: '2000.00',
     ...paths,
+    ...changes,
   }
   const started = startProcess([ENTRY], env, metrics)
   processes.push(started)
-  return { ...started, address: `127.0.0.1:${grpc}` }
+  return { ...started, address: `127.0.0.1:${grpc}`, adminAddress: `127.0.0.1:${admin}` }
 }
 
 const tokenOf = (userId: number): Promise<string> =>
@@ -130,6 +136,99 @@ describe('the api process', () => {
       Object.values(newest ?? {}),
     )
     await until(async () => (await api.get('/readyz')).ok)
+  })
+
+  test('is not ready during its whole drain, reports NOT_SERVING, and still answers', async () => {
+    const api = await start(GOOD, { HOLDFAST_DRAIN_MS: '3000' })
+    await until(async () => (await api.get('/readyz')).ok)
+    const client = createClient({ address: api.address, token: () => '' })
+    const watch = client.health.check({})
+    expect(await watch).toEqual({ status: ServingStatus.SERVING })
+    api.child.kill('SIGTERM')
+    await until(async () => (await api.get('/readyz')).status === 503)
+    let looks = 0
+    while ((await api.health()) !== undefined) {
+      const health = await api.health()
+      if (health !== undefined) expect(health).toEqual({ healthz: 200, readyz: 503 })
+      const serving = await client.health.check({}, { deadlineMs: 1_000 }).catch(() => undefined)
+      if (serving !== undefined) {
+        expect(serving).toEqual({ status: ServingStatus.NOT_SERVING })
+        looks += 1
+      }
+    }
+    client.close()
+    expect(looks).toBeGreaterThan(1)
+    expect((await api.ended).code).toBe(0)
+  })
+
+  test('listens on IPv6 where it is told to', async () => {
+    const api = await start(GOOD, { HOLDFAST_BIND: '::1' })
+    await until(async () => (await api.get('/readyz')).ok)
+    const client = createClient({ address: api.address.replace('127.0.0.1', '[::1]'), token: () => '' })
+    expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
+    client.close()
+  })
+
+  test('names the address that it cannot listen on', async () => {
+    // A network for documentation: no machine has it.
+    const { code, output } = await (await start(GOOD, { HOLDFAST_BIND: '192.0.2.1' })).ended
+    expect(code).toBe(1)
+    expect(output).toContain('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address')
+  })
+
+  test('serves TLS in production on both ports, and tells when its certificate ends', async () => {
+    const { cert, key } = makeCertificate()
+    const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+    await writeFile(certFile, cert)
+    await writeFile(keyFile, key)
+    const api = await start(GOOD, {
+      ...{ HOLDFAST_TLS: undefined, HOLDFAST_TLS_CERT_FILE: certFile, HOLDFAST_TLS_KEY_FILE: keyFile },
+    })
+    await until(async () => (await api.get('/readyz')).ok)
+    for (const address of [api.address, api.adminAddress]) {
+      const tls = { ca: Buffer.from(cert) }
+      const client = createClient({ address: address.replace('127.0.0.1', 'localhost'), token: () => '', tls })
+      expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
+      client.close()
+      const plain = createClient({ address, token: () => '' })
+      await expect(plain.health.check({}, { deadlineMs: 2_000 })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      plain.close()
+    }
+    const ends = /holdfast_tls_certificate_expiry_timestamp_seconds{process="api"} (\d+)/
+    const [, endsAtS] = ends.exec(await (await api.get('/metrics')).text()) ?? []
+    expect(Number(endsAtS) * 1_000).toBeGreaterThan(Date.now())
+    await writeFile(keyFile, 'broken')
+    await until(async () => (await (await api.get('/metrics')).text()).includes('certificate_stale{process="api"} 1'))
+    expect((await api.stop()).output).not.toContain('broken')
+  })
+
+  test('does not start in production with anything unsafe, and one error lists all of it', async () => {
+    const { code, output } = await (
+      await start(
+        {
+          ...GOOD,
+          HOLDFAST_JWT_SECRETS_FILE: JSON.stringify({ keys: [{ kid: 'a', secret: 'c2hvcnQ=' }] }),
+          HOLDFAST_ORDER_ID_SECRET_FILE: Buffer.from(`development-${'x'.repeat(32)}`).toString('base64'),
+        },
+        {
+          ...{ HOLDFAST_TLS: undefined, HOLDFAST_REFLECTION: 'on', GRPC_TRACE: 'all', NODE_OPTIONS: '--inspect=0' },
+          DATABASE_URL: 'postgresql://app_api:secret@db.example/holdfast',
+        },
+      )
+    ).ended
+    expect(code).toBe(1)
+    for (const problem of [
+      'HOLDFAST_TLS_CERT_FILE: is not set',
+      'HOLDFAST_REFLECTION: shows the whole API',
+      'GRPC_TRACE: may print tokens',
+      'NODE_OPTIONS: --inspect is for debugging',
+      'DATABASE_URL: the connection is not protected',
+      'DATABASE_URL: the password is a default',
+      'HOLDFAST_JWT_SECRETS_FILE: ',
+      'HOLDFAST_ORDER_ID_SECRET_FILE is a development value',
+    ])
+      expect(output).toContain(`  ${problem}`)
+    expect(output).not.toMatch(/c2hvcnQ|xxxx|:secret@/)
   })
 
   test.each([

@@ -2,17 +2,7 @@
 // worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
-import {
-  adminCidrsOf,
-  assetPolicyOf,
-  budgetsOf,
-  cidrsOf,
-  enabledAssetsOf,
-  networkOf,
-  readSecretFile,
-  staticRatesOf,
-  type Config,
-} from '../config.ts'
+import { adminCidrsOf, cidrsOf, readSecretFile, type Config } from '../config.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
@@ -21,9 +11,11 @@ import type { Database } from '../db/connection/pool.ts'
 import { createQuotaWindow } from '../db/quota.ts'
 import { countStarts } from '../db/read.ts'
 import { DomainError } from '../domain/failure.ts'
+import { DEFAULT_BUDGETS, parseBudgets } from '../domain/limit.ts'
 import { parseFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
 import { createAccounts } from '../grpc/account.ts'
+import { KEEPALIVE } from '../grpc/client.ts'
 import { createCommander } from '../grpc/command.ts'
 import { cachedFor } from '../grpc/cache.ts'
 import type { Offer } from '../grpc/order.ts'
@@ -40,11 +32,13 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
+import { assetPolicyOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createSchemaCheck } from './readiness.ts'
-import { temporalOptions } from './temporal_connection.ts'
+import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
+import { openTls } from './tls.ts'
 import { createTokenKeys, readClientSans } from './token_keys.ts'
 
 const FRESH_MS = 500
@@ -56,32 +50,38 @@ const WATCHER_SILENCE_MS = 60_000
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
   const secrets = readSecrets(service)
+  const credentials = await openTls(service)
   await service.listen()
   const sessions = sharesOf(config.DATABASE_POOL)
   const database = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.callers })
   const priority = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.priority })
-  const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS))
+  const temporalTls = await readTemporalTls(config, config.TEMPORAL_ADDRESS)
+  const connection = Connection.lazy(temporalOptions(config.TEMPORAL_ADDRESS, KEEPALIVE, temporalTls))
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = cachedFor(FRESH_MS, await createSchemaCheck(priority))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
-  const front = await startFront(
-    createDeps({ config, secrets, logger, registry, database, priority, client, isReady }),
-    {
-      bind: config.HOLDFAST_BIND,
-      adminBind: config.HOLDFAST_ADMIN_BIND,
-      adminCidrs: adminCidrsOf(config),
-      trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
-      port: ports.HOLDFAST_GRPC_PORT,
-      adminPort: ports.HOLDFAST_ADMIN_PORT,
-      drainMs: config.HOLDFAST_DRAIN_MS,
-    },
-  ).catch(nameTakenPort(ports))
+  const deps = createDeps({ config, secrets, logger, registry, database, priority, client, isReady })
+  const front = await startFront(deps, {
+    bind: config.HOLDFAST_BIND,
+    adminBind: config.HOLDFAST_ADMIN_BIND,
+    adminCidrs: adminCidrsOf(config),
+    trustedProxies: cidrsOf(config.HOLDFAST_TRUSTED_PROXIES),
+    port: ports.HOLDFAST_GRPC_PORT,
+    adminPort: ports.HOLDFAST_ADMIN_PORT,
+    drainMs: config.HOLDFAST_DRAIN_MS,
+    ...(credentials !== undefined && { credentials }),
+    hasReflection: hasReflection(config),
+  }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
   service.readyWhen(isReady)
   logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
   await aborted(service.stopping)
 }
+
+/** In production only where it is asked for by the value that says so: see findUnsafeSettings. */
+const hasReflection = ({ HOLDFAST_REFLECTION: setting, HOLDFAST_MODE: mode }: Config<'api'>): boolean =>
+  setting === undefined ? mode === 'development' : setting !== 'off'
 
 type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   config: Config<'api'>
@@ -113,7 +113,8 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     }),
     accounts: createAccounts(priority),
     verifyReport: createReportVerifier({ sources: secrets.sources }),
-    budgets: budgetsOf(config),
+    // Configuration that cannot be parsed has refused the start.
+    budgets: parseBudgets(config.HOLDFAST_LIMITS) ?? DEFAULT_BUDGETS,
     takeQuota: createQuotaWindow(priority),
     reportBudgetOf: (source) => secrets.sources.get(source)?.reportsPerMinute,
     acceptor,

@@ -1,9 +1,10 @@
 // `npx holdfast ...`: the command line. Its commands are in cli/.
 
-import { CommanderError } from 'commander'
+import { CommanderError, InvalidArgumentError } from 'commander'
 import { ConfigError, loadConfig } from '../config.ts'
 import { silenceLibrary } from '../grpc/library_log.ts'
 import { EXIT, endingOf } from './cli/exit.ts'
+import { printable } from './cli/print.ts'
 import { createProgram } from './cli/program.ts'
 
 function untilInterrupted(): AbortSignal {
@@ -22,12 +23,14 @@ const complain = (text: string): void => void process.stderr.write(text)
 try {
   await createProgram({ config: loadConfig('cli'), write, complain, untilInterrupted }).parseAsync()
 } catch (error) {
-  // Commander has already printed the reason.
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
-  else {
+  // Commander has already printed the reason, except of an argument that an action has parsed.
+  if (error instanceof CommanderError) {
+    if (error instanceof InvalidArgumentError) complain(`${printable(error.message)}\n`)
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  } else {
     const { code, message } =
       error instanceof ConfigError ? { code: EXIT.usage, message: error.message } : endingOf(error)
-    complain(`${message}\n`)
+    complain(`${printable(message)}\n`)
     process.exitCode = code
   }
 }

@@ -1,7 +1,7 @@
 // The keys process: keeps the pools of payment addresses full and reseals the keys of closed orders. The only process
 // that holds the `key` ring and may read an envelope; it listens on the operators' port alone.
 
-import { ConfigError, enabledAssetsOf, networkOf, readSecretFile, type Config } from '../config.ts'
+import { ConfigError, readSecretFile, type Config } from '../config.ts'
 import { countFreeAddresses } from '../db/address.ts'
 import { readRetireBacklog } from '../db/key.ts'
 import type { Database } from '../db/connection/pool.ts'
@@ -14,6 +14,7 @@ import { loadRing, type Ring } from '../keyvault/ring.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { repeat } from '../repeat.ts'
 import { Counter, Gauge, type Registry } from '../telemetry.ts'
+import { enabledAssetsOf, networkOf } from './asset.ts'
 import { runService, type ServiceContext } from './process.ts'
 import { createTurnCheck } from './readiness.ts'
 

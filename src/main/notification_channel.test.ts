@@ -19,7 +19,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const channelsOf = (env: Record<string, string>) =>
-  createChannels(loadConfig('worker', { DATABASE_URL: 'postgres://db/holdfast', ...env }), logger)
+  createChannels(loadConfig('worker', { DATABASE_URL: 'postgres://127.0.0.1/holdfast', ...env }), logger)
 const webhook = (overrides: Record<string, string> = {}) => ({
   HOLDFAST_WEBHOOK_URL: 'https://shop.example/hook',
   HOLDFAST_WEBHOOK_SECRET_FILE: secretFile,

@@ -5,10 +5,12 @@ import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
 import { ServerVersionError } from '../db/connection/session.ts'
 import { logLibrary } from '../grpc/library_log.ts'
+import { CertificateError } from '../grpc/tls.ts'
 import { startMetricsListener } from '../http/metrics.ts'
 import { SecretError } from '../keyvault/secret.ts'
 import { createLineLimit, createLogger, createRegistry, type Logger, type Registry } from '../telemetry.ts'
 import { createSlowReport } from './database_metrics.ts'
+import { inspectSecrets } from './preflight.ts'
 import { createPulse, type Pulse } from './pulse.ts'
 import { retry } from '../repeat.ts'
 
@@ -19,7 +21,7 @@ const LIVE_WITHIN_MS = 120_000
 const FAILED = 1
 const STARTING = 'start-up'
 /** Failures whose message is printed for the operator, without a stack trace. */
-const PLAIN = [ConfigError, SecretError, ServerVersionError]
+const PLAIN = [ConfigError, SecretError, ServerVersionError, CertificateError]
 
 export type ServiceName = 'api' | 'worker' | 'keys' | 'watcher' | 'sealer'
 
@@ -65,7 +67,7 @@ export async function runService<P extends ServiceName>(
 ): Promise<void> {
   const ending = createEnding(name, options.isPlain)
   try {
-    const config = loadConfig<ServiceName>(name) as Config<P>
+    const config = loadConfig<ServiceName>(name, undefined, inspectSecrets(name)) as Config<P>
     ending.stopWithinMs = options.stopWithinMs?.(config) ?? STOP_WITHIN_MS
     await main(createService(name, config, ending, options.liveWithinMs ?? LIVE_WITHIN_MS))
   } catch (error) {
@@ -119,6 +121,8 @@ function createEnding(name: ServiceName, isPlain: ServiceOptions<ServiceName>['i
   }
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
+  // Node's own answer to this signal is to open its debugger, which reads and changes all memory.
+  process.on('SIGUSR1', () => logger.warn('SIGUSR1 ignored: it opens no debugger here'))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) process.on(event, fail)
   return ending
 }
@@ -148,7 +152,8 @@ function createService<P extends ServiceName>(
     const listener = await startMetricsListener({
       ...{ bind, port, registry },
       isAlive: () => !ending.hasFailed && pulse.isAlive(),
-      isReady: async () => (await isReady?.()) ?? false,
+      // From the signal on: a load balancer must send nothing new while calls that run are finished.
+      isReady: async () => !stopping.aborted && ((await isReady?.()) ?? false),
     }).catch(nameTakenPort({ HOLDFAST_METRICS_PORT: port }))
     onStop(async () => {
       await listener.stop()
@@ -190,10 +195,14 @@ function createService<P extends ServiceName>(
 const isDatabaseAway = (error: unknown): boolean =>
   isDatabaseDown(error) && sqlStateOf(error)?.startsWith('28') !== true
 
-/** For a `catch` around listen: turns «address in use» into a ConfigError with variable and port; rethrows the rest. */
+/** For a `catch` around listen: turns «address in use» into a ConfigError with variable and port, and «no such address» too; rethrows the rest. */
 export function nameTakenPort(ports: Readonly<Record<string, number>>): (error: unknown) => never {
   return (error) => {
     const { message } = error as Error
+    if (/EADDRNOTAVAIL/.test(message))
+      throw new ConfigError('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address', {
+        cause: error,
+      })
     if (!/EADDRINUSE|address already in use/i.test(message)) throw error
     const entries = Object.entries(ports)
     const [variable, port] = entries.find(([, each]) => message.includes(`:${each}`)) ?? entries[0] ?? []

@@ -13,6 +13,7 @@ import { createTestDatabase, type TestDatabase } from '../../test/support/databa
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { testServers } from '../../test/support/servers.ts'
 import { until } from '../../test/support/until.ts'
+import { NODE_SWITCHES } from '../servers/process.ts'
 import { prepareNamespaces, removeNamespace } from '../servers/namespace.ts'
 import { ensureSecrets, replaceFile, type SecretFiles } from '../servers/secret.ts'
 import { choosePorts, specsOf, WATCHER_SOURCE, type ProcessSpec } from '../servers/wiring.ts'
@@ -87,7 +88,11 @@ async function specOf(name: Name): Promise<ProcessSpec> {
 }
 
 function start({ entry, env, metricsPort }: ProcessSpec, changes: Record<string, string> = {}): RunningProcess {
-  const started = startProcess([entry], { PATH: process.env['PATH'] ?? '', ...env, ...changes }, metricsPort)
+  const started = startProcess(
+    [...NODE_SWITCHES, entry],
+    { PATH: process.env['PATH'] ?? '', ...env, ...changes },
+    metricsPort,
+  )
   processes.push(started)
   return started
 }

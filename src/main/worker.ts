@@ -16,6 +16,7 @@ import { aborted, runService, type ServiceContext } from './process.ts'
 import { promote, type BuildStanding } from './promote.ts'
 import { createSchemaCheck } from './readiness.ts'
 import { limitStackTraces } from './stack_trace.ts'
+import { readTemporalTls } from './temporal_connection.ts'
 import { isTemporalUnavailable, watchNamespace } from './temporal_failure.ts'
 import { installTemporalRuntime, runWorkers } from './temporal_worker.ts'
 import { createRelayMetrics, watchDatabase, watchParkedOrders } from './worker_metrics.ts'
@@ -42,7 +43,9 @@ async function main(service: ServiceContext<'worker'>): Promise<void> {
     startHoldSweeper({ database, holder, logger, metrics }),
   ])
     service.onStop(() => relay.stop())
-  const connect = () => NativeConnection.connect({ address: config.TEMPORAL_ADDRESS })
+  const address = config.TEMPORAL_ADDRESS
+  const tls = await readTemporalTls(config, address)
+  const connect = () => NativeConnection.connect({ address, ...(tls !== undefined && { tls }) })
   const connection = await service.insist('connecting to Temporal', connect, isTemporalUnavailable)
   service.onStop(() => connection.close())
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })

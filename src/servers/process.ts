@@ -9,6 +9,12 @@ const PROCESS_READY_WITHIN_MS = 120_000
 const PROCESS_STOP_WITHIN_MS = 20_000
 const PROBE_WITHIN_MS = 2_000
 
+/**
+ * Node's switches of every process, the same as in the Dockerfile: SIGUSR1 opens no debugger, and code that reaches for
+ * `__proto__`, as prototype pollution does, throws.
+ */
+export const NODE_SWITCHES = ['--disable-sigusr1', '--disable-proto=throw'] as const
+
 export type StartProcessOptions = {
   logFile: string
   /** By default, whether /readyz says yes. */
@@ -25,7 +31,7 @@ export const startProcess = (
   spawnChild({
     name: spec.name,
     command: process.execPath,
-    args: [...nodeArgs, spec.entry],
+    args: [...NODE_SWITCHES, ...nodeArgs, spec.entry],
     env: spec.env,
     logFile,
     isReady: () => isReady(spec),

@@ -2,6 +2,7 @@
 // can look; after `adopt` it continues from the restored database.
 
 import { execFile } from 'node:child_process'
+import { NODE_SWITCHES } from './process.ts'
 import { addressOf, type ProcessSpec } from './wiring.ts'
 
 const ASK_WITHIN_MS = 2_000
@@ -18,7 +19,7 @@ export async function findRefusal({ metricsPort }: ProcessSpec): Promise<string 
 export async function adoptDatabase({ entry, env }: ProcessSpec): Promise<void> {
   const options = { env, timeout: ADOPT_WITHIN_MS }
   await new Promise<void>((resolve, reject) => {
-    execFile(process.execPath, [entry, 'adopt'], options, (error, _stdout, stderr) => {
+    execFile(process.execPath, [...NODE_SWITCHES, entry, 'adopt'], options, (error, _stdout, stderr) => {
       if (error === null) resolve()
       else reject(new Error(`the sealer refused to adopt the database: ${stderr.trim()}`))
     })

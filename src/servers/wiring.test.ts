@@ -1,5 +1,13 @@
 import { expect, test } from '@jest/globals'
-import { choosePorts, DEFAULT_PORT_BASE, portsInUse, specsOf, type StackPorts } from './wiring.ts'
+import {
+  choosePorts,
+  DEFAULT_PORT_BASE,
+  MAX_PORT_BASE,
+  MIN_PORT_BASE,
+  portsInUse,
+  specsOf,
+  type StackPorts,
+} from './wiring.ts'
 
 const portsOf = (ports: StackPorts): number[] => portsInUse(ports).map(({ port }) => port)
 
@@ -17,9 +25,20 @@ test('another base shifts every port by the same distance, and no two collide', 
   expect(new Set(first).size).toBe(first.length)
 })
 
-test.each([80, 65_000])('a base of %i leaves no room for all ports', async (portBase) => {
-  await expect(choosePorts({ portBase, apis: 1, workers: 1 })).rejects.toThrow(/--port-base must be from 1024 to \d+/)
+test('each base that is named as possible is: all ports are valid and different', async () => {
+  for (const portBase of [MIN_PORT_BASE, MAX_PORT_BASE]) {
+    const ports = portsOf(await choosePorts({ portBase, apis: 1, workers: 1 }))
+    expect(ports.filter((port) => port < MIN_PORT_BASE || port > 65_535)).toEqual([])
+    expect(new Set(ports).size).toBe(ports.length)
+  }
 })
+
+test.each([80, MIN_PORT_BASE - 1, MAX_PORT_BASE + 1, 65_000])(
+  'a base of %i leaves no room for all ports',
+  async (portBase) => {
+    await expect(choosePorts({ portBase, apis: 1, workers: 1 })).rejects.toThrow(/--port-base must be from 1024 to \d+/)
+  },
+)
 
 test('every process runs in development mode, whatever the settings say, and is reached where the stack says', async () => {
   const ports = await choosePorts({ portBase: DEFAULT_PORT_BASE, apis: 1, workers: 1 })

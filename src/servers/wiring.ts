@@ -25,6 +25,10 @@ const DEFAULT_PORT = {
 } as const
 const MAX_PORT = 65_535
 const HIGHEST_PORT = Math.max(...Object.values(DEFAULT_PORT))
+/** Below it, ports need rights. */
+export const MIN_PORT_BASE = 1_024
+/** The base with which the highest port of the stack is the highest there is. */
+export const MAX_PORT_BASE = MAX_PORT - HIGHEST_PORT + DEFAULT_PORT_BASE
 /** Temporal's UI in `npm start`. */
 export const DEFAULT_UI_URL = `http://${HOST}:${DEFAULT_PORT.ui}`
 
@@ -76,9 +80,8 @@ export async function choosePorts({ portBase, apis, workers }: StackShape): Prom
 
 function shifted(portBase: number): StackPorts {
   const shift = portBase - DEFAULT_PORT_BASE
-  const highest = HIGHEST_PORT + shift
-  if (portBase < 1_024 || highest > MAX_PORT)
-    throw new RangeError(`--port-base must be from 1024 to ${MAX_PORT - HIGHEST_PORT + DEFAULT_PORT_BASE}`)
+  if (portBase < MIN_PORT_BASE || portBase > MAX_PORT_BASE)
+    throw new RangeError(`--port-base must be from ${MIN_PORT_BASE} to ${MAX_PORT_BASE}`)
   const at = (name: keyof typeof DEFAULT_PORT): number => DEFAULT_PORT[name] + shift
   return {
     apis: [{ grpc: portBase, admin: at('admin'), metrics: at('apiMetrics') }],

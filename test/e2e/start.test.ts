@@ -111,7 +111,7 @@ test(
       stderr: expect.stringMatching(/^OUT_OF_STOCK: [\s\S]*vase: wanted 2, available 1/),
     })
     expect(await holdfast('order', 'get', orderId, '--user', '2')).toMatchObject({ code: 4 })
-    expect(await holdfast('order', 'list', '--token', 'forged')).toMatchObject({ code: 4 })
+    expect(await holdfast('order', 'list', '--token', 'forged')).toMatchObject({ code: 2 })
     expect(await holdfast('product', 'put', 'cap', '--name', 'Cap', '--price', '9.999')).toMatchObject({ code: 2 })
 
     expect(await stop()).toMatchObject({

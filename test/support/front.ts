@@ -200,7 +200,7 @@ export async function createTestFront(
       ...options.deps,
     },
     {
-      ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0 },
+      ...{ bind: '127.0.0.1', port: 0, adminBind: '127.0.0.1', adminPort: 0, drainMs: 0, hasReflection: true },
       adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
       trustedProxies: options.trustedProxies ?? [],
       connections: { ...CONNECTION_LIMITS, perAddress: CONNECTION_LIMITS.total, ...options.connections },

@@ -3,6 +3,8 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { HealthService } from '../../src/grpc/gen/grpc/health/v1/health.ts'
+import { ServerReflectionService } from '../../src/grpc/gen/grpc/reflection/v1/reflection.ts'
+import { ServerReflectionService as AlphaReflectionService } from '../../src/grpc/gen/grpc/reflection/v1alpha/reflection.ts'
 import { AuditServiceService } from '../../src/grpc/gen/holdfast/v1/audit.ts'
 import { CatalogServiceService } from '../../src/grpc/gen/holdfast/v1/catalog.ts'
 import { CatalogAdminServiceService } from '../../src/grpc/gen/holdfast/v1/catalog_admin.ts'
@@ -67,10 +69,20 @@ function reportOf({ source }: PermissionTarget, { sign }: PermissionFixture) {
   return { ...signed, signatures: sign(signed) }
 }
 
+const listServices = { host: '', messageRequest: { $case: 'listServices', value: '' } } as const
+
 export const PERMISSION_CASES = {
   '/grpc.health.v1.Health/Check': caseOf(HealthService.check, () => ({ service: '' })),
   '/grpc.health.v1.Health/Watch': caseOf(HealthService.watch, () => ({ service: '' })),
   '/grpc.health.v1.Health/List': caseOf(HealthService.list, () => ({})),
+  '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo': caseOf(
+    ServerReflectionService.serverReflectionInfo,
+    () => listServices,
+  ),
+  '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo': caseOf(
+    AlphaReflectionService.serverReflectionInfo,
+    () => listServices,
+  ),
 
   '/holdfast.v1.OrderService/CreateOrder': caseOf(OrderServiceService.createOrder, ({ userId }, { product }) => ({
     ...key(),

@@ -24,7 +24,7 @@ export type RunningProcess = {
 /** @param metricsPort the port of its health pages */
 export function startProcess(
   args: readonly string[],
-  env: Readonly<Record<string, string>>,
+  env: Readonly<Record<string, string | undefined>>,
   metricsPort: number,
 ): RunningProcess {
   const child = spawn(process.execPath, [...args], {

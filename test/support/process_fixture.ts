@@ -2,10 +2,12 @@
 // all processes share.
 
 import { createServer } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { aborted, runService, type ServiceContext } from '../../src/main/process.ts'
 
 const FIXTURE_STOP_WITHIN_MS = 1_000
 const FIXTURE_LIVE_WITHIN_MS = 200
+const FIXTURE_WORK_MS = 700
 
 /** Keeps a process alive, as a native thread or a lost connection does. */
 const holdOn = (): void => void createServer().listen(0, '127.0.0.1')
@@ -44,6 +46,13 @@ const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promis
   'stops in order': async (service) => {
     await service.listen()
     await aborted(service.stopping)
+  },
+  'stops when its work is done': async (service) => {
+    await service.listen()
+    service.readyWhen(async () => true)
+    await aborted(service.stopping)
+    // The work that a stop lets finish; below FIXTURE_STOP_WITHIN_MS.
+    await delay(FIXTURE_WORK_MS)
   },
   'loses its loop': async (service) => {
     await service.listen()

@@ -38,6 +38,7 @@ async function holdfast(...args: string[]): Promise<{ said: string; code: number
     config: loadConfig('cli', {
       DATABASE_URL: shop.test.urlOf('auditor'),
       HOLDFAST_AUDIT_FILE: sealing.file,
+      HOLDFAST_TOKEN: await front.tokenOf(auditor),
       HOLDFAST_SEAL_PUBLIC_KEYS_FILE: publicKeys,
     }),
     write: say,
@@ -45,7 +46,7 @@ async function holdfast(...args: string[]): Promise<{ said: string; code: number
     untilInterrupted: () => AbortSignal.any([]),
   }
   const door = ['--ready-file', '/nowhere/ready.json', '--admin', front.adminAddress]
-  const line = [...args, ...door, '--token', await front.tokenOf(auditor)]
+  const line = [...args, ...door]
   const ending = await createProgram(shell)
     .parseAsync(line, { from: 'user' })
     .then(

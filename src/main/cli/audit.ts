@@ -10,10 +10,11 @@ import { formatCheckpoint } from '../../audit/witness.ts'
 import { openDatabase } from '../../db/connection/pool.ts'
 import type { GetOrderHistoryResponse } from '../../grpc/client.ts'
 import { loadSealerKeys, type SealerKeys } from '../../keyvault/checkpoint.ts'
+import { SecretError } from '../../keyvault/secret.ts'
 import { FoundError, UsageError } from './exit.ts'
-import { MAX_PAGE, parseUuid } from './option.ts'
-import { formatFields, formatTable, print, type Row } from './print.ts'
-import { callerOptions, findStack, withSession, type Shell } from './session.ts'
+import { MAX_PAGE, parseDatabaseUrl, parseUuid } from './option.ts'
+import { formatFields, formatJson, formatTable, print, type Row } from './print.ts'
+import { callerOptions, databaseUrlOf, findStack, withSession, type Shell } from './session.ts'
 
 const POOL_SIZE = 2
 
@@ -25,7 +26,7 @@ export function addAuditCommands(program: Command, shell: Shell): void {
   audit
     .command('verify')
     .description("compare the whole audit history with the sealer's checkpoints; reads only")
-    .option('--database <url>', 'Postgres, as the auditor (DATABASE_URL)')
+    .option('--database <url>', 'Postgres, as the auditor, without a password (DATABASE_URL)', parseDatabaseUrl)
     .option('--file <path>', "the sealer's file or a copy of it (HOLDFAST_AUDIT_FILE)")
     .option('--public-keys <path>', 'trusted public keys of the sealer, PEM (HOLDFAST_SEAL_PUBLIC_KEYS_FILE)')
     .action(async (_options: object, command: Command) => verify(shell, command.optsWithGlobals<VerifyOptions>()))
@@ -44,7 +45,7 @@ export function addAuditCommands(program: Command, shell: Shell): void {
         entries.push(...provenEntries(answer))
         cursor = answer.nextCursor
       } while (cursor !== '')
-      output.write(`${JSON.stringify({ format: PROOF_FILE.shape.format.value, orderId, entries }, null, 2)}\n`)
+      output.write(`${formatJson({ format: PROOF_FILE.shape.format.value, orderId, entries })}\n`)
     }),
   )
 
@@ -62,7 +63,7 @@ async function verify(shell: Shell, options: VerifyOptions): Promise<void> {
   const { config, write } = shell
   const { ready, found } = await findStack(shell, options.readyFile)
   const database = await openDatabase({
-    url: found(options.database ?? config.DATABASE_URL ?? ready?.audit.database, '--database'),
+    url: found(databaseUrlOf(config, options.database) ?? ready?.audit.database, '--database'),
     poolSize: POOL_SIZE,
     applicationName: 'holdfast-audit-verify',
   })
@@ -93,7 +94,11 @@ async function readKeys(shell: Shell, options: VerifyOptions): Promise<SealerKey
   const given = options.publicKeys ?? shell.config.HOLDFAST_SEAL_PUBLIC_KEYS_FILE
   const { ready, found } = await findStack(shell, options.readyFile)
   const path = found(given ?? ready?.audit.publicKeys, '--public-keys')
-  return loadSealerKeys(path, await readFileOf(path))
+  try {
+    return loadSealerKeys(path, await readFileOf(path))
+  } catch (error) {
+    throw error instanceof SecretError ? new UsageError(error.message) : error
+  }
 }
 
 async function readFileOf(path: string): Promise<string> {

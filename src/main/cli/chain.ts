@@ -7,9 +7,9 @@ import { listDeadReports } from '../../db/chain/outbox.ts'
 import { openDatabase, type Database } from '../../db/connection/pool.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../../domain/identifier.ts'
 import { RefusedError, UsageError } from './exit.ts'
-import { countArgument } from './option.ts'
+import { countArgument, parseDatabaseUrl } from './option.ts'
 import { formatTable, print } from './print.ts'
-import type { Shell } from './session.ts'
+import { databaseUrlOf, type Shell } from './session.ts'
 
 const POOL_SIZE = 1
 const MAX_HEIGHT = Number.MAX_SAFE_INTEGER
@@ -65,7 +65,7 @@ export function addChainCommands(program: Command, shell: Shell): void {
 }
 
 const addOptions = (command: Command): Command =>
-  command.option('--database <url>', 'Postgres, as the watcher (DATABASE_URL)')
+  command.option('--database <url>', 'Postgres, as the watcher, without a password (DATABASE_URL)', parseDatabaseUrl)
 
 /** The action of a command that changes one thing. */
 const act =
@@ -107,7 +107,7 @@ async function withDatabase<T>(
   options: Pick<ChainOptions, 'database'>,
   work: (database: Database) => Promise<T>,
 ): Promise<T> {
-  const url = options.database ?? config.DATABASE_URL
+  const url = databaseUrlOf(config, options.database)
   if (url === undefined) throw new UsageError('give --database or DATABASE_URL: Postgres, as the watcher')
   const database = await openDatabase({ url, poolSize: POOL_SIZE, applicationName: 'holdfast-chain' })
   try {

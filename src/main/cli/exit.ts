@@ -1,5 +1,6 @@
 // Maps failures to the CLI's message and to the exit code that programs act on.
 
+import { ConfigError } from '../../config.ts'
 import { isDatabaseDown } from '../../db/connection/pool.ts'
 import { DomainError, type FailureKind, type FailureReason } from '../../domain/failure.ts'
 import { TransportError } from '../../grpc/client.ts'
@@ -59,7 +60,7 @@ const ADVICE: Readonly<Partial<Record<FailureReason, string>>> = {
   STOCK_BELOW_RESERVED: 'Those units are reserved for orders; see: holdfast stock get PRODUCT',
   IDEMPOTENCY_KEY_REUSED: 'Use a new --key for a new attempt.',
   PERMISSION_DENIED: "Check --role and --user; a customer gets this answer for another customer's order too.",
-  CREDENTIALS_INVALID: 'Tokens expire within minutes: get a new one with holdfast token, or leave --token out.',
+  CREDENTIALS_INVALID: 'Tokens expire within minutes: get a new one with holdfast token, or leave --token-file out.',
   ADDRESS_POOL_EMPTY: 'The keys process creates more; try again in a moment.',
 }
 
@@ -74,7 +75,7 @@ export function endingOf(error: unknown): Ending {
       code === EXIT.unavailable ? '\nIs the stack running? Start it with npm start, or name it with --api.' : ''
     return { code, message: `${error.code}: ${error.message}${advice}` }
   }
-  if (error instanceof UsageError || error instanceof UnverifiedError)
+  if (error instanceof UsageError || error instanceof UnverifiedError || error instanceof ConfigError)
     return { code: EXIT.usage, message: error.message }
   if (isDatabaseDown(error)) return { code: EXIT.unavailable, message: unreachable(error) }
   if (error instanceof RefusedError) return { code: EXIT.refused, message: error.message }

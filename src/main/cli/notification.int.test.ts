@@ -21,12 +21,12 @@ async function holdfast(...args: string[]): Promise<string> {
   const said: string[] = []
   const say = (text: string): void => void said.push(text)
   const shell = {
-    config: loadConfig('cli', {}),
+    config: loadConfig('cli', { HOLDFAST_TOKEN: await front.tokenOf(admin) }),
     write: say,
     complain: say,
     untilInterrupted: () => AbortSignal.any([]),
   }
-  const door = ['--admin', front.adminAddress, '--token', await front.tokenOf(admin)]
+  const door = ['--admin', front.adminAddress]
   await createProgram(shell).parseAsync([...args, ...door], { from: 'user' })
   return said.join('')
 }

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander'
 import { UsageError } from './exit.ts'
-import { countArgument, keyOption, MAX_PAGE, parseInteger } from './option.ts'
+import { countArgument, keyOption, MAX_PAGE, parsePositive } from './option.ts'
 import { formatTable, print } from './print.ts'
 import { callerOptions, withSession, type Shell } from './session.ts'
 import { deadNotificationView } from './view.ts'
@@ -51,4 +51,4 @@ export function addNotificationCommands(program: Command, shell: Shell): void {
   )
 }
 
-const collectIds = (text: string, before: bigint[] | undefined): bigint[] => [...(before ?? []), parseInteger(text)]
+const collectIds = (text: string, before: bigint[] | undefined): bigint[] => [...(before ?? []), parsePositive(text)]

@@ -2,10 +2,12 @@
 
 import { randomUUID } from 'node:crypto'
 import { InvalidArgumentError, Option } from 'commander'
+import { UsageError } from './exit.ts'
 
 /** The largest page that the API gives. */
 export const MAX_PAGE = 100
 
+const ADDRESS = /^((ipv4|ipv6|dns):)?[\w.[\]:,/-]+:\d{1,5}$/
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 export function parseUuid(text: string): string {
@@ -17,6 +19,40 @@ export function parseUuid(text: string): string {
 export function parseInteger(text: string): bigint {
   if (/^-?(0|[1-9][0-9]{0,77})$/.test(text)) return BigInt(text)
   throw new InvalidArgumentError('Not a whole number.')
+}
+
+const INT64_MAX = 2n ** 63n - 1n
+
+/** A whole number that the API's 64-bit fields can hold. */
+export function parseInt64(text: string): bigint {
+  const value = parseInteger(text)
+  if (value >= -INT64_MAX && value <= INT64_MAX) return value
+  throw new InvalidArgumentError('Too large.')
+}
+
+/** A whole number above zero, such as a version or an id. */
+export function parsePositive(text: string): bigint {
+  const value = parseInt64(text)
+  if (value > 0n) return value
+  throw new InvalidArgumentError('Not a positive whole number.')
+}
+
+/** host:port, and the forms of gRPC with a scheme. */
+export function parseAddress(text: string): string {
+  if (ADDRESS.test(text)) return text
+  throw new InvalidArgumentError('Not host:port.')
+}
+
+/**
+ * The password comes from the environment or a file: every user of a machine can read command lines. Not an error of
+ * commander, which would print the value.
+ */
+export function parseDatabaseUrl(text: string): string {
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text))
+    throw new UsageError('--database is not a postgres:// URL')
+  const url = new URL(text)
+  if (url.password === '' && !url.searchParams.has('password')) return text
+  throw new UsageError('--database has a password: set it by DATABASE_PASSWORD_FILE, or the whole URL by DATABASE_URL')
 }
 
 /** A whole number within bounds. */
@@ -33,4 +69,4 @@ export const keyOption = (): Option =>
   new Option('--key <uuid>', 'idempotency key of this attempt').argParser(parseUuid).default(randomUUID(), 'a new one')
 
 export const versionOption = (what: string): Option =>
-  new Option('--expected-version <n>', `only if the ${what} still has this version`).argParser(parseInteger)
+  new Option('--expected-version <n>', `only if the ${what} still has this version`).argParser(parsePositive)

@@ -5,8 +5,8 @@ import { ORDER_STATUSES, type OrderStatus } from '../../domain/order.ts'
 import { ASSETS } from '../../domain/payment.ts'
 import { orderStatus, type HoldfastClient } from '../../grpc/client.ts'
 import { followOrder } from './follow.ts'
-import { countArgument, keyOption, MAX_PAGE, versionOption } from './option.ts'
-import { formatCoins, formatFields, formatTable, print } from './print.ts'
+import { countArgument, keyOption, MAX_PAGE, parsePositive, versionOption } from './option.ts'
+import { formatCoins, formatFields, formatJson, formatTable, print } from './print.ts'
 import { addRestartCommand } from './restart.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { commandView, createdView, given, orderView, summaryView } from './view.ts'
@@ -75,7 +75,7 @@ async function priced(client: HoldfastClient, { productId, quantity, price }: Li
   return { productId, quantity, expectedUnitPrice }
 }
 
-type ListOptions = { status?: OrderStatus; customer?: string; limit: number; cursor: string }
+type ListOptions = { status?: OrderStatus; customer?: bigint; limit: number; cursor: string }
 
 function addReads(order: Command, shell: Shell): void {
   const get = order
@@ -94,7 +94,7 @@ function addReads(order: Command, shell: Shell): void {
     .command('list')
     .description('list orders, newest first')
     .addOption(new Option('--status <status>', 'only orders in this status').choices(ORDER_STATUSES))
-    .option('--customer <id>', "only this customer's orders; for roles that see all orders")
+    .option('--customer <id>', "only this customer's orders; for roles that see all orders", parsePositive)
     .option('--limit <n>', 'page size', countArgument(1, MAX_PAGE), 20)
     .option('--cursor <cursor>', 'continue after an earlier page', '')
   callerOptions(list, 'customer').action(async (options: ListOptions, command: Command) =>
@@ -103,7 +103,7 @@ function addReads(order: Command, shell: Shell): void {
         limit: options.limit,
         cursor: options.cursor,
         ...(options.status !== undefined && { status: orderStatus.codeOf(options.status) }),
-        ...(options.customer !== undefined && { userId: BigInt(options.customer) }),
+        ...(options.customer !== undefined && { userId: options.customer }),
       })
       const views = orders.map(summaryView)
       print(session.output, { orders: views, nextCursor }, () =>
@@ -130,7 +130,7 @@ function addReads(order: Command, shell: Shell): void {
         const { status, paymentState, hold, cancelReason } = state
         const words = [status, `payment ${paymentState}`, ...(hold === 'none' ? [] : [`hold ${hold}`])]
         if (cancelReason !== null) words.push(`because ${cancelReason}`)
-        output.write(`${output.json ? JSON.stringify(state) : `${new Date().toISOString()}  ${words.join(', ')}`}\n`)
+        output.write(`${output.json ? formatJson(state, 0) : `${new Date().toISOString()}  ${words.join(', ')}`}\n`)
       }
     }),
   )

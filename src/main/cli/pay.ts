@@ -25,8 +25,8 @@ export function addPayCommand(program: Command, shell: Shell): void {
     .option('--mine <blocks>', 'blocks to mine after it', countArgument(0, MAX_BLOCKS), ASSET_POLICY.ETH.confirmations)
   callerOptions(pay, 'admin').action(async (target: string, options: PayOptions, command: Command) =>
     withSession(shell, command, async (session) => {
-      const chain = await openDevelopmentChain(session.chainUrl())
       const { address, amount } = await billOf(session, target, options.amount)
+      const chain = await openDevelopmentChain(session.chainUrl())
       const txId = await chain.pay(address, amount)
       if (options.mine > 0) await chain.mine(options.mine)
       const paid = { txId, address, units: amount.toString(), minedBlocks: options.mine }

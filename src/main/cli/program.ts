@@ -7,13 +7,20 @@ import { EXIT_HELP } from './exit.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
+import { printable } from './print.ts'
 import { addRehydrateCommand } from './restart.ts'
 import { globalOptions, type Shell } from './session.ts'
 import { addProductCommands, addStockCommands } from './stock.ts'
 import { addVerifyCommand } from './verify.ts'
 
 /** Creates a program that writes through the shell and throws CommanderError instead of ending the process. */
-export function createProgram(shell: Shell): Command {
+export function createProgram(given: Shell): Command {
+  // The only way to the terminal: whatever a server or a file says, it does not steer it.
+  const shell: Shell = {
+    ...given,
+    write: (text) => given.write(printable(text)),
+    complain: (text) => given.complain(printable(text)),
+  }
   const program = new Command('holdfast')
     .description(
       'Creates, shows and changes orders of a running Holdfast. Finds the stack of `npm start` automatically.',

@@ -3,12 +3,15 @@
 
 import { readFile } from 'node:fs/promises'
 import { Option, type Command } from 'commander'
-import type { Config } from '../../config.ts'
+import { readSecretFile, usesTls, type Config } from '../../config.ts'
 import { ROLES, type Role } from '../../domain/access.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../grpc/client.ts'
+import { CertificateError, readClientTls, type ClientTls } from '../../grpc/tls.ts'
+import { hasDevelopmentMark } from '../../keyvault/secret.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../../keyvault/token.ts'
 import { DEFAULT_DATA_DIR, findReady, PEOPLE, readyFileIn, type Ready } from '../ready_file.ts'
 import { UnavailableError, UsageError } from './exit.ts'
+import { parseAddress } from './option.ts'
 import type { Output } from './print.ts'
 
 /** Everything outside the process that a command uses. */
@@ -42,7 +45,7 @@ type GlobalOptions = {
   readyFile?: string
   api?: string
   admin?: string
-  token?: string
+  tokenFile?: string
   chain?: string
 }
 type CallerOptions = { role?: Role; user?: string }
@@ -52,9 +55,12 @@ export const globalOptions = (command: Command): Command =>
   command
     .option('--json', 'print JSON instead of tables')
     .option('--ready-file <path>', 'ready file of the stack (HOLDFAST_READY_FILE; default: that of npm start)')
-    .option('--api <host:port>', 'gRPC address (HOLDFAST_API)')
-    .option('--admin <host:port>', 'admin gRPC address (HOLDFAST_ADMIN)')
-    .option('--token <token>', 'access token (HOLDFAST_TOKEN; default: signed here, development only)')
+    .option('--api <host:port>', 'gRPC address (HOLDFAST_API)', parseAddress)
+    .option('--admin <host:port>', 'admin gRPC address (HOLDFAST_ADMIN)', parseAddress)
+    .option(
+      '--token-file <path>',
+      'access token, in a file (HOLDFAST_TOKEN_FILE or HOLDFAST_TOKEN; default: signed here, development only)',
+    )
     .option('--chain <url>', 'JSON-RPC of the development chain')
 
 /** Adds the options that select the caller. */
@@ -86,7 +92,9 @@ export async function withSession(
 /** The running stack, if there is one. `found` names the option to give otherwise. */
 export async function findStack({ config }: Pick<Shell, 'config'>, givenFile: string | undefined) {
   const readyFile = givenFile ?? config.HOLDFAST_READY_FILE ?? readyFileIn(DEFAULT_DATA_DIR)
-  const ready = await findReady(readyFile)
+  const ready = await findReady(readyFile).catch((error: unknown) => {
+    throw new UsageError(`${readyFile} is not the ready file of a stack`, { cause: error })
+  })
   const found = <T>(given: T | undefined, what: string): T => {
     if (given !== undefined) return given
     throw new UnavailableError(`no running stack was found (${readyFile}): start one with npm start, or give ${what}`)
@@ -103,8 +111,13 @@ async function openSession(
   const { ready, found } = await findStack(shell, options.readyFile)
   const role = options.role ?? 'customer'
   const subject = options.user ?? subjectOf(role)
-  const givenToken = options.token ?? config.HOLDFAST_TOKEN
-  const token = async (): Promise<string> => givenToken ?? (await signToken(found(ready, '--token'), role, subject))
+  const token = async (): Promise<string> =>
+    (await findToken(config, options.tokenFile)) ?? (await signToken(found(ready, '--token-file'), role, subject))
+  const [api, adminApi] = [
+    options.api ?? config.HOLDFAST_API ?? ready?.api,
+    options.admin ?? config.HOLDFAST_ADMIN ?? ready?.admin,
+  ]
+  const [tls, adminTls] = [await findTls(config, api), await findTls(config, adminApi)]
   const opened = <C extends { close: () => void }>(client: C): C => {
     closing.push(() => client.close())
     return client
@@ -116,18 +129,44 @@ async function openSession(
     subject,
     userId: () => userIdOf(subject),
     token,
-    client: () =>
-      opened(createClient({ address: found(options.api ?? config.HOLDFAST_API ?? ready?.api, '--api'), token })),
-    admin: () =>
-      opened(
-        createAdminClient({ address: found(options.admin ?? config.HOLDFAST_ADMIN ?? ready?.admin, '--admin'), token }),
-      ),
+    client: () => opened(createClient({ address: found(api, '--api'), token, tls })),
+    admin: () => opened(createAdminClient({ address: found(adminApi, '--admin'), token, tls: adminTls })),
     chainUrl: () => found(options.chain ?? ready?.chains.ethereum, '--chain'),
   }
 }
 
+/** The token of the command line's or the environment's file, or of the environment. */
+async function findToken(config: Config<'cli'>, givenFile: string | undefined): Promise<string | undefined> {
+  const path = givenFile ?? config.HOLDFAST_TOKEN_FILE
+  if (path === undefined) return config.HOLDFAST_TOKEN
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new UsageError(`${path} cannot be read`)
+  })
+  return text.trim()
+}
+
+/** TLS to every host except this machine and those named as private: a token must not travel in clear. */
+async function findTls(config: Config<'cli'>, address: string | undefined): Promise<ClientTls | undefined> {
+  const caFile = config.HOLDFAST_API_CA_FILE
+  if (address === undefined || (caFile === undefined && !usesTls(config, address))) return undefined
+  return readClientTls({ caFile }).catch((error: unknown) => {
+    throw error instanceof CertificateError ? new UsageError(`HOLDFAST_API_CA_FILE: ${error.message}`) : error
+  })
+}
+
+/** The URL of the command line, with the password of DATABASE_PASSWORD_FILE; else DATABASE_URL. */
+export function databaseUrlOf(config: Config<'cli'>, given: string | undefined): string | undefined {
+  if (given === undefined || config.DATABASE_PASSWORD_FILE === undefined) return given ?? config.DATABASE_URL
+  const url = new URL(given)
+  url.password = encodeURIComponent(readSecretFile('DATABASE_PASSWORD_FILE', config.DATABASE_PASSWORD_FILE))
+  return url.href
+}
+
+/** Signs with development secrets only: a copied or a forged ready file may name those of production. */
 async function signToken({ jwt }: Ready, role: Role, subject: string): Promise<string> {
   const secrets = loadTokenSecrets(await readFile(jwt.secretsFile, 'utf8'), 'development')
+  if (!secrets.keys.every(({ key }) => hasDevelopmentMark(key.export())))
+    throw new UsageError('tokens are signed here with development secrets only: give --token-file or HOLDFAST_TOKEN')
   return signDevelopmentToken({ secrets, issuer: jwt.issuer, audience: jwt.audience, roles: [role], subject })
 }
 

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander'
 import { UsageError } from './exit.ts'
-import { countArgument, keyOption, MAX_PAGE, parseInteger, versionOption } from './option.ts'
+import { countArgument, keyOption, MAX_PAGE, parseInt64, versionOption } from './option.ts'
 import { formatFields, formatTable, print } from './print.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { given, productView, stockView } from './view.ts'
@@ -25,8 +25,8 @@ export function addStockCommands(program: Command, shell: Shell): void {
     .command('adjust')
     .description('add or remove units, or set the number counted')
     .argument('<product>', 'product id')
-    .option('--delta <n>', 'units to add, or to remove where negative', parseInteger)
-    .option('--on-hand <n>', 'units counted; needs --expected-version', parseInteger)
+    .option('--delta <n>', 'units to add, or to remove where negative', parseInt64)
+    .option('--on-hand <n>', 'units counted; needs --expected-version', parseInt64)
     .option('--reason <text>', 'a note for the stock ledger', 'holdfast stock adjust')
     .addOption(versionOption('stock'))
     .addOption(keyOption())

@@ -4,11 +4,13 @@ import { Client, Connection } from '@temporalio/client'
 import type { Command } from 'commander'
 import type { ConsistencyReport } from '../../db/consistency.ts'
 import { openDatabase } from '../../db/connection/pool.ts'
+import { KEEPALIVE } from '../../grpc/client.ts'
 import { checkConsistency, CONSISTENCY_CHECKS } from '../../relay/consistency.ts'
-import { temporalOptions } from '../temporal_connection.ts'
+import { readTemporalTls, temporalOptions } from '../temporal_connection.ts'
 import { endingOf, FoundError, UnverifiedError } from './exit.ts'
+import { parseAddress, parseDatabaseUrl } from './option.ts'
 import { formatFields, formatTable, print } from './print.ts'
-import { findStack, type Shell } from './session.ts'
+import { databaseUrlOf, findStack, type Shell } from './session.ts'
 
 const POOL_SIZE = 2
 const CONNECT_WITHIN = '5 seconds'
@@ -19,8 +21,8 @@ export function addVerifyCommand(program: Command, shell: Shell): void {
   program
     .command('verify')
     .description('check that orders, stock, payments and workflows agree; reads only')
-    .option('--database <url>', 'Postgres, as the auditor (DATABASE_URL)')
-    .option('--temporal <host:port>', 'Temporal (TEMPORAL_ADDRESS)')
+    .option('--database <url>', 'Postgres, as the auditor, without a password (DATABASE_URL)', parseDatabaseUrl)
+    .option('--temporal <host:port>', 'Temporal (TEMPORAL_ADDRESS)', parseAddress)
     .option('--namespace <name>', 'where the orders’ workflows are (TEMPORAL_NAMESPACE)')
     .action(async (_options: object, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>()
@@ -38,13 +40,14 @@ async function checkShop(shell: Shell, options: VerifyOptions): Promise<Consiste
     const { config } = shell
     const { ready, found } = await findStack(shell, options.readyFile)
     const database = await openDatabase({
-      url: found(options.database ?? config.DATABASE_URL ?? ready?.audit.database, '--database'),
+      url: found(databaseUrlOf(config, options.database) ?? ready?.audit.database, '--database'),
       poolSize: POOL_SIZE,
       applicationName: 'holdfast-verify',
     })
     closing.push(database.close)
     const address = found(options.temporal ?? config.TEMPORAL_ADDRESS ?? ready?.temporal.address, '--temporal')
-    const connection = await Connection.connect({ ...temporalOptions(address), connectTimeout: CONNECT_WITHIN })
+    const connectionOptions = temporalOptions(address, KEEPALIVE, await readTemporalTls(config, address))
+    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_WITHIN })
     closing.push(() => connection.close())
     const namespace = found(options.namespace ?? config.TEMPORAL_NAMESPACE ?? ready?.temporal.namespace, '--namespace')
     return await checkConsistency({ database, client: new Client({ connection, namespace }) })

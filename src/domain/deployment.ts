@@ -1,0 +1,139 @@
+// What production refuses, and which connections use TLS: pure rules over the environment's variables. The default is
+// TLS to every host; plain connections reach the same machine, and hosts that the operator lists by name.
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Variables with which a library or Node prints tokens, accepts any certificate, or weakens the ciphers. */
+const DEBUG_VARIABLES = [
+  'GRPC_TRACE',
+  'GRPC_NODE_TRACE',
+  'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS',
+  'GRPC_SSL_CIPHER_SUITES',
+  'NODE_DEBUG',
+  'NODE_DEBUG_NATIVE',
+] as const
+
+/** Node's own switches that open a debugger, write memory or TLS keys to disk, or allow old protocols. */
+const DEBUG_SWITCH =
+  /(?:^|\s)(--(?:inspect|experimental-network-inspection|tls-keylog|trace-tls|tls-min-v1\.[01]|tls-cipher-list|insecure-http-parser|heapsnapshot-signal|heapsnapshot-near-heap-limit|report-on-signal)\S*)/g
+
+/** Below this a password is guessed. `node ops/make-secrets.mjs` makes longer ones. */
+const MIN_PASSWORD_LENGTH = 12
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?|\[?::ffff:127(\.\d{1,3}){3}\]?)$/i
+
+/** The hosts of a gRPC address: `host:port`, `[v6]:port`, `ipv4:a:1,b:2`, `dns:///host:1`. A socket has none. */
+export function hostsOf(address: string): readonly string[] {
+  if (/^unix(-abstract)?:/.test(address)) return []
+  return address
+    .replace(/^(ipv4|ipv6|dns):(\/\/[^/]*\/)?/, '')
+    .split(',')
+    .map((each) => each.replace(/:\d*$/, ''))
+}
+
+/** Whether a plain connection to this address stays on this machine or in a network that the operator calls private. */
+export const isReachedInPrivate = (address: string, privateHosts = ''): boolean =>
+  hostsOf(address).every((host) => isPrivateHost(host, privateHosts))
+
+const isPrivateHost = (host: string, privateHosts: string): boolean =>
+  LOOPBACK.test(host) || privateHosts.split(',').some((each) => each !== '' && each === host)
+
+/**
+ * What is wrong with a deployment, one line for each variable, without values.
+ * @param variables the names that the process reads
+ * @param nodeSwitches NODE_OPTIONS and the command line's switches
+ */
+export function findUnsafeSettings(env: Environment, variables: ReadonlySet<string>, nodeSwitches: string): string[] {
+  const read = (name: string): string | undefined => (variables.has(name) ? env[name] : undefined)
+  return [
+    ...DEBUG_VARIABLES.filter((name) => Boolean(env[name])).map(
+      (name) => `${name}: may print tokens or weaken encryption: unset it in production`,
+    ),
+    ...(env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0'
+      ? ['NODE_TLS_REJECT_UNAUTHORIZED: accepts any certificate: unset it in production']
+      : []),
+    ...[...nodeSwitches.matchAll(DEBUG_SWITCH)].map(
+      ([, option = '']) => `NODE_OPTIONS: ${nameOf(option)} is for debugging: remove it in production`,
+    ),
+    ...(variables.has('HOLDFAST_TLS') ? findPlainListener(env) : []),
+    ...(read('HOLDFAST_REFLECTION') === 'on'
+      ? ['HOLDFAST_REFLECTION: shows the whole API: leave it out, or set on-in-production']
+      : []),
+    ...findUnsafeDatabase(env, read('DATABASE_URL')),
+    ...findPlainNode(env, read('HOLDFAST_ETH_RPC_URL')),
+  ]
+}
+
+const nameOf = (option: string): string => option.split('=')[0] ?? option
+
+function findPlainListener(env: Environment): string[] {
+  if (env['HOLDFAST_TLS'] === 'terminated-by-proxy' || env['HOLDFAST_TLS_CERT_FILE']) return []
+  return [
+    'HOLDFAST_TLS_CERT_FILE: is not set, so callers would send their tokens in clear: set it and ' +
+      'HOLDFAST_TLS_KEY_FILE, or HOLDFAST_TLS=terminated-by-proxy where a proxy in a private network ends TLS',
+  ]
+}
+
+/** Settings that contradict each other, in any mode. */
+export function findContradictions(env: Environment, variables: ReadonlySet<string>): string[] {
+  const has = (name: string): boolean => variables.has(name) && Boolean(env[name])
+  const pairs = ['HOLDFAST_TLS', 'HOLDFAST_API', 'TEMPORAL_TLS'].flatMap((prefix) => {
+    const [cert, key] = [`${prefix}_CERT_FILE`, `${prefix}_KEY_FILE`]
+    if (has(cert) === has(key)) return []
+    return [`${has(cert) ? key : cert}: is not set: a certificate and its key are set together, or neither`]
+  })
+  const ports = [...variables]
+    .filter((name) => name.startsWith('HOLDFAST_') && name.endsWith('_PORT'))
+    .map((name) => [name, env[name] ?? ''] as const)
+    .filter(([, port]) => port !== '' && port !== '0')
+  const isProxied = has('HOLDFAST_TLS') && env['HOLDFAST_TLS'] === 'terminated-by-proxy'
+  return [
+    ...pairs,
+    ...ports
+      .filter(([, port], at) => ports.findIndex(([, each]) => each === port) < at)
+      .map(([name, port]) => `${name}: another variable names the port ${port} too: each listener needs its own`),
+    ...(isProxied && has('HOLDFAST_TLS_CERT_FILE')
+      ? ['HOLDFAST_TLS: terminated-by-proxy and HOLDFAST_TLS_CERT_FILE exclude each other: remove one']
+      : []),
+    ...(has('HOLDFAST_TLS_CLIENT_CA_FILE') && !has('HOLDFAST_TLS_CERT_FILE')
+      ? ['HOLDFAST_TLS_CLIENT_CA_FILE: client certificates need HOLDFAST_TLS_CERT_FILE']
+      : []),
+    ...(env['HOLDFAST_TLS_CLIENT_CERT'] === 'required' &&
+    !has('HOLDFAST_TLS_CLIENT_CA_FILE') &&
+    variables.has('HOLDFAST_TLS')
+      ? ['HOLDFAST_TLS_CLIENT_CERT: required needs HOLDFAST_TLS_CLIENT_CA_FILE']
+      : []),
+  ]
+}
+
+function findUnsafeDatabase(env: Environment, text: string | undefined): string[] {
+  if (text === undefined || !URL.canParse(text)) return []
+  const url = new URL(text)
+  const query = url.searchParams
+  // The driver takes the host of the query first, then that of the URL, then PGHOST.
+  const hosts = [...query.getAll('host'), url.hostname || (env['PGHOST'] ?? '')].filter((host) => host !== '')
+  const isOnThisMachine = hosts.every((host) => host.startsWith('/') || host.startsWith('%2F'))
+  const isPrivate = hosts.every((host) => isPrivateHost(host, env['HOLDFAST_PRIVATE_HOSTS'] ?? ''))
+  const modes = query.getAll('sslmode')
+  const isVerified = modes.length > 0 && modes.every((mode) => mode === 'verify-full')
+  const password = decodeURIComponent(url.password)
+  return [
+    ...(isOnThisMachine || isPrivate || isVerified
+      ? []
+      : [
+          'DATABASE_URL: the connection is not protected: add ?sslmode=verify-full (and sslrootcert=FILE), ' +
+            'or name the host in HOLDFAST_PRIVATE_HOSTS',
+        ]),
+    ...(password !== '' && (password.length < MIN_PASSWORD_LENGTH || password === url.username)
+      ? [`DATABASE_URL: the password is a default or shorter than ${MIN_PASSWORD_LENGTH} characters: set another one`]
+      : []),
+  ]
+}
+
+/** Over a plain connection anyone on the way can invent payments. */
+function findPlainNode(env: Environment, text: string | undefined): string[] {
+  if (text === undefined || !URL.canParse(text)) return []
+  const { protocol, hostname } = new URL(text)
+  if (protocol !== 'http:' || isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')) return []
+  return ['HOLDFAST_ETH_RPC_URL: must be https, unless HOLDFAST_PRIVATE_HOSTS names its host']
+}
