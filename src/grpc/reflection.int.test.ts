@@ -53,12 +53,12 @@ test.each(['grpc-v1', 'grpc-v1alpha'])('buf curl lists the services and calls on
 const withGrpcurl = GRPCURL === undefined ? test.skip : test
 withGrpcurl('grpcurl lists the services, describes a message, and calls a method', async () => {
   const header = `authorization: Bearer ${await front.tokenOf(admin)}`
-  const ask = async (args: readonly string[], what: readonly string[]): Promise<string> =>
+  const grpcurl = async (args: readonly string[], what: readonly string[]): Promise<string> =>
     (await run(GRPCURL ?? '', ['-plaintext', '-H', header, ...args, front.adminAddress, ...what])).stdout
-  expect(await ask([], ['list'])).toMatch(/^holdfast\.v1\.AuditService$/m)
-  expect(await ask([], ['describe', 'holdfast.v1.RestartOrderRequest'])).toContain('string idempotency_key')
+  expect(await grpcurl([], ['list'])).toMatch(/^holdfast\.v1\.AuditService$/m)
+  expect(await grpcurl([], ['describe', 'holdfast.v1.RestartOrderRequest'])).toContain('string idempotency_key')
   const method = 'holdfast.v1.NotificationAdminService/ListDeadNotifications'
-  expect(JSON.parse(await ask(['-d', '{"limit": 5}'], [method]))).toEqual({})
+  expect(JSON.parse(await grpcurl(['-d', '{"limit": 5}'], [method]))).toEqual({})
 })
 
 test('a caller who is no admin learns nothing', async () => {
