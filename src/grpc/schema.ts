@@ -44,7 +44,11 @@ const health = z.strictObject({ service: z.string().regex(SERVICE_SHAPE, 'must b
 
 /** Names of files and types; the library's clients send the host that they called. */
 const MAX_SYMBOL_CHARACTERS = 512
-const symbol = z.string().max(MAX_SYMBOL_CHARACTERS, `must have at most ${MAX_SYMBOL_CHARACTERS} characters`)
+const symbol = z
+  .string()
+  .max(MAX_SYMBOL_CHARACTERS, `must have at most ${MAX_SYMBOL_CHARACTERS} characters`)
+  .regex(/^[!-~]*$/, 'must be ASCII without spaces')
+const MAX_FIELD_NUMBER = 2 ** 29 - 1
 const reflectionQuestion = z.strictObject({
   host: symbol,
   messageRequest: z.discriminatedUnion(
@@ -54,7 +58,13 @@ const reflectionQuestion = z.strictObject({
       z.strictObject({ $case: z.literal('fileContainingSymbol'), value: symbol }),
       z.strictObject({
         $case: z.literal('fileContainingExtension'),
-        value: z.strictObject({ containingType: symbol, extensionNumber: z.int() }),
+        value: z.strictObject({
+          containingType: symbol,
+          extensionNumber: z
+            .int('must be a field number')
+            .min(0, 'must be a field number')
+            .max(MAX_FIELD_NUMBER, 'must be a field number'),
+        }),
       }),
       z.strictObject({ $case: z.literal('allExtensionNumbersOfType'), value: symbol }),
       z.strictObject({ $case: z.literal('listServices'), value: symbol }),

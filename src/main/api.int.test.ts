@@ -183,6 +183,7 @@ describe('the api process', () => {
     await writeFile(keyFile, key)
     const api = await start(GOOD, {
       ...{ HOLDFAST_TLS: undefined, HOLDFAST_TLS_CERT_FILE: certFile, HOLDFAST_TLS_KEY_FILE: keyFile },
+      HOLDFAST_ADMIN_CIDRS: '127.0.0.0/8',
     })
     await until(async () => (await api.get('/readyz')).ok)
     for (const address of [api.address, api.adminAddress]) {

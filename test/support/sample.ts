@@ -10,7 +10,9 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   ...{ report: Buffer.of(1), signatures: 'v1,AAAA', source: 'watcher-1', network: 'ethereum' },
   ...{ report_id: 'a'.repeat(64), tx_id: `0x${'a'.repeat(64)}`, output_index: 0, seq: 1, state: 1, units: '1' },
   ...{ address: `0x${'b'.repeat(40)}`, block_height: 1n, block_hash: `0x${'c'.repeat(64)}`, depth: 0 },
-  ...{ first_seen_at: new Date() },
+  ...{ first_seen_at: new Date(), host: 'here', file_by_filename: 'holdfast/v1/order.proto', list_services: '*' },
+  ...{ file_containing_symbol: 'holdfast.v1.Order', all_extension_numbers_of_type: 'holdfast.v1.Order' },
+  ...{ containing_type: 'holdfast.v1.Order', extension_number: 7 },
 }
 /** The valid value of a field. @throws for a field that has none here */
 export function sampleOf(name: string): unknown {
