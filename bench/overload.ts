@@ -30,7 +30,7 @@ const MOST = 'memory at most, MB'
 const goodAt = (factor: number): string => `good calls/s at ${factor}×`
 const offeredAt = (factor: number): string => `offered calls/s at ${factor}×`
 const properAt = (factor: number): string => `share of other answers that are proper refusals at ${factor}×`
-const lateAt = (factor: number): string => `late answers at ${factor}×`
+const lateAt = (factor: number): string => `calls/s without an answer in time at ${factor}×`
 
 const goodShare = (factor: number) => (round: Round) =>
   figureOf(round, NAME, goodAt(factor)) / figureOf(round, NAME, PEAK)

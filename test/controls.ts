@@ -37,6 +37,24 @@ const without = (name: string, text: string, instead = ''): string => `
 
 const CONTROLS: readonly Control[] = [
   {
+    guard: 'comparison of a reported fact with the stored one',
+    mutation: without('record_report', 'if v_conflict is not null then', 'if false then'),
+    file: 'src/grpc/payment.int.test.ts',
+    test: 'is refused for its amount with REPORT_CONFLICT, and counted',
+  },
+  {
+    guard: 'count of the reads that were noted',
+    mutation: without('audit_note_reads', 'where o.order_id = any (p_order_ids)', 'where false'),
+    file: 'src/grpc/personal_data.int.test.ts',
+    test: 'each read by fulfilment or an admin is an entry',
+  },
+  {
+    guard: 'events that are never changed',
+    mutation: 'drop trigger security_event_append_only on security_event',
+    file: 'src/grpc/security_event.int.test.ts',
+    test: 'is neither changed nor read by the api, and only the oldest are deleted',
+  },
+  {
     guard: 'CHECK that stock is never oversold',
     mutation: 'alter table stock drop constraint stock_never_oversold',
     file: 'test/database/guard.int.test.ts',

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import type { Principal } from '../domain/access.ts'
 import { hasBoundSan, parseClientSans, urisOf } from './client_san.ts'
@@ -52,4 +53,21 @@ test.each([
   '{"clients":[{"subject":"a","uri":"spiffe://a/b"},{"subject":"a","uri":"spiffe://a/c"}]}',
 ])('a file of bindings that is not one is refused: %s', (json) => {
   expect(() => parseClientSans(json)).toThrow()
+})
+
+/** With the URI of watcher-1, and with a URI and a host name that contain what looks like those of watcher-2 and -3. */
+const CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBmjCCAUygAwIBAgIUeG6U7HiphxGt+07W0BszmnX0Kf4wBQYDK2VwMAwxCjAI
+BgNVBAMMAXgwIBcNMjYxMTI3MTMzMzIwWhgPMjEyNjExMDMxMzMzMjBaMAwxCjAI
+BgNVBAMMAXgwKjAFBgMrZXADIQDIBNciGxPrPO9iNrRbgaBQiYWkpJG4Z18khvtY
+krNtwqOBvTCBujCBmAYDVR0RBIGQMIGNggxzaG9wLmV4YW1wbGWGH3NwaWZmZTov
+L3Nob3AuZXhhbXBsZS93YXRjaGVyLTGGLmh0dHA6Ly9hLywgVVJJOnNwaWZmZTov
+L3Nob3AuZXhhbXBsZS93YXRjaGVyLTKCJmIsIFVSSTpzcGlmZmU6Ly9zaG9wLmV4
+YW1wbGUvd2F0Y2hlci0zhwQKAAABMB0GA1UdDgQWBBQ2PUvHD1w2ybNX2+LgbXhn
+a3obHTAFBgMrZXADQQCFNaNV7Zmd7Y3uiErCTeRNW7wAAaZtzDK2HmOIovcr4U80
+A3+n+8SYXUbCUsOIIfxXbduMsULRzmGdNBI0wrAC
+-----END CERTIFICATE-----`
+
+test('a certificate whose names imitate others proves its own name alone', () => {
+  expect(urisOf(new X509Certificate(CERTIFICATE).subjectAltName ?? '')).toEqual([URI])
 })

@@ -1,12 +1,14 @@
-// The first check of every call: refuses what breaks a rule of gRPC itself, before the library sees it. The library
-// answers such calls without details, without a log line and without a metric, and quotes the caller in its answers.
+// The first check of every call: refuses callers that the port does not admit, then what breaks a rule of gRPC itself,
+// before the library sees it. The library answers such calls without details, without a log line and without a metric,
+// and quotes the caller in its answers.
 
 import { EventEmitter } from 'node:events'
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Server } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { callMalformed, encodingUnknown } from './library_status.ts'
-import { FORWARDED_KEY } from './peer.ts'
+import { FORWARDED_KEY, type AllowList } from './peer.ts'
+import { permissionDenied } from './permission.ts'
 import { REQUEST_ID_KEY } from './status.ts'
 import type { Observer } from './observe.ts'
 
@@ -20,7 +22,11 @@ const MAX_TIMEOUT = `${Math.floor(MAX_TIMEOUT_MS / 1_000)}S`
 const ENCODINGS = ['identity', 'deflate', 'gzip']
 
 /** Puts the check before the library's own listeners. Call it once, when the server listens. */
-export function gateStreams(server: Server, observer: Pick<Observer, 'refuse'>): void {
+export function gateStreams(
+  server: Server,
+  observer: Pick<Observer, 'refuse'>,
+  isAdmitted: AllowList = () => true,
+): void {
   // Private parts of grpc-js, which has no hook here. A version without them does not start.
   const handlers: unknown = Reflect.get(server, 'handlers')
   const listening: unknown = Reflect.get(server, 'http2Servers')
@@ -34,12 +40,18 @@ export function gateStreams(server: Server, observer: Pick<Observer, 'refuse'>):
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
       const path = headers[':path']
       const isServed = handlers.has(path)
-      const failure = failureOf(headers, isServed)
+      // A caller outside learns nothing else: neither what is served here, nor whether its token is good.
+      const failure = isAdmitted(addressIn(stream), forwardedIn(headers))
+        ? failureOf(headers, isServed)
+        : permissionDenied()
       if (failure === undefined) return void Reflect.apply(library, http2Server, [stream, headers, ...rest])
       refuse(stream, headers, failure, observer, isServed ? String(path) : undefined)
     })
   }
 }
+
+const addressIn = (stream: ServerHttp2Stream): string | undefined => stream.session?.socket.remoteAddress
+const forwardedIn = ({ [FORWARDED_KEY]: value = [] }: IncomingHttpHeaders): readonly string[] => [value].flat()
 
 /** What is wrong with the headers of a call. Shortens a timeout that is too long for the library. */
 function failureOf(headers: IncomingHttpHeaders, isServed: boolean): DomainError | undefined {
@@ -68,9 +80,8 @@ function refuse(
 ): void {
   // A stream that the caller resets emits an error, which would end the process.
   stream.on('error', () => undefined)
-  const { [REQUEST_ID_KEY]: requestId, [FORWARDED_KEY]: forwarded = [] } = headers
   const { code, details, metadata } = observer.refuse(
-    { path, requestId, socketAddress: stream.session?.socket.remoteAddress, forwarded: [forwarded].flat() },
+    { path, requestId: headers[REQUEST_ID_KEY], socketAddress: addressIn(stream), forwarded: forwardedIn(headers) },
     failure,
   )
   const isForeign = failure.metadata['part'] === 'content_type'

@@ -38,8 +38,8 @@ export type Handlers<S extends RpcService> = { readonly [Name in keyof S]: Handl
 type AnyHandler = (request: unknown, call: Call) => AsyncIterable<unknown> | Promise<unknown>
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>
 
-/** A hundred orders with a hundred lines each would exceed this; a page of summaries is far below. */
-export const MAX_RESPONSE_BYTES = 1_048_576
+/** What gRPC clients receive by default. Pages end far below (page.ts); a single row may be larger than a page. */
+export const MAX_RESPONSE_BYTES = 4_194_304
 
 /** Marks a body that cannot be decoded: the library alone would answer INTERNAL. */
 const MALFORMED = Symbol('malformed')

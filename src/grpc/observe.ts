@@ -189,6 +189,7 @@ const lineOf = (record: Observed, code: status, durationMs: number) => ({
   code: status[code],
   durationMs: Math.round(durationMs * 10) / 10,
   peer: record.peer,
+  ...(!record.isPeerKnown && { isPeerKnown: false }),
   ...(record.principal !== ANONYMOUS && { actor: actorOf(record.principal), roles: record.principal.roles }),
   ...(record.orderId !== undefined && { orderId: record.orderId }),
   ...(record.isReplay && { isReplay: true }),

@@ -21,8 +21,8 @@ import { createAdminClient } from './client.ts'
 import { GetOrderHistoryResponse } from './gen/holdfast/v1/audit.ts'
 import { CreateOrderResponse, GetOrderResponse } from './gen/holdfast/v1/order.ts'
 import { ListOrdersToShipResponse } from './gen/holdfast/v1/fulfilment.ts'
-import { MAX_RESPONSE_BYTES } from './handle.ts'
 import { METHODS } from './method.ts'
+import { MAX_PAGE_BYTES } from './page.ts'
 
 /** More than fit into one answer. */
 const LARGE_ORDERS = 14
@@ -52,7 +52,7 @@ beforeAll(async () => {
   for (let at = 0; at < LARGE_ORDERS; at += 1) {
     const request = { idempotencyKey: randomUUID(), userId: BigInt(USER), lines, asset: 'ETH' }
     const answer = await me.createOrder({ ...request, shippingAddress: LONGEST_ADDRESS })
-    expect(CreateOrderResponse.encode(answer).finish().length).toBeLessThan(MAX_RESPONSE_BYTES / 4)
+    expect(CreateOrderResponse.encode(answer).finish().length).toBeLessThan(MAX_PAGE_BYTES / 4)
     orderIds.push(answer.orderId)
   }
   await shop.test.writeAs(
@@ -193,8 +193,8 @@ describe('the largest orders', () => {
     }
     expect(found).toEqual(orderIds)
     expect(sizes.length).toBeGreaterThan(1)
-    expect(Math.max(...sizes)).toBeLessThanOrEqual(MAX_RESPONSE_BYTES)
-    expect(sizes[0]).toBeGreaterThan(MAX_RESPONSE_BYTES * 0.8)
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(MAX_PAGE_BYTES)
+    expect(sizes[0]).toBeGreaterThan(MAX_PAGE_BYTES * 0.8)
   })
 
   test('fit into an answer one by one, several times over', async () => {
@@ -203,7 +203,7 @@ describe('the largest orders', () => {
       .order.getOrder({ orderId: orderIds[0] ?? '', includeShippingAddress: true })
     expect(answer.order?.lines).toHaveLength(MAX_LINES)
     expect(answer.order?.shippingAddress).toBe(LONGEST_ADDRESS)
-    expect(GetOrderResponse.encode(answer).finish().length).toBeLessThan(MAX_RESPONSE_BYTES / 4)
+    expect(GetOrderResponse.encode(answer).finish().length).toBeLessThan(MAX_PAGE_BYTES / 4)
     for await (const { state } of front.as(customer(USER)).order.watchOrder({ orderId: orderIds[0] ?? '' })) {
       expect(state?.orderId).toBe(orderIds[0])
       break
@@ -213,7 +213,26 @@ describe('the largest orders', () => {
   test('have a history whose entries fit', async () => {
     const answer = await front.asAdmin().audit.getOrderHistory({ orderId: orderIds[0] ?? '', limit: 100 })
     expect(answer.entries.length).toBeGreaterThan(1)
-    expect(GetOrderHistoryResponse.encode(answer).finish().length).toBeLessThan(MAX_RESPONSE_BYTES / 2)
+    expect(GetOrderHistoryResponse.encode(answer).finish().length).toBeLessThan(MAX_PAGE_BYTES / 2)
+  })
+
+  test('have a history that can be read past an entry larger than a page', async () => {
+    const [orderId = ''] = orderIds
+    const history = (cursor = '') => front.asAdmin().audit.getOrderHistory({ orderId, limit: 100, cursor })
+    const before = (await history()).entries
+    await shop.test.forge(
+      `insert into audit_entry (at, txid, kind, aggregate_id, seq, prev_hash, actor, body, hash)
+       select clock_timestamp(), pg_current_xact_id(), 'order', $1, seq, sha256('a'), 'system:test', body, sha256('b')
+       from (values ($2::bigint, repeat('x', 3000000)), ($2 + 1, 'small')) as entry (seq, body)`,
+      [orderId, before.length + 1],
+    )
+    const sizes: number[] = []
+    for (let cursor = ''; ;) {
+      const page = await history(cursor)
+      sizes.push(...page.entries.map(({ body }) => body.length))
+      if ((cursor = page.nextCursor) === '') break
+    }
+    expect(sizes).toEqual([...before.map(({ body }) => body.length), 3_000_000, 'small'.length])
   })
 
   test('are listed whole: summaries, products and dead notifications are small', async () => {

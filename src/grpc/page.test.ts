@@ -7,9 +7,8 @@ import { MAX_INT64 } from './field.ts'
 import { Product } from './gen/holdfast/v1/catalog.ts'
 import { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 import { OrderSummary } from './gen/holdfast/v1/order.ts'
-import { MAX_RESPONSE_BYTES } from './handle.ts'
 import type { MethodPath } from './method.ts'
-import { cutPage, pageOf, type Listing } from './page.ts'
+import { cutPage, MAX_PAGE_BYTES, pageOf, type Listing } from './page.ts'
 
 const cursors = createCursorSeal(randomBytes(32))
 const principalOf = (userId: bigint): Principal => ({ subject: `${userId}`, userId, roles: ['customer'], tokenId: 't' })
@@ -43,7 +42,7 @@ describe('a page', () => {
   })
 
   test('ends before the answer is too large, and the next page begins there', () => {
-    const cut = { limit: 3, idOf, bytesOf: () => MAX_RESPONSE_BYTES / 2 - 20_000 }
+    const cut = { limit: 3, idOf, bytesOf: () => MAX_PAGE_BYTES / 2 - 20_000 }
     const { page, nextCursor } = cutPage(listing, rows, cut)
     expect(page).toEqual(rows.slice(0, 2))
     expect(pageOf(listing, { limit: 3, cursor: nextCursor }).after).toBe('row-1')
@@ -53,12 +52,12 @@ describe('a page', () => {
     const many = Array.from({ length: 100_000 }, (_, at) => ({ id: `row-${at}` }))
     const { page } = cutPage(listing, many, { limit: 100_000, idOf, bytesOf: () => 6 })
     // Tag and length of a message this small are two bytes.
-    expect(page.length * 8).toBeLessThan(MAX_RESPONSE_BYTES)
+    expect(page.length * 8).toBeLessThan(MAX_PAGE_BYTES)
     expect(page.length).toBeGreaterThan(90_000)
   })
 
   test('has one row at least', () => {
-    const { page, nextCursor } = cutPage(listing, rows, { limit: 3, idOf, bytesOf: () => MAX_RESPONSE_BYTES })
+    const { page, nextCursor } = cutPage(listing, rows, { limit: 3, idOf, bytesOf: () => MAX_PAGE_BYTES })
     expect(page).toEqual(rows.slice(0, 1))
     expect(nextCursor).not.toBe('')
   })
@@ -108,7 +107,7 @@ describe('a full page of the largest', () => {
         ...{ attempts: 2 ** 31 - 1, reason: longest, deadAt: time },
       }).finish(),
     ],
-  ])('%s fits into an answer, four times over', (_name, message) => {
-    expect((message.length + 5) * MAX_LIMIT * 4).toBeLessThan(MAX_RESPONSE_BYTES)
+  ])('%s fits into an answer, many times over', (_name, message) => {
+    expect((message.length + 5) * MAX_LIMIT * 4).toBeLessThan(MAX_PAGE_BYTES)
   })
 })

@@ -3,11 +3,13 @@
 import { actorOf } from '../domain/access.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Call } from './call.ts'
-import { MAX_RESPONSE_BYTES } from './handle.ts'
 import { fieldInvalid } from './validate.ts'
 
-/** Leaves room in an answer for what is not a row: the cursor, and a checkpoint of the audit. */
-const MAX_PAGE_BYTES = MAX_RESPONSE_BYTES - 16_384
+/**
+ * A page of this size is read in one go. An answer may have four times as many (handle.ts): that is room for one row that
+ * is larger than a page, such as the audit entry of a step over hundreds of transfers.
+ */
+export const MAX_PAGE_BYTES = 1_048_576
 /** Tag and length of a repeated message of less than 256 MiB. */
 const ROW_OVERHEAD_BYTES = 5
 

@@ -2,10 +2,7 @@
 // x-forwarded-for. The audit's pseudonym, the admin port's allow-list and the limits by address all use this one.
 
 import { BlockList, isIPv4, isIPv6, SocketAddress } from 'node:net'
-import { ServerInterceptingCall, type MetadataValue, type ServerInterceptor } from '@grpc/grpc-js'
-import { recordOf } from './call.ts'
-import { permissionDenied } from './permission.ts'
-import { statusOf } from './status.ts'
+import type { MetadataValue } from '@grpc/grpc-js'
 
 export const FORWARDED_KEY = 'x-forwarded-for'
 
@@ -70,20 +67,13 @@ export function createPeerOf(trustedProxies: AddressSet): PeerOf {
   }
 }
 
-/**
- * Creates the allow-list of the admin port. It comes before the token, so that a stranger cannot try tokens there.
- * A caller outside gets the same PERMISSION_DENIED as a caller without the role.
- */
-export const createAddressGate =
-  (admitted: AddressSet): ServerInterceptor =>
-  (_method, call) =>
-    new ServerInterceptingCall(call, {
-      start: (next) =>
-        next({
-          onReceiveMetadata: (metadata, pass) => {
-            const record = recordOf(metadata)
-            if (record.isPeerKnown && admitted.has(record.peer)) pass(metadata)
-            else call.sendStatus(statusOf(permissionDenied(), record))
-          },
-        }),
-    })
+/** Does this port admit a call from here? */
+export type AllowList = (socketAddress: string | undefined, forwarded: readonly MetadataValue[]) => boolean
+
+/** Creates the allow-list of a port. A caller that its proxy does not name readably is outside of it. */
+export const createAllowList =
+  (peerOf: PeerOf, admitted: AddressSet): AllowList =>
+  (socketAddress, forwarded) => {
+    const { address, isKnown } = peerOf(socketAddress, forwarded)
+    return isKnown && admitted.has(address)
+  }

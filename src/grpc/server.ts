@@ -21,7 +21,7 @@ import { createObserver } from './observe.ts'
 import { createOrderHandlers, WATCH_MAX_MS, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
-import { createAddressGate, createAddressSet, createPeerOf } from './peer.ts'
+import { createAddressSet, createAllowList, createPeerOf } from './peer.ts'
 import { createSecurityEvents } from './security_event.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
@@ -91,9 +91,8 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const peerOf = createPeerOf(createAddressSet(options.trustedProxies))
   const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
   const guard = createGuard(deps)
-  const gate = createAddressGate(createAddressSet(options.adminCidrs))
   const publicServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
-  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, gate, guard] })
+  const adminServer = new Server({ ...OPTIONS, interceptors: [observer.interceptor, guard] })
   addPublicServices(publicServer, deps, isServing, closing.signal)
   addAdminServices(adminServer, deps, isServing, closing.signal)
 
@@ -101,10 +100,9 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   try {
     const port = await listen(publicServer, `${options.bind}:${options.port}`)
     const adminPort = await listen(adminServer, `${options.adminBind}:${options.adminPort}`)
-    for (const server of servers) {
-      gateStreams(server, observer)
-      joinRepeatedHeaders(server)
-    }
+    gateStreams(publicServer, observer)
+    gateStreams(adminServer, observer, createAllowList(peerOf, createAddressSet(options.adminCidrs)))
+    for (const server of servers) joinRepeatedHeaders(server)
     return {
       port,
       adminPort,

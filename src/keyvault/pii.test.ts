@@ -92,6 +92,27 @@ describe('a PII vault', () => {
     await expect(vaultOf().open(7n, ORDER, sealed)).rejects.toThrow(SealError)
   })
 
+  it('hashes a request under its customer’s key: for its method alone, alike in every process', async () => {
+    const { rows, vaultOf } = storeOf()
+    const vault = vaultOf()
+    const request = Buffer.from(ADDRESS)
+    const hashOf = async (of = vault, userId = 7n, path = '/a', bytes = request) =>
+      (await of.hashRequest(userId, path, bytes)).toString('hex')
+    await expect(hashOf()).rejects.toThrow('the customer has no data key')
+    expect(rows.size).toBe(0)
+    await vault.seal(7n, ORDER, ADDRESS)
+    await vault.seal(8n, ORDER, ADDRESS)
+    const hash = await hashOf()
+    expect(await hashOf(vaultOf())).toBe(hash)
+    const others = [hashOf(vault, 8n), hashOf(vault, 7n, '/b'), hashOf(vault, 7n, '/a', Buffer.from('x'))]
+    expect(new Set([hash, ...(await Promise.all(others))]).size).toBe(4)
+    // With another key of the same customer, no hash of before is made again.
+    rows.clear()
+    const fresh = vaultOf()
+    await fresh.seal(7n, ORDER, ADDRESS)
+    expect(await hashOf(fresh)).not.toBe(hash)
+  })
+
   it('cannot open once the key is destroyed, and makes none in order to open', async () => {
     const { rows, vaultOf } = storeOf()
     const sealed = await vaultOf().seal(7n, ORDER, ADDRESS)

@@ -143,6 +143,11 @@ describe('the api process', () => {
       { HOLDFAST_ORDER_ID_SECRET_FILE: Buffer.from(`development-${'x'.repeat(32)}`).toString('base64') },
       /HOLDFAST_ORDER_ID_SECRET_FILE is a development value/,
     ],
+    [
+      'secrets and an issuer together',
+      { HOLDFAST_JWKS_URL: 'a set of keys' },
+      /set HOLDFAST_JWT_SECRETS_FILE or HOLDFAST_JWKS_URL, and not both/,
+    ],
     ['sources that are no JSON', { HOLDFAST_SOURCES_FILE: 'hello' }, /report sources is not JSON/],
   ])('does not start with %s, and says why without showing it', async (_name, files, reason) => {
     const { code, output } = await (await start({ ...GOOD, ...files })).ended

@@ -183,3 +183,13 @@ test('without a database to speak to, a command asks for one', async () => {
   })
   await expect(program.parseAsync(['chain', 'list'], { from: 'user' })).rejects.toThrow(UsageError)
 })
+
+test('a report that was refused for good is shown with its reason', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  expect(await holdfast('list')).not.toContain('REPORT_CONFLICT')
+  await harness.step({ fates: ['contradicted'] })
+  const said = await holdfast('list')
+  expect(said).toContain('Refused reports:')
+  expect(said).toMatch(new RegExp(`${harness.network} .* 1 +seen +5 +REPORT_CONFLICT`))
+})
