@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from '@jest/globals'
-import { adminCidrsOf, ConfigError, loadConfig, usesTls, variablesOf } from './config.ts'
+import { adminCidrsOf, ConfigError, loadConfig, variablesOf } from './config.ts'
+import { usesTls } from './domain/deployment.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-config-'))
 afterAll(() => {

@@ -397,7 +397,3 @@ export function readSecretFile(variable: string, path: string): string {
     throw new ConfigError(`${variable}: cannot read the file it names`, { cause })
   }
 }
-
-/** Whether a connection to this address uses TLS: to every host, except this machine and those named as private. */
-export const usesTls = (config: { HOLDFAST_MODE: string; HOLDFAST_PRIVATE_HOSTS: string }, address: string): boolean =>
-  config.HOLDFAST_MODE === 'production' && !isReachedInPrivate(address, config.HOLDFAST_PRIVATE_HOSTS)

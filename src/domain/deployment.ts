@@ -137,3 +137,7 @@ function findPlainNode(env: Environment, text: string | undefined): string[] {
   if (protocol !== 'http:' || isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')) return []
   return ['HOLDFAST_ETH_RPC_URL: must be https, unless HOLDFAST_PRIVATE_HOSTS names its host']
 }
+
+/** Whether a connection to this address uses TLS: to every host, except this machine and those named as private. */
+export const usesTls = (config: { HOLDFAST_MODE: string; HOLDFAST_PRIVATE_HOSTS: string }, address: string): boolean =>
+  config.HOLDFAST_MODE === 'production' && !isReachedInPrivate(address, config.HOLDFAST_PRIVATE_HOSTS)

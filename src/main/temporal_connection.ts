@@ -7,7 +7,8 @@ import {
   type ConnectionOptions,
   type TLSConfig,
 } from '@temporalio/client'
-import { usesTls, type Config } from '../config.ts'
+import type { Config } from '../config.ts'
+import { usesTls } from '../domain/deployment.ts'
 import { KEEPALIVE, RECONNECT_FROM_MS, RECONNECT_TO_MS, type Keepalive } from '../grpc/client.ts'
 import { readClientTls } from '../grpc/tls.ts'
 

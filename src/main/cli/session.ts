@@ -3,7 +3,8 @@
 
 import { readFile } from 'node:fs/promises'
 import { Option, type Command } from 'commander'
-import { readSecretFile, usesTls, type Config } from '../../config.ts'
+import { readSecretFile, type Config } from '../../config.ts'
+import { usesTls } from '../../domain/deployment.ts'
 import { ROLES, type Role } from '../../domain/access.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../grpc/client.ts'
 import { CertificateError, readClientTls, type ClientTls } from '../../grpc/tls.ts'
