@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { parseFiat } from './domain/money.ts'
-import { findContradictions, findUnsafeSettings, isReachedInPrivate } from './domain/deployment.ts'
+import { findContradictions, findUnsafeSettings } from './domain/deployment.ts'
 import { ASSET_POLICY, ASSETS, type Asset } from './domain/payment.ts'
 import {
   BUILD_ID_PATTERN,
