@@ -112,6 +112,12 @@ describe.each(CASES)('$path', ({ schema, places, full }) => {
   })
 })
 
+test('no request has a field for a card: payment is in coins', () => {
+  const names = CASES.flatMap(({ places }) => places.map(({ name }) => name))
+  expect(names.length).toBeGreaterThan(50)
+  expect(names.filter((name) => /card|^pan$|cvv|cvc|iban/i.test(name))).toEqual([])
+})
+
 describe('the times of a request', () => {
   const timesIn = (message: Parameters<typeof placesOf>[0]) =>
     placesOf(message, sampleOf).flatMap(({ kind, numbers }) => (kind === 'timestamp' ? [numbers] : []))
