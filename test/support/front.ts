@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
+import type { ServerCredentials } from '@grpc/grpc-js'
 import { Client, Connection } from '@temporalio/client'
 import { createAcceptor } from '../../src/db/accept/accept.ts'
 import { createAddressLease } from '../../src/db/address.ts'
@@ -105,6 +106,7 @@ export type TestFrontOptions = {
   /** The rate limits; without them, wide ones that no test reaches. */
   budgets?: Budgets
   connections?: Partial<ConnectionLimits>
+  credentials?: ServerCredentials
 }
 
 /** A shop in EUR that takes ETH at 2,000.00 within an hour. Its addresses come from the pool: see putAddresses. */
@@ -204,6 +206,7 @@ export async function createTestFront(
       adminCidrs: options.adminCidrs ?? ['127.0.0.0/8'],
       trustedProxies: options.trustedProxies ?? [],
       connections: { ...CONNECTION_LIMITS, perAddress: CONNECTION_LIMITS.total, ...options.connections },
+      ...(options.credentials !== undefined && { credentials: options.credentials }),
     },
   )
 
