@@ -254,6 +254,8 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
 const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
   audit_checkpoint_by_txid: 'the sealer, which continues after its last checkpoint',
   audit_entry_to_seal: 'the sealer, which reads in order of transactions',
+  security_event_by_time: 'retention, which removes the oldest',
+  security_event_calls: 'retention, which removes counts of calls after an hour',
   reservation_committed: 'the consistency check, which adds up what orders hold of a product',
   stock_movement_counted: 'the consistency check, which adds up the ledger of a product',
 }

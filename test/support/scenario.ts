@@ -4,6 +4,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
+import { createQuotaWindow } from '../../src/db/quota.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
 import { noteReads } from '../../src/db/audit/read.ts'
 import { insertEpoch, insertKeys, renewKeys, type Epoch, type PaymentKey } from '../../src/db/key.ts'
@@ -11,7 +12,7 @@ import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
 import { deleteExpiredNotifications, replayNotifications } from '../../src/db/notification.ts'
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import { openDatabase, statement, type Database } from '../../src/db/connection/pool.ts'
 import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
 import { deleteExpiredSecurityEvents, insertSecurityEvents } from '../../src/db/security_event.ts'
 import { adjustStock } from '../../src/db/stock.ts'
@@ -64,6 +65,7 @@ async function paid(shop: TestShop): Promise<Run> {
   return run
 }
 
+const FORGET_QUOTAS = statement('scenario_forget_quotas', 'select forget_quotas(100)')
 const attemptOf = (method: string) => buildAttempt({ method })
 const SOON_MS = 30_000
 const soon = () => Date.now() + SOON_MS
@@ -307,6 +309,25 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
          select clock_timestamp() - interval '91 days', 'denied', repeat('ab', 32), 1 from generate_series(1, 3)`,
       )
       return ({ worker }) => deleteExpiredSecurityEvents(worker)
+    },
+  },
+  'calls are counted in the windows of their limits': {
+    of: 'take_quota',
+    prepare: async () => {
+      const [user, address] = [randomUUID(), randomUUID()].map((key) => ({ key, limit: 9 }))
+      if (user === undefined || address === undefined) throw new Error('two keys')
+      return ({ api }) => createQuotaWindow(api)({ user, address })
+    },
+    // Each call is counted.
+    rewrites: ['quota_window'],
+  },
+  'windows that count nothing any more are removed': {
+    of: 'forget_quotas',
+    prepare: async ({ shop }) => {
+      await shop.query(
+        `insert into quota_window (key, second) select sha256(random()::text::bytea), 1 from generate_series(1, 3)`,
+      )
+      return ({ api }) => api.run(FORGET_QUOTAS, [])
     },
   },
   'a check of everything is recorded': {
