@@ -31,7 +31,7 @@ import { MAX_REPORT_BYTES } from './report.ts'
 import { SCHEMAS } from './schema.ts'
 import { text } from './text.ts'
 
-const WIDTH = 32
+const WIDTH = 8
 const USER = 7
 const me = customer(USER)
 /** Tables that a call could write. */
@@ -137,7 +137,8 @@ describe('at least 500 injection strings', () => {
 
   const shapedOf = (path: string) =>
     placesOf(requestOf(path), sampleOf).filter(({ kind, name }) => kind === 'string' && !FREE_TEXT.has(name))
-  const withShaped = METHODS.filter(({ path }) => shapedOf(path).length > 0)
+  // A question of reflection has one of its fields, so they cannot be broken all at once: see reflection.int.test.ts.
+  const withShaped = METHODS.filter(({ path, requestStream }) => !requestStream && shapedOf(path).length > 0)
 
   test.each(withShaped.map((method) => [method.path, method] as const))(
     'break the shape of every field of %s, are refused there, and write nothing',
@@ -243,7 +244,7 @@ describe('free text is stored verbatim or refused', () => {
           expectedVersion: undefined,
         })
         if (nameOf(reason) === undefined) expectRefused(answer, reason)
-        else expect([reason, answer.code]).toEqual([reason, 'OK'])
+        else expect([reason, answer.code, answer.detail.reason]).toEqual([reason, 'OK', ''])
       })
       const rows = await shop.query<{ reason: string }>('select reason from stock_movement where product_id = $1', [
         productId,
@@ -320,7 +321,7 @@ describe('free text is stored verbatim or refused', () => {
       await forEachBounded(INJECTIONS, WIDTH, async (reason) => {
         const answer = await ask(rehydrate, { ...full(rehydrate.path), reason, limit: 1 })
         if (nameOf(reason) === undefined) expectRefused(answer, reason)
-        else expect([reason, answer.code]).toEqual([reason, 'OK'])
+        else expect([reason, answer.code, answer.detail.reason]).toEqual([reason, 'OK', ''])
       })
     },
     COUNT_WITHIN_MS,

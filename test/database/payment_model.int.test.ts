@@ -69,11 +69,15 @@ class Model {
     this.due = due
   }
 
-  hear(fact: Fact): void {
-    const isKnown = this.told.some(
+  /** What the source reported of the output under this seq. */
+  find(fact: Pick<Fact, 'source' | 'output' | 'seq'>): Fact | undefined {
+    return this.told.find(
       ({ source, output, seq }) => source === fact.source && output === fact.output && seq === fact.seq,
     )
-    if (isKnown) return
+  }
+
+  hear(fact: Fact): void {
+    if (this.find(fact) !== undefined) return
     this.told.push(fact)
     this.hasNews = true
   }
@@ -214,9 +218,14 @@ test('whatever watchers say, in whatever order, the money is what the requiremen
       const amount = AMOUNTS[amounts[output] ?? 0]?.(order.amountDue) ?? 1n
       const isInTime = late[output] !== true
       const firstSeenAt = isInTime ? order.createdAt : new Date(order.expiresAt.getTime() + 3_600_000)
-      const told = await recordReport(shop.api, source, [
-        buildObservation(order, { txId, outputIndex: output, seq, state, amount, firstSeenAt }),
-      ])
+      const observation = buildObservation(order, { txId, outputIndex: output, seq, state, amount, firstSeenAt })
+      const earlier = model.find({ source, output, seq })
+      if (earlier !== undefined && earlier.state !== state) {
+        await expect(recordReport(shop.api, source, [observation])).rejects.toMatchObject({ reason: 'REPORT_CONFLICT' })
+        await compare(order, model)
+        continue
+      }
+      const told = await recordReport(shop.api, source, [observation])
       const before = model.told.length
       model.hear({ source, output, seq, state, isInTime, amount })
       expect(told).toBe(model.told.length - before)

@@ -98,7 +98,8 @@ function mineAllTheTime(): { stop: () => Promise<void> } {
   let isOver = false
   const mining = (async () => {
     while (!isOver) {
-      await stack.chain.mine(CONFIRMATIONS)
+      // A node that is slow on a busy machine is asked again; one that is gone fails the test by what it waits for.
+      await stack.chain.mine(CONFIRMATIONS).catch(() => undefined)
       await sleep(MINE_EVERY_MS)
     }
   })()
