@@ -1,13 +1,13 @@
 import { Metadata, status } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
 import { readSource } from '../../test/support/source.ts'
-import { DomainError, FAILURES, METADATA_KEYS, type FailureReason } from '../domain/failure.ts'
+import { DomainError, FAILURES, METADATA_KEYS, RETRY_HINT_MS, type FailureReason } from '../domain/failure.ts'
 import { LIMIT_CLASSES } from '../domain/limit.ts'
 import { ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY, MAX_DETAIL_BYTES, readDetails } from './detail.ts'
 import { ErrorReason } from './gen/holdfast/v1/error_reason.ts'
 import { REPLAY_KEY } from './observe.ts'
-import { CODES, MAX_VIOLATIONS, REQUEST_ID_KEY, statusOf } from './status.ts'
+import { CODES, MAX_VIOLATIONS, PUSHBACK_KEY, REQUEST_ID_KEY, statusOf } from './status.ts'
 
 const REASONS = Object.keys(FAILURES) as FailureReason[]
 
@@ -109,6 +109,18 @@ test('whatever passes with time names a delay', () => {
   expect(detailOf(new DomainError('SHUTTING_DOWN', 'Stopping.')).retryAfterMs).toBe(500)
   expect(detailOf(new DomainError('ADDRESS_POOL_EMPTY', 'None.', { retryAfterMs: 1_249.5 })).retryAfterMs).toBe(1_250)
   expect(detailOf(new DomainError('ORDER_STATUS', 'Shipped.')).retryAfterMs).toBeUndefined()
+})
+
+test('a library does not retry what takes longer than its own retries', () => {
+  const pushbackOf = (retryAfterMs?: number) =>
+    statusOf(
+      new DomainError('ASSET_UNAVAILABLE', 'Behind.', { ...(retryAfterMs !== undefined && { retryAfterMs }) }),
+      buildRecord(),
+    ).metadata?.get(PUSHBACK_KEY)
+  expect(pushbackOf(RETRY_HINT_MS.chain)).toEqual(['-1'])
+  expect(pushbackOf(RETRY_HINT_MS.backlog)).toEqual(['-1'])
+  expect(pushbackOf(RETRY_HINT_MS.outage)).toEqual([])
+  expect(pushbackOf()).toEqual([])
 })
 
 test('the details stay small however many fields are wrong', () => {
