@@ -191,7 +191,8 @@ export async function changeAddress(
     if (await wasDone(tx, input)) return getOrderState(tx, orderId)
     const refusal = addressRefusalOf(input, { status: order.status, version: Number(order.version) })
     if (refusal !== undefined) {
-      const metadata = refusal.reason === 'ORDER_STATUS' ? { status: order.status } : {}
+      const { status, version } = order
+      const metadata = refusal.reason === 'ORDER_STATUS' ? { status } : { version: version.toString() }
       throw new DomainError(refusal.reason, refusal.message, { metadata })
     }
     await tx.run(CHANGE_ADDRESS, [orderId, addressSealed])

@@ -158,7 +158,9 @@ const callsOf = <Service extends Record<string, Method>>(channel: Channel, servi
 async function callOnce(channel: Channel, method: Method, request: object, options: CallOptions): Promise<unknown> {
   const metadata = await metadataOf(channel)
   const deadline = Date.now() + (options.deadlineMs ?? DEFAULT_DEADLINE_MS)
+  const { signal } = options
   return new Promise((resolve, reject) => {
+    const cancel = (): void => call.cancel()
     const call = channel.client.makeUnaryRequest(
       method.path,
       serializerOf(method),
@@ -166,9 +168,13 @@ async function callOnce(channel: Channel, method: Method, request: object, optio
       request,
       metadata,
       { deadline },
-      (error, response) => (error === null ? resolve(response) : reject(errorOf(error))),
+      (error, response) => {
+        signal?.removeEventListener('abort', cancel)
+        if (error === null) resolve(response)
+        else reject(errorOf(error))
+      },
     )
-    options.signal?.addEventListener('abort', () => call.cancel(), { once: true })
+    onceAborted(signal, cancel)
   })
 }
 
@@ -184,7 +190,7 @@ async function* readStream(channel: Channel, method: Method, request: object, op
     deadline,
   )
   const cancel = (): void => call.cancel()
-  options.signal?.addEventListener('abort', cancel, { once: true })
+  onceAborted(options.signal, cancel)
   try {
     for await (const message of call) yield message
   } catch (error) {
@@ -193,6 +199,12 @@ async function* readStream(channel: Channel, method: Method, request: object, op
     options.signal?.removeEventListener('abort', cancel)
     call.cancel()
   }
+}
+
+/** A signal that was aborted before sends no event any more. */
+function onceAborted(signal: AbortSignal | undefined, cancel: () => void): void {
+  if (signal?.aborted === true) cancel()
+  else signal?.addEventListener('abort', cancel, { once: true })
 }
 
 /**

@@ -25,7 +25,7 @@ const REQUEST_ID_SHAPE = /^[A-Za-z0-9._-]{1,64}$/
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Stands for every path that is not served. */
 const UNKNOWN_PATH = '/unknown/unknown'
-const REPLAY_KEY = 'idempotency-hit'
+export const REPLAY_KEY = 'idempotency-hit'
 const SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const MS_PER_S = 1_000
 const HEALTH = '/grpc.health.v1.Health/'

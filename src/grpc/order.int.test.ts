@@ -339,7 +339,8 @@ describe('UpdateShippingAddress', () => {
       shippingAddress: 'New Street 1',
       expectedVersion,
     })
-    expect((await failureOf(me.updateShippingAddress(change(9n)))).reason).toBe('VERSION_MISMATCH')
+    const late = await failureOf(me.updateShippingAddress(change(9n)))
+    expect(late).toMatchObject({ reason: 'VERSION_MISMATCH', metadata: { version: '1' } })
     expect((await failureOf(front.as(customer(402)).order.updateShippingAddress(change()))).reason).toBe(
       'PERMISSION_DENIED',
     )

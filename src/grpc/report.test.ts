@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from '@jest/globals'
 import type { Observation } from '../domain/chain.ts'
+import { readSource } from '../../test/support/source.ts'
 import { PaymentReport } from './gen/holdfast/v1/payment.ts'
 import { MAX_REPORT_BYTES, packReport, reportIdOf, unpackReport } from './report.ts'
 
@@ -25,6 +26,15 @@ const HISTORY = [
   buildObservation({ seq: 2, state: 'final' }),
   buildObservation({ seq: 3, state: 'reorged' }),
 ]
+
+test('the recipe of the proto gives the id of an address in any letter case', () => {
+  const recipe = readSource('proto/holdfast/v1/payment.proto').replaceAll(/\s+\/\/ /g, ' ')
+  expect(recipe).toContain('seq, asset, address (of ETH in lower case) and units, joined by line feeds')
+  const address = `0x${'Bb'.repeat(20)}`
+  const { network, txId, block, asset, amount } = buildObservation()
+  const covered = [network, txId, 0, 'seen', block?.hash, 1, asset, address.toLowerCase(), amount].join('\n')
+  expect(reportIdOf(buildObservation({ address }))).toBe(createHash('sha256').update(covered).digest('hex'))
+})
 
 test('a report holds as many observations as fit, and says how many', () => {
   const observations = Array.from({ length: 10 }, (_, at) => buildObservation({ outputIndex: at }))

@@ -193,6 +193,12 @@ describe('ListOrders', () => {
 })
 
 describe('AdjustStock', () => {
+  test('without a change is told which ones there are', () => {
+    const parse = () => parseMessage(SCHEMAS[ADJUST], { ...VALID[ADJUST], change: undefined })
+    const violations = [{ field: 'change', description: 'must be given: delta or on_hand' }]
+    expect(parse).toThrow(expect.objectContaining({ reason: 'FIELD_INVALID', violations }))
+  })
+
   test.each<[string, Record<string, unknown>, string]>([
     ['no change', { change: undefined }, 'change'],
     ['a change by nothing', { change: { $case: 'delta', value: 0n } }, 'change'],

@@ -1,11 +1,13 @@
-import { readFileSync } from 'node:fs'
 import { Metadata, status } from '@grpc/grpc-js'
 import { describe, expect, test } from '@jest/globals'
-import { DomainError, FAILURES, METADATA_KEYS, type FailureReason } from '../domain/failure.ts'
+import { readSource } from '../../test/support/source.ts'
+import { DomainError, FAILURES, METADATA_KEYS, RETRY_HINT_MS, type FailureReason } from '../domain/failure.ts'
+import { LIMIT_CLASSES } from '../domain/limit.ts'
 import { ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY, MAX_DETAIL_BYTES, readDetails } from './detail.ts'
 import { ErrorReason } from './gen/holdfast/v1/error_reason.ts'
-import { CODES, MAX_VIOLATIONS, statusOf } from './status.ts'
+import { REPLAY_KEY } from './observe.ts'
+import { CODES, MAX_VIOLATIONS, PUSHBACK_KEY, REQUEST_ID_KEY, statusOf } from './status.ts'
 
 const REASONS = Object.keys(FAILURES) as FailureReason[]
 
@@ -26,7 +28,7 @@ const detailOf = (error: unknown, record = buildRecord()) =>
   readDetails(statusOf(error, record).metadata ?? new Metadata())
 
 describe('reasons', () => {
-  const proto = readFileSync(new URL('../../proto/holdfast/v1/error_reason.proto', import.meta.url), 'utf8')
+  const proto = readSource('proto/holdfast/v1/error_reason.proto')
 
   test('the proto lists exactly the reasons of the domain', () => {
     const listed = Object.keys(ErrorReason).filter((name) => !/UNSPECIFIED|UNRECOGNIZED/.test(name))
@@ -39,6 +41,30 @@ describe('reasons', () => {
     expect(block).toMatch(/\/\/ Caller: \S/)
     const example = new RegExp(`"reason": "${reason}", "metadata": (\\{.*?\\})`).exec(block)?.[1] ?? 'none'
     expect(Object.keys(JSON.parse(example) as object)).toEqual(METADATA_KEYS[reason] ?? [])
+  })
+
+  test.each(REASONS)('%s is documented with google.rpc.RetryInfo if it is sent with it, and else without', (reason) => {
+    const block = proto.split(`ERROR_REASON_${reason} =`)[0]?.split('\n\n').at(-1) ?? ''
+    const isSent = detailOf(new DomainError(reason, 'What happened.')).retryAfterMs !== undefined
+    expect(block.includes('google.rpc.RetryInfo')).toBe(isSent)
+  })
+
+  test('the conventions say what is retried, what metadata there is, and how long answers are kept', () => {
+    const common = readSource('proto/holdfast/v1/common.proto')
+    const retried = REASONS.filter(
+      (reason) => detailOf(new DomainError(reason, 'What happened.')).retryAfterMs !== undefined,
+    )
+    const rule = /\/\/ Retrying: [^]*?\n\n/.exec(common)?.[0] ?? ''
+    for (const reason of retried) expect(rule).toContain(status[CODES[FAILURES[reason]]])
+    for (const key of ['authorization', REQUEST_ID_KEY, REPLAY_KEY]) expect(common).toContain(`\`${key}`)
+    const [kept] = /\d+ days/.exec(readSource('migrations/function/forget_answers.sql')) ?? ['']
+    expect(common).toContain(`kept for ${kept}`)
+  })
+
+  test('RATE_LIMITED names all classes', () => {
+    const block = proto.split('ERROR_REASON_RATE_LIMITED =')[0]?.split('\n\n').at(-1) ?? ''
+    for (const each of LIMIT_CLASSES) expect(block).toMatch(new RegExp(`\\b${each}\\b`))
+    expect(LIMIT_CLASSES).toContain(/"class": "(\w+)"/.exec(block)?.[1])
   })
 
   test.each(REASONS.filter((reason) => FAILURES[reason] !== 'bug'))(
@@ -83,6 +109,18 @@ test('whatever passes with time names a delay', () => {
   expect(detailOf(new DomainError('SHUTTING_DOWN', 'Stopping.')).retryAfterMs).toBe(500)
   expect(detailOf(new DomainError('ADDRESS_POOL_EMPTY', 'None.', { retryAfterMs: 1_249.5 })).retryAfterMs).toBe(1_250)
   expect(detailOf(new DomainError('ORDER_STATUS', 'Shipped.')).retryAfterMs).toBeUndefined()
+})
+
+test('a library does not retry what takes longer than its own retries', () => {
+  const pushbackOf = (retryAfterMs?: number) =>
+    statusOf(
+      new DomainError('ASSET_UNAVAILABLE', 'Behind.', { ...(retryAfterMs !== undefined && { retryAfterMs }) }),
+      buildRecord(),
+    ).metadata?.get(PUSHBACK_KEY)
+  expect(pushbackOf(RETRY_HINT_MS.chain)).toEqual(['-1'])
+  expect(pushbackOf(RETRY_HINT_MS.backlog)).toEqual(['-1'])
+  expect(pushbackOf(RETRY_HINT_MS.outage)).toEqual([])
+  expect(pushbackOf()).toEqual([])
 })
 
 test('the details stay small however many fields are wrong', () => {

@@ -35,6 +35,13 @@ const MAX_RETRY_AFTER_MS = 86_400_000
 export const MAX_VIOLATIONS = 20
 
 export const REQUEST_ID_KEY = 'x-request-id'
+/** Tells a gRPC library with a retry policy when to retry; a negative number: not at all. */
+export const PUSHBACK_KEY = 'grpc-retry-pushback-ms'
+/**
+ * The retries of proto/service_config.json are over within this time and know nothing of RetryInfo. Where a longer wait
+ * is advised, they would only be more load, and each would count against the caller's rate limit.
+ */
+const LIBRARY_RETRIES_WITHIN_MS = 1_000
 
 /** Their callers are always told when to try again. */
 const HINTED_KINDS: ReadonlySet<FailureKind> = new Set(['limited', 'unavailable'])
@@ -73,6 +80,8 @@ function answerOf(
   const metadata = new Metadata()
   metadata.set(REQUEST_ID_KEY, record.requestId)
   metadata.set(DETAILS_KEY, packed)
+  const isLong = retryAfterMs !== undefined && retryAfterMs > LIBRARY_RETRIES_WITHIN_MS
+  if (failure.kind === 'unavailable' && isLong) metadata.set(PUSHBACK_KEY, '-1')
   record.failure = {
     reason: failure.reason,
     incidentId: failure.metadata['incident_id'],

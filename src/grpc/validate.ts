@@ -31,8 +31,8 @@ const fieldOf = (path: readonly PropertyKey[]): string =>
 
 const snakeOf = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-/** Our own issue texts say more than that a value is missing or of another type. */
+/** The rule's own text. Zod's text for a value that is missing or of another type is about its own types. */
 const descriptionOf = (issue: Issue): string =>
-  issue.code === 'invalid_type' || issue.code === 'unrecognized_keys'
+  issue.code === 'unrecognized_keys' || issue.message.startsWith('Invalid input')
     ? 'must be given, in the type of the proto'
     : issue.message

@@ -41,6 +41,12 @@ test('a refusal names what is wrong, what is left, and what to do', () => {
   )
 })
 
+test('a key that is in use is no refusal: the same command may work later', () => {
+  const inProgress = new DomainError('IDEMPOTENCY_KEY_IN_PROGRESS', 'Still running.', { retryAfterMs: 500 })
+  expect(endingOf(inProgress).code).toBe(EXIT.unavailable)
+  expect(endingOf(new DomainError('VERSION_MISMATCH', 'Changed.')).code).toBe(EXIT.refused)
+})
+
 test('a server that asks for patience is quoted, in whole seconds', () => {
   const error = new DomainError('DATABASE_UNAVAILABLE', 'The database cannot be reached.', { retryAfterMs: 1_200 })
   expect(endingOf(error).message).toMatch(/\nTry again in 2 s\.$/)

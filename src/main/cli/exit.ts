@@ -68,7 +68,7 @@ export type Ending = { code: ExitCode; message: string }
 
 /** Converts any failure to a message and an exit code. */
 export function endingOf(error: unknown): Ending {
-  if (error instanceof DomainError) return { code: CODE_OF_KIND[error.kind], message: describe(error) }
+  if (error instanceof DomainError) return { code: codeOf(error), message: describe(error) }
   if (error instanceof TransportError) {
     const code = CODE_OF_STATUS[error.code] ?? EXIT.unexpected
     const advice =
@@ -82,6 +82,10 @@ export function endingOf(error: unknown): Ending {
   if (error instanceof UnavailableError) return { code: EXIT.unavailable, message: error.message }
   return { code: EXIT.unexpected, message: error instanceof Error ? error.message : 'unknown error' }
 }
+
+/** What says when to try again may work then, whatever its kind. */
+const codeOf = ({ kind, retryAfterMs }: DomainError): ExitCode =>
+  retryAfterMs === undefined ? CODE_OF_KIND[kind] : EXIT.unavailable
 
 const unreachable = (error: unknown): string =>
   `Postgres cannot be reached (${error instanceof Error ? error.message : 'unknown error'}): check --database or DATABASE_URL`

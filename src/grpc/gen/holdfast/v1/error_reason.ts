@@ -86,7 +86,7 @@ export const ErrorReason = {
   ERROR_REASON_PRODUCT_UNKNOWN: 9,
   /**
    * ERROR_REASON_AMOUNT_OUT_OF_RANGE - FAILED_PRECONDITION. The total is zero or above the maximum, or a count is out of range.
-   * Caller: change the lines, and use a new key.
+   * Caller: change the lines or the count, and use a new key.
    *
    *     { "reason": "AMOUNT_OUT_OF_RANGE", "metadata": {} }
    */
@@ -134,7 +134,8 @@ export const ErrorReason = {
    */
   ERROR_REASON_STALE_RUN: 16,
   /**
-   * ERROR_REASON_MESSAGE_TOO_LARGE - RESOURCE_EXHAUSTED. The message, or the report in it, is larger than allowed; a retry does not help.
+   * ERROR_REASON_MESSAGE_TOO_LARGE - RESOURCE_EXHAUSTED. The message, the report in it, or the call's metadata is larger than allowed; a retry does not
+   * help.
    * Caller: send less in one call.
    *
    *     { "reason": "MESSAGE_TOO_LARGE", "metadata": { "limit_bytes": "65536" } }
@@ -170,20 +171,21 @@ export const ErrorReason = {
   ERROR_REASON_RATE_UNAVAILABLE: 21,
   /**
    * ERROR_REASON_ENGINE_UNAVAILABLE - UNAVAILABLE. The workflow engine cannot be reached or has not started this order's workflow; reads still work.
+   * google.rpc.RetryInfo says when to try again.
    * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "ENGINE_UNAVAILABLE", "metadata": {} }
    */
   ERROR_REASON_ENGINE_UNAVAILABLE: 22,
   /**
-   * ERROR_REASON_DATABASE_UNAVAILABLE - UNAVAILABLE. The database cannot be reached.
+   * ERROR_REASON_DATABASE_UNAVAILABLE - UNAVAILABLE. The database cannot be reached; google.rpc.RetryInfo says when to try again.
    * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "DATABASE_UNAVAILABLE", "metadata": {} }
    */
   ERROR_REASON_DATABASE_UNAVAILABLE: 23,
   /**
-   * ERROR_REASON_SHUTTING_DOWN - UNAVAILABLE. This server is shutting down; retry, and another server answers.
+   * ERROR_REASON_SHUTTING_DOWN - UNAVAILABLE. This server is shutting down; retry after google.rpc.RetryInfo, and another server answers.
    * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "SHUTTING_DOWN", "metadata": {} }
@@ -230,25 +232,27 @@ export const ErrorReason = {
   ERROR_REASON_CALL_MALFORMED: 31,
   /**
    * ERROR_REASON_RATE_LIMITED - RESOURCE_EXHAUSTED. The caller made too many calls of this class; google.rpc.RetryInfo says when the next one is
-   * allowed, and google.rpc.QuotaFailure names the limit: per user or per address.
+   * allowed, and google.rpc.QuotaFailure names the limit: per user or per address. `class` is health, read, list, watch,
+   * order, command, report or admin.
    * Caller: repeat the call with the same key after the given time.
    *
-   *     { "reason": "RATE_LIMITED", "metadata": { "class": "write" } }
+   *     { "reason": "RATE_LIMITED", "metadata": { "class": "order" } }
    */
   ERROR_REASON_RATE_LIMITED: 32,
   /**
    * ERROR_REASON_TOO_MANY_CALLS - RESOURCE_EXHAUSTED. The caller has too many calls in progress; wait for one of them to end. google.rpc.QuotaFailure
-   * names the limit.
+   * names the limit, and google.rpc.RetryInfo says when to try again.
    * Caller: wait for calls to end, then repeat this one with the same key.
    *
    *     { "reason": "TOO_MANY_CALLS", "metadata": { "limit": "32" } }
    */
   ERROR_REASON_TOO_MANY_CALLS: 33,
   /**
-   * ERROR_REASON_TOO_MANY_STREAMS - RESOURCE_EXHAUSTED. The caller has too many streams open; end one of them. google.rpc.QuotaFailure names the limit.
+   * ERROR_REASON_TOO_MANY_STREAMS - RESOURCE_EXHAUSTED. The caller has too many streams open; end one of them. google.rpc.QuotaFailure names the limit,
+   * and google.rpc.RetryInfo says when to try again.
    * Caller: end a stream, then open this one.
    *
-   *     { "reason": "TOO_MANY_STREAMS", "metadata": { "limit": "16" } }
+   *     { "reason": "TOO_MANY_STREAMS", "metadata": { "limit": "20" } }
    */
   ERROR_REASON_TOO_MANY_STREAMS: 34,
   /**

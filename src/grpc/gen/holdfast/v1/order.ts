@@ -56,9 +56,9 @@ export interface CreateOrderRequest {
   /** asset is the coin that the customer pays with: BTC, LTC, ETH or SOL, if the shop accepts it. */
   asset: string;
   /**
-   * shipping_address is the delivery address: free text of 1-500 characters. Line breaks are allowed; HTML tags,
-   * references to `<` and `>`, and spaces at the ends are removed, and the rest must be a text too. It is stored
-   * encrypted and never in an answer of this call.
+   * shipping_address is the delivery address: free text of 1-500 characters. Line feeds are allowed, but no carriage
+   * returns: replace the CR LF of an HTML form. HTML tags, references to `<` and `>`, and spaces at the ends are
+   * removed, and the rest must be a text too. It is stored encrypted and never in an answer of this call.
    */
   shippingAddress: string;
 }
@@ -2219,8 +2219,8 @@ export const OrderServiceService = {
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
    * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
-   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
-   * google.rpc.RequestInfo alone.
+   * stored too: its google.rpc.Status has the same bytes if the call has the same valid `x-request-id`, and else
+   * differs in google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
    * without a recent second factor. Role: customer.
@@ -2289,8 +2289,10 @@ export const OrderServiceService = {
   /**
    * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
    * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
-   * minutes at most: then call again with the last version received. Safe to repeat. Roles: customer (own), admin,
-   * auditor.
+   * minutes at most: then call again with the last version received. After UNAVAILABLE do the same, once
+   * google.rpc.RetryInfo's delay is over: gRPC libraries retry no stream that has begun. Safe to repeat.
+   * Errors: TOO_MANY_STREAMS, SHUTTING_DOWN; CREDENTIALS_INVALID also later, for a user who is locked out meanwhile.
+   * Roles: customer (own), admin, auditor.
    */
   watchOrder: {
     path: "/holdfast.v1.OrderService/WatchOrder" as const,
@@ -2308,8 +2310,8 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
    * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
-   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
-   * google.rpc.RequestInfo alone.
+   * stored too: its google.rpc.Status has the same bytes if the call has the same valid `x-request-id`, and else
+   * differs in google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
    * without a recent second factor. Role: customer.
@@ -2336,8 +2338,10 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
   /**
    * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
    * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
-   * minutes at most: then call again with the last version received. Safe to repeat. Roles: customer (own), admin,
-   * auditor.
+   * minutes at most: then call again with the last version received. After UNAVAILABLE do the same, once
+   * google.rpc.RetryInfo's delay is over: gRPC libraries retry no stream that has begun. Safe to repeat.
+   * Errors: TOO_MANY_STREAMS, SHUTTING_DOWN; CREDENTIALS_INVALID also later, for a user who is locked out meanwhile.
+   * Roles: customer (own), admin, auditor.
    */
   watchOrder: handleServerStreamingCall<WatchOrderRequest, WatchOrderResponse>;
 }
@@ -2347,8 +2351,8 @@ export interface OrderServiceClient extends Client {
    * CreateOrder accepts an order completely or not at all. One transaction checks prices, reserves stock and quotes
    * address and amount. The answer comes after the commit and waits for no other system.
    * Safe to repeat with the same key: the answer has the same bytes. A refusal for stock, price, product or amount is
-   * stored too: its google.rpc.Status has the same bytes if the call has the same `x-request-id`, and else differs in
-   * google.rpc.RequestInfo alone.
+   * stored too: its google.rpc.Status has the same bytes if the call has the same valid `x-request-id`, and else
+   * differs in google.rpc.RequestInfo alone.
    * Errors: OUT_OF_STOCK, PRICE_CHANGED, PRODUCT_UNKNOWN, AMOUNT_OUT_OF_RANGE, ADDRESS_POOL_EMPTY, START_BACKLOG_FULL,
    * RATE_UNAVAILABLE, ASSET_UNAVAILABLE, STOCK_BEING_RELEASED; from a total on that the shop sets, STEP_UP_REQUIRED
    * without a recent second factor. Role: customer.
@@ -2445,8 +2449,10 @@ export interface OrderServiceClient extends Client {
   /**
    * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
    * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
-   * minutes at most: then call again with the last version received. Safe to repeat. Roles: customer (own), admin,
-   * auditor.
+   * minutes at most: then call again with the last version received. After UNAVAILABLE do the same, once
+   * google.rpc.RetryInfo's delay is over: gRPC libraries retry no stream that has begun. Safe to repeat.
+   * Errors: TOO_MANY_STREAMS, SHUTTING_DOWN; CREDENTIALS_INVALID also later, for a user who is locked out meanwhile.
+   * Roles: customer (own), admin, auditor.
    */
   watchOrder(request: WatchOrderRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchOrderResponse>;
   watchOrder(

@@ -135,8 +135,8 @@ export interface PaymentReport {
 export interface PaymentObservation {
   /**
    * report_id identifies this observation: SHA-256, in lower-case hexadecimal, over network, tx_id, output_index, state
-   * (its name without the prefix, in lower case), block_hash (empty where absent), seq, asset, address and units, joined
-   * by line feeds. The form of earlier watchers, which ends with seq, is still accepted.
+   * (its name without the prefix, in lower case), block_hash (empty where absent), seq, asset, address (of ETH in lower
+   * case) and units, joined by line feeds. The form of earlier watchers, which ends with seq, is still accepted.
    */
   reportId: string;
   /** asset is the coin: BTC, LTC, ETH or SOL. */
@@ -149,7 +149,7 @@ export interface PaymentObservation {
   seq: number;
   /** state is the output's state now. */
   state: TransferState;
-  /** address is the receiving address, in the chain's canonical form; 1-128 characters. */
+  /** address is the receiving address, as in PaymentRequest; the letter case counts, except for ETH; 1-128 characters. */
   address: string;
   /** units is the amount in the asset's base units; more than zero, and no more than there is of the asset. */
   units: string;

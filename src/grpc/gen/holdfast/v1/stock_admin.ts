@@ -312,7 +312,7 @@ export type StockAdminServiceService = typeof StockAdminServiceService;
 export const StockAdminServiceService = {
   /**
    * AdjustStock changes the number of units on hand and records the movement in the stock ledger. Safe to repeat with
-   * the same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
+   * the same key. Errors: STOCK_BELOW_RESERVED, AMOUNT_OUT_OF_RANGE, VERSION_MISMATCH, NOT_FOUND.
    */
   adjustStock: {
     path: "/holdfast.v1.StockAdminService/AdjustStock" as const,
@@ -328,7 +328,7 @@ export const StockAdminServiceService = {
 export interface StockAdminServiceServer extends UntypedServiceImplementation {
   /**
    * AdjustStock changes the number of units on hand and records the movement in the stock ledger. Safe to repeat with
-   * the same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
+   * the same key. Errors: STOCK_BELOW_RESERVED, AMOUNT_OUT_OF_RANGE, VERSION_MISMATCH, NOT_FOUND.
    */
   adjustStock: handleUnaryCall<AdjustStockRequest, AdjustStockResponse>;
 }
@@ -336,7 +336,7 @@ export interface StockAdminServiceServer extends UntypedServiceImplementation {
 export interface StockAdminServiceClient extends Client {
   /**
    * AdjustStock changes the number of units on hand and records the movement in the stock ledger. Safe to repeat with
-   * the same key. Errors: STOCK_BELOW_RESERVED, VERSION_MISMATCH, NOT_FOUND.
+   * the same key. Errors: STOCK_BELOW_RESERVED, AMOUNT_OUT_OF_RANGE, VERSION_MISMATCH, NOT_FOUND.
    */
   adjustStock(
     request: AdjustStockRequest,
