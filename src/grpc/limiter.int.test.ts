@@ -1,6 +1,8 @@
 // The limits of the front, from outside: who is refused, with what words, and who is not.
 
 import { randomUUID } from 'node:crypto'
+import { connect } from 'node:http2'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
@@ -143,4 +145,30 @@ test('streams per user are limited, and one that ends makes room', async () => {
   await expect(watch()).rejects.toMatchObject({ reason: 'TOO_MANY_STREAMS', metadata: { limit: '2' } })
   endings[0]?.abort()
   await until(async () => (await watch()).done === false)
+})
+
+test('a caller that goes away while its token is checked keeps no place', async () => {
+  let checking = 0
+  const front = await createTestFront(database, {
+    budgets: { ...DEFAULT_BUDGETS, list: { user: 100, address: 100, atOnce: 1 } },
+    deps: {
+      accounts: {
+        assertActive: async () => {
+          checking += 1
+          await delay(100)
+          checking -= 1
+        },
+        follow: () => () => undefined,
+      },
+    },
+  })
+  open.push(front)
+  const [name, token] = await bearerOf(front, 8)
+  const session = connect(`http://${front.address}`)
+  const gone = session.request({ ':method': 'POST', ':path': LIST, 'content-type': 'application/grpc', [name]: token })
+  gone.on('error', () => undefined)
+  await until(() => checking === 1)
+  session.destroy()
+  await until(() => checking === 0)
+  expect((await callRaw(front.address, LIST, EMPTY, [[name, token]])).code).toBe('OK')
 })

@@ -57,6 +57,8 @@ type Parts = LimiterDeps & {
   inFlight: ReturnType<typeof createInFlight>
   /** What must be given back when a call ends. */
   held: WeakMap<CallRecord, (() => void)[]>
+  /** Calls that have ended: one may end while its token is still being checked. */
+  ended: WeakSet<CallRecord>
   limited: Counter<'class' | 'limit'>
 }
 
@@ -69,6 +71,7 @@ export function createLimiter(deps: LimiterDeps): Limiter {
     addresses: bucketsOf(deps.budgets, 'address'),
     inFlight: createInFlight(),
     held: new WeakMap(),
+    ended: new WeakSet(),
     limited: new Counter({
       name: 'holdfast_grpc_limited_total',
       help: 'Calls refused by a limit.',
@@ -133,13 +136,15 @@ const createInterceptor =
     })
   }
 
-function hold({ held }: Parts, record: CallRecord, giveBack: () => void): void {
+function hold({ held, ended }: Parts, record: CallRecord, giveBack: () => void): void {
+  if (ended.has(record)) return giveBack()
   const list = held.get(record)
   if (list === undefined) held.set(record, [giveBack])
   else list.push(giveBack)
 }
 
-function release({ held }: Parts, record: CallRecord): void {
+function release({ held, ended }: Parts, record: CallRecord): void {
+  ended.add(record)
   for (const giveBack of held.get(record) ?? []) giveBack()
   held.delete(record)
 }
