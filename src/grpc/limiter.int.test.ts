@@ -12,6 +12,7 @@ import { callRaw } from '../../test/support/raw_call.ts'
 import { until } from '../../test/support/until.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
 import { createClient, ServingStatus } from './client.ts'
+import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 
 let database: TestDatabase
@@ -171,4 +172,46 @@ test('a caller that goes away while its token is checked keeps no place', async 
   session.destroy()
   await until(() => checking === 0)
   expect((await callRaw(front.address, LIST, EMPTY, [[name, token]])).code).toBe('OK')
+})
+
+describe('calls whose request never comes', () => {
+  const CHECK = HealthService.check.path
+  const SESSIONS = 12
+  const CALLS_PER_SESSION = 99
+
+  async function flood(front: TestFront, path: string, headers: Record<string, string>): Promise<() => void> {
+    const sessions = Array.from({ length: SESSIONS }, () => connect(`http://${front.address}`))
+    const streams = sessions.flatMap((session) =>
+      Array.from({ length: CALLS_PER_SESSION }, () =>
+        session.request({
+          ...{ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', 'grpc-timeout': '50S' },
+          ...headers,
+        }),
+      ),
+    )
+    for (const each of [...sessions, ...streams]) each.on('error', () => undefined)
+    await Promise.all(sessions.map((session) => new Promise((resolve) => session.ping((error) => resolve(error)))))
+    return () => {
+      for (const session of sessions) session.destroy()
+    }
+  }
+
+  test('by nobody in particular take no place of a customer, and only some of their address', async () => {
+    const front = await frontOf()
+    const end = await flood(front, CHECK, {})
+    expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 9)])).code).toBe('OK')
+    const probe = await callRaw(front.address, CHECK, EMPTY)
+    expect(probe).toMatchObject({ code: 'RESOURCE_EXHAUSTED', detail: { reason: 'TOO_MANY_CALLS' } })
+    end()
+  })
+
+  test('by a customer are no work after a second', async () => {
+    const wide = { user: 10_000, address: 10_000, atOnce: 10_000 }
+    const front = await frontOf({ read: wide })
+    const [name, token] = await bearerOf(front, 10)
+    const end = await flood(front, OrderServiceService.getOrder.path, { [name]: token })
+    const header = await bearerOf(front, 11)
+    await until(async () => (await callRaw(front.address, LIST, EMPTY, [header])).code === 'OK')
+    end()
+  })
 })
