@@ -2929,6 +2929,31 @@ ALTER FUNCTION holdfast.forget_notifications(p_limit integer) OWNER TO holdfast_
 COMMENT ON FUNCTION holdfast.forget_notifications(p_limit integer) IS 'Removes at most so many notifications that were delivered more than 30 days ago. Returns how many.';
 
 --
+-- Name: forget_quotas(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.forget_quotas(p_limit integer) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  with old as (
+    select w.key from quota_window w
+    where w.second < extract(epoch from clock_timestamp()) - 62 limit p_limit for update skip locked
+  ), forgotten as (
+    delete from quota_window w using old where w.key = old.key returning 1
+  )
+  select count(*)::int from forgotten
+$$;
+
+ALTER FUNCTION holdfast.forget_quotas(p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION forget_quotas(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.forget_quotas(p_limit integer) IS 'Retention: removes up to p_limit windows of quota_window that count nothing any more.';
+
+--
 -- Name: forget_security_events(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3956,6 +3981,76 @@ ALTER FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step
 --
 
 COMMENT ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) IS 'One step of an order''s workflow that is no command.';
+
+--
+-- Name: take_quota(bytea[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]) RETURNS TABLE(place integer, subject text, wait_ms integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_keys bytea[];
+  v_used int[];
+  v_taken int[];
+  v_user int;
+  v_address int;
+begin
+  -- The clock is read once the row is locked: two processes never count in different orders.
+  with counted as (
+    insert into quota_window as w (key, second)
+    select distinct k, floor(extract(epoch from clock_timestamp()))::bigint
+    from unnest(p_users || p_addresses) k order by k
+    on conflict (key) do update set (second, hits) = (
+      select greatest(w.second, t.second),
+        (array_fill(0, array[greatest(0, least(61, t.second - w.second))::int]) || w.hits)[1:61]
+      from (select floor(extract(epoch from clock_timestamp()))::bigint as second offset 0) t
+    )
+    returning w.key, (select sum(h) from unnest(w.hits) h)::int as used
+  )
+  select array_agg(c.key order by c.key), array_agg(c.used order by c.key) into v_keys, v_used from counted c;
+  v_taken := array_fill(0, array[cardinality(v_keys)]);
+
+  for v_place in 1 .. cardinality(p_users) loop
+    v_user := array_position(v_keys, p_users[v_place]);
+    v_address := array_position(v_keys, p_addresses[v_place]);
+    subject := case
+      when v_used[v_user] >= p_user_limits[v_place] then 'user'
+      when v_used[v_address] >= p_address_limits[v_place] then 'address'
+    end;
+    if subject is null then
+      v_used[v_user] := v_used[v_user] + 1;
+      v_taken[v_user] := v_taken[v_user] + 1;
+      v_used[v_address] := v_used[v_address] + 1;
+      v_taken[v_address] := v_taken[v_address] + 1;
+    else
+      -- The oldest slots are freed first; what this statement counted itself is freed last.
+      wait_ms := 1000 * coalesce((
+        select min(62 - s.age) filter (where s.is_room) from (
+          select a.age,
+            v_used[case subject when 'user' then v_user else v_address end] - sum(a.h) over (order by a.age desc)
+              < case subject when 'user' then p_user_limits[v_place] else p_address_limits[v_place] end as is_room
+          from quota_window w, unnest(w.hits) with ordinality a(h, age)
+          where w.key = case subject when 'user' then p_users[v_place] else p_addresses[v_place] end
+        ) s), 61);
+      place := v_place;
+      return next;
+    end if;
+  end loop;
+
+  update quota_window w set hits[1] = w.hits[1] + t.taken
+  from unnest(v_keys, v_taken) t(key, taken) where w.key = t.key and t.taken > 0;
+end
+$$;
+
+ALTER FUNCTION holdfast.take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]) IS 'Rate limit: counts calls in the sliding windows of their user and their address, each call in both or in none.';
 
 --
 -- Name: take_stock(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -5466,6 +5561,28 @@ ALTER TABLE holdfast.product OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.product IS 'The catalogue. A price change takes the stock row first, so an order and a price change have an order.';
 
 --
+-- Name: quota_window; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNLOGGED TABLE holdfast.quota_window (
+    key bytea NOT NULL,
+    second bigint NOT NULL,
+    hits integer[] DEFAULT array_fill(0, ARRAY[61]) NOT NULL,
+    CONSTRAINT quota_window_hits_shape CHECK (((cardinality(hits) = 61) AND (0 <= ALL (hits)))),
+    CONSTRAINT quota_window_key_length CHECK ((octet_length(key) = 32)),
+    CONSTRAINT quota_window_second_not_negative CHECK ((second >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE holdfast.quota_window OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE quota_window; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.quota_window IS 'Sliding windows of the shared rate limits. hits[1] counts the calls of `second` (Unix time), hits[2] those of the second before, and so on. key: SHA-256 of class, kind and subject.';
+
+--
 -- Name: reclaimable_hold; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6318,6 +6435,13 @@ ALTER TABLE ONLY holdfast.payment_transition
 
 ALTER TABLE ONLY holdfast.product
     ADD CONSTRAINT product_pk PRIMARY KEY (product_id);
+
+--
+-- Name: quota_window quota_window_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.quota_window
+    ADD CONSTRAINT quota_window_pk PRIMARY KEY (key);
 
 --
 -- Name: refund_due refund_due_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7982,6 +8106,13 @@ REVOKE ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) FROM PUBLI
 GRANT ALL ON FUNCTION holdfast.forget_notifications(p_limit integer) TO app_worker;
 
 --
+-- Name: FUNCTION forget_quotas(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.forget_quotas(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.forget_quotas(p_limit integer) TO app_api;
+
+--
 -- Name: FUNCTION forget_security_events(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8246,6 +8377,13 @@ GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO
 
 REVOKE ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) TO app_worker;
+
+--
+-- Name: FUNCTION take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]) TO app_api;
 
 --
 -- Name: FUNCTION take_stock(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
