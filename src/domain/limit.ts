@@ -19,7 +19,7 @@ export const MAX_BUDGET = 1_000_000
  * Lists are few at once, since each may hold a session for long.
  */
 export const DEFAULT_BUDGETS: Budgets = {
-  health: { user: 1_200, address: 1_200, atOnce: 8 },
+  health: { user: 1_200, address: 1_200, atOnce: 32 },
   read: { user: 1_200, address: 12_000, atOnce: 32 },
   list: { user: 300, address: 3_000, atOnce: 8 },
   watch: { user: 120, address: 1_200, atOnce: 20 },

@@ -31,6 +31,16 @@ describe('admission', () => {
     expect(admission.enter(true)).toBe(true)
   })
 
+  test('counts a call that comes back, however many there are', () => {
+    const admission = createAdmission()
+    const most = fill(admission)
+    admission.leave()
+    expect(admission.enter(false)).toBe(true)
+    admission.rejoin()
+    expect(admission.inFlight()).toBe(most + 1)
+    expect(admission.enter(false)).toBe(false)
+  })
+
   test('admits less while the event loop is late, and all of it again soon after', () => {
     const admission = createAdmission()
     const most = fill(admission)

@@ -19,6 +19,8 @@ export type Admission = {
   /** @returns whether the call may begin. Then `leave` must follow */
   enter: (isEssential: boolean) => boolean
   leave: () => void
+  /** Counts a call that was admitted and had left, whatever the limit. Then `leave` must follow again. */
+  rejoin: () => void
   /** Feeds one measured delay of the event loop, in milliseconds. */
   measure: (delayMs: number) => void
   limit: () => number
@@ -50,6 +52,10 @@ export function createAdmission(): Admission {
       return true
     },
     leave: () => void (inFlight -= 1),
+    rejoin: () => {
+      inFlight += 1
+      peak = Math.max(peak, inFlight)
+    },
     measure: (delayMs) => {
       shortestMs = Math.min(shortestMs, delayMs)
       ticks += 1

@@ -36,7 +36,7 @@ const createOrder = () => ({
   ...{ ...key(), userId: 7n, asset: 'ETH', shippingAddress: 'Quay 1' },
   lines: [{ productId: product.productId, quantity: 1, expectedUnitPrice: product.unitPrice }],
 })
-/** Valid requests. Those of Health read no dependency that may fail, and a report is refused for its signature. */
+/** Valid requests. Health and reflection read no dependency that may fail, and a report is refused for its signature. */
 const REQUESTS: Readonly<Partial<Record<MethodPath, () => object>>> = {
   '/holdfast.v1.OrderService/CreateOrder': createOrder,
   '/holdfast.v1.OrderService/GetOrder': () => ({ orderId: ORDER_ID }),

@@ -1,6 +1,8 @@
 // The limits of the front, from outside: who is refused, with what words, and who is not.
 
 import { randomUUID } from 'node:crypto'
+import { connect } from 'node:http2'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
@@ -10,6 +12,7 @@ import { callRaw } from '../../test/support/raw_call.ts'
 import { until } from '../../test/support/until.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
 import { createClient, ServingStatus } from './client.ts'
+import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 
 let database: TestDatabase
@@ -143,4 +146,72 @@ test('streams per user are limited, and one that ends makes room', async () => {
   await expect(watch()).rejects.toMatchObject({ reason: 'TOO_MANY_STREAMS', metadata: { limit: '2' } })
   endings[0]?.abort()
   await until(async () => (await watch()).done === false)
+})
+
+test('a caller that goes away while its token is checked keeps no place', async () => {
+  let checking = 0
+  const front = await createTestFront(database, {
+    budgets: { ...DEFAULT_BUDGETS, list: { user: 100, address: 100, atOnce: 1 } },
+    deps: {
+      accounts: {
+        assertActive: async () => {
+          checking += 1
+          await delay(100)
+          checking -= 1
+        },
+        follow: () => () => undefined,
+      },
+    },
+  })
+  open.push(front)
+  const [name, token] = await bearerOf(front, 8)
+  const session = connect(`http://${front.address}`)
+  const gone = session.request({ ':method': 'POST', ':path': LIST, 'content-type': 'application/grpc', [name]: token })
+  gone.on('error', () => undefined)
+  await until(() => checking === 1)
+  session.destroy()
+  await until(() => checking === 0)
+  expect((await callRaw(front.address, LIST, EMPTY, [[name, token]])).code).toBe('OK')
+})
+
+describe('calls whose request never comes', () => {
+  const CHECK = HealthService.check.path
+  const SESSIONS = 12
+  const CALLS_PER_SESSION = 99
+
+  async function flood(front: TestFront, path: string, headers: Record<string, string>): Promise<() => void> {
+    const sessions = Array.from({ length: SESSIONS }, () => connect(`http://${front.address}`))
+    const streams = sessions.flatMap((session) =>
+      Array.from({ length: CALLS_PER_SESSION }, () =>
+        session.request({
+          ...{ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', 'grpc-timeout': '50S' },
+          ...headers,
+        }),
+      ),
+    )
+    for (const each of [...sessions, ...streams]) each.on('error', () => undefined)
+    await Promise.all(sessions.map((session) => new Promise((resolve) => session.ping((error) => resolve(error)))))
+    return () => {
+      for (const session of sessions) session.destroy()
+    }
+  }
+
+  test('by nobody in particular take no place of a customer, and only some of their address', async () => {
+    const front = await frontOf()
+    const end = await flood(front, CHECK, {})
+    expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 9)])).code).toBe('OK')
+    const probe = await callRaw(front.address, CHECK, EMPTY)
+    expect(probe).toMatchObject({ code: 'RESOURCE_EXHAUSTED', detail: { reason: 'TOO_MANY_CALLS' } })
+    end()
+  })
+
+  test('by a customer are no work after a second', async () => {
+    const wide = { user: 10_000, address: 10_000, atOnce: 10_000 }
+    const front = await frontOf({ read: wide })
+    const [name, token] = await bearerOf(front, 10)
+    const end = await flood(front, OrderServiceService.getOrder.path, { [name]: token })
+    const header = await bearerOf(front, 11)
+    await until(async () => (await callRaw(front.address, LIST, EMPTY, [header])).code === 'OK')
+    end()
+  })
 })

@@ -21,12 +21,15 @@ import { recordOf, type CallRecord } from './call.ts'
 import { deadlineExceeded, deadlineOf } from './deadline.ts'
 import { createBuckets, createInFlight, type Buckets } from './limit.ts'
 import { ESSENTIAL, LIMIT_CLASS } from './limit_class.ts'
+import { findPermission } from './permission.ts'
 import { statusOf } from './status.ts'
 
 const OVERLOAD_RETRY_MS = 1_000
 /** Retries that were refused together must not return together. */
 const OVERLOAD_SPREAD_MS = 1_000
 const TURN_RETRY_MS = 500
+/** A call whose request is not complete by then is no work in progress: it waits for its caller. */
+const REQUEST_WITHIN_MS = 1_000
 const MS_PER_S = 1_000
 
 export type LimiterDeps = {
@@ -57,6 +60,8 @@ type Parts = LimiterDeps & {
   inFlight: ReturnType<typeof createInFlight>
   /** What must be given back when a call ends. */
   held: WeakMap<CallRecord, (() => void)[]>
+  /** Calls that have ended: one may end while its token is still being checked. */
+  ended: WeakSet<CallRecord>
   limited: Counter<'class' | 'limit'>
 }
 
@@ -69,6 +74,7 @@ export function createLimiter(deps: LimiterDeps): Limiter {
     addresses: bucketsOf(deps.budgets, 'address'),
     inFlight: createInFlight(),
     held: new WeakMap(),
+    ended: new WeakSet(),
     limited: new Counter({
       name: 'holdfast_grpc_limited_total',
       help: 'Calls refused by a limit.',
@@ -107,6 +113,7 @@ const createInterceptor =
   (_method, call) => {
     let record: CallRecord | undefined
     let timer: NodeJS.Timeout | undefined
+    let place: ReturnType<typeof takePlace> | undefined
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
@@ -114,6 +121,7 @@ const createInterceptor =
             record = recordOf(metadata)
             const known = record
             try {
+              place = takePlace(parts, record)
               admitUnknown(parts, record)
             } catch (error) {
               return call.sendStatus(statusOf(error, record))
@@ -124,43 +132,72 @@ const createInterceptor =
             timer = setTimeout(late, Math.max(0, deadline - Date.now()))
             pass(metadata)
           },
+          onReceiveHalfClose: (pass) => {
+            place?.requestIsComplete()
+            pass()
+          },
           // Called at the end of every call, whichever way it ended.
           onCancel: () => {
             clearTimeout(timer)
+            place?.leave()
             if (record !== undefined) release(parts, record)
           },
         }),
     })
   }
 
-function hold({ held }: Parts, record: CallRecord, giveBack: () => void): void {
+function hold({ held, ended }: Parts, record: CallRecord, giveBack: () => void): void {
+  if (ended.has(record)) return giveBack()
   const list = held.get(record)
   if (list === undefined) held.set(record, [giveBack])
   else list.push(giveBack)
 }
 
-function release({ held }: Parts, record: CallRecord): void {
+function release({ held, ended }: Parts, record: CallRecord): void {
+  ended.add(record)
   for (const giveBack of held.get(record) ?? []) giveBack()
   held.delete(record)
 }
 
-/** Before anything is known of the caller but its address. Throws OVERLOADED, RATE_LIMITED. */
+/**
+ * Counts a unary call as in progress, but not for as long as it waits for its request: a caller that opens calls and
+ * sends nothing would take the places of all others until its deadlines. Throws OVERLOADED.
+ */
+function takePlace({ admission, limited }: Parts, record: CallRecord) {
+  const limitClass = classOf(record)
+  if (isStream(limitClass)) return undefined
+  if (!admission.enter(ESSENTIAL.has(limitClass))) {
+    limited.inc({ class: limitClass, limit: 'overload' })
+    throw new DomainError('OVERLOADED', 'The server has too much work; try again.', {
+      retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
+      quota: [{ subject: 'server', description: 'calls in progress' }],
+    })
+  }
+  let isCounted = true
+  const leave = (): void => {
+    clearTimeout(timer)
+    if (isCounted) admission.leave()
+    isCounted = false
+  }
+  const timer = setTimeout(leave, REQUEST_WITHIN_MS)
+  const requestIsComplete = (): void => {
+    clearTimeout(timer)
+    if (!isCounted) admission.rejoin()
+    isCounted = true
+  }
+  return { requestIsComplete, leave }
+}
+
+/** Before anything is known of the caller but its address. Throws RATE_LIMITED, TOO_MANY_CALLS. */
 function admitUnknown(parts: Parts, record: CallRecord): void {
   const limitClass = classOf(record)
-  if (!isStream(limitClass)) {
-    if (!parts.admission.enter(ESSENTIAL.has(limitClass))) {
-      parts.limited.inc({ class: limitClass, limit: 'overload' })
-      throw new DomainError('OVERLOADED', 'The server has too much work; try again.', {
-        retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
-        quota: [{ subject: 'server', description: 'calls in progress' }],
-      })
-    }
-    hold(parts, record, parts.admission.leave)
-  }
   // A report's budget depends on its source, which is not known yet.
   if (limitClass === 'report') return
-  const waitMs = parts.addresses[limitClass].take(addressKeyOf(record.peer))
+  const address = addressKeyOf(record.peer)
+  const waitMs = parts.addresses[limitClass].take(address)
   if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', parts.budgets[limitClass].address, waitMs)
+  // Nobody else will be counted for it.
+  if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
 }
 
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
@@ -170,14 +207,20 @@ function admitCaller(parts: Parts, record: CallRecord, principal: Principal): vo
     const waitMs = parts.users[limitClass].take(user)
     if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass].user, waitMs)
   }
-  const key = `${limitClass}|${user}`
+  enterInFlight(parts, record, 'user', user)
+}
+
+/** Throws TOO_MANY_CALLS, TOO_MANY_STREAMS. */
+function enterInFlight(parts: Parts, record: CallRecord, subject: 'user' | 'address', name: string): void {
+  const limitClass = classOf(record)
+  const key = `${limitClass}|${name}`
   const max = parts.budgets[limitClass].atOnce
   if (!parts.inFlight.enter(key, max)) {
     parts.limited.inc({ class: limitClass, limit: 'in_flight' })
     const what = isStream(limitClass) ? 'streams' : 'calls'
     throw new DomainError(isStream(limitClass) ? 'TOO_MANY_STREAMS' : 'TOO_MANY_CALLS', `Too many ${what} at once.`, {
       metadata: { limit: String(max) },
-      quota: [{ subject: 'user', description: `${max} ${what} at once` }],
+      quota: [{ subject, description: `${max} ${what} at once` }],
       retryAfterMs: TURN_RETRY_MS,
     })
   }

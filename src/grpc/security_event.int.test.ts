@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { status } from '@grpc/grpc-js'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
+import { callRaw } from '../../test/support/raw_call.ts'
 import { until } from '../../test/support/until.ts'
 import { openDatabase, type Database } from '../db/connection/pool.ts'
 import { deleteExpiredSecurityEvents } from '../db/security_event.ts'
@@ -40,7 +41,14 @@ function startProcess(): Process {
   const registry = createRegistry('api')
   let nowMs = 0
   const logger = createLogger({ process: 'api', level: 'error' })
-  const events = createSecurityEvents({ database: api, logger, registry, hashRequest: hmac, now: () => nowMs })
+  const events = createSecurityEvents({
+    database: api,
+    logger,
+    registry,
+    peerHashOf: peerOf,
+    hashRequest: hmac,
+    now: () => nowMs,
+  })
   return { ...events, registry, pass: (ms) => (nowMs += ms) }
 }
 /** Two processes, and the function that lets both write all and stops them. */
@@ -58,7 +66,7 @@ const userOf = (id: number) => ({ subject: String(id), userId: BigInt(id), roles
 const buildCall = (overrides: Partial<FinishedCall> = {}): FinishedCall => ({
   path: '/holdfast.v1.OrderService/GetOrder',
   requestId: randomUUID(),
-  peerHash: peerOf('a'),
+  peer: 'a',
   isPeerKnown: true,
   principal: ANONYMOUS,
   orderId: undefined,
@@ -107,6 +115,18 @@ describe('the front records', () => {
     expect(denied[0]?.object).toBe(known?.object)
     const everything = JSON.stringify(await database.query('select e::text as row from security_event e'))
     for (const text of [orderId, '127.0.0.1', 'not an id', productId]) expect(everything).not.toContain(text)
+  })
+
+  test('one place for a host, however many addresses of its IPv6 network it calls from', async () => {
+    const proxied = await createTestFront(database, { trustedProxies: ['127.0.0.0/8'] })
+    const hosts = ['2001:db8:0:1::1', '2001:db8:0:1:ffff::2', '2001:db8:0:2::1', '192.0.2.1']
+    for (const host of hosts)
+      await callRaw(proxied.address, '/holdfast.v1.OrderService/GetOrder', Buffer.alloc(0), [['x-forwarded-for', host]])
+    await proxied.stop()
+    const found = await database.query<{ events: bigint }>(
+      `select sum(events) as events from security_event where kind = 'unauthenticated' group by peer order by 1`,
+    )
+    expect(found.map(({ events }) => Number(events))).toEqual([1, 1, 2])
   })
 
   test('a denied call of an admin service, and all calls of a peer that sent an invalid one', async () => {
@@ -163,8 +183,8 @@ const foundBy = async (rule: keyof typeof RULES): Promise<unknown[]> =>
   (await database.query<{ who: string }>(RULES[rule])).map(({ who }) => who)
 
 describe('a rule is computed from the table, over two processes', () => {
-  const deniedOrder = (user: number, orderId: string, peerHash: string) =>
-    [buildCall({ principal: userOf(user), orderId, peerHash }), status.PERMISSION_DENIED] as const
+  const deniedOrder = (user: number, orderId: string, peer: string) =>
+    [buildCall({ principal: userOf(user), orderId, peer }), status.PERMISSION_DENIED] as const
 
   /** Calls that reach so many of what the rule counts, and who they are. */
   const ATTACKS: Record<
@@ -179,7 +199,7 @@ describe('a rule is computed from the table, over two processes', () => {
     'denied orders of a user': {
       least: 3,
       who: 'user:7',
-      calls: (n) => Array.from({ length: n }, (_, at) => [...deniedOrder(7, randomUUID(), peerOf(`p${at}`))]),
+      calls: (n) => Array.from({ length: n }, (_, at) => [...deniedOrder(7, randomUUID(), `p${at}`)]),
     },
     'a denied call of an admin service': {
       least: 1,
@@ -207,12 +227,12 @@ describe('a rule is computed from the table, over two processes', () => {
       who: peerOf('a'),
       calls: (n) =>
         // Each order twice, by two users.
-        Array.from({ length: 2 * n }, (_, at) => [...deniedOrder(1 + (at % 2), `order-${at >> 1}`, peerOf('a'))]),
+        Array.from({ length: 2 * n }, (_, at) => [...deniedOrder(1 + (at % 2), `order-${at >> 1}`, 'a')]),
     },
     'unknown orders asked for by a user': {
       least: 10,
       who: 'user:7',
-      calls: (n) => Array.from({ length: n }, (_, at) => [...deniedOrder(7, `order-${at}`, peerOf(`p${at}`))]),
+      calls: (n) => Array.from({ length: n }, (_, at) => [...deniedOrder(7, `order-${at}`, `p${at}`)]),
     },
   }
 
@@ -254,7 +274,7 @@ describe('a rule is computed from the table, over two processes', () => {
     const one = startProcess()
     one.note(buildCall(), status.UNAUTHENTICATED)
     one.pass(61_000)
-    one.note(buildCall({ peerHash: peerOf('b') }), status.UNAUTHENTICATED)
+    one.note(buildCall({ peer: 'b' }), status.UNAUTHENTICATED)
     await one.stop()
     const rows = await database.query<{ age: number }>(
       `select extract(epoch from clock_timestamp() - at)::float8 as age from security_event
@@ -286,7 +306,7 @@ describe('a flood', () => {
 
   test('of many peers is cut off for its kind alone and for a minute, and what is left out is counted', async () => {
     const one = startProcess()
-    for (let at = 0; at < 1_000; at += 1) one.note(buildCall({ peerHash: peerOf(`p${at}`) }), status.UNAUTHENTICATED)
+    for (let at = 0; at < 1_000; at += 1) one.note(buildCall({ peer: `p${at}` }), status.UNAUTHENTICATED)
     one.note(buildCall({ principal: userOf(7) }), status.PERMISSION_DENIED)
     await one.flush()
     const countOf = async () => (await rowsOf()).filter(({ kind }) => kind === 'unauthenticated').length
@@ -294,7 +314,7 @@ describe('a flood', () => {
     expect(await droppedBy(one)).toBe(400)
     expect((await rowsOf()).filter(({ kind }) => kind === 'denied_order')).toHaveLength(1)
     one.pass(60_000)
-    one.note(buildCall({ peerHash: peerOf('later') }), status.UNAUTHENTICATED)
+    one.note(buildCall({ peer: 'later' }), status.UNAUTHENTICATED)
     await one.stop()
     expect(await countOf()).toBe(601)
   })
@@ -304,8 +324,7 @@ describe('a flood', () => {
     await database.query('revoke insert (at) on security_event from app_api')
     try {
       for (let minute = 0; minute < 12; minute += 1) {
-        for (let at = 0; at < 600; at += 1)
-          one.note(buildCall({ peerHash: peerOf(`${minute} ${at}`) }), status.UNAUTHENTICATED)
+        for (let at = 0; at < 600; at += 1) one.note(buildCall({ peer: `${minute} ${at}` }), status.UNAUTHENTICATED)
         await one.flush()
         one.pass(60_000)
       }

@@ -41,7 +41,7 @@ const ADMIN_PATHS = pathsOf(Object.values(ADMIN_SERVICES))
 const PATHS = new Set([...pathsOf(Object.values(PUBLIC_SERVICES)), ...ADMIN_PATHS])
 
 /** What an event needs of a finished call. */
-export type FinishedCall = Pick<CallRecord, 'requestId' | 'peerHash' | 'isPeerKnown' | 'principal' | 'orderId'> & {
+export type FinishedCall = Pick<CallRecord, 'requestId' | 'peer' | 'isPeerKnown' | 'principal' | 'orderId'> & {
   path: string
 }
 
@@ -57,6 +57,8 @@ export type SecurityEventDeps = {
   database: Pick<Database, 'sql'>
   logger: Logger
   registry: Registry
+  /** Keyed hash of who an address is. */
+  peerHashOf: (address: string) => string
   /** Keyed hash: equal ids give equal hashes in every process. */
   hashRequest: (path: string, request: Buffer) => Buffer
   /** Monotonic milliseconds. */
@@ -68,6 +70,7 @@ export function createSecurityEvents({
   database,
   logger,
   registry,
+  peerHashOf,
   hashRequest,
   now = () => performance.now(),
 }: SecurityEventDeps): SecurityEvents {
@@ -91,7 +94,7 @@ export function createSecurityEvents({
   function note(call: FinishedCall, code: status): void {
     if (call.path.startsWith(HEALTH)) return
     // Callers behind a silent proxy must not be taken for one caller.
-    const peer = call.isPeerKnown ? call.peerHash : null
+    const peer = call.isPeerKnown ? peerHashOf(call.peer) : null
     if (peer !== null) calls.add(peer, code === status.INVALID_ARGUMENT)
     const kind = kindOf(call, code)
     if (kind === undefined) return

@@ -5,6 +5,7 @@ import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, type Logger, type Registry } from '../telemetry.ts'
+import { addressKeyOf } from './address_key.ts'
 import { createAuditHandlers } from './audit.ts'
 import type { Authentication } from './authenticate.ts'
 import { createCatalogAdminHandlers, createCatalogHandlers } from './catalog.ts'
@@ -99,7 +100,9 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
   const limiter = createLimiter(deps)
-  const events = createSecurityEvents(deps)
+  // As the limits count: a host with an IPv6 network must not look like many.
+  const peerHashOf = (address: string): string => deps.peerHashOf(addressKeyOf(address))
+  const events = createSecurityEvents({ ...deps, peerHashOf })
   const proxies = createAddressSet(options.trustedProxies)
   const peerOf = createPeerOf(proxies)
   const observer = createObserver({ ...deps, peerOf, onFinish: events.note })

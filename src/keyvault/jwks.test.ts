@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { generateKeyPairSync } from 'node:crypto'
-import { describe, expect, it } from '@jest/globals'
+import { describe, expect, it, jest } from '@jest/globals'
 import { createIssuerKeys, createSetLoader, type IssuerAlgorithm } from './jwks.ts'
 import { SecretError } from './secret.ts'
 
@@ -67,6 +67,21 @@ describe('the keys of an issuer', () => {
     expect(issuer.requests).toBe(2)
     expect(await issuer.find('b')).toBeDefined()
     expect(await issuer.find('a')).toBeUndefined()
+  })
+
+  it('are read again in time by a machine whose clock was set back', async () => {
+    jest.useFakeTimers({ now: Date.parse('2026-07-02') })
+    try {
+      let set = setOf(ed('a'))
+      const keys = createIssuerKeys({ algorithm: 'EdDSA', load: async () => set })
+      await keys.find('a')
+      set = setOf(ed('b'))
+      jest.setSystemTime(Date.parse('2026-07-01'))
+      jest.advanceTimersByTime(30_000)
+      expect(await keys.find('b')).toBeDefined()
+    } finally {
+      jest.useRealTimers()
+    }
   })
 
   it('stay in use while the issuer is away or sends something else', async () => {

@@ -66,10 +66,16 @@ export type IssuerKeysOptions = {
   load: () => Promise<string>
   /** Called when a set could not be read or is unusable. */
   onFailure?: (error: unknown) => void
+  /** Monotonic milliseconds: a clock that is set back must not put off a reload. */
   now?: () => number
 }
 
-export function createIssuerKeys({ algorithm, load, onFailure, now = Date.now }: IssuerKeysOptions): IssuerKeys {
+export function createIssuerKeys({
+  algorithm,
+  load,
+  onFailure,
+  now = () => performance.now(),
+}: IssuerKeysOptions): IssuerKeys {
   let keys: ReadonlyMap<string, webcrypto.CryptoKey> | undefined
   let loadedAt = Number.NEGATIVE_INFINITY
   let triedAt = Number.NEGATIVE_INFINITY

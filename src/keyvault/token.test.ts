@@ -57,7 +57,8 @@ const FAMILIES: Readonly<Record<'HS256' | 'EdDSA' | 'RS256', TokenFamily>> = {
 }
 
 function verifierAt(clock = { nowMs: NOW_S * 1_000 }) {
-  return createTokenVerifier({ secrets, issuer: 'issuer', audience: 'shop', now: () => clock.nowMs })
+  const clocks = { now: () => clock.nowMs, elapsed: () => clock.nowMs }
+  return createTokenVerifier({ secrets, issuer: 'issuer', audience: 'shop', ...clocks })
 }
 
 /** A verifier of the issuer's keys, or of our secrets. */
@@ -131,6 +132,20 @@ describe('a token that is good', () => {
     const after = await verify(lasting)
     expect(after).toEqual(before)
     expect(after).not.toBe(before)
+  })
+
+  it.each([
+    ['set back, once its minute is over', -90_000, 60_000],
+    ['set forward, beyond its end', 400, 0],
+  ])('is not taken from memory by a machine whose clock was %s', async (_case, setByS, elapsedMs) => {
+    const clock = { nowMs: NOW_S * 1_000, elapsedMs: 0 }
+    const clocks = { now: () => clock.nowMs, elapsed: () => clock.elapsedMs }
+    const verify = createTokenVerifier({ secrets, issuer: 'issuer', audience: 'shop', ...clocks })
+    const token = forge({}, { exp: NOW_S + 300 })
+    await verify(token)
+    clock.nowMs += setByS * 1_000
+    clock.elapsedMs = elapsedMs
+    await expect(verify(token)).rejects.toMatchObject({ reason: 'CREDENTIALS_INVALID' })
   })
 })
 

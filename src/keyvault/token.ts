@@ -71,16 +71,25 @@ export function loadTokenSecrets(json: string, mode: RunMode): TokenSecrets {
 
 /** Who may sign: holders of a secret, or an issuer with public keys. */
 export type TokenKeys = { secrets: TokenSecrets } | { issuerKeys: IssuerKeys }
-export type TokenVerifierOptions = TokenKeys & { issuer: string; audience: string; now?: () => number }
+export type TokenVerifierOptions = TokenKeys & {
+  issuer: string
+  audience: string
+  /** Milliseconds since the epoch: what a token is judged by. */
+  now?: () => number
+  /** Monotonic milliseconds: how long it stays in the cache. A clock that is set back must not prolong a token's life. */
+  elapsed?: () => number
+}
+
+type Verified = { principal: Principal; endsAtMs: number }
 
 /**
  * Creates a function from a compact JWT to its principal. Rejects with CREDENTIALS_INVALID, whatever is wrong with the
  * token, or with ISSUER_UNAVAILABLE while no key of the issuer is known.
  */
 export function createTokenVerifier(options: TokenVerifierOptions): (token: string) => Promise<Principal> {
-  const { issuer, audience, now = Date.now } = options
+  const { issuer, audience, now = Date.now, elapsed = () => performance.now() } = options
   const { algorithm, find } = 'secrets' in options ? keysOf(options.secrets) : options.issuerKeys
-  const cache = createExpiringCache<Principal>({ capacity: CACHE_CAPACITY, now })
+  const cache = createExpiringCache<Verified>({ capacity: CACHE_CAPACITY, now: elapsed })
 
   // The kid only selects one of the known keys; jku, x5u, x5c and jwk are ignored.
   const keyOf = async ({ kid }: { kid?: string }): Promise<webcrypto.CryptoKey> => {
@@ -89,7 +98,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
     return key
   }
 
-  const check = async (token: string): Promise<{ principal: Principal; endsAtMs: number }> => {
+  const check = async (token: string): Promise<Verified> => {
     const nowMs = now()
     const { payload } = await jwtVerify(token, keyOf, {
       algorithms: [algorithm],
@@ -107,20 +116,20 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
     const maxAgeS = maxAgeOf(principal.roles)
     if (nowMs > (iat + maxAgeS + CLOCK_TOLERANCE_S) * 1_000) throw new Error('too old')
     if ((principal.authTimeS ?? 0) > nowMs / 1_000 + CLOCK_TOLERANCE_S) throw new Error('signed in later')
-    return { principal, endsAtMs: Math.min(nowMs + CACHE_LIFE_MS, exp * 1_000, (iat + maxAgeS) * 1_000) }
+    return { principal, endsAtMs: Math.min(exp, iat + maxAgeS) * 1_000 }
   }
 
   return async (token) => {
     if (token.length > MAX_TOKEN_BYTES || !TOKEN_SHAPE.test(token)) throw refusal()
     const digest = hash('sha256', token, 'base64')
     const known = cache.find(digest)
-    if (known !== undefined) return known
+    if (known !== undefined && now() < known.endsAtMs) return known.principal
     // Some failures inside jose are not jose errors: every exception but our own is a rejection.
-    const { principal, endsAtMs } = await check(token).catch((cause: unknown) => {
+    const verified = await check(token).catch((cause: unknown) => {
       throw cause instanceof DomainError ? cause : refusal(cause)
     })
-    cache.put(digest, principal, endsAtMs)
-    return principal
+    cache.put(digest, verified, elapsed() + Math.min(CACHE_LIFE_MS, verified.endsAtMs - now()))
+    return verified.principal
   }
 }
 
