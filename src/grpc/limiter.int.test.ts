@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
+import { createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
 import { until } from '../../test/support/until.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
@@ -122,6 +122,23 @@ describe('a rate limit', () => {
       ),
     )
     expect(countOf(answers.map(String))).toEqual({ accepted: 4, RATE_LIMITED: 8 })
+  })
+
+  test('of a payment source with a budget of its own leaves other sources of its address theirs', async () => {
+    const front = await createTestFront(database, {
+      budgets: { ...DEFAULT_BUDGETS, report: { user: 2, address: 2, atOnce: 8 } },
+      deps: { verifyReport: () => undefined, reportBudgetOf: (source) => (source === 'wide-1' ? 5 : undefined) },
+    })
+    open.push(front)
+    const report = async (subject: string): Promise<string> => {
+      const failure = await failureOf(front.as({ role: 'watcher', subject }).payment.reportPayments({}))
+      return failure.reason
+    }
+    const wide = []
+    for (let at = 0; at < 6; at += 1) wide.push(await report('wide-1'))
+    expect(countOf(wide)).toEqual({ FIELD_INVALID: 5, RATE_LIMITED: 1 })
+    const others = [await report('other-1'), await report('other-2'), await report('other-2')]
+    expect(others).toEqual(['FIELD_INVALID', 'FIELD_INVALID', 'RATE_LIMITED'])
   })
 
   test('of new orders is not circumvented while the database cannot count: the call is refused', async () => {

@@ -188,18 +188,29 @@ async function admitShared(parts: Parts, record: CallRecord, principal: Principa
   const limitClass = classOf(record)
   if (!SHARED_CLASSES.has(limitClass)) return
   const { user, address } = budgetOf(parts, limitClass, principal)
+  const place = hasOwnBudget(parts, limitClass, principal)
+    ? `own|${subjectOf(principal)}`
+    : parts.peerHashOf(addressKeyOf(record.peer))
   const refusal = await parts.takeQuota({
     user: { key: `${limitClass}|user|${subjectOf(principal)}`, limit: user },
-    address: { key: `${limitClass}|address|${parts.peerHashOf(addressKeyOf(record.peer))}`, limit: address },
+    address: { key: `${limitClass}|address|${place}`, limit: address },
   })
   if (refusal === undefined) return
   const limit = refusal.subject === 'user' ? user : address
   throw rateLimited(parts, limitClass, refusal.subject, limit, refusal.waitMs, 'shared_')
 }
 
+const ownBudgetOf = ({ reportBudgetOf }: Parts, limitClass: LimitClass, { subject }: Principal): number | undefined =>
+  limitClass === 'report' ? reportBudgetOf?.(subject) : undefined
+
+/** Its calls must not use up what the other callers of its address have. */
+const hasOwnBudget = (parts: Parts, limitClass: LimitClass, principal: Principal): boolean =>
+  ownBudgetOf(parts, limitClass, principal) !== undefined
+
 /** A source with a budget of its own has it at every address. */
-function budgetOf({ budgets, reportBudgetOf }: Parts, limitClass: LimitClass, principal: Principal): Budget {
-  const own = limitClass === 'report' ? reportBudgetOf?.(principal.subject) : undefined
+function budgetOf(parts: Parts, limitClass: LimitClass, principal: Principal): Budget {
+  const { budgets } = parts
+  const own = ownBudgetOf(parts, limitClass, principal)
   return own === undefined ? budgets[limitClass] : { ...budgets[limitClass], user: own, address: own }
 }
 
