@@ -110,6 +110,22 @@ describe('a rate limit', () => {
     expect(answers.at(-1)?.detail.quota).toEqual([{ subject: 'address', description: '4 calls in 60 s' }])
   })
 
+  test('of an address does not hold for a trusted proxy that names no client: it stands for many', async () => {
+    const narrow = { user: 100, address: 2, atOnce: 100 }
+    const budgets = { ...DEFAULT_BUDGETS, order: narrow, list: narrow }
+    const front = await createTestFront(database, { budgets, trustedProxies: ['127.0.0.0/8'] })
+    open.push(front)
+    const clients = Array.from({ length: 5 }, (_, at) => ({ userId: BigInt(20 + at), as: front.as(customer(20 + at)) }))
+    for (const { userId, as } of clients) {
+      await expect(as.order.createOrder(orderOf(userId))).resolves.toHaveProperty('orderId')
+      await expect(as.order.listOrders({})).resolves.toMatchObject({ orders: [{}] })
+    }
+    const named = async (userId: number) =>
+      callRaw(front.address, LIST, EMPTY, [await bearerOf(front, userId), ['x-forwarded-for', '192.0.2.7']])
+    const answers = [await named(20), await named(21), await named(22)]
+    expect(answers.map(({ code }) => code)).toEqual(['OK', 'OK', 'RESOURCE_EXHAUSTED'])
+  })
+
   test('of new orders holds for two api processes together', async () => {
     const order = { user: 4, address: 1_000, atOnce: 100 }
     const clients = [(await frontOf({ order })).as(customer(5)), (await frontOf({ order })).as(customer(5))]

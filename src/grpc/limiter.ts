@@ -8,6 +8,7 @@ import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import {
   LIMIT_CLASSES,
+  MAX_BUDGET,
   SHARED_CLASSES,
   WINDOW_MS,
   type Budget,
@@ -34,6 +35,8 @@ export type LimiterDeps = {
   budgets: Budgets
   /** Pseudonym of an address. */
   peerHashOf: (address: string) => string
+  /** True for addresses that stand for many clients, trusted proxies: one that names no client has no budget. */
+  isShared?: (address: string) => boolean
   /** Counts a call in the shared windows; resolves to a refusal if one of them is full. */
   takeQuota: (call: QuotaCall) => Promise<QuotaRefusal | undefined>
   /** The budget of a payment source, where it has one of its own. */
@@ -158,10 +161,12 @@ function admitUnknown(parts: Parts, record: CallRecord): void {
     hold(parts, record, parts.admission.leave)
   }
   // A report's budget depends on its source, which is not known yet.
-  if (limitClass === 'report') return
+  if (limitClass === 'report' || isShared(parts, record)) return
   const waitMs = parts.addresses[limitClass].take(addressKeyOf(record.peer))
   if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', parts.budgets[limitClass].address, waitMs)
 }
+
+const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallRecord): boolean => isProxy(peer)
 
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
   const limitClass = classOf(record)
@@ -187,7 +192,9 @@ function admitCaller(parts: Parts, record: CallRecord, principal: Principal): vo
 async function admitShared(parts: Parts, record: CallRecord, principal: Principal): Promise<void> {
   const limitClass = classOf(record)
   if (!SHARED_CLASSES.has(limitClass)) return
-  const { user, address } = budgetOf(parts, limitClass, principal)
+  const budget = budgetOf(parts, limitClass, principal)
+  const user = budget.user
+  const address = isShared(parts, record) && limitClass !== 'report' ? MAX_BUDGET : budget.address
   const place = hasOwnBudget(parts, limitClass, principal)
     ? `own|${subjectOf(principal)}`
     : parts.peerHashOf(addressKeyOf(record.peer))

@@ -98,9 +98,9 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const limiter = createLimiter(deps)
-  const events = createSecurityEvents(deps)
   const proxies = createAddressSet(options.trustedProxies)
+  const limiter = createLimiter({ ...deps, isShared: proxies.has })
+  const events = createSecurityEvents(deps)
   const peerOf = createPeerOf(proxies)
   const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
   const guard = createGuard(deps, limiter)
