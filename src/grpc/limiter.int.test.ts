@@ -16,7 +16,7 @@ let database: TestDatabase
 let product: TestProduct
 beforeAll(async () => {
   database = await createTestDatabase()
-  await putAddresses(database, 200)
+  await putAddresses(database, 900)
   product = await putProduct(database, { onHand: 1_000n })
 })
 afterAll(() => database.drop())
@@ -155,6 +155,15 @@ describe('a rate limit', () => {
     expect(countOf(wide)).toEqual({ FIELD_INVALID: 5, RATE_LIMITED: 1 })
     const others = [await report('other-1'), await report('other-2'), await report('other-2')]
     expect(others).toEqual(['FIELD_INVALID', 'FIELD_INVALID', 'RATE_LIMITED'])
+  })
+
+  test('of new orders says when its window has room, not when a bucket has', async () => {
+    const front = await frontOf({ order: { user: 3, address: 100, atOnce: 100 } })
+    const client = front.as(customer(30))
+    for (let at = 0; at < 3; at += 1) await client.order.createOrder(orderOf(30n))
+    const { reason, retryAfterMs } = await failureOf(client.order.createOrder(orderOf(30n)))
+    expect(reason).toBe('RATE_LIMITED')
+    expect(retryAfterMs).toBeGreaterThan(50_000)
   })
 
   test('of new orders is not circumvented while the database cannot count: the call is refused', async () => {

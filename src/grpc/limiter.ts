@@ -28,6 +28,8 @@ const OVERLOAD_RETRY_MS = 1_000
 /** Retries that were refused together must not return together. */
 const OVERLOAD_SPREAD_MS = 1_000
 const TURN_RETRY_MS = 500
+/** In classes with a shared window, the buckets in memory only keep floods from the database. */
+const SHARED_BUCKET_FACTOR = 2
 const MS_PER_S = 1_000
 
 export type LimiterDeps = {
@@ -97,8 +99,14 @@ export function createLimiter(deps: LimiterDeps): Limiter {
   }
 }
 
+/**
+ * Only the shared window knows when it has room again: a bucket of the same size would be empty first, and send the
+ * caller back in a moment, to be refused by the window then.
+ */
+const factorOf = (each: LimitClass): number => (SHARED_CLASSES.has(each) ? SHARED_BUCKET_FACTOR : 1)
+
 const bucketsOf = (budgets: Budgets, kind: 'user' | 'address'): Readonly<Record<LimitClass, Buckets>> => {
-  const create = (each: LimitClass): Buckets => createBuckets({ perMinute: budgets[each][kind] })
+  const create = (each: LimitClass): Buckets => createBuckets({ perMinute: budgets[each][kind] * factorOf(each) })
   return Object.fromEntries(LIMIT_CLASSES.map((each) => [each, create(each)])) as Record<LimitClass, Buckets>
 }
 
