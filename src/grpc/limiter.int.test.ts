@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
+import { createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
 import { until } from '../../test/support/until.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
@@ -19,7 +19,7 @@ let database: TestDatabase
 let product: TestProduct
 beforeAll(async () => {
   database = await createTestDatabase()
-  await putAddresses(database, 200)
+  await putAddresses(database, 900)
   product = await putProduct(database, { onHand: 1_000n })
 })
 afterAll(() => database.drop())
@@ -113,6 +113,22 @@ describe('a rate limit', () => {
     expect(answers.at(-1)?.detail.quota).toEqual([{ subject: 'address', description: '4 calls in 60 s' }])
   })
 
+  test('of an address does not hold for a trusted proxy that names no client: it stands for many', async () => {
+    const narrow = { user: 100, address: 2, atOnce: 100 }
+    const budgets = { ...DEFAULT_BUDGETS, order: narrow, list: narrow }
+    const front = await createTestFront(database, { budgets, trustedProxies: ['127.0.0.0/8'] })
+    open.push(front)
+    const clients = Array.from({ length: 5 }, (_, at) => ({ userId: BigInt(20 + at), as: front.as(customer(20 + at)) }))
+    for (const { userId, as } of clients) {
+      await expect(as.order.createOrder(orderOf(userId))).resolves.toHaveProperty('orderId')
+      await expect(as.order.listOrders({})).resolves.toMatchObject({ orders: [{}] })
+    }
+    const named = async (userId: number) =>
+      callRaw(front.address, LIST, EMPTY, [await bearerOf(front, userId), ['x-forwarded-for', '192.0.2.7']])
+    const answers = [await named(20), await named(21), await named(22)]
+    expect(answers.map(({ code }) => code)).toEqual(['OK', 'OK', 'RESOURCE_EXHAUSTED'])
+  })
+
   test('of new orders holds for two api processes together', async () => {
     const order = { user: 4, address: 1_000, atOnce: 100 }
     const clients = [(await frontOf({ order })).as(customer(5)), (await frontOf({ order })).as(customer(5))]
@@ -125,6 +141,32 @@ describe('a rate limit', () => {
       ),
     )
     expect(countOf(answers.map(String))).toEqual({ accepted: 4, RATE_LIMITED: 8 })
+  })
+
+  test('of a payment source with a budget of its own leaves other sources of its address theirs', async () => {
+    const front = await createTestFront(database, {
+      budgets: { ...DEFAULT_BUDGETS, report: { user: 2, address: 2, atOnce: 8 } },
+      deps: { verifyReport: () => undefined, reportBudgetOf: (source) => (source === 'wide-1' ? 5 : undefined) },
+    })
+    open.push(front)
+    const report = async (subject: string): Promise<string> => {
+      const failure = await failureOf(front.as({ role: 'watcher', subject }).payment.reportPayments({}))
+      return failure.reason
+    }
+    const wide = []
+    for (let at = 0; at < 6; at += 1) wide.push(await report('wide-1'))
+    expect(countOf(wide)).toEqual({ FIELD_INVALID: 5, RATE_LIMITED: 1 })
+    const others = [await report('other-1'), await report('other-2'), await report('other-2')]
+    expect(others).toEqual(['FIELD_INVALID', 'FIELD_INVALID', 'RATE_LIMITED'])
+  })
+
+  test('of new orders says when its window has room, not when a bucket has', async () => {
+    const front = await frontOf({ order: { user: 3, address: 100, atOnce: 100 } })
+    const client = front.as(customer(30))
+    for (let at = 0; at < 3; at += 1) await client.order.createOrder(orderOf(30n))
+    const { reason, retryAfterMs } = await failureOf(client.order.createOrder(orderOf(30n)))
+    expect(reason).toBe('RATE_LIMITED')
+    expect(retryAfterMs).toBeGreaterThan(50_000)
   })
 
   test('of new orders is not circumvented while the database cannot count: the call is refused', async () => {

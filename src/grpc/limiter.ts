@@ -8,6 +8,7 @@ import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import {
   LIMIT_CLASSES,
+  MAX_BUDGET,
   SHARED_CLASSES,
   WINDOW_MS,
   type Budget,
@@ -30,6 +31,8 @@ const OVERLOAD_SPREAD_MS = 1_000
 const TURN_RETRY_MS = 500
 /** A call whose request is not complete by then is no work in progress: it waits for its caller. */
 const REQUEST_WITHIN_MS = 1_000
+/** In classes with a shared window, the buckets in memory only keep floods from the database. */
+const SHARED_BUCKET_FACTOR = 2
 const MS_PER_S = 1_000
 
 export type LimiterDeps = {
@@ -37,6 +40,8 @@ export type LimiterDeps = {
   budgets: Budgets
   /** Pseudonym of an address. */
   peerHashOf: (address: string) => string
+  /** True for addresses that stand for many clients, trusted proxies: one that names no client has no budget. */
+  isShared?: (address: string) => boolean
   /** Counts a call in the shared windows; resolves to a refusal if one of them is full. */
   takeQuota: (call: QuotaCall) => Promise<QuotaRefusal | undefined>
   /** The budget of a payment source, where it has one of its own. */
@@ -100,8 +105,14 @@ export function createLimiter(deps: LimiterDeps): Limiter {
   }
 }
 
+/**
+ * Only the shared window knows when it has room again: a bucket of the same size would be empty first, and send the
+ * caller back in a moment, to be refused by the window then.
+ */
+const factorOf = (each: LimitClass): number => (SHARED_CLASSES.has(each) ? SHARED_BUCKET_FACTOR : 1)
+
 const bucketsOf = (budgets: Budgets, kind: 'user' | 'address'): Readonly<Record<LimitClass, Buckets>> => {
-  const create = (each: LimitClass): Buckets => createBuckets({ perMinute: budgets[each][kind] })
+  const create = (each: LimitClass): Buckets => createBuckets({ perMinute: budgets[each][kind] * factorOf(each) })
   return Object.fromEntries(LIMIT_CLASSES.map((each) => [each, create(each)])) as Record<LimitClass, Buckets>
 }
 
@@ -192,13 +203,15 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
 function admitUnknown(parts: Parts, record: CallRecord): void {
   const limitClass = classOf(record)
   // A report's budget depends on its source, which is not known yet.
-  if (limitClass === 'report') return
+  if (limitClass === 'report' || isShared(parts, record)) return
   const address = addressKeyOf(record.peer)
   const waitMs = parts.addresses[limitClass].take(address)
   if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', parts.budgets[limitClass].address, waitMs)
   // Nobody else will be counted for it.
   if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
 }
+
+const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallRecord): boolean => isProxy(peer)
 
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
   const limitClass = classOf(record)
@@ -230,19 +243,32 @@ function enterInFlight(parts: Parts, record: CallRecord, subject: 'user' | 'addr
 async function admitShared(parts: Parts, record: CallRecord, principal: Principal): Promise<void> {
   const limitClass = classOf(record)
   if (!SHARED_CLASSES.has(limitClass)) return
-  const { user, address } = budgetOf(parts, limitClass, principal)
+  const budget = budgetOf(parts, limitClass, principal)
+  const user = budget.user
+  const address = isShared(parts, record) && limitClass !== 'report' ? MAX_BUDGET : budget.address
+  const place = hasOwnBudget(parts, limitClass, principal)
+    ? `own|${subjectOf(principal)}`
+    : parts.peerHashOf(addressKeyOf(record.peer))
   const refusal = await parts.takeQuota({
     user: { key: `${limitClass}|user|${subjectOf(principal)}`, limit: user },
-    address: { key: `${limitClass}|address|${parts.peerHashOf(addressKeyOf(record.peer))}`, limit: address },
+    address: { key: `${limitClass}|address|${place}`, limit: address },
   })
   if (refusal === undefined) return
   const limit = refusal.subject === 'user' ? user : address
   throw rateLimited(parts, limitClass, refusal.subject, limit, refusal.waitMs, 'shared_')
 }
 
+const ownBudgetOf = ({ reportBudgetOf }: Parts, limitClass: LimitClass, { subject }: Principal): number | undefined =>
+  limitClass === 'report' ? reportBudgetOf?.(subject) : undefined
+
+/** Its calls must not use up what the other callers of its address have. */
+const hasOwnBudget = (parts: Parts, limitClass: LimitClass, principal: Principal): boolean =>
+  ownBudgetOf(parts, limitClass, principal) !== undefined
+
 /** A source with a budget of its own has it at every address. */
-function budgetOf({ budgets, reportBudgetOf }: Parts, limitClass: LimitClass, principal: Principal): Budget {
-  const own = limitClass === 'report' ? reportBudgetOf?.(principal.subject) : undefined
+function budgetOf(parts: Parts, limitClass: LimitClass, principal: Principal): Budget {
+  const { budgets } = parts
+  const own = ownBudgetOf(parts, limitClass, principal)
   return own === undefined ? budgets[limitClass] : { ...budgets[limitClass], user: own, address: own }
 }
 

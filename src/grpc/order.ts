@@ -34,6 +34,8 @@ export type Offer = { network: string; policy: AssetPolicy }
 
 export type OrderDeps = {
   database: Database
+  /** The sessions of probes and money: a new order waits for no read. */
+  priority: Pick<Database, 'run'>
   logger: Logger
   acceptor: Pick<Acceptor, 'accept'>
   command: Commander
@@ -148,10 +150,10 @@ async function accept(deps: OrderDeps, request: CreateOrder, call: Call): Promis
 }
 
 const findEarlier = (
-  { database }: OrderDeps,
+  { priority }: OrderDeps,
   { userId, idempotencyKey: key }: CreateOrder,
   requestHash: Buffer,
-): Promise<AcceptVerdict | undefined> => findVerdict(database, { userId, key, requestHash })
+): Promise<AcceptVerdict | undefined> => findVerdict(priority, { userId, key, requestHash })
 
 /** Rejects for a customer without a key, who has no earlier answer. */
 async function findAnyEarlier(deps: OrderDeps, request: CreateOrder, call: Call): Promise<AcceptVerdict | undefined> {

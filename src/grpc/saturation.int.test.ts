@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { putAddresses } from '../../test/support/address.ts'
+import { putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import { until } from '../../test/support/until.ts'
@@ -12,6 +14,8 @@ import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 const CALLS = 100
 /** The half of them that callers share. The other half is for probes, new orders and reports. */
 const SESSIONS = 5n
+/** The read of the account states, which all calls share. */
+const ACCOUNTS = 1n
 
 let database: TestDatabase
 let front: TestFront
@@ -55,7 +59,7 @@ test('a front whose sessions are all taken says so soon and when to come back, t
   await blocker.query('begin')
   await blocker.query('lock table holdfast.orders in access exclusive mode')
   const answers = readAtOnce(CALLS)
-  await until(async () => (await countSessions()) === SESSIONS)
+  await until(async () => (await countSessions()) === SESSIONS + ACCOUNTS)
   const probe = createClient({ address: front.address, token: () => '' })
   expect(await probe.health.check({})).toEqual({ status: ServingStatus.SERVING })
   probe.close()
@@ -65,9 +69,36 @@ test('a front whose sessions are all taken says so soon and when to come back, t
       detail: { reason: 'DATABASE_UNAVAILABLE', retryAfterMs: expect.any(Number) },
     })
   }
-  expect(await countSessions()).toBeLessThanOrEqual(SESSIONS + 1n)
+  expect(await countSessions()).toBeLessThanOrEqual(SESSIONS + ACCOUNTS + 1n)
   await blocker.query('rollback')
   await blocker.end()
   const after = await readAtOnce(READS.length)
   expect(after.map(({ code }) => code)).toEqual(['PERMISSION_DENIED', 'OK'])
+})
+
+test('a first order needs none of the sessions that reads share', async () => {
+  await putAddresses(database, 10)
+  const product = await putProduct(database)
+  const order = {
+    idempotencyKey: randomUUID(),
+    userId: 2n,
+    lines: [{ productId: product.productId, quantity: 1, expectedUnitPrice: product.unitPrice }],
+    asset: 'ETH',
+    shippingAddress: 'Quay 1',
+  }
+  const create = () => front.as(customer(2)).order.createOrder(order)
+  const release = Promise.withResolvers<void>()
+  const held = Array.from({ length: Number(SESSIONS) }, () =>
+    front.database.transaction(() => release.promise).catch(() => undefined),
+  )
+  try {
+    await until(async () => front.database.stats().waiting > 0)
+    const { orderId } = await create()
+    // So does the stored answer of an attempt that would now be refused.
+    front.setRate(undefined)
+    expect(await create()).toMatchObject({ orderId })
+  } finally {
+    release.resolve()
+    await Promise.all(held)
+  }
 })

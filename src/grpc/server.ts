@@ -99,11 +99,11 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const closing = new AbortController()
   let isDraining = false
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
-  const limiter = createLimiter(deps)
   // As the limits count: a host with an IPv6 network must not look like many.
   const peerHashOf = (address: string): string => deps.peerHashOf(addressKeyOf(address))
   const events = createSecurityEvents({ ...deps, peerHashOf })
   const proxies = createAddressSet(options.trustedProxies)
+  const limiter = createLimiter({ ...deps, isShared: proxies.has })
   const peerOf = createPeerOf(proxies)
   const observer = createObserver({ ...deps, peerOf, onFinish: events.note })
   const guard = createGuard(deps, limiter)

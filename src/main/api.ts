@@ -6,7 +6,6 @@ import { adminCidrsOf, cidrsOf, readSecretFile, type Config } from '../config.ts
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
-import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { createQuotaWindow } from '../db/quota.ts'
 import { countStarts } from '../db/read.ts'
@@ -24,7 +23,6 @@ import { createOrderWatch } from '../grpc/watch.ts'
 import { createCursorSeal } from '../keyvault/cursor.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
-import { createPiiVault } from '../keyvault/pii.ts'
 import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
@@ -33,6 +31,7 @@ import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
 import { assetPolicyOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
+import { createCustomerVault } from './customer_vault.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
@@ -134,11 +133,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     cursors: createCursorSeal(secrets.orderId),
     peerHashOf: createPeerHash(secrets.orderId),
     hashRequest: createRequestHash(secrets.orderId),
-    pii: createPiiVault({
-      ring: secrets.pii,
-      findCustomerKey: (userId) => findCustomerKey(database, userId),
-      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-    }),
+    pii: createCustomerVault({ ring: secrets.pii, database, priority }),
     isBacklogFull: cachedFor(FRESH_MS, async () => (await countStarts(priority, limit)) >= limit),
   }
 }

@@ -8,7 +8,6 @@ import { Client, Connection } from '@temporalio/client'
 import { createAcceptor } from '../../src/db/accept/accept.ts'
 import { createAddressLease } from '../../src/db/address.ts'
 import type { Blindness } from '../../src/db/chain/sight.ts'
-import { findCustomerKey, insertCustomerKey } from '../../src/db/key.ts'
 import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
 import { createQuotaWindow } from '../../src/db/quota.ts'
 import type { Role } from '../../src/domain/access.ts'
@@ -25,7 +24,6 @@ import { createOrderWatch } from '../../src/grpc/watch.ts'
 import { createCursorSeal } from '../../src/keyvault/cursor.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
-import { createPiiVault } from '../../src/keyvault/pii.ts'
 import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
@@ -35,6 +33,7 @@ import {
   signDevelopmentToken,
   type DevelopmentTokenOptions,
 } from '../../src/keyvault/token.ts'
+import { createCustomerVault } from '../../src/main/customer_vault.ts'
 import { createSchemaCheck } from '../../src/main/readiness.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
@@ -153,12 +152,7 @@ export async function createTestFront(
 
   const hashRequest = createRequestHash(secret)
   const pii =
-    options.deps?.pii ??
-    createPiiVault({
-      ring: loadRing('test ring', ring, 'development'),
-      findCustomerKey: (userId) => findCustomerKey(database, userId),
-      insertCustomerKey: (userId, key) => insertCustomerKey(database, userId, key),
-    })
+    options.deps?.pii ?? createCustomerVault({ ring: loadRing('test ring', ring, 'development'), database, priority })
   const front: Front = await startFront(
     {
       database,
@@ -167,7 +161,7 @@ export async function createTestFront(
       registry,
       isReady: cachedFor(FRESH_MS, await createSchemaCheck(priority)),
       verifyToken: createTokenVerifier({ secrets: tokens, ...issuer }),
-      accounts: createAccounts(database),
+      accounts: createAccounts(priority),
       verifyReport: createReportVerifier({
         sources: loadSources(JSON.stringify({ sources: [source] }), 'development'),
       }),
