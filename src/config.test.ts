@@ -49,6 +49,17 @@ test('the password of the database is read from its file, and any character in i
   expect(`${url.username} ${url.host}${url.pathname}`).toBe('migrator db:5432/holdfast')
 })
 
+test.each(['p%zz', 'p%ff', '100%'])(
+  'the password %s, no escape of a URL, is refused with all other problems',
+  (password) => {
+    const env = { DATABASE_URL: `postgres://a:${password}@db/x`, GRPC_TRACE: 'all', HOLDFAST_PRIVATE_HOSTS: 'db' }
+    const message = refusal(() => loadConfig('migrate', env))
+    expect(message).toContain('  DATABASE_URL: has a % that is no escape: write each % of a password as %25\n')
+    expect(message).toContain('  GRPC_TRACE: ')
+    expect(message).not.toContain(password)
+  },
+)
+
 test('a password file that cannot be read is named by its variable, never by its content', () => {
   const message = refusal(() => loadConfig('migrate', { ...MIGRATE, DATABASE_PASSWORD_FILE: '/nowhere/password' }))
   expect(message).toMatch(/^ {2}DATABASE_PASSWORD_FILE: cannot read the file it names$/m)

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { parseFiat } from './domain/money.ts'
-import { findContradictions, findUnsafeSettings } from './domain/deployment.ts'
+import { findContradictions, findUnsafeSettings, isDecodable, PERCENT_RULE } from './domain/deployment.ts'
 import { ASSET_POLICY, ASSETS, type Asset } from './domain/payment.ts'
 import {
   BUILD_ID_PATTERN,
@@ -46,7 +46,7 @@ const base = {
   HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
 }
 const databaseLogin = {
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).refine(isDecodable, PERCENT_RULE),
   /** The password of the URL, from a mounted secret file instead of the environment. */
   DATABASE_PASSWORD_FILE: file,
 }

@@ -36,6 +36,11 @@ test.each([
   ['temporal:7233', 'postgres,temporal', true],
   ['temporal.example:7233', 'temporal', false],
   [':7233', '', false],
+  ['temporal:7233', 'postgres, temporal', true],
+  ['Temporal:7233', 'temporal', true],
+  ['[fd00::7]:7233', 'fd00::7', true],
+  ['[fd00::7]:7233', '[fd00::7]', true],
+  ['temporal:7233', ' ,', false],
 ])('%s, with the private hosts «%s», is reached in private: %s', (address, privateHosts, isPrivate) => {
   expect(isReachedInPrivate(address, privateHosts)).toBe(isPrivate)
 })

@@ -36,7 +36,11 @@ export const isReachedInPrivate = (address: string, privateHosts = ''): boolean 
   hostsOf(address).every((host) => isPrivateHost(host, privateHosts))
 
 const isPrivateHost = (host: string, privateHosts: string): boolean =>
-  LOOPBACK.test(host) || privateHosts.split(',').some((each) => each !== '' && each === host)
+  LOOPBACK.test(host) ||
+  privateHosts.split(',').some((each) => each.trim() !== '' && plain(each.trim()) === plain(host))
+
+/** A host in one spelling: names in lower case, IPv6 addresses without the brackets of a URL. */
+const plain = (host: string): string => host.toLowerCase().replace(/^\[(.+)\]$/, '$1')
 
 /**
  * What is wrong with a deployment, one line for each variable, without values.
@@ -116,7 +120,8 @@ function findUnsafeDatabase(env: Environment, text: string | undefined): string[
   const isPrivate = hosts.every((host) => isPrivateHost(host, env['HOLDFAST_PRIVATE_HOSTS'] ?? ''))
   const modes = query.getAll('sslmode')
   const isVerified = modes.length > 0 && modes.every((mode) => mode === 'verify-full')
-  const password = decodeURIComponent(url.password)
+  // One that cannot be decoded is refused where the variable is read.
+  const password = decoded(url.password) ?? ''
   return [
     ...(isOnThisMachine || isPrivate || isVerified
       ? []
@@ -129,6 +134,18 @@ function findUnsafeDatabase(env: Environment, text: string | undefined): string[
       : []),
   ]
 }
+
+/** A text without its percent escapes; undefined where they are none of UTF-8, at which the driver would throw. */
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+export const PERCENT_RULE = 'has a % that is no escape: write each % of a password as %25'
+export const isDecodable = (text: string): boolean => decoded(text) !== undefined
 
 /** Over a plain connection anyone on the way can invent payments. */
 function findPlainNode(env: Environment, text: string | undefined): string[] {
