@@ -194,6 +194,24 @@ test.each([
     expect(message.includes(`${name}: must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::`)).toBe(!isTaken)
 })
 
+test.each([
+  ['the default of another', { HOLDFAST_GRPC_PORT: '7071' }, true],
+  ['the same on every address', { HOLDFAST_GRPC_PORT: '443', HOLDFAST_METRICS_PORT: '443', HOLDFAST_BIND: '::' }, true],
+  [
+    'the same on an address of its own',
+    {
+      HOLDFAST_GRPC_PORT: '443',
+      HOLDFAST_ADMIN_PORT: '443',
+      HOLDFAST_BIND: '10.0.0.1',
+      HOLDFAST_ADMIN_BIND: '10.0.0.2',
+    },
+    false,
+  ],
+  ['free for both', { HOLDFAST_GRPC_PORT: '0', HOLDFAST_ADMIN_PORT: '0' }, false],
+])('a port that is %s is taken: %j, %s', (_what, env, isTaken) => {
+  expect(/_PORT: .*\bport\b/.test(refusal(() => loadConfig('api', env)))).toBe(isTaken)
+})
+
 test('one refusal lists what is missing, what is unsafe, and what the caller finds in the files', () => {
   const env = { DATABASE_URL: 'postgres://a@db/x', GRPC_TRACE: 'all', HOLDFAST_DRAIN_MS: '-1' }
   const message = refusal(() => loadConfig('api', env, (_env, mode) => [`the secret is bad in ${mode}`]))

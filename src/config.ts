@@ -315,7 +315,9 @@ function findProblems(process_: ProcessName, names: string[], env: NodeJS.Proces
   // The command line and the starter of a development stack name what they use themselves.
   const isService = process_ !== 'cli' && process_ !== 'stack'
   const runMode = env['HOLDFAST_MODE'] === 'development' || process_ === 'stack' ? 'development' : 'production'
-  const problems = findContradictions(env, variables)
+  const defaults = variablesOf(process_).filter(({ name }) => /_(PORT|BIND)$/.test(name))
+  const listeners = Object.fromEntries(defaults.map(({ name, default: value }) => [name, value]))
+  const problems = findContradictions({ ...listeners, ...env }, variables)
   let given: NodeJS.ProcessEnv = env
   try {
     given = withPassword(env)

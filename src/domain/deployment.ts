@@ -78,7 +78,11 @@ function findPlainListener(env: Environment): string[] {
   ]
 }
 
-/** Settings that contradict each other, in any mode. */
+/** The variable with the address that a port is opened on. */
+export const bindOf = (port: string): string =>
+  ({ HOLDFAST_GRPC_PORT: 'HOLDFAST_BIND', HOLDFAST_ADMIN_PORT: 'HOLDFAST_ADMIN_BIND' })[port] ?? 'HOLDFAST_METRICS_BIND'
+
+/** Settings that contradict each other, in any mode. `env` has the defaults of ports and addresses too. */
 export function findContradictions(env: Environment, variables: ReadonlySet<string>): string[] {
   const has = (name: string): boolean => variables.has(name) && Boolean(env[name])
   const pairs = ['HOLDFAST_TLS', 'HOLDFAST_API', 'TEMPORAL_TLS'].flatMap((prefix) => {
@@ -86,16 +90,10 @@ export function findContradictions(env: Environment, variables: ReadonlySet<stri
     if (has(cert) === has(key)) return []
     return [`${has(cert) ? key : cert}: is not set: a certificate and its key are set together, or neither`]
   })
-  const ports = [...variables]
-    .filter((name) => name.startsWith('HOLDFAST_') && name.endsWith('_PORT'))
-    .map((name) => [name, env[name] ?? ''] as const)
-    .filter(([, port]) => port !== '' && port !== '0')
   const isProxied = has('HOLDFAST_TLS') && env['HOLDFAST_TLS'] === 'terminated-by-proxy'
   return [
     ...pairs,
-    ...ports
-      .filter(([, port], at) => ports.findIndex(([, each]) => each === port) < at)
-      .map(([name, port]) => `${name}: another variable names the port ${port} too: each listener needs its own`),
+    ...findPortClashes(env, variables),
     ...(isProxied && has('HOLDFAST_TLS_CERT_FILE')
       ? ['HOLDFAST_TLS: terminated-by-proxy and HOLDFAST_TLS_CERT_FILE exclude each other: remove one']
       : []),
@@ -109,6 +107,21 @@ export function findContradictions(env: Environment, variables: ReadonlySet<stri
       : []),
   ]
 }
+
+/** Listeners of one port whose addresses are the same, or where one of them is every address. */
+function findPortClashes(env: Environment, variables: ReadonlySet<string>): string[] {
+  const listeners = [...variables]
+    .filter((name) => name.startsWith('HOLDFAST_') && name.endsWith('_PORT') && (env[name] ?? '0') !== '0')
+    .map((name) => ({ name, port: env[name], bind: env[bindOf(name)] ?? '' }))
+  return listeners.flatMap(({ name, port, bind }, at) => {
+    const other = listeners
+      .slice(0, at)
+      .find((each) => each.port === port && (each.bind === bind || isEvery(each.bind) || isEvery(bind)))
+    return other === undefined ? [] : [`${name}: is the port ${port} of ${other.name} too: set another one`]
+  })
+}
+
+const isEvery = (address: string): boolean => address === '0.0.0.0' || address === '::'
 
 function findUnsafeDatabase(env: Environment, text: string | undefined): string[] {
   if (text === undefined || !URL.canParse(text)) return []

@@ -169,12 +169,16 @@ describe('the api process', () => {
     client.close()
   })
 
-  test('names the address that it cannot listen on', async () => {
-    // A network for documentation: no machine has it.
-    const { code, output } = await (await start(GOOD, { HOLDFAST_BIND: '192.0.2.1' })).ended
-    expect(code).toBe(1)
-    expect(output).toContain('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address')
-  })
+  test.each(['HOLDFAST_BIND', 'HOLDFAST_ADMIN_BIND', 'HOLDFAST_METRICS_BIND'])(
+    'names the address that it cannot listen on: %s',
+    async (name) => {
+      // A network for documentation: no machine has it.
+      const { code, output } = await (await start(GOOD, { [name]: '192.0.2.1' })).ended
+      expect(code).toBe(1)
+      expect(output).toContain(`${name}: this machine does not have that address`)
+      expect(output).not.toContain(`or ${name}`)
+    },
+  )
 
   test('serves TLS in production on both ports, and tells when its certificate ends', async () => {
     const { cert, key } = makeCertificate()
