@@ -106,7 +106,10 @@ test('every number has a bound: what a timer or the database could not hold is r
       variables.flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
     )
     const takes = (name: string, value: string) =>
-      loadsWith(process, { ...required, HOLDFAST_MODE: 'development', [name]: value })
+      loadsWith(process, {
+        ...{ ...required, HOLDFAST_JWT_SECRETS_FILE: 'secrets', HOLDFAST_MODE: 'development' },
+        [name]: value,
+      })
     const numbers = variables.filter(
       ({ name }) => !takes(name, 'no-number') && [1, 1_000, 210_000].some((value) => takes(name, String(value))),
     )
@@ -119,7 +122,7 @@ const filesOf = (process: 'api'): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(
     variablesOf(process).flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
   ),
-  ...{ HOLDFAST_PRIVATE_HOSTS: 'db', HOLDFAST_TLS: 'terminated-by-proxy' },
+  ...{ HOLDFAST_PRIVATE_HOSTS: 'db', HOLDFAST_TLS: 'terminated-by-proxy', HOLDFAST_JWT_SECRETS_FILE: 'secrets' },
 })
 
 describe('the networks of the admin port', () => {
@@ -213,7 +216,10 @@ test.each([
 })
 
 test('one refusal lists what is missing, what is unsafe, and what the caller finds in the files', () => {
-  const env = { DATABASE_URL: 'postgres://a@db/x', GRPC_TRACE: 'all', HOLDFAST_DRAIN_MS: '-1' }
+  const env = {
+    ...{ DATABASE_URL: 'postgres://a@db/x', GRPC_TRACE: 'all', HOLDFAST_DRAIN_MS: '-1' },
+    ...{ HOLDFAST_ETH_RATE: '0', HOLDFAST_ENABLED_ASSETS: 'ETH,DOGE' },
+  }
   const message = refusal(() => loadConfig('api', env, (_env, mode) => [`the secret is bad in ${mode}`]))
   for (const part of [
     'DATABASE_URL',
@@ -221,6 +227,9 @@ test('one refusal lists what is missing, what is unsafe, and what the caller fin
     'HOLDFAST_DRAIN_MS',
     'HOLDFAST_TLS_CERT_FILE',
     'HOLDFAST_SOURCES_FILE',
+    'HOLDFAST_ETH_RATE',
+    'HOLDFAST_ENABLED_ASSETS',
+    'HOLDFAST_JWT_SECRETS_FILE',
   ])
     expect(message).toContain(`  ${part}: `)
   expect(message).toContain('  the secret is bad in production')

@@ -166,6 +166,7 @@ describe('the api behind the proxy that ends TLS', () => {
       ...environment,
       HOLDFAST_TRUSTED_PROXIES: unset('HOLDFAST_TRUSTED_PROXIES'),
       HOLDFAST_ADMIN_CIDRS: '',
+      HOLDFAST_ETH_RATE: '2000.00',
     }
     const password = join(secretsDir, 'app_api_password')
     const config = loadConfig('api', { ...env, DATABASE_PASSWORD_FILE: password })

@@ -82,17 +82,31 @@ function findPlainListener(env: Environment): string[] {
 export const bindOf = (port: string): string =>
   ({ HOLDFAST_GRPC_PORT: 'HOLDFAST_BIND', HOLDFAST_ADMIN_PORT: 'HOLDFAST_ADMIN_BIND' })[port] ?? 'HOLDFAST_METRICS_BIND'
 
+const PAIRS = [
+  ['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_TLS_KEY_FILE', 'a certificate and its key'],
+  ['HOLDFAST_API_CERT_FILE', 'HOLDFAST_API_KEY_FILE', 'a certificate and its key'],
+  ['TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE', 'a certificate and its key'],
+  ['HOLDFAST_WEBHOOK_URL', 'HOLDFAST_WEBHOOK_SECRET_FILE', 'a webhook and its secrets'],
+] as const
+
 /** Settings that contradict each other, in any mode. `env` has the defaults of ports and addresses too. */
 export function findContradictions(env: Environment, variables: ReadonlySet<string>): string[] {
   const has = (name: string): boolean => variables.has(name) && Boolean(env[name])
-  const pairs = ['HOLDFAST_TLS', 'HOLDFAST_API', 'TEMPORAL_TLS'].flatMap((prefix) => {
-    const [cert, key] = [`${prefix}_CERT_FILE`, `${prefix}_KEY_FILE`]
-    if (has(cert) === has(key)) return []
-    return [`${has(cert) ? key : cert}: is not set: a certificate and its key are set together, or neither`]
+  const pairs = PAIRS.flatMap(([one, other, what]) => {
+    if (has(one) === has(other)) return []
+    return [`${has(one) ? other : one}: is not set: ${what} are set together, or neither`]
   })
   const isProxied = has('HOLDFAST_TLS') && env['HOLDFAST_TLS'] === 'terminated-by-proxy'
+  const isTokenless =
+    variables.has('HOLDFAST_JWKS_URL') && !has('HOLDFAST_JWKS_URL') && !has('HOLDFAST_JWT_SECRETS_FILE')
   return [
     ...pairs,
+    ...(isTokenless
+      ? ['HOLDFAST_JWT_SECRETS_FILE: is not set: set it, or HOLDFAST_JWKS_URL for keys of an issuer']
+      : []),
+    ...(has('HOLDFAST_JWKS_URL') && has('HOLDFAST_JWT_SECRETS_FILE')
+      ? ['HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE: remove one']
+      : []),
     ...findPortClashes(env, variables),
     ...(isProxied && has('HOLDFAST_TLS_CERT_FILE')
       ? ['HOLDFAST_TLS: terminated-by-proxy and HOLDFAST_TLS_CERT_FILE exclude each other: remove one']

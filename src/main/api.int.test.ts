@@ -218,6 +218,7 @@ describe('the api process', () => {
         {
           ...{ HOLDFAST_TLS: undefined, HOLDFAST_REFLECTION: 'on', GRPC_TRACE: 'all', NODE_OPTIONS: '--inspect=0' },
           DATABASE_URL: 'postgresql://app_api:secret@db.example/holdfast',
+          ...{ HOLDFAST_JWKS_URL: 'http://issuer.example', HOLDFAST_ETH_RATE: 'cheap' },
         },
       )
     ).ended
@@ -231,6 +232,9 @@ describe('the api process', () => {
       'DATABASE_URL: the password is a default',
       'HOLDFAST_JWT_SECRETS_FILE: ',
       'HOLDFAST_ORDER_ID_SECRET_FILE is a development value',
+      'HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE',
+      'HOLDFAST_JWKS_URL: the URL of the key set must begin with https',
+      'HOLDFAST_ETH_RATE: must be a price',
     ])
       expect(output).toContain(`  ${problem}`)
     expect(output).not.toMatch(/c2hvcnQ|xxxx|:secret@/)
@@ -250,7 +254,7 @@ describe('the api process', () => {
     [
       'secrets and an issuer together',
       { HOLDFAST_JWKS_URL: 'a set of keys' },
-      /set HOLDFAST_JWT_SECRETS_FILE or HOLDFAST_JWKS_URL, and not both/,
+      /HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE/,
     ],
     ['sources that are no JSON', { HOLDFAST_SOURCES_FILE: 'hello' }, /report sources is not JSON/],
   ])('does not start with %s, and says why without showing it', async (_name, files, reason) => {

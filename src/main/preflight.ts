@@ -3,6 +3,7 @@
 
 import { ConfigError, readSecretFile, type Inspection, type ProcessName } from '../config.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
+import { createSetLoader } from '../keyvault/jwks.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret, SecretError, type RunMode } from '../keyvault/secret.ts'
 import { loadSources } from '../keyvault/signature.ts'
@@ -40,15 +41,19 @@ const READ_BY: Readonly<Partial<Record<ProcessName, readonly (keyof typeof LOADE
 /** An inspection for `loadConfig`: what is wrong with the secret files of a process. */
 export const inspectSecrets =
   (name: ProcessName): Inspection =>
-  (env, mode) =>
-    (READ_BY[name] ?? []).flatMap((variable) => {
-      const path = env[variable]
-      const load = LOADERS[variable]
-      if (path === undefined || path.trim() === '' || load === undefined) return []
-      const problem = problemOf(() => load(variable, readSecretFile(variable, path), mode))
+  (env, mode) => {
+    const inspect = (variable: string, load: (value: string) => unknown): string[] => {
+      const value = env[variable]
+      const problem = value === undefined || value.trim() === '' ? undefined : problemOf(() => load(value))
       if (problem === undefined) return []
       return [problem.startsWith(variable) ? problem : `${variable}: ${problem}`]
-    })
+    }
+    const files = (READ_BY[name] ?? []).flatMap((variable) =>
+      inspect(variable, (path) => LOADERS[variable]?.(variable, readSecretFile(variable, path), mode)),
+    )
+    if (name !== 'api') return files
+    return [...files, ...inspect('HOLDFAST_JWKS_URL', (location) => createSetLoader(location, mode))]
+  }
 
 function problemOf(load: () => unknown): string | undefined {
   try {
