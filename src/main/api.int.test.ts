@@ -240,6 +240,23 @@ describe('the api process', () => {
     expect(output).not.toMatch(/c2hvcnQ|xxxx|:secret@/)
   })
 
+  test('lists what is wrong with its certificates by the variables, with all other problems', async () => {
+    const files = { HOLDFAST_CLIENT_SANS_FILE: '{}', HOLDFAST_TLS_CERT_FILE: makeCertificate().cert }
+    const { output } = await (
+      await start(
+        { ...GOOD, ...files, HOLDFAST_TLS_KEY_FILE: makeCertificate().key },
+        { HOLDFAST_TLS: undefined, TEMPORAL_TLS_CA_FILE: '/nowhere/ca.pem', GRPC_TRACE: 'all' },
+      )
+    ).ended
+    for (const problem of [
+      'HOLDFAST_TLS_CERT_FILE: the key does not fit the certificate',
+      'TEMPORAL_TLS_CA_FILE: cannot read the file it names',
+      'HOLDFAST_CLIENT_SANS_FILE: must have {"clients"',
+      'GRPC_TRACE: may print tokens',
+    ])
+      expect(output).toContain(`  ${problem}`)
+  })
+
   test.each([
     [
       'a short token secret',
