@@ -245,6 +245,8 @@ const CLI = z.object({
   HOLDFAST_API: z.string().min(1).optional(),
   HOLDFAST_ADMIN: z.string().min(1).optional(),
   HOLDFAST_API_CA_FILE: file,
+  HOLDFAST_API_CERT_FILE: file,
+  HOLDFAST_API_KEY_FILE: file,
   HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
   HOLDFAST_TOKEN: file,
   HOLDFAST_TOKEN_FILE: file,
