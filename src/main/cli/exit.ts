@@ -71,9 +71,7 @@ export function endingOf(error: unknown): Ending {
   if (error instanceof DomainError) return { code: CODE_OF_KIND[error.kind], message: describe(error) }
   if (error instanceof TransportError) {
     const code = CODE_OF_STATUS[error.code] ?? EXIT.unexpected
-    const advice =
-      code === EXIT.unavailable ? '\nIs the stack running? Start it with npm start, or name it with --api.' : ''
-    return { code, message: `${error.code}: ${error.message}${advice}` }
+    return { code, message: [`${error.code}: ${error.message}`, ...adviceOn(code, error.message)].join('\n') }
   }
   if (error instanceof UsageError || error instanceof UnverifiedError || error instanceof ConfigError)
     return { code: EXIT.usage, message: error.message }
@@ -81,6 +79,15 @@ export function endingOf(error: unknown): Ending {
   if (error instanceof RefusedError) return { code: EXIT.refused, message: error.message }
   if (error instanceof UnavailableError) return { code: EXIT.unavailable, message: error.message }
   return { code: EXIT.unexpected, message: error instanceof Error ? error.message : 'unknown error' }
+}
+
+function adviceOn(code: ExitCode, message: string): string[] {
+  if (code !== EXIT.unavailable) return []
+  return [
+    /SSL|certificate|altnames/i.test(message)
+      ? 'Does the server speak TLS, with a certificate for this address from the CA in HOLDFAST_API_CA_FILE?'
+      : 'Is the stack running? Start it with npm start, or name it with --api.',
+  ]
 }
 
 const unreachable = (error: unknown): string =>
