@@ -49,6 +49,17 @@ test('the password of the database is read from its file, and any character in i
   expect(`${url.username} ${url.host}${url.pathname}`).toBe('migrator db:5432/holdfast')
 })
 
+test.each(['p%zz', 'p%ff', '100%'])(
+  'the password %s, no escape of a URL, is refused with all other problems',
+  (password) => {
+    const env = { DATABASE_URL: `postgres://a:${password}@db/x`, GRPC_TRACE: 'all', HOLDFAST_PRIVATE_HOSTS: 'db' }
+    const message = refusal(() => loadConfig('migrate', env))
+    expect(message).toContain('  DATABASE_URL: has a % that is no escape: write each % of a password as %25\n')
+    expect(message).toContain('  GRPC_TRACE: ')
+    expect(message).not.toContain(password)
+  },
+)
+
 test('a password file that cannot be read is named by its variable, never by its content', () => {
   const message = refusal(() => loadConfig('migrate', { ...MIGRATE, DATABASE_PASSWORD_FILE: '/nowhere/password' }))
   expect(message).toMatch(/^ {2}DATABASE_PASSWORD_FILE: cannot read the file it names$/m)
@@ -95,7 +106,10 @@ test('every number has a bound: what a timer or the database could not hold is r
       variables.flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
     )
     const takes = (name: string, value: string) =>
-      loadsWith(process, { ...required, HOLDFAST_MODE: 'development', [name]: value })
+      loadsWith(process, {
+        ...{ ...required, HOLDFAST_JWT_SECRETS_FILE: 'secrets', HOLDFAST_MODE: 'development' },
+        [name]: value,
+      })
     const numbers = variables.filter(
       ({ name }) => !takes(name, 'no-number') && [1, 1_000, 210_000].some((value) => takes(name, String(value))),
     )
@@ -108,7 +122,7 @@ const filesOf = (process: 'api'): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(
     variablesOf(process).flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
   ),
-  ...{ HOLDFAST_PRIVATE_HOSTS: 'db', HOLDFAST_TLS: 'terminated-by-proxy' },
+  ...{ HOLDFAST_PRIVATE_HOSTS: 'db', HOLDFAST_TLS: 'terminated-by-proxy', HOLDFAST_JWT_SECRETS_FILE: 'secrets' },
 })
 
 describe('the networks of the admin port', () => {
@@ -183,8 +197,29 @@ test.each([
     expect(message.includes(`${name}: must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::`)).toBe(!isTaken)
 })
 
+test.each([
+  ['the default of another', { HOLDFAST_GRPC_PORT: '7071' }, true],
+  ['the same on every address', { HOLDFAST_GRPC_PORT: '443', HOLDFAST_METRICS_PORT: '443', HOLDFAST_BIND: '::' }, true],
+  [
+    'the same on an address of its own',
+    {
+      HOLDFAST_GRPC_PORT: '443',
+      HOLDFAST_ADMIN_PORT: '443',
+      HOLDFAST_BIND: '10.0.0.1',
+      HOLDFAST_ADMIN_BIND: '10.0.0.2',
+    },
+    false,
+  ],
+  ['free for both', { HOLDFAST_GRPC_PORT: '0', HOLDFAST_ADMIN_PORT: '0' }, false],
+])('a port that is %s is taken: %j, %s', (_what, env, isTaken) => {
+  expect(/_PORT: .*\bport\b/.test(refusal(() => loadConfig('api', env)))).toBe(isTaken)
+})
+
 test('one refusal lists what is missing, what is unsafe, and what the caller finds in the files', () => {
-  const env = { DATABASE_URL: 'postgres://a@db/x', GRPC_TRACE: 'all', HOLDFAST_DRAIN_MS: '-1' }
+  const env = {
+    ...{ DATABASE_URL: 'postgres://a@db/x', GRPC_TRACE: 'all', HOLDFAST_DRAIN_MS: '-1' },
+    ...{ HOLDFAST_ETH_RATE: '0', HOLDFAST_ENABLED_ASSETS: 'ETH,DOGE' },
+  }
   const message = refusal(() => loadConfig('api', env, (_env, mode) => [`the secret is bad in ${mode}`]))
   for (const part of [
     'DATABASE_URL',
@@ -192,6 +227,9 @@ test('one refusal lists what is missing, what is unsafe, and what the caller fin
     'HOLDFAST_DRAIN_MS',
     'HOLDFAST_TLS_CERT_FILE',
     'HOLDFAST_SOURCES_FILE',
+    'HOLDFAST_ETH_RATE',
+    'HOLDFAST_ENABLED_ASSETS',
+    'HOLDFAST_JWT_SECRETS_FILE',
   ])
     expect(message).toContain(`  ${part}: `)
   expect(message).toContain('  the secret is bad in production')

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { parseFiat } from './domain/money.ts'
-import { findContradictions, findUnsafeSettings } from './domain/deployment.ts'
-import { ASSET_POLICY, ASSETS, type Asset } from './domain/payment.ts'
+import { findContradictions, findUnsafeSettings, isDecodable, PERCENT_RULE } from './domain/deployment.ts'
+import { ASSET_POLICY, ASSETS, ASSETS_RULE, parseAssets, type Asset } from './domain/payment.ts'
 import {
   BUILD_ID_PATTERN,
   BUILD_ID_RULE,
@@ -16,7 +16,7 @@ import {
   NETWORK_PATTERN,
   NETWORK_RULE,
 } from './domain/identifier.ts'
-import { parseBudgets } from './domain/limit.ts'
+import { BUDGETS_RULE, parseBudgets } from './domain/limit.ts'
 
 /** Thrown at start only; the message is for the operator and names no secret. */
 export class ConfigError extends Error {
@@ -36,8 +36,10 @@ const durationMs = z.coerce.number().int().min(1).max(MAX_TIMER_MS)
 const mode = z.enum(['production', 'development']).default('production')
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
 
+const checked = (isValid: (text: string) => boolean, rule: string) => z.string().refine(isValid, rule)
+
 /** A name may resolve to several addresses, of which a listener that starts may have only some. */
-const bind = z.string().refine((text) => isIP(text) !== 0, 'must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::')
+const bind = checked((text) => isIP(text) !== 0, 'must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::')
 const file = z.string().min(1).optional()
 
 const base = {
@@ -46,7 +48,7 @@ const base = {
   HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
 }
 const databaseLogin = {
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).refine(isDecodable, PERCENT_RULE),
   /** The password of the URL, from a mounted secret file instead of the environment. */
   DATABASE_PASSWORD_FILE: file,
 }
@@ -71,16 +73,16 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
     z.ZodOptional<Type>
   >
 
+const rate = checked((text) => (parseFiat(text) ?? 0n) > 0n, 'must be a price, such as 2000.00')
+const assetList = checked((list) => parseAssets(list) !== undefined, ASSETS_RULE).default('ETH')
 const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
 
 /** An IPv4-mapped network is refused: mapped addresses are compared as IPv4, so it would match nothing. */
 const cidr = z.union([z.cidrv4(), z.cidrv6().refine((text) => !/^::ffff:/i.test(text))])
-const cidrList = z
-  .string()
-  .refine(
-    (list) => cidrsOf(list).every((text) => cidr.safeParse(text).success),
-    'must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,fd00::/8',
-  )
+const cidrList = checked(
+  (list) => cidrsOf(list).every((text) => cidr.safeParse(text).success),
+  'must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,192.0.2.7/32,fd00::/8',
+)
 
 /** The networks of a comma-separated list. */
 export const cidrsOf = (list: string): readonly string[] =>
@@ -102,7 +104,7 @@ const API = z.object({
   ...perAsset('GRACE_MS', durationMs.max(MAX_GRACE_MS)),
   ...perAsset('CONFIRM_WITHIN_MS', durationMs.max(MAX_CONFIRM_WITHIN_MS)),
   ...perAsset('MAX_LAG_MS', durationMs),
-  ...perAsset('RATE', z.string()),
+  ...perAsset('RATE', rate),
   ...perAsset('NETWORK', network),
   HOLDFAST_BIND: bind.default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
@@ -144,13 +146,8 @@ const API = z.object({
     .default(15 * 60_000),
   HOLDFAST_ADDRESS_BLOCK: z.coerce.number().int().min(1).max(1_024).default(256),
   HOLDFAST_START_BACKLOG_LIMIT: z.coerce.number().int().min(1).max(1_000_000_000).default(100_000),
-  HOLDFAST_ENABLED_ASSETS: z.string().default('ETH'),
-  HOLDFAST_LIMITS: z
-    .string()
-    .default('')
-    .refine((text) => parseBudgets(text) !== undefined, {
-      error: 'must be CLASS=USER/ADDRESS/AT_ONCE,… with numbers from 1 to 1000000, such as order=60/600/32',
-    }),
+  HOLDFAST_ENABLED_ASSETS: assetList,
+  HOLDFAST_LIMITS: checked((text) => parseBudgets(text) !== undefined, BUDGETS_RULE).default(''),
 })
 
 const WORKER = z.object({
@@ -178,7 +175,7 @@ const KEYS = z.object({
   HOLDFAST_METRICS_PORT: port.default(9468),
   HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
   HOLDFAST_KEY_KEYRING_FILE: z.string().min(1),
-  HOLDFAST_ENABLED_ASSETS: z.string().default('ETH'),
+  HOLDFAST_ENABLED_ASSETS: assetList,
   HOLDFAST_KEYS_PER_DERIVATION: z.coerce.number().int().min(1).max(1_000).default(256),
   HOLDFAST_PBKDF2_ITERATIONS: z.coerce.number().int().min(100_000).max(10_000_000).default(210_000),
   HOLDFAST_POOL_TARGET: z.coerce.number().int().min(1).max(1_000_000).default(2_048),
@@ -248,6 +245,8 @@ const CLI = z.object({
   HOLDFAST_API: z.string().min(1).optional(),
   HOLDFAST_ADMIN: z.string().min(1).optional(),
   HOLDFAST_API_CA_FILE: file,
+  HOLDFAST_API_CERT_FILE: file,
+  HOLDFAST_API_KEY_FILE: file,
   HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
   HOLDFAST_TOKEN: file,
   HOLDFAST_TOKEN_FILE: file,
@@ -315,7 +314,9 @@ function findProblems(process_: ProcessName, names: string[], env: NodeJS.Proces
   // The command line and the starter of a development stack name what they use themselves.
   const isService = process_ !== 'cli' && process_ !== 'stack'
   const runMode = env['HOLDFAST_MODE'] === 'development' || process_ === 'stack' ? 'development' : 'production'
-  const problems = findContradictions(env, variables)
+  const defaults = variablesOf(process_).filter(({ name }) => /_(PORT|BIND)$/.test(name))
+  const listeners = Object.fromEntries(defaults.map(({ name, default: value }) => [name, value]))
+  const problems = findContradictions({ ...listeners, ...env }, variables)
   let given: NodeJS.ProcessEnv = env
   try {
     given = withPassword(env)

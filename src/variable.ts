@@ -20,7 +20,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   DATABASE_POOL: 'upper limit of connections of this process',
   TEMPORAL_ADDRESS: 'Temporal’s frontend, host:port',
   TEMPORAL_NAMESPACE: 'namespace of the order workflows',
-  TEMPORAL_TLS_CA_FILE: 'CA of Temporal’s certificate, PEM; without it, the system’s CAs',
+  TEMPORAL_TLS_CA_FILE:
+    'CA of Temporal’s certificate, PEM; with it, TLS also on this machine and to private hosts; without it, the system’s CAs',
   TEMPORAL_TLS_CERT_FILE: 'client certificate for Temporal, PEM',
   TEMPORAL_TLS_KEY_FILE: 'key of that certificate, PEM',
   'HOLDFAST_<ASSET>_GRACE_MS':
@@ -90,7 +91,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_PBKDF2_ITERATIONS: 'iterations of PBKDF2',
   HOLDFAST_POOL_TARGET: 'unused addresses kept ready per asset',
   HOLDFAST_API_ADDRESS: 'the api, host:port',
-  HOLDFAST_API_CA_FILE: 'CA of the api’s certificate, PEM; without it, the system’s CAs',
+  HOLDFAST_API_CA_FILE:
+    'CA of the api’s certificate, PEM; with it, TLS also on this machine and to private hosts; without it, the system’s CAs',
   HOLDFAST_API_CERT_FILE: 'client certificate for the api, PEM',
   HOLDFAST_API_KEY_FILE: 'key of that certificate, PEM',
   HOLDFAST_SOURCE: 'name under which this watcher reports',

@@ -98,10 +98,16 @@ describe.each(ours)('the service %s', (_name, service) => {
     expect(service.ulimits).toEqual({ core: 0 })
   })
 
-  test('reaches without TLS only services of this file', () => {
-    const hosts = environment['HOLDFAST_PRIVATE_HOSTS']?.replace(/^\$\{\w+:-(.*)\}$/, '$1').split(',') ?? []
-    expect(hosts.filter((host) => !(host in services))).toEqual([])
-    expect(hosts).toContain('postgres')
+  test.each(['', 'node'])('reaches without TLS only services of this file, and «%s» that is named', (named) => {
+    const list = environment['HOLDFAST_PRIVATE_HOSTS']?.replace(
+      /\$\{\w+:-(.*)\}/,
+      (_all, unset: string) => named || unset,
+    )
+    const hosts = (list ?? '').split(',').filter((host) => host !== '')
+    expect(hosts.filter((host) => !(host in services) && host !== named)).toEqual([])
+    const addresses = ['TEMPORAL_ADDRESS', 'HOLDFAST_API_ADDRESS'].map((name) => environment[name]?.split(':')[0])
+    const needed = ['postgres', ...addresses.filter((host) => host !== undefined)]
+    expect(hosts).toEqual(expect.arrayContaining(needed))
   })
 
   test('listens where others look for it', () => {
@@ -166,6 +172,7 @@ describe('the api behind the proxy that ends TLS', () => {
       ...environment,
       HOLDFAST_TRUSTED_PROXIES: unset('HOLDFAST_TRUSTED_PROXIES'),
       HOLDFAST_ADMIN_CIDRS: '',
+      HOLDFAST_ETH_RATE: '2000.00',
     }
     const password = join(secretsDir, 'app_api_password')
     const config = loadConfig('api', { ...env, DATABASE_PASSWORD_FILE: password })

@@ -10,6 +10,10 @@ const ALL = new Set([
   'TEMPORAL_TLS_CERT_FILE',
   'HOLDFAST_GRPC_PORT',
   'HOLDFAST_ADMIN_PORT',
+  'HOLDFAST_JWT_SECRETS_FILE',
+  'HOLDFAST_JWKS_URL',
+  'HOLDFAST_WEBHOOK_URL',
+  'HOLDFAST_WEBHOOK_SECRET_FILE',
 ])
 const SAFE = { HOLDFAST_TLS_CERT_FILE: 'cert', HOLDFAST_TLS_KEY_FILE: 'key' }
 const namesOf = (problems: readonly string[]): string[] => problems.map((line) => line.split(':')[0] ?? '')
@@ -36,6 +40,11 @@ test.each([
   ['temporal:7233', 'postgres,temporal', true],
   ['temporal.example:7233', 'temporal', false],
   [':7233', '', false],
+  ['temporal:7233', 'postgres, temporal', true],
+  ['Temporal:7233', 'temporal', true],
+  ['[fd00::7]:7233', 'fd00::7', true],
+  ['[fd00::7]:7233', '[fd00::7]', true],
+  ['temporal:7233', ' ,', false],
 ])('%s, with the private hosts «%s», is reached in private: %s', (address, privateHosts, isPrivate) => {
   expect(isReachedInPrivate(address, privateHosts)).toBe(isPrivate)
 })
@@ -110,9 +119,13 @@ test.each([
   ['one port twice', { HOLDFAST_GRPC_PORT: '7070', HOLDFAST_ADMIN_PORT: '7070' }, 'HOLDFAST_ADMIN_PORT'],
   ['TLS here and at a proxy', { ...SAFE, HOLDFAST_TLS: 'terminated-by-proxy' }, 'HOLDFAST_TLS'],
   ['a client CA without TLS', { HOLDFAST_TLS_CLIENT_CA_FILE: 'ca' }, 'HOLDFAST_TLS_CLIENT_CA_FILE'],
+  ['no keys for tokens', { HOLDFAST_JWT_SECRETS_FILE: undefined }, 'HOLDFAST_JWT_SECRETS_FILE'],
+  ['two families of keys for tokens', { HOLDFAST_JWKS_URL: 'https://issuer.example/keys' }, 'HOLDFAST_JWKS_URL'],
+  ['a webhook without secrets', { HOLDFAST_WEBHOOK_URL: 'https://shop.example' }, 'HOLDFAST_WEBHOOK_SECRET_FILE'],
+  ['secrets without a webhook', { HOLDFAST_WEBHOOK_SECRET_FILE: 'secrets' }, 'HOLDFAST_WEBHOOK_URL'],
   ['required certificates of no CA', { ...SAFE, HOLDFAST_TLS_CLIENT_CERT: 'required' }, 'HOLDFAST_TLS_CLIENT_CERT'],
 ])('%s is a contradiction in any mode', (_what, env, name) => {
-  expect(namesOf(findContradictions(env, ALL))).toEqual([name])
+  expect(namesOf(findContradictions({ HOLDFAST_JWT_SECRETS_FILE: 'secrets', ...env }, ALL))).toEqual([name])
 })
 
 test('a process is asked only about what it reads', () => {

@@ -36,7 +36,11 @@ export const isReachedInPrivate = (address: string, privateHosts = ''): boolean 
   hostsOf(address).every((host) => isPrivateHost(host, privateHosts))
 
 const isPrivateHost = (host: string, privateHosts: string): boolean =>
-  LOOPBACK.test(host) || privateHosts.split(',').some((each) => each !== '' && each === host)
+  LOOPBACK.test(host) ||
+  privateHosts.split(',').some((each) => each.trim() !== '' && plain(each.trim()) === plain(host))
+
+/** A host in one spelling: names in lower case, IPv6 addresses without the brackets of a URL. */
+const plain = (host: string): string => host.toLowerCase().replace(/^\[(.+)\]$/, '$1')
 
 /**
  * What is wrong with a deployment, one line for each variable, without values.
@@ -74,24 +78,36 @@ function findPlainListener(env: Environment): string[] {
   ]
 }
 
-/** Settings that contradict each other, in any mode. */
+/** The variable with the address that a port is opened on. */
+export const bindOf = (port: string): string =>
+  ({ HOLDFAST_GRPC_PORT: 'HOLDFAST_BIND', HOLDFAST_ADMIN_PORT: 'HOLDFAST_ADMIN_BIND' })[port] ?? 'HOLDFAST_METRICS_BIND'
+
+const PAIRS = [
+  ['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_TLS_KEY_FILE', 'a certificate and its key'],
+  ['HOLDFAST_API_CERT_FILE', 'HOLDFAST_API_KEY_FILE', 'a certificate and its key'],
+  ['TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE', 'a certificate and its key'],
+  ['HOLDFAST_WEBHOOK_URL', 'HOLDFAST_WEBHOOK_SECRET_FILE', 'a webhook and its secrets'],
+] as const
+
+/** Settings that contradict each other, in any mode. `env` has the defaults of ports and addresses too. */
 export function findContradictions(env: Environment, variables: ReadonlySet<string>): string[] {
   const has = (name: string): boolean => variables.has(name) && Boolean(env[name])
-  const pairs = ['HOLDFAST_TLS', 'HOLDFAST_API', 'TEMPORAL_TLS'].flatMap((prefix) => {
-    const [cert, key] = [`${prefix}_CERT_FILE`, `${prefix}_KEY_FILE`]
-    if (has(cert) === has(key)) return []
-    return [`${has(cert) ? key : cert}: is not set: a certificate and its key are set together, or neither`]
+  const pairs = PAIRS.flatMap(([one, other, what]) => {
+    if (has(one) === has(other)) return []
+    return [`${has(one) ? other : one}: is not set: ${what} are set together, or neither`]
   })
-  const ports = [...variables]
-    .filter((name) => name.startsWith('HOLDFAST_') && name.endsWith('_PORT'))
-    .map((name) => [name, env[name] ?? ''] as const)
-    .filter(([, port]) => port !== '' && port !== '0')
   const isProxied = has('HOLDFAST_TLS') && env['HOLDFAST_TLS'] === 'terminated-by-proxy'
+  const isTokenless =
+    variables.has('HOLDFAST_JWKS_URL') && !has('HOLDFAST_JWKS_URL') && !has('HOLDFAST_JWT_SECRETS_FILE')
   return [
     ...pairs,
-    ...ports
-      .filter(([, port], at) => ports.findIndex(([, each]) => each === port) < at)
-      .map(([name, port]) => `${name}: another variable names the port ${port} too: each listener needs its own`),
+    ...(isTokenless
+      ? ['HOLDFAST_JWT_SECRETS_FILE: is not set: set it, or HOLDFAST_JWKS_URL for keys of an issuer']
+      : []),
+    ...(has('HOLDFAST_JWKS_URL') && has('HOLDFAST_JWT_SECRETS_FILE')
+      ? ['HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE: remove one']
+      : []),
+    ...findPortClashes(env, variables),
     ...(isProxied && has('HOLDFAST_TLS_CERT_FILE')
       ? ['HOLDFAST_TLS: terminated-by-proxy and HOLDFAST_TLS_CERT_FILE exclude each other: remove one']
       : []),
@@ -106,6 +122,21 @@ export function findContradictions(env: Environment, variables: ReadonlySet<stri
   ]
 }
 
+/** Listeners of one port whose addresses are the same, or where one of them is every address. */
+function findPortClashes(env: Environment, variables: ReadonlySet<string>): string[] {
+  const listeners = [...variables]
+    .filter((name) => name.startsWith('HOLDFAST_') && name.endsWith('_PORT') && (env[name] ?? '0') !== '0')
+    .map((name) => ({ name, port: env[name], bind: env[bindOf(name)] ?? '' }))
+  return listeners.flatMap(({ name, port, bind }, at) => {
+    const other = listeners
+      .slice(0, at)
+      .find((each) => each.port === port && (each.bind === bind || isEvery(each.bind) || isEvery(bind)))
+    return other === undefined ? [] : [`${name}: is the port ${port} of ${other.name} too: set another one`]
+  })
+}
+
+const isEvery = (address: string): boolean => address === '0.0.0.0' || address === '::'
+
 function findUnsafeDatabase(env: Environment, text: string | undefined): string[] {
   if (text === undefined || !URL.canParse(text)) return []
   const url = new URL(text)
@@ -116,7 +147,8 @@ function findUnsafeDatabase(env: Environment, text: string | undefined): string[
   const isPrivate = hosts.every((host) => isPrivateHost(host, env['HOLDFAST_PRIVATE_HOSTS'] ?? ''))
   const modes = query.getAll('sslmode')
   const isVerified = modes.length > 0 && modes.every((mode) => mode === 'verify-full')
-  const password = decodeURIComponent(url.password)
+  // One that cannot be decoded is refused where the variable is read.
+  const password = decoded(url.password) ?? ''
   return [
     ...(isOnThisMachine || isPrivate || isVerified
       ? []
@@ -129,6 +161,18 @@ function findUnsafeDatabase(env: Environment, text: string | undefined): string[
       : []),
   ]
 }
+
+/** A text without its percent escapes; undefined where they are none of UTF-8, at which the driver would throw. */
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
+
+export const PERCENT_RULE = 'has a % that is no escape: write each % of a password as %25'
+export const isDecodable = (text: string): boolean => decoded(text) !== undefined
 
 /** Over a plain connection anyone on the way can invent payments. */
 function findPlainNode(env: Environment, text: string | undefined): string[] {

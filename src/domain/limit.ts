@@ -39,6 +39,8 @@ const isLimitClass = (name: string): name is LimitClass => LIMIT_CLASSES.some((k
 
 const ENTRY = /^([a-z]+|\*)=(\d{1,7})\/(\d{1,7})\/(\d{1,7})$/
 
+export const BUDGETS_RULE = `must be CLASS=USER/ADDRESS/AT_ONCE,… with numbers from 1 to ${MAX_BUDGET}, such as order=60/600/32, and classes out of ${LIMIT_CLASSES.join(', ')}`
+
 /**
  * Budgets from `CLASS=USER/ADDRESS/AT_ONCE,…`; `*` sets all classes, and later entries override earlier ones. Undefined if the
  * text is no such list or a number is outside its range.

@@ -3,6 +3,13 @@
 export const ASSETS = ['BTC', 'LTC', 'ETH', 'SOL'] as const
 export type Asset = (typeof ASSETS)[number]
 
+export const ASSETS_RULE = `must be assets out of ${ASSETS.join(', ')}, separated by commas`
+/** Assets from a list; undefined where one of its words is none. */
+export function parseAssets(list: string): readonly Asset[] | undefined {
+  const found = list.split(',').map((word) => ASSETS.find((asset) => asset === word.trim()))
+  return found.every((asset) => asset !== undefined) ? found : undefined
+}
+
 export type AssetPolicy = {
   decimals: number
   /** Depth at which a transfer is final; the including block counts as 1 (D-9). */

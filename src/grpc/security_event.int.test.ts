@@ -2,7 +2,7 @@
 // from it, just below and just above its threshold, also where calls are spread over processes.
 
 import { createHmac, randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { status } from '@grpc/grpc-js'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
@@ -71,6 +71,25 @@ const buildCall = (overrides: Partial<FinishedCall> = {}): FinishedCall => ({
   principal: ANONYMOUS,
   orderId: undefined,
   ...overrides,
+})
+
+test('a database that does not take events is in the log, once for each outage', async () => {
+  const warn = jest.fn()
+  let isAway = true
+  const query = () => (isAway ? Promise.reject(new Error('away')) : Promise.resolve({ rows: [] }))
+  const events = createSecurityEvents({
+    database: { sql: { query } } as never,
+    ...{ logger: { warn }, registry: createRegistry('api'), hashRequest: hmac },
+  })
+  const attempt = async (isOut: boolean): Promise<void> => {
+    isAway = isOut
+    events.note(buildCall(), status.UNAUTHENTICATED)
+    await events.flush()
+  }
+  for (const isOut of [true, true, false, true]) await attempt(isOut)
+  await attempt(false)
+  await events.stop()
+  expect(warn.mock.calls.map(([, message]) => message)).toEqual(['security events wait', 'security events wait'])
 })
 
 describe('the front records', () => {

@@ -55,7 +55,7 @@ export type SecurityEvents = {
 
 export type SecurityEventDeps = {
   database: Pick<Database, 'sql'>
-  logger: Logger
+  logger: Pick<Logger, 'warn'>
   registry: Registry
   /** Keyed hash of who an address is. */
   peerHashOf: (address: string) => string
@@ -123,8 +123,14 @@ export function createSecurityEvents({
   }
 
   // One at a time. What fails waits for the next one, until it is too much: then the metric counts it.
-  const flush = (): Promise<void> =>
-    (last = last.then(write).catch((error: unknown) => logger.debug({ err: error }, 'security events wait')))
+  const flush = (): Promise<void> => (last = last.then(write).then(resume, wait))
+  let isWaiting = false
+  const resume = (): void => void (isWaiting = false)
+  /** One line per outage: the metric counts only what is lost in the end. */
+  function wait(error: unknown): void {
+    if (!isWaiting) logger.warn({ err: error }, 'security events wait')
+    isWaiting = true
+  }
 
   const timer = setInterval(() => void flush(), FLUSH_EVERY_MS).unref()
   return {

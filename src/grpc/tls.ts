@@ -58,7 +58,8 @@ async function readIfNamed(path: string | undefined): Promise<Buffer | undefined
   })
 }
 
-function checkIdentity({ cert, key, clientCa }: Omit<Identity, 'expiresAt'>, now: number): Identity {
+/** Throws CertificateError unless a server can use these now. */
+export function checkIdentity({ cert, key, clientCa }: Omit<Identity, 'expiresAt'>, now = Date.now()): Identity {
   const certificate = parsed('the certificate is not PEM', () => new X509Certificate(cert))
   const privateKey = parsed('the key is not an unencrypted private key in PEM', () => createPrivateKey(key))
   if (!certificate.checkPrivateKey(privateKey)) throw new CertificateError('the key does not fit the certificate')
@@ -170,6 +171,11 @@ export type ClientTlsFiles = {
 export async function readClientTls({ caFile, certFile, keyFile }: ClientTlsFiles): Promise<ClientTls> {
   const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(readIfNamed))
   const tls: ClientTls = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) }
-  parsed('the files of the client cannot be used for TLS', () => createSecureContext(tls))
+  checkClientTls(tls)
   return tls
+}
+
+/** Throws CertificateError unless a client can use these. */
+export function checkClientTls(tls: ClientTls): void {
+  parsed('the files of the client cannot be used for TLS', () => createSecureContext(tls))
 }

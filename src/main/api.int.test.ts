@@ -169,12 +169,16 @@ describe('the api process', () => {
     client.close()
   })
 
-  test('names the address that it cannot listen on', async () => {
-    // A network for documentation: no machine has it.
-    const { code, output } = await (await start(GOOD, { HOLDFAST_BIND: '192.0.2.1' })).ended
-    expect(code).toBe(1)
-    expect(output).toContain('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address')
-  })
+  test.each(['HOLDFAST_BIND', 'HOLDFAST_ADMIN_BIND', 'HOLDFAST_METRICS_BIND'])(
+    'names the address that it cannot listen on: %s',
+    async (name) => {
+      // A network for documentation: no machine has it.
+      const { code, output } = await (await start(GOOD, { [name]: '192.0.2.1' })).ended
+      expect(code).toBe(1)
+      expect(output).toContain(`${name}: this machine does not have that address`)
+      expect(output).not.toContain(`or ${name}`)
+    },
+  )
 
   test('serves TLS in production on both ports, and tells when its certificate ends', async () => {
     const { cert, key } = makeCertificate()
@@ -214,6 +218,7 @@ describe('the api process', () => {
         {
           ...{ HOLDFAST_TLS: undefined, HOLDFAST_REFLECTION: 'on', GRPC_TRACE: 'all', NODE_OPTIONS: '--inspect=0' },
           DATABASE_URL: 'postgresql://app_api:secret@db.example/holdfast',
+          ...{ HOLDFAST_JWKS_URL: 'http://issuer.example', HOLDFAST_ETH_RATE: 'cheap' },
         },
       )
     ).ended
@@ -227,9 +232,29 @@ describe('the api process', () => {
       'DATABASE_URL: the password is a default',
       'HOLDFAST_JWT_SECRETS_FILE: ',
       'HOLDFAST_ORDER_ID_SECRET_FILE is a development value',
+      'HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE',
+      'HOLDFAST_JWKS_URL: the URL of the key set must begin with https',
+      'HOLDFAST_ETH_RATE: must be a price',
     ])
       expect(output).toContain(`  ${problem}`)
     expect(output).not.toMatch(/c2hvcnQ|xxxx|:secret@/)
+  })
+
+  test('lists what is wrong with its certificates by the variables, with all other problems', async () => {
+    const files = { HOLDFAST_CLIENT_SANS_FILE: '{}', HOLDFAST_TLS_CERT_FILE: makeCertificate().cert }
+    const { output } = await (
+      await start(
+        { ...GOOD, ...files, HOLDFAST_TLS_KEY_FILE: makeCertificate().key },
+        { HOLDFAST_TLS: undefined, TEMPORAL_TLS_CA_FILE: '/nowhere/ca.pem', GRPC_TRACE: 'all' },
+      )
+    ).ended
+    for (const problem of [
+      'HOLDFAST_TLS_CERT_FILE: the key does not fit the certificate',
+      'TEMPORAL_TLS_CA_FILE: cannot read the file it names',
+      'HOLDFAST_CLIENT_SANS_FILE: must have {"clients"',
+      'GRPC_TRACE: may print tokens',
+    ])
+      expect(output).toContain(`  ${problem}`)
   })
 
   test.each([
@@ -246,7 +271,7 @@ describe('the api process', () => {
     [
       'secrets and an issuer together',
       { HOLDFAST_JWKS_URL: 'a set of keys' },
-      /set HOLDFAST_JWT_SECRETS_FILE or HOLDFAST_JWKS_URL, and not both/,
+      /HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE/,
     ],
     ['sources that are no JSON', { HOLDFAST_SOURCES_FILE: 'hello' }, /report sources is not JSON/],
   ])('does not start with %s, and says why without showing it', async (_name, files, reason) => {

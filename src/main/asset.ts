@@ -1,8 +1,8 @@
 // What the configuration says about assets, networks and rates, with the defaults of the domain.
 
-import { ConfigError, type Config } from '../config.ts'
+import type { Config } from '../config.ts'
 import { parseFiat } from '../domain/money.ts'
-import { ASSET_POLICY, ASSETS, type Asset, type AssetPolicy } from '../domain/payment.ts'
+import { ASSET_POLICY, ASSETS, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
 
 /** Asset rules with the configuration's overrides. */
 export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy {
@@ -40,9 +40,8 @@ export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint>
     const text = config[`HOLDFAST_${asset}_RATE`]
     if (text === undefined) continue
     const minor = parseFiat(text)
-    if (minor === undefined || minor === 0n)
-      throw new ConfigError(`HOLDFAST_${asset}_RATE must be a positive price with at most two decimals`)
-    table.set(asset, minor)
+    // One that cannot be parsed has refused the start.
+    if (minor !== undefined) table.set(asset, minor)
   }
   return table
 }
@@ -53,11 +52,5 @@ const NETWORKS: Readonly<Record<Asset, string>> = { BTC: 'bitcoin', LTC: 'liteco
 export const networkOf = (config: Config<'api'> | Config<'keys'>, asset: Asset): string =>
   config[`HOLDFAST_${asset}_NETWORK`] ?? NETWORKS[asset]
 
-/** The assets a process serves, from a comma-separated list. */
-export function enabledAssetsOf(list: string): readonly Asset[] {
-  return list.split(',').map((word) => {
-    const asset = ASSETS.find((known) => known === word.trim())
-    if (asset === undefined) throw new ConfigError(`HOLDFAST_ENABLED_ASSETS: unknown asset ${word.trim()}`)
-    return asset
-  })
-}
+/** The assets a process serves, from a list that loadConfig has checked. */
+export const enabledAssetsOf = (list: string): readonly Asset[] => parseAssets(list) ?? []

@@ -14,6 +14,8 @@ function untilInterrupted(): AbortSignal {
 }
 
 silenceLibrary()
+// The reader of a command cannot act on warnings about the code of a library.
+process.removeAllListeners('warning')
 // The reader of a pipe may close it early (`| head`).
 process.stdout.on('error', () => process.exit(EXIT.ok))
 

@@ -4,6 +4,7 @@
 import { ConfigError, loadConfig, type Config } from '../config.ts'
 import { isDatabaseDown, openDatabase, sqlStateOf, type Database, type DatabaseOptions } from '../db/connection/pool.ts'
 import { ServerVersionError } from '../db/connection/session.ts'
+import { bindOf } from '../domain/deployment.ts'
 import { logLibrary } from '../grpc/library_log.ts'
 import { CertificateError } from '../grpc/tls.ts'
 import { startMetricsListener } from '../http/metrics.ts'
@@ -199,13 +200,13 @@ const isDatabaseAway = (error: unknown): boolean =>
 export function nameTakenPort(ports: Readonly<Record<string, number>>): (error: unknown) => never {
   return (error) => {
     const { message } = error as Error
+    const entries = Object.entries(ports)
+    const [variable = '', port] = entries.find(([, each]) => message.includes(`:${each}`)) ?? entries[0] ?? []
     if (/EADDRNOTAVAIL/.test(message))
-      throw new ConfigError('HOLDFAST_BIND or HOLDFAST_METRICS_BIND: this machine does not have that address', {
+      throw new ConfigError(`${bindOf(variable)}: this machine does not have that address: set one that it has`, {
         cause: error,
       })
     if (!/EADDRINUSE|address already in use/i.test(message)) throw error
-    const entries = Object.entries(ports)
-    const [variable, port] = entries.find(([, each]) => message.includes(`:${each}`)) ?? entries[0] ?? []
     throw new ConfigError(`${variable}: port ${port} is in use: stop what listens there, or set another port`, {
       cause: error,
     })

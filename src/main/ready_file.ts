@@ -67,3 +67,7 @@ export async function findReady(path: string): Promise<Ready | undefined> {
   if (!result.success) throw new Error(`${path} is not the ready file of a stack`)
   return result.data
 }
+
+/** The shell's command that selects a ready file, whatever characters its path has. */
+export const exportOf = (path: string): string =>
+  `export HOLDFAST_READY_FILE=${/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`}`

@@ -42,10 +42,12 @@ export function createTokenKeys(config: Settings, logger: Pick<Logger, 'warn'>, 
 }
 
 /** @throws {ConfigError} where the file is not one of bindings */
-export function readClientSans(config: Settings): ClientSans | undefined {
-  const file = config.HOLDFAST_CLIENT_SANS_FILE
-  if (file === undefined) return undefined
-  const json = readSecretFile('HOLDFAST_CLIENT_SANS_FILE', file)
+export function readClientSans({ HOLDFAST_CLIENT_SANS_FILE: file }: Settings): ClientSans | undefined {
+  return file === undefined ? undefined : parseClientSansFile(readSecretFile('HOLDFAST_CLIENT_SANS_FILE', file))
+}
+
+/** @throws {ConfigError} where the text is not one of bindings */
+export function parseClientSansFile(json: string): ClientSans {
   try {
     return parseClientSans(json)
   } catch (cause) {

@@ -24,7 +24,7 @@ const OBJECT_WORDS: Readonly<Record<PermissionObject, string>> = {
   orders: 'the orders of the list',
   customer: 'the customer of `user_id`',
   source: 'the reports of the source',
-  shop: 'data of the shop',
+  shop: 'the shop itself',
 }
 const PART_WORDS: Readonly<Record<keyof typeof ORDER_PARTS, string>> = {
   shippingAddress: '`shipping_address`',
@@ -51,7 +51,7 @@ export const permissionsText = (): string =>
     '## Public port\n',
     ...tableOf(PUBLIC_SERVICES),
     '\n## Admin port\n',
-    'Admitted are only callers whose address is in `HOLDFAST_ADMIN_CIDRS`. This is checked before the token.\n',
+    'Only callers whose address is in `HOLDFAST_ADMIN_CIDRS` are admitted. This is checked before the token.\n',
     ...tableOf(ADMIN_SERVICES),
     '\n## Parts of an order\n',
     'Fields of `Order` that not every role gets. Fields that are not listed are for each caller that reaches the order.\n',
@@ -61,12 +61,15 @@ export const permissionsText = (): string =>
     ),
   ].join('\n') + '\n'
 
+/** Without the package, except where two versions of a service are served. */
+const shortNameOf = (path: string): string => path.replace(/^\/(?:grpc\.health\.v1|holdfast\.v1|grpc)\./, '')
+
 function tableOf(services: Readonly<Record<string, RpcService>>): string[] {
   const rows = Object.values(services)
     .flatMap((service) => Object.values<Method>(service))
     .map(({ path }): [string, Reaches | string] => {
       const permission = PERMISSIONS[path as MethodPath]
-      const name = `\`${path.split('.').at(-1) ?? path}\``
+      const name = `\`${shortNameOf(path)}\``
       return permission === 'anonymous'
         ? [`${name} | –`, 'no token']
         : [`${name} | ${OBJECT_WORDS[permission.object]}`, permission.roles]

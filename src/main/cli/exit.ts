@@ -71,9 +71,7 @@ export function endingOf(error: unknown): Ending {
   if (error instanceof DomainError) return { code: codeOf(error), message: describe(error) }
   if (error instanceof TransportError) {
     const code = CODE_OF_STATUS[error.code] ?? EXIT.unexpected
-    const advice =
-      code === EXIT.unavailable ? '\nIs the stack running? Start it with npm start, or name it with --api.' : ''
-    return { code, message: `${error.code}: ${error.message}${advice}` }
+    return { code, message: [`${error.code}: ${error.message}`, ...adviceOn(code, error.message)].join('\n') }
   }
   if (error instanceof UsageError || error instanceof UnverifiedError || error instanceof ConfigError)
     return { code: EXIT.usage, message: error.message }
@@ -86,6 +84,15 @@ export function endingOf(error: unknown): Ending {
 /** What says when to try again may work then, whatever its kind. */
 const codeOf = ({ kind, retryAfterMs }: DomainError): ExitCode =>
   retryAfterMs === undefined ? CODE_OF_KIND[kind] : EXIT.unavailable
+
+function adviceOn(code: ExitCode, message: string): string[] {
+  if (code !== EXIT.unavailable) return []
+  return [
+    /SSL|certificate|altnames/i.test(message)
+      ? 'Does the server speak TLS, with a certificate for this address from the CA in HOLDFAST_API_CA_FILE?'
+      : 'Is the stack running? Start it with npm start, or name it with --api.',
+  ]
+}
 
 const unreachable = (error: unknown): string =>
   `Postgres cannot be reached (${error instanceof Error ? error.message : 'unknown error'}): check --database or DATABASE_URL`

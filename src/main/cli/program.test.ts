@@ -16,11 +16,13 @@ const folders: string[] = []
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))))
 
 /** Runs a command line that no server will answer; gives what it threw and said. */
-async function attempt(...args: string[]): Promise<{ error: unknown; said: string }> {
+const attempt = (...args: string[]) => attemptWith({}, ...args)
+
+async function attemptWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<{ error: unknown; said: string }> {
   const said: string[] = []
   const say = (text: string): void => void said.push(text)
   const untilInterrupted = () => AbortSignal.timeout(1)
-  const program = createProgram({ config: loadConfig('cli', {}), write: say, complain: say, untilInterrupted })
+  const program = createProgram({ config: loadConfig('cli', env), write: say, complain: say, untilInterrupted })
   const error = await program.parseAsync(args, { from: 'user' }).catch((thrown: unknown) => thrown)
   return { error, said: said.join('') }
 }
@@ -66,6 +68,16 @@ test.each([
   expect(error).toBeInstanceOf(UsageError)
   expect(`${said}${String(error)}`).toMatch(/--database/)
   expect(`${said}${String(error)}`).not.toContain('secret')
+})
+
+test.each([
+  ['HOLDFAST_API_CERT_FILE', { HOLDFAST_API_CERT_FILE: '/nowhere/cert', HOLDFAST_API_KEY_FILE: '/nowhere/key' }],
+  ['HOLDFAST_API_CA_FILE', { HOLDFAST_API_CA_FILE: '/nowhere/ca' }],
+  ['HOLDFAST_TOKEN_FILE', { HOLDFAST_TOKEN_FILE: '/nowhere/token' }],
+])('%s is read, and named where it cannot be', async (name, env) => {
+  const { error } = await attemptWith(env, 'order', 'list', '--api', '127.0.0.1:1', ...NOWHERE)
+  expect(error).toBeInstanceOf(UsageError)
+  expect(String(error)).toMatch(new RegExp(`${name}.*: /nowhere/\\w+ cannot be read`))
 })
 
 test('without a running stack, a command says how to get one', async () => {

@@ -141,17 +141,19 @@ async function findToken(config: Config<'cli'>, givenFile: string | undefined): 
   const path = givenFile ?? config.HOLDFAST_TOKEN_FILE
   if (path === undefined) return config.HOLDFAST_TOKEN
   const text = await readFile(path, 'utf8').catch(() => {
-    throw new UsageError(`${path} cannot be read`)
+    throw new UsageError(`${givenFile === undefined ? 'HOLDFAST_TOKEN_FILE' : '--token-file'}: ${path} cannot be read`)
   })
   return text.trim()
 }
 
 /** TLS to every host except this machine and those named as private: a token must not travel in clear. */
 async function findTls(config: Config<'cli'>, address: string | undefined): Promise<ClientTls | undefined> {
-  const caFile = config.HOLDFAST_API_CA_FILE
-  if (address === undefined || (caFile === undefined && !usesTls(config, address))) return undefined
-  return readClientTls({ caFile }).catch((error: unknown) => {
-    throw error instanceof CertificateError ? new UsageError(`HOLDFAST_API_CA_FILE: ${error.message}`) : error
+  const { HOLDFAST_API_CA_FILE: caFile, HOLDFAST_API_CERT_FILE: certFile, HOLDFAST_API_KEY_FILE: keyFile } = config
+  const isAsked = [caFile, certFile, keyFile].some((file) => file !== undefined)
+  if (address === undefined || (!isAsked && !usesTls(config, address))) return undefined
+  return readClientTls({ caFile, certFile, keyFile }).catch((error: unknown) => {
+    const names = 'HOLDFAST_API_CA_FILE, HOLDFAST_API_CERT_FILE or HOLDFAST_API_KEY_FILE'
+    throw error instanceof CertificateError ? new UsageError(`${names}: ${error.message}`) : error
   })
 }
 

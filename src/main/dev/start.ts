@@ -6,7 +6,7 @@ import { findSettings, loadConfig } from '../../config.ts'
 import { addressOf, DEFAULT_PORT_BASE } from '../../servers/wiring.ts'
 import type { Stack } from '../../servers/stack.ts'
 import { repeat } from '../../repeat.ts'
-import { DEFAULT_DATA_DIR, PEOPLE, readyFileIn, writeReady, type Ready } from '../ready_file.ts'
+import { DEFAULT_DATA_DIR, exportOf, PEOPLE, readyFileIn, writeReady, type Ready } from '../ready_file.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
 import { openShop, type NewProduct } from './shop.ts'
 
@@ -154,9 +154,7 @@ function welcome(
     ...(sealRefusal === undefined ? [] : adviceOn(sealRefusal)),
     '',
     'In another terminal:',
-    ...(readyFiles.includes(readyFileIn(DEFAULT_DATA_DIR))
-      ? []
-      : [`  export HOLDFAST_READY_FILE=${readyFiles[0] ?? ''}`]),
+    ...(readyFiles.includes(readyFileIn(DEFAULT_DATA_DIR)) ? [] : [`  ${exportOf(readyFiles[0] ?? '')}`]),
     '  npx holdfast product list',
     '  npx holdfast order create lamp:2',
     '  npx holdfast pay ORDER',
