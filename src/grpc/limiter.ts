@@ -30,6 +30,8 @@ const OVERLOAD_SPREAD_MS = 1_000
 const TURN_RETRY_MS = 500
 /** A call whose request is not complete by then is no work in progress: it waits for its caller. */
 const REQUEST_WITHIN_MS = 1_000
+/** Reports of one address whose token is not checked yet or not valid, in 60 s and at once. */
+const UNPROVEN_REPORTS = 600
 const MS_PER_S = 1_000
 
 export type LimiterDeps = {
@@ -57,6 +59,7 @@ type Parts = LimiterDeps & {
   admission: Admission
   users: Readonly<Record<LimitClass, Buckets>>
   addresses: Readonly<Record<LimitClass, Buckets>>
+  unproven: Buckets
   inFlight: ReturnType<typeof createInFlight>
   /** What must be given back when a call ends. */
   held: WeakMap<CallRecord, (() => void)[]>
@@ -72,6 +75,7 @@ export function createLimiter(deps: LimiterDeps): Limiter {
     admission,
     users: bucketsOf(deps.budgets, 'user'),
     addresses: bucketsOf(deps.budgets, 'address'),
+    unproven: createBuckets({ perMinute: UNPROVEN_REPORTS }),
     inFlight: createInFlight(),
     held: new WeakMap(),
     ended: new WeakSet(),
@@ -128,7 +132,10 @@ const createInterceptor =
             }
             // The library counts only from a deadline that the caller set, and the handler only from the message.
             const deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
-            const late = (): void => call.sendStatus(statusOf(deadlineExceeded(), known))
+            const late = (): void => {
+              place?.leave()
+              call.sendStatus(statusOf(deadlineExceeded(), known))
+            }
             timer = setTimeout(late, Math.max(0, deadline - Date.now()))
             pass(metadata)
           },
@@ -143,6 +150,15 @@ const createInterceptor =
             if (record !== undefined) release(parts, record)
           },
         }),
+      // What is answered is no work any more, even if its client does not read the answer.
+      sendMessage: (message, pass) => {
+        place?.leave()
+        pass(message)
+      },
+      sendStatus: (status, pass) => {
+        place?.leave()
+        pass(status)
+      },
     })
   }
 
@@ -174,16 +190,23 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
     })
   }
   let isCounted = true
-  const leave = (): void => {
+  let isOver = false
+  const pause = (): void => {
     clearTimeout(timer)
     if (isCounted) admission.leave()
     isCounted = false
   }
-  const timer = setTimeout(leave, REQUEST_WITHIN_MS)
+  const timer = setTimeout(pause, REQUEST_WITHIN_MS)
   const requestIsComplete = (): void => {
     clearTimeout(timer)
-    if (!isCounted) admission.rejoin()
+    // It may be complete only after the call has ended.
+    if (isCounted || isOver) return
+    admission.rejoin()
     isCounted = true
+  }
+  const leave = (): void => {
+    isOver = true
+    pause()
   }
   return { requestIsComplete, leave }
 }
@@ -191,11 +214,14 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
 /** Before anything is known of the caller but its address. Throws RATE_LIMITED, TOO_MANY_CALLS. */
 function admitUnknown(parts: Parts, record: CallRecord): void {
   const limitClass = classOf(record)
-  // A report's budget depends on its source, which is not known yet.
-  if (limitClass === 'report') return
   const address = addressKeyOf(record.peer)
-  const waitMs = parts.addresses[limitClass].take(address)
-  if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', parts.budgets[limitClass].address, waitMs)
+  // A report's budget depends on its source, which is not known yet: until then, and without one, it has this.
+  const [buckets, limit] =
+    limitClass === 'report'
+      ? [parts.unproven, UNPROVEN_REPORTS]
+      : [parts.addresses[limitClass], parts.budgets[limitClass].address]
+  const waitMs = buckets.take(address)
+  if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', limit, waitMs)
   // Nobody else will be counted for it.
   if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
 }
@@ -203,7 +229,8 @@ function admitUnknown(parts: Parts, record: CallRecord): void {
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
   const limitClass = classOf(record)
   const user = subjectOf(principal)
-  if (limitClass !== 'report') {
+  if (limitClass === 'report') parts.unproven.giveBack(addressKeyOf(record.peer))
+  else {
     const waitMs = parts.users[limitClass].take(user)
     if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass].user, waitMs)
   }

@@ -140,7 +140,11 @@ function watchStatus(
   finish: (record: CallRecord, code: status) => void,
 ): void {
   const send = call.sendStatus.bind(call)
+  let isSent = false
   call.sendStatus = (sent) => {
+    // By a second status, the library would take the call for ended although its client has not read the answer.
+    if (isSent) return
+    isSent = true
     const record = recordOfCall()
     if (record === undefined) return send(sent)
     const isOurs = sent.code === status.OK || (sent.metadata?.get(DETAILS_KEY).length ?? 0) > 0
