@@ -21,6 +21,7 @@ import { recordOf, type CallRecord } from './call.ts'
 import { deadlineExceeded, deadlineOf } from './deadline.ts'
 import { createBuckets, createInFlight, type Buckets } from './limit.ts'
 import { ESSENTIAL, LIMIT_CLASS } from './limit_class.ts'
+import type { MethodPath } from './method.ts'
 import { findPermission } from './permission.ts'
 import { statusOf } from './status.ts'
 
@@ -46,6 +47,8 @@ export type LimiterDeps = {
 }
 
 export type Limiter = {
+  /** For a call of which only the path is read: must it be refused as `overloaded`? Counts it then. */
+  isShed: (path: MethodPath) => boolean
   /** Between the observer and the guard. */
   interceptor: ServerInterceptor
   /** For a call whose token and account are valid. Throws RATE_LIMITED, TOO_MANY_CALLS, TOO_MANY_STREAMS. */
@@ -97,6 +100,12 @@ export function createLimiter(deps: LimiterDeps): Limiter {
     }),
   )
   return {
+    isShed: (path) => {
+      const limitClass = LIMIT_CLASS[path]
+      const isShed = !isStream(limitClass) && admission.isFull(ESSENTIAL.has(limitClass))
+      if (isShed) parts.limited.inc({ class: limitClass, limit: 'overload' })
+      return isShed
+    },
     interceptor: createInterceptor(parts),
     admitCaller: (record, principal) => admitCaller(parts, record, principal),
     admitShared: (record, principal) => admitShared(parts, record, principal),
@@ -175,6 +184,12 @@ function release({ held, ended }: Parts, record: CallRecord): void {
   held.delete(record)
 }
 
+export const overloaded = (): DomainError =>
+  new DomainError('OVERLOADED', 'The server has too much work; try again.', {
+    retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
+    quota: [{ subject: 'server', description: 'calls in progress' }],
+  })
+
 /**
  * Counts a unary call as in progress, but not for as long as it waits for its request: a caller that opens calls and
  * sends nothing would take the places of all others until its deadlines. Throws OVERLOADED.
@@ -184,10 +199,7 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
   if (isStream(limitClass)) return undefined
   if (!admission.enter(ESSENTIAL.has(limitClass))) {
     limited.inc({ class: limitClass, limit: 'overload' })
-    throw new DomainError('OVERLOADED', 'The server has too much work; try again.', {
-      retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
-      quota: [{ subject: 'server', description: 'calls in progress' }],
-    })
+    throw overloaded()
   }
   let isCounted = true
   let isOver = false
@@ -222,7 +234,7 @@ function admitUnknown(parts: Parts, record: CallRecord): void {
       : [parts.addresses[limitClass], parts.budgets[limitClass].address]
   const waitMs = buckets.take(address)
   if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', limit, waitMs)
-  // Nobody else will be counted for it.
+  // Its address is all that is known of its caller.
   if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
 }
 
