@@ -1,10 +1,10 @@
 // Rate limit budgets: how many calls of one class a user and an address may make in a minute.
 
-export const LIMIT_CLASSES = ['health', 'read', 'list', 'watch', 'order', 'command', 'report', 'admin'] as const
+export const LIMIT_CLASSES = ['health', 'read', 'list', 'watch', 'order', 'command', 'ship', 'report', 'admin'] as const
 export type LimitClass = (typeof LIMIT_CLASSES)[number]
 
 /**
- * Calls in 60 s, per user (the token's subject) and per address (IPv6: per /64); and calls of a user that may be in
+ * Calls in 60 s, per user (the token's subject; a machine stands for many people and has the budget of an address) and per address (IPv6: per /64); and calls of a user that may be in
  * progress at once: for `watch`, its open streams.
  */
 export type Budget = { user: number; address: number; atOnce: number }
@@ -16,7 +16,7 @@ export const MAX_BUDGET = 1_000_000
 /**
  * Far above what a person or a well-behaved program does. An address may serve many users (offices, mobile networks),
  * so its budgets are wider. A watcher reports changes only, many in one report; a source may have a budget of its own.
- * Lists are few at once, since each may hold a session for long.
+ * Parcels are shipped in batches. Lists are few at once, since each may hold a session for long.
  */
 export const DEFAULT_BUDGETS: Budgets = {
   health: { user: 1_200, address: 1_200, atOnce: 32 },
@@ -25,6 +25,7 @@ export const DEFAULT_BUDGETS: Budgets = {
   watch: { user: 120, address: 1_200, atOnce: 20 },
   order: { user: 60, address: 600, atOnce: 32 },
   command: { user: 120, address: 1_200, atOnce: 32 },
+  ship: { user: 1_200, address: 1_200, atOnce: 32 },
   report: { user: 10, address: 10, atOnce: 8 },
   admin: { user: 600, address: 1_200, atOnce: 32 },
 }

@@ -65,6 +65,40 @@ describe('admission', () => {
     expect(admission.limit()).toBe(before)
   })
 
+  test('shortens a long queue faster', () => {
+    const [slow, fast] = [createAdmission(), createAdmission()]
+    for (const [admission, delayMs] of [
+      [slow, 60],
+      [fast, 500],
+    ] as const) {
+      fill(admission)
+      for (let tick = 0; tick < 5; tick += 1) admission.measure(delayMs)
+    }
+    expect(fast.limit()).toBeLessThan(slow.limit() * 0.7)
+  })
+
+  test('refuses what a turn reads after its time, once a turn has been too long', () => {
+    let ms = 0
+    let end = (): void => undefined
+    const admission = createAdmission({ now: () => ms, afterTurn: (callback) => (end = callback) })
+    /** A turn of calls that take 1 ms each. @returns how many were admitted */
+    const turn = (calls: number): number => {
+      let admitted = 0
+      for (let call = 0; call < calls; call += 1) {
+        if (admission.isFull(false)) continue
+        admitted += 1
+        ms += 1
+      }
+      expect(admission.isFull(true)).toBe(false)
+      end()
+      return admitted
+    }
+    expect([turn(40), turn(400), turn(400), turn(400)]).toEqual([40, 400, 51, 51])
+    // A pause that is over is forgotten.
+    ms += 1_000
+    expect([turn(400), turn(10), turn(400)]).toEqual([400, 10, 400])
+  })
+
   test('goes on admitting a few calls, however late the event loop is', () => {
     const admission = createAdmission()
     for (let turn = 0; turn < 100; turn += 1) measure(admission, 10_000)

@@ -1,5 +1,7 @@
-// Admission control (load shedding): a limit of unary calls in progress that adapts to the delay of the event loop. When
-// the process falls behind, it refuses new calls before any work is done for them, and finishes those it has begun.
+// Admission control (load shedding). When the process falls behind, it refuses new calls before any work is done for
+// them, and finishes those it has begun. Calls wait in two places: in progress, for others to answer, and unread in their
+// sockets, for the event loop. So there is a limit of calls in progress, which adapts to the delay of the event loop, and
+// one of the time that a turn of it may spend before it refuses what else it reads.
 
 /** Enough for a database that answers within moments; beyond it, calls only wait for sessions. */
 const MAX_CALLS = 1_024
@@ -12,10 +14,16 @@ const TICK_MS = 20
 const TICKS_PER_CHANGE = 5
 /** A delay that persists for all ticks and is longer than this is a queue. */
 const TARGET_DELAY_MS = 50
+/** A queue is shortened towards the target, by at least and at most this. */
 const DECREASE = 0.8
+const FASTEST_DECREASE = 0.5
 const INCREASE = 1.1
+/** A turn this long is followed by one in which calls are refused after as much time. One long turn is no overload. */
+const TURN_MS = 50
 
 export type Admission = {
+  /** Should a call be refused before anything is done for it? */
+  isFull: (isEssential: boolean) => boolean
   /** @returns whether the call may begin. Then `leave` must follow */
   enter: (isEssential: boolean) => boolean
   leave: () => void
@@ -27,7 +35,18 @@ export type Admission = {
   inFlight: () => number
 }
 
-export function createAdmission(): Admission {
+export type AdmissionOptions = {
+  /** Monotonic milliseconds. */
+  now?: () => number
+  /** Calls back once the event loop has handled what it found to read. */
+  afterTurn?: (end: () => void) => void
+}
+
+export function createAdmission({
+  now = () => performance.now(),
+  afterTurn = setImmediate,
+}: AdmissionOptions = {}): Admission {
+  const isTurnSpent = createTurn(now, afterTurn)
   let limit = MAX_CALLS
   let inFlight = 0
   /** The most calls in progress since the last change. */
@@ -37,16 +56,24 @@ export function createAdmission(): Admission {
 
   function change(): void {
     // Above the calls that there were, the limit has no effect: it is lowered from where it bites.
-    if (shortestMs > TARGET_DELAY_MS) limit = Math.max(MIN_CALLS, Math.floor(Math.min(limit, peak) * DECREASE))
-    else limit = Math.min(MAX_CALLS, Math.ceil(limit * INCREASE))
+    if (shortestMs > TARGET_DELAY_MS) {
+      const share = Math.max(FASTEST_DECREASE, Math.min(DECREASE, TARGET_DELAY_MS / shortestMs))
+      limit = Math.max(MIN_CALLS, Math.floor(Math.min(limit, peak) * share))
+    } else limit = Math.min(MAX_CALLS, Math.ceil(limit * INCREASE))
     shortestMs = Number.POSITIVE_INFINITY
     ticks = 0
     peak = inFlight
   }
 
+  const hasRoom = (isEssential: boolean): boolean => inFlight < (isEssential ? MAX_CALLS * ESSENTIAL_FACTOR : limit)
+
   return {
+    isFull: (isEssential) => {
+      const isSpent = isTurnSpent()
+      return !hasRoom(isEssential) || (isSpent && !isEssential)
+    },
     enter: (isEssential) => {
-      if (inFlight >= (isEssential ? MAX_CALLS * ESSENTIAL_FACTOR : limit)) return false
+      if (!hasRoom(isEssential)) return false
       inFlight += 1
       peak = Math.max(peak, inFlight)
       return true
@@ -63,6 +90,29 @@ export function createAdmission(): Admission {
     },
     limit: () => limit,
     inFlight: () => inFlight,
+  }
+}
+
+/** Returns whether this turn of the event loop has taken its time, after one that had taken too much. */
+function createTurn(now: () => number, afterTurn: (end: () => void) => void): () => boolean {
+  let beganAt: number | undefined
+  let endedAt = Number.NEGATIVE_INFINITY
+  let wasLong = false
+
+  function begin(at: number): number {
+    if (at - endedAt > TURN_MS) wasLong = false
+    afterTurn(() => {
+      endedAt = now()
+      wasLong = endedAt - at > TURN_MS
+      beganAt = undefined
+    })
+    return at
+  }
+
+  return () => {
+    const at = now()
+    beganAt ??= begin(at)
+    return wasLong && at - beganAt > TURN_MS
   }
 }
 

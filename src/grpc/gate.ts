@@ -1,16 +1,19 @@
 // The first check of every call: refuses callers that the port does not admit, then what breaks a rule of gRPC itself,
 // before the library sees it. The library answers such calls without details, without a log line and without a metric,
-// and quotes the caller in its answers.
+// and quotes the caller in its answers. And the place where load is shed: a refusal by the library's interceptors costs
+// half of what a good call does.
 
 import { EventEmitter } from 'node:events'
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
-import type { Server } from '@grpc/grpc-js'
+import type { Server, StatusObject } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
 import { callMalformed, encodingUnknown } from './library_status.ts'
+import { overloaded, type Limiter } from './limiter.ts'
+import type { MethodPath } from './method.ts'
 import { FORWARDED_KEY, type AllowList } from './peer.ts'
 import { permissionDenied } from './permission.ts'
 import { REQUEST_ID_KEY } from './status.ts'
-import type { Observer } from './observe.ts'
+import type { Observer, RefusedCall } from './observe.ts'
 
 const { HTTP_STATUS_OK, HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE, NGHTTP2_NO_ERROR } = constants
 const CONTENT_TYPE = /^application\/grpc(?:\+proto)?(?:;|$)/
@@ -20,13 +23,19 @@ const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const MAX_TIMEOUT = `${Math.floor(MAX_TIMEOUT_MS / 1_000)}S`
 const ENCODINGS = ['identity', 'deflate', 'gzip']
+/** Calls that are shed within this time get one answer, with one request id. */
+const SAME_ANSWER_MS = 10
+
+type Refuser = Pick<Observer, 'refuse' | 'countRefused'>
 
 /** Puts the check before the library's own listeners. Call it once, before connections are accepted. */
 export function gateStreams(
   server: Server,
-  observer: Pick<Observer, 'refuse'>,
+  observer: Refuser,
   isAdmitted: AllowList = () => true,
+  isShed: Limiter['isShed'] = () => false,
 ): void {
+  const shed = createShedding(observer)
   // Private parts of grpc-js, which has no hook here. A version without them does not start.
   const handlers: unknown = Reflect.get(server, 'handlers')
   const listening: unknown = Reflect.get(server, 'http2Servers')
@@ -44,6 +53,8 @@ export function gateStreams(
       const failure = isAdmitted(addressIn(stream), forwardedIn(headers))
         ? failureOf(headers, isServed)
         : permissionDenied()
+      // The path is one that is served, so it is one of the method table.
+      if (failure === undefined && isShed(path as MethodPath)) return shed(stream, headers, path as MethodPath)
       if (failure === undefined) return void Reflect.apply(library, http2Server, [stream, headers, ...rest])
       refuse(stream, headers, failure, observer, isServed ? String(path) : undefined)
     })
@@ -70,29 +81,56 @@ function failureOf(headers: IncomingHttpHeaders, isServed: boolean): DomainError
   return undefined
 }
 
-/** Answers with a status in the headers, which also ends the call (Trailers-Only). */
+/** Refuses calls for overload. The more there are, the less each of them may cost. */
+function createShedding(observer: Refuser): (...call: [ServerHttp2Stream, IncomingHttpHeaders, MethodPath]) => void {
+  let latest: { at: number; code: StatusObject['code']; answer: OutgoingHttpHeaders } | undefined
+  return (stream, headers, path) => {
+    const at = performance.now()
+    if (latest === undefined || at - latest.at > SAME_ANSWER_MS) {
+      // Others get it too: it must not have this caller's own request id.
+      const status = observer.refuse({ ...refusedCallOf(stream, headers, path), requestId: undefined }, overloaded())
+      latest = { at, code: status.code, answer: answerOf(status) }
+    } else observer.countRefused(path, latest.code)
+    end(stream, latest.answer)
+  }
+}
+
 function refuse(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   failure: DomainError,
-  observer: Pick<Observer, 'refuse'>,
+  observer: Refuser,
   path: string | undefined,
 ): void {
+  const isForeign = failure.metadata['part'] === 'content_type'
+  const answer = answerOf(observer.refuse(refusedCallOf(stream, headers, path), failure))
+  end(stream, isForeign ? { ...answer, ':status': HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE } : answer)
+}
+
+const refusedCallOf = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  path: string | undefined,
+): RefusedCall => ({
+  path,
+  requestId: headers[REQUEST_ID_KEY],
+  socketAddress: addressIn(stream),
+  forwarded: forwardedIn(headers),
+})
+
+const answerOf = ({ code, details, metadata }: StatusObject): OutgoingHttpHeaders => ({
+  ...metadata?.toHttp2Headers(),
+  ':status': HTTP_STATUS_OK,
+  'content-type': 'application/grpc+proto',
+  'grpc-status': code,
+  'grpc-message': encodeURI(details),
+  'grpc-accept-encoding': ENCODINGS.join(','),
+})
+
+/** Answers with a status in the headers, which also ends the call (Trailers-Only). */
+function end(stream: ServerHttp2Stream, answer: OutgoingHttpHeaders): void {
   // A stream that the caller resets emits an error, which would end the process.
   stream.on('error', () => undefined)
-  const { code, details, metadata } = observer.refuse(
-    { path, requestId: headers[REQUEST_ID_KEY], socketAddress: addressIn(stream), forwarded: forwardedIn(headers) },
-    failure,
-  )
-  const isForeign = failure.metadata['part'] === 'content_type'
-  const answer: OutgoingHttpHeaders = {
-    ...metadata?.toHttp2Headers(),
-    ':status': isForeign ? HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE : HTTP_STATUS_OK,
-    'content-type': 'application/grpc+proto',
-    'grpc-status': code,
-    'grpc-message': encodeURI(details),
-    'grpc-accept-encoding': ENCODINGS.join(','),
-  }
   if (stream.destroyed || stream.headersSent) return
   stream.respond(answer, { endStream: true })
   // The rest of the request is not read: the stream ends for the caller too, and no longer counts as open.

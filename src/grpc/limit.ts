@@ -18,6 +18,8 @@ type Bucket = { tokens: number; at: number }
 export type Buckets = {
   /** Takes one token. @returns 0, or how many milliseconds until there is one */
   take: (key: string) => number
+  /** Gives back a token that was taken. */
+  giveBack: (key: string) => void
   size: () => number
 }
 
@@ -41,6 +43,11 @@ export function createBuckets({
     return isTaken ? 0 : Math.ceil((1 - tokens) / perMs)
   }
 
+  function giveBack(key: string): void {
+    const known = young.get(key) ?? old.get(key)
+    if (known !== undefined) known.tokens = Math.min(perMinute, known.tokens + 1)
+  }
+
   function keep(key: string, bucket: Bucket): void {
     if (!young.has(key) && young.size >= maxKeys / 2) {
       old = young
@@ -49,7 +56,7 @@ export function createBuckets({
     young.set(key, bucket)
   }
 
-  return { take, size: () => young.size + old.size }
+  return { take, giveBack, size: () => young.size + old.size }
 }
 
 /** Counts what is in progress per key; keys with nothing in progress take no memory. */

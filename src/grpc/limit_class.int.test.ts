@@ -4,7 +4,15 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { admin, createTestFront, customer, watcher, type Caller, type TestFront } from '../../test/support/front.ts'
+import {
+  admin,
+  createTestFront,
+  customer,
+  watcher,
+  type Caller,
+  type TestFront,
+  fulfilment,
+} from '../../test/support/front.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
 import { DEFAULT_BUDGETS, LIMIT_CLASSES, type LimitClass } from '../domain/limit.ts'
 import { LIMIT_CLASS } from './limit_class.ts'
@@ -37,6 +45,7 @@ const EXAMPLES: Readonly<Record<LimitClass, readonly [string, Caller]>> = {
   watch: ['/holdfast.v1.OrderService/WatchOrder', customer(1)],
   order: ['/holdfast.v1.OrderService/CreateOrder', customer(1)],
   command: ['/holdfast.v1.OrderService/CancelOrder', customer(1)],
+  ship: ['/holdfast.v1.FulfilmentService/MarkShipped', fulfilment],
   report: ['/holdfast.v1.PaymentService/ReportPayments', watcher],
   admin: ['/holdfast.v1.StockAdminService/AdjustStock', admin],
 }

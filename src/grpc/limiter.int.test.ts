@@ -1,19 +1,22 @@
 // The limits of the front, from outside: who is refused, with what words, and who is not.
 
 import { randomUUID } from 'node:crypto'
-import { connect } from 'node:http2'
+import { once } from 'node:events'
+import { connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct, type TestProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
-import { callRaw } from '../../test/support/raw_call.ts'
+import { createTestFront, customer, failureOf, watcher, type TestFront } from '../../test/support/front.ts'
+import { callRaw, createRawClient } from '../../test/support/raw_call.ts'
+import { framed } from '../../test/support/raw_http2.ts'
 import { until } from '../../test/support/until.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
+import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
 
 let database: TestDatabase
 let product: TestProduct
@@ -83,6 +86,44 @@ test('a thousand lists at once by one customer harm neither the probe nor anothe
   expect(codes['OK']).toBeGreaterThan(0)
   expect(codes['OK']).toBeLessThan(500)
   expect(Object.keys(codes).filter((code) => !/^OK$|RATE_LIMITED|TOO_MANY_CALLS|OVERLOADED/.test(code))).toEqual([])
+}, 60_000)
+
+/** Begins a call whose end the test decides. */
+function begin(session: ClientHttp2Session, path: string, headers: Record<string, string> = {}): ClientHttp2Stream {
+  const fixed = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' }
+  const stream = session.request({ ...fixed, ...headers })
+  stream.on('error', () => undefined)
+  stream.end(framed(EMPTY))
+  return stream
+}
+
+test('calls whose answers are never read take no places of others', async () => {
+  const front = await frontOf({ health: { user: 10_000, address: 10_000, atOnce: 10_000 } })
+  const sessions = Array.from({ length: 15 }, () =>
+    connect(`http://${front.address}`, { settings: { initialWindowSize: 0 } }),
+  )
+  await Promise.all(sessions.map((session) => once(session, 'remoteSettings')))
+  const answered = sessions.flatMap((session) =>
+    Array.from({ length: 90 }, () => once(begin(session, '/grpc.health.v1.Health/Check'), 'response')),
+  )
+  await Promise.all(answered)
+  expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 8)])).code).toBe('OK')
+  for (const session of sessions) session.destroy()
+})
+
+test('reports without a valid token are limited by address, and those with one are not', async () => {
+  const front = await frontOf({ report: { user: 10_000, address: 10_000, atOnce: 1_000 } })
+  const client = createRawClient(front.address)
+  const path = PaymentServiceService.reportPayments.path
+  const report = async (header: readonly [string, string]): Promise<string> =>
+    (await client.call(path, EMPTY, [header])).code
+  const valid: readonly [string, string] = ['authorization', `Bearer ${await front.tokenOf(watcher)}`]
+  const good = []
+  for (let at = 0; at < 700; at += 1) good.push(await report(valid))
+  const bad = await Promise.all(Array.from({ length: 700 }, () => report(['authorization', 'Bearer none'])))
+  client.close()
+  expect(countOf(good)).toEqual({ INVALID_ARGUMENT: 700 })
+  expect(countOf(bad)['RESOURCE_EXHAUSTED']).toBeGreaterThan(50)
 }, 60_000)
 
 describe('a rate limit', () => {
@@ -256,4 +297,11 @@ describe('calls whose request never comes', () => {
     await until(async () => (await callRaw(front.address, LIST, EMPTY, [header])).code === 'OK')
     end()
   })
+})
+
+test('a machine, which stands for many people, has the budget of an address', async () => {
+  const front = await frontOf({ list: { user: 1, address: 4, atOnce: 8 } })
+  const client = front.as({ role: 'service', subject: 'storefront' })
+  for (let call = 0; call < 4; call += 1) await client.catalog.listProducts({})
+  expect((await failureOf(client.catalog.listProducts({}))).reason).toBe('RATE_LIMITED')
 })

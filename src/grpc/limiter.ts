@@ -22,6 +22,7 @@ import { recordOf, type CallRecord } from './call.ts'
 import { deadlineExceeded, deadlineOf } from './deadline.ts'
 import { createBuckets, createInFlight, type Buckets } from './limit.ts'
 import { ESSENTIAL, LIMIT_CLASS } from './limit_class.ts'
+import type { MethodPath } from './method.ts'
 import { findPermission } from './permission.ts'
 import { statusOf } from './status.ts'
 
@@ -33,6 +34,8 @@ const TURN_RETRY_MS = 500
 const REQUEST_WITHIN_MS = 1_000
 /** In classes with a shared window, the buckets in memory only keep floods from the database. */
 const SHARED_BUCKET_FACTOR = 2
+/** Reports of one address whose token is not checked yet or not valid, in 60 s and at once. */
+const UNPROVEN_REPORTS = 600
 const MS_PER_S = 1_000
 
 export type LimiterDeps = {
@@ -49,6 +52,8 @@ export type LimiterDeps = {
 }
 
 export type Limiter = {
+  /** For a call of which only the path is read: must it be refused as `overloaded`? Counts it then. */
+  isShed: (path: MethodPath) => boolean
   /** Between the observer and the guard. */
   interceptor: ServerInterceptor
   /** For a call whose token and account are valid. Throws RATE_LIMITED, TOO_MANY_CALLS, TOO_MANY_STREAMS. */
@@ -61,7 +66,9 @@ export type Limiter = {
 type Parts = LimiterDeps & {
   admission: Admission
   users: Readonly<Record<LimitClass, Buckets>>
+  machines: Readonly<Record<LimitClass, Buckets>>
   addresses: Readonly<Record<LimitClass, Buckets>>
+  unproven: Buckets
   inFlight: ReturnType<typeof createInFlight>
   /** What must be given back when a call ends. */
   held: WeakMap<CallRecord, (() => void)[]>
@@ -76,7 +83,9 @@ export function createLimiter(deps: LimiterDeps): Limiter {
     ...deps,
     admission,
     users: bucketsOf(deps.budgets, 'user'),
+    machines: bucketsOf(deps.budgets, 'address'),
     addresses: bucketsOf(deps.budgets, 'address'),
+    unproven: createBuckets({ perMinute: UNPROVEN_REPORTS }),
     inFlight: createInFlight(),
     held: new WeakMap(),
     ended: new WeakSet(),
@@ -98,6 +107,12 @@ export function createLimiter(deps: LimiterDeps): Limiter {
     }),
   )
   return {
+    isShed: (path) => {
+      const limitClass = LIMIT_CLASS[path]
+      const isShed = !isStream(limitClass) && admission.isFull(ESSENTIAL.has(limitClass))
+      if (isShed) parts.limited.inc({ class: limitClass, limit: 'overload' })
+      return isShed
+    },
     interceptor: createInterceptor(parts),
     admitCaller: (record, principal) => admitCaller(parts, record, principal),
     admitShared: (record, principal) => admitShared(parts, record, principal),
@@ -139,7 +154,10 @@ const createInterceptor =
             }
             // The library counts only from a deadline that the caller set, and the handler only from the message.
             const deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
-            const late = (): void => call.sendStatus(statusOf(deadlineExceeded(), known))
+            const late = (): void => {
+              place?.leave()
+              call.sendStatus(statusOf(deadlineExceeded(), known))
+            }
             timer = setTimeout(late, Math.max(0, deadline - Date.now()))
             pass(metadata)
           },
@@ -154,6 +172,15 @@ const createInterceptor =
             if (record !== undefined) release(parts, record)
           },
         }),
+      // What is answered is no work any more, even if its client does not read the answer.
+      sendMessage: (message, pass) => {
+        place?.leave()
+        pass(message)
+      },
+      sendStatus: (status, pass) => {
+        place?.leave()
+        pass(status)
+      },
     })
   }
 
@@ -170,6 +197,12 @@ function release({ held, ended }: Parts, record: CallRecord): void {
   held.delete(record)
 }
 
+export const overloaded = (): DomainError =>
+  new DomainError('OVERLOADED', 'The server has too much work; try again.', {
+    retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
+    quota: [{ subject: 'server', description: 'calls in progress' }],
+  })
+
 /**
  * Counts a unary call as in progress, but not for as long as it waits for its request: a caller that opens calls and
  * sends nothing would take the places of all others until its deadlines. Throws OVERLOADED.
@@ -179,22 +212,26 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
   if (isStream(limitClass)) return undefined
   if (!admission.enter(ESSENTIAL.has(limitClass))) {
     limited.inc({ class: limitClass, limit: 'overload' })
-    throw new DomainError('OVERLOADED', 'The server has too much work; try again.', {
-      retryAfterMs: OVERLOAD_RETRY_MS + Math.random() * OVERLOAD_SPREAD_MS,
-      quota: [{ subject: 'server', description: 'calls in progress' }],
-    })
+    throw overloaded()
   }
   let isCounted = true
-  const leave = (): void => {
+  let isOver = false
+  const pause = (): void => {
     clearTimeout(timer)
     if (isCounted) admission.leave()
     isCounted = false
   }
-  const timer = setTimeout(leave, REQUEST_WITHIN_MS)
+  const timer = setTimeout(pause, REQUEST_WITHIN_MS)
   const requestIsComplete = (): void => {
     clearTimeout(timer)
-    if (!isCounted) admission.rejoin()
+    // It may be complete only after the call has ended.
+    if (isCounted || isOver) return
+    admission.rejoin()
     isCounted = true
+  }
+  const leave = (): void => {
+    isOver = true
+    pause()
   }
   return { requestIsComplete, leave }
 }
@@ -202,12 +239,16 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
 /** Before anything is known of the caller but its address. Throws RATE_LIMITED, TOO_MANY_CALLS. */
 function admitUnknown(parts: Parts, record: CallRecord): void {
   const limitClass = classOf(record)
-  // A report's budget depends on its source, which is not known yet.
-  if (limitClass === 'report' || isShared(parts, record)) return
+  if (isShared(parts, record)) return
   const address = addressKeyOf(record.peer)
-  const waitMs = parts.addresses[limitClass].take(address)
-  if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', parts.budgets[limitClass].address, waitMs)
-  // Nobody else will be counted for it.
+  // A report's budget depends on its source, which is not known yet: until then, and without one, it has this.
+  const [buckets, limit] =
+    limitClass === 'report'
+      ? [parts.unproven, UNPROVEN_REPORTS]
+      : [parts.addresses[limitClass], parts.budgets[limitClass].address]
+  const waitMs = buckets.take(address)
+  if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', limit, waitMs)
+  // Its address is all that is known of its caller.
   if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
 }
 
@@ -216,9 +257,12 @@ const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallReco
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
   const limitClass = classOf(record)
   const user = subjectOf(principal)
-  if (limitClass !== 'report') {
-    const waitMs = parts.users[limitClass].take(user)
-    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass].user, waitMs)
+  if (limitClass === 'report') parts.unproven.giveBack(addressKeyOf(record.peer))
+  else {
+    // A machine stands for many people.
+    const kind = principal.userId === undefined ? 'address' : 'user'
+    const waitMs = (kind === 'user' ? parts.users : parts.machines)[limitClass].take(user)
+    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass][kind], waitMs)
   }
   enterInFlight(parts, record, 'user', user)
 }

@@ -204,6 +204,20 @@ describe('a connection', () => {
   })
 })
 
+test('an answer that its client does not read is given up', async () => {
+  const { port } = await startListener({ readWithinMs: 100 })
+  const session = http2.connect(`http://${HOST}:${port}`, { settings: { initialWindowSize: 0 } })
+  cleanUps.push(() => session.destroy())
+  await once(session, 'remoteSettings')
+  const stream = session.request({
+    ...{ ':method': 'POST', ':path': '/test.Echo/Echo', 'content-type': 'application/grpc', te: 'trailers' },
+    'grpc-timeout': '10m',
+  })
+  stream.end(Buffer.from([0, 0, 0, 0, 1, 0]))
+  await once(stream, 'close')
+  expect(stream.rstCode).toBe(http2.constants.NGHTTP2_CANCEL)
+})
+
 test('a call that is answered while its client has not ended it is reset', async () => {
   const { port } = await startListener()
   const session = http2.connect(`http://${HOST}:${port}`)

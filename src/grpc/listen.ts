@@ -3,7 +3,7 @@
 // none of these limits. It takes over each connection by its connection injector, behind our own listener.
 
 import type { Server, ServerCredentials } from '@grpc/grpc-js'
-import { constants, type Http2Server, type ServerHttp2Session } from 'node:http2'
+import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { addressKeyOf } from './address_key.ts'
 
@@ -14,6 +14,8 @@ export type ConnectionLimits = {
   perAddress: number
   /** From the connection to the client's first HTTP/2 settings, TLS included. */
   handshakeMs: number
+  /** From the end of an answer until its client has read it. */
+  readWithinMs: number
   /** Bytes that a connection may send at once beyond its calls, and how many it regains per second. */
   burstBytes: number
   bytesPerS: number
@@ -27,6 +29,7 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
   total: 4_096,
   perAddress: 128,
   handshakeMs: 10_000,
+  readWithinMs: 10_000,
   burstBytes: 1_048_576,
   bytesPerS: 32_768,
 }
@@ -67,6 +70,8 @@ type Connection = {
   openedAt: number
   session: ServerHttp2Session | undefined
   hasSettings: boolean
+  /** Open streams, and since when a look has found their answers complete. */
+  streams: Map<ServerHttp2Stream, number>
   /** Bytes that it may still send, and how many it had sent at the last look. */
   budget: number
   read: number
@@ -96,12 +101,14 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     perAddress.set(key, ofAddress + 1)
     const connection: Connection = {
       ...{ socket, key, openedAt: performance.now(), session: undefined, hasSettings: false },
+      ...{ streams: new Map<ServerHttp2Stream, number>() },
       ...{ budget: limits.burstBytes, read: 0, isEnded: false },
     }
     const name = nameOf(socket)
     connections.set(name, connection)
     socket.once('close', () => {
-      connections.delete(name)
+      // The port may be in use again before its former connection is known to have ended.
+      if (connections.get(name) === connection) connections.delete(name)
       const left = (perAddress.get(key) ?? 0) - 1
       if (left > 0) perAddress.set(key, left)
       else perAddress.delete(key)
@@ -115,6 +122,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   })
   const timer = setInterval(() => {
     for (const connection of connections.values()) {
+      closeUnread(connection, limits)
       const refusal = look(connection, limits)
       if (refusal !== undefined) {
         onRefused(refusal)
@@ -156,7 +164,24 @@ function http2ServerOf(server: Server): Http2Server {
 function follow(connection: Connection, session: ServerHttp2Session): void {
   connection.session = session
   session.once('remoteSettings', () => (connection.hasSettings = true))
-  session.on('stream', () => (connection.budget += BYTES_PER_CALL))
+  session.on('stream', (stream) => {
+    connection.budget += BYTES_PER_CALL
+    connection.streams.set(stream, Number.POSITIVE_INFINITY)
+    stream.once('close', () => connection.streams.delete(stream))
+  })
+}
+
+/**
+ * Resets the streams whose clients do not read: by a window of no bytes, a client could keep its answers in memory for as
+ * long as its connection.
+ */
+function closeUnread({ streams }: Connection, { readWithinMs }: ConnectionLimits): void {
+  const now = performance.now()
+  for (const [stream, endedAt] of streams) {
+    if (!stream.writableEnded) continue
+    if (endedAt === Number.POSITIVE_INFINITY) streams.set(stream, now)
+    else if (now - endedAt > readWithinMs) stream.close(constants.NGHTTP2_CANCEL)
+  }
 }
 
 /** Looks at one connection. @returns why it must be closed, if it must */

@@ -56,6 +56,8 @@ export type Observer = {
   interceptor: ServerInterceptor
   /** Counts and logs a refused call, and returns its answer. */
   refuse: (call: RefusedCall, failure: DomainError) => StatusObject
+  /** Counts a call that is refused with the answer to an earlier one: its line would be one too many. */
+  countRefused: (path: string, code: status) => void
 }
 
 /** What metrics and log need of a call. Its path is one of the method table, or UNKNOWN_PATH. */
@@ -127,7 +129,12 @@ export function createObserver({
     createFinish({ metrics, logger, limit, onFinish })(record, answer.code)
     return answer
   }
-  return { interceptor, refuse }
+  const countRefused: Observer['countRefused'] = (path, code) => {
+    const labels = labelsOf({ path })
+    metrics.started.inc(labels)
+    metrics.handled.inc({ ...labels, grpc_code: status[code] })
+  }
+  return { interceptor, refuse, countRefused }
 }
 
 /**
@@ -140,7 +147,11 @@ function watchStatus(
   finish: (record: CallRecord, code: status) => void,
 ): void {
   const send = call.sendStatus.bind(call)
+  let isSent = false
   call.sendStatus = (sent) => {
+    // By a second status, the library would take the call for ended although its client has not read the answer.
+    if (isSent) return
+    isSent = true
     const record = recordOfCall()
     if (record === undefined) return send(sent)
     const isOurs = sent.code === status.OK || (sent.metadata?.get(DETAILS_KEY).length ?? 0) > 0
@@ -201,7 +212,7 @@ const lineOf = (record: Observed, code: status, durationMs: number) => ({
 const isLoggedId = ({ principal, requestId }: Observed): boolean => principal !== ANONYMOUS || UUID.test(requestId)
 
 /** Only from the method table, never from what a client sent. */
-function labelsOf(record: Observed): { grpc_service: string; grpc_method: string } {
+function labelsOf(record: Pick<Observed, 'path'>): { grpc_service: string; grpc_method: string } {
   const [, service = '', method = ''] = record.path.split('/')
   return { grpc_service: service, grpc_method: method }
 }

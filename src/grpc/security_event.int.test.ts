@@ -79,7 +79,7 @@ test('a database that does not take events is in the log, once for each outage',
   const query = () => (isAway ? Promise.reject(new Error('away')) : Promise.resolve({ rows: [] }))
   const events = createSecurityEvents({
     database: { sql: { query } } as never,
-    ...{ logger: { warn }, registry: createRegistry('api'), hashRequest: hmac },
+    ...{ logger: { warn }, registry: createRegistry('api'), hashRequest: hmac, peerHashOf: (address) => address },
   })
   const attempt = async (isOut: boolean): Promise<void> => {
     isAway = isOut

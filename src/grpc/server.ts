@@ -121,7 +121,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
     const shared = { credentials, limits, onRefused, isShared: proxies.has }
     const listenOn = async (server: Server, at: { host: string; port: number }, allow?: AllowList): Promise<number> => {
       const prepare = (): void => {
-        gateStreams(server, observer, allow)
+        gateStreams(server, observer, allow, limiter.isShed)
         // It comes before the gate.
         joinRepeatedHeaders(server)
       }

@@ -233,7 +233,7 @@ export const ErrorReason = {
   /**
    * ERROR_REASON_RATE_LIMITED - RESOURCE_EXHAUSTED. The caller made too many calls of this class; google.rpc.RetryInfo says when the next one is
    * allowed, and google.rpc.QuotaFailure names the limit: per user or per address. `class` is health, read, list, watch,
-   * order, command, report or admin.
+   * order, command, ship, report or admin.
    * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "RATE_LIMITED", "metadata": { "class": "order" } }
