@@ -66,14 +66,8 @@ export type SecurityEventDeps = {
 }
 
 /** Starts to collect and to write. */
-export function createSecurityEvents({
-  database,
-  logger,
-  registry,
-  peerHashOf,
-  hashRequest,
-  now = () => performance.now(),
-}: SecurityEventDeps): SecurityEvents {
+export function createSecurityEvents(deps: SecurityEventDeps): SecurityEvents {
+  const { database, logger, registry, peerHashOf, hashRequest, now = () => performance.now() } = deps
   const dropped = new Counter({
     name: 'holdfast_security_events_dropped_total',
     help: 'Security events that were not recorded, because there were too many or the database did not take them.',
