@@ -276,6 +276,7 @@ export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P
 const LISTS: ReadonlySet<string> = new Set([
   'HOLDFAST_ADMIN_CIDRS',
   'HOLDFAST_TRUSTED_PROXIES',
+  'HOLDFAST_LIMITS',
   'HOLDFAST_PRIVATE_HOSTS',
 ])
 

@@ -171,6 +171,8 @@ describe('the api behind the proxy that ends TLS', () => {
     const env = {
       ...environment,
       HOLDFAST_TRUSTED_PROXIES: unset('HOLDFAST_TRUSTED_PROXIES'),
+      HOLDFAST_LIMITS: unset('HOLDFAST_LIMITS'),
+      HOLDFAST_STEP_UP_TOTAL: unset('HOLDFAST_STEP_UP_TOTAL'),
       HOLDFAST_ADMIN_CIDRS: '',
       HOLDFAST_ETH_RATE: '2000.00',
     }

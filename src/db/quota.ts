@@ -44,8 +44,8 @@ export function createQuotaWindow(
     isRunning = false
     if (performance.now() - forgotAt < FORGET_EVERY_MS) return
     forgotAt = performance.now()
-    // Old rows do no harm: the next turn removes them.
-    await database.run(FORGET, [FORGET_BATCH]).catch(() => undefined)
+    // Old rows do no harm: should this fail, the next turn removes them.
+    await forget(database).catch(() => undefined)
   }
 
   return (call) =>
@@ -56,6 +56,13 @@ export function createQuotaWindow(
       // At the end of this turn of the event loop, so that calls that arrive together are counted together.
       setImmediate(() => void run())
     })
+}
+
+async function forget(database: Pick<Database, 'run'>): Promise<void> {
+  for (;;) {
+    const [row] = await database.run<{ forget_quotas: number }>(FORGET, [FORGET_BATCH])
+    if ((row?.forget_quotas ?? 0) < FORGET_BATCH) return
+  }
 }
 
 async function count(database: Pick<Database, 'run'>, batch: readonly Waiting[]): Promise<void> {

@@ -30,6 +30,8 @@ const OVERLOAD_RETRY_MS = 1_000
 /** Retries that were refused together must not return together. */
 const OVERLOAD_SPREAD_MS = 1_000
 const TURN_RETRY_MS = 500
+/** A stream lives for minutes. */
+const STREAM_RETRY_MS = 5_000
 /** A call whose request is not complete by then is no work in progress: it waits for its caller. */
 const REQUEST_WITHIN_MS = 1_000
 /** In classes with a shared window, the buckets in memory only keep floods from the database. */
@@ -278,7 +280,7 @@ function enterInFlight(parts: Parts, record: CallRecord, subject: 'user' | 'addr
     throw new DomainError(isStream(limitClass) ? 'TOO_MANY_STREAMS' : 'TOO_MANY_CALLS', `Too many ${what} at once.`, {
       metadata: { limit: String(max) },
       quota: [{ subject, description: `${max} ${what} at once` }],
-      retryAfterMs: TURN_RETRY_MS,
+      retryAfterMs: isStream(limitClass) ? STREAM_RETRY_MS : TURN_RETRY_MS,
     })
   }
   hold(parts, record, () => parts.inFlight.leave(key))

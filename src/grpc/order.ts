@@ -35,7 +35,7 @@ export type Offer = { network: string; policy: AssetPolicy }
 export type OrderDeps = {
   database: Database
   /** The sessions of probes and money: a new order waits for no read. */
-  priority: Pick<Database, 'run'>
+  priority: Pick<Database, 'run' | 'sql'>
   logger: Logger
   acceptor: Pick<Acceptor, 'accept'>
   command: Commander
@@ -171,7 +171,10 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
   const rateMinor = rateOf(asset)
   if (rateMinor === undefined)
-    throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, { metadata: { asset } })
+    throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, {
+      metadata: { asset },
+      retryAfterMs: RETRY_HINT_MS.chain,
+    })
   const cause = await deps.findBlindness(asset)
   if (cause !== undefined)
     throw new DomainError('ASSET_UNAVAILABLE', `Payments in ${asset} cannot be seen at the moment; try again later.`, {

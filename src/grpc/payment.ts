@@ -15,7 +15,7 @@ import { Counter, type Logger, type Registry } from '../telemetry.ts'
 
 export type PaymentDeps = {
   /** The sessions of probes and money: no other call can take them. */
-  priority: Pick<Database, 'run'>
+  priority: Pick<Database, 'run' | 'sql'>
   logger: Logger
   registry: Registry
   /** Throws SIGNATURE_INVALID. */

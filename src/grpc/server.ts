@@ -101,7 +101,7 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
   const isServing = async (): Promise<boolean> => !isDraining && (await deps.isReady())
   // As the limits count: a host with an IPv6 network must not look like many.
   const peerHashOf = (address: string): string => deps.peerHashOf(addressKeyOf(address))
-  const events = createSecurityEvents({ ...deps, peerHashOf })
+  const events = createSecurityEvents({ ...deps, database: deps.priority, peerHashOf })
   const proxies = createAddressSet(options.trustedProxies)
   const limiter = createLimiter({ ...deps, isShared: proxies.has })
   const peerOf = createPeerOf(proxies)
