@@ -273,12 +273,7 @@ export type ProcessName = keyof typeof SCHEMAS
 export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P]>>
 
 /** An empty list names nothing; any other variable that is empty is most likely a substitution that failed. */
-const LISTS: ReadonlySet<string> = new Set([
-  'HOLDFAST_ADMIN_CIDRS',
-  'HOLDFAST_TRUSTED_PROXIES',
-  'HOLDFAST_LIMITS',
-  'HOLDFAST_PRIVATE_HOSTS',
-])
+const LISTS = new Set(['ADMIN_CIDRS', 'TRUSTED_PROXIES', 'LIMITS', 'PRIVATE_HOSTS'].map((name) => `HOLDFAST_${name}`))
 
 /** Finds more that is wrong, such as in the files that variables name: one line for each. */
 export type Inspection = (env: NodeJS.ProcessEnv, runMode: 'production' | 'development') => readonly string[]
