@@ -60,6 +60,8 @@ export type ListenOptions = {
 export type Listener = {
   port: number
   connections: () => number
+  /** Calls whose answers are not sent completely. */
+  calls: () => number
   /** Accepts no more connections; those that are open stay. */
   close: () => void
 }
@@ -139,6 +141,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   return {
     port: (listener.address() as AddressInfo).port,
     connections: () => connections.size,
+    calls: () => [...connections.values()].reduce((sum, { streams }) => sum + streams.size, 0),
     close: () => {
       // The looks go on: what is open stays limited.
       listener.close(() => clearInterval(timer))

@@ -41,6 +41,7 @@ const CONNECTION_AGE_GRACE_MS = WATCH_MAX_MS + 30_000
 const CONNECTION_IDLE_MS = 300_000
 /** Calls still running this long after the stop are aborted. */
 const CALLS_END_WITHIN_MS = 5_000
+const LOOK_EVERY_MS = 20
 
 const OPTIONS: ServerOptions = {
   'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
@@ -141,6 +142,9 @@ export async function startFront(deps: FrontDeps, options: FrontOptions): Promis
         closing.abort()
         for (const listener of listeners) listener.close()
         await Promise.all(servers.map(shutDown))
+        // The library does not wait for the calls of a connection that its client has begun to close.
+        const endsBy = performance.now() + CALLS_END_WITHIN_MS
+        while (listeners.some(({ calls }) => calls() > 0) && performance.now() < endsBy) await delay(LOOK_EVERY_MS)
         limiter.stop()
         await events.stop()
       },
