@@ -99,6 +99,19 @@ describe('admission', () => {
     expect([turn(400), turn(10), turn(400)]).toEqual([400, 10, 400])
   })
 
+  test('refuses none of a few calls, however slow they and their turns are', () => {
+    let ms = 0
+    let end = (): void => undefined
+    const admission = createAdmission({ now: () => ms, afterTurn: (callback) => (end = callback) })
+    for (let turn = 0; turn < 50; turn += 1) {
+      for (let call = 0; call < 16; call += 1) {
+        expect(admission.isFull(false)).toBe(false)
+        ms += 30
+      }
+      end()
+    }
+  })
+
   test('goes on admitting a few calls, however late the event loop is', () => {
     const admission = createAdmission()
     for (let turn = 0; turn < 100; turn += 1) measure(admission, 10_000)

@@ -20,6 +20,8 @@ const FASTEST_DECREASE = 0.5
 const INCREASE = 1.1
 /** A turn this long is followed by one in which calls are refused after as much time. One long turn is no overload. */
 const TURN_MS = 50
+/** A turn refuses none of its first calls: a few slow calls, as of a process that has just started, are no overload. */
+const TURN_CALLS = 32
 
 export type Admission = {
   /** Should a call be refused before anything is done for it? */
@@ -98,8 +100,10 @@ function createTurn(now: () => number, afterTurn: (end: () => void) => void): ()
   let beganAt: number | undefined
   let endedAt = Number.NEGATIVE_INFINITY
   let wasLong = false
+  let calls = 0
 
   function begin(at: number): number {
+    calls = 0
     if (at - endedAt > TURN_MS) wasLong = false
     afterTurn(() => {
       endedAt = now()
@@ -112,7 +116,8 @@ function createTurn(now: () => number, afterTurn: (end: () => void) => void): ()
   return () => {
     const at = now()
     beganAt ??= begin(at)
-    return wasLong && at - beganAt > TURN_MS
+    calls += 1
+    return wasLong && calls > TURN_CALLS && at - beganAt > TURN_MS
   }
 }
 
