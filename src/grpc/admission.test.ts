@@ -93,7 +93,7 @@ describe('admission', () => {
       end()
       return admitted
     }
-    expect([turn(40), turn(400), turn(400), turn(400)]).toEqual([40, 400, 51, 51])
+    expect([turn(40), turn(400), turn(400), turn(400)]).toEqual([40, 400, 64, 64])
     // A pause that is over is forgotten.
     ms += 1_000
     expect([turn(400), turn(10), turn(400)]).toEqual([400, 10, 400])

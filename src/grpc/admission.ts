@@ -5,7 +5,10 @@
 
 /** Enough for a database that answers within moments; beyond it, calls only wait for sessions. */
 const MAX_CALLS = 1_024
-/** Work of some ten milliseconds: with no more than this in progress, the process does not refuse. */
+/**
+ * Work of some ten milliseconds: no more than this in progress, or read in one turn of the event loop, is refused. Fewer
+ * calls that are slow, as those of a process that has just started, are no overload.
+ */
 const MIN_CALLS = 64
 /** Essential calls are refused only at this multiple of MAX_CALLS: then memory is at stake. */
 const ESSENTIAL_FACTOR = 2
@@ -20,8 +23,6 @@ const FASTEST_DECREASE = 0.5
 const INCREASE = 1.1
 /** A turn this long is followed by one in which calls are refused after as much time. One long turn is no overload. */
 const TURN_MS = 50
-/** A turn refuses none of its first calls: a few slow calls, as of a process that has just started, are no overload. */
-const TURN_CALLS = 32
 
 export type Admission = {
   /** Should a call be refused before anything is done for it? */
@@ -117,7 +118,7 @@ function createTurn(now: () => number, afterTurn: (end: () => void) => void): ()
     const at = now()
     beganAt ??= begin(at)
     calls += 1
-    return wasLong && calls > TURN_CALLS && at - beganAt > TURN_MS
+    return wasLong && calls > MIN_CALLS && at - beganAt > TURN_MS
   }
 }
 
