@@ -3,10 +3,10 @@
 // and quotes the caller in its answers. And the place where load is shed: a refusal by the library's interceptors costs
 // half of what a good call does.
 
-import { EventEmitter } from 'node:events'
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Server, StatusObject } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
+import { http2ServersOf } from './http2_server.ts'
 import { callMalformed, encodingUnknown } from './library_status.ts'
 import { overloaded, type Limiter } from './limiter.ts'
 import type { MethodPath } from './method.ts'
@@ -38,12 +38,10 @@ export function gateStreams(
   const shed = createShedding(observer)
   // Private parts of grpc-js, which has no hook here. A version without them does not start.
   const handlers: unknown = Reflect.get(server, 'handlers')
-  const listening: unknown = Reflect.get(server, 'http2Servers')
-  if (!(handlers instanceof Map) || !(listening instanceof Map) || listening.size === 0)
-    throw new Error('this version of grpc-js has another inside: look at the gate')
-  for (const http2Server of listening.keys()) {
-    const [library, ...others]: unknown[] = http2Server instanceof EventEmitter ? http2Server.listeners('stream') : []
-    if (!(http2Server instanceof EventEmitter) || typeof library !== 'function' || others.length > 0)
+  if (!(handlers instanceof Map)) throw new Error('this version of grpc-js has another inside: look at the gate')
+  for (const http2Server of http2ServersOf(server)) {
+    const [library, ...others]: unknown[] = http2Server.listeners('stream')
+    if (typeof library !== 'function' || others.length > 0)
       throw new Error('this version of grpc-js listens for streams in another way: look at the gate')
     http2Server.removeAllListeners('stream')
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {

@@ -4,6 +4,7 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Server } from '@grpc/grpc-js'
+import { http2ServersOf } from './http2_server.ts'
 
 /** Of the headers that this server acts on, the one that Node does not join by itself when it is repeated. */
 const ACTED_ON = 'authorization'
@@ -14,10 +15,7 @@ const ACTED_ON = 'authorization'
  * made, before connections are accepted: grpc-js has no public hook.
  */
 export function joinRepeatedHeaders(server: Server): void {
-  const http2Servers = [...server['http2Servers'].keys()]
-  if (http2Servers.length === 0)
-    throw new Error('the server is not bound, or grpc-js keeps its HTTP/2 servers elsewhere')
-  for (const each of http2Servers) each.prependListener('stream', joinIn)
+  for (const each of http2ServersOf(server)) each.prependListener('stream', joinIn)
 }
 
 function joinIn(

@@ -6,15 +6,7 @@ import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js'
 import type { QuotaCall, QuotaRefusal } from '../db/quota.ts'
 import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
-import {
-  LIMIT_CLASSES,
-  MAX_BUDGET,
-  SHARED_CLASSES,
-  WINDOW_MS,
-  type Budget,
-  type Budgets,
-  type LimitClass,
-} from '../domain/limit.ts'
+import { LIMIT_CLASSES, MAX_BUDGET, SHARED_CLASSES, WINDOW_MS, type Budgets, type LimitClass } from '../domain/limit.ts'
 import { Counter, Gauge, type Registry } from '../telemetry.ts'
 import { addressKeyOf } from './address_key.ts'
 import { createAdmission, watchEventLoop, type Admission } from './admission.ts'
@@ -289,12 +281,12 @@ function enterInFlight(parts: Parts, record: CallRecord, subject: 'user' | 'addr
 async function admitShared(parts: Parts, record: CallRecord, principal: Principal): Promise<void> {
   const limitClass = classOf(record)
   if (!SHARED_CLASSES.has(limitClass)) return
-  const budget = budgetOf(parts, limitClass, principal)
-  const user = budget.user
-  const address = isShared(parts, record) && limitClass !== 'report' ? MAX_BUDGET : budget.address
-  const place = hasOwnBudget(parts, limitClass, principal)
-    ? `own|${subjectOf(principal)}`
-    : parts.peerHashOf(addressKeyOf(record.peer))
+  // A source with a budget of its own has it at every address, and does not use up what others have there.
+  const own = limitClass === 'report' ? parts.reportBudgetOf?.(principal.subject) : undefined
+  const budget = parts.budgets[limitClass]
+  const user = own ?? budget.user
+  const address = isShared(parts, record) && limitClass !== 'report' ? MAX_BUDGET : (own ?? budget.address)
+  const place = own === undefined ? parts.peerHashOf(addressKeyOf(record.peer)) : `own|${subjectOf(principal)}`
   const refusal = await parts.takeQuota({
     user: { key: `${limitClass}|user|${subjectOf(principal)}`, limit: user },
     address: { key: `${limitClass}|address|${place}`, limit: address },
@@ -302,20 +294,6 @@ async function admitShared(parts: Parts, record: CallRecord, principal: Principa
   if (refusal === undefined) return
   const limit = refusal.subject === 'user' ? user : address
   throw rateLimited(parts, limitClass, refusal.subject, limit, refusal.waitMs, 'shared_')
-}
-
-const ownBudgetOf = ({ reportBudgetOf }: Parts, limitClass: LimitClass, { subject }: Principal): number | undefined =>
-  limitClass === 'report' ? reportBudgetOf?.(subject) : undefined
-
-/** Its calls must not use up what the other callers of its address have. */
-const hasOwnBudget = (parts: Parts, limitClass: LimitClass, principal: Principal): boolean =>
-  ownBudgetOf(parts, limitClass, principal) !== undefined
-
-/** A source with a budget of its own has it at every address. */
-function budgetOf(parts: Parts, limitClass: LimitClass, principal: Principal): Budget {
-  const { budgets } = parts
-  const own = ownBudgetOf(parts, limitClass, principal)
-  return own === undefined ? budgets[limitClass] : { ...budgets[limitClass], user: own, address: own }
 }
 
 /** The kind of a principal keeps a person apart from a machine of that name. */

@@ -3,9 +3,10 @@
 // none of these limits. It takes over each connection by its connection injector, behind our own listener.
 
 import type { Server, ServerCredentials } from '@grpc/grpc-js'
-import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { addressKeyOf } from './address_key.ts'
+import { http2ServersOf } from './http2_server.ts'
 
 export type ConnectionLimits = {
   /** Open connections of this listener. */
@@ -118,10 +119,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     injector.injectConnection(socket)
   }
 
-  http2ServerOf(options.server).on('session', (session) => {
-    const connection = connections.get(nameOf(session.socket))
-    if (connection !== undefined) follow(connection, session)
-  })
+  http2ServersOf(options.server)
+    .at(-1)
+    ?.on('session', (session) => {
+      const connection = connections.get(nameOf(session.socket))
+      if (connection !== undefined) follow(connection, session)
+    })
   const timer = setInterval(() => {
     for (const connection of connections.values()) {
       closeUnread(connection, limits)
@@ -151,18 +154,6 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 const nameOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
   `${remoteAddress} ${remotePort}`
-
-/**
- * The HTTP/2 server that the library made for its newest injector. It has no accessor for it; a version that names it
- * otherwise fails here, at start.
- */
-function http2ServerOf(server: Server): Http2Server {
-  const servers: unknown = Reflect.get(server, 'http2Servers')
-  const newest: unknown = servers instanceof Map ? [...servers.keys()].at(-1) : undefined
-  if (typeof newest !== 'object' || newest === null || !('on' in newest))
-    throw new Error('this version of grpc-js keeps its HTTP/2 servers elsewhere: see src/grpc/listen.ts')
-  return newest as Http2Server
-}
 
 function follow(connection: Connection, session: ServerHttp2Session): void {
   connection.session = session

@@ -15,6 +15,7 @@ import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, createLineLimit, Gauge, Histogram, type LineLimit, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY } from './detail.ts'
+import { UUID_PATTERN } from './field.ts'
 import { libraryFailure } from './library_status.ts'
 import type { MethodPath } from './method.ts'
 import { FORWARDED_KEY, type Peer, type PeerOf } from './peer.ts'
@@ -22,7 +23,6 @@ import { REQUEST_ID_KEY, statusOf } from './status.ts'
 
 /** A caller's own request id is used if it is safe in a log line. */
 const REQUEST_ID_SHAPE = /^[A-Za-z0-9._-]{1,64}$/
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Stands for every path that is not served. */
 const UNKNOWN_PATH = '/unknown/unknown'
 export const REPLAY_KEY = 'idempotency-hit'
@@ -209,7 +209,8 @@ const lineOf = (record: Observed, code: status, durationMs: number) => ({
 })
 
 /** A stranger's own words are not logged, not even as a request id; one of our shape says nothing. */
-const isLoggedId = ({ principal, requestId }: Observed): boolean => principal !== ANONYMOUS || UUID.test(requestId)
+const isLoggedId = ({ principal, requestId }: Observed): boolean =>
+  principal !== ANONYMOUS || UUID_PATTERN.test(requestId)
 
 /** Only from the method table, never from what a client sent. */
 function labelsOf(record: Pick<Observed, 'path'>): { grpc_service: string; grpc_method: string } {

@@ -7,6 +7,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { actorOf } from '../domain/access.ts'
 import { Counter, type Logger, type Registry } from '../telemetry.ts'
 import { ANONYMOUS, type CallRecord } from './call.ts'
+import { UUID_PATTERN } from './field.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES, type RpcService } from './method.ts'
 
 const FLUSH_EVERY_MS = 1_000
@@ -29,7 +30,6 @@ const MAX_WAITING = 5_000
 /** A larger statement could exceed the database's time limit. */
 const ROWS_PER_STATEMENT = 500
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const OBJECT_CHARACTERS = 32
 const HEALTH = '/grpc.health.v1.Health/'
 
@@ -98,7 +98,7 @@ export function createSecurityEvents(deps: SecurityEventDeps): SecurityEvents {
       peer,
       method: PATHS.has(call.path) ? call.path : null,
       object: objectOf(call.orderId),
-      requestId: UUID.test(call.requestId) ? call.requestId : null,
+      requestId: UUID_PATTERN.test(call.requestId) ? call.requestId : null,
     })
   }
 
