@@ -3,277 +3,23 @@
 // files.
 
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { z } from 'zod'
-import { parseFiat } from './domain/money.ts'
-import { findContradictions, findUnsafeSettings, isDecodable, PERCENT_RULE } from './domain/deployment.ts'
-import { ASSET_POLICY, ASSETS, ASSETS_RULE, parseAssets, type Asset } from './domain/payment.ts'
-import {
-  BUILD_ID_PATTERN,
-  BUILD_ID_RULE,
-  MACHINE_PATTERN,
-  MACHINE_RULE,
-  NETWORK_PATTERN,
-  NETWORK_RULE,
-} from './domain/identifier.ts'
-import { BUDGETS_RULE, parseBudgets } from './domain/limit.ts'
+import { cidrsOf, LIST_VARIABLES, CONFIG_SCHEMAS } from './config_schema.ts'
+import { findContradictions, findUnsafeSettings } from './domain/deployment.ts'
 
 /** Thrown at start only; the message is for the operator and names no secret. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-const port = z.coerce.number().int().min(0).max(65_535)
-/** The longest JavaScript timer: a longer one would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1
-const DAY_MS = 86_400_000
-/** A quote must not outlive the rate it was made with by months. */
-const MAX_WINDOW_MS = 90 * DAY_MS
-/** The database's own limits (invoice_grace_range, invoice_confirm_within_range). */
-const MAX_GRACE_MS = 3_600_000
-const MAX_CONFIRM_WITHIN_MS = 7 * DAY_MS
-const durationMs = z.coerce.number().int().min(1).max(MAX_TIMER_MS)
-const mode = z.enum(['production', 'development']).default('production')
-const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
-
-const checked = (isValid: (text: string) => boolean, rule: string) => z.string().refine(isValid, rule)
-
-/** A name may resolve to several addresses, of which a listener that starts may have only some. */
-const bind = checked((text) => isIP(text) !== 0, 'must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::')
-const file = z.string().min(1).optional()
-
-const base = {
-  HOLDFAST_MODE: mode,
-  HOLDFAST_LOG_LEVEL: logLevel,
-  HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
-}
-const databaseLogin = {
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).refine(isDecodable, PERCENT_RULE),
-  /** The password of the URL, from a mounted secret file instead of the environment. */
-  DATABASE_PASSWORD_FILE: file,
-}
-const database = {
-  ...databaseLogin,
-  DATABASE_POOL: z.coerce.number().int().min(1).max(20).default(10),
-}
-const temporalTls = {
-  TEMPORAL_TLS_CA_FILE: file,
-  TEMPORAL_TLS_CERT_FILE: file,
-  TEMPORAL_TLS_KEY_FILE: file,
-}
-const temporal = {
-  TEMPORAL_ADDRESS: z.string().min(1).default('127.0.0.1:7233'),
-  TEMPORAL_NAMESPACE: z.string().min(1).default('holdfast'),
-  ...temporalTls,
-}
-/** One optional variable per asset, such as HOLDFAST_ETH_GRACE_MS. */
-const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix, type: Type) =>
-  Object.fromEntries(ASSETS.map((asset) => [`HOLDFAST_${asset}_${suffix}`, type.optional()])) as Record<
-    `HOLDFAST_${Asset}_${Suffix}`,
-    z.ZodOptional<Type>
-  >
-
-const rate = checked((text) => (parseFiat(text) ?? 0n) > 0n, 'must be a price, such as 2000.00')
-const assetList = checked((list) => parseAssets(list) !== undefined, ASSETS_RULE).default('ETH')
-const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
-
-/** An IPv4-mapped network is refused: mapped addresses are compared as IPv4, so it would match nothing. */
-const cidr = z.union([z.cidrv4(), z.cidrv6().refine((text) => !/^::ffff:/i.test(text))])
-const cidrList = checked(
-  (list) => cidrsOf(list).every((text) => cidr.safeParse(text).success),
-  'must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,192.0.2.7/32,fd00::/8',
-)
-
-/** The networks of a comma-separated list. */
-export const cidrsOf = (list: string): readonly string[] =>
-  list
-    .split(',')
-    .map((word) => word.trim())
-    .filter((word) => word !== '')
+export type ProcessName = keyof typeof CONFIG_SCHEMAS
+export type Config<P extends ProcessName> = Readonly<z.output<(typeof CONFIG_SCHEMAS)[P]>>
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128']
 
 /** Who may reach the admin port: no caller, unless networks are given; in development, this machine. */
 export const adminCidrsOf = ({ HOLDFAST_ADMIN_CIDRS: list, HOLDFAST_MODE }: Config<'api'>): readonly string[] =>
   list === undefined && HOLDFAST_MODE === 'development' ? LOOPBACK : cidrsOf(list ?? '')
-
-const API = z.object({
-  ...base,
-  ...database,
-  ...temporal,
-  ...perAsset('GRACE_MS', durationMs.max(MAX_GRACE_MS)),
-  ...perAsset('CONFIRM_WITHIN_MS', durationMs.max(MAX_CONFIRM_WITHIN_MS)),
-  ...perAsset('MAX_LAG_MS', durationMs),
-  ...perAsset('RATE', rate),
-  ...perAsset('NETWORK', network),
-  HOLDFAST_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_GRPC_PORT: port.default(7070),
-  HOLDFAST_ADMIN_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_ADMIN_PORT: port.default(7071),
-  HOLDFAST_TLS: z.enum(['here', 'terminated-by-proxy']).default('here'),
-  HOLDFAST_TLS_CERT_FILE: file,
-  HOLDFAST_TLS_KEY_FILE: file,
-  HOLDFAST_TLS_CLIENT_CA_FILE: file,
-  HOLDFAST_TLS_CLIENT_CERT: z.enum(['requested', 'required']).default('requested'),
-  HOLDFAST_REFLECTION: z.enum(['off', 'on', 'on-in-production']).optional(),
-  /** How long a load balancer needs to notice that the api is stopping. */
-  HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
-  HOLDFAST_METRICS_PORT: port.default(9464),
-  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_ADMIN_CIDRS: cidrList.optional(),
-  HOLDFAST_TRUSTED_PROXIES: cidrList
-    .refine((list) => !cidrsOf(list).some((text) => text.endsWith('/0')), 'must not trust every address')
-    .default(''),
-  HOLDFAST_JWT_SECRETS_FILE: z.string().min(1).optional(),
-  HOLDFAST_JWKS_URL: z.string().min(1).optional(),
-  HOLDFAST_JWT_ALGORITHM: z.enum(['EdDSA', 'RS256']).default('EdDSA'),
-  HOLDFAST_JWT_ISSUER: z.string().min(1).default('holdfast'),
-  HOLDFAST_JWT_AUDIENCE: z.string().min(1).default('holdfast'),
-  HOLDFAST_STEP_UP_TOTAL: z
-    .string()
-    .refine((text) => parseFiat(text) !== undefined, 'must be an amount, such as 1000.00')
-    .default('1000.00'),
-  HOLDFAST_CLIENT_SANS_FILE: z.string().min(1).optional(),
-  HOLDFAST_PII_KEYRING_FILE: z.string().min(1),
-  HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
-  HOLDFAST_SOURCES_FILE: z.string().min(1),
-  HOLDFAST_CURRENCY: z.enum(['EUR', 'USD']).default('EUR'),
-  HOLDFAST_PAYMENT_WINDOW_MS: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(MAX_WINDOW_MS)
-    .default(15 * 60_000),
-  HOLDFAST_ADDRESS_BLOCK: z.coerce.number().int().min(1).max(1_024).default(256),
-  HOLDFAST_START_BACKLOG_LIMIT: z.coerce.number().int().min(1).max(1_000_000_000).default(100_000),
-  HOLDFAST_ENABLED_ASSETS: assetList,
-  HOLDFAST_LIMITS: checked((text) => parseBudgets(text) !== undefined, BUDGETS_RULE).default(''),
-})
-
-const WORKER = z.object({
-  ...base,
-  ...database,
-  ...temporal,
-  TEMPORAL_BACKGROUND_NAMESPACE: z.string().min(1).default('holdfast-background'),
-  HOLDFAST_METRICS_PORT: port.default(9466),
-  HOLDFAST_SDK_METRICS_PORT: port.default(9467),
-  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_BUILD_ID: z.string().regex(BUILD_ID_PATTERN, BUILD_ID_RULE).default('development'),
-  HOLDFAST_WORKFLOW_BUNDLE: z.string().min(1).optional(),
-  HOLDFAST_MAX_CACHED_WORKFLOWS: z.coerce.number().int().min(0).max(1_000_000).optional(),
-  HOLDFAST_WEBHOOK_URL: z.url().optional(),
-  HOLDFAST_WEBHOOK_SECRET_FILE: z.string().min(1).optional(),
-  HOLDFAST_WEBHOOK_PRIVATE: z.enum(['allow', 'refuse']).default('refuse'),
-  HOLDFAST_CONSISTENCY_EVERY_MS: durationMs.default(3_600_000),
-})
-
-const KEYS = z.object({
-  ...base,
-  ...database,
-  ...perAsset('NETWORK', network),
-  DATABASE_POOL: z.coerce.number().int().min(1).max(2).default(2),
-  HOLDFAST_METRICS_PORT: port.default(9468),
-  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_KEY_KEYRING_FILE: z.string().min(1),
-  HOLDFAST_ENABLED_ASSETS: assetList,
-  HOLDFAST_KEYS_PER_DERIVATION: z.coerce.number().int().min(1).max(1_000).default(256),
-  HOLDFAST_PBKDF2_ITERATIONS: z.coerce.number().int().min(100_000).max(10_000_000).default(210_000),
-  HOLDFAST_POOL_TARGET: z.coerce.number().int().min(1).max(1_000_000).default(2_048),
-})
-
-const MAX_CONFIRMATIONS = 500
-
-const WATCHER = z.object({
-  ...base,
-  ...database,
-  HOLDFAST_METRICS_PORT: port.default(9470),
-  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_API_ADDRESS: z.string().min(1).default('127.0.0.1:7070'),
-  HOLDFAST_API_CA_FILE: file,
-  HOLDFAST_API_CERT_FILE: file,
-  HOLDFAST_API_KEY_FILE: file,
-  HOLDFAST_SOURCE: z.string().regex(MACHINE_PATTERN, MACHINE_RULE).default('watcher-1'),
-  HOLDFAST_SOURCE_SECRET_FILE: z.string().min(1),
-  HOLDFAST_SOURCE_ALGORITHM: z.enum(['sha256', 'sha512']).default('sha256'),
-  HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
-  HOLDFAST_ETH_RPC_URL: z.url(),
-  HOLDFAST_ETH_NETWORK: network.default('ethereum'),
-  HOLDFAST_ETH_CHAIN_ID: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
-  HOLDFAST_ETH_START: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
-  HOLDFAST_ETH_CONFIRMATIONS: z.coerce
-    .number()
-    .int()
-    .min(ASSET_POLICY.ETH.confirmations)
-    // The watcher keeps a thousand blocks: a transfer that needs more would never be final.
-    .max(MAX_CONFIRMATIONS)
-    .default(ASSET_POLICY.ETH.confirmations),
-  HOLDFAST_POLL_MS: durationMs.default(1_000),
-  HOLDFAST_MAX_TIP_AGE_MS: durationMs.default(120_000),
-  HOLDFAST_MAX_BLOCK_AGE_MS: durationMs.optional(),
-})
-
-/** The unsealed window that docs/operations.md states. */
-const MAX_SEAL_EVERY_MS = 5_000
-
-const SEALER = z.object({
-  ...base,
-  ...databaseLogin,
-  DATABASE_POOL: z.coerce.number().int().min(1).max(2).default(2),
-  HOLDFAST_METRICS_PORT: port.default(9472),
-  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_SEAL_KEY_FILE: z.string().min(1),
-  HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1),
-  HOLDFAST_AUDIT_FILE: z.string().min(1),
-  HOLDFAST_SEAL_EVERY_MS: durationMs.max(MAX_SEAL_EVERY_MS).default(2_000),
-})
-
-const MIGRATE = z.object({ ...base, ...databaseLogin })
-
-/** For the starter of a development stack. tools/setup.mjs sets where the programs are. */
-const STACK = z.object({
-  HOLDFAST_MODE: z.literal('development', { error: 'this starts development stacks only' }).default('development'),
-  DATABASE_URL: database.DATABASE_URL.optional(),
-  TEMPORAL_ADDRESS: z.string().min(1).optional(),
-  HOLDFAST_TEMPORAL_SERVER: z.string().min(1).optional(),
-  HOLDFAST_TEMPORAL_SQL_TOOL: z.string().min(1).optional(),
-  HOLDFAST_TEMPORAL_UI: z.string().min(1).optional(),
-})
-
-const CLI = z.object({
-  HOLDFAST_MODE: mode,
-  HOLDFAST_READY_FILE: z.string().min(1).optional(),
-  HOLDFAST_API: z.string().min(1).optional(),
-  HOLDFAST_ADMIN: z.string().min(1).optional(),
-  HOLDFAST_API_CA_FILE: file,
-  HOLDFAST_API_CERT_FILE: file,
-  HOLDFAST_API_KEY_FILE: file,
-  HOLDFAST_PRIVATE_HOSTS: z.string().default(''),
-  HOLDFAST_TOKEN: file,
-  HOLDFAST_TOKEN_FILE: file,
-  DATABASE_URL: database.DATABASE_URL.optional(),
-  DATABASE_PASSWORD_FILE: databaseLogin.DATABASE_PASSWORD_FILE,
-  HOLDFAST_AUDIT_FILE: z.string().min(1).optional(),
-  HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
-  TEMPORAL_ADDRESS: z.string().min(1).optional(),
-  TEMPORAL_NAMESPACE: z.string().min(1).optional(),
-  ...temporalTls,
-})
-
-const SCHEMAS = {
-  api: API,
-  worker: WORKER,
-  keys: KEYS,
-  watcher: WATCHER,
-  sealer: SEALER,
-  migrate: MIGRATE,
-  stack: STACK,
-  cli: CLI,
-} as const
-export type ProcessName = keyof typeof SCHEMAS
-export type Config<P extends ProcessName> = Readonly<z.output<(typeof SCHEMAS)[P]>>
-
-/** An empty list names nothing; any other variable that is empty is most likely a substitution that failed. */
-const LISTS = new Set(['ADMIN_CIDRS', 'TRUSTED_PROXIES', 'LIMITS', 'PRIVATE_HOSTS'].map((name) => `HOLDFAST_${name}`))
 
 /** Finds more that is wrong, such as in the files that variables name: one line for each. */
 export type Inspection = (env: NodeJS.ProcessEnv, runMode: 'production' | 'development') => readonly string[]
@@ -287,9 +33,9 @@ export function loadConfig<P extends ProcessName>(
   env: NodeJS.ProcessEnv = process.env,
   inspect: Inspection = () => [],
 ): Config<P> {
-  const schema = SCHEMAS[process_]
+  const schema = CONFIG_SCHEMAS[process_]
   const names = Object.keys(schema.shape)
-  const empty = names.filter((name) => env[name]?.trim() === '' && !LISTS.has(name))
+  const empty = names.filter((name) => env[name]?.trim() === '' && !LIST_VARIABLES.has(name))
   const result = schema.safeParse(env)
   const problems = [
     ...empty.map((name) => `${name}: must not be empty`),
@@ -356,7 +102,7 @@ export type Variable = { name: string; isRequired: boolean; default: string | un
 
 /** The variables of one process, for the tests that hold documents and deployments to them. */
 export function variablesOf(process_: ProcessName): Variable[] {
-  return Object.entries<z.ZodType>(SCHEMAS[process_].shape).map(([name, type]) => {
+  return Object.entries<z.ZodType>(CONFIG_SCHEMAS[process_].shape).map(([name, type]) => {
     const unset = type.safeParse(undefined)
     return {
       name,
@@ -381,7 +127,8 @@ function rangeOf(type: z.ZodType): string | undefined {
 
 /** The environment's variables that the processes of a stack read, to be passed on to them. */
 export function findSettings(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
-  const known = new Set([API, WORKER, KEYS, WATCHER, SEALER].flatMap((schema) => Object.keys(schema.shape)))
+  const { api, worker, keys, watcher, sealer } = CONFIG_SCHEMAS
+  const known = new Set([api, worker, keys, watcher, sealer].flatMap((schema) => Object.keys(schema.shape)))
   const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
   return Object.fromEntries(given.filter(([name]) => name.startsWith('HOLDFAST_') && known.has(name)))
 }

@@ -2,7 +2,8 @@
 // worker's rights, and starts and serves while Temporal is down: only commands need Temporal.
 
 import { Client, Connection } from '@temporalio/client'
-import { adminCidrsOf, cidrsOf, readSecretFile, type Config } from '../config.ts'
+import { adminCidrsOf, readSecretFile, type Config } from '../config.ts'
+import { cidrsOf } from '../config_schema.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
 import { findBlindness } from '../db/chain/sight.ts'
