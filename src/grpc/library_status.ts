@@ -3,6 +3,7 @@
 
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
+import { SECOND_MESSAGE } from './message_limit.ts'
 import { fieldInvalid } from './validate.ts'
 
 type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0]
@@ -33,7 +34,9 @@ const miscounted = (): DomainError => callMalformed('message_count', 'This call 
 const CALLERS: readonly (readonly [status, RegExp, () => DomainError])[] = [
   [status.DEADLINE_EXCEEDED, /^Deadline exceeded/, late],
   [status.RESOURCE_EXHAUSTED, /^Received message/, tooLarge],
-  [status.UNIMPLEMENTED, /^Received (no|a second) request message/, miscounted],
+  // For every error of its reader the library has one code; this one is ours.
+  [status.RESOURCE_EXHAUSTED, new RegExp(`^${SECOND_MESSAGE}`), miscounted],
+  [status.UNIMPLEMENTED, /^Received no request message/, miscounted],
   [status.UNIMPLEMENTED, /^Received message compressed with unsupported encoding/, encodingUnknown],
   [status.INTERNAL, /^Failed to decompress/, () => callMalformed('compression', 'The message cannot be decompressed.')],
   [status.INTERNAL, /^Invalid grpc-timeout/, () => callMalformed('timeout', 'The header grpc-timeout is not valid.')],
