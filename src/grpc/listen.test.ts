@@ -25,6 +25,7 @@ afterEach(() => {
 async function startListener(
   limits: Partial<ConnectionLimits> = {},
   own: ServerCredentials = ServerCredentials.createInsecure(),
+  host = HOST,
 ): Promise<Listener & { refused: ConnectionRefusal[] }> {
   const server = new Server()
   const same = (bytes: Buffer): Buffer => bytes
@@ -43,7 +44,7 @@ async function startListener(
   )
   const refused: ConnectionRefusal[] = []
   const listener = await listen({
-    ...{ server, credentials: own, host: HOST, port: 0, limits: { ...CONNECTION_LIMITS, ...limits } },
+    ...{ server, credentials: own, host, port: 0, limits: { ...CONNECTION_LIMITS, ...limits } },
     onRefused: (refusal) => refused.push(refusal),
   })
   cleanUps.push(() => {
@@ -152,6 +153,22 @@ describe('a connection', () => {
       await until(async () => connections() === 2)
       expect(await call(port)).toBe('OK')
     }
+  })
+
+  test('from a port that its client uses twice, for two addresses of the host, is counted too', async () => {
+    const { port, connections } = await startListener({}, undefined, '0.0.0.0')
+    const from = async (host: string, localPort?: number): Promise<net.Socket> => {
+      const socket = net.connect({ port, host, localAddress: HOST, ...(localPort !== undefined && { localPort }) })
+      socket.on('error', () => undefined).resume()
+      cleanUps.push(() => socket.destroy())
+      await once(socket, 'connect')
+      return socket
+    }
+    const first = await from(HOST)
+    const second = await from('127.0.0.2', first.localPort)
+    await until(async () => connections() === 2)
+    second.destroy()
+    await until(async () => connections() === 1)
   })
 
   test('of an address that stands for many clients has no limit of its own', async () => {

@@ -152,8 +152,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
 }
 
-const nameOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
-  `${remoteAddress} ${remotePort}`
+type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress'>
+
+/** A client may use one port of its own for connections to several addresses of this host. */
+const nameOf = ({ remoteAddress, remotePort, localAddress }: Ends): string =>
+  `${remoteAddress} ${remotePort} ${localAddress}`
 
 function follow(connection: Connection, session: ServerHttp2Session): void {
   connection.session = session
