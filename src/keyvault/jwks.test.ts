@@ -59,14 +59,36 @@ describe('the keys of an issuer', () => {
     const issuer = createIssuer()
     await issuer.find('a')
     issuer.set = setOf(ed('b'))
-    issuer.nowMs = 599_999
+    issuer.nowMs = 299_999
     expect(await issuer.find('a')).toBeDefined()
     expect(issuer.requests).toBe(1)
-    issuer.nowMs = 600_000
+    issuer.nowMs = 300_000
     expect(await issuer.find('a')).toBeDefined()
     expect(issuer.requests).toBe(2)
     expect(await issuer.find('b')).toBeDefined()
     expect(await issuer.find('a')).toBeUndefined()
+  })
+
+  it('that were withdrawn verify nothing after their greatest age, also after a time without calls', async () => {
+    const issuer = createIssuer()
+    await issuer.find('a')
+    issuer.set = setOf(ed('b'))
+    issuer.nowMs = 600_000
+    expect(await Promise.all([issuer.find('a'), issuer.find('a')])).toEqual([undefined, undefined])
+    expect(issuer.requests).toBe(2)
+  })
+
+  it('are waited for once while the issuer is away', async () => {
+    const issuer = createIssuer()
+    await issuer.find('a')
+    issuer.set = undefined
+    issuer.nowMs = 600_000
+    expect(await issuer.find('a')).toBeDefined()
+    issuer.set = setOf(ed('b'))
+    issuer.nowMs = 630_000
+    expect(await issuer.find('a')).toBeDefined()
+    expect(await issuer.find('b')).toBeDefined()
+    expect(issuer.requests).toBe(3)
   })
 
   it('are read again in time by a machine whose clock was set back', async () => {
