@@ -20,7 +20,7 @@ const HIDDEN: readonly string[] = [
   ...rangeOf(0x200b, 0x200f),
   ...rangeOf(0x2028, 0x202e),
   ...rangeOf(0x2060, 0x206f),
-  '\u2800',
+  ...['\u2800', '\u{13441}', '\u{13442}', '\u{1d159}'],
   ...rangeOf(0xfe00, 0xfe0f),
   '\ufeff',
   ...rangeOf(0xfff0, 0xfffd),
