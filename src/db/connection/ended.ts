@@ -6,11 +6,13 @@ import { DomainError } from '../../domain/failure.ts'
 
 const signals = new AsyncLocalStorage<AbortSignal>()
 
-/**
- * Runs `work` so that its statements are sent only until the signal. For work on behalf of one caller alone: a batch or
- * a shared load must not end with the caller that began it.
- */
+/** Runs `work` so that its statements are sent only until the signal. Within it, batches and shared loads need `runShared`. */
 export const untilEnded = <T>(signal: AbortSignal, work: () => T): T => signals.run(signal, work)
+
+const NEVER = new AbortController().signal
+
+/** Runs `work` for all who wait for its result: it does not end with the call that happened to begin it. */
+export const runShared = <T>(work: () => T): T => signals.run(NEVER, work)
 
 /** Throws DEADLINE_EXCEEDED if the call on whose behalf this runs has ended. */
 export function assertNotEnded(): void {
