@@ -113,6 +113,7 @@ describe('the keys of an issuer', () => {
       undefined,
       '{',
       '{"keys":[]}',
+      setOf(ed('a', { x: 'AAAA' })),
       setOf({ kty: 'oct', k: 'AAAA', kid: 'a' }),
       setOf(ed('b'), ed('b')),
     ]) {
@@ -121,7 +122,7 @@ describe('the keys of an issuer', () => {
       expect(await issuer.find('b')).toBeUndefined()
       expect(await issuer.find('a')).toBeDefined()
     }
-    expect(issuer.failures).toHaveLength(5)
+    expect(issuer.failures).toHaveLength(6)
   })
 
   it('that were never read make no token wrong: ISSUER_UNAVAILABLE, with one request a second', async () => {
@@ -141,6 +142,7 @@ describe('the keys of an issuer', () => {
     ['for signing only', 'EdDSA', ed('x', { key_ops: ['sign'] })],
     ['of another algorithm', 'EdDSA', ed('x', { alg: 'ES256' })],
     ['of another curve', 'EdDSA', ed('x', { crv: 'X25519' })],
+    ['that is cut off', 'EdDSA', ed('x', { x: 'AAAA' })],
     ['of another family', 'EdDSA', { ...RSA, kid: 'x' }],
     ['that is a secret', 'EdDSA', { kty: 'oct', k: 'AAAA', kid: 'x' }],
     ['that is private', 'EdDSA', { ...edwards.privateKey.export({ format: 'jwk' }), kid: 'x' }],

@@ -123,14 +123,15 @@ export function createIssuerKeys({
 /** Rejects for a set without a usable key, or with two usable keys of one id. */
 async function readSet(text: string, algorithm: IssuerAlgorithm): Promise<ReadonlyMap<string, webcrypto.CryptoKey>> {
   const found = SET.parse(JSON.parse(text)).keys.flatMap((key) => USABLE[algorithm].safeParse(key).data ?? [])
-  if (found.length === 0) throw new Error(`the key set has no usable key for ${algorithm}`)
   if (hasDuplicates(found.map(({ kid }) => kid))) throw new Error('the key set has a kid twice')
   const imported = found.map(async ({ kid, use: _use, key_ops: _operations, d: _private, ...jwk }) => {
-    const key = await importJWK({ ...jwk, alg: algorithm }, algorithm)
-    if (key instanceof Uint8Array) throw new Error('the key set has a secret key')
-    return [kid, key] as const
+    // A key that is broken is left out like one of another use: the issuer's other keys are good.
+    const key = await importJWK({ ...jwk, alg: algorithm }, algorithm).catch(() => undefined)
+    return key === undefined || key instanceof Uint8Array ? [] : [[kid, key] as const]
   })
-  return new Map(await Promise.all(imported))
+  const keys = new Map((await Promise.all(imported)).flat())
+  if (keys.size === 0) throw new Error(`the key set has no usable key for ${algorithm}`)
+  return keys
 }
 
 /**
