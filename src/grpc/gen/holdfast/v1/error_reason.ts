@@ -106,8 +106,8 @@ export const ErrorReason = {
    */
   ERROR_REASON_ORDER_ON_HOLD: 12,
   /**
-   * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Orders have reserved more units than would remain on hand.
-   * Caller: count again, or wait until orders end.
+   * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Fewer units would remain on hand than orders have reserved, or less than none.
+   * Caller: count again, or wait until orders end if `reserved` is above 0.
    *
    *     { "reason": "STOCK_BELOW_RESERVED", "metadata": { "product_id": "tea-1", "reserved": "7" } }
    */
