@@ -61,7 +61,7 @@ export function whole64(min: bigint, max: bigint) {
 export const fiat = z.string().transform((value, context) => {
   const minor = parseFiat(value)
   if (minor !== undefined) return minor
-  context.addIssue('must be a plain decimal number with at most two places')
+  context.addIssue('must be a plain decimal number with at most 12 digits and two places')
   return z.NEVER
 })
 

@@ -3,6 +3,7 @@
 
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
+import { deadlineExceeded } from './deadline.ts'
 import { SECOND_MESSAGE } from './message_limit.ts'
 import { fieldInvalid } from './validate.ts'
 
@@ -26,13 +27,11 @@ const tooLarge = (): DomainError =>
   new DomainError('MESSAGE_TOO_LARGE', `A message has at most ${MAX_REQUEST_BYTES} bytes.`, {
     metadata: { limit_bytes: String(MAX_REQUEST_BYTES) },
   })
-const late = (): DomainError =>
-  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.')
 const miscounted = (): DomainError => callMalformed('message_count', 'This call takes exactly one message.')
 
 /** Beginnings of the library's texts, for failures that are the caller's. Any other status is a bug of the server. */
 const CALLERS: readonly (readonly [status, RegExp, () => DomainError])[] = [
-  [status.DEADLINE_EXCEEDED, /^Deadline exceeded/, late],
+  [status.DEADLINE_EXCEEDED, /^Deadline exceeded/, deadlineExceeded],
   [status.RESOURCE_EXHAUSTED, /^Received message/, tooLarge],
   // For every error of its reader the library has one code; this one is ours.
   [status.RESOURCE_EXHAUSTED, new RegExp(`^${SECOND_MESSAGE}`), miscounted],

@@ -12,6 +12,7 @@ import { createTestFront, customer, failureOf, watcher, type TestFront } from '.
 import { callRaw, createRawClient } from '../../test/support/raw_call.ts'
 import { framed } from '../../test/support/raw_http2.ts'
 import { until } from '../../test/support/until.ts'
+import { DomainError } from '../domain/failure.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
@@ -304,4 +305,20 @@ test('a machine, which stands for many people, has the budget of an address', as
   const client = front.as({ role: 'service', subject: 'storefront' })
   for (let call = 0; call < 4; call += 1) await client.catalog.listProducts({})
   expect((await failureOf(client.catalog.listProducts({}))).reason).toBe('RATE_LIMITED')
+})
+
+test('a machine has as many times more calls at once as its budget is wider than a person’s', async () => {
+  const front = await frontOf({ read: { user: 100, address: 1_000, atOnce: 2 } })
+  const { productId } = product
+  const codesOf = (client: ReturnType<TestFront['as']>) =>
+    Promise.all(
+      Array.from({ length: 20 }, () =>
+        client.catalog.getProduct({ productId }).then(
+          () => 'OK',
+          (error: unknown) => (error instanceof DomainError ? error.reason : String(error)),
+        ),
+      ),
+    )
+  expect(countOf(await codesOf(front.as({ role: 'service', subject: 'storefront' })))).toEqual({ OK: 20 })
+  expect(countOf(await codesOf(front.as(customer(12))))).toMatchObject({ TOO_MANY_CALLS: expect.any(Number) })
 })

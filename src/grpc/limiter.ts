@@ -6,7 +6,15 @@ import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js'
 import type { QuotaCall, QuotaRefusal } from '../db/quota.ts'
 import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
-import { LIMIT_CLASSES, MAX_BUDGET, SHARED_CLASSES, WINDOW_MS, type Budgets, type LimitClass } from '../domain/limit.ts'
+import {
+  LIMIT_CLASSES,
+  MAX_BUDGET,
+  SHARED_CLASSES,
+  WINDOW_MS,
+  type Budget,
+  type Budgets,
+  type LimitClass,
+} from '../domain/limit.ts'
 import { Counter, Gauge, type Registry } from '../telemetry.ts'
 import { addressKeyOf } from './address_key.ts'
 import { createAdmission, watchEventLoop, type Admission } from './admission.ts'
@@ -243,7 +251,7 @@ function admitUnknown(parts: Parts, record: CallRecord): void {
   const waitMs = buckets.take(address)
   if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', limit, waitMs)
   // Its address is all that is known of its caller.
-  if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
+  if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, ['address', address])
 }
 
 const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallRecord): boolean => isProxy(peer)
@@ -251,21 +259,29 @@ const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallReco
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
   const limitClass = classOf(record)
   const user = subjectOf(principal)
+  const budget = parts.budgets[limitClass]
+  // A machine stands for many people.
+  const isMachine = principal.userId === undefined
   if (limitClass === 'report') parts.unproven.giveBack(addressKeyOf(record.peer))
   else {
-    // A machine stands for many people.
-    const kind = principal.userId === undefined ? 'address' : 'user'
-    const waitMs = (kind === 'user' ? parts.users : parts.machines)[limitClass].take(user)
-    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass][kind], waitMs)
+    const waitMs = (isMachine ? parts.machines : parts.users)[limitClass].take(user)
+    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', isMachine ? budget.address : budget.user, waitMs)
   }
-  enterInFlight(parts, record, 'user', user)
+  enterInFlight(parts, record, ['user', user], isMachine ? atOnceOfMachine(budget) : budget.atOnce)
 }
 
+/** As many times a person's as its budget is wider. */
+const atOnceOfMachine = ({ user, address, atOnce }: Budget): number => atOnce * Math.max(1, Math.floor(address / user))
+
 /** Throws TOO_MANY_CALLS, TOO_MANY_STREAMS. */
-function enterInFlight(parts: Parts, record: CallRecord, subject: 'user' | 'address', name: string): void {
+function enterInFlight(
+  parts: Parts,
+  record: CallRecord,
+  [subject, name]: readonly ['user' | 'address', string],
+  max: number = parts.budgets[classOf(record)].atOnce,
+): void {
   const limitClass = classOf(record)
   const key = `${limitClass}|${name}`
-  const max = parts.budgets[limitClass].atOnce
   if (!parts.inFlight.enter(key, max)) {
     parts.limited.inc({ class: limitClass, limit: 'in_flight' })
     const what = isStream(limitClass) ? 'streams' : 'calls'

@@ -118,7 +118,8 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   watchOrder: async function* ({ orderId, afterVersion }, call) {
     const order = await findSnapshot(deps.database, orderId, orderScopeOf(call))
     if (order === undefined) throw orderUnreachable(call)
-    if (afterVersion === undefined || order.version > afterVersion) {
+    // A version above the order's was read before a restore: that caller, too, has not seen the present state.
+    if (order.version !== afterVersion) {
       yield { state: stateMessage(order), updatedAt: order.updatedAt }
     }
     if (isTerminal(order.status)) return
