@@ -34,6 +34,8 @@ const TURN_RETRY_MS = 500
 const STREAM_RETRY_MS = 5_000
 /** A call whose request is not complete by then is no work in progress: it waits for its caller. */
 const REQUEST_WITHIN_MS = 1_000
+/** A unary call whose request is not complete by then ends. */
+const REQUEST_DEADLINE_MS = 10_000
 /** In classes with a shared window, the buckets in memory only keep floods from the database. */
 const SHARED_BUCKET_FACTOR = 2
 /** Reports of one address whose token is not checked yet or not valid, in 60 s and at once. */
@@ -138,7 +140,10 @@ const isStream = (limitClass: LimitClass): boolean => limitClass === 'watch'
 
 const createInterceptor =
   (parts: Parts): ServerInterceptor =>
-  (_method, call) => {
+  ({ requestStream, responseStream }, call) => {
+    const isUnary = !requestStream && !responseStream
+    let deadline = 0
+    let late: (() => void) | undefined
     let record: CallRecord | undefined
     let timer: NodeJS.Timeout | undefined
     let place: ReturnType<typeof takePlace> | undefined
@@ -155,16 +160,21 @@ const createInterceptor =
               return call.sendStatus(statusOf(error, record))
             }
             // The library counts only from a deadline that the caller set, and the handler only from the message.
-            const deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
-            const late = (): void => {
+            deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
+            late = (): void => {
               place?.leave()
               call.sendStatus(statusOf(deadlineExceeded(), known))
             }
-            timer = setTimeout(late, Math.max(0, deadline - Date.now()))
+            const waitMs = isUnary ? Math.min(deadline - Date.now(), REQUEST_DEADLINE_MS) : deadline - Date.now()
+            timer = setTimeout(late, Math.max(0, waitMs))
             pass(metadata)
           },
           onReceiveHalfClose: (pass) => {
             place?.requestIsComplete()
+            if (isUnary && late !== undefined && deadline - Date.now() > REQUEST_DEADLINE_MS) {
+              clearTimeout(timer)
+              timer = setTimeout(late, deadline - Date.now())
+            }
             pass()
           },
           // Called at the end of every call, whichever way it ended.
@@ -209,7 +219,8 @@ export const overloaded = (): DomainError =>
  * Counts a unary call as in progress, but not for as long as it waits for its request: a caller that opens calls and
  * sends nothing would take the places of all others until its deadlines. Throws OVERLOADED.
  */
-function takePlace({ admission, limited }: Parts, record: CallRecord) {
+function takePlace(parts: Parts, record: CallRecord) {
+  const { admission, limited } = parts
   const limitClass = classOf(record)
   if (isStream(limitClass)) return undefined
   if (!admission.enter(ESSENTIAL.has(limitClass))) {
@@ -223,7 +234,11 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
     if (isCounted) admission.leave()
     isCounted = false
   }
-  const timer = setTimeout(pause, REQUEST_WITHIN_MS)
+  const timer = setTimeout(() => {
+    pause()
+    // All callers of an address share its places: they are not kept for one that only waits.
+    if (findPermission(record.path) === 'anonymous') release(parts, record)
+  }, REQUEST_WITHIN_MS)
   const requestIsComplete = (): void => {
     clearTimeout(timer)
     // It may be complete only after the call has ended.
