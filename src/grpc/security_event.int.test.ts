@@ -7,7 +7,7 @@ import { status } from '@grpc/grpc-js'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { openDatabase, type Database } from '../db/connection/pool.ts'
 import { deleteExpiredSecurityEvents } from '../db/security_event.ts'
 import { createLogger, createRegistry, type Registry } from '../telemetry.ts'
@@ -102,7 +102,7 @@ describe('the front records', () => {
   test('what it refuses, by kind, caller and object, with no address, no order id and no text of a caller', async () => {
     const me = front.as(customer(7))
     const [orderId, productId] = [randomUUID(), 'a text of the caller']
-    const forger = createClient({ address: front.address, token: () => 'forged' })
+    const forger = createClient({ deadlineMs: CALL_WITHIN_MS, address: front.address, token: () => 'forged' })
     await failureOf(forger.order.getOrder({ orderId }))
     forger.close()
     for (const again of [me, me]) await failureOf(again.order.getOrder({ orderId }))
@@ -149,7 +149,11 @@ describe('the front records', () => {
   })
 
   test('a denied call of an admin service, and all calls of a peer that sent an invalid one', async () => {
-    const client = createAdminClient({ address: front.adminAddress, token: () => front.tokenOf(customer(8)) })
+    const client = createAdminClient({
+      deadlineMs: CALL_WITHIN_MS,
+      address: front.adminAddress,
+      token: () => front.tokenOf(customer(8)),
+    })
     await failureOf(client.stock.adjustStock({}))
     client.close()
     const me = front.as(customer(8))

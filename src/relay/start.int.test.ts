@@ -36,7 +36,7 @@ beforeAll(async () => {
   connection = await NativeConnection.connect({ address: proxy.address })
   client = new Client({ connection, namespace: engine.namespace })
   lines = [buildLine({ productId: (await shop.product({ onHand: 1_000n })).productId })]
-}, 60_000)
+})
 beforeEach(async () => {
   probe = createRelayProbe()
   await shop.query('delete from workflow_start; delete from order_wake')

@@ -32,7 +32,7 @@ beforeEach(async () => {
   api = meters.api.observe(opened)
   worker = await createTestWorker(shop, { relays: ['start', 'wake'], observe: meters.worker.observe })
   await worker.run()
-}, 60_000)
+})
 
 async function stop(): Promise<void> {
   await worker.stop()

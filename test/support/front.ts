@@ -38,6 +38,7 @@ import { createSchemaCheck } from '../../src/main/readiness.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
 import type { TestDatabase } from './database.ts'
+import { CALL_WITHIN_MS } from './until.ts'
 
 const HOUR_MS = 3_600_000
 const TOKEN_LIFETIME_S = 240
@@ -217,9 +218,10 @@ export async function createTestFront(
     adminAddress,
     logLines: () => lines,
     tokenOf,
-    as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
-    with: (token) => keep(createClient({ address, token: () => token })),
-    asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
+    as: (caller) => keep(createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => tokenOf(caller) })),
+    with: (token) => keep(createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => token })),
+    asAdmin: () =>
+      keep(createAdminClient({ address: adminAddress, deadlineMs: CALL_WITHIN_MS, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
     requestHashOf: async ({ path }, request, userId) => {
       const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)
