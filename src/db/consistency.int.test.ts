@@ -380,5 +380,5 @@ describe('a shop that cannot be looked at', () => {
     } finally {
       await locker.end()
     }
-  }, 30_000)
+  })
 })

@@ -139,7 +139,7 @@ describe('the api process', () => {
   })
 
   test('is not ready during its whole drain, reports NOT_SERVING, and still answers', async () => {
-    const api = await start(GOOD, { HOLDFAST_DRAIN_MS: '3000' })
+    const api = await start(GOOD, { HOLDFAST_DRAIN_MS: '6000' })
     await until(async () => (await api.get('/readyz')).ok)
     const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => '' })
     const watch = client.health.check({})

@@ -18,7 +18,7 @@ import { startWaker } from './wake.ts'
 import { startOrderStarter } from './start.ts'
 
 /** The client itself tries for ten seconds before it says that the engine is away. */
-const AWAY_WITHIN_MS = 60_000
+const AWAY_WITHIN_MS = 120_000
 
 let shop: TestShop
 /** Its namespace and client; no worker runs, so what is started stays as it was started. */

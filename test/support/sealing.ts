@@ -15,7 +15,7 @@ import type { TestDatabase } from './database.ts'
 import { until } from './until.ts'
 
 /** Below jest's own limit, and above the longest transaction of another test, which loads a million rows. */
-export const SETTLE_WITHIN_MS = 80_000
+export const SETTLE_WITHIN_MS = 240_000
 
 export type TestSealer = {
   deps: SealDeps
