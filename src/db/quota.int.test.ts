@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { openDatabase, type Database } from './connection/pool.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import type { Database } from './connection/pool.ts'
 import { createQuotaWindow, type QuotaCall } from './quota.ts'
 
 let shop: TestDatabase
@@ -11,7 +11,7 @@ beforeAll(async () => {
   shop = await createTestDatabase()
   apis = await Promise.all(
     ['a', 'b'].map((name) =>
-      openDatabase({
+      openTestDatabase({
         url: shop.urlOf('app_api'),
         poolSize: 4,
         applicationName: `test-${name}`,

@@ -11,6 +11,7 @@ import { createTestFront, customer, type TestFront } from '../../test/support/fr
 import { testServers } from '../../test/support/servers.ts'
 import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { DomainError } from '../domain/failure.ts'
+import { POOL_WAIT_MS } from '../db/connection/session.ts'
 import { temporalOptions } from '../main/temporal_connection.ts'
 import { createClient, TransportError, type HoldfastClient } from './client.ts'
 
@@ -43,6 +44,7 @@ beforeAll(async () => {
     {
       engine: new Client({ connection, namespace: 'none' }),
       answerWithinMs: ANSWER_WITHIN_MS,
+      poolWaitMs: POOL_WAIT_MS,
       engineWithinMs: ANSWER_WITHIN_MS,
     },
   )

@@ -7,6 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../../test/support/databa
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
+import { POOL_WAIT_MS } from '../db/connection/session.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 
@@ -22,7 +23,7 @@ let front: TestFront
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  front = await createTestFront(database)
+  front = await createTestFront(database, { poolWaitMs: POOL_WAIT_MS })
 })
 afterAll(async () => {
   await front.stop()

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
+import { openDatabase, type Database, type DatabaseOptions } from '../../src/db/connection/pool.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { migrationsHash, testServers, type DatabaseRole } from './servers.ts'
@@ -22,6 +23,13 @@ export type TestDatabase = {
   /** Ends every session on it and removes it. */
   drop: () => Promise<void>
 }
+
+/** A new session takes a busy machine longer than production lets a call wait. */
+const PATIENT_MS = 30_000
+
+/** A process's pools, which wait long for a session unless a test is about that. */
+export const openTestDatabase = (options: DatabaseOptions): Promise<Database> =>
+  openDatabase({ poolWaitMs: PATIENT_MS, ...options })
 
 const BY_HAND = systemActor('test')
 

@@ -12,6 +12,8 @@ import { databaseFailure, openDatabase, statement, type Database } from './pool.
 const ANSWER_WITHIN_MS = 600
 /** The time limit, the wait for a connection, and a wide margin for slow machines: without a limit there is no end. */
 const ENDS_WITHIN_MS = 30_000
+/** Long enough for ten sessions at once on a slow machine. */
+const CONNECTS_WITHIN_MS = 3_000
 const POOL_SIZE = 10
 const MY_PID = statement('silent_pid', 'select pg_backend_pid() as pid')
 const BUMP = statement('silent_bump', `update duty set items = items where duty = 'none'`)
@@ -25,6 +27,7 @@ const open = (url = proxy.urlOf(shop.urlOf('app_worker'))): Promise<Database> =>
     poolSize: POOL_SIZE,
     applicationName: 'test-silent',
     answerWithinMs: ANSWER_WITHIN_MS,
+    poolWaitMs: CONNECTS_WITHIN_MS,
   })
 beforeAll(async () => {
   shop = await createTestDatabase()
