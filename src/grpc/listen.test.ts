@@ -92,6 +92,9 @@ const FLOODS: readonly [string, Buffer][] = [
   ['SETTINGS', frameOf(4, Buffer.alloc(0))],
 ]
 
+/** Where a handshake must also succeed: a busy machine needs its time. */
+const HANDSHAKE_MS = 1_500
+
 /** Sends frames until the connection ends. @returns the bytes that came back */
 async function flood(socket: net.Socket, frame: Buffer): Promise<Buffer> {
   const received: Buffer[] = []
@@ -111,7 +114,7 @@ async function flood(socket: net.Socket, frame: Buffer): Promise<Buffer> {
 
 describe('a connection', () => {
   test('that stays silent is closed', async () => {
-    const { port, refused, connections } = await startListener({ handshakeMs: 100 })
+    const { port, refused, connections } = await startListener({ handshakeMs: HANDSHAKE_MS })
     const sockets = await Promise.all(Array.from({ length: 50 }, () => openSocket(port)))
     await Promise.all(sockets.map((socket) => once(socket, 'close')))
     expect(refused).toEqual(Array.from({ length: 50 }, () => 'handshake'))
@@ -128,7 +131,7 @@ describe('a connection', () => {
   })
 
   test('that speaks HTTP/2 may stay without a call', async () => {
-    const { port, refused } = await startListener({ handshakeMs: 100 })
+    const { port, refused } = await startListener({ handshakeMs: HANDSHAKE_MS })
     const session = http2.connect(`http://${HOST}:${port}`)
     cleanUps.push(() => session.destroy())
     await once(session, 'remoteSettings')
@@ -261,7 +264,10 @@ test('TLS is served in the same place, with the same limits', async () => {
   const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
   execFileSync('openssl', [...request, '-keyout', key, '-out', certificate, ...names], { stdio: 'ignore' })
   const pair = { private_key: readFileSync(key), cert_chain: readFileSync(certificate) }
-  const { port, refused } = await startListener({ handshakeMs: 200 }, ServerCredentials.createSsl(null, [pair]))
+  const { port, refused } = await startListener(
+    { handshakeMs: HANDSHAKE_MS },
+    ServerCredentials.createSsl(null, [pair]),
+  )
   expect(await call(port, Buffer.from('x'), credentials.createSsl(pair.cert_chain))).toBe('OK')
   const silent = await openSocket(port)
   await once(silent, 'close')

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { status } from '@grpc/grpc-js'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, type TestFront } from '../../test/support/front.ts'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
 import type { DomainError } from '../domain/failure.ts'
 import { createClient, ServingStatus } from './client.ts'
@@ -191,11 +191,11 @@ describe('health', () => {
       [front.address, 'holdfast.v1.OrderService'],
       [front.adminAddress, 'holdfast.v1.StockAdminService'],
     ] as const) {
-      const client = createClient({ address, token: () => '' })
+      const client = createClient({ deadlineMs: CALL_WITHIN_MS, address, token: () => '' })
       expect(await client.health.check({ service })).toEqual({ status: ServingStatus.SERVING })
       client.close()
     }
-    const client = createClient({ address: front.address, token: () => '' })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: front.address, token: () => '' })
     await expect(client.health.check({ service: 'holdfast.v1.StockAdminService' })).rejects.toMatchObject({
       reason: 'NOT_FOUND',
     })
