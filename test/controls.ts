@@ -43,6 +43,16 @@ const CONTROLS: readonly Control[] = [
     test: 'is refused for its amount with REPORT_CONFLICT, and counted',
   },
   {
+    guard: 'note of an operator for a refused report that is settled',
+    mutation: without(
+      'settle_report',
+      'if not exists (\n    select from chain_operation',
+      'if false and exists (\n    select from chain_operation',
+    ),
+    file: 'src/main/cli/chain_report.int.test.ts',
+    test: 'the watcher by itself renumbers and discards nothing',
+  },
+  {
     guard: 'count of the reads that were noted',
     mutation: without('audit_note_reads', 'where o.order_id = any (p_order_ids)', 'where false'),
     file: 'src/grpc/personal_data.int.test.ts',
