@@ -23,18 +23,18 @@ const CONNECT_WITHIN = '5 seconds'
 const POOL_SIZE = 1
 
 /** The result of one check. `problem`: what is wrong and what to do; undefined when it passed. */
-export type Finding = { check: string; problem: string | undefined }
+export type CheckResult = { check: string; problem: string | undefined }
 
 type Check = { check: string; find: () => Promise<string | undefined> }
 
 /** Checks all dependencies of a process. Never rejects: a failure is a finding. */
-export async function checkDependencies<P extends ServiceName>(name: P, config: Config<P>): Promise<Finding[]> {
+export async function checkDependencies<P extends ServiceName>(name: P, config: Config<P>): Promise<CheckResult[]> {
   const checks = [databaseCheck(config), ...CHECKS[name](config)]
   return Promise.all(checks.map(runCheck))
 }
 
 /** A failure is told by its code or its name: the text of a library may quote a secret of the configuration. */
-export async function runCheck({ check, find }: Check): Promise<Finding> {
+export async function runCheck({ check, find }: Check): Promise<CheckResult> {
   return { check, problem: await find().catch((error: unknown) => `failed: ${causeOf(error)}`) }
 }
 

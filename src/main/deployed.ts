@@ -8,7 +8,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { DomainError } from '../domain/failure.ts'
 import { LIMIT_CLASSES, MAX_BUDGET, parseBudgets } from '../domain/limit.ts'
 import type { HoldfastClient } from '../grpc/client.ts'
-import { runCheck, type Finding } from './dependency.ts'
+import { runCheck, type CheckResult } from './dependency.ts'
 import { inspectSecrets } from './preflight.ts'
 
 export type Deployed = {
@@ -31,7 +31,7 @@ const INJECTION = `x' or '1'='1`
 const ANSWER_WITHIN_MS = 5_000
 
 /** Never rejects: what could not be checked is a finding. */
-export const checkDeployed = (deployed: Deployed): Promise<Finding[]> =>
+export const checkDeployed = (deployed: Deployed): Promise<CheckResult[]> =>
   Promise.all(Object.entries(CHECKS).map(([check, find]) => runCheck({ check, find: () => find(deployed) })))
 
 type Find = (deployed: Deployed) => Promise<string | undefined>

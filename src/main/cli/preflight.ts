@@ -5,7 +5,7 @@ import { Argument, type Command } from 'commander'
 import { ConfigError, loadConfig, readSecretFile } from '../../config.ts'
 import { createClient } from '../../grpc/client.ts'
 import { readClientTls } from '../../grpc/tls.ts'
-import { checkDependencies, withDatabase, type Finding } from '../dependency.ts'
+import { checkDependencies, withDatabase, type CheckResult } from '../dependency.ts'
 import { checkDeployed } from '../deployed.ts'
 import { inspectSecrets } from '../preflight.ts'
 import { SERVICE_NAMES, type ServiceName } from '../process.ts'
@@ -44,10 +44,10 @@ export function addPreflightCommand(program: Command, shell: Shell): void {
     })
 }
 
-const viewOf = ({ check, problem }: Finding) => ({ check, result: problem ?? 'ok' })
+const viewOf = ({ check, problem }: CheckResult) => ({ check, result: problem ?? 'ok' })
 
 /** The configuration of a process; each line of its refusal is a finding. */
-async function checkProcess({ env }: Shell, name: ServiceName): Promise<Finding[]> {
+async function checkProcess({ env }: Shell, name: ServiceName): Promise<CheckResult[]> {
   try {
     const config = loadConfig(name, env, inspectSecrets(name))
     return [{ check: CONFIGURATION, problem: undefined }, ...(await checkDependencies(name, config))]
@@ -58,7 +58,7 @@ async function checkProcess({ env }: Shell, name: ServiceName): Promise<Finding[
   }
 }
 
-async function checkRunning(shell: Shell, options: PreflightOptions): Promise<Finding[]> {
+async function checkRunning(shell: Shell, options: PreflightOptions): Promise<CheckResult[]> {
   const found = await checkProcess(shell, 'api')
   const first = found[0]
   if (first === undefined || first.problem !== undefined) return found
