@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
+import { assertNotEnded, untilEnded } from '../db/connection/ended.ts'
 import type { StockView } from '../db/stock.ts'
-import { createAvailability } from './stock.ts'
+import { createAvailability, createStockHandlers } from './stock.ts'
 
 const stockOf = (productId: string): StockView => ({ productId, onHand: '5', reserved: '2', version: '1' })
 
@@ -87,4 +88,18 @@ test('a failed reading is not kept', async () => {
   await expect(availabilityOf(['tea'])).rejects.toThrow('down')
   failWith(undefined)
   expect((await availabilityOf(['tea'])).stock).toHaveLength(1)
+})
+
+test('a reading that callers share does not end with the call that began it', async () => {
+  const ending = new AbortController()
+  const any = async () => {
+    assertNotEnded()
+    return [{ productId: 'tea', onHand: '5', reserved: '2', version: '1' }]
+  }
+  const { getAvailability } = createStockHandlers({ database: { sql: { any } } as never })
+  const read = () => getAvailability({ productIds: ['tea'] }, {} as never)
+  const first = untilEnded(ending.signal, read)
+  ending.abort()
+  expect((await read()).stock).toMatchObject([{ productId: 'tea' }])
+  await first
 })

@@ -1,5 +1,6 @@
 // StockService and StockAdminService: stock levels and corrections.
 
+import { forAllCallers } from '../db/connection/ended.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { adjustStock, readStock, type StockView } from '../db/stock.ts'
 import { actorOf } from '../domain/access.ts'
@@ -83,7 +84,7 @@ export function createAvailability(read: (productIds: readonly string[]) => Prom
 }
 
 export function createStockHandlers({ database }: { database: Database }): Handlers<typeof StockServiceService> {
-  const availabilityOf = createAvailability((productIds) => readStock(database, productIds))
+  const availabilityOf = createAvailability((productIds) => forAllCallers(() => readStock(database, productIds)))
   return {
     getAvailability: async ({ productIds }) => {
       const { stock, asOf } = await availabilityOf(productIds)

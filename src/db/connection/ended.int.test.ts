@@ -3,7 +3,7 @@ import { sql } from 'slonik'
 import { z } from 'zod'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { until } from '../../../test/support/until.ts'
-import { untilEnded } from './ended.ts'
+import { forAllCallers, untilEnded } from './ended.ts'
 import { isDatabaseUnavailable, openDatabase, statement, type Database } from './pool.ts'
 
 const COUNT = statement('test_count', `select nextval('test_count')`)
@@ -92,4 +92,9 @@ test('a transaction is not cut off: it ends as a whole', async () => {
     }),
   )
   expect(await held).toEqual([{ slept: '' }])
+})
+
+test('what callers share does not end with the call that began it', async () => {
+  const ended = AbortSignal.abort()
+  expect(await untilEnded(ended, () => forAllCallers(() => api.run(COUNT)))).toHaveLength(1)
 })

@@ -12,6 +12,9 @@ const signals = new AsyncLocalStorage<AbortSignal>()
  */
 export const untilEnded = <T>(signal: AbortSignal, work: () => T): T => signals.run(signal, work)
 
+/** Runs `work` for all callers that share it: it does not end with the one that began it. */
+export const forAllCallers = <T>(work: () => T): T => signals.exit(work)
+
 /** Throws DEADLINE_EXCEEDED if the call on whose behalf this runs has ended. */
 export function assertNotEnded(): void {
   if (signals.getStore()?.aborted === true)
