@@ -94,43 +94,21 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const connections = new Map<string, Connection>()
   const perAddress = new Map<string, number>()
 
-  /** Why there is no room for one more connection. The one that was idle for longest makes room for it. */
-  function refusalOf(isAddressFull: boolean): ConnectionRefusal | undefined {
-    if (isAddressFull) return 'address'
-    if (connections.size < limits.total) return undefined
-    const idle = findIdle(connections, limits.idleMs)
-    if (idle === undefined) return 'total'
-    connections.delete(idle.name)
-    onRefused('idle')
-    leave(idle.connection)
-    return undefined
-  }
-
   function accept(socket: Socket): void {
     // The other end may be gone before the library listens; an error without a listener would end the process.
     socket.on('error', () => socket.destroy())
     const address = socket.remoteAddress ?? ''
     const key = addressKeyOf(address)
     const ofAddress = perAddress.get(key) ?? 0
-    const refusal = refusalOf(ofAddress >= limits.perAddress && !isShared(address))
+    const isAddressFull = ofAddress >= limits.perAddress && !isShared(address)
+    const refusal = isAddressFull ? 'address' : makeRoom(connections, limits, onRefused)
     if (refusal !== undefined) {
       onRefused(refusal)
       socket.destroy()
       return
     }
     perAddress.set(key, ofAddress + 1)
-    const connection: Connection = {
-      ...{
-        socket,
-        key,
-        openedAt: performance.now(),
-        idleSince: performance.now(),
-        session: undefined,
-        hasSettings: false,
-      },
-      ...{ streams: new Map<ServerHttp2Stream, number>() },
-      ...{ budget: limits.burstBytes, read: 0, isEnded: false },
-    }
+    const connection = openConnection(socket, key, limits)
     const name = nameOf(socket)
     connections.set(name, connection)
     socket.once('close', () => {
@@ -176,6 +154,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
 }
 
+const openConnection = (socket: Socket, key: string, { burstBytes }: ConnectionLimits): Connection => ({
+  ...{ socket, key, openedAt: performance.now(), idleSince: performance.now(), session: undefined, hasSettings: false },
+  streams: new Map<ServerHttp2Stream, number>(),
+  ...{ budget: burstBytes, read: 0, isEnded: false },
+})
+
 const nameOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
   `${remoteAddress} ${remotePort}`
 
@@ -215,6 +199,21 @@ function look(connection: Connection, limits: ConnectionLimits): ConnectionRefus
   if (connection.budget < 0) return 'flood'
   const isLate = performance.now() - connection.openedAt > limits.handshakeMs
   return isLate && !connection.hasSettings ? 'handshake' : undefined
+}
+
+/** Closes the connection that was idle for longest, if there are as many as there may be. @returns 'total' if none is idle */
+function makeRoom(
+  connections: Map<string, Connection>,
+  { total, idleMs }: ConnectionLimits,
+  onRefused: (refusal: ConnectionRefusal) => void,
+): 'total' | undefined {
+  if (connections.size < total) return undefined
+  const idle = findIdle(connections, idleMs)
+  if (idle === undefined) return 'total'
+  connections.delete(idle.name)
+  onRefused('idle')
+  leave(idle.connection)
+  return undefined
 }
 
 /** The connection that has had no stream for longest, if for longer than `idleMs`. */
