@@ -142,11 +142,21 @@ describe('a rate limit', () => {
       quota: [{ subject: 'user', description: '3 calls in 60 s' }],
       retryAfterMs: expect.any(Number),
     })
-    expect(answers[3]?.detail.retryAfterMs).toBeLessThanOrEqual(20_000)
+    expect(answers[3]?.detail.retryAfterMs).toBeLessThanOrEqual(22_000)
     expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 4)])).code).toBe('OK')
     expect(await front.registry.metrics()).toMatch(
       /holdfast_grpc_limited_total\{[^}]*class="list",limit="user"[^}]*\} 2/,
     )
+  })
+
+  test('sends those that it refuses together back at different times', async () => {
+    const front = await frontOf({ list: { user: 1, address: 100, atOnce: 100 } })
+    const header = await bearerOf(front, 5)
+    const answers = await Promise.all(Array.from({ length: 12 }, () => callRaw(front.address, LIST, EMPTY, [header])))
+    const waits = answers.flatMap(({ detail }) => detail.retryAfterMs ?? [])
+    expect(waits).toHaveLength(11)
+    // The bucket regains its only token within a minute; the spread is a tenth of that.
+    expect(Math.max(...waits) - Math.min(...waits)).toBeGreaterThan(500)
   })
 
   test('of an address counts before the token is checked', async () => {

@@ -29,6 +29,9 @@ import { statusOf } from './status.ts'
 const OVERLOAD_RETRY_MS = 1_000
 /** Retries that were refused together must not return together. */
 const OVERLOAD_SPREAD_MS = 1_000
+/** The same for a rate limit: by so much later, at least and as a share of the wait. */
+const RATE_SPREAD_MS = 250
+const RATE_SPREAD = 0.1
 const TURN_RETRY_MS = 500
 /** A stream lives for minutes. */
 const STREAM_RETRY_MS = 5_000
@@ -343,6 +346,7 @@ function rateLimited(
   return new DomainError('RATE_LIMITED', 'Too many calls of this kind; try again later.', {
     metadata: { class: limitClass },
     quota: [{ subject, description: `${limit} calls in ${WINDOW_MS / MS_PER_S} s` }],
-    retryAfterMs: waitMs,
+    // Never before there is room, and not all of those that were refused together at once.
+    retryAfterMs: waitMs + Math.random() * Math.max(RATE_SPREAD_MS, waitMs * RATE_SPREAD),
   })
 }

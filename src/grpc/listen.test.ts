@@ -144,7 +144,7 @@ describe('a connection', () => {
   test('above the number of an address, or of the listener, is refused, and one that ends makes room', async () => {
     for (const [refusal, limits] of [
       ['address', { perAddress: 3 }],
-      ['total', { total: 3 }],
+      ['total', { total: 3, idleMs: 600_000 }],
     ] as const) {
       const { port, refused, connections } = await startListener(limits)
       const [first] = await Promise.all(Array.from({ length: 3 }, () => openSocket(port)))
@@ -172,6 +172,40 @@ describe('a connection', () => {
     await until(async () => connections() === 2)
     second.destroy()
     await until(async () => connections() === 1)
+  })
+
+  test('that makes no calls gives way to a new one where the listener is full, the longest idle one first', async () => {
+    const { port, refused, connections } = await startListener({ total: 2, idleMs: 1, handshakeMs: 600_000 })
+    const first = http2.connect(`http://${HOST}:${port}`)
+    cleanUps.push(() => first.destroy())
+    await once(first, 'remoteSettings')
+    const closed = once(first, 'close')
+    const second = await openSocket(port)
+    await until(async () => connections() === 2)
+    let isSecondClosed = false
+    second.once('close', () => (isSecondClosed = true))
+    expect(await call(port)).toBe('OK')
+    await closed
+    expect(refused).toEqual(['idle'])
+    expect(isSecondClosed).toBe(false)
+  })
+
+  test('with a call in progress is never the one that gives way', async () => {
+    const { port, refused, calls } = await startListener({ total: 1, idleMs: 1 })
+    const session = http2.connect(`http://${HOST}:${port}`)
+    cleanUps.push(() => session.destroy())
+    // Its request is not complete, so that it stays open.
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/test.Echo/Echo',
+      'content-type': 'application/grpc',
+    })
+    stream.on('error', () => undefined)
+    await until(async () => calls() === 1)
+    const other = await openSocket(port)
+    await once(other, 'close')
+    expect(refused).toEqual(['total'])
+    expect(session.destroyed).toBe(false)
   })
 
   test('of an address that stands for many clients has no limit of its own', async () => {

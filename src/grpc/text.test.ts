@@ -118,6 +118,8 @@ describe('an address', () => {
     ['\u3000\n\u00a0', undefined],
     ['<b>\u0301</b>', undefined],
     ['a\rb', undefined],
+    ['Quay 1\r\nHarbour', 'Quay 1\nHarbour'],
+    ['a\r\r\nb', undefined],
   ])('%j is stored as %j', (given, stored) => {
     expect(storedAs(given)).toBe(stored)
   })

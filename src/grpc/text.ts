@@ -56,9 +56,15 @@ function printable(max: number, { isMultiline = false }: TextOptions) {
   )
 }
 
-/** Free text without HTML tags. What is stored keeps every rule of text itself. */
+/**
+ * Free text without HTML tags. What is stored keeps every rule of text itself. In several lines, the line ends of HTML
+ * forms (CR LF) become line feeds.
+ */
 export const plainText = (max: number, options: TextOptions = {}) =>
-  printable(max, options)
+  z
+    .string()
+    .transform((value) => (options.isMultiline === true ? value.replaceAll('\r\n', '\n') : value))
+    .pipe(printable(max, options))
     .transform(stripTags)
     .refine((value) => value !== '', { error: 'must contain more than HTML tags', abort: true })
     .pipe(text(max, options))

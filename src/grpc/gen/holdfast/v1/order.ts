@@ -56,8 +56,8 @@ export interface CreateOrderRequest {
   /** asset is the coin that the customer pays with: BTC, LTC, ETH or SOL, if the shop accepts it. */
   asset: string;
   /**
-   * shipping_address is the delivery address: free text of 1-500 characters. Line feeds are allowed, but no carriage
-   * returns: replace the CR LF of an HTML form. HTML tags, references to `<` and `>`, and spaces at the ends are
+   * shipping_address is the delivery address: free text of 1-500 characters. Line feeds are allowed, and the CR LF
+   * of an HTML form becomes one; other carriage returns are refused. HTML tags, references to `<` and `>`, and spaces at the ends are
    * removed, and the rest must be a text too. It is stored encrypted and never in an answer of this call.
    */
   shippingAddress: string;
