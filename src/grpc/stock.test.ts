@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { assertNotEnded, untilEnded } from '../db/connection/ended.ts'
 import type { StockView } from '../db/stock.ts'
-import { createAvailability, createStockHandlers } from './stock.ts'
+import { createAvailability } from './stock.ts'
 
 const stockOf = (productId: string): StockView => ({ productId, onHand: '5', reserved: '2', version: '1' })
 
