@@ -12,6 +12,8 @@ import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_
 import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { RefundServiceService } from './gen/holdfast/v1/refund.ts'
+import { RefundAdminServiceService } from './gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
 import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
@@ -103,6 +105,7 @@ export function createClient(options: ClientOptions) {
     order: callsOf(channel, OrderServiceService),
     fulfilment: callsOf(channel, FulfilmentServiceService),
     payment: callsOf(channel, PaymentServiceService),
+    refund: callsOf(channel, RefundServiceService),
     stock: callsOf(channel, StockServiceService),
     catalog: callsOf(channel, CatalogServiceService),
     health: callsOf(channel, HealthService),
@@ -118,6 +121,7 @@ export function createAdminClient(options: ClientOptions) {
     catalog: callsOf(channel, CatalogAdminServiceService),
     notification: callsOf(channel, NotificationAdminServiceService),
     order: callsOf(channel, OrderAdminServiceService),
+    refund: callsOf(channel, RefundAdminServiceService),
     audit: callsOf(channel, AuditServiceService),
     health: callsOf(channel, HealthService),
     close: () => channel.client.close(),
