@@ -28,7 +28,10 @@ export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1
 export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
+export type { Refund } from './gen/holdfast/v1/refund.ts'
+export type { RequestRefundRequest } from './gen/holdfast/v1/refund_admin.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
+export { feeBearer, rateBasis, refundKind, refundStatus } from './enum.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 export const RECONNECT_FROM_MS = 100
