@@ -19,8 +19,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `account address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
       expirable idempotency invoice notification
-      order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation retired_source returning_hold
-      schema_version stock stock_movement workflow_start`,
+      order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
+      schema_version stock stock_movement unattributed_output workflow_start`,
     insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
@@ -28,6 +28,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert customer': 'user_id',
       'insert orders': 'order_id user_id currency total address_sealed',
       'insert product': 'product_id name unit_price currency is_active',
+      'insert refund':
+        'order_id network asset token amount kind fee_bearer named_in fiat_amount rate_basis rate requested_by reason',
+      'insert refund_approval': 'refund_id version approver order_id',
       'insert security_event': 'at kind subject peer method object request_id events',
       'update address_pool': 'leased_by leased_at',
       'update idempotency': 'response order_id',
@@ -35,18 +38,19 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update order_wake': 'wanted_seq next_at dead_reason',
       'update orders': 'address_sealed',
       'update product': 'name unit_price currency is_active',
+      'update refund': 'amount fee_bearer destination destination_confirmed_at status',
       'update reservation': 'expires_at',
       'update stock': 'on_hand reserved version',
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
-      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_quota take_wanted request_wake write_orders',
+      'accept_locked accept_optimistic accept_orders actor_of audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
+      'order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
-      reclaimable_hold refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
+      reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
@@ -55,16 +59,19 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
       'update notification_channel': 'is_enabled',
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
+      'insert refund':
+        'order_id network asset token amount kind fee_bearer named_in fiat_amount rate_basis rate requested_by reason',
       'update payment': 'amount state is_in_time',
       'update payment_report': 'is_assessed',
+      'update refund': 'amount status tx_id network_fee',
       'update refund_due': 'amount updated_at',
       'update reservation': 'state expires_at',
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of begin_assessment command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state present_output quote_due ' +
-      'set_hold_aside step_order take_stock request_wake',
+      'actor_of begin_assessment begin_payout command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step finish_payout ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state owed_refund present_output promised_refunds quote_due received_money refund_state ' +
+      'set_hold_aside settle_refund_state step_order take_stock request_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -105,9 +112,10 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
-      product refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
+      product refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
-    execute: 'is_enough is_terminal open_transactions present_output quote_due',
+    execute:
+      'is_enough is_terminal open_transactions owed_refund present_output promised_refunds quote_due received_money refund_state',
   },
   analytics: {},
 }

@@ -40,8 +40,12 @@ payment_order_fk: payment (order_id) -> orders
 payment_report_asset_fk: payment_report (asset) -> currency
 payment_report_order_fk: payment_report (order_id) -> orders
 product_currency_fk: product (currency) -> currency
+refund_approval_order_fk: refund_approval (order_id) -> orders
+refund_approval_refund_fk: refund_approval (refund_id) -> refund
+refund_asset_fk: refund (asset) -> currency
 refund_due_asset_fk: refund_due (asset) -> currency
 refund_due_order_fk: refund_due (order_id) -> orders
+refund_order_fk: refund (order_id) -> orders
 reservation_order_fk: reservation (order_id) -> orders
 reservation_product_fk: reservation (product_id) -> product
 stock_movement_order_fk: stock_movement (order_id) -> orders
@@ -111,7 +115,10 @@ payment_report (source, report_id)
 payment_transition (from_state, to_state)
 product (product_id)
 quota_window (key)
+refund (refund_id)
+refund_approval (refund_id, version, approver)
 refund_due (order_id)
+refund_transition (from_status, to_status)
 reservation (order_id, product_id, hold_no)
 retired_source (source)
 security_event (event_no)
@@ -155,6 +162,9 @@ beforeAll(async () => {
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());
     insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 1, 'seen', 1, '0xab', now())`)
+  await shop.test.forge(
+    `insert into refund_approval (refund_id, version, approver, order_id) select refund_id, 1, 'user:8', order_id from refund`,
+  )
   session = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
   await session.connect()
 })

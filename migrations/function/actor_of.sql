@@ -7,4 +7,4 @@ create or replace function actor_of(p_aggregate_id text) returns jsonb language 
     else nullif(current_setting('holdfast.actor', true), '')::jsonb end
 $$;
 revoke execute on function actor_of from public;
-grant execute on function actor_of to app_worker;
+grant execute on function actor_of to app_api, app_worker;

@@ -5,6 +5,7 @@
 
 import { sql, type FragmentSqlToken, type QuerySqlToken } from 'slonik'
 import { z } from 'zod'
+import { refundFaults } from './refund_invariant.ts'
 
 /** One violation: the order or product, and the values that show it (ids, words and numbers only). */
 export const VIOLATION = z.object({ subject: z.string(), detail: z.string() })
@@ -70,6 +71,8 @@ export const ORDER_INVARIANTS = {
           union all select order_id, 'payment' from payment where ${within}
           union all select order_id, 'payment_report' from payment_report where ${within}
           union all select order_id, 'refund_due' from refund_due where ${within}
+          union all select order_id, 'refund' from refund where ${within}
+          union all select order_id, 'refund_approval' from refund_approval where ${within}
           union all select order_id, 'workflow_start' from workflow_start where ${within}
           union all select order_id, 'order_wake' from order_wake where ${within}
           union all select order_id, 'notification' from notification where ${within}
@@ -196,14 +199,18 @@ export const ORDER_INVARIANTS = {
       select o.order_id::text as subject, o.status || ', ' || o.payment_state || ': final ' || m.final || ' of ' || i.amount_due as detail
       from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset cross join ${MONEY}
       where ${ofOrder(range)} and not ${HAS_NEWS}
-        and o.payment_state <> all (case
+        and o.payment_state <> all (select refund_state(o.order_id, o.status, told) from unnest(case
           when o.status = 'pending' then array[case
             when is_enough(m.seen, i.amount_due) then 'confirming' when m.seen > 0 then 'partial' else 'awaiting' end]
           when o.status <> 'cancelled' then array[case
             when is_enough(m.final, i.amount_due) then 'paid' when is_enough(m.seen, i.amount_due) then 'at_risk' else 'reversed' end]
-          when m.final + m.late_final > c.dust_floor then array['unresolved', 'refunding', 'partially_refunded', 'refunded']
+          when m.final + m.late_final > c.dust_floor then array['unresolved']
           when m.waiting > 0 then array['late_confirming']
-          else array['expired', 'cancelled'] end)`,
+          else array['expired', 'cancelled'] end) told)`,
+  },
+  refunds_stay_below_money: {
+    says: 'refunds are covered by money, and what is owed has one open refund',
+    find: (range) => ask`${refundFaults(sql.fragment`${ofOrder(range)} and not ${HAS_NEWS}`)}`,
   },
   refund_follows_money: {
     says: 'the refund owed is all money of a cancelled order, and excess or late money of another, except dust',

@@ -91,7 +91,6 @@ function oracle({ status, paymentState, cancelReason, due, dustFloor, transfers 
     [true, 'reversed'],
   ]
   const ended: [boolean, PaymentState][] = [
-    [['refunding', 'partially_refunded', 'refunded'].includes(paymentState), paymentState],
     [owed > dustFloor, 'unresolved'],
     [waiting > 0n, 'late_confirming'],
     [cancelReason === 'expired', 'expired'],

@@ -1,5 +1,6 @@
 // Assessment: what the transfers credited to an order mean for its payment, status and hold. Pure functions: the caller
 // holds the order's lock and reads the facts. Requirements D-1, D-5, D-7 and D-9 define the machine and its edge cases.
+// Refunds are counted afterwards (refundStateOf in refund.ts).
 
 import { statusAfter, type CancelReason, type OrderHold, type OrderStatus } from './order.ts'
 import { isEnough, type PaymentFlag, type PaymentState } from './payment.ts'
@@ -64,15 +65,11 @@ function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
       if (isFinal) return 'paid'
       return isSeen ? 'at_risk' : 'reversed'
     case 'cancelled':
-      if (IN_REFUND.includes(input.paymentState)) return input.paymentState
       if (refundDue > 0n) return 'unresolved'
       if (seen + lateSeen > final + lateFinal) return 'late_confirming'
       return input.cancelReason === 'expired' ? 'expired' : 'cancelled'
   }
 }
-
-/** An assessment does not change a refund that has begun. */
-const IN_REFUND: readonly PaymentState[] = ['refunding', 'partially_refunded', 'refunded']
 
 function flagsOf({ status, due, totals }: AssessInput, state: PaymentState): PaymentFlag[] {
   const { final, lateFinal, seen, lateSeen } = totals

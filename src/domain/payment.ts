@@ -84,24 +84,28 @@ export const PAYMENT_STATES = [
 ] as const
 export type PaymentState = (typeof PAYMENT_STATES)[number]
 
+const AFTER_REFUND = ['refunding', 'partially_refunded', 'refunded'] as const
+/** What an order may be again after a refund: its payments are judged as before, and refundStateOf has the last word. */
+const JUDGED_AGAIN = ['paid', 'at_risk', 'reversed', 'late_confirming', 'unresolved', 'cancelled'] as const
+
 /**
  * Allowed transitions of the payment state. Until the order is paid, seen money may appear and disappear. Money of a
- * closed order is late or unresolved. Refunded money never counts again. Equal to the database's table payment_transition.
+ * closed order is late or unresolved. Refunds: see refundStateOf. Equal to the database's table payment_transition.
  */
 export const PAYMENT_MOVES: Readonly<Record<PaymentState, readonly PaymentState[]>> = {
   awaiting: ['partial', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
   partial: ['awaiting', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
   confirming: ['awaiting', 'partial', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
   paid: ['at_risk', 'reversed', 'late_confirming', 'unresolved', 'cancelled', 'refunding'],
-  at_risk: ['paid', 'reversed', 'late_confirming', 'unresolved', 'cancelled'],
-  reversed: ['paid', 'at_risk', 'late_confirming', 'unresolved', 'cancelled'],
-  expired: ['late_confirming', 'unresolved'],
-  late_confirming: ['unresolved', 'expired', 'cancelled'],
+  at_risk: ['paid', 'reversed', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
+  reversed: ['paid', 'at_risk', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
+  expired: ['late_confirming', 'unresolved', 'refunding'],
+  late_confirming: ['unresolved', 'expired', 'cancelled', 'refunding'],
   unresolved: ['late_confirming', 'expired', 'cancelled', 'refunding'],
   cancelled: ['late_confirming', 'unresolved', 'refunding'],
-  refunding: ['partially_refunded', 'refunded'],
-  partially_refunded: ['refunding'],
-  refunded: [],
+  refunding: ['partially_refunded', 'refunded', ...JUDGED_AGAIN],
+  partially_refunded: ['refunding', 'refunded', ...JUDGED_AGAIN],
+  refunded: ['refunding', 'partially_refunded', ...JUDGED_AGAIN],
 }
 
 export const PAYMENT_FLAGS = [

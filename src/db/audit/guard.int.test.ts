@@ -39,6 +39,9 @@ beforeAll(async () => {
   await shop.query(`insert into retired_source (source, reason) values ('w9', 'renamed')`)
   await shop.query(`select change_account(7, 'disable')`)
   await putAddresses(shop.test, 1)
+  await shop.test.forge(
+    `insert into refund_approval (refund_id, version, approver, order_id) select refund_id, 1, 'user:8', order_id from refund`,
+  )
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
     const session = new pg.Client({ connectionString: url, options: '-c search_path=holdfast' })
@@ -275,7 +278,7 @@ describe('the scope', () => {
         'notification notification_channel order_wake quota_window security_event stock_movement workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(21)
+    expect(await auditedTables()).toHaveLength(24)
   })
 })
 

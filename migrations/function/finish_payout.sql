@@ -1,0 +1,28 @@
+-- Payout, second half: the transaction is final, and the refund is paid. p_network_fee: what the network took, in base
+-- units of its coin. p_actor: text of the audit context (actor_of).
+-- Result: 'paid'; 'repeated' for the same transaction again; 'conflict' when another one is noted; 'refused' when the
+-- payout has not begun; 'NOT_FOUND'.
+-- Locks: the order row FOR UPDATE, then the refund. Error: HF004, by the guard of orders.
+create or replace function finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text)
+returns text language plpgsql as $$
+declare
+  v_refund refund;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select r.order_id from refund r where r.refund_id = p_refund_id) for update;
+  select * into v_refund from refund r where r.refund_id = p_refund_id for no key update;
+  if not found then
+    return 'NOT_FOUND';
+  end if;
+  if v_refund.status <> 'paying' then
+    return case when v_refund.status <> 'paid' then 'refused' when v_refund.tx_id = p_tx_id then 'repeated'
+      else 'conflict' end;
+  end if;
+  update refund r set status = 'paid', tx_id = p_tx_id, network_fee = p_network_fee where r.refund_id = p_refund_id;
+  perform settle_refund_state(v_refund.order_id);
+  return 'paid';
+end
+$$;
+revoke execute on function finish_payout from public;
+grant execute on function finish_payout to app_worker;
