@@ -67,6 +67,7 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
 
 const rate = checked((text) => (parseFiat(text) ?? 0n) > 0n, 'must be a price, such as 2000.00')
 const assetList = checked((list) => parseAssets(list) !== undefined, ASSETS_RULE).default('ETH')
+const chainId = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
 const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
 
 /** An IPv4-mapped network is refused: mapped addresses are compared as IPv4, so it would match nothing. */
@@ -123,6 +124,8 @@ const API = z.object({
   HOLDFAST_PII_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),
+  HOLDFAST_QUOTE_KEY_FILE: z.string().min(1),
+  HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_CURRENCY: z.enum(['EUR', 'USD']).default('EUR'),
   HOLDFAST_PAYMENT_WINDOW_MS: z.coerce
     .number()
@@ -184,7 +187,7 @@ const WATCHER = z.object({
   HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
   HOLDFAST_ETH_RPC_URL: z.url(),
   HOLDFAST_ETH_NETWORK: network.default('ethereum'),
-  HOLDFAST_ETH_CHAIN_ID: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_ETH_START: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   HOLDFAST_ETH_CONFIRMATIONS: z.coerce
     .number()
@@ -238,6 +241,7 @@ const CLI = z.object({
   HOLDFAST_TOKEN_FILE: file,
   DATABASE_URL: database.DATABASE_URL.optional(),
   DATABASE_PASSWORD_FILE: databaseLogin.DATABASE_PASSWORD_FILE,
+  HOLDFAST_QUOTE_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
   HOLDFAST_AUDIT_FILE: z.string().min(1).optional(),
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
   TEMPORAL_ADDRESS: z.string().min(1).optional(),

@@ -5,7 +5,11 @@ import type { Config, ProcessName } from './config.ts'
 import type { Asset } from './domain/payment.ts'
 
 /** The variables that exist once per asset share one line: HOLDFAST_<ASSET>_RATE. */
-type PatternOf<Name> = Name extends `HOLDFAST_${Asset}_${infer Suffix}` ? `HOLDFAST_<ASSET>_${Suffix}` : Name
+type PatternOf<Name> = Name extends 'HOLDFAST_ETH_CHAIN_ID'
+  ? Name
+  : Name extends `HOLDFAST_${Asset}_${infer Suffix}`
+    ? `HOLDFAST_<ASSET>_${Suffix}`
+    : Name
 /** The watcher follows one chain: its variables name Ethereum, and stand for themselves. */
 type VariableOf<P extends ProcessName> = P extends 'watcher' ? keyof Config<P> : PatternOf<keyof Config<P>>
 type VariableName = { [P in ProcessName]: VariableOf<P> }[ProcessName]
@@ -67,6 +71,9 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_ORDER_ID_SECRET_FILE:
     'secret that order ids, page cursors, and hashes of peers and requests are derived with',
   HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
+  HOLDFAST_QUOTE_KEY_FILE: 'Ed25519 key that payment requests are signed with, PEM',
+  HOLDFAST_QUOTE_PUBLIC_KEYS_FILE:
+    'the shop’s public quote keys, PEM; with it, payment requests that none of them signed are refused',
   HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
   HOLDFAST_PAYMENT_WINDOW_MS: 'how long a quote is valid',
   HOLDFAST_ADDRESS_BLOCK: 'addresses leased from the pool at a time',
@@ -101,7 +108,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_WATCHER_TOKEN_FILE: 'access token of the watcher, read again for each call',
   HOLDFAST_ETH_RPC_URL: 'JSON-RPC of an Ethereum node',
   HOLDFAST_ETH_NETWORK: 'network name in its reports; the api must use the same name for ETH',
-  HOLDFAST_ETH_CHAIN_ID: 'chain the node must be on; without it, 1 in production and 31337 in development',
+  HOLDFAST_ETH_CHAIN_ID:
+    'chain that ETH is paid on, in payment requests and at the node; the same in api and watcher; without it, 1 in production and 31337 in development',
   HOLDFAST_ETH_START:
     'first block to read on an empty database; without it, the block three hours before the oldest order that waits for payment, else the tip',
   HOLDFAST_ETH_CONFIRMATIONS: 'depth at which a transfer is final; not below the default',

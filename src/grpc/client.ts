@@ -26,6 +26,7 @@ export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1
 export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
+export { isQuoteGenuine } from './quote.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000

@@ -24,6 +24,7 @@ import { cutPage, pageOf } from './page.ts'
 import { openAddress } from './personal_data.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
+import type { Quoting } from './quote.ts'
 import type { Parsed } from './schema.ts'
 import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
@@ -55,6 +56,8 @@ export type OrderDeps = {
   leaseAddress: (network: string, asset: Asset) => Promise<string>
   orderIdOf: (userId: bigint, key: string) => string
   cursors: CursorSeal
+  /** Signs payment requests. */
+  quoting: Quoting
   pii: {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
@@ -73,14 +76,14 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     if (!('order' in verdict)) throw verdictError(verdict)
     call.record.orderId = verdict.order.orderId
     call.record.isReplay = verdict.verdict === 'replayed'
-    return createOrderResponse(verdict.order)
+    return createOrderResponse(verdict.order, deps.quoting)
   },
 
   getOrder: async ({ orderId, includeShippingAddress }, call) => {
     const order = await findOrder(deps.database, orderId, orderScopeOf(call))
     if (order === undefined) throw orderUnreachable(call)
     const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
-    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address) }
+    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address, deps.quoting) }
   },
 
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {

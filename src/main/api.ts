@@ -22,8 +22,10 @@ import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
 import { createCursorSeal } from '../keyvault/cursor.ts'
+import { loadTextSigner } from '../keyvault/ed25519.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
+import { createQuoteSigner } from '../keyvault/quote.ts'
 import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
@@ -31,7 +33,7 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
-import { assetPolicyOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
+import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
 import { createCustomerVault } from './customer_vault.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
@@ -75,7 +77,7 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
   service.readyWhen(isReady)
-  logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
+  logger.info({ port: front.port, adminPort: front.adminPort, quoteKeyId: secrets.quoteKey.keyId }, 'api serves')
   await aborted(service.stopping)
 }
 
@@ -132,6 +134,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
     cursors: createCursorSeal(secrets.orderId),
+    quoting: { sign: createQuoteSigner(secrets.quoteKey), chainId: chainIdOf(config) },
     peerHashOf: createPeerHash(secrets.orderId),
     hashRequest: createRequestHash(secrets.orderId),
     pii: createCustomerVault({ ring: secrets.pii, database, priority }),
@@ -145,7 +148,7 @@ function sharesOf(pool: number): { callers: number; priority: number } {
   return { callers: Math.max(1, pool - priority), priority }
 }
 
-type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`
+type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET' | 'QUOTE_KEY'}_FILE`
 
 function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
@@ -155,6 +158,7 @@ function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, '
     clientSans: readClientSans(config),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
+    quoteKey: loadTextSigner('HOLDFAST_QUOTE_KEY_FILE', read('HOLDFAST_QUOTE_KEY_FILE'), mode),
     orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),
   }
 }
