@@ -35,10 +35,13 @@ const FILES = {
   'pii_keyring.json': keyring(),
   'key_keyring.json': keyring(),
 }
-const seal = generateKeyPairSync('ed25519', {
-  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  publicKeyEncoding: { type: 'spki', format: 'pem' },
-})
+const signingPair = () =>
+  generateKeyPairSync('ed25519', {
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  })
+const seal = signingPair()
+const quote = signingPair()
 /** Both halves of a key pair are created together or not at all. */
 const PAIRS = [
   {
@@ -49,6 +52,7 @@ const PAIRS = [
       ],
     },
   },
+  { 'quote_key.pem': quote.privateKey.trim(), 'quote_public_keys.pem': quote.publicKey.trim() },
   { 'seal_key.pem': seal.privateKey.trim(), 'seal_public_keys.pem': seal.publicKey.trim() },
 ]
 

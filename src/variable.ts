@@ -5,7 +5,11 @@ import type { Config, ProcessName } from './config.ts'
 import type { Asset } from './domain/payment.ts'
 
 /** The variables that exist once per asset share one line: HOLDFAST_<ASSET>_RATE. */
-type PatternOf<Name> = Name extends `HOLDFAST_${Asset}_${infer Suffix}` ? `HOLDFAST_<ASSET>_${Suffix}` : Name
+type PatternOf<Name> = Name extends 'HOLDFAST_ETH_CHAIN_ID'
+  ? Name
+  : Name extends `HOLDFAST_${Asset}_${infer Suffix}`
+    ? `HOLDFAST_<ASSET>_${Suffix}`
+    : Name
 /** The watcher follows one chain: its variables name Ethereum, and stand for themselves. */
 type VariableOf<P extends ProcessName> = P extends 'watcher' ? keyof Config<P> : PatternOf<keyof Config<P>>
 type VariableName = { [P in ProcessName]: VariableOf<P> }[ProcessName]
@@ -31,7 +35,16 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   'HOLDFAST_<ASSET>_MAX_LAG_MS':
     'how far the watcher may be behind its chain before the api stops quoting in that asset; the default depends on the asset, and there is no limit in development',
   'HOLDFAST_<ASSET>_RATE':
-    'price of one coin in the shop’s currency, such as `2000.00`; without it, no quotes in this asset',
+    'fixed price of one coin in the shop’s currency, such as `2000.00`; without it, the price is that of `HOLDFAST_RATE_SOURCES`',
+  HOLDFAST_RATE_SOURCES:
+    'where the prices of all other assets come from: of `kraken`, `coinbase`, `bitstamp`, separated by commas, each as `NAME` or `NAME=URL`; without it, no quotes in these assets',
+  HOLDFAST_RATE_LEAST_SOURCES: 'how many sources must agree on a price',
+  HOLDFAST_RATE_EVERY_MS: 'pause between two reads of the sources',
+  HOLDFAST_RATE_MAX_AGE_MS: 'age from which a price is not used any more',
+  HOLDFAST_RATE_MAX_SPREAD_BPS: 'how far a source may be from the median of all, in 1/10,000; others are left out',
+  HOLDFAST_RATE_MAX_JUMP_BPS:
+    'how far a price may be from the last accepted one, in 1/10,000; beyond it there are no quotes in this asset',
+  HOLDFAST_RATE_JUMP_HOLD_MS: 'how long such a price must last until it is accepted',
   'HOLDFAST_<ASSET>_NETWORK': 'name of the network the asset is paid on, the same in all processes',
   HOLDFAST_BIND: 'IP address that the public gRPC port listens on, such as `0.0.0.0` or `::`',
   HOLDFAST_GRPC_PORT: 'port of the public gRPC API',
@@ -68,6 +81,9 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_ORDER_ID_SECRET_FILE:
     'secret that order ids, page cursors, and hashes of peers and requests are derived with',
   HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
+  HOLDFAST_QUOTE_KEY_FILE: 'Ed25519 key that payment requests are signed with, PEM',
+  HOLDFAST_QUOTE_PUBLIC_KEYS_FILE:
+    'the shop’s public quote keys, PEM; with it, payment requests that none of them signed are refused',
   HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
   HOLDFAST_PAYMENT_WINDOW_MS: 'how long a quote is valid',
   HOLDFAST_ADDRESS_BLOCK: 'addresses leased from the pool at a time',
@@ -102,7 +118,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_WATCHER_TOKEN_FILE: 'access token of the watcher, read again for each call',
   HOLDFAST_ETH_RPC_URL: 'JSON-RPC of an Ethereum node',
   HOLDFAST_ETH_NETWORK: 'network name in its reports; the api must use the same name for ETH',
-  HOLDFAST_ETH_CHAIN_ID: 'chain the node must be on; without it, 1 in production and 31337 in development',
+  HOLDFAST_ETH_CHAIN_ID:
+    'chain that ETH is paid on, in payment requests and at the node; the same in api and watcher; without it, 1 in production and 31337 in development',
   HOLDFAST_ETH_START:
     'first block to read on an empty database; without it, the block three hours before the oldest order that waits for payment, else the tip',
   HOLDFAST_ETH_CONFIRMATIONS: 'depth at which a transfer is final; not below the default',

@@ -68,6 +68,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'zod',
     ANY_NODE,
   ],
+  rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
   keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble', '@scure/base', 'zod', ANY_NODE],

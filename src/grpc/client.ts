@@ -30,6 +30,7 @@ export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
 export type { Refund } from './gen/holdfast/v1/refund.ts'
 export type { RequestRefundRequest } from './gen/holdfast/v1/refund_admin.ts'
+export { isQuoteGenuine } from './quote.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
 export { feeBearer, rateBasis, refundKind, refundStatus } from './enum.ts'
 

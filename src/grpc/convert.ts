@@ -6,20 +6,14 @@ import type { OrderSnapshot, OrderSummary, OrderToShip, OrderView } from '../db/
 import type { StockView } from '../db/stock.ts'
 import { formatFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
-import { formatAddress } from '../keyvault/address.ts'
 import type { Product } from './gen/holdfast/v1/catalog.ts'
-import {
-  CancelReason,
-  type Amount,
-  type OrderLine,
-  type OrderState,
-  type PaymentRequest,
-} from './gen/holdfast/v1/common.ts'
+import { CancelReason, type Amount, type OrderLine, type OrderState } from './gen/holdfast/v1/common.ts'
 import type { OrderToShip as OrderToShipMessage } from './gen/holdfast/v1/fulfilment.ts'
 import type { CreateOrderResponse, Order, OrderSummary as OrderSummaryMessage } from './gen/holdfast/v1/order.ts'
 import type { ProductStock } from './gen/holdfast/v1/stock.ts'
 import type { CommandAnswer } from '../domain/command.ts'
 import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from './enum.ts'
+import { paymentRequestMessage, type Quoting } from './quote.ts'
 
 const lineMessage = (line: AcceptedLine): OrderLine => ({
   productId: line.productId,
@@ -30,22 +24,12 @@ const lineMessage = (line: AcceptedLine): OrderLine => ({
 
 const amountMessage = (asset: Asset, units: bigint): Amount => ({ asset, units: units.toString() })
 
-type Quote = Pick<AcceptedOrder, 'network' | 'asset' | 'address' | 'amountDue' | 'rateMinor' | 'expiresAt'>
-
-const paymentRequestMessage = (quote: Quote): PaymentRequest => ({
-  network: quote.network,
-  address: formatAddress(quote.asset, quote.address),
-  amount: amountMessage(quote.asset, quote.amountDue),
-  rate: formatFiat(quote.rateMinor),
-  expiresAt: quote.expiresAt,
-})
-
-export const createOrderResponse = (order: AcceptedOrder): CreateOrderResponse => ({
+export const createOrderResponse = (order: AcceptedOrder, quoting: Quoting): CreateOrderResponse => ({
   orderId: order.orderId,
   lines: order.lines.map(lineMessage),
   total: formatFiat(order.totalMinor),
   currency: order.currency,
-  paymentRequest: paymentRequestMessage(order),
+  paymentRequest: paymentRequestMessage(order, quoting),
   createdAt: order.createdAt,
 })
 
@@ -64,13 +48,14 @@ export const orderMessage = (
   order: OrderView,
   isPaymentShown: boolean,
   shippingAddress: string | undefined,
+  quoting: Quoting,
 ): Order => ({
   state: stateMessage(order),
   userId: order.userId,
   lines: order.lines.map(lineMessage),
   total: formatFiat(order.totalMinor),
   currency: order.currency,
-  paymentRequest: isPaymentShown ? paymentRequestMessage(order) : undefined,
+  paymentRequest: isPaymentShown ? paymentRequestMessage(order, quoting) : undefined,
   received: isPaymentShown ? amountMessage(order.asset, order.received) : undefined,
   paymentFlags: isPaymentShown ? order.paymentFlags.map(paymentFlag.codeOf) : [],
   shippingAddress,

@@ -12,6 +12,7 @@ import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
+import type { Rate, RateOutage } from '../domain/rate.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
@@ -24,6 +25,7 @@ import { cutPage, pageOf } from './page.ts'
 import { openAddress } from './personal_data.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
 import { formerHashOf, personalHashOf, type PersonalHash } from './request_hash.ts'
+import type { Quoting } from './quote.ts'
 import type { Parsed } from './schema.ts'
 import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
@@ -44,8 +46,8 @@ export type OrderDeps = {
     currency: string
     windowMs: number
     offers: ReadonlyMap<Asset, Offer>
-    /** Minor units per whole coin; undefined if there is no current price. */
-    rateOf: (asset: Asset) => bigint | undefined
+    /** The current rate, or when there may be one. Reads memory only. */
+    rateOf: (asset: Asset) => Rate | RateOutage
     /** Minor units: an order of this total or more needs a recent second factor. */
     stepUpTotalMinor: bigint
   }
@@ -55,6 +57,8 @@ export type OrderDeps = {
   leaseAddress: (network: string, asset: Asset) => Promise<string>
   orderIdOf: (userId: bigint, key: string) => string
   cursors: CursorSeal
+  /** Signs payment requests. */
+  quoting: Quoting
   pii: {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
@@ -73,14 +77,14 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     if (!('order' in verdict)) throw verdictError(verdict)
     call.record.orderId = verdict.order.orderId
     call.record.isReplay = verdict.verdict === 'replayed'
-    return createOrderResponse(verdict.order)
+    return createOrderResponse(verdict.order, deps.quoting)
   },
 
   getOrder: async ({ orderId, includeShippingAddress }, call) => {
     const order = await findOrder(deps.database, orderId, orderScopeOf(call))
     if (order === undefined) throw orderUnreachable(call)
     const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
-    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address) }
+    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address, deps.quoting) }
   },
 
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {
@@ -170,11 +174,11 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   if (totalOf(lines) >= stepUpTotalMinor) assertSteppedUp(call.principal)
   const offer = offers.get(asset)
   if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
-  const rateMinor = rateOf(asset)
-  if (rateMinor === undefined)
+  const rate = rateOf(asset)
+  if ('retryAfterMs' in rate)
     throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, {
       metadata: { asset },
-      retryAfterMs: RETRY_HINT_MS.chain,
+      retryAfterMs: rate.retryAfterMs,
     })
   const cause = await deps.findBlindness(asset)
   if (cause !== undefined)
@@ -208,7 +212,8 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
     asset,
     network: offer.network,
     address,
-    rateMinor,
+    rateMinor: rate.rateMinor,
+    rateOrigin: rate.origin,
     windowMs,
     graceMs: offer.policy.graceMs,
     confirmWithinMs: offer.policy.confirmWithinMs,

@@ -1,6 +1,6 @@
 // The api process as it is deployed: a child on a real Postgres, under its own role, with no engine to be found.
 
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,6 +30,7 @@ const GOOD = {
     ],
   }),
   HOLDFAST_ORDER_ID_SECRET_FILE: secret(),
+  HOLDFAST_QUOTE_KEY_FILE: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
   HOLDFAST_SOURCES_FILE: JSON.stringify({ sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [secret()] }] }),
 }
 

@@ -22,8 +22,10 @@ import type { Offer } from '../grpc/order.ts'
 import { startFront, type FrontDeps } from '../grpc/server.ts'
 import { createOrderWatch } from '../grpc/watch.ts'
 import { createCursorSeal } from '../keyvault/cursor.ts'
+import { loadTextSigner } from '../keyvault/ed25519.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
+import { createQuoteSigner } from '../keyvault/quote.ts'
 import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
@@ -31,11 +33,12 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
-import { assetPolicyOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
+import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf } from './asset.ts'
 import { createCustomerVault } from './customer_vault.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
+import { createRates } from './rate.ts'
 import { createSchemaCheck } from './readiness.ts'
 import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
 import { openTls } from './tls.ts'
@@ -61,7 +64,18 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = cachedFor(FRESH_MS, await createSchemaCheck(priority))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
-  const deps = createDeps({ config, secrets, logger, registry, database, priority, client, isReady })
+  const rates = createRates(service)
+  const deps = createDeps({
+    config,
+    secrets,
+    rateOf: rates.rateOf,
+    logger,
+    registry,
+    database,
+    priority,
+    client,
+    isReady,
+  })
   const front = await startFront(deps, {
     bind: config.HOLDFAST_BIND,
     adminBind: config.HOLDFAST_ADMIN_BIND,
@@ -74,9 +88,10 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     hasReflection: hasReflection(config),
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
+  const refreshing = rates.run()
   service.readyWhen(isReady)
-  logger.info({ port: front.port, adminPort: front.adminPort }, 'api serves')
-  await aborted(service.stopping)
+  logger.info({ port: front.port, adminPort: front.adminPort, quoteKeyId: secrets.quoteKey.keyId }, 'api serves')
+  await Promise.all([aborted(service.stopping), refreshing])
 }
 
 /** In production only where it is asked for by the value that says so: see findUnsafeSettings. */
@@ -88,13 +103,13 @@ type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   /** The sessions of probes and money: no list, however many there are, can take them. */
   priority: Database
   secrets: ReturnType<typeof readSecrets>
+  rateOf: FrontDeps['shop']['rateOf']
   client: Client
 }
 
-function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
+function createDeps({ config, secrets, client, rateOf, ...parts }: Parts): FrontDeps {
   const { database, priority } = parts
   const offers = offersOf(config)
-  const rates = staticRatesOf(config)
   const leases = leasesOf(config, priority, offers)
   const acceptor = createAcceptor({
     database: priority,
@@ -125,7 +140,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       currency: config.HOLDFAST_CURRENCY,
       windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
       offers,
-      rateOf: (asset) => rates.get(asset),
+      rateOf,
       stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
       refundFeeBearer: config.HOLDFAST_REFUND_FEE_BEARER,
     },
@@ -133,6 +148,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
     cursors: createCursorSeal(secrets.orderId),
+    quoting: { sign: createQuoteSigner(secrets.quoteKey), chainId: chainIdOf(config) },
     peerHashOf: createPeerHash(secrets.orderId),
     hashRequest: createRequestHash(secrets.orderId),
     pii: createCustomerVault({ ring: secrets.pii, database, priority }),
@@ -146,7 +162,7 @@ function sharesOf(pool: number): { callers: number; priority: number } {
   return { callers: Math.max(1, pool - priority), priority }
 }
 
-type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET'}_FILE`
+type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET' | 'QUOTE_KEY'}_FILE`
 
 function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
@@ -156,6 +172,7 @@ function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, '
     clientSans: readClientSans(config),
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
+    quoteKey: loadTextSigner('HOLDFAST_QUOTE_KEY_FILE', read('HOLDFAST_QUOTE_KEY_FILE'), mode),
     orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),
   }
 }

@@ -1,8 +1,7 @@
-// What the configuration says about assets, networks and rates, with the defaults of the domain.
+// What the configuration says about assets and networks, with the defaults of the domain.
 
 import type { Config } from '../config.ts'
-import { parseFiat } from '../domain/money.ts'
-import { ASSET_POLICY, ASSETS, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
+import { ASSET_POLICY, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
 
 /** Asset rules with the configuration's overrides. */
 export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy {
@@ -24,26 +23,17 @@ const ANVIL_CHAIN_ID = 31_337
 /** Ten slots of Ethereum. */
 const MAX_BLOCK_AGE_MS = 120_000
 
+/** The chain that ETH is paid on. */
+export const chainIdOf = (config: Config<'api'> | Config<'watcher'>): number =>
+  config.HOLDFAST_ETH_CHAIN_ID ?? (config.HOLDFAST_MODE === 'production' ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID)
+
 /** Which chain the node must be on, and how old its newest block may be (any age in development). */
 export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxBlockAgeMs: number } {
   const isReal = config.HOLDFAST_MODE === 'production'
   return {
-    chainId: config.HOLDFAST_ETH_CHAIN_ID ?? (isReal ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID),
+    chainId: chainIdOf(config),
     maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
   }
-}
-
-/** Fixed prices per coin in minor units, from HOLDFAST_<ASSET>_RATE; assets without one are absent. */
-export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint> {
-  const table = new Map<Asset, bigint>()
-  for (const asset of ASSETS) {
-    const text = config[`HOLDFAST_${asset}_RATE`]
-    if (text === undefined) continue
-    const minor = parseFiat(text)
-    // One that cannot be parsed has refused the start.
-    if (minor !== undefined) table.set(asset, minor)
-  }
-  return table
 }
 
 const NETWORKS: Readonly<Record<Asset, string>> = { BTC: 'bitcoin', LTC: 'litecoin', ETH: 'ethereum', SOL: 'solana' }

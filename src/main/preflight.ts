@@ -4,6 +4,7 @@
 import { ConfigError, readSecretFile, type Inspection, type ProcessName } from '../config.ts'
 import { CertificateError, checkClientTls, checkIdentity } from '../grpc/tls.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
+import { loadTextSigner } from '../keyvault/ed25519.ts'
 import { createSetLoader } from '../keyvault/jwks.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret, SecretError, type RunMode } from '../keyvault/secret.ts'
@@ -22,6 +23,7 @@ const LOADERS: Readonly<Record<string, Load>> = {
   HOLDFAST_SOURCES_FILE: (_name, text, mode) => loadSources(text, mode),
   HOLDFAST_CLIENT_SANS_FILE: (_name, text) => parseClientSansFile(text),
   HOLDFAST_SOURCE_SECRET_FILE: parseSecret,
+  HOLDFAST_QUOTE_KEY_FILE: loadTextSigner,
   HOLDFAST_SEAL_KEY_FILE: loadSealer,
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: loadSealerKeys,
   HOLDFAST_WEBHOOK_SECRET_FILE: (_name, text, mode) => loadWebhookSecrets(text, mode),
@@ -55,6 +57,7 @@ const READ_BY: Readonly<Partial<Record<ProcessName, readonly (keyof typeof LOADE
     'HOLDFAST_PII_KEYRING_FILE',
     'HOLDFAST_ORDER_ID_SECRET_FILE',
     'HOLDFAST_SOURCES_FILE',
+    'HOLDFAST_QUOTE_KEY_FILE',
     'HOLDFAST_CLIENT_SANS_FILE',
   ],
   worker: ['HOLDFAST_WEBHOOK_SECRET_FILE'],

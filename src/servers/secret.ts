@@ -1,4 +1,4 @@
-// Secrets of a development stack: keyrings, token and order id secrets, the watcher's signature, the sealing key. In
+// Secrets of a development stack: keyrings, token and order id secrets, the watcher's signature, the sealing key, the quote key. In
 // production the operator provides them. Made once per data directory and marked, so that no production process accepts
 // them.
 
@@ -25,6 +25,8 @@ export type SecretFiles = {
   readonly watcherToken: string
   readonly sealKey: string
   readonly sealPublicKeys: string
+  readonly quoteKey: string
+  readonly quotePublicKeys: string
 }
 
 /** Makes the files that are missing in `dir`. @param source the watcher's name among the sources of reports */
@@ -40,6 +42,8 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
     watcherToken: join(dir, 'watcher-token'),
     sealKey: join(dir, 'seal-key.pem'),
     sealPublicKeys: join(dir, 'seal-public-keys.pem'),
+    quoteKey: join(dir, 'quote-key.pem'),
+    quotePublicKeys: join(dir, 'quote-public-keys.pem'),
   }
   await ensureFile(files.jwt, () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
   await ensureFile(files.keyRing, ring)
@@ -51,11 +55,8 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
       sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret], reports_per_minute: REPORTS_PER_MINUTE }],
     }),
   )
-  const sealKey = await ensureFile(files.sealKey, signingKey)
-  await ensureFile(
-    files.sealPublicKeys,
-    () => createPublicKey(sealKey).export({ type: 'spki', format: 'pem' }) as string,
-  )
+  await ensureKeyPair(files.sealKey, files.sealPublicKeys)
+  await ensureKeyPair(files.quoteKey, files.quotePublicKeys)
   return files
 }
 
@@ -87,6 +88,11 @@ function signingKey(): string {
   const seed = Buffer.concat([Buffer.from(MARK), randomBytes(SECRET_BYTES)]).subarray(0, SECRET_BYTES)
   const key = createPrivateKey({ key: Buffer.concat([ED25519_PREFIX, seed]), format: 'der', type: 'pkcs8' })
   return key.export({ type: 'pkcs8', format: 'pem' }) as string
+}
+
+async function ensureKeyPair(keyFile: string, publicKeysFile: string): Promise<void> {
+  const key = await ensureFile(keyFile, signingKey)
+  await ensureFile(publicKeysFile, () => createPublicKey(key).export({ type: 'spki', format: 'pem' }) as string)
 }
 
 /** Two versions, which production requires too. */

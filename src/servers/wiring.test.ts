@@ -48,6 +48,7 @@ test('every process runs in development mode, whatever the settings say, and is 
     secrets: {
       ...{ jwt: file, keyRing: file, piiRing: file, orderId: file },
       ...{ sources: file, sourceSecret: file, watcherToken: file, sealKey: 'seal-key', sealPublicKeys: file },
+      ...{ quoteKey: 'quote-key', quotePublicKeys: file },
     },
     auditFile: file,
     databaseUrlOf: (role) => `postgres://${role}@127.0.0.1/holdfast`,
@@ -61,6 +62,8 @@ test('every process runs in development mode, whatever the settings say, and is 
   // A process that parses strangers' input, or reports from a chain, must not hold the ring of payment keys.
   const holders = specs.filter(({ env }) => 'HOLDFAST_KEY_KEYRING_FILE' in env).map(({ name }) => name)
   expect(holders).toEqual(['keys'])
+  // It makes any address look like the shop's.
+  expect(specs.filter(({ env }) => Object.values(env).includes('quote-key')).map(({ name }) => name)).toEqual(['api'])
   // Whoever holds the sealing key can make a rewritten history look right.
   expect(specs.filter(({ env }) => Object.values(env).includes('seal-key')).map(({ name }) => name)).toEqual(['sealer'])
 })

@@ -200,6 +200,7 @@ const apiSpecs = (wiring: Wiring): ProcessSpec[] =>
       HOLDFAST_PII_KEYRING_FILE: wiring.secrets.piiRing,
       HOLDFAST_ORDER_ID_SECRET_FILE: wiring.secrets.orderId,
       HOLDFAST_SOURCES_FILE: wiring.secrets.sources,
+      HOLDFAST_QUOTE_KEY_FILE: wiring.secrets.quoteKey,
     },
   }))
 

@@ -1,7 +1,7 @@
 // The front (the api's gRPC servers) in the test's own process: the real servers, vaults and database, under the api's
 // role. Only Temporal is missing, unless a test passes a client.
 
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
 import type { ServerCredentials } from '@grpc/grpc-js'
 import { Client, Connection } from '@temporalio/client'
@@ -22,8 +22,10 @@ import { CONNECTION_LIMITS, type ConnectionLimits } from '../../src/grpc/listen.
 import { startFront, type Front, type FrontDeps } from '../../src/grpc/server.ts'
 import { createOrderWatch } from '../../src/grpc/watch.ts'
 import { createCursorSeal } from '../../src/keyvault/cursor.ts'
+import { loadTextSigner } from '../../src/keyvault/ed25519.ts'
 import { createOrderIds } from '../../src/keyvault/order_id.ts'
 import { createPeerHash } from '../../src/keyvault/peer.ts'
+import { createQuoteSigner } from '../../src/keyvault/quote.ts'
 import { createRequestHash } from '../../src/keyvault/request.ts'
 import { loadRing } from '../../src/keyvault/ring.ts'
 import { createReportVerifier, loadSources, signReport } from '../../src/keyvault/signature.ts'
@@ -49,6 +51,14 @@ const ADDRESS_BLOCK = 64
 const FRESH_MS = 500
 const NO_LIMIT = { user: MAX_BUDGET, address: MAX_BUDGET, atOnce: MAX_BUDGET }
 const WIDE = Object.fromEntries(LIMIT_CLASSES.map((each) => [each, NO_LIMIT])) as Budgets
+
+/** What a caller is told while there is no rate, unless a test says another time. */
+const RATE_BACK_AFTER_MS = 7_000
+/** The key pair that test fronts sign payment requests with, PEM. */
+export const QUOTE_PAIR = generateKeyPairSync('ed25519', {
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+})
 
 /**
  * The caller of an RPC: a role, and a user id for people or a name for machines; where it counts, how and when they signed
@@ -88,7 +98,7 @@ export type TestFront = {
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
   /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
   requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
-  setRate: (rateMinor: bigint | undefined) => void
+  setRate: (rateMinor: bigint | undefined, retryAfterMs?: number) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
   stop: () => Promise<void>
@@ -152,6 +162,7 @@ export async function createTestFront(
     options.engine === undefined ? Connection.lazy({ address: NO_ENGINE, interceptors: [] }) : undefined
   const engine = options.engine ?? new Client({ ...(connection !== undefined && { connection }), namespace: 'none' })
   let rate: bigint | undefined = 200_000n
+  let rateBackAfterMs = RATE_BACK_AFTER_MS
   let blindness: Blindness | undefined
 
   const hashRequest = createRequestHash(secret)
@@ -184,7 +195,7 @@ export async function createTestFront(
         offers: new Map<Asset, { network: string; policy: (typeof ASSET_POLICY)[Asset] }>([
           ['ETH', { network: 'ethereum', policy: ASSET_POLICY.ETH }],
         ]),
-        rateOf: () => rate,
+        rateOf: () => (rate === undefined ? { retryAfterMs: rateBackAfterMs } : { rateMinor: rate }),
         stepUpTotalMinor: 100_000n,
         refundFeeBearer: 'shop',
       },
@@ -192,6 +203,10 @@ export async function createTestFront(
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
       cursors: createCursorSeal(secret),
+      quoting: {
+        sign: createQuoteSigner(loadTextSigner('quote key', QUOTE_PAIR.privateKey, 'development')),
+        chainId: 1,
+      },
       peerHashOf: createPeerHash(secret),
       hashRequest,
       pii,
@@ -234,8 +249,9 @@ export async function createTestFront(
     setBlindness: (cause) => {
       blindness = cause
     },
-    setRate: (rateMinor) => {
+    setRate: (rateMinor, retryAfterMs = RATE_BACK_AFTER_MS) => {
       rate = rateMinor
+      rateBackAfterMs = retryAfterMs
     },
     stopServing: front.stop,
     stop: async () => {

@@ -4,6 +4,7 @@ import type { Actor } from '../../domain/audit.ts'
 import { DomainError } from '../../domain/failure.ts'
 import { formatFiat, parseFiat } from '../../domain/money.ts'
 import { ASSET_POLICY, type Asset } from '../../domain/payment.ts'
+import type { RateOrigin } from '../../domain/rate.ts'
 import type { Line, Shortage } from '../../domain/stock.ts'
 
 export type ProposedOrder = {
@@ -24,6 +25,8 @@ export type ProposedOrder = {
   address: string
   /** Minor units per coin. */
   rateMinor: bigint
+  /** The prices that made the rate; none for a fixed one. */
+  rateOrigin?: RateOrigin | undefined
   windowMs: number
   graceMs: number
   confirmWithinMs: number
@@ -78,6 +81,12 @@ export type VerdictRow = {
   created_at: Date
 }
 
+const originPayload = ({ rateId, madeAt, prices }: RateOrigin) => ({
+  id: rateId,
+  made_at: madeAt.toISOString(),
+  prices: prices.map(({ source, text, readAt }) => ({ source, price: text, read_at: readAt.toISOString() })),
+})
+
 /** The shape accept_orders() reads. */
 export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   ordinal,
@@ -90,6 +99,7 @@ export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   network: order.network,
   address: order.address,
   rate: formatFiat(order.rateMinor),
+  ...(order.rateOrigin !== undefined && { rate_from: originPayload(order.rateOrigin) }),
   decimals: ASSET_POLICY[order.asset].decimals,
   sealed: order.addressSealed.toString('base64'),
   window_ms: order.windowMs,

@@ -508,8 +508,46 @@ export interface PaymentRequest {
     | undefined;
   /** rate is the fiat price of one whole coin that the amount was computed with. */
   rate: string;
-  /** expires_at is when the payment request expires: a transfer seen later is late. */
-  expiresAt: Date | undefined;
+  /** expires_at is when the payment request expires: a transfer seen later is late. In whole milliseconds. */
+  expiresAt:
+    | Date
+    | undefined;
+  /** amount_decimal is the amount due in whole coins, such as `0.0125`, for people; programs read amount. */
+  amountDecimal: string;
+  /**
+   * uri is the request for a wallet, as a link or a QR code: BIP-21 for BTC and LTC, EIP-681 for ETH, Solana Pay for
+   * SOL.
+   */
+  uri: string;
+  /** signature proves that the shop made this request for this order. */
+  signature: QuoteSignature | undefined;
+}
+
+/**
+ * QuoteSignature is an Ed25519 signature of the shop over an order id and the fields of a PaymentRequest that are named below.
+ * It covers this text in UTF-8, with the fields' values in place of the words in braces and a line feed after each line, the
+ * last one included; expires_at in Unix milliseconds:
+ *
+ *     holdfast quote 1
+ *     order {order_id}
+ *     network {network}
+ *     asset {amount.asset}
+ *     address {address}
+ *     units {amount.units}
+ *     amount {amount_decimal}
+ *     uri {uri}
+ *     rate {rate}
+ *     expires-ms {expires_at}
+ *     key {signature.key_id}
+ *
+ * Clients hold the shop's public keys from elsewhere than this API. Two answers for one order may be signed by different
+ * keys, while the shop changes its key.
+ */
+export interface QuoteSignature {
+  /** key_id names the key: the first 16 hexadecimal digits of the SHA-256 of the public key in DER (SubjectPublicKeyInfo). */
+  keyId: string;
+  /** signature has 64 bytes. */
+  signature: Buffer;
 }
 
 /** OrderLine is one item of an accepted order. It never changes. */
@@ -626,7 +664,16 @@ export const Amount: MessageFns<Amount> = {
 };
 
 function createBasePaymentRequest(): PaymentRequest {
-  return { network: "", address: "", amount: undefined, rate: "", expiresAt: undefined };
+  return {
+    network: "",
+    address: "",
+    amount: undefined,
+    rate: "",
+    expiresAt: undefined,
+    amountDecimal: "",
+    uri: "",
+    signature: undefined,
+  };
 }
 
 export const PaymentRequest: MessageFns<PaymentRequest> = {
@@ -645,6 +692,15 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
     }
     if (message.expiresAt !== undefined) {
       Timestamp.encode(toTimestamp(message.expiresAt), writer.uint32(42).fork()).join();
+    }
+    if (message.amountDecimal !== "") {
+      writer.uint32(58).string(message.amountDecimal);
+    }
+    if (message.uri !== "") {
+      writer.uint32(66).string(message.uri);
+    }
+    if (message.signature !== undefined) {
+      QuoteSignature.encode(message.signature, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -702,6 +758,30 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
             message.expiresAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.amountDecimal = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.signature = QuoteSignature.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -725,6 +805,13 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
         : isSet(object.expires_at)
         ? fromJsonTimestamp(object.expires_at)
         : undefined,
+      amountDecimal: isSet(object.amountDecimal)
+        ? globalThis.String(object.amountDecimal)
+        : isSet(object.amount_decimal)
+        ? globalThis.String(object.amount_decimal)
+        : "",
+      uri: isSet(object.uri) ? globalThis.String(object.uri) : "",
+      signature: isSet(object.signature) ? QuoteSignature.fromJSON(object.signature) : undefined,
     };
   },
 
@@ -745,6 +832,15 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
     if (message.expiresAt !== undefined) {
       obj.expiresAt = message.expiresAt.toISOString();
     }
+    if (message.amountDecimal !== "") {
+      obj.amountDecimal = message.amountDecimal;
+    }
+    if (message.uri !== "") {
+      obj.uri = message.uri;
+    }
+    if (message.signature !== undefined) {
+      obj.signature = QuoteSignature.toJSON(message.signature);
+    }
     return obj;
   },
 
@@ -760,6 +856,100 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
       : undefined;
     message.rate = object.rate ?? "";
     message.expiresAt = object.expiresAt ?? undefined;
+    message.amountDecimal = object.amountDecimal ?? "";
+    message.uri = object.uri ?? "";
+    message.signature = (object.signature !== undefined && object.signature !== null)
+      ? QuoteSignature.fromPartial(object.signature)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseQuoteSignature(): QuoteSignature {
+  return { keyId: "", signature: Buffer.alloc(0) };
+}
+
+export const QuoteSignature: MessageFns<QuoteSignature> = {
+  encode(message: QuoteSignature, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(18).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuoteSignature {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuoteSignature();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): QuoteSignature {
+    return {
+      keyId: isSet(object.keyId)
+        ? globalThis.String(object.keyId)
+        : isSet(object.key_id)
+        ? globalThis.String(object.key_id)
+        : "",
+      signature: isSet(object.signature) ? Buffer.from(bytesFromBase64(object.signature)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: QuoteSignature): unknown {
+    const obj: any = {};
+    if (message.keyId !== "") {
+      obj.keyId = message.keyId;
+    }
+    if (message.signature.length !== 0) {
+      obj.signature = base64FromBytes(message.signature);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<QuoteSignature>, I>>(base?: I): QuoteSignature {
+    return QuoteSignature.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuoteSignature>, I>>(object: I): QuoteSignature {
+    const message = createBaseQuoteSignature();
+    message.keyId = object.keyId ?? "";
+    message.signature = object.signature ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1052,6 +1242,14 @@ export const OrderState: MessageFns<OrderState> = {
     return message;
   },
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 
