@@ -11,6 +11,7 @@ import {
   type RefundAnswer,
 } from '../db/refund_decision.ts'
 import type { Asset } from '../domain/payment.ts'
+import type { Rate, RateOutage } from '../domain/rate.ts'
 import type { FeeBearer } from '../domain/refund.ts'
 import { formatAddress } from '../keyvault/address.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
@@ -30,11 +31,14 @@ export type RefundDeps = {
   database: Database
   cursors: CursorSeal
   shop: {
-    rateOf: (asset: Asset) => bigint | undefined
+    rateOf: (asset: Asset) => Rate | RateOutage
     /** Who bears the network's fee of a refund that does not say. */
     refundFeeBearer: FeeBearer
   }
 }
+
+/** Undefined where there is no rate now. */
+const rateMinorOf = (rate: Rate | RateOutage): bigint | undefined => ('rateMinor' in rate ? rate.rateMinor : undefined)
 
 export const createRefundHandlers = ({ database, shop }: RefundDeps): Handlers<typeof RefundServiceService> => ({
   listRefunds: async ({ orderId }, call) => {
@@ -74,7 +78,13 @@ export const createRefundAdminHandlers = ({
     const { answer, isReplay } = await requestRefund(
       database,
       attemptOf(idempotencyKey, call, 'admin'),
-      { orderId, wish: amount, feeBearer: bearer ?? shop.refundFeeBearer, reason, rateOf: shop.rateOf },
+      {
+        orderId,
+        wish: amount,
+        feeBearer: bearer ?? shop.refundFeeBearer,
+        reason,
+        rateOf: (asset) => rateMinorOf(shop.rateOf(asset)),
+      },
       call.deadline,
     )
     call.record.isReplay = isReplay
