@@ -17,11 +17,11 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `account address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
-      expirable idempotency invoice notification
+    select: `account address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
+      expirable idempotency invoice late_decision notification
       order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation retired_source returning_hold
       schema_version stock stock_movement workflow_start`,
-    insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
+    insert: `asset_rate customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
     columns: {
@@ -30,6 +30,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert product': 'product_id name unit_price currency is_active',
       'insert security_event': 'at kind subject peer method object request_id events',
       'update address_pool': 'leased_by leased_at',
+      'update asset_rate': 'rate at',
       'update idempotency': 'response order_id',
       'update notification': 'attempts next_at dead_reason dead_at',
       'update order_wake': 'wanted_seq next_at dead_reason',
@@ -40,11 +41,11 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
+      'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers order_money ' +
       'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
-    select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
+    select: `asset_rate audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
       reclaimable_hold refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
@@ -53,6 +54,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     delete: 'inconsistency order_wake workflow_start',
     columns: {
       'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
+      'insert late_decision': 'order_id refusal rate due_now',
       'update notification_channel': 'is_enabled',
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
       'update payment': 'amount state is_in_time',
@@ -62,8 +64,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of begin_assessment command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state present_output quote_due ' +
+      'actor_of assessed_order begin_assessment command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders fence_step ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal late_refusal open_replacement open_transactions order_money order_state present_output quote_due ' +
       'set_hold_aside step_order take_stock request_wake',
   },
   app_keys: {
@@ -101,12 +103,12 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
-      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
+    select: `account address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
+      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
       product refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
-    execute: 'is_enough is_terminal open_transactions present_output quote_due',
+    execute: 'is_enough is_terminal open_transactions order_money present_output quote_due',
   },
   analytics: {},
 }

@@ -13,6 +13,8 @@ const OURS = `n.nspname = 'holdfast' and c.relname <> 'schema_version' and not c
 /** Every foreign key by name: its columns and the table they refer to. All of them restrict deletion. */
 const FOREIGN_KEYS = `
 address_pool_key_fk: address_pool (key_id, network, asset, address) -> payment_key
+asset_rate_asset_fk: asset_rate (asset) -> currency
+asset_rate_currency_fk: asset_rate (currency) -> currency
 chain_balance_status_fk: chain_balance (network) -> chain_status
 chain_block_status_fk: chain_block (network) -> chain_status
 chain_output_asset_fk: chain_output (asset) -> currency
@@ -26,6 +28,8 @@ invoice_order_fk: invoice (order_id) -> orders
 key_epoch_master_fk: key_epoch (master_version) -> master_key
 key_retire_invoice_fk: key_retire (network, address) -> invoice
 key_retire_order_fk: key_retire (order_id) -> orders
+late_decision_order_fk: late_decision (order_id) -> orders
+late_decision_replacement_fk: late_decision (replacement_id) -> orders
 notification_order_fk: notification (order_id) -> orders
 order_line_order_fk: order_line (order_id) -> orders
 order_line_product_fk: order_line (product_id) -> product
@@ -62,6 +66,7 @@ account (version)
 address_pool (key_id)
 address_pool (network, address)
 address_pool (pool_no)
+asset_rate (asset, currency)
 audit_checkpoint (checkpoint_no)
 audit_checkpoint (continues_no)
 audit_entry (entry_id, at)
@@ -91,6 +96,8 @@ key_epoch (epoch_id)
 key_epoch (epoch_id, master_version)
 key_epoch (salt)
 key_retire (order_id)
+late_decision (order_id)
+late_decision (replacement_id)
 master_key (version)
 notification (notification_id)
 notification (order_id, order_version, channel)
@@ -148,6 +155,8 @@ beforeAll(async () => {
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
     insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
+    insert into asset_rate (asset, currency, rate) values ('ETH', 'EUR', 2000);
+    insert into late_decision (order_id, replacement_id) select min(order_id::text)::uuid, max(order_id::text)::uuid from orders;
     insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');
     insert into quota_window (key, second) values ('\\x${'ab'.repeat(32)}', 1);
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
@@ -220,9 +229,11 @@ describe('every foreign key', () => {
     async (parent) => {
       const referring = keys.filter((key) => key.parent === parent)
       for (const { child, columns } of referring) {
-        // Key columns have the same names on both sides, with two exceptions.
-        const other = (column: string) =>
-          parent === 'currency' && column === 'asset' ? 'currency' : parent === 'master_key' ? 'version' : column
+        // Key columns have the same names on both sides, with three exceptions.
+        const other = (column: string) => {
+          if (column === 'replacement_id') return 'order_id'
+          return parent === 'currency' && column === 'asset' ? 'currency' : parent === 'master_key' ? 'version' : column
+        }
         const same = columns.map((column) => `c.${column} = p.${other(column)}`).join(' and ')
         const { code, constraint } = await outcome(
           'set constraints all immediate',

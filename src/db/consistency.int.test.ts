@@ -224,6 +224,12 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     sql: ({ orderId }) => `update refund_due set amount = amount - 1 where order_id = '${orderId}'`,
     found: ['refund_follows_money'],
   },
+  'late money that pays for a cancelled order': {
+    to: orderIn('cancelled'),
+    sql: ({ orderId }) =>
+      `insert into late_decision (order_id, replacement_id) select '${orderId}', min(order_id::text)::uuid from orders where order_id <> '${orderId}'`,
+    found: ['late_money_pays_once'],
+  },
   'a key that nobody retires': {
     to: orderIn('delivered'),
     sql: ({ orderId }) => `delete from key_retire where order_id = '${orderId}'`,

@@ -27,6 +27,7 @@ function totalsOf(transfers: readonly Transfer[]): Totals {
     final: 0n,
     lateSeen: 0n,
     lateFinal: 0n,
+    accepted: 0n,
     isLate: false,
     isReorged: false,
     isReplaced: false,

@@ -12,6 +12,8 @@ export type Totals = {
   /** First seen later: owed back in every case. */
   lateSeen: bigint
   lateFinal: bigint
+  /** Of the final money, what an accepted late payment gave to the replacement order: not owed back. */
+  accepted: bigint
   isLate: boolean
   isReorged: boolean
   isReplaced: boolean
@@ -43,9 +45,10 @@ export function assess(input: AssessInput): Assessment {
   return { paymentState, flags: flagsOf(input, paymentState), refundDue }
 }
 
-function refundDueOf({ status, due, dustFloor, totals: { final, lateFinal } }: AssessInput): bigint {
+function refundDueOf({ status, due, dustFloor, totals }: AssessInput): bigint {
+  const { final, lateFinal, accepted } = totals
   const excess = final > due ? final - due : 0n
-  const owed = status === 'cancelled' ? final + lateFinal : excess + lateFinal
+  const owed = status === 'cancelled' ? final + lateFinal - accepted : excess + lateFinal
   return owed > dustFloor ? owed : 0n
 }
 
