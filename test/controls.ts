@@ -190,6 +190,18 @@ const CONTROLS: readonly Control[] = [
     test: 'is moved once: later reports do not put the confirm deadline off',
   },
   {
+    guard: 'money needs as many sources as its order requires',
+    mutation: without('present_output', 'a.sources < n.sources', 'false'),
+    file: 'test/database/source.int.test.ts',
+    test: '1,000 validly signed lies of one watcher pay nothing, owe nothing and are told apart',
+  },
+  {
+    guard: 'a suspended network pays no order',
+    mutation: without('suspend_order', "return 'suspended'", "return 'free'"),
+    file: 'test/database/source.int.test.ts',
+    test: 'gives no quotes, pays no order and lets none expire; the operator ends it, and what waited is paid',
+  },
+  {
     guard: 'money that comes after a cancellation buys nothing',
     mutation: without('assessed_order', "o.cancel_reason is not distinct from 'expired'", 'true'),
     file: 'test/database/late_money.int.test.ts',

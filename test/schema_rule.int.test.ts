@@ -48,9 +48,12 @@ refund_due_asset_fk: refund_due (asset) -> currency
 refund_due_order_fk: refund_due (order_id) -> orders
 reservation_order_fk: reservation (order_id) -> orders
 reservation_product_fk: reservation (product_id) -> product
+source_doubt_order_fk: source_doubt (order_id) -> orders
+source_rule_asset_fk: source_rule (asset) -> currency
 stock_movement_order_fk: stock_movement (order_id) -> orders
 stock_movement_product_fk: stock_movement (product_id) -> product
 stock_product_fk: stock (product_id) -> product
+suspended_order_order_fk: suspended_order (order_id) -> orders
 workflow_start_order_fk: workflow_start (order_id) -> orders`
   .trim()
   .split('\n')
@@ -82,6 +85,7 @@ chain_output (network, tx_id, output_index)
 chain_report (network, tx_id, output_index, seq)
 chain_report (report_no)
 chain_status (network)
+chain_suspension (suspension_no)
 consistency_run (run_no)
 currency (currency)
 customer (user_id)
@@ -122,9 +126,12 @@ refund_due (order_id)
 reservation (order_id, product_id, hold_no)
 retired_source (source)
 security_event (event_no)
+source_doubt (network, tx_id, output_index)
+source_rule (asset, since)
 stock (product_id)
 stock_movement (movement_id)
 stock_movement (order_id, product_id, hold_no, kind)
+suspended_order (order_id)
 workflow_start (order_id)`
   .trim()
   .split('\n')
@@ -155,6 +162,9 @@ beforeAll(async () => {
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
     insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
+    insert into source_rule (asset, sources, above, reason) values ('ETH', 2, 0, 'two watchers');
+    insert into source_doubt (network, tx_id, output_index, order_id, kind) values ('ethereum', '0x${'ab'.repeat(32)}', 0, '${order.orderId}', 'lone');
+    insert into suspended_order (order_id, network) values ('${order.orderId}', 'ethereum');
     insert into asset_rate (asset, currency, rate) values ('ETH', 'EUR', 2000);
     insert into late_decision (order_id, replacement_id) select min(order_id::text)::uuid, max(order_id::text)::uuid from orders;
     insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');

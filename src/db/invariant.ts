@@ -70,6 +70,8 @@ export const ORDER_INVARIANTS = {
           union all select order_id, 'notification' from notification where ${within}
           union all select order_id, 'key_retire' from key_retire where ${within}
           union all select order_id, 'late_decision' from late_decision where ${within}
+          union all select order_id, 'source_doubt' from source_doubt where ${within}
+          union all select order_id, 'suspended_order' from suspended_order where ${within}
         ) t where not exists (select from orders o where o.order_id = t.order_id) group by 1`
     },
   },

@@ -60,12 +60,14 @@ export const endAssessment = (
 export async function assessReplacement(tx: Pick<Tx, 'run'>, orderId: string): Promise<void> {
   const [row] = await tx.run<AssessedRow>(READ, [orderId])
   if (row === undefined) return
-  const decision = decisionOf({ ...assessedOrderOf(row), hasWrongAsset: false, hasEarly: false })
+  const decision = decisionOf({ ...assessedOrderOf(row), hasWrongAsset: false, hasEarly: false, isSuspended: false })
   await endAssessment(tx, { orderId, generation: null, step: null }, decision)
   if (decision.paymentState !== row.payment_state || decision.hold !== row.hold) await tx.run(WAKE, [orderId])
 }
 
-export const assessedOrderOf = (row: AssessedRow): Omit<AssessedOrder, 'hasWrongAsset' | 'hasEarly'> => ({
+export const assessedOrderOf = (
+  row: AssessedRow,
+): Omit<AssessedOrder, 'hasWrongAsset' | 'hasEarly' | 'isSuspended'> => ({
   status: row.status,
   paymentState: row.payment_state,
   cancelReason: row.cancel_reason,

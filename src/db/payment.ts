@@ -70,6 +70,7 @@ type Begun = AssessedRow & {
   outputs: number
   has_wrong_asset: boolean
   has_early: boolean
+  is_suspended: boolean
 }
 
 // Order lock, fence and credit; then, in the same transaction, what it means and the order's state.
@@ -107,8 +108,11 @@ const assessInbox = (
     assertEntered(begun?.outcome)
     if (begun?.outcome === 'repeated') return withStepReached(tx, orderId, await getOrderState(tx, orderId))
     if (begun === undefined || begun.outputs === 0) return getOrderState(tx, orderId)
-    const isAccepted = begun.is_undecided && policy !== undefined && (await decideLateMoney(tx, orderId, policy))
-    const found = { ...assessedOrderOf(begun), hasWrongAsset: begun.has_wrong_asset, hasEarly: begun.has_early }
+    const isSuspended = begun.is_suspended
+    const mayDecide = begun.is_undecided && !isSuspended && policy !== undefined
+    const isAccepted = mayDecide && (await decideLateMoney(tx, orderId, policy))
+    const [hasWrongAsset, hasEarly] = [begun.has_wrong_asset, begun.has_early]
+    const found = { ...assessedOrderOf(begun), hasWrongAsset, hasEarly, isSuspended }
     const decision = decisionOf(isAccepted ? withAccepted(found) : found)
     const state = stateOf(await endAssessment(tx, { orderId, generation, step }, decision))
     if (begun.replacement_id !== null) await assessReplacement(tx, begun.replacement_id)

@@ -26,6 +26,8 @@ export type AssessInput = {
   due: bigint
   dustFloor: bigint
   totals: Totals
+  /** The network is suspended (circuit breaker): no order of it becomes paid now. */
+  isSuspended: boolean
 }
 
 export type Assessment = {
@@ -58,7 +60,7 @@ function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
   const isSeen = isEnough(seen, input.due)
   switch (input.status) {
     case 'pending':
-      if (isFinal) return 'paid'
+      if (isFinal) return input.isSuspended ? 'confirming' : 'paid'
       if (isSeen) return 'confirming'
       return seen > 0n ? 'partial' : 'awaiting'
     case 'processing':

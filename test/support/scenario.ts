@@ -3,7 +3,6 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder } from '../../src/db/accept/accept.ts'
-import { saveAssetRates } from '../../src/db/asset_rate.ts'
 import { putProduct, type ProductToPut } from '../../src/db/catalogue.ts'
 import { createQuotaWindow } from '../../src/db/quota.ts'
 import { recordConsistency } from '../../src/db/consistency.ts'
@@ -19,9 +18,7 @@ import { deleteExpiredSecurityEvents, insertSecurityEvents } from '../../src/db/
 import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
-import type { LatePolicy } from '../../src/domain/late.ts'
 import { ASSET_POLICY } from '../../src/domain/payment.ts'
-import { putAddresses } from './address.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
 import type { TestDatabase } from './database.ts'
 import { CHAIN_SCENARIOS } from './scenario_chain.ts'
@@ -101,8 +98,6 @@ async function newEpoch({ databases }: ScenarioContext): Promise<Epoch> {
   await insertEpoch(databases.keys, { epoch, fingerprint: FINGERPRINT, keyLimit: 10 })
   return epoch
 }
-
-const ACCEPT_LATE: LatePolicy = { accepts: true, withinMs: 3_600_000, driftBps: 200, rateAgeMs: 3_600_000 }
 
 const COMMANDED = { cancel: {}, ship: SHIP, deliver: { ...SHIP, method: 'MarkDelivered' } } as const
 const commanding = (command: keyof typeof COMMANDED): Scenario => ({
@@ -215,28 +210,6 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       await recordReport(shop.api, 'w1', [buildObservation(order)])
       return ({ worker }) => assessLatePayments(worker, order.orderId)
     },
-  },
-  'late money buys its order again': {
-    of: 'assessLatePayments decide_late_money open_replacement order_money',
-    prepare: async ({ shop }) => {
-      const order = await lapsed(shop)
-      await shop.catchUp()
-      await expireOrder(shop.worker, runOf(order).next())
-      await saveAssetRates(shop.api, 'EUR', [{ asset: 'ETH', rateMinor: 200_000n }])
-      await putAddresses(shop.test, 1)
-      const firstSeenAt = new Date(order.expiresAt.getTime() + 1_000)
-      await recordReport(shop.api, 'w1', [buildObservation(order, { firstSeenAt })])
-      return ({ worker }) => assessLatePayments(worker, order.orderId, ACCEPT_LATE)
-    },
-  },
-  'prices of coins are published': {
-    of: 'saveAssetRates',
-    prepare: async () => {
-      const rates = [{ asset: 'ETH', rateMinor: 200_000n }] as const
-      return ({ api }) => saveAssetRates(api, 'EUR', rates)
-    },
-    // The time of the price.
-    rewrites: ['asset_rate'],
   },
   'stock is corrected': {
     of: 'adjustStock',

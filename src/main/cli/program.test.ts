@@ -110,7 +110,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
-      ...['list', 'start', 'rewind', 'attribute', 'set-aside'],
+      ...['list', 'start', 'rewind', 'resume', 'attribute', 'set-aside'],
     ].toSorted(),
   )
   for (const command of leaves(program)) {
