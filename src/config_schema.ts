@@ -11,6 +11,7 @@ import {
   NETWORK_PATTERN,
   NETWORK_RULE,
 } from './domain/identifier.ts'
+import { LATE_POLICIES } from './domain/late.ts'
 import { BUDGETS_RULE, parseBudgets } from './domain/limit.ts'
 import { parseFiat } from './domain/money.ts'
 import { parseRateSources, RATE_DEFAULTS, RATE_SOURCES, RATE_SOURCES_RULE } from './domain/rate.ts'
@@ -26,6 +27,8 @@ const MAX_WINDOW_MS = 90 * DAY_MS
 /** The database's own limits (invoice_grace_range, invoice_confirm_within_range). */
 const MAX_GRACE_MS = 3_600_000
 const MAX_CONFIRM_WITHIN_MS = 7 * DAY_MS
+/** A present cost of up to the double. */
+const MAX_DRIFT_BPS = 10_000
 const durationMs = z.coerce.number().int().min(1).max(MAX_TIMER_MS)
 const mode = z.enum(['production', 'development']).default('production')
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
@@ -181,6 +184,9 @@ const WORKER = z.object({
   HOLDFAST_WEBHOOK_SECRET_FILE: z.string().min(1).optional(),
   HOLDFAST_WEBHOOK_PRIVATE: z.enum(['allow', 'refuse']).default('refuse'),
   HOLDFAST_CONSISTENCY_EVERY_MS: durationMs.default(3_600_000),
+  HOLDFAST_LATE_POLICY: z.enum(LATE_POLICIES).default('accept'),
+  HOLDFAST_LATE_WITHIN_MS: durationMs.default(DAY_MS),
+  HOLDFAST_LATE_DRIFT_BPS: z.coerce.number().int().min(0).max(MAX_DRIFT_BPS).default(200),
 })
 
 const KEYS = z.object({

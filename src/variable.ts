@@ -103,6 +103,11 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_WEBHOOK_PRIVATE: '`allow` for a receiver in a private network, else `refuse`',
   HOLDFAST_CONSISTENCY_EVERY_MS:
     'how often all orders, stock and workflows are compared; for more than an hour, raise the alarm `ConsistencyUnchecked` too',
+  HOLDFAST_LATE_POLICY:
+    '`accept`: money that comes too late buys its expired order again, as a linked order, where stock and price allow it; `refund`: it is owed back',
+  HOLDFAST_LATE_WITHIN_MS: 'how long after the quote and its grace such money may come',
+  HOLDFAST_LATE_DRIFT_BPS:
+    'how far the present cost of the same lines may be from the amount due, in hundredths of a percent',
   HOLDFAST_KEY_KEYRING_FILE: 'keyring that payment keys are sealed with',
   HOLDFAST_KEYS_PER_DERIVATION: 'keys made under one run of PBKDF2',
   HOLDFAST_PBKDF2_ITERATIONS: 'iterations of PBKDF2',

@@ -200,12 +200,32 @@ const CONTROLS: readonly Control[] = [
     test: 'is moved once: later reports do not put the confirm deadline off',
   },
   {
+    guard: 'money needs as many sources as its order requires',
+    mutation: without('present_output', 'a.sources < n.sources', 'false'),
+    file: 'test/database/source.int.test.ts',
+    test: '1,000 validly signed lies of one watcher pay nothing, owe nothing and are told apart',
+  },
+  {
+    guard: 'a suspended network pays no order',
+    mutation: without('suspend_order', "return 'suspended'", "return 'free'"),
+    file: 'test/database/source.int.test.ts',
+    test: 'gives no quotes, pays no order and lets none expire; the operator ends it, and what waited is paid',
+  },
+  {
+    guard: 'money that comes after a cancellation buys nothing',
+    mutation: without('assessed_order', "o.cancel_reason is not distinct from 'expired'", 'true'),
+    file: 'test/database/late_money.int.test.ts',
+    test: 'is never accepted after a cancellation',
+  },
+  {
+    guard: 'late money that was accepted is not owed back too',
+    mutation: without('order_money', 'case when d.order_id is null then 0 else', 'case when true then 0 else'),
+    file: 'test/database/late_money.int.test.ts',
+    test: 'is owed back once when the replacement is cancelled, also where it is lost and comes back',
+  },
+  {
     guard: 'nothing is shipped before the inbox is assessed',
-    mutation: without(
-      'is_command_legal',
-      'and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed)',
-      '',
-    ),
+    mutation: without('is_command_legal', 'where not r.is_assessed and', 'where false and'),
     file: 'src/db/order_command.int.test.ts',
     test: 'waits for an inbox that may say the money is gone, and is then refused',
   },

@@ -60,7 +60,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
   chain: [
     'domain',
-    ...['db/chain/cursor', 'db/chain/output', 'db/chain/outbox', 'db/chain/status', 'db/chain/balance'],
+    ...['db/chain/cursor', 'db/chain/output', 'db/chain/outbox'],
+    ...['db/chain/status', 'db/chain/suspension', 'db/chain/balance'],
     'db/payment',
     'type db/connection/pool',
     'telemetry',

@@ -17,11 +17,11 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `account address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
-      expirable idempotency invoice notification
+    select: `account address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status chain_suspension currency customer customer_key duty
+      expirable idempotency invoice late_decision notification
       order_line order_transition order_wake orders payment payment_report product quoted_rate reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
-      schema_version stock stock_movement unattributed_output workflow_start`,
-    insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
+      schema_version source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
+    insert: `asset_rate customer_key idempotency invoice order_line order_wake payment_report quoted_rate reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
     columns: {
@@ -33,6 +33,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert refund_approval': 'refund_id version approver order_id',
       'insert security_event': 'at kind subject peer method object request_id events',
       'update address_pool': 'leased_by leased_at',
+      'update asset_rate': 'rate at',
       'update idempotency': 'response order_id',
       'update notification': 'attempts next_at dead_reason dead_at',
       'update order_wake': 'wanted_seq next_at dead_reason',
@@ -44,19 +45,23 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update workflow_start': 'urgency',
     },
     execute:
-      'accept_locked accept_optimistic accept_orders actor_of audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
+      'accept_locked accept_optimistic accept_orders actor_of audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers order_money ' +
       'order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
-    select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
+    select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product quoted_rate
-      reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
+      reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
-      stock_movement workflow_start`,
+      source_doubt stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
-    delete: 'inconsistency order_wake workflow_start',
+    delete: 'inconsistency order_wake source_doubt suspended_order workflow_start',
     columns: {
       'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
+      'insert late_decision': 'order_id refusal rate due_now',
+      'insert suspended_order': 'order_id network',
+      'update source_doubt': 'kind since',
+      'update suspended_order': 'woken_at',
       'update notification_channel': 'is_enabled',
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
       'insert refund':
@@ -69,9 +74,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of begin_assessment begin_payout command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step finish_payout ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state owed_refund present_output promised_refunds quote_due received_money refund_state ' +
-      'set_hold_aside settle_refund_state step_order take_stock request_wake',
+      'actor_of assessed_order begin_assessment begin_payout command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders fence_step finish_payout ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal late_refusal open_replacement open_transactions order_money order_state owed_refund present_output promised_refunds quote_due resume_orders received_money refund_state ' +
+      'set_hold_aside settle_refund_state step_order suspend_order take_stock request_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -86,13 +91,15 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   watcher: {
-    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status currency open_invoice pending_invoice schema_version`,
+    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension currency open_invoice pending_invoice schema_version`,
     insert: 'chain_balance chain_block chain_output chain_report chain_status',
     delete: 'chain_block chain_report',
     columns: {
       'select address_pool': 'network address',
       'select invoice': 'network address asset',
       'insert chain_operation': 'network operation height address amount tx_id output_index reason',
+      'insert chain_suspension': 'network',
+      'update chain_suspension': 'closed_at reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at refusal_reason',
@@ -109,13 +116,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
-      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
+    select: `account address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
+      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
-      product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
+      product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute:
-      'is_enough is_terminal open_transactions owed_refund present_output promised_refunds quote_due received_money refund_state',
+      'is_enough is_terminal open_transactions order_money owed_refund present_output promised_refunds quote_due received_money refund_state',
   },
   analytics: {},
 }

@@ -13,6 +13,8 @@ const OURS = `n.nspname = 'holdfast' and c.relname <> 'schema_version' and not c
 /** Every foreign key by name: its columns and the table they refer to. All of them restrict deletion. */
 const FOREIGN_KEYS = `
 address_pool_key_fk: address_pool (key_id, network, asset, address) -> payment_key
+asset_rate_asset_fk: asset_rate (asset) -> currency
+asset_rate_currency_fk: asset_rate (currency) -> currency
 chain_balance_status_fk: chain_balance (network) -> chain_status
 chain_block_status_fk: chain_block (network) -> chain_status
 chain_output_asset_fk: chain_output (asset) -> currency
@@ -27,6 +29,8 @@ invoice_rate_fk: invoice (rate_id, rate) -> quoted_rate
 key_epoch_master_fk: key_epoch (master_version) -> master_key
 key_retire_invoice_fk: key_retire (network, address) -> invoice
 key_retire_order_fk: key_retire (order_id) -> orders
+late_decision_order_fk: late_decision (order_id) -> orders
+late_decision_replacement_fk: late_decision (replacement_id) -> orders
 notification_order_fk: notification (order_id) -> orders
 order_line_order_fk: order_line (order_id) -> orders
 order_line_product_fk: order_line (product_id) -> product
@@ -51,9 +55,12 @@ refund_due_order_fk: refund_due (order_id) -> orders
 refund_order_fk: refund (order_id) -> orders
 reservation_order_fk: reservation (order_id) -> orders
 reservation_product_fk: reservation (product_id) -> product
+source_doubt_order_fk: source_doubt (order_id) -> orders
+source_rule_asset_fk: source_rule (asset) -> currency
 stock_movement_order_fk: stock_movement (order_id) -> orders
 stock_movement_product_fk: stock_movement (product_id) -> product
 stock_product_fk: stock (product_id) -> product
+suspended_order_order_fk: suspended_order (order_id) -> orders
 workflow_start_order_fk: workflow_start (order_id) -> orders`
   .trim()
   .split('\n')
@@ -69,6 +76,7 @@ account (version)
 address_pool (key_id)
 address_pool (network, address)
 address_pool (pool_no)
+asset_rate (asset, currency)
 audit_checkpoint (checkpoint_no)
 audit_checkpoint (continues_no)
 audit_entry (entry_id, at)
@@ -84,6 +92,7 @@ chain_output (network, tx_id, output_index)
 chain_report (network, tx_id, output_index, seq)
 chain_report (report_no)
 chain_status (network)
+chain_suspension (suspension_no)
 consistency_run (run_no)
 currency (currency)
 customer (user_id)
@@ -98,6 +107,8 @@ key_epoch (epoch_id)
 key_epoch (epoch_id, master_version)
 key_epoch (salt)
 key_retire (order_id)
+late_decision (order_id)
+late_decision (replacement_id)
 master_key (version)
 notification (notification_id)
 notification (order_id, order_version, channel)
@@ -127,9 +138,12 @@ refund_transition (from_status, to_status)
 reservation (order_id, product_id, hold_no)
 retired_source (source)
 security_event (event_no)
+source_doubt (network, tx_id, output_index)
+source_rule (asset, since)
 stock (product_id)
 stock_movement (movement_id)
 stock_movement (order_id, product_id, hold_no, kind)
+suspended_order (order_id)
 workflow_start (order_id)`
   .trim()
   .split('\n')
@@ -161,6 +175,11 @@ beforeAll(async () => {
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
     insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
+    insert into source_rule (asset, sources, above, reason) values ('ETH', 2, 0, 'two watchers');
+    insert into source_doubt (network, tx_id, output_index, order_id, kind) values ('ethereum', '0x${'ab'.repeat(32)}', 0, '${order.orderId}', 'lone');
+    insert into suspended_order (order_id, network) values ('${order.orderId}', 'ethereum');
+    insert into asset_rate (asset, currency, rate) values ('ETH', 'EUR', 2000);
+    insert into late_decision (order_id, replacement_id) select min(order_id::text)::uuid, max(order_id::text)::uuid from orders;
     insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');
     with made as (
       insert into quoted_rate (rate_id, asset, currency, rate, made_at, prices)
@@ -240,9 +259,11 @@ describe('every foreign key', () => {
     async (parent) => {
       const referring = keys.filter((key) => key.parent === parent)
       for (const { child, columns } of referring) {
-        // Key columns have the same names on both sides, with two exceptions.
-        const other = (column: string) =>
-          parent === 'currency' && column === 'asset' ? 'currency' : parent === 'master_key' ? 'version' : column
+        // Key columns have the same names on both sides, with three exceptions.
+        const other = (column: string) => {
+          if (column === 'replacement_id') return 'order_id'
+          return parent === 'currency' && column === 'asset' ? 'currency' : parent === 'master_key' ? 'version' : column
+        }
         const same = columns.map((column) => `c.${column} = p.${other(column)}`).join(' and ')
         const { code, constraint } = await outcome(
           'set constraints all immediate',

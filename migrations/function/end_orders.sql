@@ -1,5 +1,6 @@
 -- Ends pending or processing orders without shipping them, with all that follows: status, holds, stock, ledger, refunds
--- due, retirement of the payment key, and a wake where the payment missed its confirm deadline.
+-- due, retirement of the payment key, and a wake where the payment missed its confirm deadline, or where the money is
+-- enough but late, so that aftercare decides on it.
 -- p_reason: orders.cancel_reason. p_end_state: 'released' or 'expired', the state in which the holds end.
 -- p_actor: who the stock ledger names.
 -- Locks: the caller holds the order rows FOR UPDATE, taken in order of id; here stock rows FOR NO KEY UPDATE, by
@@ -10,33 +11,30 @@ create or replace function end_orders(p_order_ids uuid[], p_reason text, p_end_s
 language plpgsql as $$
 declare
   v_slow uuid[] := '{}';
+  v_late uuid[] := '{}';
 begin
   if p_reason = 'expired' then
     v_slow := array(
       select o.order_id from orders o where o.order_id = any (p_order_ids) and o.payment_state = 'confirming');
+    v_late := array(
+      select m.order_id from order_money(p_order_ids) m where is_enough(m.final + m.late_final, m.amount_due));
   end if;
 
   update orders o set
     status = 'cancelled',
     cancel_reason = p_reason,
     payment_state = case
-      when m.final > m.dust_floor then 'unresolved'
-      when m.waiting > 0 then 'late_confirming'
+      when m.final + m.late_final > m.dust_floor then 'unresolved'
+      when m.seen + m.late_seen > m.final + m.late_final then 'late_confirming'
       when p_reason = 'expired' then 'expired'
       else 'cancelled' end,
     payment_flags = array(
       select flag from (
         select unnest(o.payment_flags) except select 'under'
-        union select 'under' where m.final + m.waiting > 0 and not is_enough(m.final + m.waiting, m.amount_due)
+        union select 'under' where m.seen + m.late_seen > 0 and not is_enough(m.seen + m.late_seen, m.amount_due)
         union select 'slow_confirm' where o.order_id = any (v_slow)) f (flag)
       order by flag collate "C")
-  from (
-    select i.order_id, i.amount_due, c.dust_floor,
-      coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
-      coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
-    from invoice i join currency c on c.currency = i.asset left join payment p on p.order_id = i.order_id
-    where i.order_id = any (p_order_ids) group by 1, 2, 3
-  ) m
+  from order_money(p_order_ids) m
   where o.order_id = m.order_id and o.order_id = any (p_order_ids);
 
   perform 1 from stock
@@ -61,16 +59,15 @@ begin
   where s.product_id = e.product_id;
 
   insert into refund_due (order_id, asset, amount)
-  select p.order_id, p.asset, sum(p.amount) from payment p join currency c on c.currency = p.asset
-  where p.order_id = any (p_order_ids) and p.state = 'final'
-  group by p.order_id, p.asset, c.dust_floor having sum(p.amount) > c.dust_floor
+  select m.order_id, m.asset, m.final + m.late_final from order_money(p_order_ids) m
+  where m.final + m.late_final > m.dust_floor
   on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp();
 
   insert into key_retire (order_id, network, address)
   select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
 
-  if cardinality(v_slow) > 0 then
-    perform request_wake(v_slow);
+  if cardinality(v_slow || v_late) > 0 then
+    perform request_wake(array(select distinct unnest(v_slow || v_late)));
   end if;
 end
 $$;

@@ -15,3 +15,5 @@ revoke execute on function guard_chain_operator from public;
 
 create or replace trigger chain_operation_guard_operator before insert on chain_operation
   for each row when (current_user = 'watcher') execute function guard_chain_operator();
+create or replace trigger chain_suspension_guard_close before update on chain_suspension
+  for each row when (current_user = 'watcher') execute function guard_chain_operator();

@@ -1,6 +1,6 @@
 -- Whether an order may be cancelled, shipped or delivered as it is now. p_command, p_input: see command_order.
--- Nothing is shipped that is on hold, not paid or refunded whole, or while the inbox has news: it may say that the
--- money is gone.
+-- Nothing is shipped that is on hold, not paid or refunded whole, or while there is news, its own or of the order that
+-- it replaces: it may say that the money is gone.
 -- isReapplied: a run that was reset is given its commands again. Such a command only gets the answer it got when it was
 -- done. Locks: the caller holds the order row. Changes nothing.
 create or replace function is_command_legal(p_order_id uuid, p_command text, p_input jsonb) returns boolean
@@ -11,7 +11,10 @@ language sql stable as $$
       select from order_transition t
       where t.from_status = o.status and t.to_status = command_target(p_command) and t.role = p_input ->> 'role')
     and (p_command <> 'ship' or o.hold = 'none' and o.payment_state in ('paid', 'partially_refunded')
-      and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed))
+      and not exists (
+        select from payment_report r
+        where not r.is_assessed and r.order_id in (
+          select p_order_id union all select d.order_id from late_decision d where d.replacement_id = p_order_id)))
   from orders o where o.order_id = p_order_id
 $$;
 revoke execute on function is_command_legal from public;

@@ -24,3 +24,7 @@ create or replace trigger security_event_append_only before update on security_e
   for each row execute function refuse_rewriting();
 create or replace trigger security_event_no_truncate before truncate on security_event
   for each statement execute function refuse_rewriting();
+create or replace trigger late_decision_append_only before update or delete on late_decision
+  for each row execute function refuse_rewriting();
+create or replace trigger source_rule_append_only before update or delete on source_rule
+  for each row execute function refuse_rewriting();

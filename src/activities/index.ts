@@ -12,6 +12,7 @@ import { isDatabaseDown, type Database } from '../db/connection/pool.ts'
 import { runHoldSweep } from '../db/sweep.ts'
 import type { CommandInput, CommandResult, Fence } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
+import type { LatePolicy } from '../domain/late.ts'
 import type { Command, OrderState } from '../domain/order.ts'
 import { applicationFailureOf } from './failure.ts'
 
@@ -38,8 +39,13 @@ export type Activities = {
   forgetSecurityEvents: () => Promise<{ count: number; isDone: boolean }>
 }
 
-export function createActivities(deps: { database: Database }): Activities {
-  const { database } = deps
+export type ActivityDeps = {
+  database: Database
+  /** What becomes of late money of expired orders. Without it nothing is decided, and all of it is owed back. */
+  latePolicy?: LatePolicy
+}
+
+export function createActivities({ database, latePolicy }: ActivityDeps): Activities {
   let downUntil = 0
 
   const guarded =
@@ -72,6 +78,6 @@ export function createActivities(deps: { database: Database }): Activities {
     forgetAnswers: guarded('forgetAnswers', () => deleteExpiredAnswers(database)),
     forgetNotifications: guarded('forgetNotifications', () => deleteExpiredNotifications(database)),
     forgetSecurityEvents: guarded('forgetSecurityEvents', () => deleteExpiredSecurityEvents(database)),
-    assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId)),
+    assessLatePayments: guarded('assessLatePayments', (orderId) => assessLatePayments(database, orderId, latePolicy)),
   }
 }

@@ -95,6 +95,9 @@ test('a reorganisation of final blocks stops everything until the node returns o
   for (let attempt = 0; attempt < 3; attempt += 1) expect(await harness.step()).toBeInstanceOf(DeepReorgError)
   expect(await harness.status()).toEqual(before)
   expect(statesOf(harness)).toEqual(told)
+  expect(await fixture.query('select cause from suspended_network where network = $1', [harness.network])).toEqual([
+    { cause: 'deep_reorg' },
+  ])
 
   await harness.acceptReorg()
   await harness.step()

@@ -5,6 +5,7 @@ import { countUnexplained } from '../db/chain/balance.ts'
 import { claimNetwork, readCursor, type Cursor } from '../db/chain/cursor.ts'
 import { countReports } from '../db/chain/outbox.ts'
 import { stampStatus } from '../db/chain/status.ts'
+import { suspendChain } from '../db/chain/suspension.ts'
 import type { Header } from '../domain/chain.ts'
 import { backOffMs, repeat } from '../repeat.ts'
 import { createBalanceCheck } from './balance.ts'
@@ -95,8 +96,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
     isClaimed = false
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
       // Waiting reports stay true while the node is away. After a deep reorganisation they may not be.
-      if (error instanceof DeepReorgError) metrics.isHalted.set({ network }, 1)
-      else if (isClaimed) await deliver()
+      if (error instanceof DeepReorgError) {
+        metrics.isHalted.set({ network }, 1)
+        await suspendChain(database, network, source)
+      } else if (isClaimed) await deliver()
       throw error
     })
     await deliver()

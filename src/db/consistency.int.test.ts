@@ -241,6 +241,12 @@ const PLANTS: Readonly<Record<string, Plant>> = {
       from invoice where order_id = '${orderId}'`,
     found: ['payment_state_follows', 'refunds_stay_below_money'],
   },
+  'late money that pays for a cancelled order': {
+    to: orderIn('cancelled'),
+    sql: ({ orderId }) =>
+      `insert into late_decision (order_id, replacement_id) select '${orderId}', min(order_id::text)::uuid from orders where order_id <> '${orderId}'`,
+    found: ['late_money_pays_once'],
+  },
   'a key that nobody retires': {
     to: orderIn('delivered'),
     sql: ({ orderId }) => `delete from key_retire where order_id = '${orderId}'`,

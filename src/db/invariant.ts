@@ -49,13 +49,8 @@ const OLDEST_ENTRY = sql.fragment`(select e.at from audit_entry e order by e.ent
 const ENTRIES = sql.fragment`audit_entry e where e.kind = 'order' and e.aggregate_id = o.order_id::text
   and e.at >= o.created_at - interval '1 day'`
 
-/** The sums of an order's outputs; `waiting` may still become final or disappear. */
-const MONEY = sql.fragment`lateral (
-  select coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0) as final,
-    coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0) as seen,
-    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state = 'final'), 0) as late_final,
-    coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
-  from payment p where p.order_id = o.order_id) m`
+/** The sums of an order's outputs. */
+const MONEY = sql.fragment`lateral order_money(array[o.order_id]) m`
 
 export const ORDER_INVARIANTS = {
   order_exists: {
@@ -77,6 +72,9 @@ export const ORDER_INVARIANTS = {
           union all select order_id, 'order_wake' from order_wake where ${within}
           union all select order_id, 'notification' from notification where ${within}
           union all select order_id, 'key_retire' from key_retire where ${within}
+          union all select order_id, 'late_decision' from late_decision where ${within}
+          union all select order_id, 'source_doubt' from source_doubt where ${within}
+          union all select order_id, 'suspended_order' from suspended_order where ${within}
         ) t where not exists (select from orders o where o.order_id = t.order_id) group by 1`
     },
   },
@@ -107,13 +105,14 @@ export const ORDER_INVARIANTS = {
       where ${ofOrder(range)} and i.amount_due <> quote_due(o.total, i.rate, c.decimals)`,
   },
   order_has_one_key: {
-    says: 'every order was created by exactly one attempt of its customer',
+    says: 'every order was created by exactly one attempt of its customer, or replaces an expired one',
     // Counted in a subquery, not joined: if one customer had most of the orders, a cached plan for a join would read
     // all of them for each order.
     find: (range) => ask`
       with asked as (
         select o.order_id, 'user:' || o.user_id as actor from orders o
         where ${ofOrder(range)} and o.created_at > clock_timestamp() - ${KEPT}
+          and not exists (select from late_decision d where d.replacement_id = o.order_id)
       )
       select order_id::text as subject, 'attempts: ' || count(*) filter (where is_key) as detail
       from (
@@ -204,8 +203,8 @@ export const ORDER_INVARIANTS = {
             when is_enough(m.seen, i.amount_due) then 'confirming' when m.seen > 0 then 'partial' else 'awaiting' end]
           when o.status <> 'cancelled' then array[case
             when is_enough(m.final, i.amount_due) then 'paid' when is_enough(m.seen, i.amount_due) then 'at_risk' else 'reversed' end]
-          when m.final + m.late_final > c.dust_floor then array['unresolved']
-          when m.waiting > 0 then array['late_confirming']
+          when m.final + m.late_final - m.accepted > c.dust_floor then array['unresolved']
+          when m.seen + m.late_seen > m.final + m.late_final then array['late_confirming']
           else array['expired', 'cancelled'] end) told)`,
   },
   refunds_stay_below_money: {
@@ -213,15 +212,26 @@ export const ORDER_INVARIANTS = {
     find: (range) => ask`${refundFaults(sql.fragment`${ofOrder(range)} and not ${HAS_NEWS}`)}`,
   },
   refund_follows_money: {
-    says: 'the refund owed is all money of a cancelled order, and excess or late money of another, except dust',
+    says: 'the refund owed is all money of a cancelled order that no replacement took, and excess or late money of another, except dust',
     find: (range) => ask`
       select o.order_id::text as subject, 'owed ' || coalesce(r.amount, 0) || ', final ' || m.final || ' and late ' || m.late_final || ' of ' || i.amount_due as detail
       from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset cross join ${MONEY}
       cross join lateral (
-        select case o.status when 'cancelled' then m.final else greatest(0, m.final - i.amount_due) end + m.late_final as amount) owed
+        select case o.status when 'cancelled' then m.final - m.accepted else greatest(0, m.final - i.amount_due) end + m.late_final as amount) owed
       left join refund_due r on r.order_id = o.order_id
       where ${ofOrder(range)} and not ${HAS_NEWS}
         and coalesce(r.amount, 0) <> case when owed.amount > c.dust_floor then owed.amount else 0 end`,
+  },
+  late_money_pays_once: {
+    says: 'late money pays a replacement only of an order that expired, by the same customer and for the same lines',
+    find: (range) => ask`
+      select o.order_id::text as subject, o.status || ', replaced by ' || d.replacement_id as detail
+      from orders o join late_decision d on d.order_id = o.order_id join orders n on n.order_id = d.replacement_id
+      where ${ofOrder(range)} and ((o.status, o.cancel_reason) is distinct from ('cancelled', 'expired')
+        or (o.user_id, o.currency, o.total) <> (n.user_id, n.currency, n.total)
+        or exists (
+          (select x.product_id, x.quantity, x.unit_price from order_line x where x.order_id = o.order_id)
+          except all (select x.product_id, x.quantity, x.unit_price from order_line x where x.order_id = n.order_id)))`,
   },
   key_retires_at_the_end: {
     says: 'the payment key of a closed order is scheduled for retirement, that of an open order is not',

@@ -2,15 +2,16 @@
 // authority. Only an assessment writes payments. It also moves payment_state, as does end_orders for an order that is
 // cancelled or expires. Both hold the order's row lock.
 
-import { decisionOf, type AssessedOrder } from '../domain/assessment.ts'
-import type { PaymentFlag, PaymentState } from '../domain/payment.ts'
+import { decisionOf } from '../domain/assessment.ts'
 import type { Actor } from '../domain/audit.ts'
 import type { ReportedObservation } from '../domain/chain.ts'
 import type { Fence } from '../domain/command.ts'
 import { DomainError } from '../domain/failure.ts'
-import type { CancelReason, OrderHold, OrderState, OrderStatus } from '../domain/order.ts'
+import { withAccepted, type LatePolicy } from '../domain/late.ts'
+import type { OrderState } from '../domain/order.ts'
 import { actorText } from './audit/actor.ts'
-import { assertEntered, getOrderState, stateOf, withStepReached, type StateRow, type StepOutcome } from './order.ts'
+import { assessedOrderOf, assessReplacement, decideLateMoney, endAssessment, type AssessedRow } from './late.ts'
+import { assertEntered, getOrderState, stateOf, withStepReached, type StepOutcome } from './order.ts'
 import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
 import { errorDetailOf, REPORT_CONFLICT_STATE } from './connection/sqlstate.ts'
 
@@ -63,31 +64,17 @@ const rowOf = (observation: ReportedObservation) => ({
   first_seen_at: observation.firstSeenAt.toISOString(),
 })
 
-type Begun = {
+type Begun = AssessedRow & {
   outcome: StepOutcome
   /** How many outputs have new observations; 0: there is nothing to decide. */
   outputs: number
-  status: OrderStatus
-  payment_state: PaymentState
-  cancel_reason: CancelReason | null
-  hold: OrderHold
-  flags: PaymentFlag[]
-  amount_due: string
-  dust_floor: string
-  seen: string
-  final: string
-  late_seen: string
-  late_final: string
-  is_late: boolean
-  is_reorged: boolean
-  is_replaced: boolean
   has_wrong_asset: boolean
   has_early: boolean
+  is_suspended: boolean
 }
 
 // Order lock, fence and credit; then, in the same transaction, what it means and the order's state.
 const BEGIN = statement('assess_begin', 'select * from begin_assessment($1, $2, $3)')
-const END = statement('assess_end', 'select * from end_assessment($1, $2, $3, $4, $5, $6, $7, $8)')
 
 /**
  * Assesses the new observations in an order's inbox and updates its payments and status: confirming, paid (the order
@@ -98,43 +85,36 @@ const END = statement('assess_end', 'select * from end_assessment($1, $2, $3, $4
 export const assessPayments = (database: Pick<Database, 'transaction'>, fence: Fence): Promise<OrderState> =>
   assessInbox(database, fence.orderId, fence.generation, fence.step)
 
-/** The same for an order that has ended, called by its aftercare. An open order is assessed by its own workflow. */
-export const assessLatePayments = (database: Pick<Database, 'transaction'>, orderId: string): Promise<OrderState> =>
-  assessInbox(database, orderId, null, null)
+/**
+ * The same for an order that has ended, called by its aftercare. An open order is assessed by its own workflow. Late
+ * money of an expired order is decided on here, once: it pays a replacement order, or it is owed back. The replacement's
+ * payment state follows the money of the order that it replaces, also when that money is lost later.
+ */
+export const assessLatePayments = (
+  database: Pick<Database, 'transaction'>,
+  orderId: string,
+  policy?: LatePolicy,
+): Promise<OrderState> => assessInbox(database, orderId, null, null, policy)
 
 const assessInbox = (
   database: Pick<Database, 'transaction'>,
   orderId: string,
   generation: number | null,
   step: number | null,
+  policy?: LatePolicy,
 ): Promise<OrderState> =>
   database.transaction(async (tx) => {
     const [begun] = await tx.run<Begun>(BEGIN, [orderId, generation, step])
     assertEntered(begun?.outcome)
     if (begun?.outcome === 'repeated') return withStepReached(tx, orderId, await getOrderState(tx, orderId))
     if (begun === undefined || begun.outputs === 0) return getOrderState(tx, orderId)
-    const { paymentState, flags, status, hold, refundDue } = decisionOf(assessedOrderOf(begun))
-    const values = [orderId, generation, step, paymentState, flags, status, hold, refundDue.toString()]
-    return stateOf(await tx.run<StateRow>(END, values))
+    const isSuspended = begun.is_suspended
+    const mayDecide = begun.is_undecided && !isSuspended && policy !== undefined
+    const isAccepted = mayDecide && (await decideLateMoney(tx, orderId, policy))
+    const [hasWrongAsset, hasEarly] = [begun.has_wrong_asset, begun.has_early]
+    const found = { ...assessedOrderOf(begun), hasWrongAsset, hasEarly, isSuspended }
+    const decision = decisionOf(isAccepted ? withAccepted(found) : found)
+    const state = stateOf(await endAssessment(tx, { orderId, generation, step }, decision))
+    if (begun.replacement_id !== null) await assessReplacement(tx, begun.replacement_id)
+    return state
   })
-
-const assessedOrderOf = (begun: Begun): AssessedOrder => ({
-  status: begun.status,
-  paymentState: begun.payment_state,
-  cancelReason: begun.cancel_reason,
-  hold: begun.hold,
-  flags: begun.flags,
-  hasWrongAsset: begun.has_wrong_asset,
-  hasEarly: begun.has_early,
-  due: BigInt(begun.amount_due),
-  dustFloor: BigInt(begun.dust_floor),
-  totals: {
-    seen: BigInt(begun.seen),
-    final: BigInt(begun.final),
-    lateSeen: BigInt(begun.late_seen),
-    lateFinal: BigInt(begun.late_final),
-    isLate: begun.is_late,
-    isReorged: begun.is_reorged,
-    isReplaced: begun.is_replaced,
-  },
-})

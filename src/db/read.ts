@@ -39,6 +39,12 @@ export type OrderView = OrderSnapshot & {
   rateMinor: bigint
   expiresAt: Date
   addressSealed: Buffer
+  /** The order under whose id the address is sealed: a replacement begins with the address of the order it replaces. */
+  addressOrderId: string
+  /** The expired order whose late payment pays this one. */
+  replacesOrderId: string | null
+  /** The order that the late payment of this one pays. */
+  replacedByOrderId: string | null
 }
 
 type SnapshotRow = {
@@ -66,6 +72,9 @@ type ViewRow = SnapshotRow & {
   rate: string
   expires_at: Date
   address_sealed: Buffer
+  address_order_id: string
+  replaces_order_id: string | null
+  replaced_by_order_id: string | null
 }
 
 const FIND_ORDER = statement(
@@ -75,8 +84,14 @@ const FIND_ORDER = statement(
      (select jsonb_agg(jsonb_build_object(
         'product', l.product_id, 'name', l.name, 'quantity', l.quantity, 'price', l.unit_price::text) order by l.line_no)
       from order_line l where l.order_id = o.order_id) as lines,
-     (select coalesce(sum(p.amount), 0) from payment p where p.order_id = o.order_id and p.state = 'final') as received
+     (select coalesce(sum(p.amount), 0) from payment p where p.order_id = o.order_id and p.state = 'final')
+       + (select least(i.amount_due, coalesce(sum(p.amount), 0)) from payment p where p.order_id = s.order_id and p.state = 'final')
+       as received,
+     case when s.address_sealed = o.address_sealed then s.order_id else o.order_id end as address_order_id,
+     s.order_id as replaces_order_id,
+     (select n.replacement_id from late_decision n where n.order_id = o.order_id) as replaced_by_order_id
    from orders o join invoice i on i.order_id = o.order_id
+   left join late_decision d on d.replacement_id = o.order_id left join orders s on s.order_id = d.order_id
    where o.order_id = $1 and (o.user_id = $2 or o.status = any ($3))`,
 )
 
@@ -104,6 +119,9 @@ export async function findOrder(
     rateMinor: minorOf(row.rate),
     expiresAt: row.expires_at,
     addressSealed: row.address_sealed,
+    addressOrderId: row.address_order_id,
+    replacesOrderId: row.replaces_order_id,
+    replacedByOrderId: row.replaced_by_order_id,
   }
 }
 

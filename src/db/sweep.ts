@@ -194,8 +194,10 @@ export async function sweepHolds(
   }
 }
 
+const RESUME = statement('sweep_resume', 'select resume_orders($1)')
+
 /**
- * Runs the sweep under its lease.
+ * Runs the sweep under its lease, and first has orders assessed that waited for the end of a suspension.
  * @returns how many orders ended; undefined if another process has the lease
  */
 export const runHoldSweep = (
@@ -204,6 +206,7 @@ export const runHoldSweep = (
   onAside?: (aside: Aside) => void,
 ): Promise<number | undefined> =>
   runDuty(database, { duty: 'hold_sweep', holder, leaseMs: DUTY_LEASE_MS }, async (turn) => {
+    await database.run(RESUME, [SWEEP_LIMIT])
     turn.items = await sweepHolds(database, SWEEP_LIMIT, onAside)
   })
 

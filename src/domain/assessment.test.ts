@@ -27,6 +27,7 @@ function totalsOf(transfers: readonly Transfer[]): Totals {
     final: 0n,
     lateSeen: 0n,
     lateFinal: 0n,
+    accepted: 0n,
     isLate: false,
     isReorged: false,
     isReplaced: false,
@@ -57,6 +58,7 @@ const scenes: fc.Arbitrary<Scene> = fc
     paymentState: fc.constantFrom(...PAYMENT_STATES),
     reason: fc.constantFrom(...CANCEL_REASONS),
     transfers: transferLists,
+    isSuspended: fc.boolean(),
   })
   .map(({ reason, ...scene }) => ({
     ...scene,
@@ -67,7 +69,7 @@ const scenes: fc.Arbitrary<Scene> = fc
 const assessed = ({ transfers, ...rest }: Scene): Assessment => assess({ ...rest, totals: totalsOf(transfers) })
 
 /** The machine of requirements D-1, D-7 and D-9 once more: a table of which sums are there, read from top to bottom. */
-function oracle({ status, paymentState, cancelReason, due, dustFloor, transfers }: Scene): Assessment {
+function oracle({ status, paymentState, cancelReason, due, dustFloor, transfers, isSuspended }: Scene): Assessment {
   const total = (isLate: boolean, ...states: readonly string[]): bigint => {
     let sum = 0n
     for (const one of transfers) if (states.includes(one.state) && one.isInTime !== isLate) sum += one.amount
@@ -80,7 +82,7 @@ function oracle({ status, paymentState, cancelReason, due, dustFloor, transfers 
   const excess = final > due ? final - due : 0n
   const owed = (status === 'cancelled' ? final : excess) + lateFinal
   const open: [boolean, PaymentState][] = [
-    [!lacks(final), 'paid'],
+    [!lacks(final) && !isSuspended, 'paid'],
     [!lacks(seen), 'confirming'],
     [seen > 0n, 'partial'],
     [true, 'awaiting'],
@@ -120,7 +122,7 @@ const ofOrder = (
   transfers: readonly Transfer[],
   paymentState: PaymentState = 'awaiting',
   cancelReason: CancelReason | null = status === 'cancelled' ? 'expired' : null,
-) => assessed({ status, paymentState, cancelReason, due: DUE, dustFloor: DUST, transfers })
+) => assessed({ status, paymentState, cancelReason, due: DUE, dustFloor: DUST, transfers, isSuspended: false })
 const transfer = (overrides: Partial<Transfer> = {}): Transfer => ({
   amount: DUE,
   state: 'final',
@@ -256,6 +258,12 @@ describe('assess', () => {
     expect(ofOrder('cancelled', gone, 'late_confirming', 'customer').paymentState).toBe('cancelled')
   })
 
+  test('pays no order while its network is suspended, and changes nothing for paid ones', () => {
+    const scene = { cancelReason: null, due: DUE, dustFloor: DUST, transfers: [transfer()], isSuspended: true } as const
+    expect(assessed({ ...scene, status: 'pending', paymentState: 'confirming' }).paymentState).toBe('confirming')
+    expect(assessed({ ...scene, status: 'processing', paymentState: 'paid' }).paymentState).toBe('paid')
+  })
+
   test('asks no person about dust that came to an order that ended', () => {
     expect(ofOrder('cancelled', [transfer({ amount: DUST })], 'expired')).toMatchObject({
       paymentState: 'expired',
@@ -275,6 +283,7 @@ const order: AssessedOrder = {
   due: DUE,
   dustFloor: DUST,
   totals: totalsOf([]),
+  isSuspended: false,
 }
 const decided = (overrides: Partial<AssessedOrder> = {}) => decisionOf({ ...order, ...overrides })
 

@@ -13,6 +13,8 @@ export type Totals = {
   /** First seen later: owed back in every case. */
   lateSeen: bigint
   lateFinal: bigint
+  /** Of the final money, what an accepted late payment gave to the replacement order: not owed back. */
+  accepted: bigint
   isLate: boolean
   isReorged: boolean
   isReplaced: boolean
@@ -25,6 +27,8 @@ export type AssessInput = {
   due: bigint
   dustFloor: bigint
   totals: Totals
+  /** The network is suspended (circuit breaker): no order of it becomes paid now. */
+  isSuspended: boolean
 }
 
 export type Assessment = {
@@ -44,9 +48,10 @@ export function assess(input: AssessInput): Assessment {
   return { paymentState, flags: flagsOf(input, paymentState), refundDue }
 }
 
-function refundDueOf({ status, due, dustFloor, totals: { final, lateFinal } }: AssessInput): bigint {
+function refundDueOf({ status, due, dustFloor, totals }: AssessInput): bigint {
+  const { final, lateFinal, accepted } = totals
   const excess = final > due ? final - due : 0n
-  const owed = status === 'cancelled' ? final + lateFinal : excess + lateFinal
+  const owed = status === 'cancelled' ? final + lateFinal - accepted : excess + lateFinal
   return owed > dustFloor ? owed : 0n
 }
 
@@ -56,7 +61,7 @@ function paymentStateOf(input: AssessInput, refundDue: bigint): PaymentState {
   const isSeen = isEnough(seen, input.due)
   switch (input.status) {
     case 'pending':
-      if (isFinal) return 'paid'
+      if (isFinal) return input.isSuspended ? 'confirming' : 'paid'
       if (isSeen) return 'confirming'
       return seen > 0n ? 'partial' : 'awaiting'
     case 'processing':

@@ -61,6 +61,8 @@ export const orderMessage = (
   shippingAddress,
   createdAt: order.createdAt,
   updatedAt: order.updatedAt,
+  replacesOrderId: order.replacesOrderId ?? undefined,
+  replacedByOrderId: order.replacedByOrderId ?? undefined,
 })
 
 export const summaryMessage = (order: OrderSummary): OrderSummaryMessage => ({

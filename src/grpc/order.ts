@@ -182,7 +182,7 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
     })
   const cause = await deps.findBlindness(asset)
   if (cause !== undefined)
-    throw new DomainError('ASSET_UNAVAILABLE', `Payments in ${asset} cannot be seen at the moment; try again later.`, {
+    throw new DomainError('ASSET_UNAVAILABLE', `${asset} is not taken at the moment; try again later.`, {
       metadata: { asset, cause },
       retryAfterMs: RETRY_HINT_MS.chain,
     })

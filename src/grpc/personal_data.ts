@@ -48,5 +48,5 @@ export async function openAddress(deps: PersonalDataDeps, order: OrderView, call
     },
     'personal data decrypted',
   )
-  return deps.pii.open(order.userId, order.orderId, order.addressSealed)
+  return deps.pii.open(order.userId, order.addressOrderId, order.addressSealed)
 }

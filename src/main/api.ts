@@ -6,6 +6,7 @@ import { adminCidrsOf, readSecretFile, type Config } from '../config.ts'
 import { cidrsOf } from '../config_schema.ts'
 import { createAcceptor, type Acceptor } from '../db/accept/accept.ts'
 import { createAddressLease, type AddressLease } from '../db/address.ts'
+import { saveAssetRates } from '../db/asset_rate.ts'
 import { findBlindness } from '../db/chain/sight.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { createQuotaWindow } from '../db/quota.ts'
@@ -32,6 +33,7 @@ import { parseSecret } from '../keyvault/secret.ts'
 import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
+import { repeat } from '../repeat.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
 import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf } from './asset.ts'
 import { createCustomerVault } from './customer_vault.ts'
@@ -47,6 +49,8 @@ import { createTokenKeys, readClientSans } from './token_keys.ts'
 const FRESH_MS = 500
 /** Two batches of new orders, the shared limits, and whatever is read once for all callers. */
 const PRIORITY_SHARE = 0.5
+/** Well below the age at which a price is unknown. */
+const PUBLISH_RATES_EVERY_MS = 60_000
 /** A watcher reads its chain each second; after a kill it is back sooner than this. */
 const WATCHER_SILENCE_MS = 60_000
 
@@ -90,8 +94,22 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   service.onStop(front.stop)
   const refreshing = rates.run()
   service.readyWhen(isReady)
+  publishRates(service, priority, deps.shop)
   logger.info({ port: front.port, adminPort: front.adminPort, quoteKeyId: secrets.quoteKey.keyId }, 'api serves')
   await Promise.all([aborted(service.stopping), refreshing])
+}
+
+/** Repeats the price of each coin on offer. One without a price gets old, and late money is then not accepted at it. */
+function publishRates({ logger, stopping }: ServiceContext<'api'>, database: Database, shop: FrontDeps['shop']): void {
+  const publish = async (): Promise<void> => {
+    const rates = [...shop.offers.keys()].flatMap((asset) => {
+      const rate = shop.rateOf(asset)
+      return 'rateMinor' in rate ? [{ asset, rateMinor: rate.rateMinor }] : []
+    })
+    await saveAssetRates(database, shop.currency, rates)
+  }
+  const onError = (error: unknown): void => logger.warn({ err: error }, 'prices of coins not published')
+  void repeat(publish, { signal: stopping, everyMs: PUBLISH_RATES_EVERY_MS, onError })
 }
 
 /** In production only where it is asked for by the value that says so: see findUnsafeSettings. */

@@ -1,6 +1,7 @@
 // What the configuration says about assets and networks, with the defaults of the domain.
 
 import type { Config } from '../config.ts'
+import { MAX_RATE_AGE_MS, type LatePolicy } from '../domain/late.ts'
 import { ASSET_POLICY, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
 
 /** Asset rules with the configuration's overrides. */
@@ -17,6 +18,14 @@ export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy 
 /** A development chain mines on demand: its newest block may have any age. */
 const maxLagOf = (runMode: 'production' | 'development', { maxLagMs }: AssetPolicy): number =>
   runMode === 'production' ? maxLagMs : Number.POSITIVE_INFINITY
+
+/** What becomes of money that is final only after its order has expired. */
+export const latePolicyOf = (config: Config<'worker'>): LatePolicy => ({
+  accepts: config.HOLDFAST_LATE_POLICY === 'accept',
+  withinMs: config.HOLDFAST_LATE_WITHIN_MS,
+  driftBps: config.HOLDFAST_LATE_DRIFT_BPS,
+  rateAgeMs: MAX_RATE_AGE_MS,
+})
 
 const ETHEREUM_CHAIN_ID = 1
 const ANVIL_CHAIN_ID = 31_337

@@ -20,6 +20,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { checkConsistency } from '../relay/consistency.ts'
 import type { Logger } from '../telemetry.ts'
 import { BACKGROUND_TASK_QUEUE, ORDER_TASK_QUEUE } from '../workflows/message.ts'
+import { latePolicyOf } from './asset.ts'
 import { nameTakenPort, type ServiceContext } from './process.ts'
 import { DEPLOYMENT } from './promote.ts'
 import { isTemporalUnavailable } from './temporal_failure.ts'
@@ -79,7 +80,7 @@ export async function runWorkers(service: ServiceContext<'worker'>, parts: Parts
 
 const orderWorkerOptions = (config: Config<'worker'>, { connection, database }: Parts): WorkerOptions => ({
   connection,
-  activities: createActivities({ database }),
+  activities: createActivities({ database, latePolicy: latePolicyOf(config) }),
   namespace: config.TEMPORAL_NAMESPACE,
   taskQueue: ORDER_TASK_QUEUE,
   ...SHUTDOWN,

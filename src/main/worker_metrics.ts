@@ -3,6 +3,7 @@
 
 import type { Client } from '@temporalio/client'
 import { findBacklog } from '../db/backlog.ts'
+import { findDoubts } from '../db/chain/suspension.ts'
 import { findConsistency } from '../db/consistency.ts'
 import { countOrdersInDoubt } from '../db/doubt.ts'
 import { countHoldsAside } from '../db/sweep.ts'
@@ -33,6 +34,7 @@ export function watchDatabase(database: Database, watch: Watch): void {
   registerSessionGauge(watch.registry, database)
   watchBacklog(database, watch)
   watchOrdersInDoubt(database, watch)
+  watchDoubts(database, watch)
   watchConsistency(database, watch)
 }
 
@@ -73,6 +75,18 @@ function watchOrdersInDoubt(database: Database, watch: Watch): void {
     const { atRisk, reversed } = await countOrdersInDoubt(database)
     orders.set({ state: 'at_risk' }, atRisk)
     orders.set({ state: 'reversed' }, reversed)
+  })
+}
+
+function watchDoubts(database: Database, watch: Watch): void {
+  const outputs = createGauge(watch, 'source_doubts', 'Outputs on which the sources do not agree.', 'kind')
+  const suspended = createGauge(watch, 'suspended_network', '1 while a network is suspended.', 'network', 'cause')
+  measureEvery(OTHERS_EVERY_MS, 'doubts', watch, async () => {
+    const doubts = await findDoubts(database)
+    outputs.set({ kind: 'lone' }, doubts.lone)
+    outputs.set({ kind: 'differing' }, doubts.differing)
+    suspended.reset()
+    for (const each of doubts.suspended) suspended.set(each, 1)
   })
 }
 

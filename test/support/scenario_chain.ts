@@ -1,13 +1,22 @@
-// Write scenarios of the watcher and of operators' chain commands: a part of scenario.ts.
+// Write scenarios of the watcher, of operators' chain commands and of late money: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { sql } from 'slonik'
 import { z } from 'zod'
 import { appendBlock, createCursor, rewind } from '../../src/db/chain/cursor.ts'
+import { suspendChain } from '../../src/db/chain/suspension.ts'
 import { stampStatus } from '../../src/db/chain/status.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
-import { allowRewind, attributeBalance, setAside, setStart, settleReport } from '../../src/db/chain/operation.ts'
+import {
+  allowRewind,
+  attributeBalance,
+  resumeChain,
+  setAside,
+  setStart,
+  settleReport,
+} from '../../src/db/chain/operation.ts'
 import type { Scenario, ScenarioContext } from './scenario.ts'
+import { LATE_SCENARIOS } from './scenario_late.ts'
 
 /** A new chain with one block and one transfer to an order in it. */
 async function newChain({ shop, databases }: ScenarioContext) {
@@ -37,6 +46,22 @@ const OUTPUT = z.object({ txId: z.string(), outputIndex: z.number() })
 const BY = { operator: 'ann', reason: 'test' }
 
 export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
+  ...LATE_SCENARIOS,
+  'a chain is suspended': {
+    of: 'suspendChain',
+    prepare: async () => {
+      const network = `sim-${randomUUID().slice(0, 8)}`
+      return ({ watcher }) => suspendChain(watcher, network, 'w1')
+    },
+  },
+  'a chain is resumed': {
+    of: 'resumeChain',
+    prepare: async ({ databases }) => {
+      const network = `sim-${randomUUID().slice(0, 8)}`
+      await suspendChain(databases.watcher, network, 'w1')
+      return ({ watcher }) => resumeChain(watcher, network, BY)
+    },
+  },
   'a block is followed': {
     of: 'appendBlock',
     again: 'CursorMovedError',

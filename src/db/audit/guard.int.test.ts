@@ -33,6 +33,9 @@ beforeAll(async () => {
     `insert into customer_key (user_id, ring_version, wrapped_key) select user_id, 1, '\\x${'ab'.repeat(60)}' from customer limit 1`,
   )
   await shop.query(`insert into order_restart (order_id, generation, reason) values ($1, 2, 'lost')`, [order.orderId])
+  await shop.query(`select require_sources('ETH', 2, 0, 'two watchers')`)
+  await shop.query(`insert into chain_suspension (network) values ('ethereum')`)
+  await shop.query(`insert into late_decision (order_id, refusal) values ($1, 'policy')`, [order.orderId])
   await shop.query(
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
@@ -274,12 +277,12 @@ describe('the scope', () => {
     )
     expect(rows.map(({ name }) => name).join(' ')).toBe(
       [
-        'address_pool audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
+        'address_pool asset_rate audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
         'chain_balance chain_block chain_output chain_report chain_status consistency_run duty hold_aside idempotency inconsistency key_retire',
-        'notification notification_channel order_wake quota_window security_event stock_movement workflow_start',
+        'notification notification_channel order_wake quota_window security_event source_doubt stock_movement suspended_order workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(25)
+    expect(await auditedTables()).toHaveLength(28)
   })
 })
 

@@ -23,6 +23,7 @@ const CHAIN = z.object({
   rewindTo: z.bigint().transform(Number).nullable(),
   caughtUpAt: z.date().nullable(),
   waiting: z.number(),
+  isSuspended: z.boolean(),
 })
 type UnexplainedMoney = z.output<typeof UNEXPLAINED_MONEY>
 const UNEXPLAINED_MONEY = z.object({
@@ -41,7 +42,8 @@ export async function listChains(
   const chains = await database.sql.any(sql.type(CHAIN)`
     select network, start_height as start, scanned_height as scanned, settled_height as settled, tip_height as tip,
       rewind_to as "rewindTo", caught_up_at as "caughtUpAt",
-      (select count(*)::int from chain_report r where r.network = c.network) as waiting
+      (select count(*)::int from chain_report r where r.network = c.network) as waiting,
+      exists (select from chain_suspension s where s.network = c.network and s.closed_at is null) as "isSuspended"
     from chain_status c order by network`)
   const evidence = await database.sql.any(sql.type(UNEXPLAINED_MONEY)`
     select network, address, balance, unexplained, height, found_at as "foundAt"
@@ -97,6 +99,19 @@ export const allowRewind = (
       update chain_status set rewind_to = ${height}, rewind_given_at = scanned_height
       where network = ${network} and start_height - 1 <= ${height}`)
     if (changed.rowCount === 0) throw new RolledBack('unknown')
+    return 'done'
+  })
+
+/**
+ * Closes the suspension that a reorganisation below final blocks opened. Orders that waited for it are assessed again.
+ * While the watcher still stops at that reorganisation, it suspends the network again.
+ */
+export const resumeChain = (database: Database, network: string, by: OperatorDecision): Promise<'done' | 'unknown'> =>
+  operate(database, by, async (tx) => {
+    const { rowCount } = await tx.query(sql.type(NOTHING)`
+      update chain_suspension set closed_at = clock_timestamp(), reason = ${by.reason}
+      where network = ${network} and closed_at is null`)
+    if (rowCount === 0) throw new RolledBack('unknown')
     return 'done'
   })
 

@@ -6,7 +6,10 @@ import { z } from 'zod'
 import type { Database } from '../connection/pool.ts'
 
 /** Why payments on a network would not be seen now. */
-export type Blindness = 'never_watched' | 'watcher_silent' | 'behind'
+export type Blindness = 'never_watched' | 'watcher_silent' | 'behind' | Suspension
+
+/** Why payments on a network are not relied on now, although they are seen. */
+export type Suspension = 'deep_reorg' | 'sources_differ'
 
 export type SightLimits = {
   /** How long ago the watcher may have called its node. */
@@ -15,7 +18,11 @@ export type SightLimits = {
   lagMs: number
 }
 
-const SIGHT = z.object({ silentMs: z.number(), behindMs: z.number().nullable() })
+const SIGHT = z.object({
+  silentMs: z.number(),
+  behindMs: z.number().nullable(),
+  suspension: z.enum(['deep_reorg', 'sources_differ']).nullable(),
+})
 
 /** Undefined while payments on the network are seen within the limits. */
 export async function findBlindness(
@@ -25,9 +32,11 @@ export async function findBlindness(
 ): Promise<Blindness | undefined> {
   const row = await database.sql.maybeOne(sql.type(SIGHT)`
     select extract(epoch from clock_timestamp() - tip_asked_at)::float8 * 1000 as "silentMs",
-      extract(epoch from clock_timestamp() - caught_up_at)::float8 * 1000 as "behindMs"
+      extract(epoch from clock_timestamp() - caught_up_at)::float8 * 1000 as "behindMs",
+      (select min(s.cause) from suspended_network s where s.network = ${network}) as suspension
     from chain_status where network = ${network}`)
   if (row === null) return 'never_watched'
+  if (row.suspension !== null) return row.suspension
   if (row.silentMs > limits.silenceMs) return 'watcher_silent'
   return row.behindMs === null || row.behindMs > limits.lagMs ? 'behind' : undefined
 }

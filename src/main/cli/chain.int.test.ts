@@ -89,6 +89,8 @@ test('a deep reorganisation is let pass by a command', async () => {
   await holdfast('rewind', harness.network, '0', ...BY)
   expect(await harness.step()).toBeUndefined()
   expect(await entriesOf(harness.network)).toHaveLength(1)
+  await holdfast('resume', harness.network, ...BY)
+  await expect(holdfast('resume', harness.network, ...BY)).rejects.toThrow(RefusedError)
 })
 
 test('money that nothing explains is attributed to its order, told like any transfer, and then explained', async () => {

@@ -6,6 +6,7 @@ import {
   allowRewind,
   attributeBalance,
   listChains,
+  resumeChain,
   setAside,
   setStart,
   settleReport,
@@ -62,6 +63,16 @@ export function addChainCommands(program: Command, shell: Shell): void {
   operation('rewind', 'allow one reorganisation to go back to a height below blocks that were reported as final')
     .argument('<height>', 'lowest block that the watcher may go back to', height)
     .action(act(shell, (database, network, at: number, by) => allowRewind(database, network, at, by)))
+
+  operation('resume', 'end the suspension of a chain after a reorganisation below final blocks').action(
+    async (network: string, _options: object, command: Command) =>
+      act(shell, (database, name, _what: undefined, by) => resumeChain(database, name, by))(
+        network,
+        undefined,
+        {},
+        command,
+      ),
+  )
 
   operation('attribute', 'report the unexplained money of an address as a payment to its order')
     .argument('<address>', 'as chain list shows it')

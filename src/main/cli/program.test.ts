@@ -114,7 +114,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
-      ...['list', 'start', 'rewind', 'attribute', 'set-aside', 'report-again', 'discard'],
+      ...['list', 'start', 'rewind', 'resume', 'attribute', 'set-aside', 'report-again', 'discard'],
       'preflight',
     ].toSorted(),
   )

@@ -116,7 +116,10 @@ export interface Order {
   paymentRequest:
     | PaymentRequest
     | undefined;
-  /** received is the sum of final transfers to the order's address; absent for the role fulfilment. */
+  /**
+   * received is the sum of final transfers to the order's address; of a replacement, also what the late payment of the
+   * replaced order pays. Absent for the role fulfilment.
+   */
   received:
     | Amount
     | undefined;
@@ -131,7 +134,15 @@ export interface Order {
     | Date
     | undefined;
   /** updated_at is when the order last changed. */
-  updatedAt: Date | undefined;
+  updatedAt:
+    | Date
+    | undefined;
+  /** replaces_order_id is set if a late payment of that expired order pays this one. */
+  replacesOrderId?:
+    | string
+    | undefined;
+  /** replaced_by_order_id is set if this order expired and its late payment pays that one. */
+  replacedByOrderId?: string | undefined;
 }
 
 /** ListOrdersRequest asks for a page of the orders that match all filters that are set. */
@@ -840,6 +851,8 @@ function createBaseOrder(): Order {
     shippingAddress: undefined,
     createdAt: undefined,
     updatedAt: undefined,
+    replacesOrderId: undefined,
+    replacedByOrderId: undefined,
   };
 }
 
@@ -884,6 +897,12 @@ export const Order: MessageFns<Order> = {
     }
     if (message.updatedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.updatedAt), writer.uint32(90).fork()).join();
+    }
+    if (message.replacesOrderId !== undefined) {
+      writer.uint32(114).string(message.replacesOrderId);
+    }
+    if (message.replacedByOrderId !== undefined) {
+      writer.uint32(122).string(message.replacedByOrderId);
     }
     return writer;
   },
@@ -999,6 +1018,22 @@ export const Order: MessageFns<Order> = {
             message.updatedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.replacesOrderId = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.replacedByOrderId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1044,6 +1079,16 @@ export const Order: MessageFns<Order> = {
         : isSet(object.updated_at)
         ? fromJsonTimestamp(object.updated_at)
         : undefined,
+      replacesOrderId: isSet(object.replacesOrderId)
+        ? globalThis.String(object.replacesOrderId)
+        : isSet(object.replaces_order_id)
+        ? globalThis.String(object.replaces_order_id)
+        : undefined,
+      replacedByOrderId: isSet(object.replacedByOrderId)
+        ? globalThis.String(object.replacedByOrderId)
+        : isSet(object.replaced_by_order_id)
+        ? globalThis.String(object.replaced_by_order_id)
+        : undefined,
     };
   },
 
@@ -1082,6 +1127,12 @@ export const Order: MessageFns<Order> = {
     if (message.updatedAt !== undefined) {
       obj.updatedAt = message.updatedAt.toISOString();
     }
+    if (message.replacesOrderId !== undefined) {
+      obj.replacesOrderId = message.replacesOrderId;
+    }
+    if (message.replacedByOrderId !== undefined) {
+      obj.replacedByOrderId = message.replacedByOrderId;
+    }
     return obj;
   },
 
@@ -1107,6 +1158,8 @@ export const Order: MessageFns<Order> = {
     message.shippingAddress = object.shippingAddress ?? undefined;
     message.createdAt = object.createdAt ?? undefined;
     message.updatedAt = object.updatedAt ?? undefined;
+    message.replacesOrderId = object.replacesOrderId ?? undefined;
+    message.replacedByOrderId = object.replacedByOrderId ?? undefined;
     return message;
   },
 };

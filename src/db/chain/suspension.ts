@@ -1,0 +1,35 @@
+// Circuit breaker per chain: what the watcher suspends, and which networks and outputs are in doubt now. An operator
+// closes a suspension (operation.ts); a doubt between sources ends by itself when they agree.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import { actorText } from '../audit/actor.ts'
+import type { Database } from '../connection/pool.ts'
+
+const NOTHING = z.unknown()
+
+/** Suspends a network after a reorganisation below final blocks. A network that is suspended stays so. */
+export async function suspendChain(database: Database, network: string, source: string): Promise<void> {
+  await database.sql.transaction(async (tx) => {
+    const by = actorText({ actor: `watcher:${source}`, role: 'watcher' })
+    await tx.query(sql.type(NOTHING)`select set_config('holdfast.actor', ${by}, true)`)
+    await tx.query(sql.type(NOTHING)`
+      insert into chain_suspension (network) values (${network})
+      on conflict (network) where closed_at is null do nothing`)
+  })
+}
+
+const DOUBTS = z.object({ lone: z.number(), differing: z.number() })
+const SUSPENSION = z.object({ network: z.string(), cause: z.string() })
+
+/** Outputs on which sources do not agree, and the networks that are suspended. */
+export async function findDoubts(
+  database: Pick<Database, 'sql'>,
+): Promise<z.output<typeof DOUBTS> & { suspended: readonly z.output<typeof SUSPENSION>[] }> {
+  const suspended = await database.sql.any(sql.type(SUSPENSION)`select network, cause from suspended_network`)
+  const counts = await database.sql.one(sql.type(DOUBTS)`
+    select (count(*) filter (where kind = 'lone'))::int as lone,
+      (count(*) filter (where kind = 'differing'))::int as differing
+    from source_doubt where kind = 'differing' or since < clock_timestamp() - interval '10 minutes'`)
+  return { ...counts, suspended }
+}
