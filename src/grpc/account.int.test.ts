@@ -108,7 +108,7 @@ describe('a change of an account', () => {
   test('keeps a time of revocation that is later than the clock', async () => {
     await database.forge(
       `insert into account (user_id, tokens_valid_after, version)
-       select 14, clock_timestamp() + interval '1 hour', max(version) + 1 from account`,
+       select 14, clock_timestamp() + interval '1 hour', coalesce(max(version), 0) + 1 from account`,
     )
     await change(14, 'revoke_tokens')
     const [row] = await database.query<{ later: boolean }>(

@@ -164,6 +164,15 @@ describe('AdjustStock', () => {
     expect(error.reason).toBe('IDEMPOTENCY_KEY_REUSED')
   })
 
+  test('never goes below nothing, and blames no orders where there are none', async () => {
+    const { productId } = await putProduct(database, { onHand: 3n })
+    expect(await failureOf(adjust(productId, { $case: 'delta', value: -4n }))).toMatchObject({
+      reason: 'STOCK_BELOW_RESERVED',
+      message: 'Fewer units would remain than orders have reserved, or less than none.',
+      metadata: { product_id: productId, reserved: '0' },
+    })
+  })
+
   test('never goes below what orders hold', async () => {
     const product = await putProduct(database, { onHand: 3n })
     await putOrder(database, { lines: [{ productId: product.productId, quantity: 2, unitPriceMinor: 1_250n }] })

@@ -12,6 +12,7 @@ import { createTestFront, customer, failureOf, watcher, type TestFront } from '.
 import { callRaw, createRawClient } from '../../test/support/raw_call.ts'
 import { framed } from '../../test/support/raw_http2.ts'
 import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
+import { DomainError } from '../domain/failure.ts'
 import { DEFAULT_BUDGETS } from '../domain/limit.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
@@ -141,11 +142,21 @@ describe('a rate limit', () => {
       quota: [{ subject: 'user', description: '3 calls in 60 s' }],
       retryAfterMs: expect.any(Number),
     })
-    expect(answers[3]?.detail.retryAfterMs).toBeLessThanOrEqual(20_000)
+    expect(answers[3]?.detail.retryAfterMs).toBeLessThanOrEqual(22_000)
     expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 4)])).code).toBe('OK')
     expect(await front.registry.metrics()).toMatch(
       /holdfast_grpc_limited_total\{[^}]*class="list",limit="user"[^}]*\} 2/,
     )
+  })
+
+  test('sends those that it refuses together back at different times', async () => {
+    const front = await frontOf({ list: { user: 1, address: 100, atOnce: 100 } })
+    const header = await bearerOf(front, 5)
+    const answers = await Promise.all(Array.from({ length: 12 }, () => callRaw(front.address, LIST, EMPTY, [header])))
+    const waits = answers.flatMap(({ detail }) => detail.retryAfterMs ?? [])
+    expect(waits).toHaveLength(11)
+    // The bucket regains its only token within a minute; the spread is a tenth of that.
+    expect(Math.max(...waits) - Math.min(...waits)).toBeGreaterThan(500)
   })
 
   test('of an address counts before the token is checked', async () => {
@@ -283,12 +294,13 @@ describe('calls whose request never comes', () => {
     }
   }
 
-  test('by nobody in particular take no place of a customer, and only some of their address', async () => {
+  test('by nobody in particular take no place of a customer, and those of their address for a second', async () => {
     const front = await frontOf()
     const end = await flood(front, CHECK, {})
     expect((await callRaw(front.address, LIST, EMPTY, [await bearerOf(front, 9)])).code).toBe('OK')
     const probe = await callRaw(front.address, CHECK, EMPTY)
     expect(probe).toMatchObject({ code: 'RESOURCE_EXHAUSTED', detail: { reason: 'TOO_MANY_CALLS' } })
+    await until(async () => (await callRaw(front.address, CHECK, EMPTY)).code === 'OK')
     end()
   })
 
@@ -308,4 +320,20 @@ test('a machine, which stands for many people, has the budget of an address', as
   const client = front.as({ role: 'service', subject: 'storefront' })
   for (let call = 0; call < 4; call += 1) await client.catalog.listProducts({})
   expect((await failureOf(client.catalog.listProducts({}))).reason).toBe('RATE_LIMITED')
+})
+
+test('a machine has as many times more calls at once as its budget is wider than a person’s', async () => {
+  const front = await frontOf({ read: { user: 100, address: 1_000, atOnce: 2 } })
+  const { productId } = product
+  const codesOf = (client: ReturnType<TestFront['as']>) =>
+    Promise.all(
+      Array.from({ length: 20 }, () =>
+        client.catalog.getProduct({ productId }).then(
+          () => 'OK',
+          (error: unknown) => (error instanceof DomainError ? error.reason : String(error)),
+        ),
+      ),
+    )
+  expect(countOf(await codesOf(front.as({ role: 'service', subject: 'storefront' })))).toEqual({ OK: 20 })
+  expect(countOf(await codesOf(front.as(customer(12))))).toMatchObject({ TOO_MANY_CALLS: expect.any(Number) })
 })

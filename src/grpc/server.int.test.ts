@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import http2 from 'node:http2'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, type TestFront } from '../../test/support/front.ts'
@@ -95,6 +97,17 @@ test('metadata beyond 8 KiB is RESOURCE_EXHAUSTED before the token counts', asyn
     code: 'RESOURCE_EXHAUSTED',
     detail: { reason: 'MESSAGE_TOO_LARGE', metadata: { limit_bytes: '8192' } },
   })
+})
+
+test('metadata under a name that a copy in an object loses is counted too', async () => {
+  const session = http2.connect(`http://${front.address}`)
+  const common = { ':method': 'POST', ':path': LIST.path, 'content-type': 'application/grpc' }
+  const stream = session.request(Object.fromEntries([...Object.entries(common), ['__proto__', 'p'.repeat(9_000)]]))
+  stream.resume().end()
+  const [answer] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+  session.destroy()
+  // RESOURCE_EXHAUSTED
+  expect(answer['grpc-status']).toBe('8')
 })
 
 test('every call has a request id, the caller’s own where it is harmless', async () => {

@@ -233,7 +233,7 @@ async function alone<Row>(
   // the process.
   client.on('error', ignore)
   try {
-    const { rows } = await sessions.ask(client, { ...query, values: [...values] })
+    const { rows } = await sessions.ask(client, { ...query, values: [...values] }, true)
     client.release()
     running.end()
     return rows as Row[]
