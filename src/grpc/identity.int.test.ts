@@ -4,7 +4,7 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
 import {
@@ -44,6 +44,9 @@ afterAll(async () => {
   await database.drop()
 })
 
+/** Tokens that become valid do so 30 s after they are signed. */
+const SIGN_AGAIN_AFTER_S = 5
+
 describe.each(['HS256', 'EdDSA'] as const)('hostile tokens, where tokens are signed by %s', (alg) => {
   const issuer = { issuer: 'holdfast-test', audience: 'holdfast-test' }
   const secret = Buffer.alloc(32, 1)
@@ -75,6 +78,7 @@ describe.each(['HS256', 'EdDSA'] as const)('hostile tokens, where tokens are sig
   let ports: { public: RawClient; admin: RawClient }
   let frame: TokenFrame
   let hostile: [string, string][]
+  let sign: () => void
   const fetchBefore = globalThis.fetch
 
   beforeAll(async () => {
@@ -89,11 +93,18 @@ describe.each(['HS256', 'EdDSA'] as const)('hostile tokens, where tokens are sig
       return Promise.reject(new Error('the network is cut'))
     }
     const url = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}/keys`
-    frame = { ...issuer, nowS: Math.floor(Date.now() / 1_000), url }
-    // What HTTP itself refuses in a header never reaches the server.
-    hostile = hostileTokens(family, frame).filter(([, token]) => /^[!-~]*$/.test(token))
+    sign = () => {
+      frame = { ...issuer, nowS: Math.floor(Date.now() / 1_000), url }
+      // What HTTP itself refuses in a header never reaches the server.
+      hostile = hostileTokens(family, frame).filter(([, token]) => /^[!-~]*$/.test(token))
+    }
+    sign()
     attacked = await createTestFront(database, { deps: { verifyToken: createTokenVerifier({ ...keys, ...issuer }) } })
     ports = { public: createRawClient(attacked.address), admin: createRawClient(attacked.adminAddress) }
+  })
+  // A token that is not valid yet becomes so: all tests together may take longer.
+  beforeEach(() => {
+    if (Date.now() / 1_000 - frame.nowS > SIGN_AGAIN_AFTER_S) sign()
   })
   afterAll(async () => {
     globalThis.fetch = fetchBefore

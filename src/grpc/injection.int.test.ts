@@ -2,7 +2,7 @@
 // refused with INVALID_ARGUMENT, and nothing else happens.
 
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { putProduct } from '../../test/support/builder.ts'
 import { fullOf, placesOf, requestOf, findMessage, type Message } from '../../test/support/descriptor.ts'
@@ -57,8 +57,11 @@ beforeAll(async () => {
   front = await createTestFront(shop.test, { deps: { isRunning: async () => false } })
   publicClient = createRawClient(front.address)
   adminClient = createRawClient(front.adminAddress)
-  for (const caller of [me, admin, fulfilment, watcher]) tokens.set(caller.role, await front.tokenOf(caller))
 }, COUNT_WITHIN_MS)
+// All tests together may outlive a token.
+beforeEach(async () => {
+  for (const caller of [me, admin, fulfilment, watcher]) tokens.set(caller.role, await front.tokenOf(caller))
+})
 afterAll(async () => {
   publicClient.close()
   adminClient.close()
