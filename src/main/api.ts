@@ -37,6 +37,7 @@ import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf, staticRatesOf } f
 import { createCustomerVault } from './customer_vault.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
+import { openPayPages, servePayPages, type PayPages } from './pay.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createSchemaCheck } from './readiness.ts'
 import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
@@ -52,7 +53,8 @@ const WATCHER_SILENCE_MS = 60_000
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
   const secrets = readSecrets(service)
-  const credentials = await openTls(service)
+  const payPages = openPayPages(config)
+  const tls = await openTls(service)
   await service.listen()
   const sessions = sharesOf(config.DATABASE_POOL)
   const database = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.callers })
@@ -63,7 +65,7 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = cachedFor(FRESH_MS, await createSchemaCheck(priority))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
-  const deps = createDeps({ config, secrets, logger, registry, database, priority, client, isReady })
+  const deps = createDeps({ config, secrets, logger, registry, database, priority, client, isReady, payPages })
   const front = await startFront(deps, {
     bind: config.HOLDFAST_BIND,
     adminBind: config.HOLDFAST_ADMIN_BIND,
@@ -72,10 +74,11 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     port: ports.HOLDFAST_GRPC_PORT,
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
-    ...(credentials !== undefined && { credentials }),
+    ...(tls !== undefined && { credentials: tls.credentials }),
     hasReflection: hasReflection(config),
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
+  if (payPages !== undefined) await servePayPages(service, payPages, database, tls)
   service.readyWhen(isReady)
   logger.info({ port: front.port, adminPort: front.adminPort, quoteKeyId: secrets.quoteKey.keyId }, 'api serves')
   await aborted(service.stopping)
@@ -91,9 +94,10 @@ type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   priority: Database
   secrets: ReturnType<typeof readSecrets>
   client: Client
+  payPages: PayPages | undefined
 }
 
-function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
+function createDeps({ config, secrets, client, payPages, ...parts }: Parts): FrontDeps {
   const { database, priority } = parts
   const offers = offersOf(config)
   const rates = staticRatesOf(config)
@@ -108,6 +112,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
   return {
     ...parts,
     ...(secrets.clientSans !== undefined && { clientSans: secrets.clientSans }),
+    ...(payPages !== undefined && { payUrlOf: payPages.urlOf }),
     verifyToken: createTokenVerifier({
       ...secrets.tokenKeys,
       issuer: config.HOLDFAST_JWT_ISSUER,

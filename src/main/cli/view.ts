@@ -111,6 +111,7 @@ const paymentView = (request: Request) => ({
   units: request.amount?.units ?? '',
   rate: request.rate,
   expiresAt: timeOf(request.expiresAt),
+  payUrl: request.payUrl ?? null,
 })
 
 const timeOf = (time: Date | undefined): string => given(time).toISOString()
