@@ -167,7 +167,13 @@ test('a list of limits that is none is refused, with an example of one', () => {
 })
 
 /** An empty one is a list of nothing. */
-const LISTS = ['HOLDFAST_ADMIN_CIDRS', 'HOLDFAST_TRUSTED_PROXIES', 'HOLDFAST_LIMITS', 'HOLDFAST_PRIVATE_HOSTS']
+const LISTS = [
+  'HOLDFAST_ADMIN_CIDRS',
+  'HOLDFAST_TRUSTED_PROXIES',
+  'HOLDFAST_LIMITS',
+  'HOLDFAST_PRIVATE_HOSTS',
+  'HOLDFAST_RATE_SOURCES',
+]
 
 test('an empty variable is not 0 and not unset: the refusal names it', () => {
   const empties = [

@@ -13,6 +13,7 @@ import {
 } from './domain/identifier.ts'
 import { BUDGETS_RULE, parseBudgets } from './domain/limit.ts'
 import { parseFiat } from './domain/money.ts'
+import { parseRateSources, RATE_DEFAULTS, RATE_SOURCES, RATE_SOURCES_RULE } from './domain/rate.ts'
 import { ASSET_POLICY, ASSETS, ASSETS_RULE, parseAssets, type Asset } from './domain/payment.ts'
 
 const port = z.coerce.number().int().min(0).max(65_535)
@@ -90,6 +91,28 @@ export const cidrsOf = (list: string): readonly string[] =>
     .map((word) => word.trim())
     .filter((word) => word !== '')
 
+const ONE_BPS = 1
+const ALL_BPS = 10_000
+const bps = z.coerce.number().int().min(ONE_BPS).max(ALL_BPS)
+/** Within the time after which a process without a heartbeat is not alive. */
+const MAX_RATE_EVERY_MS = 60_000
+/** A quote must not begin with an older rate. */
+const MAX_RATE_AGE_MS = 3_600_000
+const rates = {
+  HOLDFAST_RATE_SOURCES: checked((list) => parseRateSources(list) !== undefined, RATE_SOURCES_RULE).default(''),
+  HOLDFAST_RATE_LEAST_SOURCES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(RATE_SOURCES.length)
+    .default(RATE_DEFAULTS.leastSources),
+  HOLDFAST_RATE_EVERY_MS: durationMs.min(1_000).max(MAX_RATE_EVERY_MS).default(RATE_DEFAULTS.everyMs),
+  HOLDFAST_RATE_MAX_AGE_MS: durationMs.max(MAX_RATE_AGE_MS).default(RATE_DEFAULTS.maxAgeMs),
+  HOLDFAST_RATE_MAX_SPREAD_BPS: bps.default(RATE_DEFAULTS.maxSpreadBps),
+  HOLDFAST_RATE_MAX_JUMP_BPS: bps.default(RATE_DEFAULTS.maxJumpBps),
+  HOLDFAST_RATE_JUMP_HOLD_MS: durationMs.default(RATE_DEFAULTS.jumpHoldMs),
+}
+
 const API = z.object({
   ...base,
   ...database,
@@ -98,6 +121,7 @@ const API = z.object({
   ...perAsset('CONFIRM_WITHIN_MS', durationMs.max(MAX_CONFIRM_WITHIN_MS)),
   ...perAsset('MAX_LAG_MS', durationMs),
   ...perAsset('RATE', rate),
+  ...rates,
   ...perAsset('NETWORK', network),
   HOLDFAST_BIND: bind.default('127.0.0.1'),
   HOLDFAST_GRPC_PORT: port.default(7070),
@@ -272,5 +296,5 @@ export const CONFIG_SCHEMAS = {
 } as const
 /** An empty list names nothing; any other variable that is empty is most likely a substitution that failed. */
 export const LIST_VARIABLES = new Set(
-  ['ADMIN_CIDRS', 'TRUSTED_PROXIES', 'LIMITS', 'PRIVATE_HOSTS'].map((name) => `HOLDFAST_${name}`),
+  ['ADMIN_CIDRS', 'TRUSTED_PROXIES', 'LIMITS', 'PRIVATE_HOSTS', 'RATE_SOURCES'].map((name) => `HOLDFAST_${name}`),
 )

@@ -35,7 +35,16 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   'HOLDFAST_<ASSET>_MAX_LAG_MS':
     'how far the watcher may be behind its chain before the api stops quoting in that asset; the default depends on the asset, and there is no limit in development',
   'HOLDFAST_<ASSET>_RATE':
-    'price of one coin in the shop’s currency, such as `2000.00`; without it, no quotes in this asset',
+    'fixed price of one coin in the shop’s currency, such as `2000.00`; without it, the price is that of `HOLDFAST_RATE_SOURCES`',
+  HOLDFAST_RATE_SOURCES:
+    'where the prices of all other assets come from: of `kraken`, `coinbase`, `bitstamp`, separated by commas, each as `NAME` or `NAME=URL`; without it, no quotes in these assets',
+  HOLDFAST_RATE_LEAST_SOURCES: 'how many sources must agree on a price',
+  HOLDFAST_RATE_EVERY_MS: 'pause between two reads of the sources',
+  HOLDFAST_RATE_MAX_AGE_MS: 'age from which a price is not used any more',
+  HOLDFAST_RATE_MAX_SPREAD_BPS: 'how far a source may be from the median of all, in 1/10,000; others are left out',
+  HOLDFAST_RATE_MAX_JUMP_BPS:
+    'how far a price may be from the last accepted one, in 1/10,000; beyond it there are no quotes in this asset',
+  HOLDFAST_RATE_JUMP_HOLD_MS: 'how long such a price must last until it is accepted',
   'HOLDFAST_<ASSET>_NETWORK': 'name of the network the asset is paid on, the same in all processes',
   HOLDFAST_BIND: 'IP address that the public gRPC port listens on, such as `0.0.0.0` or `::`',
   HOLDFAST_GRPC_PORT: 'port of the public gRPC API',

@@ -10,6 +10,7 @@ import { parse } from 'yaml'
 import { adminCidrsOf, loadConfig, variablesOf, type ProcessName } from '../src/config.ts'
 import { createAddressSet } from '../src/grpc/peer.ts'
 import { loadSealer, loadSealerKeys } from '../src/keyvault/checkpoint.ts'
+import { loadPublicKeys, loadTextSigner } from '../src/keyvault/ed25519.ts'
 import { loadRing } from '../src/keyvault/ring.ts'
 import { parseSecret } from '../src/keyvault/secret.ts'
 import { loadSources } from '../src/keyvault/signature.ts'
@@ -194,7 +195,9 @@ test('what others wait for to end is not started again once it has', () => {
 
 test('every secret is defined, made by ops/make-secrets.mjs, and given to someone', () => {
   const used = new Set(Object.values(services).flatMap((service) => service.secrets ?? []))
-  const made = readdirSync(secretsDir).filter((name) => name !== 'watcher_token')
+  // The token is its issuer's, and the public keys are for clients.
+  const others = new Set(['watcher_token', 'quote_public_keys.pem'])
+  const made = readdirSync(secretsDir).filter((name) => !others.has(name))
   expect(Object.keys(secrets).toSorted()).toEqual([...used].toSorted())
   expect(
     Object.values(secrets)
@@ -211,6 +214,8 @@ test('production accepts the secrets that ops/make-secrets.mjs makes', () => {
   for (const name of ['order_id_secret', 'source_secret']) parseSecret(name, read(name), 'production')
   const { keyId } = loadSealer('seal key', read('seal_key.pem'), 'production')
   expect(loadSealerKeys('seal keys', read('seal_public_keys.pem')).has(keyId)).toBe(true)
+  const quoteKey = loadTextSigner('quote key', read('quote_key.pem'), 'production')
+  expect(loadPublicKeys('quote keys', read('quote_public_keys.pem')).has(quoteKey.keyId)).toBe(true)
 })
 
 test('making secrets again changes none of them', () => {

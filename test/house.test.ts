@@ -68,6 +68,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'zod',
     ANY_NODE,
   ],
+  rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: [
     ...['domain', 'db', 'keyvault', 'telemetry', 'grpc/address_key', 'grpc/limit', 'grpc/peer'],

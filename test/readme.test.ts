@@ -43,7 +43,7 @@ test('the TypeScript example compiles as it stands', () => {
   mkdirSync(join(ROOT, '.data'), { recursive: true })
   const folder = mkdtempSync(join(ROOT, '.data/readme-'))
   try {
-    writeFileSync(join(folder, 'example.ts'), example.replace("'./src/", "'../../src/"))
+    writeFileSync(join(folder, 'example.ts'), example.replaceAll("'./src/", "'../../src/"))
     writeFileSync(join(folder, 'tsconfig.json'), '{ "extends": "../../tsconfig.json", "include": ["example.ts"] }')
     execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '--project', folder])
   } finally {

@@ -1,6 +1,8 @@
 // What production refuses, and which connections use TLS: pure rules over the environment's variables. The default is
 // TLS to every host; plain connections reach the same machine, and hosts that the operator lists by name.
 
+import { parseRateSources, RATE_DEFAULTS } from './rate.ts'
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Variables with which a library or Node prints tokens, accepts any certificate, or weakens the ciphers. */
@@ -66,6 +68,7 @@ export function findUnsafeSettings(env: Environment, variables: ReadonlySet<stri
     ...findUnsafeDatabase(env, read('DATABASE_URL')),
     ...findPlainNode(env, read('HOLDFAST_ETH_RPC_URL')),
     ...['HOLDFAST_PAY_URL', 'HOLDFAST_PAY_REFUND_URL'].flatMap((name) => findPlainPage(name, read(name))),
+    ...findPlainSources(env, read('HOLDFAST_RATE_SOURCES')),
   ]
 }
 
@@ -115,6 +118,7 @@ export function findContradictions(env: Environment, variables: ReadonlySet<stri
       ? ['HOLDFAST_JWKS_URL: excludes HOLDFAST_JWT_SECRETS_FILE: remove one']
       : []),
     ...findPortClashes(env, variables),
+    ...(has('HOLDFAST_RATE_SOURCES') ? findRateContradictions(env) : []),
     ...(isProxied && has('HOLDFAST_TLS_CERT_FILE')
       ? ['HOLDFAST_TLS: terminated-by-proxy and HOLDFAST_TLS_CERT_FILE exclude each other: remove one']
       : []),
@@ -180,6 +184,32 @@ function decoded(text: string): string | undefined {
 
 export const PERCENT_RULE = 'has a % that is no escape: write each % of a password as %25'
 export const isDecodable = (text: string): boolean => decoded(text) !== undefined
+
+/** Numbers that cannot be read are refused where the variable is. */
+function findRateContradictions(env: Environment): string[] {
+  const numberOf = (name: string, unset: number): number => (env[name] === undefined ? unset : Number(env[name]))
+  const sources = parseRateSources(env['HOLDFAST_RATE_SOURCES'] ?? '') ?? []
+  const least = numberOf('HOLDFAST_RATE_LEAST_SOURCES', RATE_DEFAULTS.leastSources)
+  const everyMs = numberOf('HOLDFAST_RATE_EVERY_MS', RATE_DEFAULTS.everyMs)
+  return [
+    ...(sources.length > 0 && sources.length < least
+      ? [`HOLDFAST_RATE_SOURCES: fewer sources than the ${least} that must agree: name more`]
+      : []),
+    ...(numberOf('HOLDFAST_RATE_MAX_AGE_MS', RATE_DEFAULTS.maxAgeMs) <= everyMs
+      ? ['HOLDFAST_RATE_MAX_AGE_MS: must be above HOLDFAST_RATE_EVERY_MS, or each price ends before the next one comes']
+      : []),
+  ]
+}
+
+/** Over a plain connection anyone on the way can set the prices. */
+const findPlainSources = (env: Environment, list: string | undefined): string[] =>
+  (parseRateSources(list ?? '') ?? [])
+    .filter(({ base }) => {
+      if (base === undefined) return false
+      const { protocol, hostname } = new URL(base)
+      return protocol !== 'https:' && !isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')
+    })
+    .map(({ name }) => `HOLDFAST_RATE_SOURCES: ${name} must be https, unless HOLDFAST_PRIVATE_HOSTS names its host`)
 
 /** Over a plain connection anyone on the way can invent payments. */
 function findPlainNode(env: Environment, text: string | undefined): string[] {

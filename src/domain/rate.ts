@@ -31,6 +31,18 @@ function isBase(text: string): boolean {
   return /^https?:$/.test(protocol) && search + hash + username + password === ''
 }
 
+export const RATE_DEFAULTS = {
+  leastSources: 2,
+  everyMs: 20_000,
+  /** Five turns may fail. */
+  maxAgeMs: 120_000,
+  /** Between exchanges, prices of these assets usually differ by less than half of this. */
+  maxSpreadBps: 100,
+  maxJumpBps: 1_000,
+  /** Longer than a flash crash of one exchange, and than the age at which the last rate ends anyway. */
+  jumpHoldMs: 600_000,
+} as const
+
 /** Decimals of a price as it is computed with; more than any exchange gives. */
 const PRICE_DECIMALS = 18
 const PRICE = /^(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,18}))?$/

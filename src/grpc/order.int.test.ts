@@ -149,7 +149,7 @@ describe('CreateOrder', () => {
     front.setRate(undefined)
     const error = await failureOf(create(106))
     front.setRate(200_000n)
-    expect(error).toMatchObject({ reason: 'RATE_UNAVAILABLE', metadata: { asset: 'ETH' } })
+    expect(error).toMatchObject({ reason: 'RATE_UNAVAILABLE', metadata: { asset: 'ETH' }, retryAfterMs: 7_000 })
   })
 
   test('on a chain that cannot be seen is refused with the cause and when to try again; its answer of before is not', async () => {

@@ -11,6 +11,7 @@ import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
 import { formatFiat } from '../domain/money.ts'
 import { isTerminal, type ActorRole } from '../domain/order.ts'
 import type { Asset, AssetPolicy } from '../domain/payment.ts'
+import type { Rate, RateOutage } from '../domain/rate.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
 import { auditActorOf, type Call } from './call.ts'
@@ -45,8 +46,8 @@ export type OrderDeps = {
     currency: string
     windowMs: number
     offers: ReadonlyMap<Asset, Offer>
-    /** Minor units per whole coin; undefined if there is no current price. */
-    rateOf: (asset: Asset) => bigint | undefined
+    /** The current rate, or when there may be one. Reads memory only. */
+    rateOf: (asset: Asset) => Rate | RateOutage
     /** Minor units: an order of this total or more needs a recent second factor. */
     stepUpTotalMinor: bigint
   }
@@ -177,11 +178,11 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   if (totalOf(lines) >= stepUpTotalMinor) assertSteppedUp(call.principal)
   const offer = offers.get(asset)
   if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
-  const rateMinor = rateOf(asset)
-  if (rateMinor === undefined)
+  const rate = rateOf(asset)
+  if ('retryAfterMs' in rate)
     throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, {
       metadata: { asset },
-      retryAfterMs: RETRY_HINT_MS.chain,
+      retryAfterMs: rate.retryAfterMs,
     })
   const cause = await deps.findBlindness(asset)
   if (cause !== undefined)
@@ -215,7 +216,8 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
     asset,
     network: offer.network,
     address,
-    rateMinor,
+    rateMinor: rate.rateMinor,
+    rateOrigin: rate.origin,
     windowMs,
     graceMs: offer.policy.graceMs,
     confirmWithinMs: offer.policy.confirmWithinMs,

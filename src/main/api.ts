@@ -33,12 +33,13 @@ import { createReportVerifier, loadSources } from '../keyvault/signature.ts'
 import { createTokenVerifier } from '../keyvault/token.ts'
 import { isOrderRunning, startOptionsOf } from '../relay/start.ts'
 import { Gauge, type Registry } from '../telemetry.ts'
-import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf, staticRatesOf } from './asset.ts'
+import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf } from './asset.ts'
 import { createCustomerVault } from './customer_vault.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { openPayPages, servePayPages, type PayPages } from './pay.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
+import { createRates } from './rate.ts'
 import { createSchemaCheck } from './readiness.ts'
 import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
 import { openTls } from './tls.ts'
@@ -65,7 +66,19 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = cachedFor(FRESH_MS, await createSchemaCheck(priority))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
-  const deps = createDeps({ config, secrets, logger, registry, database, priority, client, isReady, payPages })
+  const rates = createRates(service)
+  const deps = createDeps({
+    config,
+    secrets,
+    rateOf: rates.rateOf,
+    logger,
+    registry,
+    database,
+    priority,
+    client,
+    isReady,
+    payPages,
+  })
   const front = await startFront(deps, {
     bind: config.HOLDFAST_BIND,
     adminBind: config.HOLDFAST_ADMIN_BIND,
@@ -79,9 +92,10 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
   if (payPages !== undefined) await servePayPages(service, payPages, database, tls)
+  const refreshing = rates.run()
   service.readyWhen(isReady)
   logger.info({ port: front.port, adminPort: front.adminPort, quoteKeyId: secrets.quoteKey.keyId }, 'api serves')
-  await aborted(service.stopping)
+  await Promise.all([aborted(service.stopping), refreshing])
 }
 
 /** In production only where it is asked for by the value that says so: see findUnsafeSettings. */
@@ -93,14 +107,14 @@ type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   /** The sessions of probes and money: no list, however many there are, can take them. */
   priority: Database
   secrets: ReturnType<typeof readSecrets>
+  rateOf: FrontDeps['shop']['rateOf']
   client: Client
   payPages: PayPages | undefined
 }
 
-function createDeps({ config, secrets, client, payPages, ...parts }: Parts): FrontDeps {
+function createDeps({ config, secrets, client, rateOf, payPages, ...parts }: Parts): FrontDeps {
   const { database, priority } = parts
   const offers = offersOf(config)
-  const rates = staticRatesOf(config)
   const leases = leasesOf(config, priority, offers)
   const acceptor = createAcceptor({
     database: priority,
@@ -132,7 +146,7 @@ function createDeps({ config, secrets, client, payPages, ...parts }: Parts): Fro
       currency: config.HOLDFAST_CURRENCY,
       windowMs: config.HOLDFAST_PAYMENT_WINDOW_MS,
       offers,
-      rateOf: (asset) => rates.get(asset),
+      rateOf,
       stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
     },
     findBlindness: sightOf(priority, offers),

@@ -1,8 +1,7 @@
-// What the configuration says about assets, networks and rates, with the defaults of the domain.
+// What the configuration says about assets and networks, with the defaults of the domain.
 
 import type { Config } from '../config.ts'
-import { parseFiat } from '../domain/money.ts'
-import { ASSET_POLICY, ASSETS, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
+import { ASSET_POLICY, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
 
 /** Asset rules with the configuration's overrides. */
 export function assetPolicyOf(config: Config<'api'>, asset: Asset): AssetPolicy {
@@ -35,19 +34,6 @@ export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxB
     chainId: chainIdOf(config),
     maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
   }
-}
-
-/** Fixed prices per coin in minor units, from HOLDFAST_<ASSET>_RATE; assets without one are absent. */
-export function staticRatesOf(config: Config<'api'>): ReadonlyMap<Asset, bigint> {
-  const table = new Map<Asset, bigint>()
-  for (const asset of ASSETS) {
-    const text = config[`HOLDFAST_${asset}_RATE`]
-    if (text === undefined) continue
-    const minor = parseFiat(text)
-    // One that cannot be parsed has refused the start.
-    if (minor !== undefined) table.set(asset, minor)
-  }
-  return table
 }
 
 const NETWORKS: Readonly<Record<Asset, string>> = { BTC: 'bitcoin', LTC: 'litecoin', ETH: 'ethereum', SOL: 'solana' }

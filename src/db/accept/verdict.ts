@@ -4,6 +4,7 @@ import type { Actor } from '../../domain/audit.ts'
 import { DomainError } from '../../domain/failure.ts'
 import { formatFiat, parseFiat } from '../../domain/money.ts'
 import { ASSET_POLICY, type Asset } from '../../domain/payment.ts'
+import type { RateOrigin } from '../../domain/rate.ts'
 import type { Line, Shortage } from '../../domain/stock.ts'
 
 export type ProposedOrder = {
@@ -24,6 +25,8 @@ export type ProposedOrder = {
   address: string
   /** Minor units per coin. */
   rateMinor: bigint
+  /** The prices that made the rate; none for a fixed one. */
+  rateOrigin?: RateOrigin | undefined
   windowMs: number
   graceMs: number
   confirmWithinMs: number

@@ -7,6 +7,7 @@ import { orderStatus, type HoldfastClient } from '../../grpc/client.ts'
 import { followOrder } from './follow.ts'
 import { countArgument, keyOption, MAX_PAGE, parsePositive, versionOption } from './option.ts'
 import { formatCoins, formatFields, formatJson, formatTable, print } from './print.ts'
+import { assertGenuine } from './quote.ts'
 import { addRestartCommand } from './restart.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { commandView, createdView, given, orderView, summaryView } from './view.ts'
@@ -44,15 +45,15 @@ function addCreate(order: Command, shell: Shell): void {
   callerOptions(create, 'customer').action(async (lines: LineArgument[], options: CreateOptions, command: Command) =>
     withSession(shell, command, async (session) => {
       const client = session.client()
-      const created = createdView(
-        await client.order.createOrder({
-          idempotencyKey: options.key,
-          userId: session.userId(),
-          lines: await Promise.all(lines.map((line) => priced(client, line))),
-          asset: options.asset,
-          shippingAddress: options.address,
-        }),
-      )
+      const answer = await client.order.createOrder({
+        idempotencyKey: options.key,
+        userId: session.userId(),
+        lines: await Promise.all(lines.map((line) => priced(client, line))),
+        asset: options.asset,
+        shippingAddress: options.address,
+      })
+      assertGenuine(session.quoteKeys, answer.orderId, answer.paymentRequest)
+      const created = createdView(answer)
       print(session.output, created, () =>
         [
           formatFields({
@@ -61,6 +62,8 @@ function addCreate(order: Command, shell: Shell): void {
             pay: formatCoins(created.payment.asset, created.payment.units),
             'pay to': created.payment.address,
             'pay until': created.payment.expiresAt,
+            'pay by link': created.payment.uri,
+            'payment page': created.payment.payUrl,
           }),
           '',
           formatTable(created.lines),
@@ -86,7 +89,9 @@ function addReads(order: Command, shell: Shell): void {
   callerOptions(get, 'customer').action(async (orderId: string, options: { withAddress?: true }, command: Command) =>
     withSession(shell, command, async (session) => {
       const request = { orderId, includeShippingAddress: options.withAddress === true }
-      showOrder(session, orderView(given((await session.client().order.getOrder(request)).order)))
+      const found = given((await session.client().order.getOrder(request)).order)
+      assertGenuine(session.quoteKeys, orderId, found.paymentRequest)
+      showOrder(session, orderView(found))
     }),
   )
 
@@ -152,6 +157,8 @@ function showOrder(session: Session, order: ReturnType<typeof orderView>): void 
           pay: formatCoins(payment.asset, payment.units),
           'pay to': payment.address,
           'pay until': payment.expiresAt,
+          'pay by link': payment.uri,
+          'payment page': payment.payUrl,
           received: formatCoins(payment.asset, order.receivedUnits ?? '0'),
           flags: order.paymentFlags.join(', ') || null,
         }),

@@ -7,6 +7,7 @@ import { parseUnits } from '../../domain/money.ts'
 import { UsageError } from './exit.ts'
 import { countArgument, parseInteger, parseUuid } from './option.ts'
 import { formatCoins, print } from './print.ts'
+import { assertGenuine } from './quote.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
 import { given } from './view.ts'
 
@@ -38,13 +39,15 @@ export function addPayCommand(program: Command, shell: Shell): void {
   )
 }
 
-async function billOf({ client }: Session, target: string, amount: bigint | undefined): Promise<Bill> {
+async function billOf({ client, quoteKeys }: Session, target: string, amount: bigint | undefined): Promise<Bill> {
   if (amount !== undefined && amount <= 0n) throw new UsageError('--amount must be above zero')
   if (ADDRESS.test(target)) {
     if (amount === undefined) throw new UsageError('an address needs an --amount')
     return { address: target, amount }
   }
-  const { order } = await client().order.getOrder({ orderId: parseUuid(target) })
+  const orderId = parseUuid(target)
+  const { order } = await client().order.getOrder({ orderId })
+  assertGenuine(quoteKeys, orderId, order?.paymentRequest)
   const request = given(given(order).paymentRequest)
   const { asset, units } = given(request.amount)
   if (asset !== 'ETH')

@@ -8,12 +8,14 @@ import { usesTls } from '../../domain/deployment.ts'
 import { ROLES, type Role } from '../../domain/access.ts'
 import { createAdminClient, createClient, type HoldfastClient } from '../../grpc/client.ts'
 import { CertificateError, readClientTls, type ClientTls } from '../../grpc/tls.ts'
+import type { PublicKeys } from '../../keyvault/ed25519.ts'
 import { hasDevelopmentMark } from '../../keyvault/secret.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../../keyvault/token.ts'
 import { DEFAULT_DATA_DIR, findReady, PEOPLE, readyFileIn, type Ready } from '../ready_file.ts'
 import { UnavailableError, UsageError } from './exit.ts'
 import { parseAddress } from './option.ts'
 import type { Output } from './print.ts'
+import { findQuoteKeys } from './quote.ts'
 
 /** Everything outside the process that a command uses. */
 export type Shell = {
@@ -37,6 +39,8 @@ export type Session = {
   token: () => Promise<string>
   client: () => HoldfastClient
   admin: () => AdminClient
+  /** The shop's public quote keys, where they are configured. */
+  quoteKeys: PublicKeys | undefined
   /** URL of the development chain. @throws {UnavailableError} if there is none */
   chainUrl: () => string
 }
@@ -130,6 +134,7 @@ async function openSession(
     subject,
     userId: () => userIdOf(subject),
     token,
+    quoteKeys: await findQuoteKeys(config),
     client: () => opened(createClient({ address: found(api, '--api'), token, tls })),
     admin: () => opened(createAdminClient({ address: found(adminApi, '--admin'), token, tls: adminTls })),
     chainUrl: () => found(options.chain ?? ready?.chains.ethereum, '--chain'),

@@ -109,9 +109,13 @@ const paymentView = (request: Request) => ({
   network: request.network,
   address: request.address,
   units: request.amount?.units ?? '',
+  amount: request.amountDecimal,
+  uri: request.uri,
   rate: request.rate,
   expiresAt: timeOf(request.expiresAt),
   payUrl: request.payUrl ?? null,
+  keyId: request.signature?.keyId ?? null,
+  signature: request.signature?.signature.toString('base64') ?? null,
 })
 
 const timeOf = (time: Date | undefined): string => given(time).toISOString()
