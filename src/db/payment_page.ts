@@ -31,7 +31,7 @@ const FACTS = z.object({
   seen: UNITS,
   final: UNITS,
   refundDue: UNITS,
-  /** The smallest depth of the seen transfers; null: none is in a block. */
+  /** The smallest depth of the transfers that are not final; null: one of them is in no block. */
   depth: z.number().nullable(),
   now: z.date(),
 })
@@ -65,13 +65,13 @@ export async function findPaymentFacts(
       where f.is_right_asset and not f.is_early and (f.is_in_time or o.status <> 'pending') and f.state in ('seen', 'reorged', 'final')
     ) news on true
     left join lateral (
-      select max(t.height) as height from (
-        select (
+      select case when bool_and(t.state = 'seen') then max(t.height) end as height from (
+        select p.state, (
           select r.block_height from payment_report r
           where r.order_id = p.order_id and r.network = p.network and r.tx_id = p.tx_id
             and r.output_index = p.output_index
           order by r.report_no desc limit 1) as height
-        from payment p where p.order_id = o.order_id and p.state = 'seen'
+        from payment p where p.order_id = o.order_id and p.state in ('seen', 'reorged')
         order by p.amount desc limit ${MAX_TRANSFERS}
       ) t
     ) block on true`)

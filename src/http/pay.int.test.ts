@@ -194,6 +194,10 @@ describe('the stage', () => {
     await report(nextOf(seen, { state: 'reorged' }))
     await assessPayments(pay.shop.worker, run.next())
     expect(await depth()).toEqual({ stage: 'seen', depth: null })
+    // Another one in a block does not hide it.
+    await report(buildObservation(order, { state: 'seen', amount: 1n, block: { height: 290, hash: '0x2' } }))
+    await assessPayments(pay.shop.worker, run.next())
+    expect(await depth()).toEqual({ stage: 'seen', depth: null })
   })
 })
 
