@@ -1,7 +1,9 @@
 import { request, type IncomingMessage } from 'node:http'
+import { request as requestByTls } from 'node:https'
 import { connect } from 'node:net'
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { makeCertificate } from '../../test/support/certificate.ts'
 import { openPayFixture, type PayFixture } from '../../test/support/pay_fixture.ts'
 import { buildObservation, nextOf, runOf } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
@@ -324,6 +326,30 @@ describe('limits', () => {
     expect(await ask('192.0.2.2', direct.port)).toBe(429)
   })
 
+  test('an address has a number of connections, and may open another when one has closed', async () => {
+    const { port } = await pay.listen({ bounds: { connectionsPerAddress: 2 } })
+    const open = () =>
+      new Promise<{ isOpen: () => boolean; close: () => void }>((resolve, reject) => {
+        let isOpen = true
+        const socket = connect(port, '127.0.0.1', () =>
+          resolve({ isOpen: () => isOpen, close: () => socket.destroy() }),
+        )
+        socket.on('close', () => (isOpen = false)).on('error', reject)
+      })
+    const [one, two, three] = [await open(), await open(), await open()]
+    await until(() => !three.isOpen())
+    expect([one.isOpen(), two.isOpen()]).toEqual([true, true])
+    one.close()
+    await until(async () => {
+      const status = await fetch(`http://127.0.0.1:${port}/x`).then(
+        (response) => response.status,
+        () => 0,
+      )
+      return status === 404
+    })
+    two.close()
+  })
+
   test('large headers and malformed requests are refused without a word of a library', async () => {
     const { port } = new URL(pay.origin)
     const say = (text: string): Promise<string> =>
@@ -341,6 +367,26 @@ describe('limits', () => {
     expect(badHost).toMatch(/^HTTP\/1.1 400/)
     expect(badHost).not.toMatch(/Error|invalid|host header/i)
   })
+})
+
+test('with a certificate the page is served by TLS alone, and another certificate is used from the next connection', async () => {
+  const { order } = await newOrder()
+  const [first, second] = [makeCertificate({ dns: ['one.test'] }), makeCertificate({ dns: ['two.test'] })]
+  const identityOf = ({ cert, key }: typeof first) => ({ cert: Buffer.from(cert), key: Buffer.from(key) })
+  const listener = await pay.listen({ identity: identityOf(first), isSecure: true })
+  const path = new URL(pay.urlOf(order)).pathname
+  const ask = (ca: string, servername: string) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const options = { port: listener.port, host: '127.0.0.1', path, ca, servername, agent: false }
+      requestByTls(options, (response) => resolve(response.resume().statusCode))
+        .on('error', reject)
+        .end()
+    })
+  expect(await ask(first.cert, 'one.test')).toBe(200)
+  await expect(fetch(`http://127.0.0.1:${listener.port}${path}`)).rejects.toThrow()
+  listener.setIdentity(identityOf(second))
+  expect(await ask(second.cert, 'two.test')).toBe(200)
+  await expect(ask(first.cert, 'one.test')).rejects.toThrow()
 })
 
 test('while the database is away, a page says so in plain words, and its link is not logged', async () => {

@@ -2,7 +2,7 @@
 
 import { createServer, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import type { PeerOf } from '../grpc/peer.ts'
 import { createPayApp, PAY_HEADERS, type PayAppOptions } from './pay_app.ts'
@@ -55,6 +55,9 @@ export async function startPayListener(options: PayListenerOptions): Promise<Pay
   const server = secure ?? createServer(settings)
   server.on('request', (request, response) => void listener(request, response))
   server.maxConnections = bounds.connections
+  server.on('connection', (socket: Socket) => {
+    if (!limits.enterConnection(socket)) socket.destroy()
+  })
   server.setTimeout(IDLE_MS)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -1,7 +1,8 @@
-// Limits of the payment page: a token bucket of requests per address, and a number of open streams per link, per address
-// and in all. Behind a trusted proxy that does not name its client, only what counts in all applies.
+// Limits of the payment page: a token bucket of requests per address, a number of connections per address, and of open
+// streams per link, per address and in all. Behind a trusted proxy that does not name its client, only what counts in all applies.
 
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { addressKeyOf } from '../grpc/address_key.ts'
 import { createBuckets, createInFlight } from '../grpc/limit.ts'
 import { FORWARDED_KEY, type PeerOf } from '../grpc/peer.ts'
@@ -15,6 +16,7 @@ export type PayBounds = {
   /** People behind one address. */
   streamsPerAddress: number
   connections: number
+  connectionsPerAddress: number
 }
 export const PAY_BOUNDS: PayBounds = {
   requestsPerMinute: 300,
@@ -22,6 +24,7 @@ export const PAY_BOUNDS: PayBounds = {
   streamsPerLink: 8,
   streamsPerAddress: 32,
   connections: 4_000,
+  connectionsPerAddress: 128,
 }
 
 export type PayLimits = {
@@ -30,6 +33,8 @@ export type PayLimits = {
   /** Enters a stream. @returns the function that leaves it; undefined where there is no room */
   enterStream: (request: IncomingMessage, orderId: string) => (() => void) | undefined
   openStreams: () => number
+  /** Enters a connection, which leaves when it closes. @returns whether there was room */
+  enterConnection: (socket: Socket) => boolean
 }
 
 export function createPayLimits(bounds: PayBounds, peerOf: PeerOf, isProxy: (address: string) => boolean): PayLimits {
@@ -67,5 +72,13 @@ export function createPayLimits(bounds: PayBounds, peerOf: PeerOf, isProxy: (add
       }
     },
     openStreams: () => streams,
+    enterConnection: (socket) => {
+      const { remoteAddress = '' } = socket
+      if (isProxy(remoteAddress)) return true
+      const key = `connection|${addressKeyOf(remoteAddress)}`
+      if (!inFlight.enter(key, bounds.connectionsPerAddress)) return false
+      socket.once('close', () => inFlight.leave(key))
+      return true
+    },
   }
 }
