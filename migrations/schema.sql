@@ -139,7 +139,7 @@ COMMENT ON FUNCTION holdfast.accept_optimistic(p_orders jsonb, p_fresh integer[]
 CREATE FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) RETURNS TABLE(ordinal integer, verdict text, detail jsonb, order_id uuid, currency text, total numeric, lines jsonb, network text, asset text, address text, amount_due numeric, rate numeric, expires_at timestamp with time zone, created_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'holdfast', 'pg_catalog'
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
   v_fresh int[];
@@ -165,6 +165,10 @@ begin
     order by 1
     on conflict do nothing;
 
+    if p_orders @? '$[*].rate_from' then
+      perform store_rates(p_orders, v_fresh);
+    end if;
+
     -- One item per order and product, quantities summed.
     select coalesce(
       jsonb_agg(jsonb_build_object('ordinal', w.ordinal, 'product', w.product, 'quantity', w.quantity)), '[]')
@@ -183,7 +187,7 @@ begin
 
   return query select * from order_answers(p_orders, v_fresh, v_refused);
 end
-$$;
+$_$;
 
 ALTER FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boolean) OWNER TO holdfast_owner;
 
@@ -969,37 +973,39 @@ CREATE FUNCTION holdfast.audit_invoice() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
-            c.changes
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
-          select n.order_id::text as id, string_agg('{"table":"invoice","op":"INSERT","key":' || row_to_json(k) || ',"new":'
-            || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.network as network, n.asset as asset, n.address as address, n.amount_due::text as amount_due, n.rate::text as rate, n.expires_at as expires_at, extract(epoch from n.grace)::text as grace, extract(epoch from n.confirm_within)::text as confirm_within, n.created_at as created_at) r group by 1
+          select n.order_id::text as id, string_agg(
+            '{"table":"invoice","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.network as network, n.asset as asset, n.address as address, n.amount_due::text as amount_due, n.rate::text as rate, n.expires_at as expires_at, extract(epoch from n.grace)::text as grace, extract(epoch from n.confirm_within)::text as confirm_within, n.created_at as created_at, n.rate_id as rate_id) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
-            c.changes
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
-          select d.id, string_agg('{"table":"invoice","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
-            || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"invoice","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(o.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from o.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from o.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before,
-              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(n.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from n.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from n.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(o.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(o.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from o.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from o.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.rate_id is distinct from o.rate_id then '"rate_id":' || coalesce(to_json(o.rate_id)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount_due is distinct from o.amount_due then '"amount_due":' || coalesce(to_json(n.amount_due::text)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.expires_at is distinct from o.expires_at then '"expires_at":' || coalesce(to_json(n.expires_at)::text, 'null') end, case when n.grace is distinct from o.grace then '"grace":' || coalesce(to_json(extract(epoch from n.grace)::text)::text, 'null') end, case when n.confirm_within is distinct from o.confirm_within then '"confirm_within":' || coalesce(to_json(extract(epoch from n.confirm_within)::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.rate_id is distinct from o.rate_id then '"rate_id":' || coalesce(to_json(n.rate_id)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
-            where n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.address is distinct from o.address or n.amount_due is distinct from o.amount_due or n.rate is distinct from o.rate or n.expires_at is distinct from o.expires_at or n.grace is distinct from o.grace or n.confirm_within is distinct from o.confirm_within or n.created_at is distinct from o.created_at
+            where n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.address is distinct from o.address or n.amount_due is distinct from o.amount_due or n.rate is distinct from o.rate or n.expires_at is distinct from o.expires_at or n.grace is distinct from o.grace or n.confirm_within is distinct from o.confirm_within or n.created_at is distinct from o.created_at or n.rate_id is distinct from o.rate_id
           ) d group by d.id
         ) c where c.changes is not null;
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'invoice' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
-            c.changes
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
-          select o.order_id::text as id, string_agg('{"table":"invoice","op":"DELETE","key":' || row_to_json(k) || ',"old":'
-            || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.network as network, o.asset as asset, o.address as address, o.amount_due::text as amount_due, o.rate::text as rate, o.expires_at as expires_at, extract(epoch from o.grace)::text as grace, extract(epoch from o.confirm_within)::text as confirm_within, o.created_at as created_at) r group by 1
+          select o.order_id::text as id, string_agg(
+            '{"table":"invoice","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.network as network, o.asset as asset, o.address as address, o.amount_due::text as amount_due, o.rate::text as rate, o.expires_at as expires_at, extract(epoch from o.grace)::text as grace, extract(epoch from o.confirm_within)::text as confirm_within, o.created_at as created_at, o.rate_id as rate_id) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -1873,6 +1879,70 @@ ALTER FUNCTION holdfast.audit_purge(p_before timestamp with time zone) OWNER TO 
 --
 
 COMMENT ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) IS 'Removes the months that ended before an instant at least seven years ago, all of them sealed by then. Returns the partitions they were in.';
+
+--
+-- Name: audit_quoted_rate(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_quoted_rate() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'quoted_rate' else 'quoted_rate' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"quoted_rate","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.rate_id as rate_id) k cross join lateral (select n.asset as asset, n.currency as currency, n.rate::text as rate, n.made_at as made_at, n.prices as prices) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'quoted_rate' else 'quoted_rate' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"quoted_rate","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.made_at is distinct from o.made_at then '"made_at":' || coalesce(to_json(o.made_at)::text, 'null') end, case when n.prices is distinct from o.prices then '"prices":' || coalesce(to_json(o.prices)::text, 'null') end) as before, concat_ws(',', case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.made_at is distinct from o.made_at then '"made_at":' || coalesce(to_json(n.made_at)::text, 'null') end, case when n.prices is distinct from o.prices then '"prices":' || coalesce(to_json(n.prices)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.rate_id = o.rate_id cross join lateral (select coalesce(n.rate_id, o.rate_id) as rate_id) k
+            where n.rate_id is distinct from o.rate_id or n.asset is distinct from o.asset or n.currency is distinct from o.currency or n.rate is distinct from o.rate or n.made_at is distinct from o.made_at or n.prices is distinct from o.prices
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'quoted_rate' else 'quoted_rate' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"quoted_rate","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.rate_id as rate_id) k cross join lateral (select o.asset as asset, o.currency as currency, o.rate::text as rate, o.made_at as made_at, o.prices as prices) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_quoted_rate() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_quoted_rate(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_quoted_rate() IS 'Notes every change to quoted_rate for the audit.';
 
 --
 -- Name: audit_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3983,6 +4053,30 @@ ALTER FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step
 COMMENT ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) IS 'One step of an order''s workflow that is no command.';
 
 --
+-- Name: store_rates(jsonb, integer[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+  insert into quoted_rate (rate_id, asset, currency, rate, made_at, prices)
+  select distinct on (f.id) f.id, o.asset, o.currency, o.rate, f.made_at, f.prices
+  from jsonb_to_recordset(p_orders) o (ordinal int, asset text, currency text, rate numeric, rate_from jsonb)
+  cross join jsonb_to_record(o.rate_from) f (id uuid, made_at timestamptz, prices jsonb)
+  where o.ordinal = any (p_fresh) and f.id is not null
+  order by f.id
+  on conflict do nothing
+$$;
+
+ALTER FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION store_rates(p_orders jsonb, p_fresh integer[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) IS 'Rates of accepted orders: stores where each came from, once for all orders that share it.';
+
+--
 -- Name: take_quota(bytea[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4157,13 +4251,14 @@ begin
   end if;
 
   insert into invoice (
-    order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+    order_id, network, asset, address, amount_due, rate, rate_id, expires_at, grace, confirm_within, created_at)
   select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
+    (o.rate_from ->> 'id')::uuid,
     p_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
     make_interval(secs => o.confirm_ms / 1000.0), p_now
   from jsonb_to_recordset(p_orders)
-    o (ordinal int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint,
-      window_ms bigint, grace_ms bigint, confirm_ms bigint)
+    o (ordinal int, order_id uuid, network text, asset text, address text, rate numeric, rate_from jsonb,
+      decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
   join orders t on t.order_id = o.order_id
   where o.ordinal = any (p_accepted);
 
@@ -4876,6 +4971,7 @@ CREATE TABLE holdfast.invoice (
     grace interval NOT NULL,
     confirm_within interval NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    rate_id uuid,
     CONSTRAINT invoice_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT invoice_amount_positive CHECK ((amount_due > (0)::numeric)),
     CONSTRAINT invoice_confirm_within_range CHECK (((confirm_within >= '00:00:00'::interval) AND (confirm_within <= '7 days'::interval))),
@@ -4891,6 +4987,12 @@ ALTER TABLE holdfast.invoice OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.invoice IS 'What the buyer is asked to pay, where and until when. Immutable: no role may update it.';
+
+--
+-- Name: COLUMN invoice.rate_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.invoice.rate_id IS 'Where the rate came from; null: it was fixed by the configuration.';
 
 --
 -- Name: orders; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -5581,6 +5683,30 @@ ALTER TABLE holdfast.quota_window OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.quota_window IS 'Sliding windows of the shared rate limits. hits[1] counts the calls of `second` (Unix time), hits[2] those of the second before, and so on. key: SHA-256 of class, kind and subject.';
+
+--
+-- Name: quoted_rate; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.quoted_rate (
+    rate_id uuid NOT NULL,
+    asset text NOT NULL,
+    currency text NOT NULL,
+    rate numeric(20,2) NOT NULL,
+    made_at timestamp with time zone NOT NULL,
+    prices jsonb NOT NULL,
+    CONSTRAINT quoted_rate_made_at_finite CHECK (isfinite(made_at)),
+    CONSTRAINT quoted_rate_positive CHECK ((rate > (0)::numeric)),
+    CONSTRAINT quoted_rate_prices_shape CHECK (((jsonb_typeof(prices) = 'array'::text) AND ((jsonb_array_length(prices) >= 1) AND (jsonb_array_length(prices) <= 16)) AND (octet_length((prices)::text) <= 4096)))
+);
+
+ALTER TABLE holdfast.quoted_rate OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE quoted_rate; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.quoted_rate IS 'Rates that orders were quoted with. made_at: when the oldest of the prices was read, by the clock of the api. prices: [{source, price, read_at}], price as the source wrote it.';
 
 --
 -- Name: reclaimable_hold; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
@@ -6442,6 +6568,20 @@ ALTER TABLE ONLY holdfast.product
 
 ALTER TABLE ONLY holdfast.quota_window
     ADD CONSTRAINT quota_window_pk PRIMARY KEY (key);
+
+--
+-- Name: quoted_rate quoted_rate_invoice_key; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.quoted_rate
+    ADD CONSTRAINT quoted_rate_invoice_key UNIQUE (rate_id, rate);
+
+--
+-- Name: quoted_rate quoted_rate_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.quoted_rate
+    ADD CONSTRAINT quoted_rate_pk PRIMARY KEY (rate_id);
 
 --
 -- Name: refund_due refund_due_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7333,6 +7473,30 @@ CREATE TRIGGER product_audit_update AFTER UPDATE ON holdfast.product REFERENCING
 CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
 
 --
+-- Name: quoted_rate quoted_rate_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER quoted_rate_audit_delete AFTER DELETE ON holdfast.quoted_rate REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_quoted_rate();
+
+--
+-- Name: quoted_rate quoted_rate_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER quoted_rate_audit_insert AFTER INSERT ON holdfast.quoted_rate REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_quoted_rate();
+
+--
+-- Name: quoted_rate quoted_rate_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER quoted_rate_audit_truncate BEFORE TRUNCATE ON holdfast.quoted_rate FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: quoted_rate quoted_rate_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER quoted_rate_audit_update AFTER UPDATE ON holdfast.quoted_rate REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_quoted_rate();
+
+--
 -- Name: refund_due refund_due_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7542,6 +7706,13 @@ ALTER TABLE ONLY holdfast.invoice
     ADD CONSTRAINT invoice_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
+-- Name: invoice invoice_rate_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.invoice
+    ADD CONSTRAINT invoice_rate_fk FOREIGN KEY (rate_id, rate) REFERENCES holdfast.quoted_rate(rate_id, rate) ON DELETE RESTRICT;
+
+--
 -- Name: key_epoch key_epoch_master_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7659,6 +7830,20 @@ ALTER TABLE ONLY holdfast.payment_report
 
 ALTER TABLE ONLY holdfast.product
     ADD CONSTRAINT product_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: quoted_rate quoted_rate_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.quoted_rate
+    ADD CONSTRAINT quoted_rate_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: quoted_rate quoted_rate_currency_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.quoted_rate
+    ADD CONSTRAINT quoted_rate_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
 
 --
 -- Name: refund_due refund_due_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7944,6 +8129,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_product() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) TO audit_sealer;
+
+--
+-- Name: FUNCTION audit_quoted_rate(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_quoted_rate() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_refund_due(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8377,6 +8568,13 @@ GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO
 
 REVOKE ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text) TO app_worker;
+
+--
+-- Name: FUNCTION store_rates(p_orders jsonb, p_fresh integer[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) TO app_api;
 
 --
 -- Name: FUNCTION take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -9322,6 +9520,14 @@ GRANT INSERT(currency),UPDATE(currency) ON TABLE holdfast.product TO app_api;
 --
 
 GRANT INSERT(is_active),UPDATE(is_active) ON TABLE holdfast.product TO app_api;
+
+--
+-- Name: TABLE quoted_rate; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.quoted_rate TO app_api;
+GRANT SELECT ON TABLE holdfast.quoted_rate TO app_worker;
+GRANT SELECT ON TABLE holdfast.quoted_rate TO auditor;
 
 --
 -- Name: TABLE reclaimable_hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -176,7 +176,7 @@ describe('the api behind the proxy that ends TLS', () => {
       HOLDFAST_STEP_UP_TOTAL: unset('HOLDFAST_STEP_UP_TOTAL'),
       HOLDFAST_PAY_URL: unset('HOLDFAST_PAY_URL'),
       HOLDFAST_ADMIN_CIDRS: '',
-      HOLDFAST_ETH_RATE: '2000.00',
+      HOLDFAST_RATE_SOURCES: unset('HOLDFAST_RATE_SOURCES'),
     }
     const password = join(secretsDir, 'app_api_password')
     const config = loadConfig('api', { ...env, DATABASE_PASSWORD_FILE: password })

@@ -19,9 +19,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `account address_pool audit_checkpoint audit_entry audit_tile chain_status currency customer customer_key duty
       expirable idempotency invoice notification
-      order_line order_transition order_wake orders payment payment_report product reclaimable_hold refund_due reservation retired_source returning_hold
+      order_line order_transition order_wake orders payment payment_report product quoted_rate reclaimable_hold refund_due reservation retired_source returning_hold
       schema_version stock stock_movement workflow_start`,
-    insert: `customer_key idempotency invoice order_line order_wake payment_report reservation stock stock_movement
+    insert: `customer_key idempotency invoice order_line order_wake payment_report quoted_rate reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
     columns: {
@@ -41,11 +41,11 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'accept_locked accept_optimistic accept_orders audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers ' +
-      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside take_quota take_wanted request_wake write_orders',
+      'order_state present_output quote_due record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
-      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
+      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product quoted_rate
       reclaimable_hold refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
       stock_movement workflow_start`,
@@ -104,7 +104,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
-      product refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
+      product quoted_rate refund_due reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute: 'is_enough is_terminal open_transactions present_output quote_due',
   },

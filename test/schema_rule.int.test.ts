@@ -23,6 +23,7 @@ hold_aside_order_fk: hold_aside (order_id) -> orders
 idempotency_order_fk: idempotency (order_id) -> orders
 invoice_asset_fk: invoice (asset) -> currency
 invoice_order_fk: invoice (order_id) -> orders
+invoice_rate_fk: invoice (rate_id, rate) -> quoted_rate
 key_epoch_master_fk: key_epoch (master_version) -> master_key
 key_retire_invoice_fk: key_retire (network, address) -> invoice
 key_retire_order_fk: key_retire (order_id) -> orders
@@ -40,6 +41,8 @@ payment_order_fk: payment (order_id) -> orders
 payment_report_asset_fk: payment_report (asset) -> currency
 payment_report_order_fk: payment_report (order_id) -> orders
 product_currency_fk: product (currency) -> currency
+quoted_rate_asset_fk: quoted_rate (asset) -> currency
+quoted_rate_currency_fk: quoted_rate (currency) -> currency
 refund_due_asset_fk: refund_due (asset) -> currency
 refund_due_order_fk: refund_due (order_id) -> orders
 reservation_order_fk: reservation (order_id) -> orders
@@ -111,6 +114,8 @@ payment_report (source, report_id)
 payment_transition (from_state, to_state)
 product (product_id)
 quota_window (key)
+quoted_rate (rate_id)
+quoted_rate (rate_id, rate)
 refund_due (order_id)
 reservation (order_id, product_id, hold_no)
 retired_source (source)
@@ -128,6 +133,7 @@ const ORPHANS: Readonly<Record<string, string>> = {
   text: `'nobody'`,
   bigint: '987654321',
   integer: '987654321',
+  'numeric(20,2)': '987654321',
 }
 
 let shop: TestShop
@@ -149,6 +155,10 @@ beforeAll(async () => {
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
     insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
     insert into order_restart (order_id, generation, reason) values ('${order.orderId}', 2, 'lost');
+    with made as (
+      insert into quoted_rate (rate_id, asset, currency, rate, made_at, prices)
+      select gen_random_uuid(), asset, 'EUR', rate, now(), '[{}]' from invoice limit 1 returning rate_id, rate
+    ) update invoice i set rate_id = made.rate_id from made where made.rate = i.rate;
     insert into quota_window (key, second) values ('\\x${'ab'.repeat(32)}', 1);
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)

@@ -1,10 +1,11 @@
 -- Group commit: accepts or refuses a batch of CreateOrder attempts in one transaction, each order whole.
--- p_orders: [{ordinal, order_id, user_id, key, hash, currency, asset, network, address, rate, decimals, sealed,
---   window_ms, grace_ms, confirm_ms, lines: [{line, product, quantity, price}]}]
---   hash in hex, sealed in base64, user_id and amounts as text, price as the buyer was promised it.
+-- p_orders: [{ordinal, order_id, user_id, key, hash, currency, asset, network, address, rate, rate_from, decimals,
+--   sealed, window_ms, grace_ms, confirm_ms, lines: [{line, product, quantity, price}]}]
+--   rate_from: {id, made_at, prices: [{source, price, read_at}]}, absent for a fixed rate; hash in hex, sealed in
+--   base64, user_id and amounts as text, price as the buyer was promised it.
 -- Result: one row per order, see order_answers. Refusals are data.
--- Locks, in this order: idempotency keys, by inserting them sorted; new customers; then either new rows first and stock
--- rows by product_id last (accept_optimistic), or stock rows first and new rows after them (accept_locked).
+-- Locks, in this order: idempotency keys, by inserting them sorted; new customers; new rates. Then either new rows
+-- first and stock rows by product_id last (accept_optimistic), or stock rows first and then new rows (accept_locked).
 -- Prices: a price change locks the stock row first, so the price at commit is the catalogue's.
 -- Error: HF010 when stock or a price changed under its lock, which is a fault.
 -- Repeating it: an attempt's key is inserted once. A concurrent call with the same key waits for the first one's commit
@@ -39,6 +40,10 @@ begin
     where o.ordinal = any (v_fresh) and not exists (select from customer c where c.user_id = o.user_id)
     order by 1
     on conflict do nothing;
+
+    if p_orders @? '$[*].rate_from' then
+      perform store_rates(p_orders, v_fresh);
+    end if;
 
     -- One item per order and product, quantities summed.
     select coalesce(

@@ -36,13 +36,14 @@ begin
   end if;
 
   insert into invoice (
-    order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+    order_id, network, asset, address, amount_due, rate, rate_id, expires_at, grace, confirm_within, created_at)
   select o.order_id, o.network, o.asset, o.address, quote_due(t.total, o.rate, o.decimals), o.rate,
+    (o.rate_from ->> 'id')::uuid,
     p_now + make_interval(secs => o.window_ms / 1000.0), make_interval(secs => o.grace_ms / 1000.0),
     make_interval(secs => o.confirm_ms / 1000.0), p_now
   from jsonb_to_recordset(p_orders)
-    o (ordinal int, order_id uuid, network text, asset text, address text, rate numeric, decimals smallint,
-      window_ms bigint, grace_ms bigint, confirm_ms bigint)
+    o (ordinal int, order_id uuid, network text, asset text, address text, rate numeric, rate_from jsonb,
+      decimals smallint, window_ms bigint, grace_ms bigint, confirm_ms bigint)
   join orders t on t.order_id = o.order_id
   where o.ordinal = any (p_accepted);
 

@@ -7,6 +7,7 @@ const ALL = new Set([
   'HOLDFAST_REFLECTION',
   'DATABASE_URL',
   'HOLDFAST_ETH_RPC_URL',
+  'HOLDFAST_RATE_SOURCES',
   'TEMPORAL_TLS_CERT_FILE',
   'HOLDFAST_GRPC_PORT',
   'HOLDFAST_ADMIN_PORT',
@@ -127,9 +128,34 @@ test.each([
   ['two families of keys for tokens', { HOLDFAST_JWKS_URL: 'https://issuer.example/keys' }, 'HOLDFAST_JWKS_URL'],
   ['a webhook without secrets', { HOLDFAST_WEBHOOK_URL: 'https://shop.example' }, 'HOLDFAST_WEBHOOK_SECRET_FILE'],
   ['secrets without a webhook', { HOLDFAST_WEBHOOK_SECRET_FILE: 'secrets' }, 'HOLDFAST_WEBHOOK_URL'],
+  ['fewer sources of rates than must agree', { HOLDFAST_RATE_SOURCES: 'kraken' }, 'HOLDFAST_RATE_SOURCES'],
+  [
+    'rates that end before the next ones come',
+    { HOLDFAST_RATE_SOURCES: 'kraken,coinbase', HOLDFAST_RATE_MAX_AGE_MS: '20000' },
+    'HOLDFAST_RATE_MAX_AGE_MS',
+  ],
   ['required certificates of no CA', { ...SAFE, HOLDFAST_TLS_CLIENT_CERT: 'required' }, 'HOLDFAST_TLS_CLIENT_CERT'],
 ])('%s is a contradiction in any mode', (_what, env, name) => {
   expect(namesOf(findContradictions({ HOLDFAST_JWT_SECRETS_FILE: 'secrets', ...env }, ALL))).toEqual([name])
+})
+
+test('one source of rates is enough where the configuration says so', () => {
+  const env = {
+    HOLDFAST_JWT_SECRETS_FILE: 'secrets',
+    HOLDFAST_RATE_SOURCES: 'kraken',
+    HOLDFAST_RATE_LEAST_SOURCES: '1',
+  }
+  expect(findContradictions(env, ALL)).toEqual([])
+})
+
+test.each([
+  ['kraken,coinbase=https://mirror.example', '', []],
+  ['kraken,coinbase=http://mirror.example', '', ['HOLDFAST_RATE_SOURCES']],
+  ['kraken,coinbase=http://mirror.example', 'mirror.example', []],
+  ['kraken=http://127.0.0.1:8080', '', []],
+])('in production, the sources of rates %s are reached over TLS (private: «%s»)', (list, hosts, names) => {
+  const env = { ...SAFE, HOLDFAST_RATE_SOURCES: list, HOLDFAST_PRIVATE_HOSTS: hosts }
+  expect(namesOf(findUnsafeSettings(env, ALL, ''))).toEqual(names)
 })
 
 test('a process is asked only about what it reads', () => {

@@ -3,6 +3,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createAcceptor, type AcceptedOrder, type ProposedOrder } from '../../src/db/accept/accept.ts'
 import type { Attempt } from '../../src/db/idempotency.ts'
+import type { RateOrigin, SourcePrice } from '../../src/domain/rate.ts'
 import type { Line } from '../../src/domain/stock.ts'
 import type { TestDatabase } from './database.ts'
 
@@ -45,6 +46,22 @@ export const buildLine = (overrides: Partial<Line> = {}): Line => ({
   productId: 'sku-1',
   quantity: 1,
   unitPriceMinor: 1_250n,
+  ...overrides,
+})
+
+/** Prices of two sources, of which a rate was made. */
+export const buildRateOrigin = (overrides: Partial<RateOrigin> = {}): RateOrigin => ({
+  rateId: randomUUID(),
+  madeAt: new Date('2026-01-02T03:04:05.006Z'),
+  prices: [
+    buildPrice({ source: 'kraken', text: '1999.99' }),
+    buildPrice({ source: 'coinbase', text: '2000.018', readAt: new Date('2026-01-02T03:04:06Z') }),
+  ],
+  ...overrides,
+})
+
+const buildPrice = (overrides: Partial<SourcePrice>): SourcePrice => ({
+  ...{ source: 'kraken', text: '2000', price: 0n, readAtMs: 0, readAt: new Date('2026-01-02T03:04:05.006Z') },
   ...overrides,
 })
 

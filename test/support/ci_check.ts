@@ -19,7 +19,6 @@ type StepsOf = (scratch: string) => readonly Step[]
 const VARIABLES = {
   // Values that docker-compose.yml leaves to the operator.
   HOLDFAST_ETH_RPC_URL: 'http://127.0.0.1:8545',
-  HOLDFAST_ETH_RATE: '2000.00',
   // A benchmark starts its own Temporal server.
   TEMPORAL_ADDRESS: undefined,
 }

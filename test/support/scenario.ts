@@ -19,7 +19,7 @@ import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { ASSET_POLICY } from '../../src/domain/payment.ts'
-import { buildAttempt, buildLine, buildProposal } from './builder.ts'
+import { buildAttempt, buildLine, buildProposal, buildRateOrigin } from './builder.ts'
 import type { TestDatabase } from './database.ts'
 import { CHAIN_SCENARIOS } from './scenario_chain.ts'
 import type { DatabaseRole } from './servers.ts'
@@ -123,10 +123,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     rewrites: ['audit_entry', 'audit_head'],
   },
   'an order is accepted': {
-    of: 'accept_orders accept_optimistic accept_locked write_orders take_wanted',
+    of: 'accept_orders accept_optimistic accept_locked write_orders store_rates take_wanted',
     prepare: async ({ shop }) => {
       const lines = [await shop.product(), await shop.product()].map(({ productId }) => buildLine({ productId }))
-      const proposal = buildProposal({ lines, userId: BigInt(`0x${randomBytes(6).toString('hex')}`) + 1n })
+      const rateOrigin = buildRateOrigin()
+      const proposal = buildProposal({ lines, rateOrigin, userId: BigInt(`0x${randomBytes(6).toString('hex')}`) + 1n })
       return ({ api }) => createAcceptor({ database: api, giveBack: () => undefined }).accept(proposal)
     },
   },

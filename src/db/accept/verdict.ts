@@ -81,6 +81,12 @@ export type VerdictRow = {
   created_at: Date
 }
 
+const originPayload = ({ rateId, madeAt, prices }: RateOrigin) => ({
+  id: rateId,
+  made_at: madeAt.toISOString(),
+  prices: prices.map(({ source, text, readAt }) => ({ source, price: text, read_at: readAt.toISOString() })),
+})
+
 /** The shape accept_orders() reads. */
 export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   ordinal,
@@ -93,6 +99,7 @@ export const payloadOf = (order: ProposedOrder, ordinal: number) => ({
   network: order.network,
   address: order.address,
   rate: formatFiat(order.rateMinor),
+  ...(order.rateOrigin !== undefined && { rate_from: originPayload(order.rateOrigin) }),
   decimals: ASSET_POLICY[order.asset].decimals,
   sealed: order.addressSealed.toString('base64'),
   window_ms: order.windowMs,

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import pg from 'pg'
 import { putAddresses } from '../../../test/support/address.ts'
 import { bodyOf, entriesOf, lastOf } from '../../../test/support/audit.ts'
-import { buildLine } from '../../../test/support/builder.ts'
+import { buildLine, buildRateOrigin } from '../../../test/support/builder.ts'
 import { createTestSealer, type TestSealer } from '../../../test/support/sealing.ts'
 import { DATABASE_ROLES, type DatabaseRole } from '../../../test/support/servers.ts'
 import { buildObservation, createTestShop, type TestShop } from '../../../test/support/shop.ts'
@@ -38,6 +38,7 @@ beforeAll(async () => {
   )
   await shop.query(`insert into retired_source (source, reason) values ('w9', 'renamed')`)
   await shop.query(`select change_account(7, 'disable')`)
+  await shop.order({ rateOrigin: buildRateOrigin() })
   await putAddresses(shop.test, 1)
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
@@ -275,7 +276,7 @@ describe('the scope', () => {
         'notification notification_channel order_wake quota_window security_event stock_movement workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(21)
+    expect(await auditedTables()).toHaveLength(22)
   })
 })
 
