@@ -31,6 +31,7 @@ const FILES = {
   audit_sealer_password: password(),
   auditor_password: password(),
   order_id_secret: secret(),
+  pay_link_secrets: secret(),
   'jwt_secrets.json': { keys: [{ kid: '1', secret: secret() }] },
   'pii_keyring.json': keyring(),
   'key_keyring.json': keyring(),

@@ -83,6 +83,12 @@ const cidrList = checked(
   'must be networks in CIDR notation, separated by commas, such as 10.0.0.0/8,192.0.2.7/32,fd00::/8',
 )
 
+const webUrl = z.url({ protocol: /^https?$/ })
+const webBase = webUrl.regex(
+  /^https?:\/\/[^/?#@]+\/?$/,
+  'must be a URL without a path, such as https://pay.example.com',
+)
+
 /** The networks of a comma-separated list. */
 export const cidrsOf = (list: string): readonly string[] =>
   list
@@ -136,6 +142,11 @@ const API = z.object({
   HOLDFAST_DRAIN_MS: z.coerce.number().int().min(0).max(60_000).default(3_000),
   HOLDFAST_METRICS_PORT: port.default(9464),
   HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
+  HOLDFAST_PAY_BIND: bind.default('127.0.0.1'),
+  HOLDFAST_PAY_PORT: port.default(7072),
+  HOLDFAST_PAY_URL: webBase.optional(),
+  HOLDFAST_PAY_SECRETS_FILE: file,
+  HOLDFAST_PAY_REFUND_URL: webUrl.optional(),
   HOLDFAST_ADMIN_CIDRS: cidrList.optional(),
   HOLDFAST_TRUSTED_PROXIES: cidrList
     .refine((list) => !cidrsOf(list).some((text) => text.endsWith('/0')), 'must not trust every address')

@@ -62,6 +62,14 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_DRAIN_MS: 'how long a stopping api still answers, so that load balancers notice',
   HOLDFAST_METRICS_PORT: 'port of `/metrics`, `/healthz` and `/readyz`',
   HOLDFAST_METRICS_BIND: 'IP address of that listener',
+  HOLDFAST_PAY_BIND: 'IP address that the payment page listens on',
+  HOLDFAST_PAY_PORT: 'port of the payment page, the only HTTP that customers reach',
+  HOLDFAST_PAY_URL:
+    'where customers reach that port, such as `https://pay.example.com`; https in production; without it, there is no payment page; needs `HOLDFAST_PAY_SECRETS_FILE`',
+  HOLDFAST_PAY_SECRETS_FILE:
+    'secrets that links to the payment page are made with, base64, one per line, the newest first',
+  HOLDFAST_PAY_REFUND_URL:
+    'page of the shop on which a signed-in customer gives the address of a refund; `{order}` in it becomes the order’s id',
   HOLDFAST_ADMIN_CIDRS:
     'networks whose callers the admin port admits, in CIDR notation, separated by commas; without it, no caller in production and this machine in development',
   HOLDFAST_TRUSTED_PROXIES:

@@ -116,7 +116,7 @@ describe.each(ours)('the service %s', (_name, service) => {
       const [address, outer, inner] = port.split(':')
       expect(address).toBe('127.0.0.1')
       expect(outer).toBe(inner)
-      expect([portIn('api', 'HOLDFAST_GRPC_PORT'), portIn('api', 'HOLDFAST_ADMIN_PORT')]).toContain(inner)
+      expect(['GRPC', 'ADMIN', 'PAY'].map((name) => portIn('api', `HOLDFAST_${name}_PORT`))).toContain(inner)
     }
     expect(environment['HOLDFAST_METRICS_PORT']).toBe(portIn(processName, 'HOLDFAST_METRICS_PORT'))
   })
@@ -174,6 +174,7 @@ describe('the api behind the proxy that ends TLS', () => {
       HOLDFAST_TRUSTED_PROXIES: unset('HOLDFAST_TRUSTED_PROXIES'),
       HOLDFAST_LIMITS: unset('HOLDFAST_LIMITS'),
       HOLDFAST_STEP_UP_TOTAL: unset('HOLDFAST_STEP_UP_TOTAL'),
+      HOLDFAST_PAY_URL: unset('HOLDFAST_PAY_URL'),
       HOLDFAST_ADMIN_CIDRS: '',
       HOLDFAST_RATE_SOURCES: unset('HOLDFAST_RATE_SOURCES'),
     }

@@ -71,7 +71,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
-  http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
+  http: [
+    ...['domain', 'db', 'keyvault', 'telemetry', 'grpc/address_key', 'grpc/limit', 'grpc/peer'],
+    ...['hono', '@hono/node-server', 'qr', 'zod', ANY_NODE],
+  ],
   keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble', '@scure/base', 'zod', ANY_NODE],
   servers: [
     ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain', 'repeat'],

@@ -1,7 +1,8 @@
-// Bundles the workflows into workflow-bundle.js, which a production worker loads. Fails when workflow code imports what
-// its sandbox does not have. `node tools/bundle.mjs [FOLDER]`
+// Bundles the workflows into workflow-bundle.js, which a production worker loads, and copies the files of the payment
+// page, which the compiler leaves out. Fails when workflow code imports what its sandbox does not have.
+// `node tools/bundle.mjs [FOLDER]`
 
-import { mkdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundleWorkflowCode } from '@temporalio/worker'
@@ -12,3 +13,4 @@ const folder = process.argv[2] ?? join(ROOT, 'dist')
 const { code } = await bundleWorkflowCode({ workflowsPath: join(ROOT, 'src/workflows/index.ts') })
 await mkdir(folder, { recursive: true })
 await writeFile(join(folder, 'workflow-bundle.js'), code)
+await cp(join(ROOT, 'src/http/static'), join(folder, 'http/static'), { recursive: true })

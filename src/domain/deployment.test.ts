@@ -15,6 +15,10 @@ const ALL = new Set([
   'HOLDFAST_JWKS_URL',
   'HOLDFAST_WEBHOOK_URL',
   'HOLDFAST_WEBHOOK_SECRET_FILE',
+  'HOLDFAST_PAY_URL',
+  'HOLDFAST_PAY_SECRETS_FILE',
+  'HOLDFAST_PAY_REFUND_URL',
+  'HOLDFAST_PAY_PORT',
 ])
 const SAFE = { HOLDFAST_TLS_CERT_FILE: 'cert', HOLDFAST_TLS_KEY_FILE: 'key' }
 const namesOf = (problems: readonly string[]): string[] => problems.map((line) => line.split(':')[0] ?? '')
@@ -164,6 +168,28 @@ test('a process is asked only about what it reads', () => {
   const env = { HOLDFAST_TLS_CERT_FILE: 'cert', HOLDFAST_TLS: 'terminated-by-proxy', HOLDFAST_REFLECTION: 'on' }
   expect(findContradictions(env, new Set(['DATABASE_URL']))).toEqual([])
   expect(findUnsafeSettings(env, new Set(['DATABASE_URL']), '')).toEqual([])
+})
+
+test.each([
+  ['http://pay.example.com', 'http://shop.example.com/refund', ['HOLDFAST_PAY_URL', 'HOLDFAST_PAY_REFUND_URL']],
+  ['http://127.0.0.1:7072', undefined, ['HOLDFAST_PAY_URL']],
+  ['https://pay.example.com', 'https://shop.example.com/refund', []],
+  [undefined, undefined, []],
+])('the payment page at %s with refunds at %s is refused in production for %j', (page, refund, names) => {
+  const env = { ...SAFE, HOLDFAST_PAY_URL: page, HOLDFAST_PAY_REFUND_URL: refund }
+  expect(namesOf(findUnsafeSettings(env, ALL, ''))).toEqual(names)
+})
+
+test('a payment page without secrets, or on the port of the admins, is a contradiction', () => {
+  const env = { HOLDFAST_JWT_SECRETS_FILE: 'file', HOLDFAST_PAY_URL: 'https://pay.example.com' }
+  expect(namesOf(findContradictions(env, ALL))).toEqual(['HOLDFAST_PAY_SECRETS_FILE'])
+  const ports = { HOLDFAST_ADMIN_PORT: '7071', HOLDFAST_PAY_PORT: '7071' }
+  const listeners = { ...ports, HOLDFAST_ADMIN_BIND: '127.0.0.1', HOLDFAST_PAY_BIND: '0.0.0.0' }
+  expect(namesOf(findContradictions({ HOLDFAST_JWT_SECRETS_FILE: 'file', ...listeners }, ALL))).toEqual([
+    'HOLDFAST_PAY_PORT',
+  ])
+  const apart = { ...listeners, HOLDFAST_ADMIN_BIND: '127.0.0.1', HOLDFAST_PAY_BIND: '127.0.0.2' }
+  expect(findContradictions({ HOLDFAST_JWT_SECRETS_FILE: 'file', ...apart }, ALL)).toEqual([])
 })
 
 test.each([

@@ -85,8 +85,9 @@ export function findUnsafeSettings(env: Environment, variables: ReadonlySet<stri
       : []),
     ...findUnsafeDatabase(env, read('DATABASE_URL')),
     ...findPlainNode(env, read('HOLDFAST_ETH_RPC_URL')),
-    ...findPlainWebhook(read('HOLDFAST_WEBHOOK_URL')),
+    ...['HOLDFAST_PAY_URL', 'HOLDFAST_PAY_REFUND_URL'].flatMap((name) => findPlainPage(name, read(name))),
     ...findPlainSources(env, read('HOLDFAST_RATE_SOURCES')),
+    ...findPlainWebhook(read('HOLDFAST_WEBHOOK_URL')),
   ]
 }
 
@@ -101,14 +102,20 @@ function findPlainListener(env: Environment): string[] {
 }
 
 /** The variable with the address that a port is opened on. */
-export const bindOf = (port: string): string =>
-  ({ HOLDFAST_GRPC_PORT: 'HOLDFAST_BIND', HOLDFAST_ADMIN_PORT: 'HOLDFAST_ADMIN_BIND' })[port] ?? 'HOLDFAST_METRICS_BIND'
+export const bindOf = (port: string): string => BINDS[port] ?? 'HOLDFAST_METRICS_BIND'
+
+const BINDS: Readonly<Record<string, string>> = {
+  HOLDFAST_GRPC_PORT: 'HOLDFAST_BIND',
+  HOLDFAST_ADMIN_PORT: 'HOLDFAST_ADMIN_BIND',
+  HOLDFAST_PAY_PORT: 'HOLDFAST_PAY_BIND',
+}
 
 const PAIRS = [
   ['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_TLS_KEY_FILE', 'a certificate and its key'],
   ['HOLDFAST_API_CERT_FILE', 'HOLDFAST_API_KEY_FILE', 'a certificate and its key'],
   ['TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE', 'a certificate and its key'],
   ['HOLDFAST_WEBHOOK_URL', 'HOLDFAST_WEBHOOK_SECRET_FILE', 'a webhook and its secrets'],
+  ['HOLDFAST_PAY_URL', 'HOLDFAST_PAY_SECRETS_FILE', 'the payment page and its secrets'],
 ] as const
 
 /** Settings that contradict each other, in any mode. `env` has the defaults of ports and addresses too. */
@@ -229,6 +236,12 @@ function findPlainNode(env: Environment, text: string | undefined): string[] {
   const { protocol, hostname } = new URL(text)
   if (protocol !== 'http:' || isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')) return []
   return ['HOLDFAST_ETH_RPC_URL: must be https, unless HOLDFAST_PRIVATE_HOSTS names its host']
+}
+
+/** Over a plain connection anyone on the way can show another address to pay to. */
+function findPlainPage(name: string, text: string | undefined): string[] {
+  if (text === undefined || !URL.canParse(text) || new URL(text).protocol === 'https:') return []
+  return [`${name}: must be https`]
 }
 
 /** The messages of a webhook are signed and not encrypted: over a plain connection anyone reads the shop's orders. */

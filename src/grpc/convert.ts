@@ -24,12 +24,16 @@ const lineMessage = (line: AcceptedLine): OrderLine => ({
 
 const amountMessage = (asset: Asset, units: bigint): Amount => ({ asset, units: units.toString() })
 
-export const createOrderResponse = (order: AcceptedOrder, quoting: Quoting): CreateOrderResponse => ({
+export const createOrderResponse = (
+  order: AcceptedOrder,
+  quoting: Quoting,
+  payUrl: string | undefined,
+): CreateOrderResponse => ({
   orderId: order.orderId,
   lines: order.lines.map(lineMessage),
   total: formatFiat(order.totalMinor),
   currency: order.currency,
-  paymentRequest: paymentRequestMessage(order, quoting),
+  paymentRequest: { ...paymentRequestMessage(order, quoting), payUrl },
   createdAt: order.createdAt,
 })
 
@@ -43,21 +47,24 @@ export const stateMessage = (order: Omit<OrderSnapshot, 'updatedAt'>): OrderStat
   version: order.version,
 })
 
-/** @param isPaymentShown false for fulfilment, which ships goods and must not see payment data (requirement C-24) */
+/**
+ * @param quoting undefined for fulfilment, which ships goods and must not see payment data (requirement C-24)
+ * @param payUrl for the owner only
+ */
 export const orderMessage = (
   order: OrderView,
-  isPaymentShown: boolean,
+  quoting: Quoting | undefined,
   shippingAddress: string | undefined,
-  quoting: Quoting,
+  payUrl: string | undefined,
 ): Order => ({
   state: stateMessage(order),
   userId: order.userId,
   lines: order.lines.map(lineMessage),
   total: formatFiat(order.totalMinor),
   currency: order.currency,
-  paymentRequest: isPaymentShown ? paymentRequestMessage(order, quoting) : undefined,
-  received: isPaymentShown ? amountMessage(order.asset, order.received) : undefined,
-  paymentFlags: isPaymentShown ? order.paymentFlags.map(paymentFlag.codeOf) : [],
+  paymentRequest: quoting && { ...paymentRequestMessage(order, quoting), payUrl },
+  received: quoting && amountMessage(order.asset, order.received),
+  paymentFlags: quoting === undefined ? [] : order.paymentFlags.map(paymentFlag.codeOf),
   shippingAddress,
   createdAt: order.createdAt,
   updatedAt: order.updatedAt,

@@ -59,6 +59,8 @@ export type OrderDeps = {
   cursors: CursorSeal
   /** Signs payment requests. */
   quoting: Quoting
+  /** The link to an order's payment page; undefined where the shop has none. */
+  payUrlOf?: (order: { orderId: string; createdAt: Date }) => string
   pii: {
     seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
     open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string>
@@ -77,14 +79,17 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
     if (!('order' in verdict)) throw verdictError(verdict)
     call.record.orderId = verdict.order.orderId
     call.record.isReplay = verdict.verdict === 'replayed'
-    return createOrderResponse(verdict.order, deps.quoting)
+    return createOrderResponse(verdict.order, deps.quoting, deps.payUrlOf?.(verdict.order))
   },
 
   getOrder: async ({ orderId, includeShippingAddress }, call) => {
     const order = await findOrder(deps.database, orderId, orderScopeOf(call))
     if (order === undefined) throw orderUnreachable(call)
     const address = includeShippingAddress ? await openAddress(deps, order, call) : undefined
-    return { order: orderMessage(order, seesPart(call.principal, 'payment', order), address, deps.quoting) }
+    const payment = seesPart(call.principal, 'payment', order) ? deps.quoting : undefined
+    // The link needs no sign-in, so that only the owner may pass it on.
+    const payUrl = order.userId === call.principal.userId ? deps.payUrlOf?.(order) : undefined
+    return { order: orderMessage(order, payment, address, payUrl) }
   },
 
   listOrders: async ({ limit, offset, cursor, status, userId, createdFrom, createdBefore }, call) => {

@@ -27,6 +27,8 @@ export type Identity = { cert: Buffer; key: Buffer; clientCa: Buffer | undefined
 
 export type ServerTls = {
   credentials: ServerCredentials
+  /** The certificate in use. */
+  identity: () => Identity
   /** When the certificate in use ends. */
   expiresAt: () => Date
   /** Whether the files hold something else than what is in use, because it cannot be used. */
@@ -112,6 +114,7 @@ export async function openServerTls(options: ServerTlsOptions): Promise<ServerTl
       options.clientCaFile === undefined ? null : provider,
       options.requiresClientCert ?? false,
     ),
+    identity: () => current,
     expiresAt: () => current.expiresAt,
     isStale: () => refused !== undefined,
     reload,

@@ -39,6 +39,7 @@ import { assetPolicyOf, chainIdOf, enabledAssetsOf, networkOf } from './asset.ts
 import { createCustomerVault } from './customer_vault.ts'
 import { registerSessionGauge } from './database_metrics.ts'
 import { createLeaseHolder } from './lease_holder.ts'
+import { openPayPages, servePayPages, type PayPages } from './pay.ts'
 import { aborted, nameTakenPort, runService, STOP_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createRates } from './rate.ts'
 import { createSchemaCheck } from './readiness.ts'
@@ -57,7 +58,8 @@ const WATCHER_SILENCE_MS = 60_000
 async function main(service: ServiceContext<'api'>): Promise<void> {
   const { config, logger, registry } = service
   const secrets = readSecrets(service)
-  const credentials = await openTls(service)
+  const payPages = openPayPages(config)
+  const tls = await openTls(service)
   await service.listen()
   const sessions = sharesOf(config.DATABASE_POOL)
   const database = await service.openDatabase({ forceGenericPlan: true, poolSize: sessions.callers })
@@ -79,6 +81,7 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     priority,
     client,
     isReady,
+    payPages,
   })
   const front = await startFront(deps, {
     bind: config.HOLDFAST_BIND,
@@ -88,10 +91,11 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
     port: ports.HOLDFAST_GRPC_PORT,
     adminPort: ports.HOLDFAST_ADMIN_PORT,
     drainMs: config.HOLDFAST_DRAIN_MS,
-    ...(credentials !== undefined && { credentials }),
+    ...(tls !== undefined && { credentials: tls.credentials }),
     hasReflection: hasReflection(config),
   }).catch(nameTakenPort(ports))
   service.onStop(front.stop)
+  if (payPages !== undefined) await servePayPages(service, payPages, database, tls)
   const refreshing = rates.run()
   service.readyWhen(isReady)
   publishRates(service, priority, deps.shop)
@@ -123,9 +127,10 @@ type Parts = Pick<FrontDeps, 'logger' | 'registry' | 'database' | 'isReady'> & {
   secrets: ReturnType<typeof readSecrets>
   rateOf: FrontDeps['shop']['rateOf']
   client: Client
+  payPages: PayPages | undefined
 }
 
-function createDeps({ config, secrets, client, rateOf, ...parts }: Parts): FrontDeps {
+function createDeps({ config, secrets, client, rateOf, payPages, ...parts }: Parts): FrontDeps {
   const { database, priority } = parts
   const offers = offersOf(config)
   const leases = leasesOf(config, priority, offers)
@@ -139,6 +144,7 @@ function createDeps({ config, secrets, client, rateOf, ...parts }: Parts): Front
   return {
     ...parts,
     ...(secrets.clientSans !== undefined && { clientSans: secrets.clientSans }),
+    ...(payPages !== undefined && { payUrlOf: payPages.urlOf }),
     verifyToken: createTokenVerifier({
       ...secrets.tokenKeys,
       issuer: config.HOLDFAST_JWT_ISSUER,

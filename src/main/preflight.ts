@@ -6,6 +6,7 @@ import { CertificateError, checkClientTls, checkIdentity } from '../grpc/tls.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { loadTextSigner } from '../keyvault/ed25519.ts'
 import { createSetLoader } from '../keyvault/jwks.ts'
+import { loadPayLinkSecrets } from '../keyvault/pay_link.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret, SecretError, type RunMode } from '../keyvault/secret.ts'
 import { loadSources } from '../keyvault/signature.ts'
@@ -27,6 +28,7 @@ const LOADERS: Readonly<Record<string, Load>> = {
   HOLDFAST_SEAL_KEY_FILE: loadSealer,
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: loadSealerKeys,
   HOLDFAST_WEBHOOK_SECRET_FILE: (_name, text, mode) => loadWebhookSecrets(text, mode),
+  HOLDFAST_PAY_SECRETS_FILE: loadPayLinkSecrets,
 }
 
 type Pem = Buffer | undefined
@@ -59,6 +61,7 @@ const READ_BY: Readonly<Partial<Record<ProcessName, readonly (keyof typeof LOADE
     'HOLDFAST_SOURCES_FILE',
     'HOLDFAST_QUOTE_KEY_FILE',
     'HOLDFAST_CLIENT_SANS_FILE',
+    'HOLDFAST_PAY_SECRETS_FILE',
   ],
   worker: ['HOLDFAST_WEBHOOK_SECRET_FILE'],
   keys: ['HOLDFAST_KEY_KEYRING_FILE'],

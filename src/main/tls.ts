@@ -1,23 +1,31 @@
 // TLS as the configuration says: that of the api's ports, with its metrics and log lines, and that of a watcher's calls.
 
-import type { ServerCredentials } from '@grpc/grpc-js'
 import type { Config } from '../config.ts'
 import { usesTls } from '../domain/deployment.ts'
-import { openServerTls, readClientTls, type ClientTls } from '../grpc/tls.ts'
+import { openServerTls, readClientTls, type ClientTls, type Identity, type ServerTls } from '../grpc/tls.ts'
 import { Gauge } from '../telemetry.ts'
 import type { ServiceContext } from './process.ts'
 
 const MS_PER_S = 1_000
 
+export type ApiTls = Pick<ServerTls, 'credentials' | 'identity'> & {
+  /** Registers what is told each later certificate. */
+  whenReloaded: (tell: (identity: Identity) => void) => void
+}
+
 /** Undefined where calls are in clear: in development, or behind a proxy that ends TLS. Throws CertificateError. */
-export async function openTls(service: ServiceContext<'api'>): Promise<ServerCredentials | undefined> {
+export async function openTls(service: ServiceContext<'api'>): Promise<ApiTls | undefined> {
   const { config, logger, registry } = service
   const { HOLDFAST_TLS_CERT_FILE: certFile, HOLDFAST_TLS_KEY_FILE: keyFile } = config
   if (certFile === undefined || keyFile === undefined) return undefined
+  const listeners: ((identity: Identity) => void)[] = []
   const tls = await openServerTls({
     ...{ certFile, keyFile, clientCaFile: config.HOLDFAST_TLS_CLIENT_CA_FILE },
     requiresClientCert: config.HOLDFAST_TLS_CLIENT_CERT === 'required',
-    onReload: (expiresAt) => logger.info({ expiresAt }, 'new certificate in use'),
+    onReload: (expiresAt) => {
+      for (const tell of listeners) tell(tls.identity())
+      logger.info({ expiresAt }, 'new certificate in use')
+    },
     onRefused: (reason) => logger.error({ reason }, 'new certificate refused, the last good one stays in use'),
   })
   service.onStop(async () => tls.stop())
@@ -38,7 +46,11 @@ export async function openTls(service: ServiceContext<'api'>): Promise<ServerCre
   gauge('certificate_stale', '1 while the certificate files cannot be used and the last good one is in use.', () =>
     Number(tls.isStale()),
   )
-  return tls.credentials
+  return {
+    credentials: tls.credentials,
+    identity: tls.identity,
+    whenReloaded: (tell) => void listeners.push(tell),
+  }
 }
 
 /** TLS to every api, except on this machine and on hosts named as private. A CA file asks for it there too. */

@@ -26,6 +26,7 @@ export type SecretFiles = {
   readonly sealKey: string
   readonly sealPublicKeys: string
   readonly quoteKey: string
+  readonly payLinks: string
   readonly quotePublicKeys: string
 }
 
@@ -43,12 +44,14 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
     sealKey: join(dir, 'seal-key.pem'),
     sealPublicKeys: join(dir, 'seal-public-keys.pem'),
     quoteKey: join(dir, 'quote-key.pem'),
+    payLinks: join(dir, 'pay-links'),
     quotePublicKeys: join(dir, 'quote-public-keys.pem'),
   }
   await ensureFile(files.jwt, () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
   await ensureFile(files.keyRing, ring)
   await ensureFile(files.piiRing, ring)
   await ensureFile(files.orderId, secret)
+  await ensureFile(files.payLinks, secret)
   const sourceSecret = await ensureFile(files.sourceSecret, secret)
   await ensureFile(files.sources, () =>
     JSON.stringify({

@@ -13,7 +13,7 @@ const portsOf = (ports: StackPorts): number[] => portsInUse(ports).map(({ port }
 
 test('the documented ports are those of the default base', async () => {
   const ports = await choosePorts({ portBase: DEFAULT_PORT_BASE, apis: 1, workers: 1 })
-  expect(ports.apis).toEqual([{ grpc: 7070, admin: 7071, metrics: 9464 }])
+  expect(ports.apis).toEqual([{ grpc: 7070, admin: 7071, pay: 7072, metrics: 9464 }])
   expect(ports.workers).toEqual([{ metrics: 9466, sdk: 9467 }])
   expect([ports.keys, ports.watcher, ports.sealer, ports.temporal[0]]).toEqual([9468, 9470, 9472, 7233])
 })
@@ -46,7 +46,7 @@ test('every process runs in development mode, whatever the settings say, and is 
   const specs = specsOf({
     ports,
     secrets: {
-      ...{ jwt: file, keyRing: file, piiRing: file, orderId: file },
+      ...{ jwt: file, keyRing: file, piiRing: file, orderId: file, payLinks: file },
       ...{ sources: file, sourceSecret: file, watcherToken: file, sealKey: 'seal-key', sealPublicKeys: file },
       ...{ quoteKey: 'quote-key', quotePublicKeys: file },
     },

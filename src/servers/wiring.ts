@@ -12,6 +12,7 @@ const HOST = '127.0.0.1'
 export const DEFAULT_PORT_BASE = 7_070
 const DEFAULT_PORT = {
   admin: 7_071,
+  pay: 7_072,
   temporal: 7_233, // and the eight after it
   postgres: 7_432,
   ui: 8_233,
@@ -32,7 +33,12 @@ export const MAX_PORT_BASE = MAX_PORT - HIGHEST_PORT + DEFAULT_PORT_BASE
 /** Temporal's UI in `npm start`. */
 export const DEFAULT_UI_URL = `http://${HOST}:${DEFAULT_PORT.ui}`
 
-export type ApiPorts = { readonly grpc: number; readonly admin: number; readonly metrics: number }
+export type ApiPorts = {
+  readonly grpc: number
+  readonly admin: number
+  readonly pay: number
+  readonly metrics: number
+}
 export type WorkerPorts = { readonly metrics: number; readonly sdk: number }
 export type StackPorts = {
   readonly apis: readonly ApiPorts[]
@@ -58,10 +64,10 @@ export async function choosePorts({ portBase, apis, workers }: StackShape): Prom
   const fixed = portBase === undefined ? undefined : shifted(portBase)
   const extra = (count: number): number => Math.max(0, count - (fixed === undefined ? 0 : 1))
   const single = fixed === undefined ? 6 + TEMPORAL_PORTS : 0
-  const free = await freePorts(3 * extra(apis) + 2 * extra(workers) + single)
+  const free = await freePorts(4 * extra(apis) + 2 * extra(workers) + single)
   const take = (): number => free.pop() ?? 0
   const more = <T>(count: number, make: () => T): T[] => Array.from({ length: extra(count) }, make)
-  const moreApis = more(apis, () => ({ grpc: take(), admin: take(), metrics: take() }))
+  const moreApis = more(apis, () => ({ grpc: take(), admin: take(), pay: take(), metrics: take() }))
   const moreWorkers = more(workers, () => ({ metrics: take(), sdk: take() }))
   if (fixed !== undefined)
     return { ...fixed, apis: [...fixed.apis, ...moreApis], workers: [...fixed.workers, ...moreWorkers] }
@@ -84,7 +90,7 @@ function shifted(portBase: number): StackPorts {
     throw new RangeError(`--port-base must be from ${MIN_PORT_BASE} to ${MAX_PORT_BASE}`)
   const at = (name: keyof typeof DEFAULT_PORT): number => DEFAULT_PORT[name] + shift
   return {
-    apis: [{ grpc: portBase, admin: at('admin'), metrics: at('apiMetrics') }],
+    apis: [{ grpc: portBase, admin: at('admin'), pay: at('pay'), metrics: at('apiMetrics') }],
     workers: [{ metrics: at('workerMetrics'), sdk: at('workerSdk') }],
     keys: at('keysMetrics'),
     watcher: at('watcherMetrics'),
@@ -98,8 +104,8 @@ function shifted(portBase: number): StackPorts {
 
 /** Every port and the part that needs it, to be checked before anything starts. */
 export const portsInUse = (ports: StackPorts): { port: number; part: string }[] => [
-  ...ports.apis.flatMap(({ grpc, admin, metrics }) =>
-    [grpc, admin, metrics].map((port) => ({ port, part: 'the api' })),
+  ...ports.apis.flatMap(({ grpc, admin, pay, metrics }) =>
+    [grpc, admin, pay, metrics].map((port) => ({ port, part: 'the api' })),
   ),
   ...ports.workers.flatMap(({ metrics, sdk }) => [metrics, sdk].map((port) => ({ port, part: 'the worker' }))),
   { port: ports.keys, part: 'the keys process' },
@@ -188,7 +194,7 @@ export const specsOf = (wiring: Wiring): ProcessSpec[] => [
 ]
 
 const apiSpecs = (wiring: Wiring): ProcessSpec[] =>
-  wiring.ports.apis.map(({ grpc, admin, metrics }, index) => ({
+  wiring.ports.apis.map(({ grpc, admin, pay, metrics }, index) => ({
     name: nameOf('api', index),
     entry: entryOf('api'),
     metricsPort: metrics,
@@ -196,6 +202,9 @@ const apiSpecs = (wiring: Wiring): ProcessSpec[] =>
       ...commonEnv(wiring, 'app_api', metrics),
       HOLDFAST_GRPC_PORT: String(grpc),
       HOLDFAST_ADMIN_PORT: String(admin),
+      HOLDFAST_PAY_PORT: String(pay),
+      HOLDFAST_PAY_URL: `http://${addressOf(pay)}`,
+      HOLDFAST_PAY_SECRETS_FILE: wiring.secrets.payLinks,
       HOLDFAST_JWT_SECRETS_FILE: wiring.secrets.jwt,
       HOLDFAST_PII_KEYRING_FILE: wiring.secrets.piiRing,
       HOLDFAST_ORDER_ID_SECRET_FILE: wiring.secrets.orderId,

@@ -132,6 +132,7 @@ const paymentView = (request: Request) => ({
   uri: request.uri,
   rate: request.rate,
   expiresAt: timeOf(request.expiresAt),
+  payUrl: request.payUrl ?? null,
   keyId: request.signature?.keyId ?? null,
   signature: request.signature?.signature.toString('base64') ?? null,
 })

@@ -119,11 +119,12 @@ async function place(
   const { name } = product
   scene.say(`${nameOf(customer)} orders ${quantity} × ${name} (CreateOrder through gRPC)`)
   const order = await create(stage, customer, product, quantity)
-  const { asset, units, address } = order.payment
+  const { asset, units, address, payUrl } = order.payment
   scene.say(
     `accepted as ${order.orderId}: ${order.total} ${order.currency}, to be paid with ${formatCoins(asset, units)}`,
   )
   scene.say(`to ${address}, an address of its own`)
+  if (payUrl !== null) scene.say(`its payment page: ${payUrl}`)
   return order
 }
 

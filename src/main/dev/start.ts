@@ -147,6 +147,7 @@ function welcome(
     '',
     'Holdfast is running.',
     `  gRPC            ${addressOf(api?.grpc ?? 0)}   admin ${addressOf(api?.admin ?? 0)}`,
+    `  Payment pages   http://${addressOf(api?.pay ?? 0)}   each order has a link`,
     ...(uiUrl === undefined ? [] : [`  Temporal's UI   ${uiUrl}`]),
     `  Temporal        ${temporalAddress}`,
     ...(chainUrl === undefined ? [] : [`  Ethereum (dev)  ${chainUrl}`]),

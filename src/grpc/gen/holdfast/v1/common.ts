@@ -496,7 +496,7 @@ export interface Amount {
   units: string;
 }
 
-/** PaymentRequest is what the buyer must pay, where, and until when. It never changes. */
+/** PaymentRequest is what the buyer must pay, where, and until when. It never changes, except for pay_url. */
 export interface PaymentRequest {
   /** network is the chain the address belongs to, such as `ethereum`; 1-32 characters. */
   network: string;
@@ -511,6 +511,14 @@ export interface PaymentRequest {
   /** expires_at is when the payment request expires: a transfer seen later is late. In whole milliseconds. */
   expiresAt:
     | Date
+    | undefined;
+  /**
+   * pay_url is the order's page to pay on, for the order's owner only; absent where the shop has no such page. A reader
+   * sees without signing in what the order asks for and what was paid, until 30 days after the order. The link may
+   * change; earlier ones stay valid.
+   */
+  payUrl?:
+    | string
     | undefined;
   /** amount_decimal is the amount due in whole coins, such as `0.0125`, for people; programs read amount. */
   amountDecimal: string;
@@ -670,6 +678,7 @@ function createBasePaymentRequest(): PaymentRequest {
     amount: undefined,
     rate: "",
     expiresAt: undefined,
+    payUrl: undefined,
     amountDecimal: "",
     uri: "",
     signature: undefined,
@@ -692,6 +701,9 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
     }
     if (message.expiresAt !== undefined) {
       Timestamp.encode(toTimestamp(message.expiresAt), writer.uint32(42).fork()).join();
+    }
+    if (message.payUrl !== undefined) {
+      writer.uint32(50).string(message.payUrl);
     }
     if (message.amountDecimal !== "") {
       writer.uint32(58).string(message.amountDecimal);
@@ -758,6 +770,14 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
             message.expiresAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.payUrl = reader.string();
+            continue;
+          }
           case 7: {
             if (tag !== 58) {
               break;
@@ -805,6 +825,11 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
         : isSet(object.expires_at)
         ? fromJsonTimestamp(object.expires_at)
         : undefined,
+      payUrl: isSet(object.payUrl)
+        ? globalThis.String(object.payUrl)
+        : isSet(object.pay_url)
+        ? globalThis.String(object.pay_url)
+        : undefined,
       amountDecimal: isSet(object.amountDecimal)
         ? globalThis.String(object.amountDecimal)
         : isSet(object.amount_decimal)
@@ -832,6 +857,9 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
     if (message.expiresAt !== undefined) {
       obj.expiresAt = message.expiresAt.toISOString();
     }
+    if (message.payUrl !== undefined) {
+      obj.payUrl = message.payUrl;
+    }
     if (message.amountDecimal !== "") {
       obj.amountDecimal = message.amountDecimal;
     }
@@ -856,6 +884,7 @@ export const PaymentRequest: MessageFns<PaymentRequest> = {
       : undefined;
     message.rate = object.rate ?? "";
     message.expiresAt = object.expiresAt ?? undefined;
+    message.payUrl = object.payUrl ?? undefined;
     message.amountDecimal = object.amountDecimal ?? "";
     message.uri = object.uri ?? "";
     message.signature = (object.signature !== undefined && object.signature !== null)

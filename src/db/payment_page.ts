@@ -1,0 +1,78 @@
+// What the payment page shows of orders: no owner, no product, no address of delivery.
+
+import { sql } from 'slonik'
+import { z } from 'zod'
+import type { CancelReason, OrderStatus } from '../domain/order.ts'
+import type { Asset, PaymentFlag, PaymentState } from '../domain/payment.ts'
+import { minorOf } from './accept/accept.ts'
+import type { Database } from './connection/pool.ts'
+
+/** The largest transfers of an order for which a depth is found: an order may have thousands of tiny ones. */
+const MAX_TRANSFERS = 20
+
+const word = <Word extends string>() => z.string().transform((text) => text as Word)
+const UNITS = z.string().transform(BigInt)
+const FACTS = z.object({
+  orderId: z.string(),
+  status: word<OrderStatus>(),
+  paymentState: word<PaymentState>(),
+  flags: z.array(word<PaymentFlag>()),
+  cancelReason: word<CancelReason>().nullable(),
+  currency: z.string(),
+  totalMinor: z.string().transform(minorOf),
+  network: z.string(),
+  asset: word<Asset>(),
+  address: z.string(),
+  due: UNITS,
+  expiresAt: z.date(),
+  /** With the grace. */
+  endsAt: z.date(),
+  /** What was seen, final or not, news of the inbox included; of an open order, what was seen in time. */
+  seen: UNITS,
+  final: UNITS,
+  refundDue: UNITS,
+  /** The smallest depth of the transfers that are not final; null: one of them is in no block. */
+  depth: z.number().nullable(),
+  now: z.date(),
+})
+export type PaymentFacts = z.output<typeof FACTS>
+
+/** The facts of each order, in one statement. An id without an order has no entry. */
+export async function findPaymentFacts(
+  database: Pick<Database, 'sql'>,
+  orderIds: readonly string[],
+): Promise<readonly PaymentFacts[]> {
+  return database.sql.any(sql.type(FACTS)`
+    select o.order_id as "orderId", o.status, o.payment_state as "paymentState", o.payment_flags as flags,
+      o.cancel_reason as "cancelReason", o.currency, o.total as "totalMinor", i.network, i.asset, i.address,
+      i.amount_due as due, i.expires_at as "expiresAt", i.expires_at + i.grace as "endsAt",
+      coalesce(old.seen, 0) + coalesce(news.seen, 0) as seen, coalesce(old.final, 0) as final,
+      coalesce(d.amount, 0) as "refundDue",
+      case when c.scanned_height >= block.height then least(c.scanned_height - block.height + 1, 1000000)::int end as depth,
+      clock_timestamp() as now
+    from unnest(${sql.array([...orderIds], 'uuid')}) known (order_id)
+    join orders o using (order_id) join invoice i using (order_id)
+    left join refund_due d using (order_id)
+    left join chain_status c on c.network = i.network
+    left join lateral (
+      select sum(p.amount) as seen, sum(p.amount) filter (where p.state = 'final') as final
+      from payment p where p.order_id = o.order_id and p.state in ('seen', 'reorged', 'final')
+        and (p.is_in_time or o.status <> 'pending') and not exists (select from payment_report r where r.order_id = p.order_id and r.network = p.network
+          and r.tx_id = p.tx_id and r.output_index = p.output_index and not r.is_assessed)
+    ) old on true
+    left join lateral (
+      select sum(f.amount) as seen from fresh_outputs(o.order_id, ${MAX_TRANSFERS}) f
+      where f.is_right_asset and not f.is_early and (f.is_in_time or o.status <> 'pending') and f.state in ('seen', 'reorged', 'final')
+    ) news on true
+    left join lateral (
+      select case when bool_and(t.state = 'seen') then max(t.height) end as height from (
+        select p.state, (
+          select r.block_height from payment_report r
+          where r.order_id = p.order_id and r.network = p.network and r.tx_id = p.tx_id
+            and r.output_index = p.output_index
+          order by r.report_no desc limit 1) as height
+        from payment p where p.order_id = o.order_id and p.state in ('seen', 'reorged')
+        order by p.amount desc limit ${MAX_TRANSFERS}
+      ) t
+    ) block on true`)
+}
