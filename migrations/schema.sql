@@ -1875,6 +1875,134 @@ ALTER FUNCTION holdfast.audit_purge(p_before timestamp with time zone) OWNER TO 
 COMMENT ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) IS 'Removes the months that ended before an instant at least seven years ago, all of them sealed by then. Returns the partitions they were in.';
 
 --
+-- Name: audit_refund(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"refund","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.refund_id as refund_id) k cross join lateral (select n.order_id as order_id, n.network as network, n.asset as asset, n.token as token, n.amount::text as amount, n.kind as kind, n.fee_bearer as fee_bearer, n.named_in as named_in, n.fiat_amount::text as fiat_amount, n.rate_basis as rate_basis, n.rate::text as rate, n.destination as destination, n.destination_confirmed_at as destination_confirmed_at, n.status as status, n.requested_by as requested_by, n.reason as reason, n.tx_id as tx_id, n.network_fee::text as network_fee, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(o.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(o.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(o.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(o.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(o.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(o.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(o.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(n.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(n.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(n.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(n.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(n.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(n.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(n.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.refund_id = o.refund_id cross join lateral (select coalesce(n.refund_id, o.refund_id) as refund_id) k
+            where n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.token is distinct from o.token or n.amount is distinct from o.amount or n.kind is distinct from o.kind or n.fee_bearer is distinct from o.fee_bearer or n.named_in is distinct from o.named_in or n.fiat_amount is distinct from o.fiat_amount or n.rate_basis is distinct from o.rate_basis or n.rate is distinct from o.rate or n.destination is distinct from o.destination or n.destination_confirmed_at is distinct from o.destination_confirmed_at or n.status is distinct from o.status or n.requested_by is distinct from o.requested_by or n.reason is distinct from o.reason or n.tx_id is distinct from o.tx_id or n.network_fee is distinct from o.network_fee or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"refund","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.refund_id as refund_id) k cross join lateral (select o.order_id as order_id, o.network as network, o.asset as asset, o.token as token, o.amount::text as amount, o.kind as kind, o.fee_bearer as fee_bearer, o.named_in as named_in, o.fiat_amount::text as fiat_amount, o.rate_basis as rate_basis, o.rate::text as rate, o.destination as destination, o.destination_confirmed_at as destination_confirmed_at, o.status as status, o.requested_by as requested_by, o.reason as reason, o.tx_id as tx_id, o.network_fee::text as network_fee, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund() IS 'Notes every change to refund for the audit.';
+
+--
+-- Name: audit_refund_approval(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund_approval() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_approval' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"refund_approval","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.refund_id as refund_id, n.version::text as version, n.approver as approver) k cross join lateral (select n.order_id as order_id, n.approved_at as approved_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_approval' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund_approval","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(o.approved_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(n.approved_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.refund_id = o.refund_id and n.version = o.version and n.approver = o.approver cross join lateral (select coalesce(n.refund_id, o.refund_id) as refund_id, coalesce(n.version, o.version)::text as version, coalesce(n.approver, o.approver) as approver) k
+            where n.refund_id is distinct from o.refund_id or n.version is distinct from o.version or n.approver is distinct from o.approver or n.order_id is distinct from o.order_id or n.approved_at is distinct from o.approved_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_approval' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"refund_approval","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.refund_id as refund_id, o.version::text as version, o.approver as approver) k cross join lateral (select o.order_id as order_id, o.approved_at as approved_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund_approval() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund_approval(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund_approval() IS 'Notes every change to refund_approval for the audit.';
+
+--
 -- Name: audit_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -1935,6 +2063,70 @@ ALTER FUNCTION holdfast.audit_refund_due() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.audit_refund_due() IS 'Notes every change to refund_due for the audit.';
+
+--
+-- Name: audit_refund_transition(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund_transition() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_transition' else 'refund_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"refund_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.from_status as from_status, n.to_status as to_status) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_transition' else 'refund_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund_transition","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', null) as before, concat_ws(',', null) as after
+            from old_rows o full join new_rows n on n.from_status = o.from_status and n.to_status = o.to_status cross join lateral (select coalesce(n.from_status, o.from_status) as from_status, coalesce(n.to_status, o.to_status) as to_status) k
+            where n.from_status is distinct from o.from_status or n.to_status is distinct from o.to_status
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_transition' else 'refund_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"refund_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.from_status as from_status, o.to_status as to_status) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund_transition() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund_transition(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund_transition() IS 'Notes every change to refund_transition for the audit.';
 
 --
 -- Name: audit_reservation(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2278,6 +2470,46 @@ ALTER FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, 
 COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'First half of an assessment: locks an order, credits its inbox, and returns what its payments add up to.';
 
 --
+-- Name: begin_payout(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_refund refund;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select r.order_id from refund r where r.refund_id = p_refund_id) for update;
+  select * into v_refund from refund r where r.refund_id = p_refund_id for no key update;
+  if not found then
+    return 'NOT_FOUND';
+  end if;
+  if v_refund.status <> 'approved' then
+    return case v_refund.status when 'paying' then 'repeated' when 'paid' then 'paid' else 'refused' end;
+  end if;
+  -- The guard would refuse it as well: a reorganisation may have taken the money after the approval.
+  if v_refund.amount + promised_refunds(
+      v_refund.order_id, v_refund.network, v_refund.asset, v_refund.token, v_refund.refund_id)
+    > received_money(v_refund.order_id, v_refund.network, v_refund.asset, v_refund.token) then
+    return 'not_covered';
+  end if;
+  update refund r set status = 'paying' where r.refund_id = p_refund_id;
+  perform settle_refund_state(v_refund.order_id);
+  return 'begun';
+end
+$$;
+
+ALTER FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION begin_payout(p_refund_id uuid, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) IS 'Payout, first half: takes an approved refund for payment, before anything is signed.';
+
+--
 -- Name: catalogue_of(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2531,6 +2763,29 @@ ALTER FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) O
 --
 
 COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'Allocation under shortage: decides in order of arrival which orders of a batch get stock, each order whole.';
+
+--
+-- Name: derive_refund_state(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.derive_refund_state() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if exists (select from holdfast.refund r where r.order_id = new.order_id and r.status in ('paying', 'paid')) then
+    new.payment_state := holdfast.refund_state(new.order_id, new.status, new.payment_state);
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.derive_refund_state() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION derive_refund_state(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.derive_refund_state() IS 'Derived state: a trigger function that counts refunds where an order''s payment state is judged again.';
 
 --
 -- Name: do_command(uuid, integer, integer, text, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2853,6 +3108,41 @@ ALTER FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step
 COMMENT ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order for a step of a run: entered, repeated, STALE_RUN or NOT_FOUND.';
 
 --
+-- Name: finish_payout(uuid, text, numeric, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_refund refund;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select r.order_id from refund r where r.refund_id = p_refund_id) for update;
+  select * into v_refund from refund r where r.refund_id = p_refund_id for no key update;
+  if not found then
+    return 'NOT_FOUND';
+  end if;
+  if v_refund.status <> 'paying' then
+    return case when v_refund.status <> 'paid' then 'refused' when v_refund.tx_id = p_tx_id then 'repeated'
+      else 'conflict' end;
+  end if;
+  update refund r set status = 'paid', tx_id = p_tx_id, network_fee = p_network_fee where r.refund_id = p_refund_id;
+  perform settle_refund_state(v_refund.order_id);
+  return 'paid';
+end
+$$;
+
+ALTER FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) IS 'Payout, second half: the transaction is final, and the refund is paid.';
+
+--
 -- Name: fits_in_sum(jsonb, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2874,6 +3164,80 @@ ALTER FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) OWNER TO ho
 --
 
 COMMENT ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) IS 'Whether there is enough stock of every product for all orders that are not refused; any serial order decides the same then.';
+
+--
+-- Name: follow_money(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.follow_money() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+begin
+  if tg_level = 'ROW' then
+    perform post_ledger(new.order_id, tg_argv[0]);
+  elsif tg_op = 'INSERT' then
+    perform post_ledger(m.order_id, tg_argv[0]) from (
+      select distinct n.order_id from new_rows n where n.state = 'final' order by 1) m;
+  else
+    -- Money that is final, or no longer is.
+    perform post_ledger(m.order_id, tg_argv[0]) from (
+      select n.order_id from new_rows n where n.state = 'final'
+      union select o.order_id from old_rows o where o.state = 'final' order by 1) m;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.follow_money() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION follow_money(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.follow_money() IS 'Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or of an order''s status did to the money of an order (post_ledger).';
+
+--
+-- Name: follow_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.follow_refund_due() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_owed numeric;
+  v_open_id uuid;
+begin
+  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
+  v_owed := holdfast.owed_refund(new.order_id);
+  select r.refund_id into v_open_id from holdfast.refund r join holdfast.refund_due d on d.order_id = r.order_id
+  where r.order_id = new.order_id and r.kind = 'owed' and r.asset = d.asset and r.token is null
+    and r.status in ('awaiting_destination', 'awaiting_approval');
+  if v_open_id is not null and v_owed > 0 then
+    update holdfast.refund r set amount = v_owed where r.refund_id = v_open_id and r.amount <> v_owed;
+  elsif v_open_id is not null then
+    update holdfast.refund r set status = 'cancelled' where r.refund_id = v_open_id;
+  elsif v_owed > 0 then
+    insert into holdfast.refund (order_id, network, asset, amount, kind, named_in, requested_by)
+    select i.order_id, i.network, d.asset, v_owed, 'owed', 'coin', 'system:owed'
+    from holdfast.invoice i join holdfast.refund_due d on d.order_id = i.order_id where i.order_id = new.order_id;
+  end if;
+  -- Money that came after a refund makes the order partially refunded again.
+  if current_user = 'app_worker' and exists (
+    select from holdfast.refund r where r.order_id = new.order_id and r.status in ('paying', 'paid')) then
+    perform holdfast.settle_refund_state(new.order_id);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.follow_refund_due() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION follow_refund_due(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.follow_refund_due() IS 'Refund intent: a trigger function that keeps exactly one open refund for what an order owes beyond what was approved.';
 
 --
 -- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3207,6 +3571,98 @@ ALTER FUNCTION holdfast.guard_payment_amount() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.guard_payment_amount() IS 'An amount changes to what a report says, and to nothing else.';
 
 --
+-- Name: guard_refund(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_refund() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_is_moved boolean := tg_op = 'INSERT' or new.status <> old.status;
+  v_is_grown boolean := tg_op = 'INSERT' or new.amount > old.amount;
+begin
+  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
+  if tg_op = 'INSERT' then
+    if new.status <> 'awaiting_destination' or new.destination is not null or new.version <> 1 then
+      raise exception 'refund: it begins without a destination' using errcode = 'HF041';
+    end if;
+  else
+    if (new.refund_id, new.order_id, new.network, new.asset, new.token, new.kind, new.named_in, new.fiat_amount,
+        new.rate_basis, new.rate, new.requested_by, new.reason, new.created_at)
+       is distinct from (old.refund_id, old.order_id, old.network, old.asset, old.token, old.kind, old.named_in,
+        old.fiat_amount, old.rate_basis, old.rate, old.requested_by, old.reason, old.created_at)
+       or new.kind <> 'owed' and new.amount <> old.amount
+       or (old.status not in ('awaiting_destination', 'awaiting_approval') or new.status in ('approved', 'paying'))
+        and (new.amount, new.destination, new.destination_confirmed_at, new.fee_bearer)
+         is distinct from (old.amount, old.destination, old.destination_confirmed_at, old.fee_bearer)
+       or not v_is_moved and new.status = 'paid' then
+      raise exception 'refund: this never changes' using errcode = 'HF001';
+    end if;
+    if v_is_moved and (not exists (
+        select from holdfast.refund_transition t where t.from_status = old.status and t.to_status = new.status)
+      or new.status in ('paying', 'paid') and current_user <> 'app_worker'
+      or new.status = 'approved' and (
+        select count(*) from holdfast.refund_approval a
+        where a.refund_id = old.refund_id and a.version = old.version) < 2)
+    then
+      raise exception 'refund: % to % is not a legal move', old.status, new.status using errcode = 'HF041';
+    end if;
+    new.version := old.version + 1;
+    new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  end if;
+  if new.kind = 'owed' and new.token is null and (tg_op = 'INSERT' or new.amount <> old.amount)
+    and new.amount <> holdfast.owed_refund(new.order_id) then
+    raise exception 'refund: the order owes another amount' using errcode = 'HF042';
+  end if;
+  if (v_is_grown or v_is_moved and new.status in ('approved', 'paying'))
+    and new.amount + holdfast.promised_refunds(new.order_id, new.network, new.asset, new.token, new.refund_id)
+      > holdfast.received_money(new.order_id, new.network, new.asset, new.token) then
+    raise exception 'refund: more than the order received' using errcode = 'HF042';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_refund() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_refund(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_refund() IS 'Guard of refunds, a state machine guard and a ceiling: a trigger function for every insert and update of refund.';
+
+--
+-- Name: guard_refund_approval(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_refund_approval() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
+  if tg_op <> 'INSERT'
+    or new.approver is distinct from holdfast.actor_of(new.order_id::text) ->> 'actor'
+    or holdfast.actor_of(new.order_id::text) ->> 'role' is distinct from 'admin'
+    or not exists (
+      select from holdfast.refund r join holdfast.orders o on o.order_id = r.order_id
+      where (r.refund_id, r.version, r.order_id) = (new.refund_id, new.version, new.order_id)
+        and r.status = 'awaiting_approval' and r.requested_by <> new.approver
+        and new.approver <> 'user:' || o.user_id) then
+    raise exception 'refund: this approval does not count' using errcode = 'HF041';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_refund_approval() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_refund_approval(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_refund_approval() IS 'Guard of approvals, the four-eyes principle: a trigger function that lets an admin approve, in their own name, the present version of a refund that waits for it; not who asked for it, and not the customer.';
+
+--
 -- Name: guard_tile_growth(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3511,6 +3967,82 @@ ALTER FUNCTION holdfast.order_state(p_order_id uuid) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.order_state(p_order_id uuid) IS 'The whole truth about an order, as every step answers with it.';
 
 --
+-- Name: owed_refund(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.owed_refund(p_order_id uuid) RETURNS numeric
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce((
+    select case when m.amount > c.dust_floor then m.amount else 0 end
+    from refund_due d join invoice i on i.order_id = d.order_id join currency c on c.currency = d.asset
+    cross join lateral (
+      select coalesce(sum(r.amount) filter (where r.kind = 'owed' and r.status in ('approved', 'paying', 'paid')), 0)
+          as settled,
+        coalesce(sum(r.amount) filter (where r.status not in ('rejected', 'cancelled')
+          and not (r.kind = 'owed' and r.status in ('awaiting_destination', 'awaiting_approval'))), 0) as promised
+      from refund r
+      where r.order_id = d.order_id and (r.network, r.asset) = (i.network, d.asset) and r.token is null
+    ) s
+    cross join lateral (
+      select least(d.amount - s.settled, received_money(d.order_id, i.network, d.asset, null) - s.promised) as amount
+    ) m
+    where d.order_id = p_order_id), 0)
+$$;
+
+ALTER FUNCTION holdfast.owed_refund(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION owed_refund(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.owed_refund(p_order_id uuid) IS 'What the open refund of an order must be, in base units; 0: there is none to be.';
+
+--
+-- Name: post_ledger(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+begin
+  if not exists (select from payment p where p.order_id = p_order_id)
+    and not exists (select from refund r where r.order_id = p_order_id) then
+    return;
+  end if;
+  perform 1 from orders o where o.order_id = p_order_id for no key update;
+  insert into ledger_posting (
+    order_id, network, asset, token, cause, received, customer_due, refund_due, refunded, fees, written_off)
+  select p_order_id, m.network, m.asset, m.token, p_cause, m.received,
+    -(m.received + m.refund_due + m.refunded + m.fees + m.written_off), m.refund_due, m.refunded, m.fees, m.written_off
+  from (
+    select t.network, t.asset, t.token, t.received - b.received as received, t.refund_due - b.refund_due as refund_due,
+      t.refunded - b.refunded as refunded, t.fees - b.fees as fees, t.written_off - b.written_off as written_off
+    from ledger_target t
+    cross join lateral (
+      select coalesce(sum(l.received), 0) as received, coalesce(sum(l.refund_due), 0) as refund_due,
+        coalesce(sum(l.refunded), 0) as refunded, coalesce(sum(l.fees), 0) as fees,
+        coalesce(sum(l.written_off), 0) as written_off
+      from ledger_posting l
+      where l.order_id = p_order_id and (l.network, l.asset) = (t.network, t.asset)
+        and l.token is not distinct from t.token
+    ) b
+    where t.order_id = p_order_id
+  ) m
+  where (m.received, m.refund_due, m.refunded, m.fees, m.written_off) <> (0, 0, 0, 0, 0);
+end
+$$;
+
+ALTER FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION post_ledger(p_order_id uuid, p_cause text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) IS 'Ledger posting: writes what is missing between what the ledger has of an order and what it must have (ledger_target), one posting per asset.';
+
+--
 -- Name: present_output(uuid, text, text, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3547,6 +4079,26 @@ ALTER FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id 
 COMMENT ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) IS 'What the sources of an output come to: asset, amount, state, and the earliest and latest first sighting.';
 
 --
+-- Name: promised_refunds(uuid, text, text, text, uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) RETURNS numeric
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce(sum(r.amount), 0) from refund r
+  where r.order_id = p_order_id and (r.network, r.asset) = (p_network, p_asset) and r.token is not distinct from p_token
+    and r.status not in ('rejected', 'cancelled') and r.refund_id is distinct from p_except
+$$;
+
+ALTER FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) IS 'What the refunds of an order promise or have paid of one asset, in base units: all that were not rejected or cancelled.';
+
+--
 -- Name: quote_due(numeric, numeric, smallint); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3564,6 +4116,35 @@ ALTER FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint
 --
 
 COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in test/support/oracle.ts.';
+
+--
+-- Name: received_money(uuid, text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) RETURNS numeric
+    LANGUAGE sql STABLE
+    AS $$
+  select case
+    when p_token is not null then 0
+    when exists (
+      select from invoice i where (i.order_id, i.network, i.asset) = (p_order_id, p_network, p_asset)) then (
+      select coalesce(sum(p.amount), 0) from payment p
+      where (p.order_id, p.network, p.asset) = (p_order_id, p_network, p_asset) and p.state = 'final')
+    else (
+      -- Several sources may have reported an output: the least amount counts.
+      select coalesce(sum(u.amount), 0) from (
+        select min(x.amount) as amount from unattributed_output x
+        where (x.order_id, x.network, x.asset) = (p_order_id, p_network, p_asset)
+        group by x.tx_id, x.output_index) u) end
+$$;
+
+ALTER FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION received_money(p_order_id uuid, p_network text, p_asset text, p_token text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) IS 'What an order received for its refunds to come out of, in base units: final outputs that were credited to it; of an asset other than the invoice''s, final outputs at its address that were credited to no order.';
 
 --
 -- Name: record_report(text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3641,6 +4222,38 @@ ALTER FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text
 --
 
 COMMENT ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) IS 'Inbox: stores a verified report of a watcher, extends holds for what was seen in time, and wakes the workflows.';
+
+--
+-- Name: refund_state(uuid, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+  select case
+    when p_status = 'pending' or m.paying + m.paid = 0 then p_payment_state
+    when p_status <> 'cancelled' and p_payment_state in ('at_risk', 'reversed') then p_payment_state
+    when p_status <> 'cancelled' and is_enough(m.received - m.paying - m.paid, m.amount_due) then 'paid'
+    when m.paying > 0 then 'refunding'
+    when m.received - m.paid <= m.dust_floor then 'refunded'
+    else 'partially_refunded' end
+  from (
+    select i.amount_due, c.dust_floor, received_money(i.order_id, i.network, i.asset, null) as received,
+      coalesce(sum(r.amount) filter (where r.status = 'paying'), 0) as paying,
+      coalesce(sum(r.amount) filter (where r.status = 'paid'), 0) as paid
+    from invoice i join currency c on c.currency = i.asset
+    left join refund r on r.order_id = i.order_id and (r.network, r.asset) = (i.network, i.asset) and r.token is null
+    where i.order_id = p_order_id group by i.order_id, c.currency
+  ) m
+$$;
+
+ALTER FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refund_state(p_order_id uuid, p_status text, p_payment_state text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) IS 'Payment state of an order once its refunds are counted: the copy of refundStateOf in src/domain/refund.ts.';
 
 --
 -- Name: refuse_hold_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3940,6 +4553,29 @@ ALTER FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) OWNER TO 
 --
 
 COMMENT ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) IS 'Sets an order aside whose expiry failed by itself, with the SQLSTATE it failed with.';
+
+--
+-- Name: settle_refund_state(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.settle_refund_state(p_order_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update orders o set payment_state = s.state
+  from (
+    select refund_state(p_order_id, x.status, x.payment_state) as state from orders x where x.order_id = p_order_id) s
+  where o.order_id = p_order_id and o.payment_state <> s.state;
+end
+$$;
+
+ALTER FUNCTION holdfast.settle_refund_state(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION settle_refund_state(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.settle_refund_state(p_order_id uuid) IS 'Brings the payment state of an order up to date with its refunds (refund_state).';
 
 --
 -- Name: step_order(uuid, integer, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -5198,6 +5834,377 @@ ALTER TABLE holdfast.key_retire OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.key_retire IS 'Closed orders whose key is to be sealed anew and moved to the retired tier; written with the terminal status.';
 
 --
+-- Name: ledger_posting; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.ledger_posting (
+    posting_no bigint NOT NULL,
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    token text,
+    cause text NOT NULL,
+    received numeric(78,0) NOT NULL,
+    customer_due numeric(78,0) NOT NULL,
+    refund_due numeric(78,0) NOT NULL,
+    refunded numeric(78,0) NOT NULL,
+    fees numeric(78,0) NOT NULL,
+    written_off numeric(78,0) NOT NULL,
+    posted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT ledger_posting_at_finite CHECK (isfinite(posted_at)),
+    CONSTRAINT ledger_posting_cause CHECK ((cause = ANY (ARRAY['payment'::text, 'refund_due'::text, 'refund'::text, 'status'::text, 'opening'::text]))),
+    CONSTRAINT ledger_posting_customer_due_range CHECK ((abs(customer_due) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_fees_range CHECK ((abs(fees) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_moves_money CHECK (((received <> (0)::numeric) OR (customer_due <> (0)::numeric) OR (refund_due <> (0)::numeric) OR (refunded <> (0)::numeric) OR (fees <> (0)::numeric) OR (written_off <> (0)::numeric))),
+    CONSTRAINT ledger_posting_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT ledger_posting_received_range CHECK ((abs(received) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_refund_due_range CHECK ((abs(refund_due) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_refunded_range CHECK ((abs(refunded) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_sums_to_zero CHECK (((((((received + customer_due) + refund_due) + refunded) + fees) + written_off) = (0)::numeric)),
+    CONSTRAINT ledger_posting_token_length CHECK (((char_length(token) >= 1) AND (char_length(token) <= 128))),
+    CONSTRAINT ledger_posting_written_off_range CHECK ((abs(written_off) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric))
+);
+
+ALTER TABLE holdfast.ledger_posting OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE ledger_posting; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.ledger_posting IS 'Append-only double-entry ledger: one posting of one order and asset, with an amount per account in base units, debit positive, credit negative. Written by triggers alone. The view ledger_entry has a row per account.';
+
+--
+-- Name: COLUMN ledger_posting.token; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.token IS 'Contract of a token on the network; null: the coin of the network.';
+
+--
+-- Name: COLUMN ledger_posting.cause; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.cause IS 'What was written that moved money: a payment, what is owed back, a paid refund, or the status of the order; opening: what the order held when the ledger was made.';
+
+--
+-- Name: COLUMN ledger_posting.received; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.received IS 'Final money that came in: debit.';
+
+--
+-- Name: COLUMN ledger_posting.customer_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.customer_due IS 'Money of customers that stays with the shop, for their goods: credit.';
+
+--
+-- Name: COLUMN ledger_posting.refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.refund_due IS 'Money that is owed back and not paid yet: credit.';
+
+--
+-- Name: COLUMN ledger_posting.refunded; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.refunded IS 'Money that left for refunds, with the network fees that the shop bore: credit.';
+
+--
+-- Name: COLUMN ledger_posting.fees; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.fees IS 'Network fees of refunds that the shop bore: debit.';
+
+--
+-- Name: COLUMN ledger_posting.written_off; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.written_off IS 'Losses, as debit: a shortfall within tolerance, money that went away after the goods or a refund; dust that a cancelled order keeps, as credit.';
+
+--
+-- Name: ledger_entry; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.ledger_entry AS
+ SELECT p.posting_no,
+    p.posted_at,
+    p.order_id,
+    p.network,
+    p.asset,
+    p.token,
+    p.cause,
+    e.account,
+    e.amount
+   FROM (holdfast.ledger_posting p
+     CROSS JOIN LATERAL ( VALUES ('received'::text,p.received), ('customer_due'::text,p.customer_due), ('refund_due'::text,p.refund_due), ('refunded'::text,p.refunded), ('fees'::text,p.fees), ('written_off'::text,p.written_off)) e(account, amount))
+  WHERE (e.amount <> (0)::numeric);
+
+ALTER VIEW holdfast.ledger_entry OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW ledger_entry; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.ledger_entry IS 'The ledger in the shape that accountants know: one row per posting and account that it moves.';
+
+--
+-- Name: ledger_posting_posting_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.ledger_posting ALTER COLUMN posting_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.ledger_posting_posting_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: refund; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund (
+    refund_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    token text,
+    amount numeric(78,0) NOT NULL,
+    kind text NOT NULL,
+    fee_bearer text,
+    named_in text NOT NULL,
+    fiat_amount numeric(14,2),
+    rate_basis text,
+    rate numeric(20,2),
+    destination text,
+    destination_confirmed_at timestamp with time zone,
+    status text DEFAULT 'awaiting_destination'::text NOT NULL,
+    requested_by text NOT NULL,
+    reason text,
+    tx_id text,
+    network_fee numeric(78,0),
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT refund_confirms_destination CHECK (((destination_confirmed_at IS NULL) OR (destination IS NOT NULL))),
+    CONSTRAINT refund_created_finite CHECK (isfinite(created_at)),
+    CONSTRAINT refund_destination_canonical CHECK ((((char_length(destination) >= 1) AND (char_length(destination) <= 128)) AND ((asset <> 'ETH'::text) OR (destination ~ '^0x[0-9a-f]{40}$'::text)))),
+    CONSTRAINT refund_destination_confirmed_finite CHECK (isfinite(destination_confirmed_at)),
+    CONSTRAINT refund_fee_bearer CHECK ((fee_bearer = ANY (ARRAY['shop'::text, 'customer'::text]))),
+    CONSTRAINT refund_fee_within_amount CHECK (((fee_bearer <> 'customer'::text) OR (network_fee < amount))),
+    CONSTRAINT refund_fiat_amount_positive CHECK ((fiat_amount > (0)::numeric)),
+    CONSTRAINT refund_fiat_is_whole CHECK ((((named_in = 'fiat'::text) = (fiat_amount IS NOT NULL)) AND ((named_in = 'fiat'::text) = (rate_basis IS NOT NULL)) AND ((named_in = 'fiat'::text) = (rate IS NOT NULL)))),
+    CONSTRAINT refund_goes_somewhere CHECK (((status = ANY (ARRAY['awaiting_destination'::text, 'rejected'::text, 'cancelled'::text])) OR ((destination_confirmed_at IS NOT NULL) AND (fee_bearer IS NOT NULL)))),
+    CONSTRAINT refund_kind CHECK ((kind = ANY (ARRAY['owed'::text, 'goodwill'::text]))),
+    CONSTRAINT refund_named_in CHECK ((named_in = ANY (ARRAY['coin'::text, 'fiat'::text]))),
+    CONSTRAINT refund_network_fee_not_negative CHECK ((network_fee >= (0)::numeric)),
+    CONSTRAINT refund_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT refund_paid_is_whole CHECK ((((status = 'paid'::text) = (tx_id IS NOT NULL)) AND ((status = 'paid'::text) = (network_fee IS NOT NULL)))),
+    CONSTRAINT refund_rate_basis CHECK ((rate_basis = ANY (ARRAY['order'::text, 'today'::text, 'stated'::text]))),
+    CONSTRAINT refund_rate_positive CHECK ((rate > (0)::numeric)),
+    CONSTRAINT refund_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT refund_reason_of_kind CHECK (((kind = 'owed'::text) = (reason IS NULL))),
+    CONSTRAINT refund_requested_by_shape CHECK ((requested_by ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT refund_status CHECK ((status = ANY (ARRAY['awaiting_destination'::text, 'awaiting_approval'::text, 'approved'::text, 'paying'::text, 'paid'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refund_token_fee CHECK (((token IS NULL) OR (fee_bearer <> 'customer'::text))),
+    CONSTRAINT refund_token_length CHECK (((char_length(token) >= 1) AND (char_length(token) <= 128))),
+    CONSTRAINT refund_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88))),
+    CONSTRAINT refund_updated_finite CHECK (isfinite(updated_at)),
+    CONSTRAINT refund_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.refund OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund IS 'Money that goes back to a customer: one decision with its destination, its approvals and its payout. Amounts in base units, before the network''s fee.';
+
+--
+-- Name: COLUMN refund.token; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.token IS 'Contract of a token on the network; null: the coin of the network.';
+
+--
+-- Name: COLUMN refund.fee_bearer; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.fee_bearer IS 'Who bears the network''s fee: shop sends the amount whole, customer gets it less the fee; null: stated when the destination is given.';
+
+--
+-- Name: COLUMN refund.fiat_amount; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.fiat_amount IS 'What was named, in the order''s currency; null: named in coin.';
+
+--
+-- Name: COLUMN refund.rate_basis; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.rate_basis IS 'Which rate turned fiat into coin: that of the order, of the day, or a stated one; null: named in coin.';
+
+--
+-- Name: COLUMN refund.rate; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.rate IS 'Fiat per coin; null: named in coin.';
+
+--
+-- Name: COLUMN refund.destination; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.destination IS 'Address in canonical form, given by the customer and never taken from a payment; null: not given yet.';
+
+--
+-- Name: COLUMN refund.destination_confirmed_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.destination_confirmed_at IS 'When the customer gave the same address again; null: not confirmed yet.';
+
+--
+-- Name: COLUMN refund.reason; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.reason IS 'The operator''s words; null: the order owes it.';
+
+--
+-- Name: COLUMN refund.tx_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.tx_id IS 'The transaction that paid it; null: not paid.';
+
+--
+-- Name: COLUMN refund.network_fee; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.network_fee IS 'What the network took, in base units of its coin; null: not paid.';
+
+--
+-- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund_due (
+    order_id uuid NOT NULL,
+    asset text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_due_amount_not_negative CHECK ((amount >= (0)::numeric))
+);
+
+ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
+
+--
+-- Name: ledger_target; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.ledger_target AS
+ SELECT a.order_id,
+    a.network,
+    a.asset,
+    a.token,
+    m.received,
+    (- s.owed) AS refund_due,
+    (- (a.paid + a.fees)) AS refunded,
+    a.fees,
+        CASE
+            WHEN (NOT a.is_invoiced) THEN (0)::numeric
+            ELSE ((
+            CASE
+                WHEN ((o.status = ANY (ARRAY['shipped'::text, 'delivered'::text])) OR ((o.status = 'processing'::text) AND holdfast.is_enough(m.in_time, a.amount_due))) THEN GREATEST((0)::numeric, (a.amount_due - m.in_time))
+                ELSE (0)::numeric
+            END + GREATEST((0)::numeric, (a.paid_of_owed - m.due))) -
+            CASE
+                WHEN ((o.status = 'cancelled'::text) AND (((m.received - a.paid) >= (1)::numeric) AND ((m.received - a.paid) <= c.dust_floor))) THEN (m.received - a.paid)
+                ELSE (0)::numeric
+            END)
+        END AS written_off
+   FROM ((((( SELECT x.order_id,
+            x.network,
+            x.asset,
+            x.token,
+            bool_or(x.is_invoiced) AS is_invoiced,
+            max(x.amount_due) AS amount_due,
+            sum(x.paid) AS paid,
+            sum(x.paid_of_owed) AS paid_of_owed,
+            sum(x.fee) AS fees
+           FROM ( SELECT i.order_id,
+                    i.network,
+                    i.asset,
+                    NULL::text AS token,
+                    true AS is_invoiced,
+                    i.amount_due,
+                    0 AS paid,
+                    0 AS paid_of_owed,
+                    0 AS fee
+                   FROM holdfast.invoice i
+                UNION ALL
+                 SELECT r.order_id,
+                    r.network,
+                    r.asset,
+                    r.token,
+                    false AS is_invoiced,
+                    NULL::numeric AS amount_due,
+                    r.amount AS paid,
+                        CASE r.kind
+                            WHEN 'owed'::text THEN r.amount
+                            ELSE (0)::numeric
+                        END AS paid_of_owed,
+                    0 AS fee
+                   FROM holdfast.refund r
+                  WHERE (r.status = 'paid'::text)
+                UNION ALL
+                 SELECT r.order_id,
+                    r.network,
+                    r.asset,
+                    NULL::text AS token,
+                    false AS is_invoiced,
+                    NULL::numeric AS amount_due,
+                    0 AS paid,
+                    0 AS paid_of_owed,
+                    r.network_fee AS fee
+                   FROM holdfast.refund r
+                  WHERE ((r.status = 'paid'::text) AND (r.fee_bearer = 'shop'::text))) x
+          GROUP BY x.order_id, x.network, x.asset, x.token) a
+     JOIN holdfast.orders o ON ((o.order_id = a.order_id)))
+     JOIN holdfast.currency c ON ((c.currency = a.asset)))
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN a.is_invoiced THEN COALESCE(sum(p.amount), (0)::numeric)
+                    ELSE a.paid
+                END AS received,
+            COALESCE(sum(p.amount) FILTER (WHERE p.is_in_time), (0)::numeric) AS in_time,
+            COALESCE(( SELECT d.amount
+                   FROM holdfast.refund_due d
+                  WHERE (a.is_invoiced AND (d.order_id = a.order_id))), (0)::numeric) AS due
+           FROM holdfast.payment p
+          WHERE (a.is_invoiced AND (p.order_id = a.order_id) AND (p.state = 'final'::text))) m)
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (w.amount > c.dust_floor) THEN w.amount
+                    ELSE (0)::numeric
+                END AS owed
+           FROM ( SELECT LEAST((m.due - a.paid_of_owed), (m.received - a.paid)) AS amount) w) s);
+
+ALTER VIEW holdfast.ledger_target OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW ledger_target; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.ledger_target IS 'What the ledger must have in sum of each order and asset, as payments, refunds and status are now.';
+
+--
 -- Name: master_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5607,24 +6614,44 @@ ALTER VIEW holdfast.reclaimable_hold OWNER TO holdfast_owner;
 COMMENT ON VIEW holdfast.reclaimable_hold IS 'Holds that may be given back once their time is over. Without those set aside: until their next try their stock is not to be had.';
 
 --
--- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+-- Name: refund_approval; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE TABLE holdfast.refund_due (
+CREATE TABLE holdfast.refund_approval (
+    refund_id uuid NOT NULL,
+    version bigint NOT NULL,
+    approver text NOT NULL,
     order_id uuid NOT NULL,
-    asset text NOT NULL,
-    amount numeric(78,0) NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT refund_due_amount_not_negative CHECK ((amount >= (0)::numeric))
+    approved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_approval_approver_shape CHECK ((approver ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT refund_approval_at_finite CHECK (isfinite(approved_at)),
+    CONSTRAINT refund_approval_version_positive CHECK ((version > 0))
 );
 
-ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
+ALTER TABLE holdfast.refund_approval OWNER TO holdfast_owner;
 
 --
--- Name: TABLE refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+-- Name: TABLE refund_approval; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
+COMMENT ON TABLE holdfast.refund_approval IS 'Who approved a refund as it was in this version: a later change of amount or destination ends all approvals.';
+
+--
+-- Name: refund_transition; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund_transition (
+    from_status text NOT NULL,
+    to_status text NOT NULL
+);
+
+ALTER TABLE holdfast.refund_transition OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund_transition; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund_transition IS 'Legal moves of a refund; a test keeps it equal to REFUND_MOVES in src/domain/refund.ts.';
 
 --
 -- Name: retired_source; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -6262,6 +7289,13 @@ ALTER TABLE holdfast.key_retire
     ADD CONSTRAINT key_retire_times_finite CHECK ((isfinite(created_at) AND isfinite(done_at) AND isfinite(next_at))) NOT VALID;
 
 --
+-- Name: ledger_posting ledger_posting_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ledger_posting
+    ADD CONSTRAINT ledger_posting_pk PRIMARY KEY (posting_no);
+
+--
 -- Name: master_key master_key_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6444,6 +7478,13 @@ ALTER TABLE ONLY holdfast.quota_window
     ADD CONSTRAINT quota_window_pk PRIMARY KEY (key);
 
 --
+-- Name: refund_approval refund_approval_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_approval
+    ADD CONSTRAINT refund_approval_pk PRIMARY KEY (refund_id, version, approver);
+
+--
 -- Name: refund_due refund_due_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6456,6 +7497,20 @@ ALTER TABLE ONLY holdfast.refund_due
 
 ALTER TABLE holdfast.refund_due
     ADD CONSTRAINT refund_due_times_finite CHECK (isfinite(updated_at)) NOT VALID;
+
+--
+-- Name: refund refund_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund
+    ADD CONSTRAINT refund_pk PRIMARY KEY (refund_id);
+
+--
+-- Name: refund_transition refund_transition_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_transition
+    ADD CONSTRAINT refund_transition_pk PRIMARY KEY (from_status, to_status);
 
 --
 -- Name: reservation reservation_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -6601,6 +7656,18 @@ CREATE INDEX idempotency_by_age ON holdfast.idempotency USING btree (created_at)
 CREATE INDEX key_retire_due ON holdfast.key_retire USING btree (next_at) WHERE (done_at IS NULL);
 
 --
+-- Name: ledger_posting_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX ledger_posting_by_order ON holdfast.ledger_posting USING btree (order_id);
+
+--
+-- Name: ledger_posting_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX ledger_posting_by_time ON holdfast.ledger_posting USING btree (posted_at, posting_no);
+
+--
 -- Name: notification_dead; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6671,6 +7738,36 @@ CREATE INDEX payment_report_by_order ON holdfast.payment_report USING btree (ord
 --
 
 CREATE INDEX payment_report_unassessed ON holdfast.payment_report USING btree (order_id) WHERE (NOT is_assessed);
+
+--
+-- Name: refund_approval_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_approval_by_order ON holdfast.refund_approval USING btree (order_id);
+
+--
+-- Name: refund_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_order ON holdfast.refund USING btree (order_id);
+
+--
+-- Name: refund_by_status; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_status ON holdfast.refund USING btree (status, created_at, refund_id);
+
+--
+-- Name: refund_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_time ON holdfast.refund USING btree (created_at, refund_id);
+
+--
+-- Name: refund_one_owed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX refund_one_owed ON holdfast.refund USING btree (order_id, network, asset, COALESCE(token, ''::text)) WHERE ((kind = 'owed'::text) AND (status = ANY (ARRAY['awaiting_destination'::text, 'awaiting_approval'::text])));
 
 --
 -- Name: reservation_committed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -7009,6 +8106,18 @@ CREATE TRIGGER key_epoch_audit_truncate BEFORE TRUNCATE ON holdfast.key_epoch FO
 CREATE TRIGGER key_epoch_audit_update AFTER UPDATE ON holdfast.key_epoch REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_key_epoch();
 
 --
+-- Name: ledger_posting ledger_posting_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER ledger_posting_append_only BEFORE DELETE OR UPDATE ON holdfast.ledger_posting FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: ledger_posting ledger_posting_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER ledger_posting_no_truncate BEFORE TRUNCATE ON holdfast.ledger_posting FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
 -- Name: master_key master_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7129,6 +8238,12 @@ CREATE TRIGGER orders_audit_truncate BEFORE TRUNCATE ON holdfast.orders FOR EACH
 CREATE TRIGGER orders_audit_update AFTER UPDATE ON holdfast.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_orders();
 
 --
+-- Name: orders orders_derive_refund; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_derive_refund BEFORE UPDATE ON holdfast.orders FOR EACH ROW WHEN (((new.payment_state <> old.payment_state) AND ((new.payment_state = ANY (ARRAY['unresolved'::text, 'cancelled'::text, 'expired'::text, 'late_confirming'::text])) OR ((new.payment_state = 'paid'::text) AND (old.payment_state = ANY (ARRAY['at_risk'::text, 'reversed'::text, 'refunding'::text, 'partially_refunded'::text, 'refunded'::text])))))) EXECUTE FUNCTION holdfast.derive_refund_state();
+
+--
 -- Name: orders orders_guard_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7169,6 +8284,12 @@ CREATE TRIGGER orders_note_insert AFTER INSERT ON holdfast.orders REFERENCING NE
 --
 
 CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders FOR EACH ROW WHEN ((new.status IS DISTINCT FROM old.status)) EXECUTE FUNCTION holdfast.note_status_change();
+
+--
+-- Name: orders orders_post; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_post AFTER UPDATE ON holdfast.orders FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status <> 'delivered'::text))) EXECUTE FUNCTION holdfast.follow_money('status');
 
 --
 -- Name: payment payment_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -7241,6 +8362,18 @@ CREATE TRIGGER payment_key_network_shape BEFORE INSERT OR UPDATE OF network ON h
 --
 
 CREATE TRIGGER payment_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.payment FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
+
+--
+-- Name: payment payment_post_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_post_insert AFTER INSERT ON holdfast.payment REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.follow_money('payment');
+
+--
+-- Name: payment payment_post_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_post_update AFTER UPDATE ON holdfast.payment REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.follow_money('payment');
 
 --
 -- Name: payment_report payment_report_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -7333,6 +8466,60 @@ CREATE TRIGGER product_audit_update AFTER UPDATE ON holdfast.product REFERENCING
 CREATE TRIGGER product_version BEFORE UPDATE ON holdfast.product FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
 
 --
+-- Name: refund_approval refund_approval_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_delete AFTER DELETE ON holdfast.refund_approval REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_approval();
+
+--
+-- Name: refund_approval refund_approval_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_insert AFTER INSERT ON holdfast.refund_approval REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_approval();
+
+--
+-- Name: refund_approval refund_approval_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_truncate BEFORE TRUNCATE ON holdfast.refund_approval FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund_approval refund_approval_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_update AFTER UPDATE ON holdfast.refund_approval REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_approval();
+
+--
+-- Name: refund_approval refund_approval_guard; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_guard BEFORE INSERT OR UPDATE ON holdfast.refund_approval FOR EACH ROW EXECUTE FUNCTION holdfast.guard_refund_approval();
+
+--
+-- Name: refund refund_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_delete AFTER DELETE ON holdfast.refund REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund();
+
+--
+-- Name: refund refund_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_insert AFTER INSERT ON holdfast.refund REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund();
+
+--
+-- Name: refund refund_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_truncate BEFORE TRUNCATE ON holdfast.refund FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund refund_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_update AFTER UPDATE ON holdfast.refund REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund();
+
+--
 -- Name: refund_due refund_due_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7355,6 +8542,72 @@ CREATE TRIGGER refund_due_audit_truncate BEFORE TRUNCATE ON holdfast.refund_due 
 --
 
 CREATE TRIGGER refund_due_audit_update AFTER UPDATE ON holdfast.refund_due REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_due();
+
+--
+-- Name: refund_due refund_due_change_refund; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_change_refund AFTER UPDATE ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount <> old.amount)) EXECUTE FUNCTION holdfast.follow_refund_due();
+
+--
+-- Name: refund_due refund_due_open_refund; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_open_refund AFTER INSERT ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount > (0)::numeric)) EXECUTE FUNCTION holdfast.follow_refund_due();
+
+--
+-- Name: refund_due refund_due_post_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_post_insert AFTER INSERT ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount > (0)::numeric)) EXECUTE FUNCTION holdfast.follow_money('refund_due');
+
+--
+-- Name: refund_due refund_due_post_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_post_update AFTER UPDATE ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount <> old.amount)) EXECUTE FUNCTION holdfast.follow_money('refund_due');
+
+--
+-- Name: refund refund_guard; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_guard BEFORE INSERT OR UPDATE ON holdfast.refund FOR EACH ROW EXECUTE FUNCTION holdfast.guard_refund();
+
+--
+-- Name: refund refund_open_next; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_open_next AFTER UPDATE ON holdfast.refund FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['rejected'::text, 'cancelled'::text])))) EXECUTE FUNCTION holdfast.follow_refund_due();
+
+--
+-- Name: refund refund_post; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_post AFTER UPDATE ON holdfast.refund FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = 'paid'::text))) EXECUTE FUNCTION holdfast.follow_money('refund');
+
+--
+-- Name: refund_transition refund_transition_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_delete AFTER DELETE ON holdfast.refund_transition REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_transition();
+
+--
+-- Name: refund_transition refund_transition_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_insert AFTER INSERT ON holdfast.refund_transition REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_transition();
+
+--
+-- Name: refund_transition refund_transition_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_truncate BEFORE TRUNCATE ON holdfast.refund_transition FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund_transition refund_transition_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_update AFTER UPDATE ON holdfast.refund_transition REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_transition();
 
 --
 -- Name: reservation reservation_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -7563,6 +8816,20 @@ ALTER TABLE ONLY holdfast.key_retire
     ADD CONSTRAINT key_retire_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
+-- Name: ledger_posting ledger_posting_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ledger_posting
+    ADD CONSTRAINT ledger_posting_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: ledger_posting ledger_posting_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ledger_posting
+    ADD CONSTRAINT ledger_posting_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
 -- Name: notification notification_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7661,6 +8928,27 @@ ALTER TABLE ONLY holdfast.product
     ADD CONSTRAINT product_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
 
 --
+-- Name: refund_approval refund_approval_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_approval
+    ADD CONSTRAINT refund_approval_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: refund_approval refund_approval_refund_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_approval
+    ADD CONSTRAINT refund_approval_refund_fk FOREIGN KEY (refund_id) REFERENCES holdfast.refund(refund_id) ON DELETE RESTRICT;
+
+--
+-- Name: refund refund_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund
+    ADD CONSTRAINT refund_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
 -- Name: refund_due refund_due_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7673,6 +8961,13 @@ ALTER TABLE ONLY holdfast.refund_due
 
 ALTER TABLE ONLY holdfast.refund_due
     ADD CONSTRAINT refund_due_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: refund refund_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund
+    ADD CONSTRAINT refund_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
 -- Name: reservation reservation_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7761,6 +9056,7 @@ GRANT ALL ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boole
 
 REVOKE ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) TO app_api;
 
 --
 -- Name: FUNCTION actor_text(p_context jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7946,10 +9242,28 @@ REVOKE ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) F
 GRANT ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) TO audit_sealer;
 
 --
+-- Name: FUNCTION audit_refund(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_refund_approval(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund_approval() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_refund_due(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_refund_due() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_refund_transition(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund_transition() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_reservation(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -7987,6 +9301,13 @@ REVOKE ALL ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggrega
 
 REVOKE ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
+
+--
+-- Name: FUNCTION begin_payout(p_refund_id uuid, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) TO app_worker;
 
 --
 -- Name: FUNCTION catalogue_of(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8037,6 +9358,12 @@ REVOKE ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try bo
 GRANT ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) TO app_api;
 
 --
+-- Name: FUNCTION derive_refund_state(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.derive_refund_state() FROM PUBLIC;
+
+--
 -- Name: FUNCTION do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8085,11 +9412,30 @@ REVOKE ALL ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer
 GRANT ALL ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
 
 --
+-- Name: FUNCTION finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) TO app_worker;
+
+--
 -- Name: FUNCTION fits_in_sum(p_wanted jsonb, p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) TO app_api;
+
+--
+-- Name: FUNCTION follow_money(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.follow_money() FROM PUBLIC;
+
+--
+-- Name: FUNCTION follow_refund_due(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.follow_refund_due() FROM PUBLIC;
 
 --
 -- Name: FUNCTION forget_answers(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8174,6 +9520,18 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.guard_payment_amount() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_refund(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_refund() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_refund_approval(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_refund_approval() FROM PUBLIC;
 
 --
 -- Name: FUNCTION guard_tile_growth(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8268,6 +9626,21 @@ GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_worker;
 GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_api;
 
 --
+-- Name: FUNCTION owed_refund(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO app_api;
+GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO auditor;
+
+--
+-- Name: FUNCTION post_ledger(p_order_id uuid, p_cause text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8275,6 +9648,15 @@ REVOKE ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, 
 GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO app_api;
 GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO app_worker;
 GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO auditor;
+
+--
+-- Name: FUNCTION promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) TO app_api;
+GRANT ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) TO auditor;
 
 --
 -- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8286,11 +9668,28 @@ GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals s
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO auditor;
 
 --
+-- Name: FUNCTION received_money(p_order_id uuid, p_network text, p_asset text, p_token text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) TO app_api;
+GRANT ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) TO auditor;
+
+--
 -- Name: FUNCTION record_report(p_source text, p_facts jsonb, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) TO app_api;
+
+--
+-- Name: FUNCTION refund_state(p_order_id uuid, p_status text, p_payment_state text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) TO auditor;
 
 --
 -- Name: FUNCTION refuse_hold_change(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8370,6 +9769,13 @@ GRANT ALL ON FUNCTION holdfast.revive_relays(p_order_ids uuid[]) TO app_api;
 REVOKE ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_api;
 GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_worker;
+
+--
+-- Name: FUNCTION settle_refund_state(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.settle_refund_state(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.settle_refund_state(p_order_id uuid) TO app_worker;
 
 --
 -- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -9037,6 +10443,171 @@ GRANT UPDATE(next_at) ON TABLE holdfast.key_retire TO app_keys;
 GRANT UPDATE(done_at) ON TABLE holdfast.key_retire TO app_keys;
 
 --
+-- Name: TABLE ledger_posting; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.ledger_posting TO app_api;
+GRANT SELECT ON TABLE holdfast.ledger_posting TO app_worker;
+GRANT SELECT ON TABLE holdfast.ledger_posting TO auditor;
+
+--
+-- Name: TABLE ledger_entry; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.ledger_entry TO app_api;
+GRANT SELECT ON TABLE holdfast.ledger_entry TO auditor;
+
+--
+-- Name: TABLE refund; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.refund TO app_api;
+GRANT SELECT ON TABLE holdfast.refund TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund TO auditor;
+
+--
+-- Name: COLUMN refund.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(order_id) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(network) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.asset; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(asset) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(asset) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.token; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(token) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(token) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(amount),UPDATE(amount) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(amount),UPDATE(amount) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(kind) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(kind) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.fee_bearer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(fee_bearer),UPDATE(fee_bearer) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(fee_bearer) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.named_in; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(named_in) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(named_in) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.fiat_amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(fiat_amount) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(fiat_amount) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.rate_basis; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(rate_basis) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(rate_basis) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.rate; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(rate) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(rate) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.destination; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(destination) ON TABLE holdfast.refund TO app_api;
+
+--
+-- Name: COLUMN refund.destination_confirmed_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(destination_confirmed_at) ON TABLE holdfast.refund TO app_api;
+
+--
+-- Name: COLUMN refund.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(status) ON TABLE holdfast.refund TO app_api;
+GRANT UPDATE(status) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.requested_by; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(requested_by) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(requested_by) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(reason) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(reason) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.tx_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tx_id) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.network_fee; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(network_fee) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.refund_due TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_due TO auditor;
+GRANT SELECT ON TABLE holdfast.refund_due TO app_api;
+
+--
+-- Name: COLUMN refund_due.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
+
+--
+-- Name: COLUMN refund_due.updated_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
+
+--
 -- Name: TABLE master_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9331,24 +10902,44 @@ GRANT SELECT ON TABLE holdfast.reclaimable_hold TO app_api;
 GRANT SELECT ON TABLE holdfast.reclaimable_hold TO app_worker;
 
 --
--- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: TABLE refund_approval; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.refund_due TO app_worker;
-GRANT SELECT ON TABLE holdfast.refund_due TO auditor;
-GRANT SELECT ON TABLE holdfast.refund_due TO app_api;
+GRANT SELECT ON TABLE holdfast.refund_approval TO app_api;
+GRANT SELECT ON TABLE holdfast.refund_approval TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_approval TO auditor;
 
 --
--- Name: COLUMN refund_due.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: COLUMN refund_approval.refund_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
+GRANT INSERT(refund_id) ON TABLE holdfast.refund_approval TO app_api;
 
 --
--- Name: COLUMN refund_due.updated_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: COLUMN refund_approval.version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
+GRANT INSERT(version) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: COLUMN refund_approval.approver; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(approver) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: COLUMN refund_approval.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: TABLE refund_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.refund_transition TO app_api;
+GRANT SELECT ON TABLE holdfast.refund_transition TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_transition TO auditor;
 
 --
 -- Name: TABLE retired_source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -9473,6 +11064,7 @@ GRANT SELECT ON TABLE holdfast.stock_movement TO auditor;
 
 GRANT SELECT ON TABLE holdfast.unattributed_output TO app_worker;
 GRANT SELECT ON TABLE holdfast.unattributed_output TO auditor;
+GRANT SELECT ON TABLE holdfast.unattributed_output TO app_api;
 
 --
 -- Name: TABLE workflow_start; Type: ACL; Schema: holdfast; Owner: holdfast_owner

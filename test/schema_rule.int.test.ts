@@ -26,6 +26,8 @@ invoice_order_fk: invoice (order_id) -> orders
 key_epoch_master_fk: key_epoch (master_version) -> master_key
 key_retire_invoice_fk: key_retire (network, address) -> invoice
 key_retire_order_fk: key_retire (order_id) -> orders
+ledger_posting_asset_fk: ledger_posting (asset) -> currency
+ledger_posting_order_fk: ledger_posting (order_id) -> orders
 notification_order_fk: notification (order_id) -> orders
 order_line_order_fk: order_line (order_id) -> orders
 order_line_product_fk: order_line (product_id) -> product
@@ -95,6 +97,7 @@ key_epoch (epoch_id)
 key_epoch (epoch_id, master_version)
 key_epoch (salt)
 key_retire (order_id)
+ledger_posting (posting_no)
 master_key (version)
 notification (notification_id)
 notification (order_id, order_version, channel)

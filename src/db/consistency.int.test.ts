@@ -200,12 +200,18 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'an order shipped by nobody': {
     to: fresh,
     sql: ({ orderId }) => `update orders set status = 'shipped' where order_id = '${orderId}'`,
-    found: ['holds_follow_status', 'payment_state_follows', 'news_follows_status', 'order_equals_audit'],
+    found: [
+      'holds_follow_status',
+      'payment_state_follows',
+      'ledger_equals_money',
+      'news_follows_status',
+      'order_equals_audit',
+    ],
   },
   'a payment that is gone': {
     to: orderIn('processing'),
     sql: ({ orderId }) => `delete from payment where order_id = '${orderId}'`,
-    found: ['payments_equal_inbox', 'payment_state_follows'],
+    found: ['payments_equal_inbox', 'payment_state_follows', 'ledger_equals_money'],
   },
   'a payment nobody reported': {
     to: fresh,
@@ -222,7 +228,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
       return order
     },
     sql: ({ orderId }) => `update refund_due set amount = amount - 1 where order_id = '${orderId}'`,
-    found: ['refund_follows_money', 'refunds_stay_below_money'],
+    found: ['refund_follows_money', 'refunds_stay_below_money', 'ledger_equals_money'],
   },
   'money that is owed and has no refund': {
     to: async () => {
@@ -241,6 +247,19 @@ const PLANTS: Readonly<Record<string, Plant>> = {
       select order_id, network, asset, amount_due + 1, 'goodwill', 'shop', 'coin', 'user:9', 'none', 'paying', '0x${'1f'.repeat(20)}', now()
       from invoice where order_id = '${orderId}'`,
     found: ['payment_state_follows', 'refunds_stay_below_money'],
+  },
+  'a posting that no money moved': {
+    to: orderIn('processing'),
+    sql: ({
+      orderId,
+    }) => `insert into ledger_posting (order_id, network, asset, cause, received, customer_due, refund_due, refunded, fees, written_off)
+      select order_id, network, asset, 'payment', 1, -1, 0, 0, 0, 0 from invoice where order_id = '${orderId}'`,
+    found: ['ledger_equals_money'],
+  },
+  'a ledger that lost a posting': {
+    to: orderIn('delivered'),
+    sql: ({ orderId }) => `delete from ledger_posting where order_id = '${orderId}'`,
+    found: ['ledger_equals_money'],
   },
   'a key that nobody retires': {
     to: orderIn('delivered'),
