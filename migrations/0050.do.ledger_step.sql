@@ -153,6 +153,12 @@ grant select on ledger_entry to app_api, auditor;
 comment on view ledger_entry is
   'The ledger in the shape that accountants know: one row per posting and account that it moves.';
 
+-- An order that got a part back by an operator's wish, and is cancelled then, is refunded from whatever it was.
+insert into payment_transition (from_state, to_state)
+select f, t from unnest('{awaiting,partial,confirming,paid}'::text[]) f,
+  unnest('{refunding,partially_refunded,refunded}'::text[]) t
+on conflict do nothing;
+
 create trigger ledger_posting_append_only before update or delete on ledger_posting
   for each row execute function refuse_rewriting();
 create trigger ledger_posting_no_truncate before truncate on ledger_posting

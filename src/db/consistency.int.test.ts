@@ -5,15 +5,15 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { buildLine } from '../../test/support/builder.ts'
 import { callConcurrently } from '../../test/support/concurrent.ts'
+import { live } from '../../test/support/life.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
-import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { buildObservation, createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from './accept/accept.ts'
 import { compareTables, findConsistency, recordConsistency } from './consistency.ts'
 import { INVARIANTS } from './invariant.ts'
-import { reserveStock } from './order.ts'
-import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
+import { recordReport } from './payment.ts'
 import { openDatabase, type Database } from './connection/pool.ts'
 import { sweepHolds } from './sweep.ts'
 
@@ -34,53 +34,7 @@ async function close(): Promise<void> {
   await shop.close()
 }
 
-const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n, state: 'seen' })
 const report = (order: AcceptedOrder, fact = buildObservation(order)) => recordReport(shop.api, 'w1', [fact])
-
-/** Every possible history of an order. */
-const LIVES: readonly ((order: AcceptedOrder) => Promise<unknown>)[] = [
-  async () => undefined,
-  async (order) => report(order),
-  async (order) => {
-    await report(order, half(order))
-    await assessPayments(shop.worker, runOf(order).next())
-  },
-  async (order) => {
-    await report(order, buildObservation(order, { state: 'seen' }))
-    await assessPayments(shop.worker, runOf(order).next())
-  },
-  async (order) => {
-    await report(order, buildObservation(order, { amount: order.amountDue + 5n }))
-    await assessPayments(shop.worker, runOf(order).next())
-  },
-  async (order) => {
-    const run = await paid(order)
-    await shop.ask('ship', run.next())
-  },
-  async (order) => {
-    const run = await paid(order)
-    await shop.ask('ship', run.next())
-    await shop.ask('deliver', run.next())
-  },
-  async (order) => shop.ask('cancel', runOf(order).next()),
-  async (order) => {
-    const run = await paid(order)
-    await shop.ask('cancel', run.next())
-  },
-  async (order) => {
-    await shop.ask('cancel', runOf(order).next())
-    await report(order)
-    await assessLatePayments(shop.worker, order.orderId)
-  },
-]
-
-async function paid(order: AcceptedOrder): Promise<ReturnType<typeof runOf>> {
-  const run = runOf(order)
-  await reserveStock(shop.worker, run.next())
-  await report(order)
-  await assessPayments(shop.worker, run.next())
-  return run
-}
 
 describe('a shop in which nothing went wrong', () => {
   useShop()
@@ -113,7 +67,7 @@ describe('a shop in which nothing went wrong', () => {
           ...(isBrief && { windowMs: 1, graceMs: 0 }),
         })
         if (isBrief) await sweepHolds(shop.worker, 50)
-        else await LIVES[at % LIVES.length]?.(order)
+        else await live(shop, order, at)
       })
       isBusy = false
       const { seen, looks } = await looking
