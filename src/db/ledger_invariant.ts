@@ -1,4 +1,4 @@
-// What must hold between the ledger and the money of an order, at every commit: for invariant.ts. Computed anew from
+// What must hold between the ledger and the money of an order, at every commit: for invariant.ts. Computed a second time, from
 // payments and refunds, without the view from which the ledger is written.
 
 import { sql, type FragmentSqlToken } from 'slonik'
