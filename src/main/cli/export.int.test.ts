@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { openTestDatabase } from '../../../test/support/database.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../../test/support/shop.ts'
 import { loadConfig } from '../../config.ts'
-import { openDatabase } from '../../db/connection/pool.ts'
 import { assessPayments, recordReport } from '../../db/payment.ts'
 import { findLedgerSums, LEDGER_ACCOUNTS, readPostings, type LedgerAccount } from '../../db/settlement.ts'
 import { parseUnits } from '../../domain/money.ts'
@@ -132,7 +132,7 @@ test('a period ends before what a transaction in progress could still post', () 
 })
 
 test('totals that are not the sums of the ledger are told', async () => {
-  const database = await openDatabase({ url: shop.test.urlOf('auditor'), poolSize: 1, applicationName: 'test' })
+  const database = await openTestDatabase({ url: shop.test.urlOf('auditor'), poolSize: 1, applicationName: 'test' })
   const period = { from: new Date(0), until: new Date() }
   const sums = await findLedgerSums(database.sql, period)
   const wrong = sums.map((sum) => ({ ...sum, received: sum.received + 1n }))

@@ -8,6 +8,7 @@ import { addExportCommand } from './export.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
+import { addPreflightCommand } from './preflight.ts'
 import { printable } from './print.ts'
 import { addRehydrateCommand } from './restart.ts'
 import { globalOptions, type Shell } from './session.ts'
@@ -41,6 +42,7 @@ export function createProgram(given: Shell): Command {
   addVerifyCommand(program, shell)
   addExportCommand(program, shell)
   addChainCommands(program, shell)
+  addPreflightCommand(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program
