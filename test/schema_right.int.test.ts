@@ -18,7 +18,7 @@ type Rights = {
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `account address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status chain_suspension currency customer customer_key duty
-      expirable idempotency invoice late_decision notification
+      expirable idempotency invoice late_decision ledger_entry ledger_posting notification
       order_line order_transition order_wake orders payment payment_report product quoted_rate reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
       schema_version source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `asset_rate customer_key idempotency invoice order_line order_wake payment_report quoted_rate reservation stock stock_movement
@@ -49,7 +49,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
-    select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision
+    select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product quoted_rate
       reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
@@ -117,7 +117,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   auditor: {
     select: `account address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
-      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision notification
+      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
       product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },

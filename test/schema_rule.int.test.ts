@@ -31,6 +31,8 @@ key_retire_invoice_fk: key_retire (network, address) -> invoice
 key_retire_order_fk: key_retire (order_id) -> orders
 late_decision_order_fk: late_decision (order_id) -> orders
 late_decision_replacement_fk: late_decision (replacement_id) -> orders
+ledger_posting_asset_fk: ledger_posting (asset) -> currency
+ledger_posting_order_fk: ledger_posting (order_id) -> orders
 notification_order_fk: notification (order_id) -> orders
 order_line_order_fk: order_line (order_id) -> orders
 order_line_product_fk: order_line (product_id) -> product
@@ -109,6 +111,7 @@ key_epoch (salt)
 key_retire (order_id)
 late_decision (order_id)
 late_decision (replacement_id)
+ledger_posting (posting_no)
 master_key (version)
 notification (notification_id)
 notification (order_id, order_version, channel)

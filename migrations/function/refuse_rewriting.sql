@@ -19,6 +19,10 @@ create or replace trigger stock_movement_no_truncate before truncate on stock_mo
   for each statement execute function refuse_rewriting();
 create or replace trigger chain_operation_append_only before update or delete on chain_operation
   for each row execute function refuse_rewriting();
+create or replace trigger ledger_posting_append_only before update or delete on ledger_posting
+  for each row execute function refuse_rewriting();
+create or replace trigger ledger_posting_no_truncate before truncate on ledger_posting
+  for each statement execute function refuse_rewriting();
 -- Old events are deleted by forget_security_events.
 create or replace trigger security_event_append_only before update on security_event
   for each row execute function refuse_rewriting();

@@ -6,15 +6,15 @@ import pg from 'pg'
 import { openTestDatabase } from '../../test/support/database.ts'
 import { buildLine } from '../../test/support/builder.ts'
 import { callConcurrently } from '../../test/support/concurrent.ts'
+import { live } from '../../test/support/life.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../../test/support/scale.ts'
-import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
+import { buildObservation, createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from './accept/accept.ts'
 import { compareTables, findConsistency, recordConsistency } from './consistency.ts'
 import { INVARIANTS } from './invariant.ts'
-import { reserveStock } from './order.ts'
-import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
+import { recordReport } from './payment.ts'
 import type { Database } from './connection/pool.ts'
 import { sweepHolds } from './sweep.ts'
 
@@ -35,53 +35,7 @@ async function close(): Promise<void> {
   await shop.close()
 }
 
-const half = (order: AcceptedOrder) => buildObservation(order, { amount: order.amountDue / 2n, state: 'seen' })
 const report = (order: AcceptedOrder, fact = buildObservation(order)) => recordReport(shop.api, 'w1', [fact])
-
-/** Every possible history of an order. */
-const LIVES: readonly ((order: AcceptedOrder) => Promise<unknown>)[] = [
-  async () => undefined,
-  async (order) => report(order),
-  async (order) => {
-    await report(order, half(order))
-    await assessPayments(shop.worker, runOf(order).next())
-  },
-  async (order) => {
-    await report(order, buildObservation(order, { state: 'seen' }))
-    await assessPayments(shop.worker, runOf(order).next())
-  },
-  async (order) => {
-    await report(order, buildObservation(order, { amount: order.amountDue + 5n }))
-    await assessPayments(shop.worker, runOf(order).next())
-  },
-  async (order) => {
-    const run = await paid(order)
-    await shop.ask('ship', run.next())
-  },
-  async (order) => {
-    const run = await paid(order)
-    await shop.ask('ship', run.next())
-    await shop.ask('deliver', run.next())
-  },
-  async (order) => shop.ask('cancel', runOf(order).next()),
-  async (order) => {
-    const run = await paid(order)
-    await shop.ask('cancel', run.next())
-  },
-  async (order) => {
-    await shop.ask('cancel', runOf(order).next())
-    await report(order)
-    await assessLatePayments(shop.worker, order.orderId)
-  },
-]
-
-async function paid(order: AcceptedOrder): Promise<ReturnType<typeof runOf>> {
-  const run = runOf(order)
-  await reserveStock(shop.worker, run.next())
-  await report(order)
-  await assessPayments(shop.worker, run.next())
-  return run
-}
 
 describe('a shop in which nothing went wrong', () => {
   useShop()
@@ -114,7 +68,7 @@ describe('a shop in which nothing went wrong', () => {
           ...(isBrief && { windowMs: 1, graceMs: 0 }),
         })
         if (isBrief) await sweepHolds(shop.worker, 50)
-        else await LIVES[at % LIVES.length]?.(order)
+        else await live(shop, order, at)
       })
       isBusy = false
       const { seen, looks } = await looking
@@ -207,12 +161,18 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'an order shipped by nobody': {
     to: fresh,
     sql: ({ orderId }) => `update orders set status = 'shipped' where order_id = '${orderId}'`,
-    found: ['holds_follow_status', 'payment_state_follows', 'news_follows_status', 'order_equals_audit'],
+    found: [
+      'holds_follow_status',
+      'payment_state_follows',
+      'ledger_equals_money',
+      'news_follows_status',
+      'order_equals_audit',
+    ],
   },
   'a payment that is gone': {
     to: orderIn('processing'),
     sql: ({ orderId }) => `delete from payment where order_id = '${orderId}'`,
-    found: ['payments_equal_inbox', 'payment_state_follows'],
+    found: ['payments_equal_inbox', 'payment_state_follows', 'ledger_equals_money'],
   },
   'a payment nobody reported': {
     to: fresh,
@@ -225,7 +185,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'money that is owed no more': {
     to: owing,
     sql: ({ orderId }) => `update refund_due set amount = amount - 1 where order_id = '${orderId}'`,
-    found: ['refund_follows_money', 'refunds_stay_below_money'],
+    found: ['refund_follows_money', 'refunds_stay_below_money', 'ledger_equals_money'],
   },
   'money that is owed and has no refund': {
     to: owing,
@@ -246,6 +206,19 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     sql: ({ orderId }) =>
       `insert into late_decision (order_id, replacement_id) select '${orderId}', min(order_id::text)::uuid from orders where order_id <> '${orderId}'`,
     found: ['late_money_pays_once'],
+  },
+  'a posting that no money moved': {
+    to: orderIn('processing'),
+    sql: ({
+      orderId,
+    }) => `insert into ledger_posting (order_id, network, asset, cause, received, customer_due, refund_due, refunded, fees, written_off)
+      select order_id, network, asset, 'payment', 1, -1, 0, 0, 0, 0 from invoice where order_id = '${orderId}'`,
+    found: ['ledger_equals_money'],
+  },
+  'a ledger that lost a posting': {
+    to: orderIn('delivered'),
+    sql: ({ orderId }) => `delete from ledger_posting where order_id = '${orderId}'`,
+    found: ['ledger_equals_money'],
   },
   'a key that nobody retires': {
     to: orderIn('delivered'),

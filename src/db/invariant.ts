@@ -5,6 +5,7 @@
 
 import { sql, type FragmentSqlToken, type QuerySqlToken } from 'slonik'
 import { z } from 'zod'
+import { ledgerFaults } from './ledger_invariant.ts'
 import { refundFaults } from './refund_invariant.ts'
 
 /** One violation: the order or product, and the values that show it (ids, words and numbers only). */
@@ -68,6 +69,7 @@ export const ORDER_INVARIANTS = {
           union all select order_id, 'refund_due' from refund_due where ${within}
           union all select order_id, 'refund' from refund where ${within}
           union all select order_id, 'refund_approval' from refund_approval where ${within}
+          union all select order_id, 'ledger_posting' from ledger_posting where ${within}
           union all select order_id, 'workflow_start' from workflow_start where ${within}
           union all select order_id, 'order_wake' from order_wake where ${within}
           union all select order_id, 'notification' from notification where ${within}
@@ -232,6 +234,10 @@ export const ORDER_INVARIANTS = {
         or exists (
           (select x.product_id, x.quantity, x.unit_price from order_line x where x.order_id = o.order_id)
           except all (select x.product_id, x.quantity, x.unit_price from order_line x where x.order_id = n.order_id)))`,
+  },
+  ledger_equals_money: {
+    says: 'the ledger sums to zero, and its accounts equal payments, refunds and what is owed',
+    find: (range) => ask`${ledgerFaults(ofOrder(range))}`,
   },
   key_retires_at_the_end: {
     says: 'the payment key of a closed order is scheduled for retirement, that of an open order is not',

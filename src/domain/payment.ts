@@ -93,10 +93,10 @@ const JUDGED_AGAIN = ['paid', 'at_risk', 'reversed', 'late_confirming', 'unresol
  * closed order is late or unresolved. Refunds: see refundStateOf. Equal to the database's table payment_transition.
  */
 export const PAYMENT_MOVES: Readonly<Record<PaymentState, readonly PaymentState[]>> = {
-  awaiting: ['partial', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
-  partial: ['awaiting', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
-  confirming: ['awaiting', 'partial', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled'],
-  paid: ['at_risk', 'reversed', 'late_confirming', 'unresolved', 'cancelled', 'refunding'],
+  awaiting: ['partial', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
+  partial: ['awaiting', 'confirming', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
+  confirming: ['awaiting', 'partial', 'paid', 'expired', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
+  paid: ['at_risk', 'reversed', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
   at_risk: ['paid', 'reversed', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
   reversed: ['paid', 'at_risk', 'late_confirming', 'unresolved', 'cancelled', ...AFTER_REFUND],
   expired: ['late_confirming', 'unresolved', 'refunding'],

@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { addAuditCommands } from './audit.ts'
 import { addChainCommands } from './chain.ts'
 import { EXIT_HELP } from './exit.ts'
+import { addExportCommand } from './export.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
@@ -41,6 +42,7 @@ export function createProgram(given: Shell): Command {
   addNotificationCommands(program, shell)
   addAuditCommands(program, shell)
   addVerifyCommand(program, shell)
+  addExportCommand(program, shell)
   addChainCommands(program, shell)
   addPreflightCommand(program, shell)
   addPayCommand(program, shell)
