@@ -90,7 +90,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     columns: {
       'select address_pool': 'network address',
       'select invoice': 'network address asset',
-      'insert chain_operation': 'network operation height address amount reason',
+      'insert chain_operation': 'network operation height address amount tx_id output_index reason',
       'insert chain_suspension': 'network',
       'update chain_suspension': 'closed_at reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
@@ -99,6 +99,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update chain_status':
         'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },
+    execute: 'settle_report',
   },
   audit_sealer: {
     select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',

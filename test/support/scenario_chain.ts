@@ -1,11 +1,20 @@
 // Write scenarios of the watcher, of operators' chain commands and of late money: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
+import { sql } from 'slonik'
+import { z } from 'zod'
 import { appendBlock, createCursor, rewind } from '../../src/db/chain/cursor.ts'
 import { suspendChain } from '../../src/db/chain/suspension.ts'
 import { stampStatus } from '../../src/db/chain/status.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
-import { allowRewind, attributeBalance, resumeChain, setAside, setStart } from '../../src/db/chain/operation.ts'
+import {
+  allowRewind,
+  attributeBalance,
+  resumeChain,
+  setAside,
+  setStart,
+  settleReport,
+} from '../../src/db/chain/operation.ts'
 import type { Scenario, ScenarioContext } from './scenario.ts'
 import { LATE_SCENARIOS } from './scenario_late.ts'
 
@@ -33,6 +42,7 @@ async function newEvidence(context: ScenarioContext) {
   return { network, address, block, save }
 }
 
+const OUTPUT = z.object({ txId: z.string(), outputIndex: z.number() })
 const BY = { operator: 'ann', reason: 'test' }
 
 export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -104,6 +114,19 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
       const { network, address, save } = await newEvidence(context)
       await save(context.databases.watcher)
       return ({ watcher }) => setAside(watcher, network, address, BY)
+    },
+  },
+  'an output is reported again': {
+    of: 'settleReport',
+    // Each repetition is an operator's decision, and is audited.
+    rewrites: ['chain_operation', 'chain_output', 'chain_report', 'audit_entry'],
+    prepare: async (context) => {
+      const { network, address, save } = await newEvidence(context)
+      await save(context.databases.watcher)
+      await attributeBalance(context.databases.watcher, network, address, BY)
+      const output = await context.databases.watcher.sql.one(sql.type(OUTPUT)`
+        select tx_id as "txId", output_index as "outputIndex" from chain_output where network = ${network}`)
+      return ({ watcher }) => settleReport(watcher, network, 'report_again', output, BY)
     },
   },
   'a chain is started elsewhere': {
