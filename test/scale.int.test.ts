@@ -21,7 +21,7 @@ import { deleteExpiredAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
-import { openDatabase, type Database } from '../src/db/connection/pool.ts'
+import type { Database } from '../src/db/connection/pool.ts'
 import * as read from '../src/db/read.ts'
 import {
   claimNotifications,
@@ -37,6 +37,7 @@ import { countHoldsAside, runHoldSweep } from '../src/db/sweep.ts'
 import { countOrdersInDoubt } from '../src/db/doubt.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
+import { openTestDatabase } from './support/database.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
 import { bulkOrder, loadBulk } from './support/bulk_load.ts'
 import { recordPlans, type Plan, type PlanRecorder } from './support/query_plan.ts'
@@ -63,7 +64,7 @@ beforeAll(async () => {
   await loadBulk(shop.test.url, SIZE)
   plans = await recordPlans(shop.test, ['app_api', 'app_worker', 'app_keys', 'watcher'])
   const open = (role: 'app_keys' | 'watcher') =>
-    openDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, actor: systemActor('keys') })
+    openTestDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, actor: systemActor('keys') })
   scene = { ...shop, keys: await open('app_keys'), watcher: await open('watcher') }
   const rows = await shop.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${BIG_ROWS}`,

@@ -8,7 +8,7 @@ import { Client, Connection } from '@temporalio/client'
 import { createAcceptor } from '../../src/db/accept/accept.ts'
 import { createAddressLease } from '../../src/db/address.ts'
 import type { Blindness } from '../../src/db/chain/sight.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
 import { createQuotaWindow } from '../../src/db/quota.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { DomainError } from '../../src/domain/failure.ts'
@@ -39,7 +39,8 @@ import { createCustomerVault } from '../../src/main/customer_vault.ts'
 import { createSchemaCheck } from '../../src/main/readiness.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
-import type { TestDatabase } from './database.ts'
+import { openTestDatabase, type TestDatabase } from './database.ts'
+import { CALL_WITHIN_MS } from './until.ts'
 
 const HOUR_MS = 3_600_000
 const TOKEN_LIFETIME_S = 240
@@ -51,7 +52,7 @@ const FRESH_MS = 500
 const NO_LIMIT = { user: MAX_BUDGET, address: MAX_BUDGET, atOnce: MAX_BUDGET }
 const WIDE = Object.fromEntries(LIMIT_CLASSES.map((each) => [each, NO_LIMIT])) as Budgets
 
-/** What a caller is told while there is no rate, unless a test says another time. */
+/** What a caller is told while there is no rate. */
 const RATE_BACK_AFTER_MS = 7_000
 /** The key pair that test fronts sign payment requests with, PEM. */
 export const QUOTE_PAIR = generateKeyPairSync('ed25519', {
@@ -97,7 +98,7 @@ export type TestFront = {
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
   /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
   requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
-  setRate: (rateMinor: bigint | undefined, retryAfterMs?: number) => void
+  setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
   stop: () => Promise<void>
@@ -109,6 +110,8 @@ export type TestFrontOptions = {
   /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
+  /** How long a call waits for a session of the database. */
+  poolWaitMs?: number
   adminCidrs?: readonly string[]
   trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
@@ -130,12 +133,13 @@ export async function createTestFront(
   const logger = createLogger({ process: 'api', level: 'debug', destination })
   const registry = createRegistry('api')
   const open = (): Promise<Database> =>
-    openDatabase({
+    openTestDatabase({
       url: test.urlOf('app_api'),
       poolSize: POOL_SIZE / 2,
       applicationName: 'test-api',
       forceGenericPlan: true,
       ...(options.answerWithinMs !== undefined && { answerWithinMs: options.answerWithinMs }),
+      ...(options.poolWaitMs !== undefined && { poolWaitMs: options.poolWaitMs }),
     })
   const database = await open()
   const priority = await open()
@@ -158,7 +162,6 @@ export async function createTestFront(
     options.engine === undefined ? Connection.lazy({ address: NO_ENGINE, interceptors: [] }) : undefined
   const engine = options.engine ?? new Client({ ...(connection !== undefined && { connection }), namespace: 'none' })
   let rate: bigint | undefined = 200_000n
-  let rateBackAfterMs = RATE_BACK_AFTER_MS
   let blindness: Blindness | undefined
 
   const hashRequest = createRequestHash(secret)
@@ -191,7 +194,7 @@ export async function createTestFront(
         offers: new Map<Asset, { network: string; policy: (typeof ASSET_POLICY)[Asset] }>([
           ['ETH', { network: 'ethereum', policy: ASSET_POLICY.ETH }],
         ]),
-        rateOf: () => (rate === undefined ? { retryAfterMs: rateBackAfterMs } : { rateMinor: rate }),
+        rateOf: () => (rate === undefined ? { retryAfterMs: RATE_BACK_AFTER_MS } : { rateMinor: rate }),
         stepUpTotalMinor: 100_000n,
       },
       findBlindness: async () => blindness,
@@ -232,9 +235,10 @@ export async function createTestFront(
     adminAddress,
     logLines: () => lines,
     tokenOf,
-    as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
-    with: (token) => keep(createClient({ address, token: () => token })),
-    asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
+    as: (caller) => keep(createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => tokenOf(caller) })),
+    with: (token) => keep(createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => token })),
+    asAdmin: () =>
+      keep(createAdminClient({ address: adminAddress, deadlineMs: CALL_WITHIN_MS, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
     requestHashOf: async ({ path }, request, userId) => {
       const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)
@@ -243,9 +247,8 @@ export async function createTestFront(
     setBlindness: (cause) => {
       blindness = cause
     },
-    setRate: (rateMinor, retryAfterMs = RATE_BACK_AFTER_MS) => {
+    setRate: (rateMinor) => {
       rate = rateMinor
-      rateBackAfterMs = retryAfterMs
     },
     stopServing: front.stop,
     stop: async () => {
