@@ -114,14 +114,20 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
-      ...['list', 'start', 'rewind', 'attribute', 'set-aside'],
+      ...['list', 'start', 'rewind', 'attribute', 'set-aside', 'report-again', 'discard'],
+      'preflight',
     ].toSorted(),
   )
   for (const command of leaves(program)) {
     expect(command.description()).not.toBe('')
     expect(command.helpInformation()).toMatch(/Global Options:[\s\S]*--json/)
     // These ask no server.
-    if (['check', 'verify'].includes(command.name()) || command.parent?.name() === 'chain') continue
+    if (
+      ['check', 'verify'].includes(command.name()) ||
+      command.parent?.name() === 'chain' ||
+      command.name() === 'preflight'
+    )
+      continue
     expect(command.helpInformation()).toMatch(/--role <role>[\s\S]*--user <id>/)
   }
   const { said } = await attempt('order', 'ship', '--help')

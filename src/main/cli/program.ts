@@ -7,6 +7,7 @@ import { EXIT_HELP } from './exit.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
+import { addPreflightCommand } from './preflight.ts'
 import { printable } from './print.ts'
 import { addRefundCommands } from './refund.ts'
 import { addRehydrateCommand } from './restart.ts'
@@ -41,6 +42,7 @@ export function createProgram(given: Shell): Command {
   addAuditCommands(program, shell)
   addVerifyCommand(program, shell)
   addChainCommands(program, shell)
+  addPreflightCommand(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program
