@@ -53,6 +53,24 @@ const CONTROLS: readonly Control[] = [
     test: 'the watcher by itself renumbers and discards nothing',
   },
   {
+    guard: 'second approval of a refund',
+    mutation: without('guard_refund', 'a.version = old.version) < 2)', 'a.version = old.version) < 1)'),
+    file: 'test/database/refund.int.test.ts',
+    test: 'counts neither by who asked',
+  },
+  {
+    guard: 'ceiling of the refunds of an order',
+    mutation: without('guard_refund', 'if (v_is_grown or v_is_moved', 'if false and (v_is_grown or v_is_moved'),
+    file: 'test/database/refund.int.test.ts',
+    test: 'lets no refunds promise more',
+  },
+  {
+    guard: 'approval of a refund by who asked for it',
+    mutation: without('guard_refund_approval', 'and r.requested_by <> new.approver', ''),
+    file: 'test/database/refund.int.test.ts',
+    test: 'counts neither by who asked',
+  },
+  {
     guard: 'count of the reads that were noted',
     mutation: without('audit_note_reads', 'where o.order_id = any (p_order_ids)', 'where false'),
     file: 'src/grpc/personal_data.int.test.ts',

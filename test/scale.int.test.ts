@@ -257,6 +257,9 @@ const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
   audit_entry_to_seal: 'the sealer, which reads in order of transactions',
   security_event_by_time: 'retention, which removes the oldest',
   security_event_calls: 'retention, which removes counts of calls after an hour',
+  refund_approval_by_order: 'the consistency check, which looks for approvals without an order',
+  refund_by_status: 'people, who list the refunds that wait for them',
+  refund_by_time: 'people, who list all refunds',
   reservation_committed: 'the consistency check, which adds up what orders hold of a product',
   stock_movement_counted: 'the consistency check, which adds up the ledger of a product',
 }

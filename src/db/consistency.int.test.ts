@@ -194,9 +194,8 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   },
   'a refund of more than was received': {
     to: orderIn('delivered'),
-    sql: ({
-      orderId,
-    }) => `insert into refund (order_id, network, asset, amount, kind, fee_bearer, named_in, requested_by, reason, status, destination, destination_confirmed_at)
+    sql: ({ orderId }) => `
+      insert into refund (order_id, network, asset, amount, kind, fee_bearer, named_in, requested_by, reason, status, destination, destination_confirmed_at)
       select order_id, network, asset, amount_due + 1, 'goodwill', 'shop', 'coin', 'user:9', 'none', 'paying', '0x${'1f'.repeat(20)}', now()
       from invoice where order_id = '${orderId}'`,
     found: ['payment_state_follows', 'refunds_stay_below_money'],
