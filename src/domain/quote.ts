@@ -36,6 +36,6 @@ export const quoteText = (terms: QuoteTerms, keyId: string): string =>
     '',
   ].join('\n')
 
-/** A value with a line feed could pretend to be another field: such a quote has no text, and no valid signature. */
+/** A value with a line feed could pretend to be another field: such a quote is not signed. */
 export const isOneLineEach = (terms: QuoteTerms): boolean =>
   Object.values(terms).every((value) => !/[\n\r]/.test(value.toString()))

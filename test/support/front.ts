@@ -52,7 +52,7 @@ const FRESH_MS = 500
 const NO_LIMIT = { user: MAX_BUDGET, address: MAX_BUDGET, atOnce: MAX_BUDGET }
 const WIDE = Object.fromEntries(LIMIT_CLASSES.map((each) => [each, NO_LIMIT])) as Budgets
 
-/** What a caller is told while there is no rate, unless a test says another time. */
+/** What a caller is told while there is no rate. */
 const RATE_BACK_AFTER_MS = 7_000
 /** The key pair that test fronts sign payment requests with, PEM. */
 export const QUOTE_PAIR = generateKeyPairSync('ed25519', {
@@ -98,7 +98,7 @@ export type TestFront = {
   sign: (request: { id: string; timestampS: bigint; report: Buffer }) => string[]
   /** The hash that the audit keeps of a request; with a customer, the one under that customer's key. In hexadecimal. */
   requestHashOf: (method: { path: string }, request: Buffer, userId?: bigint) => Promise<string>
-  setRate: (rateMinor: bigint | undefined, retryAfterMs?: number) => void
+  setRate: (rateMinor: bigint | undefined) => void
   setBlindness: (cause: Blindness | undefined) => void
   stopServing: () => Promise<void>
   stop: () => Promise<void>
@@ -162,7 +162,6 @@ export async function createTestFront(
     options.engine === undefined ? Connection.lazy({ address: NO_ENGINE, interceptors: [] }) : undefined
   const engine = options.engine ?? new Client({ ...(connection !== undefined && { connection }), namespace: 'none' })
   let rate: bigint | undefined = 200_000n
-  let rateBackAfterMs = RATE_BACK_AFTER_MS
   let blindness: Blindness | undefined
 
   const hashRequest = createRequestHash(secret)
@@ -195,7 +194,7 @@ export async function createTestFront(
         offers: new Map<Asset, { network: string; policy: (typeof ASSET_POLICY)[Asset] }>([
           ['ETH', { network: 'ethereum', policy: ASSET_POLICY.ETH }],
         ]),
-        rateOf: () => (rate === undefined ? { retryAfterMs: rateBackAfterMs } : { rateMinor: rate }),
+        rateOf: () => (rate === undefined ? { retryAfterMs: RATE_BACK_AFTER_MS } : { rateMinor: rate }),
         stepUpTotalMinor: 100_000n,
       },
       findBlindness: async () => blindness,
@@ -248,9 +247,8 @@ export async function createTestFront(
     setBlindness: (cause) => {
       blindness = cause
     },
-    setRate: (rateMinor, retryAfterMs = RATE_BACK_AFTER_MS) => {
+    setRate: (rateMinor) => {
       rate = rateMinor
-      rateBackAfterMs = retryAfterMs
     },
     stopServing: front.stop,
     stop: async () => {
