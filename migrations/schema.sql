@@ -254,6 +254,31 @@ ALTER FUNCTION holdfast.actor_text(p_context jsonb) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.actor_text(p_context jsonb) IS 'An actor''s context in its canonical form; refuses one that names nobody.';
 
 --
+-- Name: assessed_order(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.assessed_order(p_order_id uuid) RETURNS TABLE(status text, payment_state text, cancel_reason text, hold text, flags text[], amount_due numeric, dust_floor numeric, seen numeric, final numeric, late_seen numeric, late_final numeric, accepted numeric, is_late boolean, is_reorged boolean, is_replaced boolean, replacement_id uuid, is_undecided boolean)
+    LANGUAGE sql STABLE
+    AS $$
+  select o.status, o.payment_state, o.cancel_reason, o.hold, o.payment_flags, m.amount_due, m.dust_floor, m.seen,
+    m.final, m.late_seen, m.late_final, m.accepted, m.is_late, m.is_reorged, m.is_replaced, d.replacement_id,
+    d.order_id is null and o.cancel_reason is not distinct from 'expired'
+      and is_enough(m.final + m.late_final, m.amount_due)
+  from orders o
+  cross join lateral order_money(array[o.order_id]) m
+  left join late_decision d on d.order_id = o.order_id
+  where o.order_id = p_order_id
+$$;
+
+ALTER FUNCTION holdfast.assessed_order(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION assessed_order(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.assessed_order(p_order_id uuid) IS 'What an assessment reads of an order: its states, the sums of its money (order_money) and its late decision.';
+
+--
 -- Name: audit_account(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -659,6 +684,70 @@ ALTER FUNCTION holdfast.audit_chain_operation() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.audit_chain_operation() IS 'Notes every change to chain_operation for the audit.';
+
+--
+-- Name: audit_chain_suspension(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'chain_suspension' else 'chain_suspension' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"chain_suspension","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.suspension_no::text as suspension_no) k cross join lateral (select n.network as network, n.opened_at as opened_at, n.closed_at as closed_at, n.reason as reason) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'chain_suspension' else 'chain_suspension' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"chain_suspension","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(o.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(o.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(n.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(n.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.suspension_no = o.suspension_no cross join lateral (select coalesce(n.suspension_no, o.suspension_no)::text as suspension_no) k
+            where n.suspension_no is distinct from o.suspension_no or n.network is distinct from o.network or n.opened_at is distinct from o.opened_at or n.closed_at is distinct from o.closed_at or n.reason is distinct from o.reason
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'chain_suspension' else 'chain_suspension' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"chain_suspension","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.suspension_no::text as suspension_no) k cross join lateral (select o.network as network, o.opened_at as opened_at, o.closed_at as closed_at, o.reason as reason) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_chain_suspension() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_chain_suspension(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_chain_suspension() IS 'Notes every change to chain_suspension for the audit.';
 
 --
 -- Name: audit_columns(text, text[], text[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1110,6 +1199,70 @@ ALTER FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from time
 --
 
 COMMENT ON FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) IS 'The newest entry of a chain, for heads that are not on their row.';
+
+--
+-- Name: audit_late_decision(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_late_decision() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'late_decision' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"late_decision","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.order_id as order_id) k cross join lateral (select n.replacement_id as replacement_id, n.refusal as refusal, n.rate::text as rate, n.due_now::text as due_now, n.decided_at as decided_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'late_decision' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"late_decision","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.replacement_id is distinct from o.replacement_id then '"replacement_id":' || coalesce(to_json(o.replacement_id)::text, 'null') end, case when n.refusal is distinct from o.refusal then '"refusal":' || coalesce(to_json(o.refusal)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.due_now is distinct from o.due_now then '"due_now":' || coalesce(to_json(o.due_now::text)::text, 'null') end, case when n.decided_at is distinct from o.decided_at then '"decided_at":' || coalesce(to_json(o.decided_at)::text, 'null') end) as before, concat_ws(',', case when n.replacement_id is distinct from o.replacement_id then '"replacement_id":' || coalesce(to_json(n.replacement_id)::text, 'null') end, case when n.refusal is distinct from o.refusal then '"refusal":' || coalesce(to_json(n.refusal)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.due_now is distinct from o.due_now then '"due_now":' || coalesce(to_json(n.due_now::text)::text, 'null') end, case when n.decided_at is distinct from o.decided_at then '"decided_at":' || coalesce(to_json(n.decided_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.order_id = o.order_id cross join lateral (select coalesce(n.order_id, o.order_id) as order_id) k
+            where n.order_id is distinct from o.order_id or n.replacement_id is distinct from o.replacement_id or n.refusal is distinct from o.refusal or n.rate is distinct from o.rate or n.due_now is distinct from o.due_now or n.decided_at is distinct from o.decided_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'late_decision' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"late_decision","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.order_id as order_id) k cross join lateral (select o.replacement_id as replacement_id, o.refusal as refusal, o.rate::text as rate, o.due_now::text as due_now, o.decided_at as decided_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_late_decision() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_late_decision(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_late_decision() IS 'Notes every change to late_decision for the audit.';
 
 --
 -- Name: audit_make_partitions(date, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -1947,6 +2100,134 @@ ALTER FUNCTION holdfast.audit_quoted_rate() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.audit_quoted_rate() IS 'Notes every change to quoted_rate for the audit.';
 
 --
+-- Name: audit_refund(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"refund","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.refund_id as refund_id) k cross join lateral (select n.order_id as order_id, n.network as network, n.asset as asset, n.token as token, n.amount::text as amount, n.kind as kind, n.fee_bearer as fee_bearer, n.named_in as named_in, n.fiat_amount::text as fiat_amount, n.rate_basis as rate_basis, n.rate::text as rate, n.destination as destination, n.destination_confirmed_at as destination_confirmed_at, n.status as status, n.requested_by as requested_by, n.reason as reason, n.tx_id as tx_id, n.network_fee::text as network_fee, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(o.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(o.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(o.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(o.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(o.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(o.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(o.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(n.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(n.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(n.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(n.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(n.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(n.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(n.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.refund_id = o.refund_id cross join lateral (select coalesce(n.refund_id, o.refund_id) as refund_id) k
+            where n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.token is distinct from o.token or n.amount is distinct from o.amount or n.kind is distinct from o.kind or n.fee_bearer is distinct from o.fee_bearer or n.named_in is distinct from o.named_in or n.fiat_amount is distinct from o.fiat_amount or n.rate_basis is distinct from o.rate_basis or n.rate is distinct from o.rate or n.destination is distinct from o.destination or n.destination_confirmed_at is distinct from o.destination_confirmed_at or n.status is distinct from o.status or n.requested_by is distinct from o.requested_by or n.reason is distinct from o.reason or n.tx_id is distinct from o.tx_id or n.network_fee is distinct from o.network_fee or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"refund","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.refund_id as refund_id) k cross join lateral (select o.order_id as order_id, o.network as network, o.asset as asset, o.token as token, o.amount::text as amount, o.kind as kind, o.fee_bearer as fee_bearer, o.named_in as named_in, o.fiat_amount::text as fiat_amount, o.rate_basis as rate_basis, o.rate::text as rate, o.destination as destination, o.destination_confirmed_at as destination_confirmed_at, o.status as status, o.requested_by as requested_by, o.reason as reason, o.tx_id as tx_id, o.network_fee::text as network_fee, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund() IS 'Notes every change to refund for the audit.';
+
+--
+-- Name: audit_refund_approval(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund_approval() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_approval' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"refund_approval","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.refund_id as refund_id, n.version::text as version, n.approver as approver) k cross join lateral (select n.order_id as order_id, n.approved_at as approved_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_approval' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund_approval","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(o.approved_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(n.approved_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.refund_id = o.refund_id and n.version = o.version and n.approver = o.approver cross join lateral (select coalesce(n.refund_id, o.refund_id) as refund_id, coalesce(n.version, o.version)::text as version, coalesce(n.approver, o.approver) as approver) k
+            where n.refund_id is distinct from o.refund_id or n.version is distinct from o.version or n.approver is distinct from o.approver or n.order_id is distinct from o.order_id or n.approved_at is distinct from o.approved_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_approval' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"refund_approval","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.refund_id as refund_id, o.version::text as version, o.approver as approver) k cross join lateral (select o.order_id as order_id, o.approved_at as approved_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund_approval() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund_approval(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund_approval() IS 'Notes every change to refund_approval for the audit.';
+
+--
 -- Name: audit_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2007,6 +2288,70 @@ ALTER FUNCTION holdfast.audit_refund_due() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.audit_refund_due() IS 'Notes every change to refund_due for the audit.';
+
+--
+-- Name: audit_refund_transition(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_refund_transition() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_transition' else 'refund_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"refund_transition","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.from_status as from_status, n.to_status as to_status) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_transition' else 'refund_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"refund_transition","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', null) as before, concat_ws(',', null) as after
+            from old_rows o full join new_rows n on n.from_status = o.from_status and n.to_status = o.to_status cross join lateral (select coalesce(n.from_status, o.from_status) as from_status, coalesce(n.to_status, o.to_status) as to_status) k
+            where n.from_status is distinct from o.from_status or n.to_status is distinct from o.to_status
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'refund_transition' else 'refund_transition' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"refund_transition","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.from_status as from_status, o.to_status as to_status) k cross join lateral (select ) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_refund_transition() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_refund_transition(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_refund_transition() IS 'Notes every change to refund_transition for the audit.';
 
 --
 -- Name: audit_reservation(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2192,6 +2537,70 @@ ALTER FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) OWNER T
 COMMENT ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) IS 'Makes the function that appends to the chains of one kind of aggregate.';
 
 --
+-- Name: audit_source_rule(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_source_rule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'source_rule' else 'source_rule' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"source_rule","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.asset as asset, n.since as since) k cross join lateral (select n.sources as sources, n.above::text as above, n.reason as reason) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'source_rule' else 'source_rule' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"source_rule","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.sources is distinct from o.sources then '"sources":' || coalesce(to_json(o.sources)::text, 'null') end, case when n.above is distinct from o.above then '"above":' || coalesce(to_json(o.above::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end) as before, concat_ws(',', case when n.sources is distinct from o.sources then '"sources":' || coalesce(to_json(n.sources)::text, 'null') end, case when n.above is distinct from o.above then '"above":' || coalesce(to_json(n.above::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.asset = o.asset and n.since = o.since cross join lateral (select coalesce(n.asset, o.asset) as asset, coalesce(n.since, o.since) as since) k
+            where n.asset is distinct from o.asset or n.since is distinct from o.since or n.sources is distinct from o.sources or n.above is distinct from o.above or n.reason is distinct from o.reason
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'source_rule' else 'source_rule' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"source_rule","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.asset as asset, o.since as since) k cross join lateral (select o.sources as sources, o.above::text as above, o.reason as reason) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_source_rule() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_source_rule(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_source_rule() IS 'Notes every change to source_rule for the audit.';
+
+--
 -- Name: audit_stock(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2301,19 +2710,28 @@ COMMENT ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggregate 
 -- Name: begin_assessment(uuid, integer, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) RETURNS TABLE(outcome text, outputs integer, status text, payment_state text, cancel_reason text, hold text, flags text[], amount_due numeric, dust_floor numeric, seen numeric, final numeric, late_seen numeric, late_final numeric, is_late boolean, is_reorged boolean, is_replaced boolean, has_wrong_asset boolean, has_early boolean)
+CREATE FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) RETURNS TABLE(outcome text, outputs integer, status text, payment_state text, cancel_reason text, hold text, flags text[], amount_due numeric, dust_floor numeric, seen numeric, final numeric, late_seen numeric, late_final numeric, accepted numeric, is_late boolean, is_reorged boolean, is_replaced boolean, replacement_id uuid, is_undecided boolean, has_wrong_asset boolean, has_early boolean, is_suspended boolean)
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
 declare
-  v_outcome text := fence_step(p_order_id, p_generation, p_step);
+  v_outcome text;
   v_credit record;
+  v_suspension text;
+  v_is_own boolean := false;
 begin
+  if p_step is null then
+    perform 1 from orders o
+    where o.order_id in (
+      select p_order_id union all select d.replacement_id from late_decision d where d.order_id = p_order_id)
+    order by o.order_id for update;
+  end if;
+  v_outcome := fence_step(p_order_id, p_generation, p_step);
   select 0 as outputs, false as has_wrong_asset, false as has_early into v_credit;
   if v_outcome = 'entered' then
     -- An order that never held stock is reserved first, and nothing is decided about its money before.
-    if (select is_terminal(o.status) from orders o where o.order_id = p_order_id) = (p_step is null)
-      and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
+    v_is_own := (select is_terminal(o.status) from orders o where o.order_id = p_order_id) = (p_step is null);
+    if v_is_own and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
       select * into v_credit from credit_payments(p_order_id, 500);
       -- Asked to look, and there is nothing new.
       if v_credit.outputs = 0 then
@@ -2325,19 +2743,12 @@ begin
       update orders set generation = p_generation, step = p_step where order_id = p_order_id;
     end if;
   end if;
+  v_suspension := suspend_order(p_order_id, v_is_own);
   return query
-  select v_outcome, v_credit.outputs, o.status, o.payment_state, o.cancel_reason, o.hold, o.payment_flags,
-    i.amount_due, c.dust_floor,
-    coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
-    coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0),
-    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0),
-    coalesce(sum(p.amount) filter (where not p.is_in_time and p.state = 'final'), 0),
-    coalesce(bool_or(not p.is_in_time), false), coalesce(bool_or(p.state = 'reorged'), false),
-    coalesce(bool_or(p.state = 'replaced'), false), v_credit.has_wrong_asset, v_credit.has_early
-  from orders o join invoice i on i.order_id = o.order_id join currency c on c.currency = i.asset
-  left join payment p on p.order_id = o.order_id and v_credit.outputs > 0
-  where o.order_id = p_order_id
-  group by o.order_id, i.order_id, c.currency;
+  select v_outcome,
+    greatest(v_credit.outputs, (v_suspension = 'resumed' or p_step is null and v_is_own and a.is_undecided)::int),
+    a.*, v_credit.has_wrong_asset, v_credit.has_early, v_suspension = 'suspended'
+  from assessed_order(p_order_id) a;
 end
 $$;
 
@@ -2348,6 +2759,46 @@ ALTER FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, 
 --
 
 COMMENT ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) IS 'First half of an assessment: locks an order, credits its inbox, and returns what its payments add up to.';
+
+--
+-- Name: begin_payout(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_refund refund;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select r.order_id from refund r where r.refund_id = p_refund_id) for update;
+  select * into v_refund from refund r where r.refund_id = p_refund_id for no key update;
+  if not found then
+    return 'NOT_FOUND';
+  end if;
+  if v_refund.status <> 'approved' then
+    return case v_refund.status when 'paying' then 'repeated' when 'paid' then 'paid' else 'refused' end;
+  end if;
+  -- The guard would refuse it as well: a reorganisation may have taken the money after the approval.
+  if v_refund.amount + promised_refunds(
+      v_refund.order_id, v_refund.network, v_refund.asset, v_refund.token, v_refund.refund_id)
+    > received_money(v_refund.order_id, v_refund.network, v_refund.asset, v_refund.token) then
+    return 'not_covered';
+  end if;
+  update refund r set status = 'paying' where r.refund_id = p_refund_id;
+  perform settle_refund_state(v_refund.order_id);
+  return 'begun';
+end
+$$;
+
+ALTER FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION begin_payout(p_refund_id uuid, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) IS 'Payout, first half: takes an approved refund for payment, before anything is signed.';
 
 --
 -- Name: catalogue_of(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2514,17 +2965,30 @@ CREATE FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) RETUR
     select * from fresh_outputs(p_order_id, p_limit)
   ), credited as (
     insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
-    select p.network, p.tx_id, p.output_index, p_order_id, p.asset, p.amount, p.state, p.is_in_time, p.first_seen_at from present p
+    select p.network, p.tx_id, p.output_index, p_order_id, p.asset, p.amount, p.state, p.is_in_time, p.first_seen_at
+    from present p
     where p.is_right_asset and (not p.is_early or exists (
       select from payment y where (y.network, y.tx_id, y.output_index) = (p.network, p.tx_id, p.output_index)))
-    on conflict (network, tx_id, output_index) do update set amount = excluded.amount, state = excluded.state, is_in_time = excluded.is_in_time
-    where payment.order_id = excluded.order_id and (payment.amount, payment.state, payment.is_in_time) is distinct from (excluded.amount, excluded.state, excluded.is_in_time)
+    on conflict (network, tx_id, output_index) do update
+      set amount = excluded.amount, state = excluded.state, is_in_time = excluded.is_in_time
+    where payment.order_id = excluded.order_id
+      and (payment.amount, payment.state, payment.is_in_time)
+        is distinct from (excluded.amount, excluded.state, excluded.is_in_time)
+  ), doubted as (
+    insert into source_doubt (network, tx_id, output_index, order_id, kind)
+    select p.network, p.tx_id, p.output_index, p_order_id, p.doubt from present p where p.doubt is not null
+    on conflict (network, tx_id, output_index) do update
+      set kind = excluded.kind, since = clock_timestamp() where source_doubt.kind <> excluded.kind
+  ), agreed as (
+    delete from source_doubt d using present p
+    where (d.network, d.tx_id, d.output_index) = (p.network, p.tx_id, p.output_index) and p.doubt is null
   ), assessed as (
     -- By their numbers: joined to the outputs, all that the order has unassessed would be gone through for each.
     update payment_report r set is_assessed = true
     where r.report_no = any (array(select unnest(p.report_nos) from present p))
   )
-  select count(*)::int, coalesce(bool_or(not is_right_asset), false), coalesce(bool_or(is_right_asset and is_early), false)
+  select count(*)::int, coalesce(bool_or(not is_right_asset), false),
+    coalesce(bool_or(is_right_asset and is_early), false)
   from present
 $$;
 
@@ -2534,7 +2998,7 @@ ALTER FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) OWNER 
 -- Name: FUNCTION credit_payments(p_order_id uuid, p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) IS 'Credits at most so many outputs that have news, and marks that news as assessed.';
+COMMENT ON FUNCTION holdfast.credit_payments(p_order_id uuid, p_limit integer) IS 'Credits up to p_limit outputs that have news to an order, and marks that news as assessed.';
 
 --
 -- Name: decide_in_order(jsonb, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2603,6 +3067,69 @@ ALTER FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) O
 --
 
 COMMENT ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) IS 'Allocation under shortage: decides in order of arrival which orders of a batch get stock, each order whole.';
+
+--
+-- Name: decide_late_money(uuid, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.decide_late_money(p_order_id uuid, p_policy jsonb) RETURNS TABLE(refusal text, replacement_id uuid)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+  v_rate numeric;
+  v_due_now numeric;
+begin
+  perform 1 from stock where product_id in (select product_id from order_line where order_id = p_order_id)
+  order by product_id for no key update;
+  select r.refusal, r.rate, r.due_now into refusal, v_rate, v_due_now from late_refusal(p_order_id, p_policy) r;
+  if refusal is not null then
+    insert into late_decision (order_id, refusal, rate, due_now) values (p_order_id, refusal, v_rate, v_due_now);
+    return next;
+    return;
+  end if;
+  replacement_id := open_replacement(p_order_id, v_rate, v_due_now);
+  perform take_stock(replacement_id);
+  update reservation r set state = 'committed' where r.order_id = replacement_id;
+  if not found then
+    raise exception 'late_decision: the stock was free under its lock' using errcode = 'HF046';
+  end if;
+  update orders o set status = 'processing', payment_state = 'paid', payment_flags = array['late']
+  where o.order_id = replacement_id;
+  return next;
+end
+$$;
+
+ALTER FUNCTION holdfast.decide_late_money(p_order_id uuid, p_policy jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION decide_late_money(p_order_id uuid, p_policy jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.decide_late_money(p_order_id uuid, p_policy jsonb) IS 'Late decision: exactly one of a paid replacement order or money that is owed back, for an expired order with enough final money.';
+
+--
+-- Name: derive_refund_state(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.derive_refund_state() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if exists (select from holdfast.refund r where r.order_id = new.order_id and r.status in ('paying', 'paid')) then
+    new.payment_state := holdfast.refund_state(new.order_id, new.status, new.payment_state);
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.derive_refund_state() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION derive_refund_state(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.derive_refund_state() IS 'Derived state: a trigger function that counts refunds where an order''s payment state is judged again.';
 
 --
 -- Name: do_command(uuid, integer, integer, text, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -2749,33 +3276,30 @@ CREATE FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_sta
     AS $$
 declare
   v_slow uuid[] := '{}';
+  v_late uuid[] := '{}';
 begin
   if p_reason = 'expired' then
     v_slow := array(
       select o.order_id from orders o where o.order_id = any (p_order_ids) and o.payment_state = 'confirming');
+    v_late := array(
+      select m.order_id from order_money(p_order_ids) m where is_enough(m.final + m.late_final, m.amount_due));
   end if;
 
   update orders o set
     status = 'cancelled',
     cancel_reason = p_reason,
     payment_state = case
-      when m.final > m.dust_floor then 'unresolved'
-      when m.waiting > 0 then 'late_confirming'
+      when m.final + m.late_final > m.dust_floor then 'unresolved'
+      when m.seen + m.late_seen > m.final + m.late_final then 'late_confirming'
       when p_reason = 'expired' then 'expired'
       else 'cancelled' end,
     payment_flags = array(
       select flag from (
         select unnest(o.payment_flags) except select 'under'
-        union select 'under' where m.final + m.waiting > 0 and not is_enough(m.final + m.waiting, m.amount_due)
+        union select 'under' where m.seen + m.late_seen > 0 and not is_enough(m.seen + m.late_seen, m.amount_due)
         union select 'slow_confirm' where o.order_id = any (v_slow)) f (flag)
       order by flag collate "C")
-  from (
-    select i.order_id, i.amount_due, c.dust_floor,
-      coalesce(sum(p.amount) filter (where p.state = 'final'), 0) as final,
-      coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged')), 0) as waiting
-    from invoice i join currency c on c.currency = i.asset left join payment p on p.order_id = i.order_id
-    where i.order_id = any (p_order_ids) group by 1, 2, 3
-  ) m
+  from order_money(p_order_ids) m
   where o.order_id = m.order_id and o.order_id = any (p_order_ids);
 
   perform 1 from stock
@@ -2800,16 +3324,15 @@ begin
   where s.product_id = e.product_id;
 
   insert into refund_due (order_id, asset, amount)
-  select p.order_id, p.asset, sum(p.amount) from payment p join currency c on c.currency = p.asset
-  where p.order_id = any (p_order_ids) and p.state = 'final'
-  group by p.order_id, p.asset, c.dust_floor having sum(p.amount) > c.dust_floor
+  select m.order_id, m.asset, m.final + m.late_final from order_money(p_order_ids) m
+  where m.final + m.late_final > m.dust_floor
   on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp();
 
   insert into key_retire (order_id, network, address)
   select order_id, network, address from invoice where order_id = any (p_order_ids) on conflict do nothing;
 
-  if cardinality(v_slow) > 0 then
-    perform request_wake(v_slow);
+  if cardinality(v_slow || v_late) > 0 then
+    perform request_wake(array(select distinct unnest(v_slow || v_late)));
   end if;
 end
 $$;
@@ -2820,7 +3343,7 @@ ALTER FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_stat
 -- Name: FUNCTION end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders without shipping them, with all that follows: status, holds, stock, ledger, refunds due, retirement of the payment key, and a wake where the payment missed its confirm deadline.';
+COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders without shipping them, with all that follows: status, holds, stock, ledger, refunds due, retirement of the payment key, and a wake where the payment missed its confirm deadline, or where the money is enough but late, so that aftercare decides on it.';
 
 --
 -- Name: expire_due(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
@@ -2925,6 +3448,41 @@ ALTER FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step
 COMMENT ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) IS 'Locks an order for a step of a run: entered, repeated, STALE_RUN or NOT_FOUND.';
 
 --
+-- Name: finish_payout(uuid, text, numeric, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_refund refund;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select r.order_id from refund r where r.refund_id = p_refund_id) for update;
+  select * into v_refund from refund r where r.refund_id = p_refund_id for no key update;
+  if not found then
+    return 'NOT_FOUND';
+  end if;
+  if v_refund.status <> 'paying' then
+    return case when v_refund.status <> 'paid' then 'refused' when v_refund.tx_id = p_tx_id then 'repeated'
+      else 'conflict' end;
+  end if;
+  update refund r set status = 'paid', tx_id = p_tx_id, network_fee = p_network_fee where r.refund_id = p_refund_id;
+  perform settle_refund_state(v_refund.order_id);
+  return 'paid';
+end
+$$;
+
+ALTER FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) IS 'Payout, second half: the transaction is final, and the refund is paid.';
+
+--
 -- Name: fits_in_sum(jsonb, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2946,6 +3504,80 @@ ALTER FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) OWNER TO ho
 --
 
 COMMENT ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) IS 'Whether there is enough stock of every product for all orders that are not refused; any serial order decides the same then.';
+
+--
+-- Name: follow_money(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.follow_money() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+begin
+  if tg_level = 'ROW' then
+    perform post_ledger(new.order_id, tg_argv[0]);
+  elsif tg_op = 'INSERT' then
+    perform post_ledger(m.order_id, tg_argv[0]) from (
+      select distinct n.order_id from new_rows n where n.state = 'final' order by 1) m;
+  else
+    -- Money that is final, or no longer is.
+    perform post_ledger(m.order_id, tg_argv[0]) from (
+      select n.order_id from new_rows n where n.state = 'final'
+      union select o.order_id from old_rows o where o.state = 'final' order by 1) m;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.follow_money() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION follow_money(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.follow_money() IS 'Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or of an order''s status did to the money of an order (post_ledger).';
+
+--
+-- Name: follow_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.follow_refund_due() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_owed numeric;
+  v_open_id uuid;
+begin
+  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
+  v_owed := holdfast.owed_refund(new.order_id);
+  select r.refund_id into v_open_id from holdfast.refund r join holdfast.refund_due d on d.order_id = r.order_id
+  where r.order_id = new.order_id and r.kind = 'owed' and r.asset = d.asset and r.token is null
+    and r.status in ('awaiting_destination', 'awaiting_approval');
+  if v_open_id is not null and v_owed > 0 then
+    update holdfast.refund r set amount = v_owed where r.refund_id = v_open_id and r.amount <> v_owed;
+  elsif v_open_id is not null then
+    update holdfast.refund r set status = 'cancelled' where r.refund_id = v_open_id;
+  elsif v_owed > 0 then
+    insert into holdfast.refund (order_id, network, asset, amount, kind, named_in, requested_by)
+    select i.order_id, i.network, d.asset, v_owed, 'owed', 'coin', 'system:owed'
+    from holdfast.invoice i join holdfast.refund_due d on d.order_id = i.order_id where i.order_id = new.order_id;
+  end if;
+  -- Money that came after a refund makes the order partially refunded again.
+  if current_user = 'app_worker' and exists (
+    select from holdfast.refund r where r.order_id = new.order_id and r.status in ('paying', 'paid')) then
+    perform holdfast.settle_refund_state(new.order_id);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.follow_refund_due() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION follow_refund_due(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.follow_refund_due() IS 'Refund intent: a trigger function that keeps exactly one open refund for what an order owes beyond what was approved.';
 
 --
 -- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3061,11 +3693,11 @@ COMMENT ON FUNCTION holdfast.forget_security_events(p_limit integer) IS 'Retenti
 -- Name: fresh_outputs(uuid, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) RETURNS TABLE(network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, is_right_asset boolean, is_early boolean, is_in_time boolean, report_nos bigint[])
+CREATE FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) RETURNS TABLE(network text, tx_id text, output_index integer, asset text, amount numeric, state text, first_seen_at timestamp with time zone, is_right_asset boolean, is_early boolean, is_in_time boolean, report_nos bigint[], doubt text)
     LANGUAGE sql STABLE
     AS $$
   select f.network, f.tx_id, f.output_index, p.asset, p.amount, p.state, p.first_seen_at, p.asset = i.asset, t.is_early,
-    not t.is_early and p.first_seen_at <= i.expires_at + i.grace, f.report_nos
+    not t.is_early and p.first_seen_at <= i.expires_at + i.grace, f.report_nos, p.doubt
   from (
     select r.network, r.tx_id, r.output_index, array_agg(r.report_no) as report_nos from payment_report r
     where r.order_id = p_order_id and not r.is_assessed
@@ -3083,7 +3715,7 @@ ALTER FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) OWNER TO
 -- Name: FUNCTION fresh_outputs(p_order_id uuid, p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) IS 'At most so many outputs of an order that have news (null: all), as their sources have them now, and the numbers of that news.';
+COMMENT ON FUNCTION holdfast.fresh_outputs(p_order_id uuid, p_limit integer) IS 'Inbox: the oldest p_limit outputs of an order that have news (null: all), as their sources have them now.';
 
 --
 -- Name: guard_address_lease(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3166,7 +3798,7 @@ ALTER FUNCTION holdfast.guard_chain_operator() OWNER TO holdfast_owner;
 -- Name: FUNCTION guard_chain_operator(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.guard_chain_operator() IS 'Lets the watcher''s role note an operation in the name of an operator alone.';
+COMMENT ON FUNCTION holdfast.guard_chain_operator() IS 'Guard of chain operations: a trigger function that lets the watcher''s role note an operation in an operator''s name only.';
 
 --
 -- Name: guard_order_insert(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3279,6 +3911,98 @@ ALTER FUNCTION holdfast.guard_payment_amount() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.guard_payment_amount() IS 'An amount changes to what a report says, and to nothing else.';
 
 --
+-- Name: guard_refund(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_refund() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_is_moved boolean := tg_op = 'INSERT' or new.status <> old.status;
+  v_is_grown boolean := tg_op = 'INSERT' or new.amount > old.amount;
+begin
+  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
+  if tg_op = 'INSERT' then
+    if new.status <> 'awaiting_destination' or new.destination is not null or new.version <> 1 then
+      raise exception 'refund: it begins without a destination' using errcode = 'HF041';
+    end if;
+  else
+    if (new.refund_id, new.order_id, new.network, new.asset, new.token, new.kind, new.named_in, new.fiat_amount,
+        new.rate_basis, new.rate, new.requested_by, new.reason, new.created_at)
+       is distinct from (old.refund_id, old.order_id, old.network, old.asset, old.token, old.kind, old.named_in,
+        old.fiat_amount, old.rate_basis, old.rate, old.requested_by, old.reason, old.created_at)
+       or new.kind <> 'owed' and new.amount <> old.amount
+       or (old.status not in ('awaiting_destination', 'awaiting_approval') or new.status in ('approved', 'paying'))
+        and (new.amount, new.destination, new.destination_confirmed_at, new.fee_bearer)
+         is distinct from (old.amount, old.destination, old.destination_confirmed_at, old.fee_bearer)
+       or not v_is_moved and new.status = 'paid' then
+      raise exception 'refund: this never changes' using errcode = 'HF001';
+    end if;
+    if v_is_moved and (not exists (
+        select from holdfast.refund_transition t where t.from_status = old.status and t.to_status = new.status)
+      or new.status in ('paying', 'paid') and current_user <> 'app_worker'
+      or new.status = 'approved' and (
+        select count(*) from holdfast.refund_approval a
+        where a.refund_id = old.refund_id and a.version = old.version) < 2)
+    then
+      raise exception 'refund: % to % is not a legal move', old.status, new.status using errcode = 'HF041';
+    end if;
+    new.version := old.version + 1;
+    new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  end if;
+  if new.kind = 'owed' and new.token is null and (tg_op = 'INSERT' or new.amount <> old.amount)
+    and new.amount <> holdfast.owed_refund(new.order_id) then
+    raise exception 'refund: the order owes another amount' using errcode = 'HF042';
+  end if;
+  if (v_is_grown or v_is_moved and new.status in ('approved', 'paying'))
+    and new.amount + holdfast.promised_refunds(new.order_id, new.network, new.asset, new.token, new.refund_id)
+      > holdfast.received_money(new.order_id, new.network, new.asset, new.token) then
+    raise exception 'refund: more than the order received' using errcode = 'HF042';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_refund() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_refund(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_refund() IS 'Guard of refunds, a state machine guard and a ceiling: a trigger function for every insert and update of refund.';
+
+--
+-- Name: guard_refund_approval(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_refund_approval() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
+  if tg_op <> 'INSERT'
+    or new.approver is distinct from holdfast.actor_of(new.order_id::text) ->> 'actor'
+    or holdfast.actor_of(new.order_id::text) ->> 'role' is distinct from 'admin'
+    or not exists (
+      select from holdfast.refund r join holdfast.orders o on o.order_id = r.order_id
+      where (r.refund_id, r.version, r.order_id) = (new.refund_id, new.version, new.order_id)
+        and r.status = 'awaiting_approval' and r.requested_by <> new.approver
+        and new.approver <> 'user:' || o.user_id) then
+    raise exception 'refund: this approval does not count' using errcode = 'HF041';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_refund_approval() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_refund_approval(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_refund_approval() IS 'Guard of approvals, the four-eyes principle: a trigger function that lets an admin approve, in their own name, the present version of a refund that waits for it; not who asked for it, and not the customer.';
+
+--
 -- Name: guard_tile_growth(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3314,8 +4038,11 @@ CREATE FUNCTION holdfast.is_command_legal(p_order_id uuid, p_command text, p_inp
     and exists (
       select from order_transition t
       where t.from_status = o.status and t.to_status = command_target(p_command) and t.role = p_input ->> 'role')
-    and (p_command <> 'ship' or o.hold = 'none' and o.payment_state = 'paid'
-      and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed))
+    and (p_command <> 'ship' or o.hold = 'none' and o.payment_state in ('paid', 'partially_refunded')
+      and not exists (
+        select from payment_report r
+        where not r.is_assessed and r.order_id in (
+          select p_order_id union all select d.order_id from late_decision d where d.replacement_id = p_order_id)))
   from orders o where o.order_id = p_order_id
 $$;
 
@@ -3409,6 +4136,51 @@ ALTER FUNCTION holdfast.keep_honoured() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.keep_honoured() IS 'An assessment that reads the times of an output again leaves one that is honoured in time.';
+
+--
+-- Name: late_refusal(uuid, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.late_refusal(p_order_id uuid, p_policy jsonb) RETURNS TABLE(refusal text, rate numeric, due_now numeric)
+    LANGUAGE sql STABLE
+    AS $$
+  select case
+      when not (p_policy ->> 'accepts')::boolean then 'policy'
+      when o.hold <> 'none' then 'on_hold'
+      when o.payment_state in ('refunding', 'partially_refunded', 'refunded') or exists (
+        select from refund x where x.order_id = o.order_id and x.status in ('approved', 'paying', 'paid'))
+        then 'refund_begun'
+      when not is_enough(m.amount, i.amount_due) then 'too_late'
+      when not n.is_sold then 'product_gone'
+      when q.rate is null then 'rate_unknown'
+      when abs(n.due - i.amount_due) * 10000 > i.amount_due * (p_policy ->> 'driftBps')::int then 'price_moved'
+      when not n.fits then 'out_of_stock' end,
+    q.rate, n.due
+  from orders o
+  join invoice i on i.order_id = o.order_id
+  join currency c on c.currency = i.asset
+  cross join lateral (
+    select coalesce(sum(p.amount), 0) as amount from payment p
+    where p.order_id = o.order_id and p.state = 'final' and p.first_seen_at <= i.expires_at + i.grace
+      + make_interval(secs => (p_policy ->> 'withinMs')::bigint / 1000.0)) m
+  left join asset_rate q on q.asset = i.asset and q.currency = o.currency
+    and q.at > clock_timestamp() - make_interval(secs => (p_policy ->> 'rateAgeMs')::bigint / 1000.0)
+  cross join lateral (
+    select bool_and(p.is_active and p.currency = o.currency) as is_sold,
+      quote_due(sum(l.quantity * p.unit_price), q.rate, c.decimals) as due,
+      bool_and(s.on_hand - s.reserved >= l.quantity) as fits
+    from (select x.product_id, sum(x.quantity) as quantity from order_line x where x.order_id = o.order_id group by 1) l
+    join product p on p.product_id = l.product_id join stock s on s.product_id = l.product_id) n
+  where o.order_id = p_order_id
+$$;
+
+ALTER FUNCTION holdfast.late_refusal(p_order_id uuid, p_policy jsonb) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION late_refusal(p_order_id uuid, p_policy jsonb); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.late_refusal(p_order_id uuid, p_policy jsonb) IS 'Late policy: why the late money of an expired order cannot buy it again; refusal is null where it can.';
 
 --
 -- Name: lock_wanted(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3506,6 +4278,58 @@ ALTER FUNCTION holdfast.note_status_change() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.note_status_change() IS 'Writes what the world is to be told of orders that were made or moved.';
 
 --
+-- Name: open_replacement(uuid, numeric, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_id uuid := gen_random_uuid();
+  v_address text;
+begin
+  if not exists (select from assessed_order(p_order_id) a where a.is_undecided) then
+    raise exception 'late_decision: this order has no late money to decide on' using errcode = 'HF046';
+  end if;
+  update address_pool p set leased_by = 'system:replacement', leased_at = clock_timestamp()
+  from (
+    select f.network, f.address from address_pool f join invoice i on i.network = f.network and i.asset = f.asset
+    where i.order_id = p_order_id and f.leased_at is null
+    order by f.pool_no limit 1 for update of f skip locked) free
+  where (p.network, p.address) = (free.network, free.address)
+  returning p.address into v_address;
+  if v_address is null then
+    raise exception 'late_decision: no payment address is free' using errcode = 'HF046';
+  end if;
+
+  insert into orders (order_id, user_id, currency, total, address_sealed)
+  select v_id, o.user_id, o.currency, o.total, o.address_sealed from orders o where o.order_id = p_order_id;
+  insert into order_line (order_id, line_no, product_id, product_version, name, quantity, unit_price)
+  select v_id, l.line_no, l.product_id, l.product_version, l.name, l.quantity, l.unit_price
+  from order_line l where l.order_id = p_order_id;
+  -- Nothing is to be paid at the new address: its quote ends at once.
+  insert into invoice (
+    order_id, network, asset, address, amount_due, rate, expires_at, grace, confirm_within, created_at)
+  select v_id, i.network, i.asset, v_address, i.amount_due, i.rate, n.now + interval '1 millisecond', interval '0',
+    i.confirm_within, n.now
+  from invoice i cross join (select clock_timestamp() as now) n where i.order_id = p_order_id;
+  insert into workflow_start (order_id, quote_ends_at, urgency)
+  select i.order_id, i.expires_at, 0 from invoice i where i.order_id = v_id;
+  insert into late_decision (order_id, replacement_id, rate, due_now) values (p_order_id, v_id, p_rate, p_due_now);
+  return v_id;
+end
+$$;
+
+ALTER FUNCTION holdfast.open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric) IS 'Late acceptance: makes the order that replaces an expired one, with its lines, prices and rate, a payment address of its own and the start of its workflow, and records the decision.';
+
+--
 -- Name: open_transactions(interval); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3560,6 +4384,48 @@ ALTER FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refus
 COMMENT ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) IS 'Recorded answers: what each CreateOrder attempt was answered, from immutable columns, so that a replay has the same bytes.';
 
 --
+-- Name: order_money(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.order_money(p_order_ids uuid[]) RETURNS TABLE(order_id uuid, asset text, amount_due numeric, dust_floor numeric, seen numeric, final numeric, late_seen numeric, late_final numeric, accepted numeric, is_late boolean, is_reorged boolean, is_replaced boolean)
+    LANGUAGE sql STABLE
+    AS $$
+  select i.order_id, i.asset, i.amount_due, c.dust_floor, m.seen + t.seen, m.final + t.final, m.late_seen, m.late_final,
+    case when d.order_id is null then 0 else least(m.final + m.late_final, i.amount_due) end,
+    m.is_late or t.is_late, m.is_reorged or t.is_reorged, m.is_replaced
+  from invoice i
+  join currency c on c.currency = i.asset
+  cross join lateral (
+    select coalesce(sum(p.amount) filter (where p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0) as seen,
+      coalesce(sum(p.amount) filter (where p.is_in_time and p.state = 'final'), 0) as final,
+      coalesce(sum(p.amount) filter (where not p.is_in_time and p.state in ('seen', 'reorged', 'final')), 0)
+        as late_seen,
+      coalesce(sum(p.amount) filter (where not p.is_in_time and p.state = 'final'), 0) as late_final,
+      coalesce(bool_or(not p.is_in_time), false) as is_late,
+      coalesce(bool_or(p.state = 'reorged'), false) as is_reorged,
+      coalesce(bool_or(p.state = 'replaced'), false) as is_replaced
+    from payment p where p.order_id = i.order_id
+  ) m
+  cross join lateral (
+    select least(i.amount_due, coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged', 'final')), 0))
+        as seen,
+      least(i.amount_due, coalesce(sum(p.amount) filter (where p.state = 'final'), 0)) as final,
+      count(*) > 0 as is_late, coalesce(bool_or(p.state = 'reorged'), false) as is_reorged
+    from late_decision s join payment p on p.order_id = s.order_id where s.replacement_id = i.order_id
+  ) t
+  left join late_decision d on d.order_id = i.order_id and d.replacement_id is not null
+  where i.order_id = any (p_order_ids)
+$$;
+
+ALTER FUNCTION holdfast.order_money(p_order_ids uuid[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION order_money(p_order_ids uuid[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.order_money(p_order_ids uuid[]) IS 'Money of orders: the sums of their outputs in base units, one row per order.';
+
+--
 -- Name: order_state(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3583,10 +4449,86 @@ ALTER FUNCTION holdfast.order_state(p_order_id uuid) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.order_state(p_order_id uuid) IS 'The whole truth about an order, as every step answers with it.';
 
 --
+-- Name: owed_refund(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.owed_refund(p_order_id uuid) RETURNS numeric
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce((
+    select case when m.amount > c.dust_floor then m.amount else 0 end
+    from refund_due d join invoice i on i.order_id = d.order_id join currency c on c.currency = d.asset
+    cross join lateral (
+      select coalesce(sum(r.amount) filter (where r.kind = 'owed' and r.status in ('approved', 'paying', 'paid')), 0)
+          as settled,
+        coalesce(sum(r.amount) filter (where r.status not in ('rejected', 'cancelled')
+          and not (r.kind = 'owed' and r.status in ('awaiting_destination', 'awaiting_approval'))), 0) as promised
+      from refund r
+      where r.order_id = d.order_id and (r.network, r.asset) = (i.network, d.asset) and r.token is null
+    ) s
+    cross join lateral (
+      select least(d.amount - s.settled, received_money(d.order_id, i.network, d.asset, null) - s.promised) as amount
+    ) m
+    where d.order_id = p_order_id), 0)
+$$;
+
+ALTER FUNCTION holdfast.owed_refund(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION owed_refund(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.owed_refund(p_order_id uuid) IS 'What the open refund of an order must be, in base units; 0: there is none to be.';
+
+--
+-- Name: post_ledger(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+begin
+  if not exists (select from payment p where p.order_id = p_order_id)
+    and not exists (select from refund r where r.order_id = p_order_id) then
+    return;
+  end if;
+  perform 1 from orders o where o.order_id = p_order_id for no key update;
+  insert into ledger_posting (
+    order_id, network, asset, token, cause, received, customer_due, refund_due, refunded, fees, written_off)
+  select p_order_id, m.network, m.asset, m.token, p_cause, m.received,
+    -(m.received + m.refund_due + m.refunded + m.fees + m.written_off), m.refund_due, m.refunded, m.fees, m.written_off
+  from (
+    select t.network, t.asset, t.token, t.received - b.received as received, t.refund_due - b.refund_due as refund_due,
+      t.refunded - b.refunded as refunded, t.fees - b.fees as fees, t.written_off - b.written_off as written_off
+    from ledger_target t
+    cross join lateral (
+      select coalesce(sum(l.received), 0) as received, coalesce(sum(l.refund_due), 0) as refund_due,
+        coalesce(sum(l.refunded), 0) as refunded, coalesce(sum(l.fees), 0) as fees,
+        coalesce(sum(l.written_off), 0) as written_off
+      from ledger_posting l
+      where l.order_id = p_order_id and (l.network, l.asset) = (t.network, t.asset)
+        and l.token is not distinct from t.token
+    ) b
+    where t.order_id = p_order_id
+  ) m
+  where (m.received, m.refund_due, m.refunded, m.fees, m.written_off) <> (0, 0, 0, 0, 0);
+end
+$$;
+
+ALTER FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION post_ledger(p_order_id uuid, p_cause text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) IS 'Ledger posting: writes what is missing between what the ledger has of an order and what it must have (ledger_target), one posting per asset.';
+
+--
 -- Name: present_output(uuid, text, text, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) RETURNS TABLE(asset text, amount numeric, state text, first_seen_at timestamp with time zone, last_first_seen_at timestamp with time zone)
+CREATE FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) RETURNS TABLE(asset text, amount numeric, state text, first_seen_at timestamp with time zone, last_first_seen_at timestamp with time zone, doubt text)
     LANGUAGE sql STABLE
     AS $$
   with said as (
@@ -3602,12 +4544,24 @@ CREATE FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id
     union all select * from said where not exists (select from active)
   ), fresh as (
     select * from word where favour = 3 or received_at > (select max(w.received_at) from word w) - interval '1 day'
+  ), chosen as (
+    select f.* from fresh f order by f.favour, f.state = 'final' desc, f.amount, f.report_no desc limit 1
+  ), agreed as (
+    select count(*) filter (where f.state = 'final' and (f.asset, f.amount) = (c.asset, c.amount)) as sources,
+      coalesce(bool_or((f.asset, f.amount) <> (c.asset, c.amount)), false)
+        or min(f.favour) < 3 and coalesce(bool_or(f.state = 'final'), false) as is_differing
+    from fresh f cross join chosen c
+  ), needed as (
+    select coalesce((
+      select case when greatest(i.amount_due, (select c.amount from chosen c)) > r.above then r.sources end
+      from invoice i join source_rule r on r.asset = i.asset and r.since <= i.created_at
+      where i.order_id = p_order_id order by r.since desc limit 1), 1) as sources
   )
-  select (array_agg(f.asset order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
-    (array_agg(f.amount order by f.favour, f.state = 'final' desc, f.report_no desc))[1],
-    (array_agg(f.state order by f.favour, f.state = 'final' desc))[1],
-    (select min(w.first_seen_at) from word w), (select max(w.first_seen_at) from word w)
-  from fresh f
+  select (select c.asset from chosen c), (select c.amount from chosen c),
+    (select case when c.state = 'final' and a.sources < n.sources then 'seen' else c.state end from chosen c),
+    (select min(w.first_seen_at) from word w), (select max(w.first_seen_at) from word w),
+    case when a.is_differing then 'differing' when a.sources between 1 and n.sources - 1 then 'lone' end
+  from agreed a cross join needed n
 $$;
 
 ALTER FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) OWNER TO holdfast_owner;
@@ -3616,7 +4570,27 @@ ALTER FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id 
 -- Name: FUNCTION present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) IS 'What the sources of an output come to: asset, amount, state, and the earliest and latest first sighting.';
+COMMENT ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) IS 'Quorum view of one output: what its sources together say of it now; all columns null when it has no report.';
+
+--
+-- Name: promised_refunds(uuid, text, text, text, uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) RETURNS numeric
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce(sum(r.amount), 0) from refund r
+  where r.order_id = p_order_id and (r.network, r.asset) = (p_network, p_asset) and r.token is not distinct from p_token
+    and r.status not in ('rejected', 'cancelled') and r.refund_id is distinct from p_except
+$$;
+
+ALTER FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) IS 'What the refunds of an order promise or have paid of one asset, in base units: all that were not rejected or cancelled.';
 
 --
 -- Name: quote_due(numeric, numeric, smallint); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3636,6 +4610,34 @@ ALTER FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint
 --
 
 COMMENT ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) IS 'Base units due, rounded up; equal to quoteDue in test/support/oracle.ts.';
+
+--
+-- Name: received_money(uuid, text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) RETURNS numeric
+    LANGUAGE sql STABLE
+    AS $$
+  select case
+    when p_token is not null then 0
+    when exists (
+      select from invoice i where (i.order_id, i.network, i.asset) = (p_order_id, p_network, p_asset)) then (
+      select m.final + m.late_final - m.accepted from order_money(array[p_order_id]) m)
+    else (
+      -- Several sources may have reported an output: the least amount counts.
+      select coalesce(sum(u.amount), 0) from (
+        select min(x.amount) as amount from unattributed_output x
+        where (x.order_id, x.network, x.asset) = (p_order_id, p_network, p_asset)
+        group by x.tx_id, x.output_index) u) end
+$$;
+
+ALTER FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION received_money(p_order_id uuid, p_network text, p_asset text, p_token text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) IS 'What an order received for its refunds to come out of, in base units: its final money (order_money), less what its replacement took; of an asset other than the invoice''s, final outputs at its address that were credited to no order.';
 
 --
 -- Name: record_report(text, jsonb, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3713,6 +4715,38 @@ ALTER FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text
 --
 
 COMMENT ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) IS 'Inbox: stores a verified report of a watcher, extends holds for what was seen in time, and wakes the workflows.';
+
+--
+-- Name: refund_state(uuid, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+  select case
+    when p_status = 'pending' or m.paying + m.paid = 0 then p_payment_state
+    when p_status <> 'cancelled' and p_payment_state in ('at_risk', 'reversed') then p_payment_state
+    when p_status <> 'cancelled' and is_enough(m.received - m.paying - m.paid, m.amount_due) then 'paid'
+    when m.paying > 0 then 'refunding'
+    when m.received - m.paid <= m.dust_floor then 'refunded'
+    else 'partially_refunded' end
+  from (
+    select i.amount_due, c.dust_floor, received_money(i.order_id, i.network, i.asset, null) as received,
+      coalesce(sum(r.amount) filter (where r.status = 'paying'), 0) as paying,
+      coalesce(sum(r.amount) filter (where r.status = 'paid'), 0) as paid
+    from invoice i join currency c on c.currency = i.asset
+    left join refund r on r.order_id = i.order_id and (r.network, r.asset) = (i.network, i.asset) and r.token is null
+    where i.order_id = p_order_id group by i.order_id, c.currency
+  ) m
+$$;
+
+ALTER FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION refund_state(p_order_id uuid, p_status text, p_payment_state text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) IS 'Payment state of an order once its refunds are counted: the copy of refundStateOf in src/domain/refund.ts.';
 
 --
 -- Name: refuse_hold_change(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3889,6 +4923,24 @@ ALTER FUNCTION holdfast.request_wake(p_order_ids uuid[]) OWNER TO holdfast_owner
 COMMENT ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) IS 'Asks that these orders'' workflows look again; called inside the transaction that gives them a reason to.';
 
 --
+-- Name: require_sources(text, integer, numeric, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text) RETURNS void
+    LANGUAGE sql
+    AS $$
+  insert into source_rule (asset, sources, above, reason) values (p_asset, p_sources, p_above, p_reason)
+$$;
+
+ALTER FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text) IS 'Quorum: sets how many sources must agree before money is final, for orders made from now on whose amount due, or an output of theirs, is above p_above base units.';
+
+--
 -- Name: restart_orders(uuid[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3934,6 +4986,38 @@ ALTER FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) OWNER 
 COMMENT ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) IS 'Restart: has the workflows of these open orders started again; returns those that had no pending start.';
 
 --
+-- Name: resume_orders(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.resume_orders(p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_order_ids uuid[];
+begin
+  with free as (
+    select s.order_id from suspended_order s
+    where s.woken_at is null and not exists (select from suspended_network n where n.network = s.network)
+    order by s.order_id limit p_limit for update of s skip locked
+  ), woken as (
+    update suspended_order s set woken_at = clock_timestamp() from free f where s.order_id = f.order_id
+    returning s.order_id
+  )
+  select coalesce(array_agg(w.order_id), '{}') into v_order_ids from woken w;
+  perform request_wake(v_order_ids);
+  return cardinality(v_order_ids);
+end
+$$;
+
+ALTER FUNCTION holdfast.resume_orders(p_limit integer) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION resume_orders(p_limit integer); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.resume_orders(p_limit integer) IS 'Circuit breaker: asks for the assessment of up to p_limit orders that waited for the end of a suspension.';
+
+--
 -- Name: retire_source(text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3946,11 +5030,18 @@ begin
   insert into retired_source (source, reason) values (p_source, p_reason);
   v_order_ids := array(
     select distinct r.order_id from payment_report r
-    where r.source = p_source and r.order_id is not null and r.state in ('reorged', 'dropped', 'replaced') order by 1);
+    where r.source = p_source and r.order_id is not null and (r.state in ('reorged', 'dropped', 'replaced')
+      or exists (
+        select from source_doubt d
+        where (d.network, d.tx_id, d.output_index) = (r.network, r.tx_id, r.output_index)))
+    order by 1);
   perform 1 from orders o where o.order_id = any (v_order_ids) order by o.order_id for no key update;
   update payment_report r set is_assessed = false
   where r.order_id = any (v_order_ids) and r.source = p_source and r.is_assessed
-    and r.state in ('reorged', 'dropped', 'replaced');
+    and (r.state in ('reorged', 'dropped', 'replaced')
+      or exists (
+        select from source_doubt d
+        where (d.network, d.tx_id, d.output_index) = (r.network, r.tx_id, r.output_index)));
   perform request_wake(v_order_ids);
   return cardinality(v_order_ids);
 end
@@ -3962,7 +5053,7 @@ ALTER FUNCTION holdfast.retire_source(p_source text, p_reason text) OWNER TO hol
 -- Name: FUNCTION retire_source(p_source text, p_reason text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.retire_source(p_source text, p_reason text) IS 'Retires a source of reports: from now on its word does not stand against others, and orders it stood against are assessed again.';
+COMMENT ON FUNCTION holdfast.retire_source(p_source text, p_reason text) IS 'Retires a source of reports: from now on its word does not stand against others, and orders it stood against, or about which it did not agree with another source, are assessed again.';
 
 --
 -- Name: revive_relays(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4012,6 +5103,29 @@ ALTER FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) OWNER TO 
 --
 
 COMMENT ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) IS 'Sets an order aside whose expiry failed by itself, with the SQLSTATE it failed with.';
+
+--
+-- Name: settle_refund_state(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.settle_refund_state(p_order_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update orders o set payment_state = s.state
+  from (
+    select refund_state(p_order_id, x.status, x.payment_state) as state from orders x where x.order_id = p_order_id) s
+  where o.order_id = p_order_id and o.payment_state <> s.state;
+end
+$$;
+
+ALTER FUNCTION holdfast.settle_refund_state(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION settle_refund_state(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.settle_refund_state(p_order_id uuid) IS 'Brings the payment state of an order up to date with its refunds (refund_state).';
 
 --
 -- Name: settle_report(text, text, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4139,6 +5253,43 @@ ALTER FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) OWNER TO 
 --
 
 COMMENT ON FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) IS 'Rates of accepted orders: stores where each came from, once for all orders that share it.';
+
+--
+-- Name: suspend_order(uuid, boolean); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.suspend_order(p_order_id uuid, p_is_held boolean) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_network text := (select i.network from invoice i where i.order_id = p_order_id);
+begin
+  if exists (select from suspended_network n where n.network = v_network) then
+    if p_is_held then
+      insert into suspended_order (order_id, network)
+      select p_order_id, v_network from assessed_order(p_order_id) a
+      where a.is_undecided or a.status = 'pending' and is_enough(a.final, a.amount_due)
+      on conflict (order_id) do update set woken_at = null where suspended_order.woken_at is not null;
+    end if;
+    return 'suspended';
+  end if;
+  if p_is_held then
+    delete from suspended_order s where s.order_id = p_order_id;
+    if found then
+      return 'resumed';
+    end if;
+  end if;
+  return 'free';
+end
+$$;
+
+ALTER FUNCTION holdfast.suspend_order(p_order_id uuid, p_is_held boolean) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION suspend_order(p_order_id uuid, p_is_held boolean); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.suspend_order(p_order_id uuid, p_is_held boolean) IS 'Circuit breaker, for one order in an assessment: ''suspended'' while its network is suspended; ''resumed'' when it waited for the end of that; else ''free''.';
 
 --
 -- Name: take_quota(bytea[], integer[], bytea[], integer[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4416,6 +5567,27 @@ ALTER TABLE holdfast.address_pool ALTER COLUMN pool_no ADD GENERATED ALWAYS AS I
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: asset_rate; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.asset_rate (
+    asset text NOT NULL,
+    currency text NOT NULL,
+    rate numeric(20,2) NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT asset_rate_at_finite CHECK (isfinite(at)),
+    CONSTRAINT asset_rate_positive CHECK ((rate > (0)::numeric))
+);
+
+ALTER TABLE holdfast.asset_rate OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE asset_rate; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.asset_rate IS 'The price of one coin at which the api quotes now. The api repeats it, so an old row means no present price.';
 
 --
 -- Name: audit_checkpoint; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -4908,6 +6080,55 @@ COMMENT ON COLUMN holdfast.chain_status.compares_balances IS 'Whether the watche
 COMMENT ON COLUMN holdfast.chain_status.rewind_given_at IS 'scanned_height when rewind_to was given.';
 
 --
+-- Name: chain_suspension; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_suspension (
+    suspension_no bigint NOT NULL,
+    network text NOT NULL,
+    opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    closed_at timestamp with time zone,
+    reason text,
+    CONSTRAINT chain_suspension_closed_finite CHECK (isfinite(closed_at)),
+    CONSTRAINT chain_suspension_closed_whole CHECK (((closed_at IS NULL) = (reason IS NULL))),
+    CONSTRAINT chain_suspension_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT chain_suspension_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200)))
+);
+
+ALTER TABLE holdfast.chain_suspension OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_suspension; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_suspension IS 'Reorganisations below final blocks. While a row is open, the network is suspended; an operator closes it.';
+
+--
+-- Name: COLUMN chain_suspension.closed_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_suspension.closed_at IS 'When an operator closed it; null: open.';
+
+--
+-- Name: COLUMN chain_suspension.reason; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_suspension.reason IS 'Why it was closed; null: open.';
+
+--
+-- Name: chain_suspension_suspension_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_suspension ALTER COLUMN suspension_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.chain_suspension_suspension_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: consistency_run; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5231,6 +6452,83 @@ ALTER TABLE holdfast.reservation OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.reservation IS 'A hold on stock: held, committed (paid), consumed (shipped), released or expired. Ended rows stay as tombstones.';
 
 --
+-- Name: source_doubt; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.source_doubt (
+    network text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    order_id uuid NOT NULL,
+    kind text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT source_doubt_kind CHECK ((kind = ANY (ARRAY['lone'::text, 'differing'::text]))),
+    CONSTRAINT source_doubt_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT source_doubt_output_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT source_doubt_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88)))
+);
+
+ALTER TABLE holdfast.source_doubt OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE source_doubt; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.source_doubt IS 'Outputs on which the sources do not agree now. lone: fewer call it final than must. differing: they contradict each other. A row goes once they agree.';
+
+--
+-- Name: suspended_network; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.suspended_network AS
+ SELECT s.network,
+    'deep_reorg'::text AS cause,
+    s.opened_at AS since
+   FROM holdfast.chain_suspension s
+  WHERE (s.closed_at IS NULL)
+UNION ALL
+ SELECT d.network,
+    'sources_differ'::text AS cause,
+    min(d.since) AS since
+   FROM holdfast.source_doubt d
+  WHERE (d.kind = 'differing'::text)
+  GROUP BY d.network;
+
+ALTER VIEW holdfast.suspended_network OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW suspended_network; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.suspended_network IS 'Circuit breaker per chain: the networks that are suspended now, and why.';
+
+--
+-- Name: suspended_order; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.suspended_order (
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    woken_at timestamp with time zone,
+    CONSTRAINT suspended_order_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text))
+);
+
+ALTER TABLE holdfast.suspended_order OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE suspended_order; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.suspended_order IS 'Orders with enough final money that wait for the end of a suspension. A row goes with the order''s next assessment.';
+
+--
+-- Name: COLUMN suspended_order.woken_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.suspended_order.woken_at IS 'When the assessment was asked for; null: not yet.';
+
+--
 -- Name: expirable; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5243,6 +6541,10 @@ CREATE VIEW holdfast.expirable AS
                    FROM holdfast.reservation r
                   WHERE ((r.order_id = o.order_id) AND (r.state = 'held'::text)))) AS at) ends)
   WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text])) AND (ends.at <= clock_timestamp()) AND (c.caught_up_at > ends.at) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.suspended_network n
+          WHERE (n.network = i.network)))) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.suspended_order s
+          WHERE (s.order_id = o.order_id)))) AND (NOT (EXISTS ( SELECT
            FROM holdfast.payment_report r
           WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND ((NOT c.compares_balances) OR (EXISTS ( SELECT
            FROM holdfast.chain_balance b
@@ -5379,6 +6681,430 @@ ALTER TABLE holdfast.key_retire OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.key_retire IS 'Closed orders whose key is to be sealed anew and moved to the retired tier; written with the terminal status.';
+
+--
+-- Name: late_decision; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.late_decision (
+    order_id uuid NOT NULL,
+    replacement_id uuid,
+    refusal text,
+    rate numeric(20,2),
+    due_now numeric(78,0),
+    decided_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT late_decision_due_positive CHECK ((due_now > (0)::numeric)),
+    CONSTRAINT late_decision_either CHECK (((replacement_id IS NULL) = (refusal IS NOT NULL))),
+    CONSTRAINT late_decision_of_another CHECK ((replacement_id <> order_id)),
+    CONSTRAINT late_decision_rate_positive CHECK ((rate > (0)::numeric)),
+    CONSTRAINT late_decision_refusal CHECK ((refusal = ANY (ARRAY['policy'::text, 'on_hold'::text, 'refund_begun'::text, 'too_late'::text, 'rate_unknown'::text, 'product_gone'::text, 'price_moved'::text, 'out_of_stock'::text])))
+);
+
+ALTER TABLE holdfast.late_decision OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE late_decision; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.late_decision IS 'What became of the late money of an expired order, decided once: it pays the replacement, or it is owed back. Append-only. The payments stay with the expired order.';
+
+--
+-- Name: COLUMN late_decision.replacement_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.late_decision.replacement_id IS 'The order that the money pays; null: it is owed back.';
+
+--
+-- Name: COLUMN late_decision.refusal; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.late_decision.refusal IS 'Why the money is owed back; null: it was accepted.';
+
+--
+-- Name: COLUMN late_decision.rate; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.late_decision.rate IS 'The price of one coin at the decision; null: none was known.';
+
+--
+-- Name: COLUMN late_decision.due_now; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.late_decision.due_now IS 'Base units that the same lines cost at the decision; null: not known.';
+
+--
+-- Name: ledger_posting; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.ledger_posting (
+    posting_no bigint NOT NULL,
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    token text,
+    cause text NOT NULL,
+    received numeric(78,0) NOT NULL,
+    customer_due numeric(78,0) NOT NULL,
+    refund_due numeric(78,0) NOT NULL,
+    refunded numeric(78,0) NOT NULL,
+    fees numeric(78,0) NOT NULL,
+    written_off numeric(78,0) NOT NULL,
+    posted_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT ledger_posting_at_finite CHECK (isfinite(posted_at)),
+    CONSTRAINT ledger_posting_cause CHECK ((cause = ANY (ARRAY['payment'::text, 'refund_due'::text, 'refund'::text, 'status'::text, 'opening'::text]))),
+    CONSTRAINT ledger_posting_customer_due_range CHECK ((abs(customer_due) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_fees_range CHECK ((abs(fees) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_moves_money CHECK (((received <> (0)::numeric) OR (customer_due <> (0)::numeric) OR (refund_due <> (0)::numeric) OR (refunded <> (0)::numeric) OR (fees <> (0)::numeric) OR (written_off <> (0)::numeric))),
+    CONSTRAINT ledger_posting_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT ledger_posting_received_range CHECK ((abs(received) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_refund_due_range CHECK ((abs(refund_due) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_refunded_range CHECK ((abs(refunded) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric)),
+    CONSTRAINT ledger_posting_sums_to_zero CHECK (((((((received + customer_due) + refund_due) + refunded) + fees) + written_off) = (0)::numeric)),
+    CONSTRAINT ledger_posting_token_length CHECK (((char_length(token) >= 1) AND (char_length(token) <= 128))),
+    CONSTRAINT ledger_posting_written_off_range CHECK ((abs(written_off) < '1000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric))
+);
+
+ALTER TABLE holdfast.ledger_posting OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE ledger_posting; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.ledger_posting IS 'Append-only double-entry ledger: one posting of one order and asset, with an amount per account in base units, debit positive, credit negative. Written by triggers alone. The view ledger_entry has a row per account.';
+
+--
+-- Name: COLUMN ledger_posting.token; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.token IS 'Contract of a token on the network; null: the coin of the network.';
+
+--
+-- Name: COLUMN ledger_posting.cause; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.cause IS 'What was written that moved money: a payment, what is owed back, a paid refund, or the status of the order; opening: what the order held when the ledger was made.';
+
+--
+-- Name: COLUMN ledger_posting.received; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.received IS 'Final money that came in: debit.';
+
+--
+-- Name: COLUMN ledger_posting.customer_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.customer_due IS 'Money of customers that stays with the shop, for their goods: credit.';
+
+--
+-- Name: COLUMN ledger_posting.refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.refund_due IS 'Money that is owed back and not paid yet: credit.';
+
+--
+-- Name: COLUMN ledger_posting.refunded; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.refunded IS 'Money that left for refunds, with the network fees that the shop bore: credit.';
+
+--
+-- Name: COLUMN ledger_posting.fees; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.fees IS 'Network fees of refunds that the shop bore: debit.';
+
+--
+-- Name: COLUMN ledger_posting.written_off; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ledger_posting.written_off IS 'Losses, as debit: a shortfall within tolerance, money that went away after the goods or a refund; dust that a cancelled order keeps, as credit.';
+
+--
+-- Name: ledger_entry; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.ledger_entry AS
+ SELECT p.posting_no,
+    p.posted_at,
+    p.order_id,
+    p.network,
+    p.asset,
+    p.token,
+    p.cause,
+    e.account,
+    e.amount
+   FROM (holdfast.ledger_posting p
+     CROSS JOIN LATERAL ( VALUES ('received'::text,p.received), ('customer_due'::text,p.customer_due), ('refund_due'::text,p.refund_due), ('refunded'::text,p.refunded), ('fees'::text,p.fees), ('written_off'::text,p.written_off)) e(account, amount))
+  WHERE (e.amount <> (0)::numeric);
+
+ALTER VIEW holdfast.ledger_entry OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW ledger_entry; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.ledger_entry IS 'The ledger in the shape that accountants know: one row per posting and account that it moves.';
+
+--
+-- Name: ledger_posting_posting_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.ledger_posting ALTER COLUMN posting_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME holdfast.ledger_posting_posting_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: refund; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund (
+    refund_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    asset text NOT NULL,
+    token text,
+    amount numeric(78,0) NOT NULL,
+    kind text NOT NULL,
+    fee_bearer text,
+    named_in text NOT NULL,
+    fiat_amount numeric(14,2),
+    rate_basis text,
+    rate numeric(20,2),
+    destination text,
+    destination_confirmed_at timestamp with time zone,
+    status text DEFAULT 'awaiting_destination'::text NOT NULL,
+    requested_by text NOT NULL,
+    reason text,
+    tx_id text,
+    network_fee numeric(78,0),
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT refund_confirms_destination CHECK (((destination_confirmed_at IS NULL) OR (destination IS NOT NULL))),
+    CONSTRAINT refund_created_finite CHECK (isfinite(created_at)),
+    CONSTRAINT refund_destination_canonical CHECK ((((char_length(destination) >= 1) AND (char_length(destination) <= 128)) AND ((asset <> 'ETH'::text) OR (destination ~ '^0x[0-9a-f]{40}$'::text)))),
+    CONSTRAINT refund_destination_confirmed_finite CHECK (isfinite(destination_confirmed_at)),
+    CONSTRAINT refund_fee_bearer CHECK ((fee_bearer = ANY (ARRAY['shop'::text, 'customer'::text]))),
+    CONSTRAINT refund_fee_within_amount CHECK (((fee_bearer <> 'customer'::text) OR (network_fee < amount))),
+    CONSTRAINT refund_fiat_amount_positive CHECK ((fiat_amount > (0)::numeric)),
+    CONSTRAINT refund_fiat_is_whole CHECK ((((named_in = 'fiat'::text) = (fiat_amount IS NOT NULL)) AND ((named_in = 'fiat'::text) = (rate_basis IS NOT NULL)) AND ((named_in = 'fiat'::text) = (rate IS NOT NULL)))),
+    CONSTRAINT refund_goes_somewhere CHECK (((status = ANY (ARRAY['awaiting_destination'::text, 'rejected'::text, 'cancelled'::text])) OR ((destination_confirmed_at IS NOT NULL) AND (fee_bearer IS NOT NULL)))),
+    CONSTRAINT refund_kind CHECK ((kind = ANY (ARRAY['owed'::text, 'goodwill'::text]))),
+    CONSTRAINT refund_named_in CHECK ((named_in = ANY (ARRAY['coin'::text, 'fiat'::text]))),
+    CONSTRAINT refund_network_fee_not_negative CHECK ((network_fee >= (0)::numeric)),
+    CONSTRAINT refund_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT refund_paid_is_whole CHECK ((((status = 'paid'::text) = (tx_id IS NOT NULL)) AND ((status = 'paid'::text) = (network_fee IS NOT NULL)))),
+    CONSTRAINT refund_rate_basis CHECK ((rate_basis = ANY (ARRAY['order'::text, 'today'::text, 'stated'::text]))),
+    CONSTRAINT refund_rate_positive CHECK ((rate > (0)::numeric)),
+    CONSTRAINT refund_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT refund_reason_of_kind CHECK (((kind = 'owed'::text) = (reason IS NULL))),
+    CONSTRAINT refund_requested_by_shape CHECK ((requested_by ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT refund_status CHECK ((status = ANY (ARRAY['awaiting_destination'::text, 'awaiting_approval'::text, 'approved'::text, 'paying'::text, 'paid'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refund_token_fee CHECK (((token IS NULL) OR (fee_bearer <> 'customer'::text))),
+    CONSTRAINT refund_token_length CHECK (((char_length(token) >= 1) AND (char_length(token) <= 128))),
+    CONSTRAINT refund_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88))),
+    CONSTRAINT refund_updated_finite CHECK (isfinite(updated_at)),
+    CONSTRAINT refund_version_positive CHECK ((version > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.refund OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund IS 'Money that goes back to a customer: one decision with its destination, its approvals and its payout. Amounts in base units, before the network''s fee.';
+
+--
+-- Name: COLUMN refund.token; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.token IS 'Contract of a token on the network; null: the coin of the network.';
+
+--
+-- Name: COLUMN refund.fee_bearer; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.fee_bearer IS 'Who bears the network''s fee: shop sends the amount whole, customer gets it less the fee; null: stated when the destination is given.';
+
+--
+-- Name: COLUMN refund.fiat_amount; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.fiat_amount IS 'What was named, in the order''s currency; null: named in coin.';
+
+--
+-- Name: COLUMN refund.rate_basis; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.rate_basis IS 'Which rate turned fiat into coin: that of the order, of the day, or a stated one; null: named in coin.';
+
+--
+-- Name: COLUMN refund.rate; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.rate IS 'Fiat per coin; null: named in coin.';
+
+--
+-- Name: COLUMN refund.destination; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.destination IS 'Address in canonical form, given by the customer and never taken from a payment; null: not given yet.';
+
+--
+-- Name: COLUMN refund.destination_confirmed_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.destination_confirmed_at IS 'When the customer gave the same address again; null: not confirmed yet.';
+
+--
+-- Name: COLUMN refund.reason; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.reason IS 'The operator''s words; null: the order owes it.';
+
+--
+-- Name: COLUMN refund.tx_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.tx_id IS 'The transaction that paid it; null: not paid.';
+
+--
+-- Name: COLUMN refund.network_fee; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.network_fee IS 'What the network took, in base units of its coin; null: not paid.';
+
+--
+-- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund_due (
+    order_id uuid NOT NULL,
+    asset text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_due_amount_not_negative CHECK ((amount >= (0)::numeric))
+);
+
+ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
+
+--
+-- Name: ledger_target; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.ledger_target AS
+ SELECT a.order_id,
+    a.network,
+    a.asset,
+    a.token,
+    m.received,
+    (- s.owed) AS refund_due,
+    (- (a.paid + a.fees)) AS refunded,
+    a.fees,
+        CASE
+            WHEN (NOT a.is_invoiced) THEN (0)::numeric
+            ELSE ((
+            CASE
+                WHEN (EXISTS ( SELECT
+                   FROM holdfast.late_decision d
+                  WHERE (d.replacement_id = a.order_id))) THEN (0)::numeric
+                WHEN ((o.status = ANY (ARRAY['shipped'::text, 'delivered'::text])) OR ((o.status = 'processing'::text) AND holdfast.is_enough(m.in_time, a.amount_due))) THEN GREATEST((0)::numeric, (a.amount_due - m.in_time))
+                ELSE (0)::numeric
+            END + GREATEST((0)::numeric, (a.paid_of_owed - m.due))) -
+            CASE
+                WHEN ((o.status = 'cancelled'::text) AND (((m.received - a.paid) >= (1)::numeric) AND ((m.received - a.paid) <= c.dust_floor))) THEN (m.received - a.paid)
+                ELSE (0)::numeric
+            END)
+        END AS written_off
+   FROM ((((( SELECT x.order_id,
+            x.network,
+            x.asset,
+            x.token,
+            bool_or(x.is_invoiced) AS is_invoiced,
+            max(x.amount_due) AS amount_due,
+            sum(x.paid) AS paid,
+            sum(x.paid_of_owed) AS paid_of_owed,
+            sum(x.fee) AS fees
+           FROM ( SELECT i.order_id,
+                    i.network,
+                    i.asset,
+                    NULL::text AS token,
+                    true AS is_invoiced,
+                    i.amount_due,
+                    0 AS paid,
+                    0 AS paid_of_owed,
+                    0 AS fee
+                   FROM holdfast.invoice i
+                UNION ALL
+                 SELECT r.order_id,
+                    r.network,
+                    r.asset,
+                    r.token,
+                    false AS is_invoiced,
+                    NULL::numeric AS amount_due,
+                    r.amount AS paid,
+                        CASE r.kind
+                            WHEN 'owed'::text THEN r.amount
+                            ELSE (0)::numeric
+                        END AS paid_of_owed,
+                    0 AS fee
+                   FROM holdfast.refund r
+                  WHERE (r.status = 'paid'::text)
+                UNION ALL
+                 SELECT r.order_id,
+                    r.network,
+                    r.asset,
+                    NULL::text AS token,
+                    false AS is_invoiced,
+                    NULL::numeric AS amount_due,
+                    0 AS paid,
+                    0 AS paid_of_owed,
+                    r.network_fee AS fee
+                   FROM holdfast.refund r
+                  WHERE ((r.status = 'paid'::text) AND (r.fee_bearer = 'shop'::text))) x
+          GROUP BY x.order_id, x.network, x.asset, x.token) a
+     JOIN holdfast.orders o ON ((o.order_id = a.order_id)))
+     JOIN holdfast.currency c ON ((c.currency = a.asset)))
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN a.is_invoiced THEN COALESCE(sum(p.amount), (0)::numeric)
+                    ELSE a.paid
+                END AS received,
+            COALESCE(sum(p.amount) FILTER (WHERE p.is_in_time), (0)::numeric) AS in_time,
+            COALESCE(( SELECT d.amount
+                   FROM holdfast.refund_due d
+                  WHERE (a.is_invoiced AND (d.order_id = a.order_id))), (0)::numeric) AS due
+           FROM holdfast.payment p
+          WHERE (a.is_invoiced AND (p.order_id = a.order_id) AND (p.state = 'final'::text))) m)
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (w.amount > c.dust_floor) THEN w.amount
+                    ELSE (0)::numeric
+                END AS owed
+           FROM ( SELECT LEAST((m.due - a.paid_of_owed), (m.received - a.paid)) AS amount) w) s);
+
+ALTER VIEW holdfast.ledger_target OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW ledger_target; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.ledger_target IS 'What the ledger must have in sum of each order and asset, as payments, refunds and status are now.';
 
 --
 -- Name: master_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -5814,24 +7540,44 @@ ALTER VIEW holdfast.reclaimable_hold OWNER TO holdfast_owner;
 COMMENT ON VIEW holdfast.reclaimable_hold IS 'Holds that may be given back once their time is over. Without those set aside: until their next try their stock is not to be had.';
 
 --
--- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+-- Name: refund_approval; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE TABLE holdfast.refund_due (
+CREATE TABLE holdfast.refund_approval (
+    refund_id uuid NOT NULL,
+    version bigint NOT NULL,
+    approver text NOT NULL,
     order_id uuid NOT NULL,
-    asset text NOT NULL,
-    amount numeric(78,0) NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT refund_due_amount_not_negative CHECK ((amount >= (0)::numeric))
+    approved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refund_approval_approver_shape CHECK ((approver ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT refund_approval_at_finite CHECK (isfinite(approved_at)),
+    CONSTRAINT refund_approval_version_positive CHECK ((version > 0))
 );
 
-ALTER TABLE holdfast.refund_due OWNER TO holdfast_owner;
+ALTER TABLE holdfast.refund_approval OWNER TO holdfast_owner;
 
 --
--- Name: TABLE refund_due; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+-- Name: TABLE refund_approval; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.refund_due IS 'Final money owed back to a customer: the excess of a paid order, or all that a cancelled one received.';
+COMMENT ON TABLE holdfast.refund_approval IS 'Who approved a refund as it was in this version: a later change of amount or destination ends all approvals.';
+
+--
+-- Name: refund_transition; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.refund_transition (
+    from_status text NOT NULL,
+    to_status text NOT NULL
+);
+
+ALTER TABLE holdfast.refund_transition OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE refund_transition; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.refund_transition IS 'Legal moves of a refund; a test keeps it equal to REFUND_MOVES in src/domain/refund.ts.';
 
 --
 -- Name: retired_source; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -5976,6 +7722,30 @@ ALTER TABLE holdfast.security_event ALTER COLUMN event_no ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: source_rule; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.source_rule (
+    asset text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    sources smallint NOT NULL,
+    above numeric(78,0) NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT source_rule_above_not_negative CHECK ((above >= (0)::numeric)),
+    CONSTRAINT source_rule_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT source_rule_since_finite CHECK (isfinite(since)),
+    CONSTRAINT source_rule_sources_range CHECK (((sources >= 1) AND (sources <= 5)))
+);
+
+ALTER TABLE holdfast.source_rule OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE source_rule; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.source_rule IS 'How many sources must agree before money is final, for orders made since then and amounts above a limit in base units. Without a row: one. Append-only: an order keeps the rule it was made under.';
 
 --
 -- Name: stock; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -6154,6 +7924,13 @@ ALTER TABLE holdfast.address_pool
     ADD CONSTRAINT address_pool_times_finite CHECK (isfinite(leased_at)) NOT VALID;
 
 --
+-- Name: asset_rate asset_rate_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.asset_rate
+    ADD CONSTRAINT asset_rate_pk PRIMARY KEY (asset, currency);
+
+--
 -- Name: audit_checkpoint audit_checkpoint_one_next; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6315,6 +8092,13 @@ ALTER TABLE holdfast.chain_status
     ADD CONSTRAINT chain_status_times_finite CHECK ((isfinite(caught_up_at) AND isfinite(tip_asked_at))) NOT VALID;
 
 --
+-- Name: chain_suspension chain_suspension_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_suspension
+    ADD CONSTRAINT chain_suspension_pk PRIMARY KEY (suspension_no);
+
+--
 -- Name: consistency_run consistency_run_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6467,6 +8251,27 @@ ALTER TABLE ONLY holdfast.key_retire
 
 ALTER TABLE holdfast.key_retire
     ADD CONSTRAINT key_retire_times_finite CHECK ((isfinite(created_at) AND isfinite(done_at) AND isfinite(next_at))) NOT VALID;
+
+--
+-- Name: late_decision late_decision_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.late_decision
+    ADD CONSTRAINT late_decision_pk PRIMARY KEY (order_id);
+
+--
+-- Name: late_decision late_decision_replacement_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.late_decision
+    ADD CONSTRAINT late_decision_replacement_once UNIQUE (replacement_id);
+
+--
+-- Name: ledger_posting ledger_posting_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ledger_posting
+    ADD CONSTRAINT ledger_posting_pk PRIMARY KEY (posting_no);
 
 --
 -- Name: master_key master_key_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -6665,6 +8470,13 @@ ALTER TABLE ONLY holdfast.quoted_rate
     ADD CONSTRAINT quoted_rate_pk PRIMARY KEY (rate_id);
 
 --
+-- Name: refund_approval refund_approval_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_approval
+    ADD CONSTRAINT refund_approval_pk PRIMARY KEY (refund_id, version, approver);
+
+--
 -- Name: refund_due refund_due_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6677,6 +8489,20 @@ ALTER TABLE ONLY holdfast.refund_due
 
 ALTER TABLE holdfast.refund_due
     ADD CONSTRAINT refund_due_times_finite CHECK (isfinite(updated_at)) NOT VALID;
+
+--
+-- Name: refund refund_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund
+    ADD CONSTRAINT refund_pk PRIMARY KEY (refund_id);
+
+--
+-- Name: refund_transition refund_transition_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_transition
+    ADD CONSTRAINT refund_transition_pk PRIMARY KEY (from_status, to_status);
 
 --
 -- Name: reservation reservation_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -6714,6 +8540,20 @@ ALTER TABLE ONLY holdfast.security_event
     ADD CONSTRAINT security_event_pk PRIMARY KEY (event_no);
 
 --
+-- Name: source_doubt source_doubt_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.source_doubt
+    ADD CONSTRAINT source_doubt_pk PRIMARY KEY (network, tx_id, output_index);
+
+--
+-- Name: source_rule source_rule_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.source_rule
+    ADD CONSTRAINT source_rule_pk PRIMARY KEY (asset, since);
+
+--
 -- Name: stock_movement stock_movement_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6740,6 +8580,13 @@ ALTER TABLE holdfast.stock_movement
 
 ALTER TABLE ONLY holdfast.stock
     ADD CONSTRAINT stock_pk PRIMARY KEY (product_id);
+
+--
+-- Name: suspended_order suspended_order_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.suspended_order
+    ADD CONSTRAINT suspended_order_pk PRIMARY KEY (order_id);
 
 --
 -- Name: workflow_start workflow_start_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -6810,6 +8657,12 @@ CREATE INDEX chain_output_by_address ON holdfast.chain_output USING btree (netwo
 CREATE INDEX chain_output_by_block ON holdfast.chain_output USING btree (network, block_height);
 
 --
+-- Name: chain_suspension_open; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX chain_suspension_open ON holdfast.chain_suspension USING btree (network) WHERE (closed_at IS NULL);
+
+--
 -- Name: idempotency_by_age; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6820,6 +8673,18 @@ CREATE INDEX idempotency_by_age ON holdfast.idempotency USING btree (created_at)
 --
 
 CREATE INDEX key_retire_due ON holdfast.key_retire USING btree (next_at) WHERE (done_at IS NULL);
+
+--
+-- Name: ledger_posting_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX ledger_posting_by_order ON holdfast.ledger_posting USING btree (order_id);
+
+--
+-- Name: ledger_posting_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX ledger_posting_by_time ON holdfast.ledger_posting USING btree (posted_at, posting_no);
 
 --
 -- Name: notification_dead; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -6894,6 +8759,36 @@ CREATE INDEX payment_report_by_order ON holdfast.payment_report USING btree (ord
 CREATE INDEX payment_report_unassessed ON holdfast.payment_report USING btree (order_id) WHERE (NOT is_assessed);
 
 --
+-- Name: refund_approval_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_approval_by_order ON holdfast.refund_approval USING btree (order_id);
+
+--
+-- Name: refund_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_order ON holdfast.refund USING btree (order_id);
+
+--
+-- Name: refund_by_status; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_status ON holdfast.refund USING btree (status, created_at, refund_id);
+
+--
+-- Name: refund_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_time ON holdfast.refund USING btree (created_at, refund_id);
+
+--
+-- Name: refund_one_owed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX refund_one_owed ON holdfast.refund USING btree (order_id, network, asset, COALESCE(token, ''::text)) WHERE ((kind = 'owed'::text) AND (status = ANY (ARRAY['awaiting_destination'::text, 'awaiting_approval'::text])));
+
+--
 -- Name: reservation_committed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6924,10 +8819,22 @@ CREATE INDEX security_event_by_time ON holdfast.security_event USING btree (at);
 CREATE INDEX security_event_calls ON holdfast.security_event USING btree (at) WHERE (kind = 'calls'::text);
 
 --
+-- Name: source_doubt_differing; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX source_doubt_differing ON holdfast.source_doubt USING btree (network) WHERE (kind = 'differing'::text);
+
+--
 -- Name: stock_movement_counted; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE INDEX stock_movement_counted ON holdfast.stock_movement USING btree (product_id) INCLUDE (on_hand_delta) WHERE (on_hand_delta <> 0);
+
+--
+-- Name: suspended_order_waiting; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX suspended_order_waiting ON holdfast.suspended_order USING btree (network) WHERE (woken_at IS NULL);
 
 --
 -- Name: workflow_start_due; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -7104,6 +9011,36 @@ CREATE TRIGGER chain_status_times_past BEFORE INSERT ON holdfast.chain_status FO
 CREATE TRIGGER chain_status_times_raised BEFORE UPDATE OF tip_asked_at, caught_up_at ON holdfast.chain_status FOR EACH ROW WHEN (((CURRENT_USER = 'watcher'::name) AND (((new.tip_asked_at > clock_timestamp()) AND (new.tip_asked_at > COALESCE(old.tip_asked_at, '-infinity'::timestamp with time zone))) OR ((new.caught_up_at > clock_timestamp()) AND (new.caught_up_at > COALESCE(old.caught_up_at, '-infinity'::timestamp with time zone)))))) EXECUTE FUNCTION holdfast.refuse_time_to_come();
 
 --
+-- Name: chain_suspension chain_suspension_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_suspension_audit_delete AFTER DELETE ON holdfast.chain_suspension REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_suspension();
+
+--
+-- Name: chain_suspension chain_suspension_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_suspension_audit_insert AFTER INSERT ON holdfast.chain_suspension REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_suspension();
+
+--
+-- Name: chain_suspension chain_suspension_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_suspension_audit_truncate BEFORE TRUNCATE ON holdfast.chain_suspension FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: chain_suspension chain_suspension_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_suspension_audit_update AFTER UPDATE ON holdfast.chain_suspension REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_chain_suspension();
+
+--
+-- Name: chain_suspension chain_suspension_guard_close; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER chain_suspension_guard_close BEFORE UPDATE ON holdfast.chain_suspension FOR EACH ROW WHEN ((CURRENT_USER = 'watcher'::name)) EXECUTE FUNCTION holdfast.guard_chain_operator();
+
+--
 -- Name: currency currency_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7230,6 +9167,48 @@ CREATE TRIGGER key_epoch_audit_truncate BEFORE TRUNCATE ON holdfast.key_epoch FO
 CREATE TRIGGER key_epoch_audit_update AFTER UPDATE ON holdfast.key_epoch REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_key_epoch();
 
 --
+-- Name: late_decision late_decision_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER late_decision_append_only BEFORE DELETE OR UPDATE ON holdfast.late_decision FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: late_decision late_decision_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER late_decision_audit_delete AFTER DELETE ON holdfast.late_decision REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_late_decision();
+
+--
+-- Name: late_decision late_decision_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER late_decision_audit_insert AFTER INSERT ON holdfast.late_decision REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_late_decision();
+
+--
+-- Name: late_decision late_decision_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER late_decision_audit_truncate BEFORE TRUNCATE ON holdfast.late_decision FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: late_decision late_decision_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER late_decision_audit_update AFTER UPDATE ON holdfast.late_decision REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_late_decision();
+
+--
+-- Name: ledger_posting ledger_posting_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER ledger_posting_append_only BEFORE DELETE OR UPDATE ON holdfast.ledger_posting FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: ledger_posting ledger_posting_no_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER ledger_posting_no_truncate BEFORE TRUNCATE ON holdfast.ledger_posting FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
 -- Name: master_key master_key_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7350,6 +9329,12 @@ CREATE TRIGGER orders_audit_truncate BEFORE TRUNCATE ON holdfast.orders FOR EACH
 CREATE TRIGGER orders_audit_update AFTER UPDATE ON holdfast.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_orders();
 
 --
+-- Name: orders orders_derive_refund; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_derive_refund BEFORE UPDATE ON holdfast.orders FOR EACH ROW WHEN (((new.payment_state <> old.payment_state) AND ((new.payment_state = ANY (ARRAY['unresolved'::text, 'cancelled'::text, 'expired'::text, 'late_confirming'::text])) OR ((new.payment_state = 'paid'::text) AND (old.payment_state = ANY (ARRAY['at_risk'::text, 'reversed'::text, 'refunding'::text, 'partially_refunded'::text, 'refunded'::text])))))) EXECUTE FUNCTION holdfast.derive_refund_state();
+
+--
 -- Name: orders orders_guard_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7390,6 +9375,12 @@ CREATE TRIGGER orders_note_insert AFTER INSERT ON holdfast.orders REFERENCING NE
 --
 
 CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders FOR EACH ROW WHEN ((new.status IS DISTINCT FROM old.status)) EXECUTE FUNCTION holdfast.note_status_change();
+
+--
+-- Name: orders orders_post; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER orders_post AFTER UPDATE ON holdfast.orders FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status <> 'delivered'::text))) EXECUTE FUNCTION holdfast.follow_money('status');
 
 --
 -- Name: payment payment_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -7462,6 +9453,18 @@ CREATE TRIGGER payment_key_network_shape BEFORE INSERT OR UPDATE OF network ON h
 --
 
 CREATE TRIGGER payment_network_shape BEFORE INSERT OR UPDATE OF network ON holdfast.payment FOR EACH ROW WHEN ((new.network !~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)) EXECUTE FUNCTION holdfast.refuse_network_name();
+
+--
+-- Name: payment payment_post_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_post_insert AFTER INSERT ON holdfast.payment REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.follow_money('payment');
+
+--
+-- Name: payment payment_post_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payment_post_update AFTER UPDATE ON holdfast.payment REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.follow_money('payment');
 
 --
 -- Name: payment_report payment_report_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -7578,6 +9581,60 @@ CREATE TRIGGER quoted_rate_audit_truncate BEFORE TRUNCATE ON holdfast.quoted_rat
 CREATE TRIGGER quoted_rate_audit_update AFTER UPDATE ON holdfast.quoted_rate REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_quoted_rate();
 
 --
+-- Name: refund_approval refund_approval_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_delete AFTER DELETE ON holdfast.refund_approval REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_approval();
+
+--
+-- Name: refund_approval refund_approval_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_insert AFTER INSERT ON holdfast.refund_approval REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_approval();
+
+--
+-- Name: refund_approval refund_approval_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_truncate BEFORE TRUNCATE ON holdfast.refund_approval FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund_approval refund_approval_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_audit_update AFTER UPDATE ON holdfast.refund_approval REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_approval();
+
+--
+-- Name: refund_approval refund_approval_guard; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_approval_guard BEFORE INSERT OR UPDATE ON holdfast.refund_approval FOR EACH ROW EXECUTE FUNCTION holdfast.guard_refund_approval();
+
+--
+-- Name: refund refund_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_delete AFTER DELETE ON holdfast.refund REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund();
+
+--
+-- Name: refund refund_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_insert AFTER INSERT ON holdfast.refund REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund();
+
+--
+-- Name: refund refund_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_truncate BEFORE TRUNCATE ON holdfast.refund FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund refund_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_audit_update AFTER UPDATE ON holdfast.refund REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund();
+
+--
 -- Name: refund_due refund_due_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7600,6 +9657,72 @@ CREATE TRIGGER refund_due_audit_truncate BEFORE TRUNCATE ON holdfast.refund_due 
 --
 
 CREATE TRIGGER refund_due_audit_update AFTER UPDATE ON holdfast.refund_due REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_due();
+
+--
+-- Name: refund_due refund_due_change_refund; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_change_refund AFTER UPDATE ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount <> old.amount)) EXECUTE FUNCTION holdfast.follow_refund_due();
+
+--
+-- Name: refund_due refund_due_open_refund; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_open_refund AFTER INSERT ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount > (0)::numeric)) EXECUTE FUNCTION holdfast.follow_refund_due();
+
+--
+-- Name: refund_due refund_due_post_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_post_insert AFTER INSERT ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount > (0)::numeric)) EXECUTE FUNCTION holdfast.follow_money('refund_due');
+
+--
+-- Name: refund_due refund_due_post_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_due_post_update AFTER UPDATE ON holdfast.refund_due FOR EACH ROW WHEN ((new.amount <> old.amount)) EXECUTE FUNCTION holdfast.follow_money('refund_due');
+
+--
+-- Name: refund refund_guard; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_guard BEFORE INSERT OR UPDATE ON holdfast.refund FOR EACH ROW EXECUTE FUNCTION holdfast.guard_refund();
+
+--
+-- Name: refund refund_open_next; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_open_next AFTER UPDATE ON holdfast.refund FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['rejected'::text, 'cancelled'::text])))) EXECUTE FUNCTION holdfast.follow_refund_due();
+
+--
+-- Name: refund refund_post; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_post AFTER UPDATE ON holdfast.refund FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = 'paid'::text))) EXECUTE FUNCTION holdfast.follow_money('refund');
+
+--
+-- Name: refund_transition refund_transition_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_delete AFTER DELETE ON holdfast.refund_transition REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_transition();
+
+--
+-- Name: refund_transition refund_transition_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_insert AFTER INSERT ON holdfast.refund_transition REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_transition();
+
+--
+-- Name: refund_transition refund_transition_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_truncate BEFORE TRUNCATE ON holdfast.refund_transition FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: refund_transition refund_transition_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER refund_transition_audit_update AFTER UPDATE ON holdfast.refund_transition REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_refund_transition();
 
 --
 -- Name: reservation reservation_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -7674,6 +9797,36 @@ CREATE TRIGGER security_event_append_only BEFORE UPDATE ON holdfast.security_eve
 CREATE TRIGGER security_event_no_truncate BEFORE TRUNCATE ON holdfast.security_event FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
 
 --
+-- Name: source_rule source_rule_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_rule_append_only BEFORE DELETE OR UPDATE ON holdfast.source_rule FOR EACH ROW EXECUTE FUNCTION holdfast.refuse_rewriting();
+
+--
+-- Name: source_rule source_rule_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_rule_audit_delete AFTER DELETE ON holdfast.source_rule REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_source_rule();
+
+--
+-- Name: source_rule source_rule_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_rule_audit_insert AFTER INSERT ON holdfast.source_rule REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_source_rule();
+
+--
+-- Name: source_rule source_rule_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_rule_audit_truncate BEFORE TRUNCATE ON holdfast.source_rule FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: source_rule source_rule_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_rule_audit_update AFTER UPDATE ON holdfast.source_rule REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_source_rule();
+
+--
 -- Name: stock stock_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7715,6 +9868,20 @@ CREATE TRIGGER stock_movement_no_truncate BEFORE TRUNCATE ON holdfast.stock_move
 
 ALTER TABLE ONLY holdfast.address_pool
     ADD CONSTRAINT address_pool_key_fk FOREIGN KEY (key_id, network, asset, address) REFERENCES holdfast.payment_key(key_id, network, asset, address) ON DELETE RESTRICT;
+
+--
+-- Name: asset_rate asset_rate_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.asset_rate
+    ADD CONSTRAINT asset_rate_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: asset_rate asset_rate_currency_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.asset_rate
+    ADD CONSTRAINT asset_rate_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
 
 --
 -- Name: chain_balance chain_balance_status_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7813,6 +9980,34 @@ ALTER TABLE ONLY holdfast.key_retire
 
 ALTER TABLE ONLY holdfast.key_retire
     ADD CONSTRAINT key_retire_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: late_decision late_decision_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.late_decision
+    ADD CONSTRAINT late_decision_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: late_decision late_decision_replacement_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.late_decision
+    ADD CONSTRAINT late_decision_replacement_fk FOREIGN KEY (replacement_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: ledger_posting ledger_posting_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ledger_posting
+    ADD CONSTRAINT ledger_posting_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
+-- Name: ledger_posting ledger_posting_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ledger_posting
+    ADD CONSTRAINT ledger_posting_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
 -- Name: notification notification_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7927,6 +10122,27 @@ ALTER TABLE ONLY holdfast.quoted_rate
     ADD CONSTRAINT quoted_rate_currency_fk FOREIGN KEY (currency) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
 
 --
+-- Name: refund_approval refund_approval_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_approval
+    ADD CONSTRAINT refund_approval_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: refund_approval refund_approval_refund_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund_approval
+    ADD CONSTRAINT refund_approval_refund_fk FOREIGN KEY (refund_id) REFERENCES holdfast.refund(refund_id) ON DELETE RESTRICT;
+
+--
+-- Name: refund refund_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund
+    ADD CONSTRAINT refund_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
+
+--
 -- Name: refund_due refund_due_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7941,6 +10157,13 @@ ALTER TABLE ONLY holdfast.refund_due
     ADD CONSTRAINT refund_due_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
+-- Name: refund refund_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.refund
+    ADD CONSTRAINT refund_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
 -- Name: reservation reservation_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7953,6 +10176,20 @@ ALTER TABLE ONLY holdfast.reservation
 
 ALTER TABLE ONLY holdfast.reservation
     ADD CONSTRAINT reservation_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: source_doubt source_doubt_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.source_doubt
+    ADD CONSTRAINT source_doubt_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: source_rule source_rule_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.source_rule
+    ADD CONSTRAINT source_rule_asset_fk FOREIGN KEY (asset) REFERENCES holdfast.currency(currency) ON DELETE RESTRICT;
 
 --
 -- Name: stock_movement stock_movement_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -7974,6 +10211,13 @@ ALTER TABLE ONLY holdfast.stock_movement
 
 ALTER TABLE ONLY holdfast.stock
     ADD CONSTRAINT stock_product_fk FOREIGN KEY (product_id) REFERENCES holdfast.product(product_id) ON DELETE RESTRICT;
+
+--
+-- Name: suspended_order suspended_order_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.suspended_order
+    ADD CONSTRAINT suspended_order_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
 -- Name: workflow_start workflow_start_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8027,12 +10271,20 @@ GRANT ALL ON FUNCTION holdfast.accept_orders(p_orders jsonb, p_is_last_try boole
 
 REVOKE ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.actor_of(p_aggregate_id text) TO app_api;
 
 --
 -- Name: FUNCTION actor_text(p_context jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.actor_text(p_context jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION assessed_order(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.assessed_order(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.assessed_order(p_order_id uuid) TO app_worker;
 
 --
 -- Name: FUNCTION audit_account(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8083,6 +10335,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_capture(p_table text, p_kind text, p_aggre
 REVOKE ALL ON FUNCTION holdfast.audit_chain_operation() FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_chain_suspension(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_chain_suspension() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_columns(p_table text, p_ignored text[], p_digested text[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8129,6 +10387,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_key_epoch() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_last(p_kind text, p_aggregate_id text, p_from timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_late_decision(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_late_decision() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_make_partitions(p_from date, p_months integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8218,10 +10482,28 @@ GRANT ALL ON FUNCTION holdfast.audit_purge(p_before timestamp with time zone) TO
 REVOKE ALL ON FUNCTION holdfast.audit_quoted_rate() FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_refund(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_refund_approval(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund_approval() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_refund_due(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_refund_due() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_refund_transition(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_refund_transition() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_reservation(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8242,6 +10524,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_retired_source() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_source_rule(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_source_rule() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_stock(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8259,6 +10547,13 @@ REVOKE ALL ON FUNCTION holdfast.audit_watch(p_table text, p_kind text, p_aggrega
 
 REVOKE ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
+
+--
+-- Name: FUNCTION begin_payout(p_refund_id uuid, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) TO app_worker;
 
 --
 -- Name: FUNCTION catalogue_of(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8309,6 +10604,19 @@ REVOKE ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try bo
 GRANT ALL ON FUNCTION holdfast.decide_in_order(p_wanted jsonb, p_is_last_try boolean) TO app_api;
 
 --
+-- Name: FUNCTION decide_late_money(p_order_id uuid, p_policy jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.decide_late_money(p_order_id uuid, p_policy jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.decide_late_money(p_order_id uuid, p_policy jsonb) TO app_worker;
+
+--
+-- Name: FUNCTION derive_refund_state(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.derive_refund_state() FROM PUBLIC;
+
+--
 -- Name: FUNCTION do_command(p_order_id uuid, p_generation integer, p_step integer, p_command text, p_input jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8357,11 +10665,30 @@ REVOKE ALL ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer
 GRANT ALL ON FUNCTION holdfast.fence_step(p_order_id uuid, p_generation integer, p_step integer) TO app_worker;
 
 --
+-- Name: FUNCTION finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) TO app_worker;
+
+--
 -- Name: FUNCTION fits_in_sum(p_wanted jsonb, p_refused jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) TO app_api;
+
+--
+-- Name: FUNCTION follow_money(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.follow_money() FROM PUBLIC;
+
+--
+-- Name: FUNCTION follow_refund_due(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.follow_refund_due() FROM PUBLIC;
 
 --
 -- Name: FUNCTION forget_answers(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8448,6 +10775,18 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.guard_payment_amount() FROM PUBLIC;
 
 --
+-- Name: FUNCTION guard_refund(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_refund() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_refund_approval(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_refund_approval() FROM PUBLIC;
+
+--
 -- Name: FUNCTION guard_tile_growth(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8492,6 +10831,13 @@ GRANT ALL ON FUNCTION holdfast.is_terminal(status text) TO auditor;
 REVOKE ALL ON FUNCTION holdfast.keep_honoured() FROM PUBLIC;
 
 --
+-- Name: FUNCTION late_refusal(p_order_id uuid, p_policy jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.late_refusal(p_order_id uuid, p_policy jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.late_refusal(p_order_id uuid, p_policy jsonb) TO app_worker;
+
+--
 -- Name: FUNCTION lock_wanted(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8517,6 +10863,13 @@ REVOKE ALL ON FUNCTION holdfast.no_actor() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.note_status_change() FROM PUBLIC;
 
 --
+-- Name: FUNCTION open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.open_replacement(p_order_id uuid, p_rate numeric, p_due_now numeric) TO app_worker;
+
+--
 -- Name: FUNCTION open_transactions(p_longer_than interval); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8532,12 +10885,36 @@ REVOKE ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[],
 GRANT ALL ON FUNCTION holdfast.order_answers(p_orders jsonb, p_fresh integer[], p_refused jsonb) TO app_api;
 
 --
+-- Name: FUNCTION order_money(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.order_money(p_order_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.order_money(p_order_ids uuid[]) TO app_api;
+GRANT ALL ON FUNCTION holdfast.order_money(p_order_ids uuid[]) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.order_money(p_order_ids uuid[]) TO auditor;
+
+--
 -- Name: FUNCTION order_state(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.order_state(p_order_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_worker;
 GRANT ALL ON FUNCTION holdfast.order_state(p_order_id uuid) TO app_api;
+
+--
+-- Name: FUNCTION owed_refund(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO app_api;
+GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO auditor;
+
+--
+-- Name: FUNCTION post_ledger(p_order_id uuid, p_cause text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8549,6 +10926,15 @@ GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p
 GRANT ALL ON FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer) TO auditor;
 
 --
+-- Name: FUNCTION promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) TO app_api;
+GRANT ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.promised_refunds(p_order_id uuid, p_network text, p_asset text, p_token text, p_except uuid) TO auditor;
+
+--
 -- Name: FUNCTION quote_due(total numeric, rate numeric, decimals smallint); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8558,11 +10944,28 @@ GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals s
 GRANT ALL ON FUNCTION holdfast.quote_due(total numeric, rate numeric, decimals smallint) TO auditor;
 
 --
+-- Name: FUNCTION received_money(p_order_id uuid, p_network text, p_asset text, p_token text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) TO app_api;
+GRANT ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.received_money(p_order_id uuid, p_network text, p_asset text, p_token text) TO auditor;
+
+--
 -- Name: FUNCTION record_report(p_source text, p_facts jsonb, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.record_report(p_source text, p_facts jsonb, p_actor text) TO app_api;
+
+--
+-- Name: FUNCTION refund_state(p_order_id uuid, p_status text, p_payment_state text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_state text) TO auditor;
 
 --
 -- Name: FUNCTION refuse_hold_change(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8616,11 +11019,24 @@ GRANT ALL ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) TO app_api;
 GRANT ALL ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) TO app_worker;
 
 --
+-- Name: FUNCTION require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION restart_orders(p_order_ids uuid[], p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 REVOKE ALL ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.restart_orders(p_order_ids uuid[], p_reason text) TO app_api;
+
+--
+-- Name: FUNCTION resume_orders(p_limit integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.resume_orders(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.resume_orders(p_limit integer) TO app_worker;
 
 --
 -- Name: FUNCTION retire_source(p_source text, p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8644,6 +11060,13 @@ GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO
 GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_worker;
 
 --
+-- Name: FUNCTION settle_refund_state(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.settle_refund_state(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.settle_refund_state(p_order_id uuid) TO app_worker;
+
+--
 -- Name: FUNCTION settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8663,6 +11086,13 @@ GRANT ALL ON FUNCTION holdfast.step_order(p_order_id uuid, p_generation integer,
 
 REVOKE ALL ON FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.store_rates(p_orders jsonb, p_fresh integer[]) TO app_api;
+
+--
+-- Name: FUNCTION suspend_order(p_order_id uuid, p_is_held boolean); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.suspend_order(p_order_id uuid, p_is_held boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.suspend_order(p_order_id uuid, p_is_held boolean) TO app_worker;
 
 --
 -- Name: FUNCTION take_quota(p_users bytea[], p_user_limits integer[], p_addresses bytea[], p_address_limits integer[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -8730,6 +11160,26 @@ GRANT UPDATE(leased_by) ON TABLE holdfast.address_pool TO app_api;
 --
 
 GRANT UPDATE(leased_at) ON TABLE holdfast.address_pool TO app_api;
+
+--
+-- Name: TABLE asset_rate; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.asset_rate TO app_api;
+GRANT SELECT ON TABLE holdfast.asset_rate TO app_worker;
+GRANT SELECT ON TABLE holdfast.asset_rate TO auditor;
+
+--
+-- Name: COLUMN asset_rate.rate; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(rate) ON TABLE holdfast.asset_rate TO app_api;
+
+--
+-- Name: COLUMN asset_rate.at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(at) ON TABLE holdfast.asset_rate TO app_api;
 
 --
 -- Name: TABLE audit_checkpoint; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -9036,6 +11486,33 @@ GRANT UPDATE(rewind_given_at) ON TABLE holdfast.chain_status TO watcher;
 GRANT UPDATE(source) ON TABLE holdfast.chain_status TO watcher;
 
 --
+-- Name: TABLE chain_suspension; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.chain_suspension TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_suspension TO app_api;
+GRANT SELECT ON TABLE holdfast.chain_suspension TO app_worker;
+GRANT SELECT ON TABLE holdfast.chain_suspension TO auditor;
+
+--
+-- Name: COLUMN chain_suspension.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.chain_suspension TO watcher;
+
+--
+-- Name: COLUMN chain_suspension.closed_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(closed_at) ON TABLE holdfast.chain_suspension TO watcher;
+
+--
+-- Name: COLUMN chain_suspension.reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(reason) ON TABLE holdfast.chain_suspension TO watcher;
+
+--
 -- Name: TABLE consistency_run; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9249,6 +11726,60 @@ GRANT UPDATE(expires_at) ON TABLE holdfast.reservation TO app_api;
 GRANT UPDATE(expires_at) ON TABLE holdfast.reservation TO app_worker;
 
 --
+-- Name: TABLE source_doubt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.source_doubt TO app_api;
+GRANT SELECT,INSERT,DELETE ON TABLE holdfast.source_doubt TO app_worker;
+GRANT SELECT ON TABLE holdfast.source_doubt TO auditor;
+
+--
+-- Name: COLUMN source_doubt.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(kind) ON TABLE holdfast.source_doubt TO app_worker;
+
+--
+-- Name: COLUMN source_doubt.since; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(since) ON TABLE holdfast.source_doubt TO app_worker;
+
+--
+-- Name: TABLE suspended_network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.suspended_network TO app_api;
+GRANT SELECT ON TABLE holdfast.suspended_network TO app_worker;
+GRANT SELECT ON TABLE holdfast.suspended_network TO auditor;
+
+--
+-- Name: TABLE suspended_order; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.suspended_order TO app_api;
+GRANT SELECT,DELETE ON TABLE holdfast.suspended_order TO app_worker;
+GRANT SELECT ON TABLE holdfast.suspended_order TO auditor;
+
+--
+-- Name: COLUMN suspended_order.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.suspended_order TO app_worker;
+
+--
+-- Name: COLUMN suspended_order.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.suspended_order TO app_worker;
+
+--
+-- Name: COLUMN suspended_order.woken_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(woken_at) ON TABLE holdfast.suspended_order TO app_worker;
+
+--
 -- Name: TABLE expirable; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9333,6 +11864,203 @@ GRANT UPDATE(next_at) ON TABLE holdfast.key_retire TO app_keys;
 --
 
 GRANT UPDATE(done_at) ON TABLE holdfast.key_retire TO app_keys;
+
+--
+-- Name: TABLE late_decision; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.late_decision TO app_api;
+GRANT SELECT ON TABLE holdfast.late_decision TO app_worker;
+GRANT SELECT ON TABLE holdfast.late_decision TO auditor;
+
+--
+-- Name: COLUMN late_decision.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.late_decision TO app_worker;
+
+--
+-- Name: COLUMN late_decision.refusal; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(refusal) ON TABLE holdfast.late_decision TO app_worker;
+
+--
+-- Name: COLUMN late_decision.rate; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(rate) ON TABLE holdfast.late_decision TO app_worker;
+
+--
+-- Name: COLUMN late_decision.due_now; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(due_now) ON TABLE holdfast.late_decision TO app_worker;
+
+--
+-- Name: TABLE ledger_posting; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.ledger_posting TO app_api;
+GRANT SELECT ON TABLE holdfast.ledger_posting TO app_worker;
+GRANT SELECT ON TABLE holdfast.ledger_posting TO auditor;
+
+--
+-- Name: TABLE ledger_entry; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.ledger_entry TO app_api;
+GRANT SELECT ON TABLE holdfast.ledger_entry TO auditor;
+
+--
+-- Name: TABLE refund; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.refund TO app_api;
+GRANT SELECT ON TABLE holdfast.refund TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund TO auditor;
+
+--
+-- Name: COLUMN refund.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(order_id) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(network) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.asset; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(asset) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(asset) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.token; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(token) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(token) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(amount),UPDATE(amount) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(amount),UPDATE(amount) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(kind) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(kind) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.fee_bearer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(fee_bearer),UPDATE(fee_bearer) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(fee_bearer) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.named_in; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(named_in) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(named_in) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.fiat_amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(fiat_amount) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(fiat_amount) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.rate_basis; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(rate_basis) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(rate_basis) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.rate; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(rate) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(rate) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.destination; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(destination) ON TABLE holdfast.refund TO app_api;
+
+--
+-- Name: COLUMN refund.destination_confirmed_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(destination_confirmed_at) ON TABLE holdfast.refund TO app_api;
+
+--
+-- Name: COLUMN refund.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(status) ON TABLE holdfast.refund TO app_api;
+GRANT UPDATE(status) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.requested_by; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(requested_by) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(requested_by) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.reason; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(reason) ON TABLE holdfast.refund TO app_api;
+GRANT INSERT(reason) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.tx_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tx_id) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.network_fee; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(network_fee) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.refund_due TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_due TO auditor;
+GRANT SELECT ON TABLE holdfast.refund_due TO app_api;
+
+--
+-- Name: COLUMN refund_due.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
+
+--
+-- Name: COLUMN refund_due.updated_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
 
 --
 -- Name: TABLE master_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -9637,24 +12365,44 @@ GRANT SELECT ON TABLE holdfast.reclaimable_hold TO app_api;
 GRANT SELECT ON TABLE holdfast.reclaimable_hold TO app_worker;
 
 --
--- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: TABLE refund_approval; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT SELECT,INSERT ON TABLE holdfast.refund_due TO app_worker;
-GRANT SELECT ON TABLE holdfast.refund_due TO auditor;
-GRANT SELECT ON TABLE holdfast.refund_due TO app_api;
+GRANT SELECT ON TABLE holdfast.refund_approval TO app_api;
+GRANT SELECT ON TABLE holdfast.refund_approval TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_approval TO auditor;
 
 --
--- Name: COLUMN refund_due.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: COLUMN refund_approval.refund_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(amount) ON TABLE holdfast.refund_due TO app_worker;
+GRANT INSERT(refund_id) ON TABLE holdfast.refund_approval TO app_api;
 
 --
--- Name: COLUMN refund_due.updated_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+-- Name: COLUMN refund_approval.version; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
-GRANT UPDATE(updated_at) ON TABLE holdfast.refund_due TO app_worker;
+GRANT INSERT(version) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: COLUMN refund_approval.approver; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(approver) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: COLUMN refund_approval.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: TABLE refund_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.refund_transition TO app_api;
+GRANT SELECT ON TABLE holdfast.refund_transition TO app_worker;
+GRANT SELECT ON TABLE holdfast.refund_transition TO auditor;
 
 --
 -- Name: TABLE retired_source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -9737,6 +12485,14 @@ GRANT INSERT(request_id) ON TABLE holdfast.security_event TO app_api;
 GRANT INSERT(events) ON TABLE holdfast.security_event TO app_api;
 
 --
+-- Name: TABLE source_rule; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.source_rule TO app_api;
+GRANT SELECT ON TABLE holdfast.source_rule TO app_worker;
+GRANT SELECT ON TABLE holdfast.source_rule TO auditor;
+
+--
 -- Name: TABLE stock; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9779,6 +12535,7 @@ GRANT SELECT ON TABLE holdfast.stock_movement TO auditor;
 
 GRANT SELECT ON TABLE holdfast.unattributed_output TO app_worker;
 GRANT SELECT ON TABLE holdfast.unattributed_output TO auditor;
+GRANT SELECT ON TABLE holdfast.unattributed_output TO app_api;
 
 --
 -- Name: TABLE workflow_start; Type: ACL; Schema: holdfast; Owner: holdfast_owner
