@@ -112,6 +112,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       'verify',
       ...['list', 'start', 'rewind', 'attribute', 'set-aside', 'report-again', 'discard'],
       'preflight',
+      'settled',
     ].toSorted(),
   )
   for (const command of leaves(program)) {
@@ -119,7 +120,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
     expect(command.helpInformation()).toMatch(/Global Options:[\s\S]*--json/)
     // These ask no server.
     if (
-      ['check', 'verify'].includes(command.name()) ||
+      ['check', 'verify', 'settled'].includes(command.name()) ||
       command.parent?.name() === 'chain' ||
       command.name() === 'preflight'
     )
