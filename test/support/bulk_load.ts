@@ -74,6 +74,9 @@ const LANES = ({ products, orders, holdsPerOrder = 1 }: BulkSize): readonly (rea
       `insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
        select 'ethereum', ${TX_ID}, 0, ${ORDER_ID}, 'ETH', 6250000000000000, 'final', true, ${created}
        from generate_series(${orders - open - keys}, ${orders - open}) n where n % 10 <> 0`,
+      `insert into ledger_posting (order_id, network, asset, cause, received, customer_due, refund_due, refunded, fees, written_off, posted_at)
+       select ${ORDER_ID}, 'ethereum', 'ETH', 'payment', 6250000000000000, -6250000000000000, 0, 0, 0, 0, ${created}
+       from generate_series(${orders - open - keys}, ${orders - open}) n where n % 10 <> 0`,
     ],
     [
       `insert into product (product_id, name, unit_price, currency, is_active)

@@ -116,6 +116,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       'verify',
       ...['list', 'start', 'rewind', 'resume', 'attribute', 'set-aside', 'report-again', 'discard'],
       'preflight',
+      'settled',
     ].toSorted(),
   )
   for (const command of leaves(program)) {
@@ -123,7 +124,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
     expect(command.helpInformation()).toMatch(/Global Options:[\s\S]*--json/)
     // These ask no server.
     if (
-      ['check', 'verify'].includes(command.name()) ||
+      ['check', 'verify', 'settled'].includes(command.name()) ||
       command.parent?.name() === 'chain' ||
       command.name() === 'preflight'
     )
