@@ -36,7 +36,7 @@ describe('the channels of a worker', () => {
     [
       'no encryption in production',
       { HOLDFAST_WEBHOOK_URL: 'http://shop.example/' },
-      'HOLDFAST_WEBHOOK_URL must be https',
+      'HOLDFAST_WEBHOOK_URL: must be https',
     ],
     ['a private address', { HOLDFAST_WEBHOOK_URL: 'https://10.0.0.5/' }, 'HOLDFAST_WEBHOOK_URL is a private address'],
     [
