@@ -97,7 +97,7 @@ describe('npm run migration', () => {
 })
 
 test('every text that a negative control takes out of a function is in its file', () => {
-  const controls = readSource('test/controls.ts').matchAll(/without\(\s*'(\w+)',\s*(['"`])(.*?)\2,/g)
+  const controls = readSource('test/support/control.ts').matchAll(/without\(\s*'(\w+)',\s*(['"`])(.*?)\2,/g)
   const missing = [...controls].filter(([, name, , text = '']) => {
     const file = files.find((one) => one.name === name)
     return file?.text.includes(text.replaceAll('\\n', '\n')) !== true

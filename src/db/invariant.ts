@@ -5,6 +5,7 @@
 
 import { sql, type FragmentSqlToken, type QuerySqlToken } from 'slonik'
 import { z } from 'zod'
+import { lateFaults } from './late_invariant.ts'
 import { ledgerFaults } from './ledger_invariant.ts'
 import { refundFaults } from './refund_invariant.ts'
 
@@ -35,9 +36,7 @@ const ofProduct = ({ after, upTo }: IdRange): FragmentSqlToken =>
 const stuckSince = ({ stuckAfterMs }: InvariantLimits): FragmentSqlToken =>
   sql.fragment`clock_timestamp() - make_interval(secs => ${stuckAfterMs / 1_000})`
 
-/**
- * Answers are kept for thirty days (requirement D-26), and so are notifications after their delivery; one day of slack.
- */
+/** Answers, and delivered notifications, are kept for thirty days (requirement D-26); one day of slack. */
 const KEPT = sql.fragment`interval '29 days'`
 
 /** The order has reports that no assessment has seen yet: its payment state may be out of date. */
@@ -226,14 +225,7 @@ export const ORDER_INVARIANTS = {
   },
   late_money_pays_once: {
     says: 'late money pays a replacement only of an order that expired, by the same customer and for the same lines',
-    find: (range) => ask`
-      select o.order_id::text as subject, o.status || ', replaced by ' || d.replacement_id as detail
-      from orders o join late_decision d on d.order_id = o.order_id join orders n on n.order_id = d.replacement_id
-      where ${ofOrder(range)} and ((o.status, o.cancel_reason) is distinct from ('cancelled', 'expired')
-        or (o.user_id, o.currency, o.total) <> (n.user_id, n.currency, n.total)
-        or exists (
-          (select x.product_id, x.quantity, x.unit_price from order_line x where x.order_id = o.order_id)
-          except all (select x.product_id, x.quantity, x.unit_price from order_line x where x.order_id = n.order_id)))`,
+    find: (range) => ask`${lateFaults(ofOrder(range))}`,
   },
   ledger_equals_money: {
     says: 'the ledger sums to zero, and its accounts equal payments, refunds and what is owed',

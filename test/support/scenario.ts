@@ -385,10 +385,7 @@ export async function openRoleDatabases(
   }
 }
 
-/**
- * The row count of each table and its newest writing transaction. Two equal snapshots mean that nothing was written
- * between them, not even the same values.
- */
+/** Row count and newest writing transaction of each table. Two equal ones: nothing was written between them. */
 export async function readSnapshot(test: TestDatabase): Promise<{ name: string }[]> {
   const tables = await test.query<{ name: string }>(
     `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
