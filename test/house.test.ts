@@ -68,6 +68,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'zod',
     ANY_NODE,
   ],
+  payout: [
+    'domain',
+    ...['db/payout', 'type db/connection/pool', 'chain/client', 'chain/rpc', 'telemetry'],
+    ...['viem', 'zod', ANY_NODE],
+  ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
   keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],

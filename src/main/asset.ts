@@ -24,11 +24,15 @@ const ANVIL_CHAIN_ID = 31_337
 /** Ten slots of Ethereum. */
 const MAX_BLOCK_AGE_MS = 120_000
 
+/** Which chain the node must be on. */
+export const chainIdOf = (config: Config<'watcher'> | Config<'payer'>): number =>
+  config.HOLDFAST_ETH_CHAIN_ID ?? (config.HOLDFAST_MODE === 'production' ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID)
+
 /** Which chain the node must be on, and how old its newest block may be (any age in development). */
 export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxBlockAgeMs: number } {
   const isReal = config.HOLDFAST_MODE === 'production'
   return {
-    chainId: config.HOLDFAST_ETH_CHAIN_ID ?? (isReal ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID),
+    chainId: chainIdOf(config),
     maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
   }
 }

@@ -23,6 +23,8 @@ export type SecretFiles = {
   readonly watcherToken: string
   readonly sealKey: string
   readonly sealPublicKeys: string
+  /** Of the account that refunds are sent from; has money on the development chain alone. */
+  readonly payoutKey: string
 }
 
 /** Makes the files that are missing in `dir`. @param source the watcher's name among the sources of reports */
@@ -38,6 +40,7 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
     watcherToken: join(dir, 'watcher-token'),
     sealKey: join(dir, 'seal-key.pem'),
     sealPublicKeys: join(dir, 'seal-public-keys.pem'),
+    payoutKey: join(dir, 'payout-key'),
   }
   await ensureFile(files.jwt, () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
   await ensureFile(files.keyRing, ring)
@@ -47,6 +50,7 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
   await ensureFile(files.sources, () =>
     JSON.stringify({ sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret] }] }),
   )
+  await ensureFile(files.payoutKey, () => `0x${randomBytes(SECRET_BYTES).toString('hex')}`)
   const sealKey = await ensureFile(files.sealKey, signingKey)
   await ensureFile(
     files.sealPublicKeys,
