@@ -131,8 +131,8 @@ comment on function guard_payout_attempt is
 -- p_max_fee,
 -- p_priority_fee: of the transaction. p_actor: text of the audit context (actor_of).
 -- Result: 'prepared'; 'repeated' when a payout has it; 'failed_before' when one failed and no operator released it;
--- 'fee_above_amount' when the customer bears a fee that leaves nothing; 'own_address' for one of ours; 'token' for a
--- token, which is not sent here; any other result of begin_payout.
+-- 'fee_above_amount' when the customer bears a fee that leaves nothing; 'own_address' for an address of the shop;
+-- 'token' for a token, which is not sent here; any other result of begin_payout.
 -- Locks: the order row, then the refund, then the sender's row. Errors: HF004, HF053 for a sender of another chain.
 -- Race closed: of two processes one gets 'prepared', and the other 'repeated'.
 create or replace function prepare_payout(

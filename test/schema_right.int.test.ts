@@ -49,9 +49,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   app_worker: {
     select: `audit_entry audit_head chain_status consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire
-      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product
+      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender product
       reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
-    insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
+    insert: `consistency_run idempotency inconsistency key_retire order_wake payment payout_sender refund_due reservation
       stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
     delete: 'inconsistency order_wake workflow_start',
@@ -61,6 +61,11 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
       'insert refund':
         'order_id network asset token amount kind fee_bearer named_in fiat_amount rate_basis rate requested_by reason',
+      'insert payout': 'refund_id order_id network sender chain_id nonce destination amount fee_bearer',
+      'insert payout_attempt': 'payout_id attempt order_id kind value gas_limit max_fee priority_fee',
+      'update payout': 'status failure block_height block_hash is_released',
+      'update payout_attempt': 'raw tx_id broadcast_at',
+      'update payout_sender': 'next_nonce holder held_until',
       'update payment': 'amount state is_in_time',
       'update payment_report': 'is_assessed',
       'update refund': 'amount status tx_id network_fee',
@@ -69,8 +74,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of begin_assessment begin_payout command_order command_target consume_stock credit_payments do_command end_assessment end_orders fence_step finish_payout ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state owed_refund present_output promised_refunds quote_due received_money refund_state ' +
+      'actor_of begin_assessment begin_payout command_order command_target consume_stock credit_payments do_command end_assessment end_orders end_payout fence_step finish_payout ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal open_transactions order_state owed_refund prepare_payout present_output promised_refunds quote_due received_money refund_state replace_payout ' +
       'set_hold_aside settle_refund_state step_order take_stock request_wake',
   },
   app_keys: {
@@ -110,7 +115,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   auditor: {
     select: `account address_pool audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire notification
-      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
+      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender
       product refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event stock stock_movement unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute:

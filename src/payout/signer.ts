@@ -1,5 +1,6 @@
 // The port to whatever holds the key that refunds are sent with. Two adapters: a hot wallet for development, and files for
-// keys that are not online. Whoever signs, the payer checks each signature against what it asked for (readSigned).
+// keys that are not online. The payer checks each signature against what
+// it asked for (readSigned).
 
 import type { PayoutTransaction } from '../domain/payout.ts'
 

@@ -14,13 +14,13 @@ export class SignatureRefused extends Error {
 }
 
 /** An address in canonical form, as viem wants its type. */
-export const hexOf = (text: string): `0x${string}` => `0x${text.replace(/^0x/, '')}`
+export const viemHexOf = (text: string): `0x${string}` => `0x${text.replace(/^0x/, '')}`
 
 export const viemTransactionOf = (transaction: PayoutTransaction) => ({
   type: 'eip1559' as const,
   chainId: transaction.chainId,
   nonce: transaction.nonce,
-  to: hexOf(transaction.to),
+  to: viemHexOf(transaction.to),
   value: transaction.value,
   gas: transaction.gasLimit,
   maxFeePerGas: transaction.maxFee,

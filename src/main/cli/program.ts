@@ -6,6 +6,7 @@ import { addChainCommands } from './chain.ts'
 import { EXIT_HELP } from './exit.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
+import { addPayoutCommands } from './payout.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
 import { printable } from './print.ts'
 import { addRehydrateCommand } from './restart.ts'
@@ -39,6 +40,7 @@ export function createProgram(given: Shell): Command {
   addAuditCommands(program, shell)
   addVerifyCommand(program, shell)
   addChainCommands(program, shell)
+  addPayoutCommands(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program
