@@ -9,7 +9,7 @@ import { PAYOUT_MOVES, PAYOUT_STATUSES, type PayoutStatus } from '../domain/payo
 import { startAnvil, type Anvil } from '../servers/anvil.ts'
 import { freePorts } from '../servers/port.ts'
 import { CONFIRMATIONS, createTestPayer, type TestPayer } from '../../test/support/payout.ts'
-import { approveRefund, makeDestination, type ApprovedRefund } from '../../test/support/refund.ts'
+import { approveRefund, makeDestination, type ApprovedRefund } from '../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import type { PayoutDeps } from './turn.ts'
 import { payoutTurn } from './turn.ts'
