@@ -6,7 +6,7 @@
 --
 -- Functions as migrations/function has them: promised_refunds, received_money, refund_state, settle_refund_state,
 -- begin_payout, derive_refund_state, finish_payout, owed_refund, follow_refund_due, guard_refund,
--- guard_refund_approval.
+-- guard_refund_approval, is_command_legal.
 
 -- What the refunds of an order promise or have paid of one asset, in base units: all that were not rejected or
 -- cancelled.
@@ -339,6 +339,27 @@ create or replace trigger refund_approval_guard before insert or update on refun
 comment on function guard_refund_approval is
   'Guard of approvals, the four-eyes principle: a trigger function that lets an admin approve, in their own name,'
   ' the present version of a refund that waits for it; not who asked for it, and not the customer.';
+
+-- Whether an order may be cancelled, shipped or delivered as it is now. p_command, p_input: see command_order.
+-- Nothing is shipped that is on hold, not paid or refunded whole, or while the inbox has news: it may say that the
+-- money is gone.
+-- isReapplied: a run that was reset is given its commands again. Such a command only gets the answer it got when it was
+-- done. Locks: the caller holds the order row. Changes nothing.
+create or replace function is_command_legal(p_order_id uuid, p_command text, p_input jsonb) returns boolean
+language sql stable as $$
+  select coalesce((p_input ->> 'expectedVersion')::bigint = o.version, true)
+    and not coalesce((p_input ->> 'isReapplied')::boolean, false)
+    and exists (
+      select from order_transition t
+      where t.from_status = o.status and t.to_status = command_target(p_command) and t.role = p_input ->> 'role')
+    and (p_command <> 'ship' or o.hold = 'none' and o.payment_state in ('paid', 'partially_refunded')
+      and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed))
+  from orders o where o.order_id = p_order_id
+$$;
+revoke execute on function is_command_legal from public;
+grant execute on function is_command_legal to app_worker;
+comment on function is_command_legal is
+  'Whether an order may be cancelled, shipped or delivered as it is now.';
 
 -- What was owed before there were refunds.
 insert into refund (order_id, network, asset, amount, kind, named_in, requested_by)

@@ -1,5 +1,5 @@
--- The steps of payouts: a nonce for an approved refund, a higher fee for a payout that is stuck, and the end. The guards
--- hold what never changes: whom a payout pays, its nonce, and the bytes that were signed.
+-- The steps of payouts: a nonce for an approved refund, a higher fee for a payout that is stuck, and the end. The
+-- guards hold what never changes: whom a payout pays, its nonce, and the bytes that were signed.
 --
 -- Locks: payout and payout_attempt of 0053 for their triggers. Older processes: none call these functions.
 --

@@ -14,6 +14,7 @@ import {
 import { BUDGETS_RULE, parseBudgets } from './domain/limit.ts'
 import { parseFiat } from './domain/money.ts'
 import { ASSET_POLICY, ASSETS, ASSETS_RULE, parseAssets, type Asset } from './domain/payment.ts'
+import { FEE_BEARERS } from './domain/refund.ts'
 
 const port = z.coerce.number().int().min(0).max(65_535)
 /** The longest JavaScript timer: a longer one would fire at once. */
@@ -119,6 +120,7 @@ const API = z.object({
     .string()
     .refine((text) => parseFiat(text) !== undefined, 'must be an amount, such as 1000.00')
     .default('1000.00'),
+  HOLDFAST_REFUND_FEE_BEARER: z.enum(FEE_BEARERS).default('shop'),
   HOLDFAST_CLIENT_SANS_FILE: z.string().min(1).optional(),
   HOLDFAST_PII_KEYRING_FILE: z.string().min(1),
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),

@@ -61,6 +61,7 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_JWT_AUDIENCE: '`aud` that tokens must have',
   HOLDFAST_STEP_UP_TOTAL:
     'total from which an order needs a sign-in with a second factor, at most five minutes old; in the shop’s currency',
+  HOLDFAST_REFUND_FEE_BEARER: 'who bears the network’s fee of a refund that does not say: `shop` or `customer`',
   HOLDFAST_CLIENT_SANS_FILE:
     'URIs that the client certificates of watchers and services must have; without it, their tokens suffice',
   HOLDFAST_PII_KEYRING_FILE: 'keyring that delivery addresses are sealed with',

@@ -75,7 +75,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: ['domain', 'db', 'keyvault', 'telemetry', 'zod', ANY_NODE],
-  keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble/curves', '@noble/hashes', 'zod', ANY_NODE],
+  keyvault: ['domain', 'db/key', 'type db/connection/pool', 'jose', '@noble', '@scure/base', 'zod', ANY_NODE],
   servers: [
     ...['db/cluster', 'db/migrate', 'keyvault/token', 'type domain', 'repeat'],
     ...['@temporalio/client', '@temporalio/common', '@temporalio/proto', '@grpc/grpc-js', ANY_NODE],

@@ -145,6 +145,12 @@ const orderIn = (status: Parameters<TestShop['orderIn']>[0]) => async (): Promis
   (await shop.orderIn(status)).order
 const fresh = () => shop.order()
 
+/** Cancelled after it was paid. */
+async function owing(): Promise<AcceptedOrder> {
+  const { order, run } = await shop.orderIn('processing')
+  await shop.ask('cancel', run.next())
+  return order
+}
 /** Damage that no application role can do: by a superuser past triggers and foreign keys, or by a failed restore. */
 const PLANTS: Readonly<Record<string, Plant>> = {
   'a unit that appears from nowhere': {
@@ -216,20 +222,12 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     found: ['payments_equal_inbox', 'payment_state_follows'],
   },
   'money that is owed no more': {
-    to: async () => {
-      const { order, run } = await shop.orderIn('processing')
-      await shop.ask('cancel', run.next())
-      return order
-    },
+    to: owing,
     sql: ({ orderId }) => `update refund_due set amount = amount - 1 where order_id = '${orderId}'`,
     found: ['refund_follows_money', 'refunds_stay_below_money'],
   },
   'money that is owed and has no refund': {
-    to: async () => {
-      const { order, run } = await shop.orderIn('processing')
-      await shop.ask('cancel', run.next())
-      return order
-    },
+    to: owing,
     sql: ({ orderId }) => `delete from refund where order_id = '${orderId}'`,
     found: ['refunds_stay_below_money'],
   },

@@ -50,7 +50,7 @@ describe('shipping', () => {
     const shippable = PAYMENT_STATES.filter(
       (state) => reasonOf('ship', 'fulfilment', { paymentState: state }) === undefined,
     )
-    expect(shippable).toEqual(['paid'])
+    expect(shippable).toEqual(['paid', 'partially_refunded'])
     expect(reasonOf('ship', 'admin', { paymentState: 'at_risk' })).toBe('ORDER_ON_HOLD')
   })
 

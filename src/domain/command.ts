@@ -3,6 +3,7 @@
 import type { Actor } from './audit.ts'
 import type { FailureReason } from './failure.ts'
 import { mayMove, statusAfter, type ActorRole, type Command, type OrderState, type OrderStatus } from './order.ts'
+import type { PaymentState } from './payment.ts'
 
 /** Who writes: the run (generation) and the step it has counted to. */
 export type Fence = { orderId: string; generation: number; step: number }
@@ -53,6 +54,9 @@ export const KEY_IN_PROGRESS: Refusal = {
   message: 'Another call with this key is still running.',
 }
 
+/** What may leave the shop. A part that two people gave back as goodwill stops no shipping; money on its way back does. */
+const MAY_SHIP: readonly PaymentState[] = ['paid', 'partially_refunded']
+
 type Standing = Pick<OrderState, 'status' | 'paymentState' | 'hold' | 'version'>
 
 /**
@@ -70,7 +74,7 @@ export function refusalOf(
   if (target === undefined || !mayMove(order.status, target, input.role)) {
     return { reason: 'ORDER_STATUS', message: `An order that is ${order.status} cannot do this.` }
   }
-  if (command === 'ship' && (order.hold !== 'none' || order.paymentState !== 'paid')) {
+  if (command === 'ship' && (order.hold !== 'none' || !MAY_SHIP.includes(order.paymentState))) {
     return { reason: 'ORDER_ON_HOLD', message: 'The order is on hold or its payment is not settled.' }
   }
   // The inbox may already hold that the money is gone. Its workflow assesses it first and then ships.

@@ -64,6 +64,20 @@ const REQUESTS: Readonly<Partial<Record<MethodPath, () => object>>> = {
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': () => ({ ...key(), all: true }),
   '/holdfast.v1.OrderAdminService/RestartOrder': () => ({ ...order(), reason: 'lost' }),
   '/holdfast.v1.OrderAdminService/RehydrateOrders': () => ({ ...key(), reason: 'lost' }),
+  '/holdfast.v1.RefundService/ListRefunds': () => ({ orderId: ORDER_ID }),
+  '/holdfast.v1.RefundService/SetRefundAddress': () => ({
+    ...{ ...key(), orderId: ORDER_ID, refundId: randomUUID(), address: '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed' },
+  }),
+  '/holdfast.v1.RefundAdminService/RequestRefund': () => ({
+    ...{ ...key(), orderId: ORDER_ID, amount: { $case: 'everything', value: true }, reason: 'a scratch' },
+  }),
+  '/holdfast.v1.RefundAdminService/ApproveRefund': () => ({
+    ...{ ...key(), orderId: ORDER_ID, refundId: randomUUID(), version: 1n },
+  }),
+  '/holdfast.v1.RefundAdminService/RejectRefund': () => ({
+    ...{ ...key(), orderId: ORDER_ID, refundId: randomUUID(), reason: 'none' },
+  }),
+  '/holdfast.v1.RefundAdminService/ListRefundQueue': () => ({}),
 }
 /** Health and reflection depend on nothing that is broken here. */
 const tested = METHODS.filter(({ path }) => !path.startsWith('/grpc.'))

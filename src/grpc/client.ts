@@ -12,6 +12,8 @@ import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_
 import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { RefundServiceService } from './gen/holdfast/v1/refund.ts'
+import { RefundAdminServiceService } from './gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
 import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
@@ -26,7 +28,10 @@ export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1
 export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
+export type { Refund } from './gen/holdfast/v1/refund.ts'
+export type { RequestRefundRequest } from './gen/holdfast/v1/refund_admin.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
+export { feeBearer, rateBasis, refundKind, refundStatus } from './enum.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 export const RECONNECT_FROM_MS = 100
@@ -103,6 +108,7 @@ export function createClient(options: ClientOptions) {
     order: callsOf(channel, OrderServiceService),
     fulfilment: callsOf(channel, FulfilmentServiceService),
     payment: callsOf(channel, PaymentServiceService),
+    refund: callsOf(channel, RefundServiceService),
     stock: callsOf(channel, StockServiceService),
     catalog: callsOf(channel, CatalogServiceService),
     health: callsOf(channel, HealthService),
@@ -118,6 +124,7 @@ export function createAdminClient(options: ClientOptions) {
     catalog: callsOf(channel, CatalogAdminServiceService),
     notification: callsOf(channel, NotificationAdminServiceService),
     order: callsOf(channel, OrderAdminServiceService),
+    refund: callsOf(channel, RefundAdminServiceService),
     audit: callsOf(channel, AuditServiceService),
     health: callsOf(channel, HealthService),
     close: () => channel.client.close(),

@@ -3,8 +3,10 @@
 
 import { CANCEL_REASONS, HOLDS, ORDER_STATUSES } from '../domain/order.ts'
 import { PAYMENT_FLAGS, PAYMENT_STATES, TRANSFER_STATES } from '../domain/payment.ts'
+import { FEE_BEARERS, RATE_BASES, REFUND_KINDS, REFUND_STATUSES } from '../domain/refund.ts'
 import * as common from './gen/holdfast/v1/common.ts'
 import { TransferState } from './gen/holdfast/v1/payment.ts'
+import { FeeBearer, RateBasis, RefundKind, RefundStatus } from './gen/holdfast/v1/refund.ts'
 
 export type Codec<Word extends string, Code extends number> = {
   codeOf: (word: Word) => Code
@@ -30,3 +32,7 @@ export const paymentFlag = codec('PAYMENT_FLAG', PAYMENT_FLAGS, common.PaymentFl
 export const orderHold = codec('ORDER_HOLD', HOLDS, common.OrderHold)
 export const cancelReason = codec('CANCEL_REASON', CANCEL_REASONS, common.CancelReason)
 export const transferState = codec('TRANSFER_STATE', TRANSFER_STATES, TransferState)
+export const refundStatus = codec('REFUND_STATUS', REFUND_STATUSES, RefundStatus)
+export const refundKind = codec('REFUND_KIND', REFUND_KINDS, RefundKind)
+export const feeBearer = codec('FEE_BEARER', FEE_BEARERS, FeeBearer)
+export const rateBasis = codec('RATE_BASIS', RATE_BASES, RateBasis)

@@ -16,6 +16,7 @@ import {
   type Caller,
   type TestFront,
 } from '../../test/support/front.ts'
+import { putRefund } from '../../test/support/refund.ts'
 import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { until } from '../../test/support/until.ts'
 import { callRaw, type RawAnswer } from '../../test/support/raw_call.ts'
@@ -46,6 +47,8 @@ const READS = [
   '/holdfast.v1.OrderService/GetOrder',
   '/holdfast.v1.OrderService/ListOrders',
   '/holdfast.v1.OrderService/WatchOrder',
+  '/holdfast.v1.RefundAdminService/ListRefundQueue',
+  '/holdfast.v1.RefundService/ListRefunds',
   '/holdfast.v1.StockService/GetAvailability',
 ]
 
@@ -119,6 +122,13 @@ async function lostOrder(): Promise<string> {
   await worker.client.workflow.getHandle(orderWorkflowId(orderId)).terminate()
   return orderId
 }
+async function newRefund(isWithAddress: boolean) {
+  const orderId = await paidOrder()
+  return { orderId, ...(await putRefund(database, orderId, { isWithAddress })) }
+}
+const changesOf = (refundId: string) => () =>
+  value(`select version || ' ' || status from refund where refund_id = $1`, [refundId])
+
 const restartsOf = (orderId: string) => () => value('select count(*) from order_restart where order_id = $1', [orderId])
 const transferTo = (address: string, amount: bigint) => ({
   network: 'ethereum',
@@ -239,6 +249,44 @@ const CASES: Readonly<Record<string, () => Promise<Case>>> = {
     return {
       ...{ method: ADMIN_SERVICES.order.restartOrder, caller: admin, request, other: { ...request, reason: 'other' } },
       ...{ effect: restartsOf(orderId), once: '1' },
+    }
+  },
+  '/holdfast.v1.RefundService/SetRefundAddress': async () => {
+    const { orderId, refundId } = await newRefund(false)
+    const address = '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed'
+    const request = { ...key(), orderId, refundId, address, confirm: false }
+    return {
+      ...{ method: PUBLIC_SERVICES.refund.setRefundAddress, caller: OWNER, request },
+      other: { ...request, confirm: true },
+      ...{ effect: changesOf(refundId), once: '2 awaiting_destination' },
+    }
+  },
+  '/holdfast.v1.RefundAdminService/RequestRefund': async () => {
+    const orderId = await paidOrder()
+    const request = { ...key(), orderId, amount: { $case: 'units', value: '10' }, reason: 'a scratch' }
+    return {
+      ...{ method: ADMIN_SERVICES.refund.requestRefund, caller: admin, request },
+      other: { ...request, amount: { $case: 'units', value: '11' } },
+      effect: () => value('select count(*) from refund where order_id = $1', [orderId]),
+      once: '1',
+    }
+  },
+  '/holdfast.v1.RefundAdminService/ApproveRefund': async () => {
+    const refund = await newRefund(true)
+    const request = { ...key(), ...refund }
+    return {
+      ...{ method: ADMIN_SERVICES.refund.approveRefund, caller: admin, request },
+      other: { ...request, version: 7n },
+      effect: () => value('select count(*) from refund_approval where refund_id = $1', [refund.refundId]),
+      once: '1',
+    }
+  },
+  '/holdfast.v1.RefundAdminService/RejectRefund': async () => {
+    const { orderId, refundId } = await newRefund(true)
+    const request = { ...key(), orderId, refundId, reason: 'a mistake' }
+    return {
+      ...{ method: ADMIN_SERVICES.refund.rejectRefund, caller: admin, request, other: { ...request, reason: 'other' } },
+      ...{ effect: changesOf(refundId), once: '3 rejected' },
     }
   },
   '/holdfast.v1.OrderAdminService/RehydrateOrders': async () => {

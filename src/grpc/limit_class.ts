@@ -30,6 +30,12 @@ export const LIMIT_CLASS: Readonly<Record<MethodPath, LimitClass>> = {
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': 'admin',
   '/holdfast.v1.OrderAdminService/RestartOrder': 'admin',
   '/holdfast.v1.OrderAdminService/RehydrateOrders': 'admin',
+  '/holdfast.v1.RefundService/ListRefunds': 'list',
+  '/holdfast.v1.RefundService/SetRefundAddress': 'command',
+  '/holdfast.v1.RefundAdminService/RequestRefund': 'admin',
+  '/holdfast.v1.RefundAdminService/ApproveRefund': 'admin',
+  '/holdfast.v1.RefundAdminService/RejectRefund': 'admin',
+  '/holdfast.v1.RefundAdminService/ListRefundQueue': 'list',
 }
 
 /** Shed last: probes keep the process in service, and money that was sent must be seen. */

@@ -12,6 +12,8 @@ import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_
 import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { RefundServiceService } from './gen/holdfast/v1/refund.ts'
+import { RefundAdminServiceService } from './gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
 import { StockAdminServiceService } from './gen/holdfast/v1/stock_admin.ts'
 
@@ -34,6 +36,7 @@ export const PUBLIC_SERVICES = {
   order: OrderServiceService,
   fulfilment: FulfilmentServiceService,
   payment: PaymentServiceService,
+  refund: RefundServiceService,
   stock: StockServiceService,
   catalog: CatalogServiceService,
 } as const
@@ -44,6 +47,7 @@ export const ADMIN_SERVICES = {
   catalog: CatalogAdminServiceService,
   notification: NotificationAdminServiceService,
   order: OrderAdminServiceService,
+  refund: RefundAdminServiceService,
   audit: AuditServiceService,
   reflection: ServerReflectionService,
   alphaReflection: AlphaReflectionService,

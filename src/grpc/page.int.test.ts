@@ -60,6 +60,10 @@ beforeAll(async () => {
     systemActor('worker'),
     `update orders set status = 'processing', payment_state = 'paid'`,
   )
+  await shop.test.forge(
+    `insert into refund (order_id, network, asset, amount, kind, named_in, requested_by)
+     select order_id, network, asset, 1, 'owed', 'coin', 'system:owed' from invoice`,
+  )
   // As if their workflows had been started.
   await shop.query('delete from workflow_start')
   await shop.query(`update notification set dead_at = clock_timestamp(), dead_reason = 'no answer', attempts = 30`)
@@ -112,6 +116,10 @@ const LISTS: Readonly<Record<string, { ask: Ask; callers: readonly [Caller, Call
     ask: (caller, page, at = front) =>
       asAdminCaller(at, caller, ({ notification }) => notification.listDeadNotifications(page)),
     callers: [admin, { role: 'admin', subject: '9' }],
+  },
+  '/holdfast.v1.RefundAdminService/ListRefundQueue': {
+    ask: (caller, page, at = front) => asAdminCaller(at, caller, ({ refund }) => refund.listRefundQueue(page)),
+    callers: [admin, auditor],
   },
   '/holdfast.v1.OrderAdminService/RehydrateOrders': {
     ask: (caller, page, at = front) =>

@@ -36,7 +36,7 @@ describe('the permission table', () => {
     expect(open.map(([path]) => path)).toEqual([`${HEALTH}Check`])
   })
 
-  test('gives methods of the admin port to admins, and reads of the audit to auditors too', () => {
+  test('gives methods of the admin port to admins, and reads of the audit and of refunds to auditors too', () => {
     const rolesOf = ({ path }: Method) => {
       const permission = PERMISSIONS[path as MethodPath]
       return permission === 'anonymous' ? ROLES : Object.keys(permission.roles)
@@ -44,7 +44,7 @@ describe('the permission table', () => {
     for (const method of adminMethods)
       expect([method.path, rolesOf(method)]).toEqual([
         method.path,
-        method.path.includes('AuditService') ? ['admin', 'auditor'] : ['admin'],
+        /AuditService|ListRefundQueue/.test(method.path) ? ['admin', 'auditor'] : ['admin'],
       ])
   })
 

@@ -64,6 +64,11 @@ export const PERMISSIONS: Readonly<Record<MethodPath, Permission | 'anonymous'>>
   },
 
   '/holdfast.v1.PaymentService/ReportPayments': { object: 'source', roles: { watcher: 'own' } },
+  '/holdfast.v1.RefundService/ListRefunds': {
+    object: 'order',
+    roles: { customer: 'own', admin: 'any', auditor: 'any' },
+  },
+  '/holdfast.v1.RefundService/SetRefundAddress': { object: 'order', roles: { customer: 'own' } },
   '/holdfast.v1.StockService/GetAvailability': { object: 'shop', roles: EVERYONE },
   '/holdfast.v1.CatalogService/GetProduct': { object: 'shop', roles: EVERYONE },
   '/holdfast.v1.CatalogService/ListProducts': { object: 'shop', roles: EVERYONE },
@@ -75,6 +80,10 @@ export const PERMISSIONS: Readonly<Record<MethodPath, Permission | 'anonymous'>>
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': { object: 'shop', roles: { admin: 'any' } },
   '/holdfast.v1.OrderAdminService/RestartOrder': { object: 'order', roles: { admin: 'any' } },
   '/holdfast.v1.OrderAdminService/RehydrateOrders': { object: 'orders', roles: { admin: 'any' } },
+  '/holdfast.v1.RefundAdminService/RequestRefund': { object: 'order', roles: { admin: 'any' } },
+  '/holdfast.v1.RefundAdminService/ApproveRefund': { object: 'order', roles: { admin: 'any' } },
+  '/holdfast.v1.RefundAdminService/RejectRefund': { object: 'order', roles: { admin: 'any' } },
+  '/holdfast.v1.RefundAdminService/ListRefundQueue': { object: 'orders', roles: { admin: 'any', auditor: 'any' } },
 }
 
 /** Parts of an order with a narrower permission than the order itself. */

@@ -35,6 +35,12 @@ export const REQUEST_HASH_KEYS: Readonly<Record<MethodPath, 'customer' | 'server
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': 'server',
   '/holdfast.v1.OrderAdminService/RestartOrder': 'server',
   '/holdfast.v1.OrderAdminService/RehydrateOrders': 'server',
+  '/holdfast.v1.RefundService/ListRefunds': 'server',
+  '/holdfast.v1.RefundService/SetRefundAddress': 'server',
+  '/holdfast.v1.RefundAdminService/RequestRefund': 'server',
+  '/holdfast.v1.RefundAdminService/ApproveRefund': 'server',
+  '/holdfast.v1.RefundAdminService/RejectRefund': 'server',
+  '/holdfast.v1.RefundAdminService/ListRefundQueue': 'server',
 }
 
 /** The hash under the server's secret. Throws where the request must be hashed under its customer's key. */

@@ -22,6 +22,7 @@ import {
   wordOrAny,
 } from './field.ts'
 import { orderStatus } from './enum.ts'
+import { REFUND_SCHEMAS } from './refund_schema.ts'
 import { text } from './text.ts'
 
 const MAX_PRODUCTS_PER_QUESTION = 100
@@ -185,6 +186,7 @@ export const SCHEMAS = {
     limit: page.limit,
     cursor: page.cursor,
   }),
+  ...REFUND_SCHEMAS,
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 
 /** A validated request in the domain's types, as its handler sees it. */

@@ -28,6 +28,7 @@ import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
 import { createAddressSet, createAllowList, createPeerOf, type AllowList } from './peer.ts'
 import { createReflectionHandlers } from './reflection.ts'
 import { createSecurityEvents } from './security_event.ts'
+import { createRefundAdminHandlers, createRefundHandlers, type RefundDeps } from './refund.ts'
 import { createStockAdminHandlers, createStockHandlers } from './stock.ts'
 
 const MAX_STREAMS_PER_CONNECTION = 100
@@ -58,6 +59,7 @@ const OPTIONS: ServerOptions = {
 export type FrontDeps = OrderDeps &
   PaymentDeps &
   OrderAdminDeps &
+  RefundDeps &
   Pick<LimiterDeps, 'budgets' | 'takeQuota' | 'reportBudgetOf'> &
   Authentication & {
     logger: Logger
@@ -168,6 +170,7 @@ function addPublicServices(
   addService(server, PUBLIC_SERVICES.order, createOrderHandlers(deps), closing)
   addService(server, PUBLIC_SERVICES.fulfilment, createFulfilmentHandlers(deps), closing)
   addService(server, PUBLIC_SERVICES.payment, createPaymentHandlers(deps), closing)
+  addService(server, PUBLIC_SERVICES.refund, createRefundHandlers(deps), closing)
   addService(server, PUBLIC_SERVICES.stock, createStockHandlers(deps), closing)
   addService(server, PUBLIC_SERVICES.catalog, createCatalogHandlers(deps), closing)
 }
@@ -184,6 +187,7 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
   addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database, cursors }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
+  addService(server, ADMIN_SERVICES.refund, createRefundAdminHandlers(deps), closing)
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
 }
 

@@ -127,6 +127,7 @@ function createDeps({ config, secrets, client, ...parts }: Parts): FrontDeps {
       offers,
       rateOf: (asset) => rates.get(asset),
       stepUpTotalMinor: parseFiat(config.HOLDFAST_STEP_UP_TOTAL) ?? 0n,
+      refundFeeBearer: config.HOLDFAST_REFUND_FEE_BEARER,
     },
     findBlindness: sightOf(priority, offers),
     leaseAddress: (network) => takeAddress(leases, network),

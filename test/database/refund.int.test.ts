@@ -4,13 +4,15 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { callEachConcurrently } from '../support/concurrent.ts'
-import { COUNT_WITHIN_MS } from '../support/scale.ts'
+import { count, COUNT_WITHIN_MS, randomOf } from '../support/scale.ts'
 import { buildObservation, createTestShop, nextOf, type Run, type TestShop } from '../support/shop.ts'
 import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import type { ReportedObservation } from '../../src/domain/chain.ts'
-import { REFUND_MOVES, REFUND_STATUSES, type RefundStatus } from '../../src/domain/refund.ts'
+import { ORDER_STATUSES, type OrderStatus } from '../../src/domain/order.ts'
+import { ASSET_POLICY, type PaymentState } from '../../src/domain/payment.ts'
+import { REFUND_MOVES, REFUND_STATUSES, refundStateOf, type RefundStatus } from '../../src/domain/refund.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -252,6 +254,46 @@ describe('an approval', () => {
       write('app_worker', WORKER, 'update refund set amount = amount - 1 where refund_id = $1', [id]),
     ).rejects.toMatchObject(NEVER)
   })
+})
+
+test('the payment state with refunds is the same in the database as in the domain', async () => {
+  const { order } = await shop.orderIn('processing')
+  const { orderId, amountDue: due } = order
+  const random = randomOf('refund state')
+  const below = (most: bigint): bigint => (most * BigInt(Math.floor(random() * 1_001))) / 1_000n
+  const dustFloor = ASSET_POLICY.ETH.dustFloor
+  for (let at = 0; at < count(150, 3_000); at += 1) {
+    const received = 1n + below(2n * due)
+    const paying = random() < 0.5 ? 0n : below(received)
+    const paid = random() < 0.3 ? 0n : below(received - paying) - (random() < 0.2 ? below(dustFloor) : 0n)
+    const sums = { paying, paid: paid < 0n ? 0n : paid }
+    await shop.test.forge('delete from refund where order_id = $1', [orderId])
+    await shop.test.forge('update payment set amount = $2 where order_id = $1', [orderId, received.toString()])
+    for (const [status, amount] of Object.entries(sums))
+      if (amount > 0n)
+        await shop.test.forge(
+          `insert into refund (order_id, network, asset, amount, kind, fee_bearer, named_in, requested_by, status,
+             destination, destination_confirmed_at, tx_id, network_fee)
+           select order_id, network, asset, $2, 'owed', 'shop', 'coin', 'system:owed', $3, $4, now(), $5, $6
+           from invoice where order_id = $1`,
+          [
+            orderId,
+            amount.toString(),
+            status,
+            GOAL,
+            ...(status === 'paid' ? [`0x${'a'.repeat(64)}`, 1] : [null, null]),
+          ],
+        )
+    const found = await shop.query<{ status: OrderStatus; told: PaymentState; state: PaymentState }>(
+      `select s as status, p as told, refund_state($1, s, p) as state from unnest($2::text[]) s, unnest($3::text[]) p`,
+      [orderId, ORDER_STATUSES, ['paid', 'at_risk', 'reversed', 'unresolved', 'partial']],
+    )
+    for (const { status, told, state } of found)
+      expect([status, told, received, sums, state]).toEqual([
+        ...[status, told, received, sums],
+        refundStateOf({ status, paymentState: told, due, dustFloor, received, ...sums }),
+      ])
+  }
 })
 
 describe('a refund', () => {

@@ -182,6 +182,7 @@ export async function createTestFront(
         ]),
         rateOf: () => rate,
         stepUpTotalMinor: 100_000n,
+        refundFeeBearer: 'shop',
       },
       findBlindness: async () => blindness,
       leaseAddress: async () => (await lease.take()).address,

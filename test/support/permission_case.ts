@@ -14,6 +14,8 @@ import { NotificationAdminServiceService } from '../../src/grpc/gen/holdfast/v1/
 import { OrderServiceService } from '../../src/grpc/gen/holdfast/v1/order.ts'
 import { OrderAdminServiceService } from '../../src/grpc/gen/holdfast/v1/order_admin.ts'
 import { PaymentServiceService } from '../../src/grpc/gen/holdfast/v1/payment.ts'
+import { FeeBearer, RefundServiceService, RefundStatus } from '../../src/grpc/gen/holdfast/v1/refund.ts'
+import { RefundAdminServiceService } from '../../src/grpc/gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from '../../src/grpc/gen/holdfast/v1/stock.ts'
 import { StockAdminServiceService } from '../../src/grpc/gen/holdfast/v1/stock_admin.ts'
 import type { Method, MethodPath, RequestOf } from '../../src/grpc/method.ts'
@@ -164,6 +166,38 @@ export const PERMISSION_CASES = {
   '/holdfast.v1.OrderAdminService/RehydrateOrders': caseOf(OrderAdminServiceService.rehydrateOrders, () => ({
     ...key(),
     reason: 'lost',
+    limit: 1,
+    cursor: '',
+  })),
+  '/holdfast.v1.RefundService/ListRefunds': caseOf(RefundServiceService.listRefunds, ({ orderId }) => ({ orderId })),
+  '/holdfast.v1.RefundService/SetRefundAddress': caseOf(
+    RefundServiceService.setRefundAddress,
+    ({ orderId }) => ({
+      ...{ ...key(), orderId, refundId: randomUUID(), confirm: false },
+      address: '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed',
+    }),
+    'NOT_FOUND',
+  ),
+  '/holdfast.v1.RefundAdminService/RequestRefund': caseOf(
+    RefundAdminServiceService.requestRefund,
+    ({ orderId }) => ({
+      ...{ ...key(), orderId, feeBearer: FeeBearer.FEE_BEARER_SHOP, reason: 'a scratch' },
+      amount: { $case: 'units' as const, value: (10n ** 77n).toString() },
+    }),
+    'REFUND_TOO_LARGE',
+  ),
+  '/holdfast.v1.RefundAdminService/ApproveRefund': caseOf(
+    RefundAdminServiceService.approveRefund,
+    ({ orderId }) => ({ ...key(), orderId, refundId: randomUUID(), version: 1n }),
+    'NOT_FOUND',
+  ),
+  '/holdfast.v1.RefundAdminService/RejectRefund': caseOf(
+    RefundAdminServiceService.rejectRefund,
+    ({ orderId }) => ({ ...key(), orderId, refundId: randomUUID(), version: undefined, reason: 'none' }),
+    'NOT_FOUND',
+  ),
+  '/holdfast.v1.RefundAdminService/ListRefundQueue': caseOf(RefundAdminServiceService.listRefundQueue, () => ({
+    status: RefundStatus.REFUND_STATUS_UNSPECIFIED,
     limit: 1,
     cursor: '',
   })),

@@ -12,6 +12,8 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   ...{ address: `0x${'b'.repeat(40)}`, block_height: 1n, block_hash: `0x${'c'.repeat(64)}`, depth: 0 },
   ...{ first_seen_at: new Date(), host: 'here', file_by_filename: 'holdfast/v1/order.proto', list_services: '*' },
   ...{ file_containing_symbol: 'holdfast.v1.Order', all_extension_numbers_of_type: 'holdfast.v1.Order' },
+  ...{ refund_id: UUID, confirm: false, everything: true, amount: '12.50', basis: 3, rate: '2000.00', fee_bearer: 1 },
+  ...{ version: 1n },
   ...{ containing_type: 'holdfast.v1.Order', extension_number: 7 },
 }
 /** The valid value of a field. @throws for a field that has none here */

@@ -58,6 +58,8 @@ const ADVICE: Readonly<Partial<Record<FailureReason, string>>> = {
   ORDER_ON_HOLD: 'Remove the hold first; see: holdfast order get ORDER',
   VERSION_MISMATCH: 'It has changed: read it again, then decide again.',
   STOCK_BELOW_RESERVED: 'Those units are reserved for orders; see: holdfast stock get PRODUCT',
+  REFUND_STATUS: 'See how far it is: holdfast refund list --order ORDER',
+  REFUND_TOO_LARGE: 'See what was promised before: holdfast refund list --order ORDER',
   IDEMPOTENCY_KEY_REUSED: 'Use a new --key for a new attempt.',
   PERMISSION_DENIED: "Check --role and --user; a customer gets this answer for another customer's order too.",
   CREDENTIALS_INVALID: 'Tokens expire within minutes: get a new one with holdfast token, or leave --token-file out.',

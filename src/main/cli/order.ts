@@ -9,7 +9,7 @@ import { countArgument, keyOption, MAX_PAGE, parsePositive, versionOption } from
 import { formatCoins, formatFields, formatJson, formatTable, print } from './print.ts'
 import { addRestartCommand } from './restart.ts'
 import { callerOptions, withSession, type Session, type Shell } from './session.ts'
-import { commandView, createdView, given, orderView, summaryView } from './view.ts'
+import { commandView, createdView, given, orderView, refundView, summaryView } from './view.ts'
 
 const SAMPLE_ADDRESS = 'Sample Street 1\n12345 Sample Town'
 
@@ -86,7 +86,11 @@ function addReads(order: Command, shell: Shell): void {
   callerOptions(get, 'customer').action(async (orderId: string, options: { withAddress?: true }, command: Command) =>
     withSession(shell, command, async (session) => {
       const request = { orderId, includeShippingAddress: options.withAddress === true }
-      showOrder(session, orderView(given((await session.client().order.getOrder(request)).order)))
+      const { order: client, refund } = session.client()
+      const shown = orderView(given((await client.getOrder(request)).order))
+      // Who sees the payment of an order sees its refunds.
+      const { refunds } = shown.payment === null ? { refunds: [] } : await refund.listRefunds({ orderId })
+      showOrder(session, { ...shown, refunds: refunds.map(refundView) })
     }),
   )
 
@@ -136,7 +140,9 @@ function addReads(order: Command, shell: Shell): void {
   )
 }
 
-function showOrder(session: Session, order: ReturnType<typeof orderView>): void {
+type OrderWithRefunds = ReturnType<typeof orderView> & { refunds: ReturnType<typeof refundView>[] }
+
+function showOrder(session: Session, order: OrderWithRefunds): void {
   const { payment } = order
   print(session.output, order, () =>
     [
@@ -162,6 +168,7 @@ function showOrder(session: Session, order: ReturnType<typeof orderView>): void 
       }),
       '',
       formatTable(order.lines),
+      ...(order.refunds.length === 0 ? [] : ['', 'refunds:', formatTable(order.refunds)]),
     ].join('\n'),
   )
 }

@@ -40,6 +40,9 @@ test.each([
   ['an unknown role', ['token', '--role', 'root']],
   ['a fraction of a unit', ['stock', 'adjust', 'lamp', '--delta', '1.5']],
   ['a notification whose id is no number', ['notification', 'replay', 'all']],
+  ['a refund of no order', ['refund', 'request', 'lamp', '--all', '--reason', 'x']],
+  ['a refund without a reason', ['refund', 'request', ORDER, '--all']],
+  ['an approval of no version', ['refund', 'approve', ORDER, ORDER]],
   ['a proof of no order', ['audit', 'proof', 'lamp']],
   ['a chain without a reason', ['chain', 'start', 'ethereum', '1', '--operator', 'ann']],
   ['a network that no report could name', ['chain', 'rewind', 'Ethereum!', '1', '--operator', 'ann', '--reason', 'x']],
@@ -107,9 +110,11 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['adjust', 'cancel', 'create', 'deliver', 'get', 'get', 'get', 'list', 'list'],
       ...['pay', 'put', 'ship', 'token', 'watch'],
       ...['dead', 'replay'],
+      ...['list', 'request', 'approve', 'reject', 'address'],
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
+      ...['list', 'export', 'import', 'cancel', 'release'],
       ...['list', 'start', 'rewind', 'attribute', 'set-aside'],
     ].toSorted(),
   )
@@ -117,7 +122,8 @@ test('every command explains itself, its caller and its exit codes', async () =>
     expect(command.description()).not.toBe('')
     expect(command.helpInformation()).toMatch(/Global Options:[\s\S]*--json/)
     // These ask no server.
-    if (['check', 'verify'].includes(command.name()) || command.parent?.name() === 'chain') continue
+    if (['check', 'verify'].includes(command.name()) || ['chain', 'payout'].includes(command.parent?.name() ?? ''))
+      continue
     expect(command.helpInformation()).toMatch(/--role <role>[\s\S]*--user <id>/)
   }
   const { said } = await attempt('order', 'ship', '--help')

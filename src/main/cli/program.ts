@@ -9,6 +9,7 @@ import { addOrderCommands } from './order.ts'
 import { addPayoutCommands } from './payout.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
 import { printable } from './print.ts'
+import { addRefundCommands } from './refund.ts'
 import { addRehydrateCommand } from './restart.ts'
 import { globalOptions, type Shell } from './session.ts'
 import { addProductCommands, addStockCommands } from './stock.ts'
@@ -36,6 +37,7 @@ export function createProgram(given: Shell): Command {
   addRehydrateCommand(program, shell)
   addStockCommands(program, shell)
   addProductCommands(program, shell)
+  addRefundCommands(program, shell)
   addNotificationCommands(program, shell)
   addAuditCommands(program, shell)
   addVerifyCommand(program, shell)

@@ -8,8 +8,10 @@ import type {
   OrderSummary,
   Product,
   ProductStock,
+  Refund,
 } from '../../grpc/client.ts'
 import { cancelReason, orderHold, orderStatus, paymentFlag, paymentState } from '../../grpc/client.ts'
+import { feeBearer, rateBasis, refundKind, refundStatus } from '../../grpc/client.ts'
 
 /** Shown for an enum value of a newer API. */
 const UNKNOWN = 'unknown'
@@ -95,6 +97,23 @@ export const deadNotificationView = (row: DeadNotification) => ({
   attempts: row.attempts,
   reason: row.reason,
   deadAt: timeOf(row.deadAt),
+})
+
+export const refundView = (refund: Refund) => ({
+  refundId: refund.refundId,
+  orderId: refund.orderId,
+  status: refundStatus.wordOf(refund.status) ?? UNKNOWN,
+  kind: refundKind.wordOf(refund.kind) ?? UNKNOWN,
+  asset: refund.amount?.asset ?? '',
+  units: refund.amount?.units ?? '',
+  fiat: refund.fiatAmount ?? null,
+  rate: refund.rate === undefined ? null : `${refund.rate} (${rateBasis.wordOf(refund.rateBasis) ?? UNKNOWN})`,
+  feeBearer: feeBearer.wordOf(refund.feeBearer) ?? UNKNOWN,
+  destination: refund.destination,
+  isConfirmed: refund.isDestinationConfirmed,
+  approvals: refund.approvals,
+  version: Number(refund.version),
+  txId: refund.txId,
 })
 
 const lineView = ({ productId, name, quantity, unitPrice }: Order['lines'][number]) => ({

@@ -302,6 +302,29 @@ export const ErrorReason = {
    *     { "reason": "ENCODING_UNKNOWN", "metadata": {} }
    */
   ERROR_REASON_ENCODING_UNKNOWN: 40,
+  /**
+   * ERROR_REASON_REFUND_STATUS - FAILED_PRECONDITION. The refund's status does not allow this.
+   * Caller: read the refunds of the order again, then decide again.
+   *
+   *     { "reason": "REFUND_STATUS", "metadata": { "status": "paid" } }
+   */
+  ERROR_REASON_REFUND_STATUS: 60,
+  /**
+   * ERROR_REASON_REFUND_TOO_LARGE - FAILED_PRECONDITION. The refund is more than the final money of the order that no other refund has promised.
+   * `available` is what is left, in base units.
+   * Caller: ask for less, with a new key.
+   *
+   *     { "reason": "REFUND_TOO_LARGE", "metadata": { "available": "1500000000000000000" } }
+   */
+  ERROR_REASON_REFUND_TOO_LARGE: 61,
+  /**
+   * ERROR_REASON_REFUND_APPROVER - FAILED_PRECONDITION. Two people must approve a refund, neither of them its requester or its customer. The caller is
+   * one of these, or has approved it already.
+   * Caller: let another person approve it.
+   *
+   *     { "reason": "REFUND_APPROVER", "metadata": {} }
+   */
+  ERROR_REASON_REFUND_APPROVER: 62,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -347,6 +370,9 @@ export namespace ErrorReason {
   export type ERROR_REASON_ISSUER_UNAVAILABLE = typeof ErrorReason.ERROR_REASON_ISSUER_UNAVAILABLE;
   export type ERROR_REASON_METHOD_UNKNOWN = typeof ErrorReason.ERROR_REASON_METHOD_UNKNOWN;
   export type ERROR_REASON_ENCODING_UNKNOWN = typeof ErrorReason.ERROR_REASON_ENCODING_UNKNOWN;
+  export type ERROR_REASON_REFUND_STATUS = typeof ErrorReason.ERROR_REASON_REFUND_STATUS;
+  export type ERROR_REASON_REFUND_TOO_LARGE = typeof ErrorReason.ERROR_REASON_REFUND_TOO_LARGE;
+  export type ERROR_REASON_REFUND_APPROVER = typeof ErrorReason.ERROR_REASON_REFUND_APPROVER;
   export type UNRECOGNIZED = typeof ErrorReason.UNRECOGNIZED;
 }
 
@@ -469,6 +495,15 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 40:
     case "ERROR_REASON_ENCODING_UNKNOWN":
       return ErrorReason.ERROR_REASON_ENCODING_UNKNOWN;
+    case 60:
+    case "ERROR_REASON_REFUND_STATUS":
+      return ErrorReason.ERROR_REASON_REFUND_STATUS;
+    case 61:
+    case "ERROR_REASON_REFUND_TOO_LARGE":
+      return ErrorReason.ERROR_REASON_REFUND_TOO_LARGE;
+    case 62:
+    case "ERROR_REASON_REFUND_APPROVER":
+      return ErrorReason.ERROR_REASON_REFUND_APPROVER;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -556,6 +591,12 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_METHOD_UNKNOWN";
     case ErrorReason.ERROR_REASON_ENCODING_UNKNOWN:
       return "ERROR_REASON_ENCODING_UNKNOWN";
+    case ErrorReason.ERROR_REASON_REFUND_STATUS:
+      return "ERROR_REASON_REFUND_STATUS";
+    case ErrorReason.ERROR_REASON_REFUND_TOO_LARGE:
+      return "ERROR_REASON_REFUND_TOO_LARGE";
+    case ErrorReason.ERROR_REASON_REFUND_APPROVER:
+      return "ERROR_REASON_REFUND_APPROVER";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
