@@ -14,7 +14,7 @@ import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import type { PayoutDeps } from './turn.ts'
 import { payoutTurn } from './turn.ts'
 
-jest.setTimeout(240_000)
+jest.setTimeout(600_000)
 
 const MAX_TURNS = 2_000
 
