@@ -19,8 +19,9 @@ const withServers = (displayName, testMatch) => ({
 })
 
 export default {
-  // The longest one test may take; those of test/e2e and test/replay name their own.
-  testTimeout: 90_000,
+  // The longest one test may take; those of test/e2e and test/replay name their own. Long, as machines that run tests
+  // are shared: it costs time only where a test hangs.
+  testTimeout: 300_000,
   projects: [
     {
       ...common,

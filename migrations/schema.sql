@@ -609,37 +609,39 @@ CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
       if tg_op = 'INSERT' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
-            c.changes
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
-          select null::text as id, string_agg('{"table":"chain_operation","op":"INSERT","key":' || row_to_json(k) || ',"new":'
-            || row_to_json(r) || '}', ',') as changes
-          from new_rows n cross join lateral (select n.operation_no::text as operation_no) k cross join lateral (select n.network as network, n.operation as operation, n.height::text as height, n.address as address, n.amount::text as amount, n.reason as reason, n.at as at) r group by 1
+          select null::text as id, string_agg(
+            '{"table":"chain_operation","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.operation_no::text as operation_no) k cross join lateral (select n.network as network, n.operation as operation, n.height::text as height, n.address as address, n.amount::text as amount, n.reason as reason, n.at as at, n.tx_id as tx_id, n.output_index as output_index) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
-            c.changes
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
-          select d.id, string_agg('{"table":"chain_operation","op":"UPDATE","key":' || d.key || ',"old":{' || d.before
-            || '},"new":{' || d.after || '}}', ',') as changes
+          select d.id, string_agg('{"table":"chain_operation","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
-            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end) as before,
-              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end) as after
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(o.output_index)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(n.output_index)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.operation_no = o.operation_no cross join lateral (select coalesce(n.operation_no, o.operation_no)::text as operation_no) k
-            where n.operation_no is distinct from o.operation_no or n.network is distinct from o.network or n.operation is distinct from o.operation or n.height is distinct from o.height or n.address is distinct from o.address or n.amount is distinct from o.amount or n.reason is distinct from o.reason or n.at is distinct from o.at
+            where n.operation_no is distinct from o.operation_no or n.network is distinct from o.network or n.operation is distinct from o.operation or n.height is distinct from o.height or n.address is distinct from o.address or n.amount is distinct from o.amount or n.reason is distinct from o.reason or n.at is distinct from o.at or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index
           ) d group by d.id
         ) c where c.changes is not null;
       else 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
         select case when c.id is null then 'chain_operation' else 'chain_operation' end, c.id, false, v_is_first and row_number() over () = 1,
-          coalesce(case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()),
-            c.changes
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
         from  (
-          select null::text as id, string_agg('{"table":"chain_operation","op":"DELETE","key":' || row_to_json(k) || ',"old":'
-            || row_to_json(r) || '}', ',') as changes
-          from old_rows o cross join lateral (select o.operation_no::text as operation_no) k cross join lateral (select o.network as network, o.operation as operation, o.height::text as height, o.address as address, o.amount::text as amount, o.reason as reason, o.at as at) r group by 1
+          select null::text as id, string_agg(
+            '{"table":"chain_operation","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.operation_no::text as operation_no) k cross join lateral (select o.network as network, o.operation as operation, o.height::text as height, o.address as address, o.amount::text as amount, o.reason as reason, o.at as at, o.tx_id as tx_id, o.output_index as output_index) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -3942,6 +3944,68 @@ ALTER FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) OWNER TO 
 COMMENT ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) IS 'Sets an order aside whose expiry failed by itself, with the SQLSTATE it failed with.';
 
 --
+-- Name: settle_report(text, text, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+declare
+  v_stored int;
+begin
+  if p_decision not in ('report_again', 'discard') then
+    raise exception 'chain_report: % is not a decision: report_again or discard', p_decision;
+  end if;
+  if not exists (
+    select from chain_operation o
+    where (o.network, o.operation, o.tx_id, o.output_index) = (p_network, p_decision, p_tx_id, p_output_index)
+      and o.xmin = pg_current_xact_id()::xid) then
+    raise exception 'chain_report: the operation % is not noted', p_decision using errcode = 'HF022';
+  end if;
+  perform 1 from chain_status c where c.network = p_network for no key update;
+  if p_decision = 'discard' and not exists (
+    select from chain_report r
+    where (r.network, r.tx_id, r.output_index) = (p_network, p_tx_id, p_output_index) and r.refusals > 0)
+  then
+    return 'unknown';
+  end if;
+  select coalesce(max(r.seq), 0) into v_stored
+  from payment_report r join chain_status c on c.network = r.network and c.source = r.source
+  where (r.network, r.tx_id, r.output_index) = (p_network, p_tx_id, p_output_index);
+
+  delete from chain_report r where (r.network, r.tx_id, r.output_index) = (p_network, p_tx_id, p_output_index);
+  update chain_output o
+  set state = case p_decision when 'discard' then 'dropped' else o.state end,
+    seq = greatest(o.seq, v_stored) + case p_decision when 'discard' then 0 else 1 end
+  where (o.network, o.tx_id, o.output_index) = (p_network, p_tx_id, p_output_index);
+  if not found then
+    return 'unknown';
+  end if;
+  if p_decision = 'report_again' then
+    insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
+    select o.network, o.tx_id, o.output_index, o.seq, o.state, o.block_height, o.block_hash, o.first_seen_at
+    from chain_output o where (o.network, o.tx_id, o.output_index) = (p_network, p_tx_id, p_output_index);
+  else
+    -- Whether the money is there after all, the balance tells.
+    update chain_balance b set checked_at = null
+    from chain_output o
+    where (o.network, o.tx_id, o.output_index) = (p_network, p_tx_id, p_output_index)
+      and (b.network, b.address) = (o.network, o.address);
+  end if;
+  return 'done';
+end
+$$;
+
+ALTER FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) IS 'Dead letters of a watcher: settles an output whose report was refused, or whose last word in the shop is wrong.';
+
+--
 -- Name: step_order(uuid, integer, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4554,13 +4618,18 @@ CREATE TABLE holdfast.chain_operation (
     amount numeric(78,0),
     reason text NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tx_id text,
+    output_index integer,
     CONSTRAINT chain_operation_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT chain_operation_amount_positive CHECK ((amount > (0)::numeric)),
     CONSTRAINT chain_operation_height_not_negative CHECK ((height >= 0)),
+    CONSTRAINT chain_operation_index_not_negative CHECK ((output_index >= 0)),
     CONSTRAINT chain_operation_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
     CONSTRAINT chain_operation_object CHECK ((((height IS NULL) = (address IS NOT NULL)) AND ((address IS NULL) = (amount IS NULL)))),
-    CONSTRAINT chain_operation_operation CHECK ((operation = ANY (ARRAY['start'::text, 'rewind'::text, 'attribute'::text, 'set_aside'::text]))),
-    CONSTRAINT chain_operation_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200)))
+    CONSTRAINT chain_operation_operation CHECK ((operation = ANY (ARRAY['start'::text, 'rewind'::text, 'attribute'::text, 'set_aside'::text, 'report_again'::text, 'discard'::text]))),
+    CONSTRAINT chain_operation_output CHECK ((((operation = ANY (ARRAY['report_again'::text, 'discard'::text])) = (tx_id IS NOT NULL)) AND ((tx_id IS NULL) = (output_index IS NULL)))),
+    CONSTRAINT chain_operation_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT chain_operation_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88)))
 );
 
 ALTER TABLE holdfast.chain_operation OWNER TO holdfast_owner;
@@ -4570,6 +4639,18 @@ ALTER TABLE holdfast.chain_operation OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.chain_operation IS 'What operators did to a chain by hand, and why. Who did it is in the audit.';
+
+--
+-- Name: COLUMN chain_operation.tx_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_operation.tx_id IS 'Transaction of the output that was settled; null: about a height or an address.';
+
+--
+-- Name: COLUMN chain_operation.output_index; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_operation.output_index IS 'Number of that output in its transaction; null: about a height or an address.';
 
 --
 -- Name: chain_operation_operation_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -8372,6 +8453,13 @@ GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO
 GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_worker;
 
 --
+-- Name: FUNCTION settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) TO watcher;
+
+--
 -- Name: FUNCTION step_order(p_order_id uuid, p_generation integer, p_step integer, p_what text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8599,6 +8687,18 @@ GRANT INSERT(amount) ON TABLE holdfast.chain_operation TO watcher;
 --
 
 GRANT INSERT(reason) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.tx_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(tx_id) ON TABLE holdfast.chain_operation TO watcher;
+
+--
+-- Name: COLUMN chain_operation.output_index; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(output_index) ON TABLE holdfast.chain_operation TO watcher;
 
 --
 -- Name: TABLE chain_output; Type: ACL; Schema: holdfast; Owner: holdfast_owner

@@ -11,6 +11,8 @@ const SECRET_BYTES = 32
 const FOLDER_MODE = 0o700
 const SHARED_MODE = 0o755
 const FILE_MODE = 0o444
+/** About as many payments; the default, ten, is what an outage of an hour makes a small shop wait for. */
+const REPORTS_PER_MINUTE = 120
 
 const folder = process.argv[2] ?? 'secrets'
 const secret = () => randomBytes(SECRET_BYTES).toString('base64')
@@ -41,7 +43,11 @@ const seal = generateKeyPairSync('ed25519', {
 const PAIRS = [
   {
     source_secret: sourceSecret,
-    'sources.json': { sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [sourceSecret] }] },
+    'sources.json': {
+      sources: [
+        { name: 'watcher-1', algorithm: 'sha256', secrets: [sourceSecret], reports_per_minute: REPORTS_PER_MINUTE },
+      ],
+    },
   },
   { 'seal_key.pem': seal.privateKey.trim(), 'seal_public_keys.pem': seal.publicKey.trim() },
 ]

@@ -40,6 +40,17 @@ test('a process that lacks a variable says which, and starts nothing', () => {
   expect(message).not.toContain('HOLDFAST_ETH_RPC_URL')
 })
 
+test.each([
+  ['watcher', 'HOLDFAST_API_ADDRESS'],
+  ['worker', 'TEMPORAL_ADDRESS'],
+  ['api', 'TEMPORAL_ADDRESS'],
+  ['cli', 'HOLDFAST_API'],
+] as const)('the %s refuses %s without a port, and says what to write', (name, variable) => {
+  const message = refusal(() => loadConfig(name, { ...MIGRATE, [variable]: 'shop.internal' }))
+  expect(message).toContain(`${variable}: must be HOST:PORT, such as `)
+  expect(message).not.toContain('shop.internal')
+})
+
 test('the password of the database is read from its file, and any character in it survives', () => {
   const file = join(folder, 'password')
   writeFileSync(file, 'p@ss/w:rd%41 ?#\n')

@@ -2,7 +2,7 @@
 
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { isDecodable, PERCENT_RULE } from './domain/deployment.ts'
+import { ADDRESS_RULE, isAddress, isDecodable, PERCENT_RULE } from './domain/deployment.ts'
 import {
   BUILD_ID_PATTERN,
   BUILD_ID_RULE,
@@ -33,6 +33,7 @@ const checked = (isValid: (text: string) => boolean, rule: string) => z.string()
 
 /** A name may resolve to several addresses, of which a listener that starts may have only some. */
 const bind = checked((text) => isIP(text) !== 0, 'must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::')
+const address = checked(isAddress, ADDRESS_RULE)
 const file = z.string().min(1).optional()
 
 const base = {
@@ -55,7 +56,7 @@ const temporalTls = {
   TEMPORAL_TLS_KEY_FILE: file,
 }
 const temporal = {
-  TEMPORAL_ADDRESS: z.string().min(1).default('127.0.0.1:7233'),
+  TEMPORAL_ADDRESS: address.default('127.0.0.1:7233'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('holdfast'),
   ...temporalTls,
 }
@@ -184,7 +185,7 @@ const WATCHER = z.object({
   ...database,
   HOLDFAST_METRICS_PORT: port.default(9470),
   HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_API_ADDRESS: z.string().min(1).default('127.0.0.1:7070'),
+  HOLDFAST_API_ADDRESS: address.default('127.0.0.1:7070'),
   HOLDFAST_API_CA_FILE: file,
   HOLDFAST_API_CERT_FILE: file,
   HOLDFAST_API_KEY_FILE: file,
@@ -244,7 +245,7 @@ const MIGRATE = z.object({ ...base, ...databaseLogin })
 const STACK = z.object({
   HOLDFAST_MODE: z.literal('development', { error: 'this starts development stacks only' }).default('development'),
   DATABASE_URL: database.DATABASE_URL.optional(),
-  TEMPORAL_ADDRESS: z.string().min(1).optional(),
+  TEMPORAL_ADDRESS: address.optional(),
   HOLDFAST_TEMPORAL_SERVER: z.string().min(1).optional(),
   HOLDFAST_TEMPORAL_SQL_TOOL: z.string().min(1).optional(),
   HOLDFAST_TEMPORAL_UI: z.string().min(1).optional(),
@@ -253,8 +254,8 @@ const STACK = z.object({
 const CLI = z.object({
   HOLDFAST_MODE: mode,
   HOLDFAST_READY_FILE: z.string().min(1).optional(),
-  HOLDFAST_API: z.string().min(1).optional(),
-  HOLDFAST_ADMIN: z.string().min(1).optional(),
+  HOLDFAST_API: address.optional(),
+  HOLDFAST_ADMIN: address.optional(),
   HOLDFAST_API_CA_FILE: file,
   HOLDFAST_API_CERT_FILE: file,
   HOLDFAST_API_KEY_FILE: file,
@@ -265,7 +266,7 @@ const CLI = z.object({
   DATABASE_PASSWORD_FILE: databaseLogin.DATABASE_PASSWORD_FILE,
   HOLDFAST_AUDIT_FILE: z.string().min(1).optional(),
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1).optional(),
-  TEMPORAL_ADDRESS: z.string().min(1).optional(),
+  TEMPORAL_ADDRESS: address.optional(),
   TEMPORAL_NAMESPACE: z.string().min(1).optional(),
   ...temporalTls,
 })

@@ -55,7 +55,7 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
     'networks of the proxies in front, in CIDR notation, separated by commas; `x-forwarded-for` counts only from these',
   HOLDFAST_JWT_SECRETS_FILE: 'secrets that access tokens are verified with, one to three; this or `HOLDFAST_JWKS_URL`',
   HOLDFAST_JWKS_URL:
-    'key set of the issuer of access tokens, `https:` or `file:`, read again every ten minutes; this or `HOLDFAST_JWT_SECRETS_FILE`',
+    'key set of the issuer of access tokens, `https:` or `file:`, read again every five minutes while there are calls; this or `HOLDFAST_JWT_SECRETS_FILE`',
   HOLDFAST_JWT_ALGORITHM: '`EdDSA` or `RS256`: how that issuer signs',
   HOLDFAST_JWT_ISSUER: '`iss` that tokens must have',
   HOLDFAST_JWT_AUDIENCE: '`aud` that tokens must have',

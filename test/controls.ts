@@ -43,6 +43,34 @@ const CONTROLS: readonly Control[] = [
     test: 'is refused for its amount with REPORT_CONFLICT, and counted',
   },
   {
+    guard: 'note of an operator for a refused report that is settled',
+    mutation: without(
+      'settle_report',
+      'if not exists (\n    select from chain_operation',
+      'if false and exists (\n    select from chain_operation',
+    ),
+    file: 'src/main/cli/chain_report.int.test.ts',
+    test: 'the watcher by itself renumbers and discards nothing',
+  },
+  {
+    guard: 'second approval of a refund',
+    mutation: without('guard_refund', 'a.version = old.version) < 2)', 'a.version = old.version) < 1)'),
+    file: 'test/database/refund.int.test.ts',
+    test: 'counts neither by who asked',
+  },
+  {
+    guard: 'ceiling of the refunds of an order',
+    mutation: without('guard_refund', 'if (v_is_grown or v_is_moved', 'if false and (v_is_grown or v_is_moved'),
+    file: 'test/database/refund.int.test.ts',
+    test: 'lets no refunds promise more',
+  },
+  {
+    guard: 'approval of a refund by who asked for it',
+    mutation: without('guard_refund_approval', 'and r.requested_by <> new.approver', ''),
+    file: 'test/database/refund.int.test.ts',
+    test: 'counts neither by who asked',
+  },
+  {
     guard: 'count of the reads that were noted',
     mutation: without('audit_note_reads', 'where o.order_id = any (p_order_ids)', 'where false'),
     file: 'src/grpc/personal_data.int.test.ts',
@@ -205,7 +233,7 @@ const CONTROLS: readonly Control[] = [
     mutation: [
       without('expire_due', 'order by o.order_id for update skip locked', 'order by o.order_id'),
       without('expire_due', 'order by o.order_id for update', 'order by o.order_id'),
-      without('expire_due', 'if cardinality(v_due) > 0 then', 'perform pg_sleep(0.02); if cardinality(v_due) > 0 then'),
+      without('expire_due', 'if cardinality(v_due) > 0 then', 'perform pg_sleep(0.2); if cardinality(v_due) > 0 then'),
     ].join(';'),
     file: 'test/database/expire.int.test.ts',
     test: 'that races a payment is either before it or after it, never both',
@@ -279,10 +307,9 @@ const CONTROLS: readonly Control[] = [
   },
 ]
 
-type Outcome = { passed: number; failed: readonly string[]; text: string }
+type Outcome = { passed: readonly string[]; failed: readonly string[]; text: string }
 /** The part of jest's result that is read here. */
 type JestResult = {
-  numPassedTests: number
   testResults: { assertionResults: { status: string; fullName: string }[]; message: string }[]
 }
 
@@ -319,7 +346,7 @@ async function run(controls: readonly Control[], mutation: string, outputFile: s
   await rm(outputFile)
   const tests = result.testResults.flatMap(({ assertionResults }) => assertionResults)
   return {
-    passed: result.numPassedTests,
+    passed: tests.filter(({ status }) => status === 'passed').map(({ fullName }) => fullName),
     failed: tests.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
     text: result.testResults.map(({ message }) => message).join('\n'),
   }
@@ -342,10 +369,12 @@ const stop = await startTestServers()
 const rows: { guard: string; test: string; outcome: 'red' | 'GREEN' }[] = []
 try {
   const whole = await run(chosen, '', join(dir, 'whole.json'))
-  if (whole.failed.length > 0 || whole.passed < chosen.length)
-    throw new Error(
-      `with every guard in place: ${whole.passed} passed, failed: ${whole.failed.join(', ')}\n${whole.text}`,
-    )
+  // A file that cannot be loaded has no test that failed.
+  const missing = chosen.filter((control) => !whole.passed.some((name) => name.includes(control.test)))
+  if (whole.failed.length > 0 || missing.length > 0) {
+    const named = [...whole.failed, ...missing.map(({ test }) => test)].join(', ')
+    throw new Error(`with every guard in place, failed or not run: ${named}\n${whole.text}`)
+  }
   for (const control of chosen) {
     await assertApplies(control.mutation)
     const { failed } = await run([control], control.mutation, join(dir, 'one.json'))

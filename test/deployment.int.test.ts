@@ -16,7 +16,7 @@ import { findTool } from './support/servers.ts'
 import { readSource } from './support/source.ts'
 
 const MAX_CONNECTIONS = 20
-const START_WITHIN_MS = 120_000
+const START_WITHIN_MS = 300_000
 
 let dataDir: string
 let postgres: Postgres

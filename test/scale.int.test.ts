@@ -21,7 +21,7 @@ import { deleteExpiredAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
-import { openDatabase, type Database } from '../src/db/connection/pool.ts'
+import type { Database } from '../src/db/connection/pool.ts'
 import * as read from '../src/db/read.ts'
 import {
   claimNotifications,
@@ -37,6 +37,7 @@ import { countHoldsAside, runHoldSweep } from '../src/db/sweep.ts'
 import { countOrdersInDoubt } from '../src/db/doubt.ts'
 import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
+import { openTestDatabase } from './support/database.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
 import { bulkOrder, loadBulk } from './support/bulk_load.ts'
 import { recordPlans, type Plan, type PlanRecorder } from './support/query_plan.ts'
@@ -63,7 +64,7 @@ beforeAll(async () => {
   await loadBulk(shop.test.url, SIZE)
   plans = await recordPlans(shop.test, ['app_api', 'app_worker', 'app_keys', 'watcher'])
   const open = (role: 'app_keys' | 'watcher') =>
-    openDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, actor: systemActor('keys') })
+    openTestDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, actor: systemActor('keys') })
   scene = { ...shop, keys: await open('app_keys'), watcher: await open('watcher') }
   const rows = await shop.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${BIG_ROWS}`,
@@ -256,6 +257,9 @@ const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
   audit_entry_to_seal: 'the sealer, which reads in order of transactions',
   security_event_by_time: 'retention, which removes the oldest',
   security_event_calls: 'retention, which removes counts of calls after an hour',
+  refund_approval_by_order: 'the consistency check, which looks for approvals without an order',
+  refund_by_status: 'people, who list the refunds that wait for them',
+  refund_by_time: 'people, who list all refunds',
   reservation_committed: 'the consistency check, which adds up what orders hold of a product',
   stock_movement_counted: 'the consistency check, which adds up the ledger of a product',
 }

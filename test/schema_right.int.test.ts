@@ -97,13 +97,14 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     columns: {
       'select address_pool': 'network address',
       'select invoice': 'network address asset',
-      'insert chain_operation': 'network operation height address amount reason',
+      'insert chain_operation': 'network operation height address amount tx_id output_index reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at refusal_reason',
       'update chain_status':
         'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },
+    execute: 'settle_report',
   },
   audit_sealer: {
     select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',

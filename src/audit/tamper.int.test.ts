@@ -5,10 +5,11 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { sql, type CommonQueryMethods } from 'slonik'
 import { z } from 'zod'
+import { openTestDatabase } from '../../test/support/database.ts'
 import { COUNT_WITHIN_MS, count, randomOf } from '../../test/support/scale.ts'
 import { createTestSealer, type TestSealer } from '../../test/support/sealing.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
 import type { Verdict } from './verification.ts'
 
@@ -25,7 +26,7 @@ let orders: string[]
 beforeAll(async () => {
   shop = await createTestShop()
   sealing = await createTestSealer(shop.test)
-  superuser = await openDatabase({ url: shop.test.url, poolSize: 2, applicationName: 'test-superuser' })
+  superuser = await openTestDatabase({ url: shop.test.url, poolSize: 2, applicationName: 'test-superuser' })
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const status of ORDER_STATUSES) await shop.orderIn(status)
     expect(await sealing.seal()).toBe(1)

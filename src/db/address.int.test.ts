@@ -2,10 +2,10 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { until } from '../../test/support/until.ts'
 import { countFreeAddresses, createAddressLease, leaseAddresses } from './address.ts'
-import { openDatabase, type Database } from './connection/pool.ts'
+import type { Database } from './connection/pool.ts'
 
 let database: TestDatabase
 let api: Database
@@ -15,7 +15,7 @@ let tests = 0
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  api = await openDatabase({ url: database.urlOf('app_api'), poolSize: 8, applicationName: 'test-api' })
+  api = await openTestDatabase({ url: database.urlOf('app_api'), poolSize: 8, applicationName: 'test-api' })
 })
 afterAll(async () => {
   await api.close()
@@ -100,7 +100,7 @@ describe('an address lease', () => {
 
   it('says that the database is down only once its block is used up', async () => {
     await putAddresses(database, 4, network)
-    const gone = await openDatabase({ url: database.urlOf('app_api'), poolSize: 2, applicationName: 'test-gone' })
+    const gone = await openTestDatabase({ url: database.urlOf('app_api'), poolSize: 2, applicationName: 'test-gone' })
     const lease = createAddressLease({ database: gone, network, asset: 'ETH', holder: 'api-1', blockSize: 2 })
     await lease.take()
     await gone.close()

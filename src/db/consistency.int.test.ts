@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { openTestDatabase } from '../../test/support/database.ts'
 import { buildLine } from '../../test/support/builder.ts'
 import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
@@ -14,7 +15,7 @@ import { compareTables, findConsistency, recordConsistency } from './consistency
 import { INVARIANTS } from './invariant.ts'
 import { reserveStock } from './order.ts'
 import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
-import { openDatabase, type Database } from './connection/pool.ts'
+import type { Database } from './connection/pool.ts'
 import { sweepHolds } from './sweep.ts'
 
 let shop: TestShop
@@ -27,7 +28,7 @@ function useShop(): void {
 }
 async function open(): Promise<void> {
   shop = await createTestShop()
-  auditor = await openDatabase({ url: shop.test.urlOf('auditor'), poolSize: 2, applicationName: 'test-auditor' })
+  auditor = await openTestDatabase({ url: shop.test.urlOf('auditor'), poolSize: 2, applicationName: 'test-auditor' })
 }
 async function close(): Promise<void> {
   await auditor.close()
@@ -233,9 +234,8 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   },
   'a refund of more than was received': {
     to: orderIn('delivered'),
-    sql: ({
-      orderId,
-    }) => `insert into refund (order_id, network, asset, amount, kind, fee_bearer, named_in, requested_by, reason, status, destination, destination_confirmed_at)
+    sql: ({ orderId }) => `
+      insert into refund (order_id, network, asset, amount, kind, fee_bearer, named_in, requested_by, reason, status, destination, destination_confirmed_at)
       select order_id, network, asset, amount_due + 1, 'goodwill', 'shop', 'coin', 'user:9', 'none', 'paying', '0x${'1f'.repeat(20)}', now()
       from invoice where order_id = '${orderId}'`,
     found: ['payment_state_follows', 'refunds_stay_below_money'],
@@ -396,5 +396,5 @@ describe('a shop that cannot be looked at', () => {
     } finally {
       await locker.end()
     }
-  }, 30_000)
+  })
 })

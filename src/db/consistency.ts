@@ -3,6 +3,7 @@
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import { isTerminal, ORDER_STATUSES, type OrderStatus } from '../domain/order.ts'
 import {
   ANSWER_INVARIANTS,
@@ -205,7 +206,6 @@ const STANDING = z.object({
   isToStart: z.boolean(),
   isOld: z.boolean(),
 })
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** The time that a workflow may need to notice its own change. */
 const NOTICE = sql.fragment`interval '1 minute'`
@@ -219,7 +219,7 @@ export async function findComparedOrders(
   database: CheckOptions['database'],
   orderIds: readonly string[],
 ): Promise<ReadonlyMap<string, ComparedOrder>> {
-  const ids = orderIds.filter((id) => UUID.test(id))
+  const ids = orderIds.filter((id) => UUID_PATTERN.test(id))
   const rows = await database.sql.any(sql.type(STANDING)`
     select o.order_id::text as "orderId", o.status,
       exists (select from workflow_start s where s.order_id = o.order_id) as "isToStart",

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { openTestDatabase } from '../../test/support/database.ts'
 import { callConcurrently } from '../../test/support/concurrent.ts'
 import { findViolations } from '../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
@@ -10,7 +11,6 @@ import { ASSET_POLICY, minimumOf } from '../domain/payment.ts'
 import type { AcceptedOrder, ProposedOrder } from './accept/accept.ts'
 import { assessLatePayments, assessPayments, recordReport } from './payment.ts'
 import type { ReportedObservation } from '../domain/chain.ts'
-import { openDatabase } from './connection/pool.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
@@ -50,7 +50,11 @@ const wakeOf = async ({ orderId }: AcceptedOrder) =>
 describe('one output', () => {
   test('told a thousand times from twenty connections is one fact and one credit', async () => {
     const { order, run } = await awaiting()
-    const many = await openDatabase({ url: shop.test.urlOf('app_api'), poolSize: 34, applicationName: 'test-watchers' })
+    const many = await openTestDatabase({
+      url: shop.test.urlOf('app_api'),
+      poolSize: 34,
+      applicationName: 'test-watchers',
+    })
     const fact = buildObservation(order)
     const told = await callConcurrently(1_000, () => recordReport(many, 'w1', [fact]), 20)
     await many.close()

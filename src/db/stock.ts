@@ -63,9 +63,13 @@ async function writeAdjustment(tx: DatabaseTransactionConnection, adjustment: Ad
     })
   const onHand = change.kind === 'delta' ? stock.onHand + change.units : change.units
   if (onHand < stock.reserved)
-    throw new DomainError('STOCK_BELOW_RESERVED', 'Orders have reserved more units than would remain.', {
-      metadata: { product_id: productId, reserved: String(stock.reserved) },
-    })
+    throw new DomainError(
+      'STOCK_BELOW_RESERVED',
+      'Fewer units would remain than orders have reserved, or less than none.',
+      {
+        metadata: { product_id: productId, reserved: String(stock.reserved) },
+      },
+    )
   if (onHand > MAX_ON_HAND)
     throw new DomainError('AMOUNT_OUT_OF_RANGE', `There cannot be more than ${MAX_ON_HAND} units of a product.`)
   await tx.query(sql.type(z.unknown())`

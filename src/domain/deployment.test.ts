@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { findContradictions, findUnsafeSettings, hostsOf, isReachedInPrivate } from './deployment.ts'
+import { findContradictions, findUnsafeSettings, hostsOf, isReachedInPrivate, isAddress } from './deployment.ts'
 
 const API = new Set(['HOLDFAST_TLS', 'HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_TLS_KEY_FILE', 'HOLDFAST_TLS_CLIENT_CA_FILE'])
 const ALL = new Set([
@@ -95,6 +95,12 @@ test.each([
   ['a log of TLS keys', {}, '--tls-keylog=/tmp/keys', 'NODE_OPTIONS'],
   ['a dump of memory', {}, '--heapsnapshot-signal=SIGUSR2', 'NODE_OPTIONS'],
   ['a node in clear', { HOLDFAST_ETH_RPC_URL: 'http://node.example:8545' }, '', 'HOLDFAST_ETH_RPC_URL'],
+  [
+    'a webhook in clear',
+    { HOLDFAST_WEBHOOK_URL: 'http://127.0.0.1/hook', HOLDFAST_WEBHOOK_SECRET_FILE: 'file' },
+    '',
+    'HOLDFAST_WEBHOOK_URL',
+  ],
 ])('production refuses %s', (_what, env, nodeSwitches, name) => {
   expect(namesOf(findUnsafeSettings({ ...SAFE, ...env }, ALL, nodeSwitches))).toEqual([name])
 })
@@ -132,4 +138,25 @@ test('a process is asked only about what it reads', () => {
   const env = { HOLDFAST_TLS_CERT_FILE: 'cert', HOLDFAST_TLS: 'terminated-by-proxy', HOLDFAST_REFLECTION: 'on' }
   expect(findContradictions(env, new Set(['DATABASE_URL']))).toEqual([])
   expect(findUnsafeSettings(env, new Set(['DATABASE_URL']), '')).toEqual([])
+})
+
+test.each([
+  ['127.0.0.1:7233', true],
+  ['temporal.internal:7233', true],
+  ['[2001:db8::1]:7233', true],
+  ['dns:///api:7070', true],
+  ['ipv4:192.0.2.1:7070,192.0.2.2:7070', true],
+  ['unix:/run/api.sock', true],
+  ['temporal.internal', false],
+  ['127.0.0.1', false],
+  ['[::1]', false],
+  ['2001:db8::1', false],
+  ['api:0', false],
+  ['api:65536', false],
+  ['api:', false],
+  ['http://api:7070', false],
+  ['192.0.2.1:7070,192.0.2.2', false],
+  ['', false],
+])('the address %j names its ports: %s', (address, expected) => {
+  expect(isAddress(address)).toBe(expected)
 })

@@ -22,11 +22,29 @@ const MIN_PASSWORD_LENGTH = 12
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?|\[?::ffff:127(\.\d{1,3}){3}\]?)$/i
 
+const MAX_PORT = 65_535
+const PLACE = /^(?:\[[\d.:a-f]+(?:%\w+)?\]|[\w.-]+):(\d{1,5})$/i
+const SOCKET = /^unix(-abstract)?:/
+const SCHEME = /^(ipv4|ipv6|dns):(\/\/[^/]*\/)?/
+
+export const ADDRESS_RULE = 'must be HOST:PORT, such as 127.0.0.1:7070 or [::1]:7070'
+
+/** Whether a gRPC address names the port of every host. Without one, grpc-js calls port 443. */
+export const isAddress = (address: string): boolean =>
+  SOCKET.test(address) ||
+  address
+    .replace(SCHEME, '')
+    .split(',')
+    .every((each) => {
+      const port = Number(PLACE.exec(each)?.[1])
+      return port >= 1 && port <= MAX_PORT
+    })
+
 /** The hosts of a gRPC address: `host:port`, `[v6]:port`, `ipv4:a:1,b:2`, `dns:///host:1`. A socket has none. */
 export function hostsOf(address: string): readonly string[] {
-  if (/^unix(-abstract)?:/.test(address)) return []
+  if (SOCKET.test(address)) return []
   return address
-    .replace(/^(ipv4|ipv6|dns):(\/\/[^/]*\/)?/, '')
+    .replace(SCHEME, '')
     .split(',')
     .map((each) => each.replace(/:\d*$/, ''))
 }
@@ -65,6 +83,7 @@ export function findUnsafeSettings(env: Environment, variables: ReadonlySet<stri
       : []),
     ...findUnsafeDatabase(env, read('DATABASE_URL')),
     ...findPlainNode(env, read('HOLDFAST_ETH_RPC_URL')),
+    ...findPlainWebhook(read('HOLDFAST_WEBHOOK_URL')),
   ]
 }
 
@@ -181,6 +200,12 @@ function findPlainNode(env: Environment, text: string | undefined): string[] {
   if (protocol !== 'http:' || isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')) return []
   return ['HOLDFAST_ETH_RPC_URL: must be https, unless HOLDFAST_PRIVATE_HOSTS names its host']
 }
+
+/** The messages of a webhook are signed and not encrypted: over a plain connection anyone reads the shop's orders. */
+const findPlainWebhook = (text: string | undefined): string[] =>
+  text !== undefined && URL.canParse(text) && new URL(text).protocol !== 'https:'
+    ? ['HOLDFAST_WEBHOOK_URL: must be https']
+    : []
 
 /** Whether a connection to this address uses TLS: to every host, except this machine and those named as private. */
 export const usesTls = (config: { HOLDFAST_MODE: string; HOLDFAST_PRIVATE_HOSTS: string }, address: string): boolean =>

@@ -14,3 +14,6 @@ export const MACHINE_RULE = 'must be 1 to 63 lower-case letters, digits or dashe
 export const BUILD_ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 export const BUILD_ID_RULE =
   'must be 1 to 63 letters, digits, dots, underscores or dashes, and begin with a letter or digit'
+
+/** As Postgres and every answer write a UUID. */
+export const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/

@@ -4,8 +4,9 @@ export const LIMIT_CLASSES = ['health', 'read', 'list', 'watch', 'order', 'comma
 export type LimitClass = (typeof LIMIT_CLASSES)[number]
 
 /**
- * Calls in 60 s, per user (the token's subject; a machine stands for many people and has the budget of an address) and per address (IPv6: per /64); and calls of a user that may be in
- * progress at once: for `watch`, its open streams.
+ * Calls in 60 s, per user (the token's subject) and per address (IPv6: per /64); and calls of a user that may be in
+ * progress at once: for `watch`, its open streams. A machine stands for many people: it has the budget of an address,
+ * and as many times more calls at once.
  */
 export type Budget = { user: number; address: number; atOnce: number }
 export type Budgets = Readonly<Record<LimitClass, Budget>>

@@ -1,18 +1,17 @@
 // Who an address is, for limits: an IPv4 address, or the /64 of an IPv6 one. A host can use all addresses of its /64.
 
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIPv4 } from 'node:net'
+import { canonicalAddress } from './peer.ts'
 
-const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 const GROUPS = 8
 const NETWORK_GROUPS = 4
 
 /** For example `192.0.2.7` or `2001:db8:0:1::/64`; `unknown` for what is no address. */
 export function addressKeyOf(address: string): string {
-  const plain = MAPPED.exec(address)?.[1] ?? address
+  const plain = canonicalAddress(address)
+  if (plain === undefined) return 'unknown'
   if (isIPv4(plain)) return plain
-  const [bare = ''] = plain.split('%')
-  if (!isIPv6(bare)) return 'unknown'
-  const [head = '', tail] = bare.toLowerCase().split('::')
+  const [head = '', tail] = plain.split('::')
   const before = head === '' ? [] : head.split(':')
   const after = tail === undefined || tail === '' ? [] : tail.split(':')
   // A dotted quad at the end takes two groups.

@@ -5,6 +5,7 @@ import { putOrder, putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, watcher, type TestFront, failureOf } from '../../test/support/front.ts'
 import { count } from '../../test/support/scale.ts'
+import { CALL_WITHIN_MS } from '../../test/support/until.ts'
 import type { DomainError } from '../domain/failure.ts'
 import { createAdminClient } from './client.ts'
 
@@ -163,6 +164,15 @@ describe('AdjustStock', () => {
     expect(error.reason).toBe('IDEMPOTENCY_KEY_REUSED')
   })
 
+  test('never goes below nothing, and blames no orders where there are none', async () => {
+    const { productId } = await putProduct(database, { onHand: 3n })
+    expect(await failureOf(adjust(productId, { $case: 'delta', value: -4n }))).toMatchObject({
+      reason: 'STOCK_BELOW_RESERVED',
+      message: 'Fewer units would remain than orders have reserved, or less than none.',
+      metadata: { product_id: productId, reserved: '0' },
+    })
+  })
+
   test('never goes below what orders hold', async () => {
     const product = await putProduct(database, { onHand: 3n })
     await putOrder(database, { lines: [{ productId: product.productId, quantity: 2, unitPriceMinor: 1_250n }] })
@@ -197,6 +207,7 @@ describe('AdjustStock', () => {
 describe('who reaches it', () => {
   test('admin services do not exist on the public port', async () => {
     const lost = createAdminClient({
+      deadlineMs: CALL_WITHIN_MS,
       address: front.address,
       token: () => front.tokenOf({ role: 'admin', subject: '1' }),
     })
@@ -206,7 +217,11 @@ describe('who reaches it', () => {
   })
 
   test('a customer’s token does not help on the admin port, nor a watcher’s with the catalogue', async () => {
-    const intruder = createAdminClient({ address: front.adminAddress, token: () => front.tokenOf(customer(1)) })
+    const intruder = createAdminClient({
+      deadlineMs: CALL_WITHIN_MS,
+      address: front.adminAddress,
+      token: () => front.tokenOf(customer(1)),
+    })
     const error = await failureOf(intruder.catalog.putProduct(buildPut()))
     intruder.close()
     expect(error.reason).toBe('PERMISSION_DENIED')

@@ -6,6 +6,7 @@ import { putAddresses } from '../../test/support/address.ts'
 import { admin, auditor, createTestFront, customer, type Caller, type TestFront } from '../../test/support/front.ts'
 import { createTestSealer, type TestSealer } from '../../test/support/sealing.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import { CALL_WITHIN_MS } from '../../test/support/until.ts'
 import { createAdminClient, type GetOrderHistoryResponse } from './client.ts'
 import { rootFromInclusion } from '../domain/merkle.ts'
 import { entryHash, isSealed, leafHash, nodeHash } from '../keyvault/checkpoint.ts'
@@ -32,7 +33,11 @@ afterAll(async () => {
 })
 
 async function historyAs(caller: Caller, overrides: { orderId?: string; limit?: number; cursor?: string } = {}) {
-  const client = createAdminClient({ address: front.adminAddress, token: () => front.tokenOf(caller) })
+  const client = createAdminClient({
+    deadlineMs: CALL_WITHIN_MS,
+    address: front.adminAddress,
+    token: () => front.tokenOf(caller),
+  })
   try {
     return await client.audit.getOrderHistory({ orderId, cursor: '', ...overrides })
   } finally {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
+import { assertNotEnded, untilEnded } from '../db/connection/ended.ts'
 import { cachedFor } from './cache.ts'
 
 beforeEach(() => {
@@ -27,4 +28,18 @@ test('a load that failed is tried again by the next who asks', async () => {
   })
   await expect(value()).rejects.toThrow('down')
   expect(await value()).toBe(2)
+})
+
+test('a load does not end with the caller that began it', async () => {
+  const begun = Promise.withResolvers<void>()
+  const value = cachedFor(1_000, async () => {
+    await begun.promise
+    assertNotEnded()
+    return 'loaded'
+  })
+  const ending = new AbortController()
+  const values = [untilEnded(ending.signal, value), value()]
+  ending.abort()
+  begun.resolve()
+  expect(await Promise.all(values)).toEqual(['loaded', 'loaded'])
 })

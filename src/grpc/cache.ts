@@ -1,5 +1,7 @@
 // Time-limited cache with single-flight loads: concurrent callers share one load.
 
+import { runShared } from '../db/connection/ended.ts'
+
 /**
  * Returns a function that loads a value and caches it for `forMs` from the start of the load. A failed load is not
  * cached.
@@ -9,7 +11,7 @@ export function cachedFor<Value>(forMs: number, load: () => Promise<Value>): () 
   return () => {
     const now = performance.now()
     if (loading !== undefined && now - loading.beganAt < forMs) return loading.value
-    const mine = { value: load(), beganAt: now }
+    const mine = { value: runShared(load), beganAt: now }
     loading = mine
     mine.value.catch(() => {
       if (loading === mine) loading = undefined

@@ -86,6 +86,8 @@ export type ClientOptions = {
   /** Called for each RPC, since tokens expire within minutes. */
   token: () => string | Promise<string>
   keepalive?: Keepalive
+  /** Of calls that give none; streams have none by themselves. */
+  deadlineMs?: number
   /** TLS, with these files; absent: in clear, for this machine and private networks. */
   tls?: ClientTls | undefined
 }
@@ -131,9 +133,15 @@ export function createAdminClient(options: ClientOptions) {
   }
 }
 
-type Channel = { client: Client; token: ClientOptions['token'] }
+type Channel = { client: Client; token: ClientOptions['token']; deadlineMs: number }
 
-const openChannel = ({ address, token, tls, keepalive = KEEPALIVE }: ClientOptions): Channel => ({
+const openChannel = ({
+  address,
+  token,
+  tls,
+  keepalive = KEEPALIVE,
+  deadlineMs = DEFAULT_DEADLINE_MS,
+}: ClientOptions): Channel => ({
   client: new Client(address, credentialsOf(tls), {
     'grpc.service_config': SERVICE_CONFIG,
     'grpc.enable_http_proxy': 0,
@@ -144,6 +152,7 @@ const openChannel = ({ address, token, tls, keepalive = KEEPALIVE }: ClientOptio
     'grpc.keepalive_permit_without_calls': 1,
   }),
   token,
+  deadlineMs,
 })
 
 const credentialsOf = (tls: ClientTls | undefined): ChannelCredentials =>
@@ -164,7 +173,7 @@ const callsOf = <Service extends Record<string, Method>>(channel: Channel, servi
 
 async function callOnce(channel: Channel, method: Method, request: object, options: CallOptions): Promise<unknown> {
   const metadata = await metadataOf(channel)
-  const deadline = Date.now() + (options.deadlineMs ?? DEFAULT_DEADLINE_MS)
+  const deadline = Date.now() + (options.deadlineMs ?? channel.deadlineMs)
   const { signal } = options
   return new Promise((resolve, reject) => {
     const cancel = (): void => call.cancel()

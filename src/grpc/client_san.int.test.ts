@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { makeCertificate } from '../../test/support/certificate.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type Caller, type TestFront } from '../../test/support/front.ts'
+import { CALL_WITHIN_MS } from '../../test/support/until.ts'
 import { createClient } from './client.ts'
 import { openServerTls, type ServerTls } from './tls.ts'
 
@@ -48,6 +49,7 @@ const certificateOf = (issuer: Issuer, uri: string) => makeCertificate({ issuer,
 /** How a call by this caller ends that shows this certificate. */
 async function outcomeOf(caller: Caller, shown?: ReturnType<typeof certificateOf>): Promise<string> {
   const client = createClient({
+    deadlineMs: CALL_WITHIN_MS,
     address: `localhost:${front.address.split(':')[1]}`,
     token: () => front.tokenOf(caller),
     tls: {

@@ -26,6 +26,7 @@ import { DomainError, FAILURES, RETRY_HINT_MS, RETRYABLE_KINDS, type FailureReas
 import { ORDER_STATUSES, type ActorRole, type Command } from '../domain/order.ts'
 import { cancelUpdate, deliverUpdate, orderWorkflowId, shipUpdate } from '../workflows/message.ts'
 import { auditActorOf, type Call } from './call.ts'
+import { deadlineExceeded } from './deadline.ts'
 import { engineFailureOf } from './engine_failure.ts'
 import { orderScopeOf, orderUnreachable } from './permission.ts'
 import { formerHashOf } from './request_hash.ts'
@@ -227,11 +228,7 @@ function callerErrorOf(error: unknown, call: Call): unknown {
     case 'late':
       // The caller's deadline has not passed: the engine did not answer in time.
       if (Date.now() < call.deadline && !call.signal.aborted) return engineUnavailable(error)
-      return new DomainError(
-        'DEADLINE_EXCEEDED',
-        'The deadline passed. Repeat with the same key to learn the result.',
-        { cause: error },
-      )
+      return deadlineExceeded(error)
     case 'rejected':
       return error instanceof WorkflowUpdateFailedError ? (rejectionOf(error) ?? error) : error
     default:

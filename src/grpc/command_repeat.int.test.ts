@@ -13,7 +13,7 @@ import { recordReport } from '../db/payment.ts'
 import type { Command, OrderStatus } from '../domain/order.ts'
 import { orderStatus } from './client.ts'
 
-const TIMEOUT_MS = 60_000
+const TIMEOUT_MS = 300_000
 
 let shop: TestShop
 let worker: TestWorker

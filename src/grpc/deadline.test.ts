@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { deadlineOf } from './deadline.ts'
+import { deadlineExceeded, deadlineOf } from './deadline.ts'
 
 const begun = () => ({ startedAt: performance.now() })
 const DAY_MS = 86_400_000
@@ -25,4 +25,8 @@ test('a caller’s own deadline holds, up to a maximum', () => {
 test('a stream ends within minutes, whatever its caller asks for', () => {
   for (const given of [Number.POSITIVE_INFINITY, Date.now() + DAY_MS])
     expect(deadlineOf(begun(), given, true) - Date.now()).toBeLessThanOrEqual(150_000)
+})
+
+test('a late call is told to repeat in words that fit a read, which has no key', () => {
+  expect(deadlineExceeded().message).toBe('The deadline passed. Repeat the call, with the same key if it has one.')
 })

@@ -21,5 +21,8 @@ export function deadlineOf(record: Pick<CallRecord, 'startedAt'>, given: number,
   return Number.isFinite(given) ? Math.min(given, begunAt + MAX_DEADLINE_MS) : begunAt + DEFAULT_MS
 }
 
-export const deadlineExceeded = (): DomainError =>
-  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.')
+/** Reads have no key. */
+export const deadlineExceeded = (cause?: unknown): DomainError =>
+  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat the call, with the same key if it has one.', {
+    cause,
+  })

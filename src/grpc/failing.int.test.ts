@@ -4,7 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { DomainError } from '../domain/failure.ts'
 import { createLogger, createRegistry } from '../telemetry.ts'
 import type { Call } from './call.ts'
@@ -46,7 +46,7 @@ beforeAll(async () => {
       error === null ? resolve(bound) : reject(error),
     )
   })
-  client = createClient({ address: `127.0.0.1:${port}`, token: () => '' })
+  client = createClient({ deadlineMs: CALL_WITHIN_MS, address: `127.0.0.1:${port}`, token: () => '' })
 })
 beforeEach(() => {
   for (const event of ['unhandledRejection', 'uncaughtException'] as const) process.on(event, onLost)

@@ -88,7 +88,10 @@ test.each([
   '1,5',
   `1${'0'.repeat(40)}`,
 ])('the price %j is refused', (price) => {
-  expect(fiat.safeParse(price).success).toBe(false)
+  const { success, error } = fiat.safeParse(price)
+  expect(success).toBe(false)
+  // Names every bound: a price that is only too long is told that.
+  expect(error?.issues[0]?.message).toBe('must be a plain decimal number with at most 12 digits and two places')
 })
 
 test.each([

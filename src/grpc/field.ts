@@ -2,6 +2,7 @@
 // returns the domain's type.
 
 import { z } from 'zod'
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import { parseFiat, parseUnits } from '../domain/money.ts'
 import { ASSETS } from '../domain/payment.ts'
 import { MAX_QUANTITY_PER_LINE, PRODUCT_ID_PATTERN } from '../domain/stock.ts'
@@ -19,8 +20,6 @@ const MAX_CURSOR_CHARACTERS = 256
 /** Where the goods go. Line breaks are allowed, HTML tags are removed. */
 export const shippingAddress = plainText(MAX_ADDRESS_CHARACTERS, { isMultiline: true })
 
-/** UUIDs in one spelling only, so that equal requests have equal hashes. */
-export const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 export const uuid = z.string().regex(UUID_PATTERN, 'must be a UUID in lower case')
 
 export const productId = z
@@ -61,7 +60,7 @@ export function whole64(min: bigint, max: bigint) {
 export const fiat = z.string().transform((value, context) => {
   const minor = parseFiat(value)
   if (minor !== undefined) return minor
-  context.addIssue('must be a plain decimal number with at most two places')
+  context.addIssue('must be a plain decimal number with at most 12 digits and two places')
   return z.NEVER
 })
 

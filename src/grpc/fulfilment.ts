@@ -1,11 +1,11 @@
 // FulfilmentService: what to ship, what was shipped, what arrived.
 
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { listOrdersToShip } from '../db/read.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Commander } from './command.ts'
 import { commandMessage, toShipMessage } from './convert.ts'
-import { UUID_PATTERN } from './field.ts'
 import { OrderToShip, type FulfilmentServiceService } from './gen/holdfast/v1/fulfilment.ts'
 import type { Handlers } from './handle.ts'
 import { cutPage, messageBytes, pageOf } from './page.ts'

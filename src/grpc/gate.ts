@@ -23,6 +23,9 @@ const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const MAX_TIMEOUT = `${Math.floor(MAX_TIMEOUT_MS / 1_000)}S`
 const ENCODINGS = ['identity', 'deflate', 'gzip']
+const MAX_METADATA_BYTES = 8_192
+/** HPACK's overhead per header, in addition to its name and value. */
+const HEADER_OVERHEAD_BYTES = 32
 /** Calls that are shed within this time get one answer, with one request id. */
 const SAME_ANSWER_MS = 10
 
@@ -44,18 +47,21 @@ export function gateStreams(
     if (typeof library !== 'function' || others.length > 0)
       throw new Error('this version of grpc-js listens for streams in another way: look at the gate')
     http2Server.removeAllListeners('stream')
-    http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
-      const path = headers[':path']
-      const isServed = handlers.has(path)
-      // A caller outside learns nothing else: neither what is served here, nor whether its token is good.
-      const failure = isAdmitted(addressIn(stream), forwardedIn(headers))
-        ? failureOf(headers, isServed)
-        : permissionDenied()
-      // The path is one that is served, so it is one of the method table.
-      if (failure === undefined && isShed(path as MethodPath)) return shed(stream, headers, path as MethodPath)
-      if (failure === undefined) return void Reflect.apply(library, http2Server, [stream, headers, ...rest])
-      refuse(stream, headers, failure, observer, isServed ? String(path) : undefined)
-    })
+    http2Server.on(
+      'stream',
+      (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: string[]) => {
+        const path = headers[':path']
+        const isServed = handlers.has(path)
+        // A caller outside learns nothing else: neither what is served here, nor whether its token is good.
+        const failure = isAdmitted(addressIn(stream), forwardedIn(headers))
+          ? (failureOf(headers, isServed) ?? largeMetadataOf(raw))
+          : permissionDenied()
+        // The path is one that is served, so it is one of the method table.
+        if (failure === undefined && isShed(path as MethodPath)) return shed(stream, headers, path as MethodPath)
+        if (failure === undefined) return void Reflect.apply(library, http2Server, [stream, headers, flags, raw])
+        refuse(stream, headers, failure, observer, isServed ? String(path) : undefined)
+      },
+    )
   }
 }
 
@@ -77,6 +83,15 @@ function failureOf(headers: IncomingHttpHeaders, isServed: boolean): DomainError
     return callMalformed('timeout', 'The header grpc-timeout must be up to eight digits and a unit.')
   if (Number(digits) * (UNIT_MS[unit] ?? 0) > MAX_TIMEOUT_MS) headers['grpc-timeout'] = MAX_TIMEOUT
   return undefined
+}
+
+/** Counted over what was received: of the library's copy, a header named `__proto__` is no part. */
+function largeMetadataOf(raw: readonly string[]): DomainError | undefined {
+  const bytes = raw.reduce((sum, text) => sum + text.length + HEADER_OVERHEAD_BYTES / 2, 0)
+  if (bytes <= MAX_METADATA_BYTES) return undefined
+  return new DomainError('MESSAGE_TOO_LARGE', 'The metadata of this call is too large.', {
+    metadata: { limit_bytes: String(MAX_METADATA_BYTES) },
+  })
 }
 
 /** Refuses calls for overload. The more there are, the less each of them may cost. */

@@ -124,9 +124,3 @@ describe('a caller', () => {
     expect(await reasonWith({ accounts, verifyToken }, CREATE)).toBe('CREDENTIALS_INVALID')
   })
 })
-
-test('metadata beyond 8 KiB is refused before the token is looked at', async () => {
-  const metadata = metadataOf('Bearer a.b.c')
-  for (let at = 0; at < 8; at += 1) metadata.set(`x-${at}`, 'v'.repeat(1_000))
-  expect(await reasonOf(CREATE, metadata, verifyNothing)).toBe('MESSAGE_TOO_LARGE')
-})

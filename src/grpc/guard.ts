@@ -5,16 +5,11 @@
 import type { PeerCertificate } from 'node:tls'
 import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@grpc/grpc-js'
 import type { Principal } from '../domain/access.ts'
-import { DomainError } from '../domain/failure.ts'
 import { authenticate, type Authentication } from './authenticate.ts'
 import { recordOf, type CallRecord } from './call.ts'
 import type { Limiter } from './limiter.ts'
 import { findPermission, mayCall, permissionDenied } from './permission.ts'
 import { statusOf } from './status.ts'
-
-const MAX_METADATA_BYTES = 8_192
-/** HPACK's overhead per header, in addition to its name and value. */
-const HEADER_OVERHEAD_BYTES = 32
 
 /** The limits of a caller: see src/grpc/limiter.ts. */
 export type CallerLimits = Pick<Limiter, 'admitCaller' | 'admitShared'>
@@ -74,8 +69,8 @@ const countedBy = (limits: CallerLimits, record: CallRecord): Pick<Admitting, 'b
 })
 
 /**
- * Authenticates, counts and authorises a call. Undefined for a method open to all. Throws MESSAGE_TOO_LARGE, what authenticate
- * throws, what the limits throw, PERMISSION_DENIED.
+ * Authenticates, counts and authorises a call. Undefined for a method open to all. Throws what authenticate throws,
+ * what the limits throw, PERMISSION_DENIED.
  */
 export async function admit(
   deps: Authentication,
@@ -83,7 +78,6 @@ export async function admit(
   metadata: Metadata,
   { certificate, keep, beforeRole, afterRole }: Admitting = {},
 ): Promise<Principal | undefined> {
-  refuseLargeMetadata(metadata)
   const permission = findPermission(path)
   if (permission === 'anonymous') return undefined
   const principal = await authenticate(deps, metadata, certificate)
@@ -92,15 +86,4 @@ export async function admit(
   if (permission === undefined || !mayCall(principal, permission)) throw permissionDenied()
   await afterRole?.(principal)
   return principal
-}
-
-function refuseLargeMetadata(metadata: Metadata): void {
-  let bytes = 0
-  for (const [name, values] of Object.entries(metadata.toHttp2Headers())) {
-    for (const value of [values].flat()) bytes += name.length + String(value).length + HEADER_OVERHEAD_BYTES
-  }
-  if (bytes > MAX_METADATA_BYTES)
-    throw new DomainError('MESSAGE_TOO_LARGE', 'The metadata of this call is too large.', {
-      metadata: { limit_bytes: String(MAX_METADATA_BYTES) },
-    })
 }

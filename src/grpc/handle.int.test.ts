@@ -2,6 +2,7 @@
 
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { CALL_WITHIN_MS } from '../../test/support/until.ts'
 import { createLogger, createRegistry } from '../telemetry.ts'
 import { createClient, ServingStatus, type HoldfastClient } from './client.ts'
 import { addService, MAX_RESPONSE_BYTES } from './handle.ts'
@@ -48,7 +49,7 @@ beforeAll(async () => {
       error === null ? resolve(bound) : reject(error),
     )
   })
-  client = createClient({ address: `127.0.0.1:${port}`, token: () => '' })
+  client = createClient({ deadlineMs: CALL_WITHIN_MS, address: `127.0.0.1:${port}`, token: () => '' })
 })
 afterAll(() => {
   client.close()

@@ -145,6 +145,15 @@ const CASES: Readonly<Record<string, Case>> = {
     reason: 'CALL_MALFORMED',
     metadata: { part: 'message_count' },
   },
+  'thousands of messages that are marked as compressed': {
+    request: {
+      ...header({ 'grpc-encoding': 'deflate' }),
+      body: [Buffer.concat(Array.from({ length: 3_000 }, () => framed(Buffer.alloc(0), { flag: 1 })))],
+    },
+    code: 'INVALID_ARGUMENT',
+    reason: 'CALL_MALFORMED',
+    metadata: { part: 'message_count' },
+  },
   'no message': {
     request: { body: [] },
     code: 'INVALID_ARGUMENT',

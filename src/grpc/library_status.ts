@@ -3,6 +3,8 @@
 
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js'
 import { DomainError } from '../domain/failure.ts'
+import { deadlineExceeded } from './deadline.ts'
+import { SECOND_MESSAGE } from './message_limit.ts'
 import { fieldInvalid } from './validate.ts'
 
 type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0]
@@ -25,15 +27,15 @@ const tooLarge = (): DomainError =>
   new DomainError('MESSAGE_TOO_LARGE', `A message has at most ${MAX_REQUEST_BYTES} bytes.`, {
     metadata: { limit_bytes: String(MAX_REQUEST_BYTES) },
   })
-const late = (): DomainError =>
-  new DomainError('DEADLINE_EXCEEDED', 'The deadline passed. Repeat with the same key to learn the result.')
 const miscounted = (): DomainError => callMalformed('message_count', 'This call takes exactly one message.')
 
 /** Beginnings of the library's texts, for failures that are the caller's. Any other status is a bug of the server. */
 const CALLERS: readonly (readonly [status, RegExp, () => DomainError])[] = [
-  [status.DEADLINE_EXCEEDED, /^Deadline exceeded/, late],
+  [status.DEADLINE_EXCEEDED, /^Deadline exceeded/, deadlineExceeded],
   [status.RESOURCE_EXHAUSTED, /^Received message/, tooLarge],
-  [status.UNIMPLEMENTED, /^Received (no|a second) request message/, miscounted],
+  // For every error of its reader the library has one code; this one is ours.
+  [status.RESOURCE_EXHAUSTED, new RegExp(`^${SECOND_MESSAGE}`), miscounted],
+  [status.UNIMPLEMENTED, /^Received no request message/, miscounted],
   [status.UNIMPLEMENTED, /^Received message compressed with unsupported encoding/, encodingUnknown],
   [status.INTERNAL, /^Failed to decompress/, () => callMalformed('compression', 'The message cannot be decompressed.')],
   [status.INTERNAL, /^Invalid grpc-timeout/, () => callMalformed('timeout', 'The header grpc-timeout is not valid.')],

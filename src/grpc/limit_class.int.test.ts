@@ -117,4 +117,4 @@ test('a call without a body ends at its default deadline, with or without a toke
   session.destroy()
   // DEADLINE_EXCEEDED
   expect(answers).toEqual(['4', '4'])
-}, 60_000)
+})

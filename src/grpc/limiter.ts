@@ -6,7 +6,15 @@ import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js'
 import type { QuotaCall, QuotaRefusal } from '../db/quota.ts'
 import type { Principal } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
-import { LIMIT_CLASSES, MAX_BUDGET, SHARED_CLASSES, WINDOW_MS, type Budgets, type LimitClass } from '../domain/limit.ts'
+import {
+  LIMIT_CLASSES,
+  MAX_BUDGET,
+  SHARED_CLASSES,
+  WINDOW_MS,
+  type Budget,
+  type Budgets,
+  type LimitClass,
+} from '../domain/limit.ts'
 import { Counter, Gauge, type Registry } from '../telemetry.ts'
 import { addressKeyOf } from './address_key.ts'
 import { createAdmission, watchEventLoop, type Admission } from './admission.ts'
@@ -21,11 +29,16 @@ import { statusOf } from './status.ts'
 const OVERLOAD_RETRY_MS = 1_000
 /** Retries that were refused together must not return together. */
 const OVERLOAD_SPREAD_MS = 1_000
+/** The same for a rate limit: by so much later, at least and as a share of the wait. */
+const RATE_SPREAD_MS = 250
+const RATE_SPREAD = 0.1
 const TURN_RETRY_MS = 500
 /** A stream lives for minutes. */
 const STREAM_RETRY_MS = 5_000
 /** A call whose request is not complete by then is no work in progress: it waits for its caller. */
 const REQUEST_WITHIN_MS = 1_000
+/** A unary call whose request is not complete by then ends. */
+const REQUEST_DEADLINE_MS = 10_000
 /** In classes with a shared window, the buckets in memory only keep floods from the database. */
 const SHARED_BUCKET_FACTOR = 2
 /** Reports of one address whose token is not checked yet or not valid, in 60 s and at once. */
@@ -130,7 +143,10 @@ const isStream = (limitClass: LimitClass): boolean => limitClass === 'watch'
 
 const createInterceptor =
   (parts: Parts): ServerInterceptor =>
-  (_method, call) => {
+  ({ requestStream, responseStream }, call) => {
+    const isUnary = !requestStream && !responseStream
+    let deadline = 0
+    let late: (() => void) | undefined
     let record: CallRecord | undefined
     let timer: NodeJS.Timeout | undefined
     let place: ReturnType<typeof takePlace> | undefined
@@ -147,16 +163,21 @@ const createInterceptor =
               return call.sendStatus(statusOf(error, record))
             }
             // The library counts only from a deadline that the caller set, and the handler only from the message.
-            const deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
-            const late = (): void => {
+            deadline = deadlineOf(record, Number(call.getDeadline()), isStream(classOf(record)))
+            late = (): void => {
               place?.leave()
               call.sendStatus(statusOf(deadlineExceeded(), known))
             }
-            timer = setTimeout(late, Math.max(0, deadline - Date.now()))
+            const waitMs = isUnary ? Math.min(deadline - Date.now(), REQUEST_DEADLINE_MS) : deadline - Date.now()
+            timer = setTimeout(late, Math.max(0, waitMs))
             pass(metadata)
           },
           onReceiveHalfClose: (pass) => {
             place?.requestIsComplete()
+            if (isUnary && late !== undefined && deadline - Date.now() > REQUEST_DEADLINE_MS) {
+              clearTimeout(timer)
+              timer = setTimeout(late, deadline - Date.now())
+            }
             pass()
           },
           // Called at the end of every call, whichever way it ended.
@@ -201,7 +222,8 @@ export const overloaded = (): DomainError =>
  * Counts a unary call as in progress, but not for as long as it waits for its request: a caller that opens calls and
  * sends nothing would take the places of all others until its deadlines. Throws OVERLOADED.
  */
-function takePlace({ admission, limited }: Parts, record: CallRecord) {
+function takePlace(parts: Parts, record: CallRecord) {
+  const { admission, limited } = parts
   const limitClass = classOf(record)
   if (isStream(limitClass)) return undefined
   if (!admission.enter(ESSENTIAL.has(limitClass))) {
@@ -215,7 +237,11 @@ function takePlace({ admission, limited }: Parts, record: CallRecord) {
     if (isCounted) admission.leave()
     isCounted = false
   }
-  const timer = setTimeout(pause, REQUEST_WITHIN_MS)
+  const timer = setTimeout(() => {
+    pause()
+    // All callers of an address share its places: they are not kept for one that only waits.
+    if (findPermission(record.path) === 'anonymous') release(parts, record)
+  }, REQUEST_WITHIN_MS)
   const requestIsComplete = (): void => {
     clearTimeout(timer)
     // It may be complete only after the call has ended.
@@ -243,7 +269,7 @@ function admitUnknown(parts: Parts, record: CallRecord): void {
   const waitMs = buckets.take(address)
   if (waitMs > 0) throw rateLimited(parts, limitClass, 'address', limit, waitMs)
   // Its address is all that is known of its caller.
-  if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, 'address', address)
+  if (findPermission(record.path) === 'anonymous') enterInFlight(parts, record, ['address', address])
 }
 
 const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallRecord): boolean => isProxy(peer)
@@ -251,21 +277,29 @@ const isShared = ({ isShared: isProxy = () => false }: Parts, { peer }: CallReco
 function admitCaller(parts: Parts, record: CallRecord, principal: Principal): void {
   const limitClass = classOf(record)
   const user = subjectOf(principal)
+  const budget = parts.budgets[limitClass]
+  // A machine stands for many people.
+  const isMachine = principal.userId === undefined
   if (limitClass === 'report') parts.unproven.giveBack(addressKeyOf(record.peer))
   else {
-    // A machine stands for many people.
-    const kind = principal.userId === undefined ? 'address' : 'user'
-    const waitMs = (kind === 'user' ? parts.users : parts.machines)[limitClass].take(user)
-    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', parts.budgets[limitClass][kind], waitMs)
+    const waitMs = (isMachine ? parts.machines : parts.users)[limitClass].take(user)
+    if (waitMs > 0) throw rateLimited(parts, limitClass, 'user', isMachine ? budget.address : budget.user, waitMs)
   }
-  enterInFlight(parts, record, 'user', user)
+  enterInFlight(parts, record, ['user', user], isMachine ? atOnceOfMachine(budget) : budget.atOnce)
 }
 
+/** As many times a person's as its budget is wider. */
+const atOnceOfMachine = ({ user, address, atOnce }: Budget): number => atOnce * Math.max(1, Math.floor(address / user))
+
 /** Throws TOO_MANY_CALLS, TOO_MANY_STREAMS. */
-function enterInFlight(parts: Parts, record: CallRecord, subject: 'user' | 'address', name: string): void {
+function enterInFlight(
+  parts: Parts,
+  record: CallRecord,
+  [subject, name]: readonly ['user' | 'address', string],
+  max: number = parts.budgets[classOf(record)].atOnce,
+): void {
   const limitClass = classOf(record)
   const key = `${limitClass}|${name}`
-  const max = parts.budgets[limitClass].atOnce
   if (!parts.inFlight.enter(key, max)) {
     parts.limited.inc({ class: limitClass, limit: 'in_flight' })
     const what = isStream(limitClass) ? 'streams' : 'calls'
@@ -312,6 +346,7 @@ function rateLimited(
   return new DomainError('RATE_LIMITED', 'Too many calls of this kind; try again later.', {
     metadata: { class: limitClass },
     quota: [{ subject, description: `${limit} calls in ${WINDOW_MS / MS_PER_S} s` }],
-    retryAfterMs: waitMs,
+    // Never before there is room, and not all of those that were refused together at once.
+    retryAfterMs: waitMs + Math.random() * Math.max(RATE_SPREAD_MS, waitMs * RATE_SPREAD),
   })
 }

@@ -25,6 +25,7 @@ afterEach(() => {
 async function startListener(
   limits: Partial<ConnectionLimits> = {},
   own: ServerCredentials = ServerCredentials.createInsecure(),
+  host = HOST,
 ): Promise<Listener & { refused: ConnectionRefusal[] }> {
   const server = new Server()
   const same = (bytes: Buffer): Buffer => bytes
@@ -43,7 +44,7 @@ async function startListener(
   )
   const refused: ConnectionRefusal[] = []
   const listener = await listen({
-    ...{ server, credentials: own, host: HOST, port: 0, limits: { ...CONNECTION_LIMITS, ...limits } },
+    ...{ server, credentials: own, host, port: 0, limits: { ...CONNECTION_LIMITS, ...limits } },
     onRefused: (refusal) => refused.push(refusal),
   })
   cleanUps.push(() => {
@@ -91,6 +92,9 @@ const FLOODS: readonly [string, Buffer][] = [
   ['SETTINGS', frameOf(4, Buffer.alloc(0))],
 ]
 
+/** Where a handshake must also succeed: a busy machine needs its time. */
+const HANDSHAKE_MS = 1_500
+
 /** Sends frames until the connection ends. @returns the bytes that came back */
 async function flood(socket: net.Socket, frame: Buffer): Promise<Buffer> {
   const received: Buffer[] = []
@@ -110,7 +114,7 @@ async function flood(socket: net.Socket, frame: Buffer): Promise<Buffer> {
 
 describe('a connection', () => {
   test('that stays silent is closed', async () => {
-    const { port, refused, connections } = await startListener({ handshakeMs: 100 })
+    const { port, refused, connections } = await startListener({ handshakeMs: HANDSHAKE_MS })
     const sockets = await Promise.all(Array.from({ length: 50 }, () => openSocket(port)))
     await Promise.all(sockets.map((socket) => once(socket, 'close')))
     expect(refused).toEqual(Array.from({ length: 50 }, () => 'handshake'))
@@ -127,7 +131,7 @@ describe('a connection', () => {
   })
 
   test('that speaks HTTP/2 may stay without a call', async () => {
-    const { port, refused } = await startListener({ handshakeMs: 100 })
+    const { port, refused } = await startListener({ handshakeMs: HANDSHAKE_MS })
     const session = http2.connect(`http://${HOST}:${port}`)
     cleanUps.push(() => session.destroy())
     await once(session, 'remoteSettings')
@@ -140,7 +144,7 @@ describe('a connection', () => {
   test('above the number of an address, or of the listener, is refused, and one that ends makes room', async () => {
     for (const [refusal, limits] of [
       ['address', { perAddress: 3 }],
-      ['total', { total: 3 }],
+      ['total', { total: 3, idleMs: 600_000 }],
     ] as const) {
       const { port, refused, connections } = await startListener(limits)
       const [first] = await Promise.all(Array.from({ length: 3 }, () => openSocket(port)))
@@ -152,6 +156,56 @@ describe('a connection', () => {
       await until(async () => connections() === 2)
       expect(await call(port)).toBe('OK')
     }
+  })
+
+  test('from a port that its client uses twice, for two addresses of the host, is counted too', async () => {
+    const { port, connections } = await startListener({}, undefined, '0.0.0.0')
+    const from = async (host: string, localPort?: number): Promise<net.Socket> => {
+      const socket = net.connect({ port, host, localAddress: HOST, ...(localPort !== undefined && { localPort }) })
+      socket.on('error', () => undefined).resume()
+      cleanUps.push(() => socket.destroy())
+      await once(socket, 'connect')
+      return socket
+    }
+    const first = await from(HOST)
+    const second = await from('127.0.0.2', first.localPort)
+    await until(async () => connections() === 2)
+    second.destroy()
+    await until(async () => connections() === 1)
+  })
+
+  test('that makes no calls gives way to a new one where the listener is full, the longest idle one first', async () => {
+    const { port, refused, connections } = await startListener({ total: 2, idleMs: 1, handshakeMs: 600_000 })
+    const first = http2.connect(`http://${HOST}:${port}`)
+    cleanUps.push(() => first.destroy())
+    await once(first, 'remoteSettings')
+    const closed = once(first, 'close')
+    const second = await openSocket(port)
+    await until(async () => connections() === 2)
+    let isSecondClosed = false
+    second.once('close', () => (isSecondClosed = true))
+    expect(await call(port)).toBe('OK')
+    await closed
+    expect(refused).toEqual(['idle'])
+    expect(isSecondClosed).toBe(false)
+  })
+
+  test('with a call in progress is never the one that gives way', async () => {
+    const { port, refused, calls } = await startListener({ total: 1, idleMs: 1 })
+    const session = http2.connect(`http://${HOST}:${port}`)
+    cleanUps.push(() => session.destroy())
+    // Its request is not complete, so that it stays open.
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/test.Echo/Echo',
+      'content-type': 'application/grpc',
+    })
+    stream.on('error', () => undefined)
+    await until(async () => calls() === 1)
+    const other = await openSocket(port)
+    await once(other, 'close')
+    expect(refused).toEqual(['total'])
+    expect(session.destroyed).toBe(false)
   })
 
   test('of an address that stands for many clients has no limit of its own', async () => {
@@ -244,7 +298,10 @@ test('TLS is served in the same place, with the same limits', async () => {
   const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
   execFileSync('openssl', [...request, '-keyout', key, '-out', certificate, ...names], { stdio: 'ignore' })
   const pair = { private_key: readFileSync(key), cert_chain: readFileSync(certificate) }
-  const { port, refused } = await startListener({ handshakeMs: 200 }, ServerCredentials.createSsl(null, [pair]))
+  const { port, refused } = await startListener(
+    { handshakeMs: HANDSHAKE_MS },
+    ServerCredentials.createSsl(null, [pair]),
+  )
   expect(await call(port, Buffer.from('x'), credentials.createSsl(pair.cert_chain))).toBe('OK')
   const silent = await openSocket(port)
   await once(silent, 'close')

@@ -20,6 +20,8 @@ export type ConnectionLimits = {
   /** Bytes that a connection may send at once beyond its calls, and how many it regains per second. */
   burstBytes: number
   bytesPerS: number
+  /** A connection without a call for so long gives way to a new one, where there are as many as the listener may have. */
+  idleMs: number
 }
 
 /**
@@ -33,6 +35,7 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
   readWithinMs: 10_000,
   burstBytes: 1_048_576,
   bytesPerS: 32_768,
+  idleMs: 10_000,
 }
 /** What a call adds to the bytes that its connection may send: on average, far more than calls have. */
 const BYTES_PER_CALL = 16_384
@@ -42,7 +45,7 @@ const GOODBYE_MS = 50
 const MS_PER_S = 1_000
 
 /** Why a connection was refused or closed, for metrics. */
-export type ConnectionRefusal = 'total' | 'address' | 'handshake' | 'flood'
+export type ConnectionRefusal = 'total' | 'address' | 'handshake' | 'flood' | 'idle'
 
 export type ListenOptions = {
   server: Server
@@ -71,6 +74,8 @@ type Connection = {
   socket: Socket
   key: string
   openedAt: number
+  /** Since when it has had no stream; its start at first. */
+  idleSince: number
   session: ServerHttp2Session | undefined
   hasSettings: boolean
   /** Open streams, and since when a look has found their answers complete. */
@@ -95,18 +100,15 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     const address = socket.remoteAddress ?? ''
     const key = addressKeyOf(address)
     const ofAddress = perAddress.get(key) ?? 0
-    const refusal = connections.size >= limits.total ? 'total' : 'address'
-    if (refusal === 'total' || (ofAddress >= limits.perAddress && !isShared(address))) {
+    const isAddressFull = ofAddress >= limits.perAddress && !isShared(address)
+    const refusal = isAddressFull ? 'address' : makeRoom(connections, limits, onRefused)
+    if (refusal !== undefined) {
       onRefused(refusal)
       socket.destroy()
       return
     }
     perAddress.set(key, ofAddress + 1)
-    const connection: Connection = {
-      ...{ socket, key, openedAt: performance.now(), session: undefined, hasSettings: false },
-      ...{ streams: new Map<ServerHttp2Stream, number>() },
-      ...{ budget: limits.burstBytes, read: 0, isEnded: false },
-    }
+    const connection = openConnection(socket, key, limits)
     const name = nameOf(socket)
     connections.set(name, connection)
     socket.once('close', () => {
@@ -152,8 +154,17 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
 }
 
-const nameOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string =>
-  `${remoteAddress} ${remotePort}`
+type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress'>
+
+/** A client may use one port of its own for connections to several addresses of this host. */
+const nameOf = ({ remoteAddress, remotePort, localAddress }: Ends): string =>
+  `${remoteAddress} ${remotePort} ${localAddress}`
+
+const openConnection = (socket: Socket, key: string, { burstBytes }: ConnectionLimits): Connection => ({
+  ...{ socket, key, openedAt: performance.now(), idleSince: performance.now(), session: undefined, hasSettings: false },
+  streams: new Map<ServerHttp2Stream, number>(),
+  ...{ budget: burstBytes, read: 0, isEnded: false },
+})
 
 function follow(connection: Connection, session: ServerHttp2Session): void {
   connection.session = session
@@ -161,7 +172,10 @@ function follow(connection: Connection, session: ServerHttp2Session): void {
   session.on('stream', (stream) => {
     connection.budget += BYTES_PER_CALL
     connection.streams.set(stream, Number.POSITIVE_INFINITY)
-    stream.once('close', () => connection.streams.delete(stream))
+    stream.once('close', () => {
+      connection.streams.delete(stream)
+      if (connection.streams.size === 0) connection.idleSince = performance.now()
+    })
   })
 }
 
@@ -188,6 +202,48 @@ function look(connection: Connection, limits: ConnectionLimits): ConnectionRefus
   if (connection.budget < 0) return 'flood'
   const isLate = performance.now() - connection.openedAt > limits.handshakeMs
   return isLate && !connection.hasSettings ? 'handshake' : undefined
+}
+
+/** Closes the connection that was idle for longest, if there are as many as there may be. @returns 'total' if none is idle */
+function makeRoom(
+  connections: Map<string, Connection>,
+  { total, idleMs }: ConnectionLimits,
+  onRefused: (refusal: ConnectionRefusal) => void,
+): 'total' | undefined {
+  if (connections.size < total) return undefined
+  const idle = findIdle(connections, idleMs)
+  if (idle === undefined) return 'total'
+  connections.delete(idle.name)
+  onRefused('idle')
+  leave(idle.connection)
+  return undefined
+}
+
+/** The connection that has had no stream for longest, if for longer than `idleMs`. */
+function findIdle(
+  connections: ReadonlyMap<string, Connection>,
+  idleMs: number,
+): { name: string; connection: Connection } | undefined {
+  let name: string | undefined
+  let connection: Connection | undefined
+  let before = performance.now() - idleMs
+  for (const [each, candidate] of connections) {
+    if (candidate.streams.size > 0 || candidate.isEnded || candidate.idleSince > before) continue
+    ;[name, connection, before] = [each, candidate, candidate.idleSince]
+  }
+  return name === undefined || connection === undefined ? undefined : { name, connection }
+}
+
+/** Tells the client that its connection ends, as at a restart: it makes the next call on a new one. */
+function leave(connection: Connection): void {
+  const { session, socket } = connection
+  connection.isEnded = true
+  if (session === undefined || session.destroyed) {
+    socket.destroy()
+    return
+  }
+  session.close()
+  setTimeout(() => socket.destroy(), GOODBYE_MS).unref()
 }
 
 /** Tells the client to calm down, and closes the connection once that was sent. */

@@ -9,14 +9,15 @@ import {
   type ServerInterceptor,
   type StatusObject,
 } from '@grpc/grpc-js'
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import { actorOf } from '../domain/access.ts'
 import { FAILURES, type DomainError } from '../domain/failure.ts'
 import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, createLineLimit, Gauge, Histogram, type LineLimit, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
 import { DETAILS_KEY } from './detail.ts'
-import { UUID_PATTERN } from './field.ts'
 import { libraryFailure } from './library_status.ts'
+import { limitMessages } from './message_limit.ts'
 import type { MethodPath } from './method.ts'
 import { FORWARDED_KEY, type Peer, type PeerOf } from './peer.ts'
 import { REQUEST_ID_KEY, statusOf } from './status.ts'
@@ -93,7 +94,7 @@ export function createObserver({
   const interceptor: ServerInterceptor = (method, call) => {
     const finish = createFinish({ metrics, logger, limit, onFinish })
     let record: CallRecord | undefined
-    watchStatus(call, () => record, finish)
+    watchStatus(limitMessages(method, call), () => record, finish)
     return new ServerInterceptingCall(call, {
       start: (next) =>
         next({

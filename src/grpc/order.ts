@@ -1,6 +1,7 @@
 // OrderService: orders as customers see them. Each handler translates, checks the scope and delegates: the acceptor
 // decides about a new order, the order's workflow about a command.
 
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import { findVerdict, type Acceptor, type AcceptVerdict } from '../db/accept/accept.ts'
 import type { Blindness } from '../db/chain/sight.ts'
 import { changeAddress } from '../db/order.ts'
@@ -19,7 +20,6 @@ import { attemptOf, commandInputOf, findCommandAnswer, type Commander } from './
 import { commandMessage, createOrderResponse, orderMessage, stateMessage, summaryMessage } from './convert.ts'
 import type { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import type { Handlers } from './handle.ts'
-import { UUID_PATTERN } from './field.ts'
 import { cutPage, pageOf } from './page.ts'
 import { openAddress } from './personal_data.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, reachesAllOrders, seesPart } from './permission.ts'
@@ -118,7 +118,8 @@ export const createOrderHandlers = (deps: OrderDeps): Handlers<typeof OrderServi
   watchOrder: async function* ({ orderId, afterVersion }, call) {
     const order = await findSnapshot(deps.database, orderId, orderScopeOf(call))
     if (order === undefined) throw orderUnreachable(call)
-    if (afterVersion === undefined || order.version > afterVersion) {
+    // A version above the order's was read before a restore: that caller, too, has not seen the present state.
+    if (order.version !== afterVersion) {
       yield { state: stateMessage(order), updatedAt: order.updatedAt }
     }
     if (isTerminal(order.status)) return

@@ -9,13 +9,13 @@ import {
   restartOrder,
   type OpenOrder,
 } from '../db/restart.ts'
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { forEachBounded } from '../domain/concurrency.ts'
 import { ORDER_STATUSES } from '../domain/order.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Call } from './call.ts'
 import { attemptOf, engineUnavailable } from './command.ts'
-import { UUID_PATTERN } from './field.ts'
 import type { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import type { Handlers } from './handle.ts'
 import { cutPage, pageOf } from './page.ts'

@@ -15,6 +15,7 @@ import {
   type TestFront,
 } from '../../test/support/front.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import { CALL_WITHIN_MS } from '../../test/support/until.ts'
 import { systemActor } from '../domain/audit.ts'
 import { MAX_LINES } from '../domain/stock.ts'
 import { createAdminClient } from './client.ts'
@@ -67,7 +68,7 @@ beforeAll(async () => {
   // As if their workflows had been started.
   await shop.query('delete from workflow_start')
   await shop.query(`update notification set dead_at = clock_timestamp(), dead_reason = 'no answer', attempts = 30`)
-}, 60_000)
+})
 afterAll(async () => {
   await second.stop()
   await front.stop()
@@ -85,7 +86,11 @@ async function asAdminCaller<Answer>(
   caller: Caller,
   ask: (client: ReturnType<typeof createAdminClient>) => Promise<Answer>,
 ): Promise<Answer> {
-  const client = createAdminClient({ address: at.adminAddress, token: () => at.tokenOf(caller) })
+  const client = createAdminClient({
+    deadlineMs: CALL_WITHIN_MS,
+    address: at.adminAddress,
+    token: () => at.tokenOf(caller),
+  })
   try {
     return await ask(client)
   } finally {

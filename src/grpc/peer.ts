@@ -30,7 +30,7 @@ export function createAddressSet(cidrs: readonly string[]): AddressSet {
 }
 
 /** One spelling per address: IPv4-mapped as IPv4, IPv6 compressed, in lower case, without a zone. */
-function canonicalAddress(text: string): string | undefined {
+export function canonicalAddress(text: string): string | undefined {
   if (isIPv4(text)) return text
   if (!isIPv6(text)) return undefined
   return new SocketAddress({ address: text, family: 'ipv6' }).address.replace(MAPPED, '')

@@ -5,8 +5,9 @@ import { putAddresses } from '../../test/support/address.ts'
 import { putProduct } from '../../test/support/builder.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { createTestFront, customer, type TestFront } from '../../test/support/front.ts'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
+import { POOL_WAIT_MS } from '../db/connection/session.ts'
 import { createClient, ServingStatus } from './client.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 
@@ -22,7 +23,7 @@ let front: TestFront
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  front = await createTestFront(database)
+  front = await createTestFront(database, { poolWaitMs: POOL_WAIT_MS })
 })
 afterAll(async () => {
   await front.stop()
@@ -60,7 +61,7 @@ test('a front whose sessions are all taken says so soon and when to come back, t
   await blocker.query('lock table holdfast.orders in access exclusive mode')
   const answers = readAtOnce(CALLS)
   await until(async () => (await countSessions()) === SESSIONS + ACCOUNTS)
-  const probe = createClient({ address: front.address, token: () => '' })
+  const probe = createClient({ deadlineMs: CALL_WITHIN_MS, address: front.address, token: () => '' })
   expect(await probe.health.check({})).toEqual({ status: ServingStatus.SERVING })
   probe.close()
   for (const { code, detail } of await answers) {

@@ -4,11 +4,11 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { status } from '@grpc/grpc-js'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, failureOf, type TestFront } from '../../test/support/front.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
-import { until } from '../../test/support/until.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { deleteExpiredSecurityEvents } from '../db/security_event.ts'
 import { createLogger, createRegistry, type Registry } from '../telemetry.ts'
 import { ANONYMOUS } from './call.ts'
@@ -20,7 +20,7 @@ let api: Database
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  api = await openDatabase({ url: database.urlOf('app_api'), poolSize: 2, applicationName: 'test-events' })
+  api = await openTestDatabase({ url: database.urlOf('app_api'), poolSize: 2, applicationName: 'test-events' })
 })
 beforeEach(() => database.query('delete from security_event'))
 afterAll(async () => {
@@ -102,7 +102,7 @@ describe('the front records', () => {
   test('what it refuses, by kind, caller and object, with no address, no order id and no text of a caller', async () => {
     const me = front.as(customer(7))
     const [orderId, productId] = [randomUUID(), 'a text of the caller']
-    const forger = createClient({ address: front.address, token: () => 'forged' })
+    const forger = createClient({ deadlineMs: CALL_WITHIN_MS, address: front.address, token: () => 'forged' })
     await failureOf(forger.order.getOrder({ orderId }))
     forger.close()
     for (const again of [me, me]) await failureOf(again.order.getOrder({ orderId }))
@@ -149,7 +149,11 @@ describe('the front records', () => {
   })
 
   test('a denied call of an admin service, and all calls of a peer that sent an invalid one', async () => {
-    const client = createAdminClient({ address: front.adminAddress, token: () => front.tokenOf(customer(8)) })
+    const client = createAdminClient({
+      deadlineMs: CALL_WITHIN_MS,
+      address: front.adminAddress,
+      token: () => front.tokenOf(customer(8)),
+    })
     await failureOf(client.stock.adjustStock({}))
     client.close()
     const me = front.as(customer(8))
@@ -373,7 +377,7 @@ describe('a recorded event', () => {
     await put('calls', '01:01')
     await expect(database.query('update security_event set events = 2')).rejects.toMatchObject({ code: 'HF007' })
     await expect(database.query('truncate security_event')).rejects.toMatchObject({ code: 'HF007' })
-    const worker = await openDatabase({
+    const worker = await openTestDatabase({
       url: database.urlOf('app_worker'),
       poolSize: 1,
       applicationName: 'test-worker',

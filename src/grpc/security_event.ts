@@ -4,10 +4,10 @@
 import { status } from '@grpc/grpc-js'
 import { insertSecurityEvents, type SecurityEvent, type SecurityEventKind } from '../db/security_event.ts'
 import type { Database } from '../db/connection/pool.ts'
+import { UUID_PATTERN } from '../domain/identifier.ts'
 import { actorOf } from '../domain/access.ts'
 import { Counter, type Logger, type Registry } from '../telemetry.ts'
 import { ANONYMOUS, type CallRecord } from './call.ts'
-import { UUID_PATTERN } from './field.ts'
 import { ADMIN_SERVICES, PUBLIC_SERVICES, type RpcService } from './method.ts'
 
 const FLUSH_EVERY_MS = 1_000

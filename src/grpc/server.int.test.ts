@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import http2 from 'node:http2'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { admin, createTestFront, customer, type TestFront } from '../../test/support/front.ts'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { callRaw } from '../../test/support/raw_call.ts'
 import type { DomainError } from '../domain/failure.ts'
 import { createClient, ServingStatus } from './client.ts'
@@ -97,6 +99,17 @@ test('metadata beyond 8 KiB is RESOURCE_EXHAUSTED before the token counts', asyn
   })
 })
 
+test('metadata under a name that a copy in an object loses is counted too', async () => {
+  const session = http2.connect(`http://${front.address}`)
+  const common = { ':method': 'POST', ':path': LIST.path, 'content-type': 'application/grpc' }
+  const stream = session.request(Object.fromEntries([...Object.entries(common), ['__proto__', 'p'.repeat(9_000)]]))
+  stream.resume().end()
+  const [answer] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+  session.destroy()
+  // RESOURCE_EXHAUSTED
+  expect(answer['grpc-status']).toBe('8')
+})
+
 test('every call has a request id, the caller’s own where it is harmless', async () => {
   const given = await callRaw(front.address, LIST.path, EMPTY, [await bearer(), ['x-request-id', 'trace-1']])
   expect(given.headers.get('x-request-id')).toEqual(['trace-1'])
@@ -178,11 +191,11 @@ describe('health', () => {
       [front.address, 'holdfast.v1.OrderService'],
       [front.adminAddress, 'holdfast.v1.StockAdminService'],
     ] as const) {
-      const client = createClient({ address, token: () => '' })
+      const client = createClient({ deadlineMs: CALL_WITHIN_MS, address, token: () => '' })
       expect(await client.health.check({ service })).toEqual({ status: ServingStatus.SERVING })
       client.close()
     }
-    const client = createClient({ address: front.address, token: () => '' })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: front.address, token: () => '' })
     await expect(client.health.check({ service: 'holdfast.v1.StockAdminService' })).rejects.toMatchObject({
       reason: 'NOT_FOUND',
     })

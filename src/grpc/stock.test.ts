@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
+import { assertNotEnded, untilEnded } from '../db/connection/ended.ts'
 import type { StockView } from '../db/stock.ts'
 import { createAvailability } from './stock.ts'
 
@@ -55,6 +56,20 @@ test('concurrent questions are one query, and those that come while it runs are 
     ['cup', 'tea'],
     ['jar', 'pot'],
   ])
+})
+
+test('a query that callers share does not end with the one that began it', async () => {
+  const begun = Promise.withResolvers<void>()
+  const availabilityOf = createAvailability(async (productIds) => {
+    await begun.promise
+    assertNotEnded()
+    return productIds.map(stockOf)
+  })
+  const ending = new AbortController()
+  const answers = [untilEnded(ending.signal, () => availabilityOf(['tea'])), availabilityOf(['tea', 'cup'])]
+  ending.abort()
+  begun.resolve()
+  expect((await Promise.all(answers)).map(({ stock }) => stock.length)).toEqual([1, 2])
 })
 
 test('a query has a thousand products at most', async () => {

@@ -1,5 +1,6 @@
 // StockService and StockAdminService: stock levels and corrections.
 
+import { runShared } from '../db/connection/ended.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { adjustStock, readStock, type StockView } from '../db/stock.ts'
 import { actorOf } from '../domain/access.ts'
@@ -44,7 +45,7 @@ export function createAvailability(read: (productIds: readonly string[]) => Prom
     if (gathering === batch) gathering = undefined
     const [beganAt, asOf] = [performance.now(), new Date()]
     for (const entry of batch.entries.values()) entry.beganAt = beganAt
-    const rows = await read([...batch.entries.keys()].toSorted())
+    const rows = await runShared(() => read([...batch.entries.keys()].toSorted()))
     return { found: new Map(rows.map((row) => [row.productId, row])), asOf }
   }
 

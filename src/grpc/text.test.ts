@@ -20,7 +20,7 @@ const HIDDEN: readonly string[] = [
   ...rangeOf(0x200b, 0x200f),
   ...rangeOf(0x2028, 0x202e),
   ...rangeOf(0x2060, 0x206f),
-  '\u2800',
+  ...['\u2800', '\u{13441}', '\u{13442}', '\u{1d159}'],
   ...rangeOf(0xfe00, 0xfe0f),
   '\ufeff',
   ...rangeOf(0xfff0, 0xfffd),
@@ -118,6 +118,8 @@ describe('an address', () => {
     ['\u3000\n\u00a0', undefined],
     ['<b>\u0301</b>', undefined],
     ['a\rb', undefined],
+    ['Quay 1\r\nHarbour', 'Quay 1\nHarbour'],
+    ['a\r\r\nb', undefined],
   ])('%j is stored as %j', (given, stored) => {
     expect(storedAs(given)).toBe(stored)
   })

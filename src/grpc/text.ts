@@ -6,11 +6,12 @@ import { z } from 'zod'
 /**
  * Refused by property: controls, format characters, surrogates, private use, noncharacters, line and paragraph
  * separators, and what renderers ignore (Default_Ignorable_Code_Point: fillers, variation selectors, tags, joiners).
- * U+FFFC stands for an object that is not there, U+FFFD for bytes that were not UTF-8, U+2800 is a blank.
+ * U+FFFC stands for an object that is not there, U+FFFD for bytes that were not UTF-8. U+2800, U+1D159, U+13441 and U+13442
+ * are blanks.
  * Exempt are the format characters that are visible: Arabic, Syriac and Kaithi number signs.
  */
 const UNPRINTABLE =
-  /[[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}\p{Default_Ignorable_Code_Point}\u2800\ufffc\ufffd]--[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}]]/v
+  /[[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Noncharacter_Code_Point}\p{Default_Ignorable_Code_Point}\u2800\ufffc\ufffd\u{1d159}\u{13441}\u{13442}]--[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}]]/v
 
 /**
  * Joiners that spelling needs: between letters or marks of a script that joins them, such as Persian or Hindi, and in
@@ -55,9 +56,15 @@ function printable(max: number, { isMultiline = false }: TextOptions) {
   )
 }
 
-/** Free text without HTML tags. What is stored keeps every rule of text itself. */
+/**
+ * Free text without HTML tags. What is stored keeps every rule of text itself. In several lines, the line ends of HTML
+ * forms (CR LF) become line feeds.
+ */
 export const plainText = (max: number, options: TextOptions = {}) =>
-  printable(max, options)
+  z
+    .string()
+    .transform((value) => (options.isMultiline === true ? value.replaceAll('\r\n', '\n') : value))
+    .pipe(printable(max, options))
     .transform(stripTags)
     .refine((value) => value !== '', { error: 'must contain more than HTML tags', abort: true })
     .pipe(text(max, options))

@@ -9,7 +9,7 @@ import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket }
 import { Server } from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { makeCertificate, type TestCertificate } from '../../test/support/certificate.ts'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { createClient } from './client.ts'
 import { HealthService } from './gen/grpc/health/v1/health.ts'
 import { CertificateError, openServerTls, readClientTls, readIdentity, type ServerTls, type TlsFiles } from './tls.ts'
@@ -86,11 +86,11 @@ const shake = (port: number, options: ConnectionOptions = {}): Promise<{ name: s
 const nameAt = async (port: number): Promise<string> => (await shake(port)).name
 
 function clientOf(port: number, tls: Awaited<ReturnType<typeof readClientTls>> | undefined, host = 'localhost') {
-  const client = createClient({ address: `${host}:${port}`, token: () => '', tls })
+  const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: `${host}:${port}`, token: () => '', tls })
   closers.push(client.close)
   return client
 }
-const check = (client: ReturnType<typeof clientOf>) => client.health.check({}, { deadlineMs: 2_000 })
+const check = (client: ReturnType<typeof clientOf>) => client.health.check({})
 
 describe('a server with TLS', () => {
   test('speaks TLS 1.2 and 1.3, and nothing older', async () => {

@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { randomBytes } from 'node:crypto'
 import { privateKeyToAddress } from 'viem/accounts'
 import { buildLine, putOrder, putProduct } from '../../test/support/builder.ts'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { countFreeAddresses } from '../db/address.ts'
 import { findDueRetirements, getEpoch, readRetireBacklog, renewKeys, type PaymentKey } from '../db/key.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { systemActor } from '../domain/audit.ts'
 import { formatAddress } from './address.ts'
 import { createCustody } from './custody.ts'
@@ -21,7 +21,7 @@ let keys: Database
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  keys = await openDatabase({
+  keys = await openTestDatabase({
     url: database.urlOf('app_keys'),
     poolSize: 2,
     applicationName: 'test-keys',
@@ -274,7 +274,7 @@ describe('the stored keys', () => {
   it.each(['app_api', 'app_worker', 'watcher', 'auditor', 'analytics', 'audit_sealer'] as const)(
     'are closed to %s',
     async (role) => {
-      const other = await openDatabase({ url: database.urlOf(role), poolSize: 2, applicationName: 'test-other' })
+      const other = await openTestDatabase({ url: database.urlOf(role), poolSize: 2, applicationName: 'test-other' })
       try {
         for (const table of ['payment_key', 'key_epoch', 'master_key']) {
           const query = { name: `read_${table}`, text: `select * from ${table} limit 1` }

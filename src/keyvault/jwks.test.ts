@@ -59,14 +59,36 @@ describe('the keys of an issuer', () => {
     const issuer = createIssuer()
     await issuer.find('a')
     issuer.set = setOf(ed('b'))
-    issuer.nowMs = 599_999
+    issuer.nowMs = 299_999
     expect(await issuer.find('a')).toBeDefined()
     expect(issuer.requests).toBe(1)
-    issuer.nowMs = 600_000
+    issuer.nowMs = 300_000
     expect(await issuer.find('a')).toBeDefined()
     expect(issuer.requests).toBe(2)
     expect(await issuer.find('b')).toBeDefined()
     expect(await issuer.find('a')).toBeUndefined()
+  })
+
+  it('that were withdrawn verify nothing after their greatest age, also after a time without calls', async () => {
+    const issuer = createIssuer()
+    await issuer.find('a')
+    issuer.set = setOf(ed('b'))
+    issuer.nowMs = 600_000
+    expect(await Promise.all([issuer.find('a'), issuer.find('a')])).toEqual([undefined, undefined])
+    expect(issuer.requests).toBe(2)
+  })
+
+  it('are waited for once while the issuer is away', async () => {
+    const issuer = createIssuer()
+    await issuer.find('a')
+    issuer.set = undefined
+    issuer.nowMs = 600_000
+    expect(await issuer.find('a')).toBeDefined()
+    issuer.set = setOf(ed('b'))
+    issuer.nowMs = 630_000
+    expect(await issuer.find('a')).toBeDefined()
+    expect(await issuer.find('b')).toBeDefined()
+    expect(issuer.requests).toBe(3)
   })
 
   it('are read again in time by a machine whose clock was set back', async () => {
@@ -91,6 +113,7 @@ describe('the keys of an issuer', () => {
       undefined,
       '{',
       '{"keys":[]}',
+      setOf(ed('a', { x: 'AAAA' })),
       setOf({ kty: 'oct', k: 'AAAA', kid: 'a' }),
       setOf(ed('b'), ed('b')),
     ]) {
@@ -99,7 +122,7 @@ describe('the keys of an issuer', () => {
       expect(await issuer.find('b')).toBeUndefined()
       expect(await issuer.find('a')).toBeDefined()
     }
-    expect(issuer.failures).toHaveLength(5)
+    expect(issuer.failures).toHaveLength(6)
   })
 
   it('that were never read make no token wrong: ISSUER_UNAVAILABLE, with one request a second', async () => {
@@ -119,6 +142,7 @@ describe('the keys of an issuer', () => {
     ['for signing only', 'EdDSA', ed('x', { key_ops: ['sign'] })],
     ['of another algorithm', 'EdDSA', ed('x', { alg: 'ES256' })],
     ['of another curve', 'EdDSA', ed('x', { crv: 'X25519' })],
+    ['that is cut off', 'EdDSA', ed('x', { x: 'AAAA' })],
     ['of another family', 'EdDSA', { ...RSA, kid: 'x' }],
     ['that is a secret', 'EdDSA', { kty: 'oct', k: 'AAAA', kid: 'x' }],
     ['that is private', 'EdDSA', { ...edwards.privateKey.export({ format: 'jwk' }), kid: 'x' }],

@@ -11,8 +11,10 @@ import { hasDuplicates, SecretError, type RunMode } from './secret.ts'
 export const ISSUER_ALGORITHMS = ['EdDSA', 'RS256'] as const
 export type IssuerAlgorithm = (typeof ISSUER_ALGORITHMS)[number]
 
-/** Also how long a key that the issuer has withdrawn may still verify. */
+/** How long a key that the issuer has withdrawn may still verify, unless the issuer cannot be asked. */
 const MAX_AGE_MS = 600_000
+/** Keys this old are replaced while calls still rely on them, so that none of them waits. */
+const REFRESH_MS = 300_000
 /** Tokens with invented kids cause at most one request to the issuer in this time; a new key waits at most as long. */
 const COOLDOWN_MS = 30_000
 /** While there are no keys at all, all calls fail: the issuer is asked more often. */
@@ -79,6 +81,7 @@ export function createIssuerKeys({
   let keys: ReadonlyMap<string, webcrypto.CryptoKey> | undefined
   let loadedAt = Number.NEGATIVE_INFINITY
   let triedAt = Number.NEGATIVE_INFINITY
+  let failedAt = Number.NEGATIVE_INFINITY
   let loading: Promise<void> | undefined
 
   const reload = async (): Promise<void> => {
@@ -87,6 +90,7 @@ export function createIssuerKeys({
       keys = await readSet(await load(), algorithm)
       loadedAt = now()
     } catch (error) {
+      failedAt = now()
       onFailure?.(error)
     }
     loading = undefined
@@ -105,8 +109,11 @@ export function createIssuerKeys({
         throw new DomainError('ISSUER_UNAVAILABLE', 'Tokens cannot be checked at the moment; try again.', {
           retryAfterMs: RETRY_HINT_MS.outage,
         })
-      // No call waits for a refresh of keys that are merely old.
-      if (now() - loadedAt >= MAX_AGE_MS) void reloadAfter(COOLDOWN_MS)
+      if (now() - loadedAt >= REFRESH_MS) {
+        const refresh = reloadAfter(COOLDOWN_MS)
+        // After a time without calls, the keys are as old. While the issuer is away, no call waits for it.
+        if (now() - loadedAt >= MAX_AGE_MS && now() - failedAt >= MAX_AGE_MS) await refresh
+      }
       if (!keys.has(kid)) await reloadAfter(COOLDOWN_MS)
       return keys.get(kid)
     },
@@ -116,14 +123,15 @@ export function createIssuerKeys({
 /** Rejects for a set without a usable key, or with two usable keys of one id. */
 async function readSet(text: string, algorithm: IssuerAlgorithm): Promise<ReadonlyMap<string, webcrypto.CryptoKey>> {
   const found = SET.parse(JSON.parse(text)).keys.flatMap((key) => USABLE[algorithm].safeParse(key).data ?? [])
-  if (found.length === 0) throw new Error(`the key set has no usable key for ${algorithm}`)
   if (hasDuplicates(found.map(({ kid }) => kid))) throw new Error('the key set has a kid twice')
   const imported = found.map(async ({ kid, use: _use, key_ops: _operations, d: _private, ...jwk }) => {
-    const key = await importJWK({ ...jwk, alg: algorithm }, algorithm)
-    if (key instanceof Uint8Array) throw new Error('the key set has a secret key')
-    return [kid, key] as const
+    // A key that is broken is left out like one of another use: the issuer's other keys are good.
+    const key = await importJWK({ ...jwk, alg: algorithm }, algorithm).catch(() => undefined)
+    return key === undefined || key instanceof Uint8Array ? [] : [[kid, key] as const]
   })
-  return new Map(await Promise.all(imported))
+  const keys = new Map((await Promise.all(imported)).flat())
+  if (keys.size === 0) throw new Error(`the key set has no usable key for ${algorithm}`)
+  return keys
 }
 
 /**

@@ -5,14 +5,11 @@ import { createHmac } from 'node:crypto'
 import { createExpiringCache } from './cache.ts'
 import { contextOf } from './seal.ts'
 
-/** An IPv4 address as dual-stack sockets write it. */
-const MAPPED = /^::ffff:(?=\d+\.)/i
-
 /** One entry per connection of some hundred bytes. */
 const CAPACITY = 1_000
 const LIFE_MS = 60_000
 
-/** Creates `peerHashOf(address)`, in hexadecimal. The secret may have other uses: each has its own context. */
+/** Creates `peerHashOf(address)`, in hexadecimal, for addresses in canonical form (grpc/peer.ts). The secret may have other uses: each has its own context. */
 export function createPeerHash(secret: Buffer): (address: string) => string {
   // One hash per connection, not per call.
   const known = createExpiringCache<string>({ capacity: CAPACITY, now: Date.now })
@@ -20,7 +17,7 @@ export function createPeerHash(secret: Buffer): (address: string) => string {
     const before = known.find(address)
     if (before !== undefined) return before
     const hash = createHmac('sha256', secret)
-      .update(contextOf(['holdfast peer', address.replace(MAPPED, '')]))
+      .update(contextOf(['holdfast peer', address]))
       .digest('hex')
     known.put(address, hash, Date.now() + LIFE_MS)
     return hash

@@ -2,9 +2,9 @@
 
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import { randomUUID } from 'node:crypto'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { findCustomerKey, insertCustomerKey } from '../db/key.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { createPiiVault } from './pii.ts'
 import { loadRing } from './ring.ts'
 
@@ -21,7 +21,7 @@ let api: Database
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  api = await openDatabase({ url: database.urlOf('app_api'), poolSize: POOL_SIZE, applicationName: 'test-api' })
+  api = await openTestDatabase({ url: database.urlOf('app_api'), poolSize: POOL_SIZE, applicationName: 'test-api' })
 })
 afterAll(async () => {
   await api.close()

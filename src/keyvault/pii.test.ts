@@ -8,6 +8,11 @@ const ORDER = '6f7c1c1e-52f0-8a31-9a55-0d6c3f1f4b11'
 const OTHER_ORDER = '6f7c1c1e-52f0-8a31-9a55-0d6c3f1f4b12'
 const ADDRESS = 'Zoë Ångström, 1 High Street, 東京'
 
+/** What the build before padding made of ADDRESS, and of its customer's key under ringOf(2). */
+const FORMER_KEY =
+  'Acw7ET3AYXbM+FpM9GAXmsamdXp9TftsuHgtLIg35O8i/puXt+flbjp3UevPtG8JoagAoigG0aYE4VuglYXHtw6qMPnPJCtIBJU433EABwbzLZJau6KOuTdjmQz2'
+const FORMER_ADDRESS = 'AewxjoidgzLIt0WmDsMBd3mPXSkdKXwioAJDiPN8S167zCFWM5BHlKYZ/BqYKauGagxLcYTbZxDTa69WDckjU6M9Zg=='
+
 const ringOf = (primary: number): Ring =>
   loadRing(
     'pii ring',
@@ -44,9 +49,27 @@ describe('a PII vault', () => {
   it('stores nothing of the text, and never the same bytes twice', async () => {
     const vault = storeOf().vaultOf()
     const [one, other] = await Promise.all([vault.seal(7n, ORDER, ADDRESS), vault.seal(7n, ORDER, ADDRESS)])
-    expect(one).toHaveLength(Buffer.byteLength(ADDRESS) + 29)
     expect(one.includes('High Street')).toBe(false)
     expect(one.equals(other)).toBe(false)
+  })
+
+  it('shows next to nothing of the length of a text', async () => {
+    const vault = storeOf().vaultOf()
+    const longest = '𝔸'.repeat(500)
+    const texts = ['A', ADDRESS, 'A'.repeat(511), 'A'.repeat(512), 'A'.repeat(513), longest]
+    const sealed = await Promise.all(texts.map((text) => vault.seal(7n, ORDER, text)))
+    expect(sealed.map(({ length }) => length - 29)).toEqual([512, 512, 512, 512, 1_024, 2_048])
+    expect(await Promise.all(sealed.map((value) => vault.open(7n, ORDER, value)))).toEqual(texts)
+  })
+
+  it('refuses a text whose last characters would be taken for padding', async () => {
+    await expect(storeOf().vaultOf().seal(7n, ORDER, 'High Street ')).rejects.toThrow(RangeError)
+  })
+
+  it('opens a text that an earlier build sealed without padding', async () => {
+    const { rows, vaultOf } = storeOf()
+    rows.set(7n, { ringVersion: 2, wrappedKey: Buffer.from(FORMER_KEY, 'base64') })
+    expect(await vaultOf().open(7n, ORDER, Buffer.from(FORMER_ADDRESS, 'base64'))).toBe(ADDRESS)
   })
 
   it('gives each customer a key of their own, once, even when their first orders race', async () => {

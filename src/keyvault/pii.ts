@@ -10,6 +10,8 @@ import type { Ring } from './ring.ts'
 import { contextOf, KEY_BYTES, open, packSealed, seal, SealError, unpackSealed } from './seal.ts'
 
 const FORMAT = 1
+/** Texts are padded to a multiple of this: the length of a ciphertext tells next to nothing about the text's. */
+const PADDED_TO_BYTES = 512
 const SALT_BYTES = 32
 /** The customer's key is random already: HKDF needs no salt. */
 const NO_SALT = Buffer.alloc(0)
@@ -19,8 +21,8 @@ const OPEN_KEYS = 10_000
 
 export type PiiVault = {
   /**
-   * Version byte, nonce, tag, ciphertext: the text's UTF-8 bytes and 29 more. Creates the customer's key if there is
-   * none.
+   * Version byte, nonce, tag, ciphertext: the text's UTF-8 bytes, padded, and 29 more. Creates the customer's key if
+   * there is none. Throws RangeError for a text that ends with a space: spaces are the padding.
    */
   seal: (userId: bigint, orderId: string, text: string) => Promise<Buffer>
   /** Throws SealError if the value was changed or moved to another order, or its customer's key is gone. */
@@ -77,15 +79,14 @@ export function createPiiVault({ ring, findCustomerKey, insertCustomerKey }: Pii
       withKey(
         userId,
         () => loadOrMakeKey(userId),
-        (key) =>
-          Buffer.concat([Buffer.of(FORMAT), packSealed(seal(key, Buffer.from(text), textContext(userId, orderId)))]),
+        (key) => Buffer.concat([Buffer.of(FORMAT), packSealed(seal(key, pad(text), textContext(userId, orderId)))]),
       ),
     open: async (userId, orderId, sealed) => {
       if (sealed[0] !== FORMAT) throw new SealError('unknown format')
       return withKey(
         userId,
         () => loadKey(userId),
-        (key) => open(key, unpackSealed(sealed.subarray(1)), textContext(userId, orderId)).toString(),
+        (key) => unpad(open(key, unpackSealed(sealed.subarray(1)), textContext(userId, orderId))),
       )
     },
     hashRequest: (userId, path, request) =>
@@ -101,6 +102,18 @@ export function createPiiVault({ ring, findCustomerKey, insertCustomerKey }: Pii
       ),
   }
 }
+
+const SPACE = 0x20
+
+/** Padded with spaces, not by a format of its own: an older process reads the text too, with spaces behind it. */
+function pad(text: string): Buffer {
+  if (text.endsWith(' ')) throw new RangeError('a text that ends with a space cannot be sealed')
+  const bytes = Buffer.from(text)
+  const padding = (PADDED_TO_BYTES - (bytes.length % PADDED_TO_BYTES)) % PADDED_TO_BYTES
+  return Buffer.concat([bytes, Buffer.alloc(padding, SPACE)])
+}
+
+const unpad = (bytes: Buffer): string => bytes.toString('utf8', 0, bytes.findLastIndex((byte) => byte !== SPACE) + 1)
 
 const textContext = (userId: bigint, orderId: string): Buffer =>
   contextOf(['holdfast pii', FORMAT, 'order text', userId, orderId])

@@ -12,7 +12,7 @@ import { makeCertificate } from '../../test/support/certificate.ts'
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { callHttp2 } from '../../test/support/raw_http2.ts'
-import { until } from '../../test/support/until.ts'
+import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { createClient, ServingStatus } from '../grpc/client.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
 import { freePorts } from '../servers/port.ts'
@@ -91,7 +91,7 @@ describe('the api process', () => {
   test('serves without an engine, tells of itself, and stops in order when asked', async () => {
     const api = await start()
     await until(async () => (await api.get('/readyz')).ok)
-    const client = createClient({ address: api.address, token: () => tokenOf(7) })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => tokenOf(7) })
     expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
     await database.query(
       `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
@@ -127,7 +127,7 @@ describe('the api process', () => {
     )
     await until(async () => (await api.get('/readyz')).status === 503)
     expect((await api.get('/healthz')).status).toBe(200)
-    const client = createClient({ address: api.address, token: () => '' })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => '' })
     expect(await client.health.check({})).toEqual({ status: ServingStatus.NOT_SERVING })
     client.close()
     const columns = Object.keys(newest ?? {})
@@ -139,9 +139,9 @@ describe('the api process', () => {
   })
 
   test('is not ready during its whole drain, reports NOT_SERVING, and still answers', async () => {
-    const api = await start(GOOD, { HOLDFAST_DRAIN_MS: '3000' })
+    const api = await start(GOOD, { HOLDFAST_DRAIN_MS: '6000' })
     await until(async () => (await api.get('/readyz')).ok)
-    const client = createClient({ address: api.address, token: () => '' })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => '' })
     const watch = client.health.check({})
     expect(await watch).toEqual({ status: ServingStatus.SERVING })
     api.child.kill('SIGTERM')
@@ -150,7 +150,7 @@ describe('the api process', () => {
     while ((await api.health()) !== undefined) {
       const health = await api.health()
       if (health !== undefined) expect(health).toEqual({ healthz: 200, readyz: 503 })
-      const serving = await client.health.check({}, { deadlineMs: 1_000 }).catch(() => undefined)
+      const serving = await client.health.check({}, { deadlineMs: 10_000 }).catch(() => undefined)
       if (serving !== undefined) {
         expect(serving).toEqual({ status: ServingStatus.NOT_SERVING })
         looks += 1
@@ -164,7 +164,11 @@ describe('the api process', () => {
   test('listens on IPv6 where it is told to', async () => {
     const api = await start(GOOD, { HOLDFAST_BIND: '::1' })
     await until(async () => (await api.get('/readyz')).ok)
-    const client = createClient({ address: api.address.replace('127.0.0.1', '[::1]'), token: () => '' })
+    const client = createClient({
+      deadlineMs: CALL_WITHIN_MS,
+      address: api.address.replace('127.0.0.1', '[::1]'),
+      token: () => '',
+    })
     expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
     client.close()
   })
@@ -192,11 +196,16 @@ describe('the api process', () => {
     await until(async () => (await api.get('/readyz')).ok)
     for (const address of [api.address, api.adminAddress]) {
       const tls = { ca: Buffer.from(cert) }
-      const client = createClient({ address: address.replace('127.0.0.1', 'localhost'), token: () => '', tls })
+      const client = createClient({
+        deadlineMs: CALL_WITHIN_MS,
+        address: address.replace('127.0.0.1', 'localhost'),
+        token: () => '',
+        tls,
+      })
       expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
       client.close()
-      const plain = createClient({ address, token: () => '' })
-      await expect(plain.health.check({}, { deadlineMs: 2_000 })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      const plain = createClient({ deadlineMs: CALL_WITHIN_MS, address, token: () => '' })
+      await expect(plain.health.check({})).rejects.toMatchObject({ code: 'UNAVAILABLE' })
       plain.close()
     }
     const ends = /holdfast_tls_certificate_expiry_timestamp_seconds{process="api"} (\d+)/

@@ -7,12 +7,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { PUT_ENTRIES, SETTLE_WITHIN_MS } from '../../test/support/sealing.ts'
 import { until } from '../../test/support/until.ts'
 import { verifyAudit } from '../audit/verify.ts'
-import { openDatabase } from '../db/connection/pool.ts'
 import { loadSealerKeys } from '../keyvault/checkpoint.ts'
 import { freePorts } from '../servers/port.ts'
 import { ensureSecrets } from '../servers/secret.ts'
@@ -66,7 +65,7 @@ async function start(environment: Readonly<Record<string, string>> = {}, ...args
 const put = (entries: number) => database.query(PUT_ENTRIES, [entries, null])
 
 async function verify(publicKeys = pair.publicKey) {
-  const auditor = await openDatabase({ url: database.urlOf('auditor'), poolSize: 2, applicationName: 'test' })
+  const auditor = await openTestDatabase({ url: database.urlOf('auditor'), poolSize: 2, applicationName: 'test' })
   try {
     return await verifyAudit({ database: auditor, file, keys: loadSealerKeys('keys', publicKeys) })
   } finally {

@@ -1,7 +1,9 @@
-// The api's TLS as its configuration says, with its metrics and log lines.
+// TLS as the configuration says: that of the api's ports, with its metrics and log lines, and that of a watcher's calls.
 
 import type { ServerCredentials } from '@grpc/grpc-js'
-import { openServerTls } from '../grpc/tls.ts'
+import type { Config } from '../config.ts'
+import { usesTls } from '../domain/deployment.ts'
+import { openServerTls, readClientTls, type ClientTls } from '../grpc/tls.ts'
 import { Gauge } from '../telemetry.ts'
 import type { ServiceContext } from './process.ts'
 
@@ -37,4 +39,12 @@ export async function openTls(service: ServiceContext<'api'>): Promise<ServerCre
     Number(tls.isStale()),
   )
   return tls.credentials
+}
+
+/** TLS to every api, except on this machine and on hosts named as private. A CA file asks for it there too. */
+export async function readApiTls(config: Config<'watcher'>): Promise<ClientTls | undefined> {
+  const { HOLDFAST_API_CA_FILE: caFile, HOLDFAST_API_CERT_FILE: certFile, HOLDFAST_API_KEY_FILE: keyFile } = config
+  const isAsked = [caFile, certFile, keyFile].some((file) => file !== undefined)
+  if (!isAsked && !usesTls(config, config.HOLDFAST_API_ADDRESS)) return undefined
+  return readClientTls({ caFile, certFile, keyFile })
 }

@@ -6,14 +6,13 @@ import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
 import type { SendReport } from '../chain/delivery.ts'
 import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
 import { readSecretFile, type Config } from '../config.ts'
-import { usesTls } from '../domain/deployment.ts'
 import { createClient, createReporter, type HoldfastClient } from '../grpc/client.ts'
-import { readClientTls, type ClientTls } from '../grpc/tls.ts'
 import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import type { Logger } from '../telemetry.ts'
 import { chainRulesOf } from './asset.ts'
 import { runService, type ServiceContext } from './process.ts'
+import { readApiTls } from './tls.ts'
 
 async function main(service: ServiceContext<'watcher'>): Promise<void> {
   const { config, logger, registry, stopping } = service
@@ -50,14 +49,6 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
   service.readyWhen(async () => watcher.ageMs() <= config.HOLDFAST_MAX_TIP_AGE_MS)
   logger.info({ network, source: config.HOLDFAST_SOURCE }, 'watcher started')
   await watcher.run(config.HOLDFAST_POLL_MS, stopping)
-}
-
-/** TLS to every api, except on this machine and on hosts named as private. A CA file asks for it there too. */
-async function readApiTls(config: Config<'watcher'>): Promise<ClientTls | undefined> {
-  const { HOLDFAST_API_CA_FILE: caFile, HOLDFAST_API_CERT_FILE: certFile, HOLDFAST_API_KEY_FILE: keyFile } = config
-  const isAsked = [caFile, certFile, keyFile].some((file) => file !== undefined)
-  if (!isAsked && !usesTls(config, config.HOLDFAST_API_ADDRESS)) return undefined
-  return readClientTls({ caFile, certFile, keyFile })
 }
 
 /** Counts the blocks without traces of calls inside contracts, and logs the cause once. */

@@ -26,7 +26,7 @@ import { checkConsistency, compareWorkflows, type WorkflowCheck } from './consis
 import { ensureSchedules } from './schedule.ts'
 
 const ORDERS = 40
-const WITHIN_MS = 120_000
+const WITHIN_MS = 600_000
 
 let shop: TestShop
 let worker: TestWorker

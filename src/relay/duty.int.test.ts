@@ -1,13 +1,14 @@
 // Duties and notifications, which need no engine.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { openTestDatabase } from '../../test/support/database.ts'
 import { buildLine } from '../../test/support/builder.ts'
 import { createRelayProbe, type RelayProbe } from '../../test/support/relay_probe.ts'
 import { buildObservation, createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
 import { assessPayments, recordReport } from '../db/payment.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { startHoldSweeper } from './duty.ts'
 import { startNotifier } from './notify.ts'
 
@@ -124,7 +125,11 @@ describe('the notifier', () => {
 
   test('tells again what it could not note as told', async () => {
     const order = await shop.order()
-    const gone = await openDatabase({ url: shop.test.urlOf('app_worker'), poolSize: 2, applicationName: 'test-gone' })
+    const gone = await openTestDatabase({
+      url: shop.test.urlOf('app_worker'),
+      poolSize: 2,
+      applicationName: 'test-gone',
+    })
     let isBroken = true
     const flaky: typeof gone = {
       ...gone,

@@ -19,8 +19,8 @@ function shell(script: string, options: Partial<ChildOptions> = {}) {
     env: { PATH: '/usr/bin:/bin' },
     logFile: join(dir, 'shell.log'),
     isReady: async () => true,
-    readyWithinMs: 5_000,
-    stopWithinMs: 5_000,
+    readyWithinMs: 60_000,
+    stopWithinMs: 60_000,
     ...options,
   })
 }

@@ -10,6 +10,8 @@ import { join } from 'node:path'
 const MARK = 'development-'
 const SECRET_BYTES = 32
 const OWNER_ONLY = 0o600
+/** A development chain makes a block a second. */
+const REPORTS_PER_MINUTE = 600
 
 /** Paths of the files; their formats are those of src/keyvault. */
 export type SecretFiles = {
@@ -48,7 +50,9 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
   await ensureFile(files.orderId, secret)
   const sourceSecret = await ensureFile(files.sourceSecret, secret)
   await ensureFile(files.sources, () =>
-    JSON.stringify({ sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret] }] }),
+    JSON.stringify({
+      sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret], reports_per_minute: REPORTS_PER_MINUTE }],
+    }),
   )
   await ensureFile(files.payoutKey, () => `0x${randomBytes(SECRET_BYTES).toString('hex')}`)
   const sealKey = await ensureFile(files.sealKey, signingKey)

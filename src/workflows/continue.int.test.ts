@@ -31,7 +31,7 @@ beforeAll(async () => {
   shop = await createTestShop()
   worker = await createTestWorker(shop.test)
   await worker.run()
-}, 60_000)
+})
 afterAll(async () => {
   await worker.stop()
   await shop.close()

@@ -5,14 +5,14 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { createAcceptor, type AcceptedOrder } from '../db/accept/accept.ts'
 import { recordReport } from '../db/payment.ts'
-import { openDatabase, type Database } from '../db/connection/pool.ts'
+import type { Database } from '../db/connection/pool.ts'
 import type { Command } from '../domain/order.ts'
 import type { Call } from '../grpc/call.ts'
 import { createCommander } from '../grpc/command.ts'
 import { startOptionsOf } from '../relay/start.ts'
 import { buildLine, buildProposal, putProduct } from '../../test/support/builder.ts'
 import { createMeter, type Costs } from '../../test/support/cost.ts'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../test/support/database.ts'
 import { buildObservation } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { createTestWorker, type TestWorker } from '../../test/support/worker.ts'
@@ -28,11 +28,11 @@ let worker: TestWorker
 beforeEach(async () => {
   for (const meter of Object.values(meters)) meter.read()
   shop = await createTestDatabase()
-  opened = await openDatabase({ url: shop.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
+  opened = await openTestDatabase({ url: shop.urlOf('app_api'), poolSize: 4, applicationName: 'test-api' })
   api = meters.api.observe(opened)
   worker = await createTestWorker(shop, { relays: ['start', 'wake'], observe: meters.worker.observe })
   await worker.run()
-}, 60_000)
+})
 
 async function stop(): Promise<void> {
   await worker.stop()

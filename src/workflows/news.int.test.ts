@@ -25,7 +25,7 @@ beforeAll(async () => {
   shop = await createTestShop()
   worker = await createTestWorker(shop.test, { relays: ['wake'] })
   await worker.run()
-}, 60_000)
+})
 afterAll(async () => {
   await worker.stop()
   await shop.close()

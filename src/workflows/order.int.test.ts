@@ -29,7 +29,7 @@ beforeAll(async () => {
   worker = await createTestWorker(shop.test)
   await shop.catchUp()
   await worker.run()
-}, 60_000)
+})
 
 /** A worker other than the plain one, for one test. */
 let isPlain = true

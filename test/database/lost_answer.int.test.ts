@@ -2,6 +2,7 @@
 // done exactly once.
 
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
+import { openTestDatabase } from '../support/database.ts'
 import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
@@ -10,7 +11,6 @@ import { actingAs, openRoleDatabases, readSnapshot, SCENARIOS, type RoleDatabase
 import { testServers } from '../support/servers.ts'
 import { buildCommand, createTestShop, runOf, SHIP, type TestShop } from '../support/shop.ts'
 import { runCommand } from '../../src/db/order.ts'
-import { openDatabase } from '../../src/db/connection/pool.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS * 2)
 
@@ -30,7 +30,7 @@ beforeEach(async () => {
   direct = await openRoleDatabases(shop)
   proxy = await createAnswerProxy(testServers().postgres)
   const open = (role: (typeof ROLE_OF)[keyof typeof ROLE_OF]) =>
-    openDatabase({
+    openTestDatabase({
       url: proxy.urlOf(shop.test.urlOf(role)),
       poolSize: 4,
       applicationName: 'test-cut',

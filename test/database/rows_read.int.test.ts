@@ -27,7 +27,7 @@ beforeAll(async () => {
     `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${SMALL_ROWS}`,
   )
   tables = new Set(rows.map(({ name }) => name))
-}, 60_000)
+})
 afterAll(async () => {
   plans.stop()
   await shop.close()

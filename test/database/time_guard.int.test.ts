@@ -1,13 +1,14 @@
 // Guards against far-future times: a time that a single role writes cannot block others after its process has died.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { openTestDatabase } from '../support/database.ts'
 import { createTestShop, type TestShop } from '../support/shop.ts'
 import type { DatabaseRole } from '../support/servers.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import { createCursor, readCursor } from '../../src/db/chain/cursor.ts'
 import { findBlindness } from '../../src/db/chain/sight.ts'
 import { stampStatus } from '../../src/db/chain/status.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
 
 const BY = systemActor('test')
 const NETWORK = 'guarded'
@@ -16,7 +17,7 @@ let shop: TestShop
 let watcher: Database
 beforeAll(async () => {
   shop = await createTestShop()
-  watcher = await openDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'test-watcher' })
+  watcher = await openTestDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'test-watcher' })
   await createCursor(watcher, NETWORK, 1)
 })
 afterAll(async () => {

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildLine, buildProposal, putProduct } from '../support/builder.ts'
-import { createEmptyDatabase, type TestDatabase } from '../support/database.ts'
+import { createEmptyDatabase, openTestDatabase, type TestDatabase } from '../support/database.ts'
 import { findViolations } from '../support/invariant.ts'
 import { buildCommand, buildObservation, nextOf, SHIP } from '../support/shop.ts'
 import { systemActor } from '../../src/domain/audit.ts'
@@ -19,7 +19,7 @@ import { migrate } from '../../src/db/migrate.ts'
 import { runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
 import type { ReportedObservation } from '../../src/domain/chain.ts'
-import { openDatabase, statement, type Database, type Statement } from '../../src/db/connection/pool.ts'
+import { statement, type Database, type Statement } from '../../src/db/connection/pool.ts'
 
 const VERSION_BEFORE = 12
 
@@ -29,8 +29,8 @@ let worker: Database
 beforeAll(async () => {
   db = await createEmptyDatabase()
   await migrate(db.url, VERSION_BEFORE)
-  api = await openDatabase({ url: db.urlOf('app_api'), poolSize: 2, applicationName: 'test-api' })
-  worker = await openDatabase({
+  api = await openTestDatabase({ url: db.urlOf('app_api'), poolSize: 2, applicationName: 'test-api' })
+  worker = await openTestDatabase({
     url: db.urlOf('app_worker'),
     poolSize: 2,
     applicationName: 'test-worker',

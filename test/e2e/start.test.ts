@@ -13,8 +13,8 @@ import { runMain, serverVariables, type Command, type Ended } from '../support/c
 import { until } from '../support/until.ts'
 
 const STACK_START_WITHIN_MS = 180_000
-const STACK_STOP_WITHIN_MS = 60_000
-const STEP_WITHIN_MS = 60_000
+const STACK_STOP_WITHIN_MS = 180_000
+const STEP_WITHIN_MS = 180_000
 
 let dataDir: string
 let readyFile: string

@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
+import { openDatabase, type Database, type DatabaseOptions } from '../../src/db/connection/pool.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { migrationsHash, testServers, type DatabaseRole } from './servers.ts'
@@ -23,6 +24,13 @@ export type TestDatabase = {
   drop: () => Promise<void>
 }
 
+/** A new session takes a busy machine longer than production lets a call wait. */
+const PATIENT_MS = 30_000
+
+/** A process's pools, which wait long for a session unless a test is about that. */
+export const openTestDatabase = (options: DatabaseOptions): Promise<Database> =>
+  openDatabase({ poolWaitMs: PATIENT_MS, ...options })
+
 const BY_HAND = systemActor('test')
 
 /** Numbers and amounts arrive as they do in src/db: int8 as bigint, numeric as text. */
@@ -30,7 +38,7 @@ const types = new pg.TypeOverrides()
 types.setTypeParser(pg.types.builtins.INT8, BigInt)
 
 /**
- * A migrated database. Use it in `beforeAll`, and `drop` in `afterAll`. Takes about a tenth of a second.
+ * A migrated database. Use it in `beforeAll`, and `drop` in `afterAll`. Takes less than a tenth of a second.
  * HOLDFAST_TEST_MUTATION: SQL that takes a guard out of it (test/controls.ts).
  */
 export async function createTestDatabase(): Promise<TestDatabase> {
@@ -48,13 +56,14 @@ export async function createTestDatabase(): Promise<TestDatabase> {
 export const createEmptyDatabase = (): Promise<TestDatabase> => createDatabase('template0')
 
 async function createDatabase(template: string): Promise<TestDatabase> {
-  const { postgres, passwords } = testServers()
+  const { postgres, passwords, tablespace } = testServers()
   const name = `test_${randomBytes(6).toString('hex')}`
   const urlFor = (user: string, password: string, database: string): string =>
     `postgresql://${user}:${password}@${postgres.host}:${postgres.port}/${database}`
   const adminUrl = urlFor(postgres.user, postgres.password, 'postgres')
   const url = urlFor(postgres.user, postgres.password, name)
-  await runOnce(adminUrl, `create database ${name} template ${template}`)
+  const place = tablespace === undefined ? '' : `tablespace ${tablespace}`
+  await runOnce(adminUrl, `create database ${name} template ${template} ${place}`)
   // A superuser session needs an actor too. Application roles get no such default: they must name their actor.
   await runOnce(
     adminUrl,

@@ -8,7 +8,7 @@ import { Client, Connection } from '@temporalio/client'
 import { createAcceptor } from '../../src/db/accept/accept.ts'
 import { createAddressLease } from '../../src/db/address.ts'
 import type { Blindness } from '../../src/db/chain/sight.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
 import { createQuotaWindow } from '../../src/db/quota.ts'
 import type { Role } from '../../src/domain/access.ts'
 import { DomainError } from '../../src/domain/failure.ts'
@@ -37,7 +37,8 @@ import { createCustomerVault } from '../../src/main/customer_vault.ts'
 import { createSchemaCheck } from '../../src/main/readiness.ts'
 import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
-import type { TestDatabase } from './database.ts'
+import { openTestDatabase, type TestDatabase } from './database.ts'
+import { CALL_WITHIN_MS } from './until.ts'
 
 const HOUR_MS = 3_600_000
 const TOKEN_LIFETIME_S = 240
@@ -99,6 +100,8 @@ export type TestFrontOptions = {
   /** Time limits for an answer of the database and of Temporal. */
   answerWithinMs?: number
   engineWithinMs?: number
+  /** How long a call waits for a session of the database. */
+  poolWaitMs?: number
   adminCidrs?: readonly string[]
   trustedProxies?: readonly string[]
   deps?: Partial<FrontDeps>
@@ -120,12 +123,13 @@ export async function createTestFront(
   const logger = createLogger({ process: 'api', level: 'debug', destination })
   const registry = createRegistry('api')
   const open = (): Promise<Database> =>
-    openDatabase({
+    openTestDatabase({
       url: test.urlOf('app_api'),
       poolSize: POOL_SIZE / 2,
       applicationName: 'test-api',
       forceGenericPlan: true,
       ...(options.answerWithinMs !== undefined && { answerWithinMs: options.answerWithinMs }),
+      ...(options.poolWaitMs !== undefined && { poolWaitMs: options.poolWaitMs }),
     })
   const database = await open()
   const priority = await open()
@@ -218,9 +222,10 @@ export async function createTestFront(
     adminAddress,
     logLines: () => lines,
     tokenOf,
-    as: (caller) => keep(createClient({ address, token: () => tokenOf(caller) })),
-    with: (token) => keep(createClient({ address, token: () => token })),
-    asAdmin: () => keep(createAdminClient({ address: adminAddress, token: () => tokenOf(admin) })),
+    as: (caller) => keep(createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => tokenOf(caller) })),
+    with: (token) => keep(createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => token })),
+    asAdmin: () =>
+      keep(createAdminClient({ address: adminAddress, deadlineMs: CALL_WITHIN_MS, token: () => tokenOf(admin) })),
     sign: (request) => [signReport({ ...request, secret, algorithm: 'sha256' })],
     requestHashOf: async ({ path }, request, userId) => {
       const hash = userId === undefined ? hashRequest(path, request) : await pii.hashRequest(userId, path, request)

@@ -18,10 +18,10 @@ const MAX_LISTING_BYTES = 10_000_000
 
 /** In this order: what is cheap to find comes first. Names are those of jest.config.js; an e2e test brings a stack of its own. */
 export const STAGES = [
-  { name: 'unit', workers: 2, withinMs: 5 * MINUTE_MS, fullWithinMs: 60 * MINUTE_MS },
-  { name: 'integration', workers: 3, withinMs: 15 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
-  { name: 'replay', workers: 1, withinMs: 5 * MINUTE_MS, fullWithinMs: 30 * MINUTE_MS },
-  { name: 'e2e', workers: 2, withinMs: 20 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
+  { name: 'unit', workers: 2, withinMs: 15 * MINUTE_MS, fullWithinMs: 60 * MINUTE_MS },
+  { name: 'integration', workers: 3, withinMs: 60 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
+  { name: 'replay', workers: 1, withinMs: 15 * MINUTE_MS, fullWithinMs: 30 * MINUTE_MS },
+  { name: 'e2e', workers: 2, withinMs: 60 * MINUTE_MS, fullWithinMs: 180 * MINUTE_MS },
 ] as const
 export type Stage = (typeof STAGES)[number]
 export type StageName = Stage['name']

@@ -5,9 +5,9 @@ import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { aborted, runService, type ServiceContext } from '../../src/main/process.ts'
 
-const FIXTURE_STOP_WITHIN_MS = 1_000
+const FIXTURE_STOP_WITHIN_MS = 5_000
 const FIXTURE_LIVE_WITHIN_MS = 200
-const FIXTURE_WORK_MS = 700
+const FIXTURE_WORK_MS = 2_500
 
 /** Keeps a process alive, as a native thread or a lost connection does. */
 const holdOn = (): void => void createServer().listen(0, '127.0.0.1')

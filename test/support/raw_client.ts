@@ -4,6 +4,7 @@
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { readDetails, type Detail } from '../../src/grpc/detail.ts'
 import type { Method } from '../../src/grpc/method.ts'
+import { CALL_WITHIN_MS } from './until.ts'
 
 export type Status = { code: string; message: string; detail: Detail; body: Buffer | undefined }
 export type RawClient = {
@@ -12,7 +13,6 @@ export type RawClient = {
   close: () => void
 }
 
-const DEADLINE_MS = 20_000
 const same = (bytes: Buffer): Buffer => bytes
 
 export function createRawClient(address: string): RawClient {
@@ -22,7 +22,7 @@ export function createRawClient(address: string): RawClient {
       new Promise((resolve) => {
         const metadata = new Metadata()
         metadata.set('authorization', `Bearer ${token}`)
-        const options = { deadline: Date.now() + DEADLINE_MS }
+        const options = { deadline: Date.now() + CALL_WITHIN_MS }
         const end = (error: Partial<ServiceError> | null, answer?: Buffer): void =>
           resolve({
             code: status[error?.code ?? status.OK],

@@ -12,7 +12,7 @@ import { deleteExpiredAnswers } from '../../src/db/idempotency.ts'
 import { deleteExpiredNotifications, replayNotifications } from '../../src/db/notification.ts'
 import { changeAddress, expireOrder, releaseStock, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../../src/db/payment.ts'
-import { openDatabase, statement, type Database } from '../../src/db/connection/pool.ts'
+import { statement, type Database } from '../../src/db/connection/pool.ts'
 import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
 import { deleteExpiredSecurityEvents, insertSecurityEvents } from '../../src/db/security_event.ts'
 import { adjustStock } from '../../src/db/stock.ts'
@@ -20,7 +20,7 @@ import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { ASSET_POLICY } from '../../src/domain/payment.ts'
 import { buildAttempt, buildLine, buildProposal } from './builder.ts'
-import type { TestDatabase } from './database.ts'
+import { openTestDatabase, type TestDatabase } from './database.ts'
 import { CHAIN_SCENARIOS } from './scenario_chain.ts'
 import { REFUND_SCENARIOS } from './scenario_refund.ts'
 import type { DatabaseRole } from './servers.ts'
@@ -373,7 +373,7 @@ export async function openRoleDatabases(
   shop: TestShop,
 ): Promise<{ databases: RoleDatabases; close: () => Promise<void> }> {
   const open = (role: 'app_keys' | 'watcher') =>
-    openDatabase({ url: shop.test.urlOf(role), poolSize: 4, applicationName: `test-${role}`, ...actingAs(role) })
+    openTestDatabase({ url: shop.test.urlOf(role), poolSize: 4, applicationName: `test-${role}`, ...actingAs(role) })
   const [keys, watcher] = [await open('app_keys'), await open('watcher')]
   return {
     databases: { api: shop.api, worker: shop.worker, keys, watcher },

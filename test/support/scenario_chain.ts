@@ -1,10 +1,12 @@
 // Write scenarios of the watcher and of operators' chain commands: a part of scenario.ts.
 
 import { randomBytes, randomUUID } from 'node:crypto'
+import { sql } from 'slonik'
+import { z } from 'zod'
 import { appendBlock, createCursor, rewind } from '../../src/db/chain/cursor.ts'
 import { stampStatus } from '../../src/db/chain/status.ts'
 import { saveBalances } from '../../src/db/chain/balance.ts'
-import { allowRewind, attributeBalance, setAside, setStart } from '../../src/db/chain/operation.ts'
+import { allowRewind, attributeBalance, setAside, setStart, settleReport } from '../../src/db/chain/operation.ts'
 import type { Scenario, ScenarioContext } from './scenario.ts'
 
 /** A new chain with one block and one transfer to an order in it. */
@@ -31,6 +33,7 @@ async function newEvidence(context: ScenarioContext) {
   return { network, address, block, save }
 }
 
+const OUTPUT = z.object({ txId: z.string(), outputIndex: z.number() })
 const BY = { operator: 'ann', reason: 'test' }
 
 export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -86,6 +89,19 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
       const { network, address, save } = await newEvidence(context)
       await save(context.databases.watcher)
       return ({ watcher }) => setAside(watcher, network, address, BY)
+    },
+  },
+  'an output is reported again': {
+    of: 'settleReport',
+    // Each repetition is an operator's decision, and is audited.
+    rewrites: ['chain_operation', 'chain_output', 'chain_report', 'audit_entry'],
+    prepare: async (context) => {
+      const { network, address, save } = await newEvidence(context)
+      await save(context.databases.watcher)
+      await attributeBalance(context.databases.watcher, network, address, BY)
+      const output = await context.databases.watcher.sql.one(sql.type(OUTPUT)`
+        select tx_id as "txId", output_index as "outputIndex" from chain_output where network = ${network}`)
+      return ({ watcher }) => settleReport(watcher, network, 'report_again', output, BY)
     },
   },
   'a chain is started elsewhere': {

@@ -9,13 +9,12 @@ import type { Verdict } from '../../src/audit/verification.ts'
 import { verifyAudit } from '../../src/audit/verify.ts'
 import { openWitness } from '../../src/audit/witness.ts'
 import type { AuditDb } from '../../src/db/audit/seal.ts'
-import { openDatabase } from '../../src/db/connection/pool.ts'
 import { loadSealer, loadSealerKeys, type SealerKeys } from '../../src/keyvault/checkpoint.ts'
-import type { TestDatabase } from './database.ts'
+import { openTestDatabase, type TestDatabase } from './database.ts'
 import { until } from './until.ts'
 
 /** Below jest's own limit, and above the longest transaction of another test, which loads a million rows. */
-export const SETTLE_WITHIN_MS = 80_000
+export const SETTLE_WITHIN_MS = 240_000
 
 export type TestSealer = {
   deps: SealDeps
@@ -44,7 +43,7 @@ export async function createTestSealer(test: TestDatabase): Promise<TestSealer> 
     publicKeyEncoding: { type: 'spki', format: 'pem' },
   })
   const open = (role: 'audit_sealer' | 'auditor') =>
-    openDatabase({ url: test.urlOf(role), poolSize: 2, applicationName: `test-${role}` })
+    openTestDatabase({ url: test.urlOf(role), poolSize: 2, applicationName: `test-${role}` })
   const [database, auditor] = await Promise.all([open('audit_sealer'), open('auditor')])
   const file = join(folder, 'checkpoints.jsonl')
   const keys = loadSealerKeys('seal keys', publicKey)

@@ -10,10 +10,12 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
+import { findServerAccount } from '../../src/servers/account.ts'
 import { prepareNamespaces } from '../../src/servers/namespace.ts'
 import { freePorts } from '../../src/servers/port.ts'
 import { removePostgres, startPostgres, type Postgres } from '../../src/servers/postgres.ts'
 import { maxConnectionsFor, startTemporal, TEMPORAL_PORTS } from '../../src/servers/temporal.ts'
+import { createMemoryDir } from './memory_disk.ts'
 import { hashOfSources } from './source.ts'
 
 const run = promisify(execFile)
@@ -41,6 +43,8 @@ export type TestServers = {
   template: string
   /** Which migrations are in it (`migrationsHash`). */
   templateHash: string
+  /** Keeps test databases in memory; absent where the machine has no room for them. */
+  tablespace?: string
   /** For what is made once in a run and read by every process of it; goes with the servers. */
   cacheDir: string
   /** The roles' passwords; roles belong to the whole cluster. */
@@ -69,9 +73,11 @@ export async function startTestServers(): Promise<() => Promise<void>> {
     const [port = 0] = await freePorts(1)
     const maxConnections = maxConnectionsFor(APPLICATION_CONNECTIONS)
     stops.push(() => removePostgres(dataDir))
+    const memory = await createMemoryDir(await findServerAccount())
+    if (memory !== undefined) stops.push(memory.remove)
     const postgres = await startPostgres({ dataDir, port, maxConnections })
     stops.push(postgres.stop)
-    const passwords = await prepareTemplate(postgres)
+    const passwords = await prepareTemplate(postgres, memory?.path)
     const temporal = await connectTemporal(dataDir, postgres)
     stops.push(temporal.stop)
     const { host, user, password } = postgres
@@ -79,6 +85,7 @@ export async function startTestServers(): Promise<() => Promise<void>> {
       postgres: { host, port, user, password },
       template: TEMPLATE,
       templateHash: migrationsHash(),
+      ...(memory !== undefined && { tablespace: MEMORY }),
       cacheDir: dataDir,
       passwords,
       temporalAddress: temporal.address,
@@ -92,11 +99,12 @@ export async function startTestServers(): Promise<() => Promise<void>> {
 }
 
 const TEMPLATE = 'holdfast_template'
+const MEMORY = 'test_memory'
 
 /** Tells one set of migrations from another: servers may outlive a change of the files. */
 export const migrationsHash = (): string => hashOfSources('migrations/*.sql')
 
-async function prepareTemplate(postgres: Postgres): Promise<TestServers['passwords']> {
+async function prepareTemplate(postgres: Postgres, memoryDir?: string): Promise<TestServers['passwords']> {
   const passwords = Object.fromEntries(
     DATABASE_ROLES.map((role) => [role, randomBytes(PASSWORD_BYTES).toString('base64url')]),
   ) as Record<DatabaseRole, string>
@@ -106,6 +114,7 @@ async function prepareTemplate(postgres: Postgres): Promise<TestServers['passwor
     // A power cut may cost these servers their data, a kill of any process may not: what tests prove stays the same.
     for (const setting of ['fsync', 'full_page_writes']) await client.query(`alter system set ${setting} = off`)
     await client.query('select pg_reload_conf()')
+    if (memoryDir !== undefined) await client.query(`create tablespace ${MEMORY} location '${memoryDir}'`)
     await client.query(`create database ${TEMPLATE}`)
     await migrate(postgres.urlOf(TEMPLATE))
     for (const role of DATABASE_ROLES) await client.query(`alter role ${role} login password '${passwords[role]}'`)

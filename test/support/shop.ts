@@ -6,12 +6,12 @@ import { createAcceptor, type AcceptedOrder, type Acceptor, type ProposedOrder }
 import { getOrderState, reserveStock, runCommand } from '../../src/db/order.ts'
 import { assessPayments, recordReport } from '../../src/db/payment.ts'
 import type { ReportedObservation } from '../../src/domain/chain.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import type { CommandInput, CommandResult, Fence } from '../../src/domain/command.ts'
 import type { Command, OrderState, OrderStatus } from '../../src/domain/order.ts'
 import { buildLine, buildProposal, putProduct, type TestProduct } from './builder.ts'
-import { createTestDatabase, type TestDatabase } from './database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from './database.ts'
 
 const POOL_SIZE = 10
 
@@ -55,13 +55,13 @@ export async function createTestShop({
 }: { prepare?: (test: TestDatabase) => Promise<void> } = {}): Promise<TestShop> {
   const test = await createTestDatabase()
   await prepare?.(test)
-  const api = await openDatabase({
+  const api = await openTestDatabase({
     url: test.urlOf('app_api'),
     poolSize: POOL_SIZE,
     applicationName: 'test-api',
     forceGenericPlan: true,
   })
-  const worker = await openDatabase({
+  const worker = await openTestDatabase({
     url: test.urlOf('app_worker'),
     poolSize: POOL_SIZE,
     applicationName: 'test-worker',

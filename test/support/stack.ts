@@ -17,6 +17,7 @@ import { startStack, type Stack, type StackOptions } from '../../src/servers/sta
 import { addressOf } from '../../src/servers/wiring.ts'
 import { compileCache, workflowBundleFile } from './bundle.ts'
 import { findTool } from './servers.ts'
+import { CALL_WITHIN_MS } from './until.ts'
 
 export const UNIT_PRICE = '12.50'
 export const CANARY_ADDRESS = 'Canary Lane 17, 4711 Birdstead'
@@ -58,7 +59,11 @@ export async function startTestStack(
   const clients = new Map<string, HoldfastClient>()
   const address = `ipv4:${stack.ports.apis.map(({ grpc }) => addressOf(grpc)).join(',')}`
   const [api] = stack.ports.apis
-  const admin = createAdminClient({ address: addressOf(api?.admin ?? 0), token: () => stack.mintToken('admin', '1') })
+  const admin = createAdminClient({
+    address: addressOf(api?.admin ?? 0),
+    deadlineMs: CALL_WITHIN_MS,
+    token: () => stack.mintToken('admin', '1'),
+  })
   closers.push(admin.close)
   return {
     ...stack,
@@ -66,7 +71,7 @@ export async function startTestStack(
     as: (role, subject) => {
       const known = clients.get(`${role}:${subject}`)
       if (known !== undefined) return known
-      const client = createClient({ address, token: () => stack.mintToken(role, subject) })
+      const client = createClient({ address, deadlineMs: CALL_WITHIN_MS, token: () => stack.mintToken(role, subject) })
       clients.set(`${role}:${subject}`, client)
       closers.push(client.close)
       return client

@@ -9,13 +9,13 @@ import { DeepReorgError } from '../../src/chain/follow.ts'
 import { createChainMetrics } from '../../src/chain/metrics.ts'
 import { createWatcher, type Watcher } from '../../src/chain/watcher.ts'
 import type { ChainOutput, Observation } from '../../src/domain/chain.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
 import { DomainError } from '../../src/domain/failure.ts'
 import { reportIdOf } from '../../src/grpc/report.ts'
 import { createLogger, createRegistry } from '../../src/telemetry.ts'
 import { putOrder, putProduct } from './builder.ts'
 import { createSimulatedChain } from './chain.ts'
-import { createTestDatabase, type TestDatabase } from './database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from './database.ts'
 
 /** Low, so that random histories are often deep. */
 export const CONFIRMATIONS = 4
@@ -43,8 +43,8 @@ export type WatcherFixture = {
 export async function openWatcherFixture(): Promise<WatcherFixture> {
   const testDatabase = await createTestDatabase()
   const url = testDatabase.urlOf('watcher')
-  const database = await openDatabase({ url, poolSize: 4, applicationName: 'watcher-test' })
-  const api = await openDatabase({ url: testDatabase.urlOf('app_api'), poolSize: 2, applicationName: 'api-test' })
+  const database = await openTestDatabase({ url, poolSize: 4, applicationName: 'watcher-test' })
+  const api = await openTestDatabase({ url: testDatabase.urlOf('app_api'), poolSize: 2, applicationName: 'api-test' })
   const { productId } = await putProduct(testDatabase, { onHand: 1_000_000n })
   return {
     database,

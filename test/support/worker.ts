@@ -5,7 +5,7 @@ import { Client } from '@temporalio/client'
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import type { ConsistencyActivities } from '../../src/activities/consistency.ts'
 import { createActivities, type Activities } from '../../src/activities/index.ts'
-import { openDatabase, type Database } from '../../src/db/connection/pool.ts'
+import type { Database } from '../../src/db/connection/pool.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import { startHoldSweeper } from '../../src/relay/duty.ts'
 import type { RelayMetrics } from '../../src/relay/loop.ts'
@@ -16,7 +16,7 @@ import { prepareNamespaces } from '../../src/servers/namespace.ts'
 import { Counter, createLogger, Gauge, Registry } from '../../src/telemetry.ts'
 import { ORDER_TASK_QUEUE } from '../../src/workflows/message.ts'
 import { workflowBundleFile } from './bundle.ts'
-import type { TestDatabase } from './database.ts'
+import { openTestDatabase, type TestDatabase } from './database.ts'
 import { testServers } from './servers.ts'
 
 export type TestWorker = {
@@ -52,7 +52,7 @@ export async function createTestWorker(
   await prepareNamespaces(testServers().temporalAddress, { [namespace]: DAY_HOURS })
   const connection = await NativeConnection.connect({ address: testServers().temporalAddress })
   const client = new Client({ connection, namespace })
-  const opened = await openDatabase({
+  const opened = await openTestDatabase({
     url: test.urlOf('app_worker'),
     poolSize: 8,
     applicationName: 'test-worker',

@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
+import { openTestDatabase } from '../../../test/support/database.ts'
 import { buildAttempt, buildLine, buildProposal, putProduct } from '../../../test/support/builder.ts'
 import { callConcurrently } from '../../../test/support/concurrent.ts'
 import { findViolations } from '../../../test/support/invariant.ts'
@@ -13,7 +14,7 @@ import { DomainError } from '../../domain/failure.ts'
 import { until } from '../../../test/support/until.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
 import { putProduct as publishProduct } from '../catalogue.ts'
-import { openDatabase, type Database } from '../connection/pool.ts'
+import type { Database } from '../connection/pool.ts'
 import { adjustStock } from '../stock.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
@@ -24,7 +25,7 @@ let other: { database: Database; acceptor: Acceptor; givenBack: string[] }
 
 beforeAll(async () => {
   shop = await createTestShop()
-  const database = await openDatabase({ url: shop.test.urlOf('app_api'), poolSize: 8, applicationName: 'test-api-2' })
+  const database = await openTestDatabase({ url: shop.test.urlOf('app_api'), poolSize: 8, applicationName: 'test-2' })
   const givenBack: string[] = []
   other = {
     database,

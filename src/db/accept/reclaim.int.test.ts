@@ -3,13 +3,14 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import pg from 'pg'
+import { openTestDatabase } from '../../../test/support/database.ts'
 import { buildLine, buildProposal } from '../../../test/support/builder.ts'
 import { findViolations } from '../../../test/support/invariant.ts'
 import { count, COUNT_WITHIN_MS } from '../../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
 import { until } from '../../../test/support/until.ts'
 import { createAcceptor, type Acceptor, type AcceptVerdict, type ProposedOrder } from './accept.ts'
-import { openDatabase, type Database } from '../connection/pool.ts'
+import type { Database } from '../connection/pool.ts'
 import { sweepHolds } from '../sweep.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
@@ -23,7 +24,7 @@ let locking: { release: () => Promise<void> }[] = []
 
 beforeAll(async () => {
   shop = await createTestShop()
-  database = await openDatabase({ url: shop.test.urlOf('app_api'), poolSize: 8, applicationName: 'test-api-2' })
+  database = await openTestDatabase({ url: shop.test.urlOf('app_api'), poolSize: 8, applicationName: 'test-api-2' })
   other = createAcceptor({ database, giveBack: () => undefined })
 })
 beforeEach(async () => {

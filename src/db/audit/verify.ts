@@ -3,6 +3,7 @@
 
 import { sql } from 'slonik'
 import { z } from 'zod'
+import { UUID_PATTERN } from '../../domain/identifier.ts'
 import type { AuditDb } from './seal.ts'
 
 const bytes = z.instanceof(Buffer)
@@ -91,7 +92,6 @@ const HEAD = z.object({
 })
 export type Head = z.output<typeof HEAD>
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const NUMBER = /^[1-9][0-9]{0,17}$/
 
 /** The heads of aggregates with their newest entries; an aggregate without a row has none. */
@@ -105,13 +105,13 @@ export function readHeads(
     select r.kind, r.id as "aggregateId", h.seq, h.hash, l.seq as "lastSeq", l.hash as "lastHash"
     from (
       select 'order' as kind, order_id::text as id from orders
-      where order_id = any (${sql.array(idsOf('order', UUID), 'uuid')})
+      where order_id = any (${sql.array(idsOf('order', UUID_PATTERN), 'uuid')})
       union all select 'product', product_id from product
       where product_id = any (${sql.array(idsOf('product', /./), 'text')})
       union all select 'customer', user_id::text from customer
       where user_id = any (${sql.array(idsOf('customer', NUMBER), 'int8')})
       union all select 'key', key_id::text from payment_key
-      where key_id = any (${sql.array(idsOf('key', UUID), 'uuid')})
+      where key_id = any (${sql.array(idsOf('key', UUID_PATTERN), 'uuid')})
     ) r left join lateral (
       select e.seq, e.hash from audit_head e where e.kind = r.kind and e.aggregate_id = r.id limit 1
     ) h on true left join lateral (

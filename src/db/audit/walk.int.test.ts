@@ -116,7 +116,17 @@ describe(`a random walk of ${WALK} moves, seed ${seed}`, () => {
   })
 })
 
-const ORDER_TABLES = ['orders', 'order_line', 'invoice', 'reservation', 'payment', 'payment_report', 'refund_due']
+const ORDER_TABLES = [
+  'orders',
+  'order_line',
+  'invoice',
+  'reservation',
+  'payment',
+  'payment_report',
+  'refund_due',
+  'refund',
+  'refund_approval',
+]
 /** Columns of internal use; and durations, which the audit stores in seconds. */
 const NOT_COMPARED = new Set(['generation', 'step', 'grace', 'confirm_within'])
 

@@ -185,6 +185,32 @@ export const setAside = (
     return 'done'
   })
 
+/** An output, as `chain list` shows it. */
+export type OutputName = { txId: string; outputIndex: number }
+
+/**
+ * Settles an output whose report the shop refused, or whose last word in the shop is wrong. `report_again` reports its
+ * present state under a sequence number that is free in the inbox. `discard` deletes its refused reports and drops it
+ * until its block is read again.
+ */
+export const settleReport = (
+  database: Database,
+  network: string,
+  decision: 'report_again' | 'discard',
+  { txId, outputIndex }: OutputName,
+  by: OperatorDecision,
+): Promise<'done' | 'unknown'> =>
+  operate(database, by, async (tx) => {
+    const output = await tx.maybeOne(sql.type(z.object({ address: z.string(), amount: z.string() }))`
+      select address, amount from chain_output where (network, tx_id, output_index) = (${network}, ${txId}, ${outputIndex})`)
+    if (output === null) throw new RolledBack('unknown')
+    await recordOperation(tx, network, decision, by, { ...output, txId, outputIndex })
+    const { outcome } = await tx.one(sql.type(z.object({ outcome: z.enum(['done', 'unknown']) }))`
+      select settle_report(${network}, ${txId}, ${outputIndex}, ${decision}) as outcome`)
+    if (outcome === 'unknown') throw new RolledBack('unknown')
+    return outcome
+  })
+
 const findAttributable = (
   tx: DatabaseTransactionConnection,
   network: string,
@@ -231,17 +257,18 @@ async function operate<Result extends string>(
   }
 }
 
-type OperationTarget = { height: number } | { address: string; amount: string }
+type OperationTarget = { height: number } | ({ address: string; amount: string } & Partial<OutputName>)
 
 async function recordOperation(
   tx: DatabaseTransactionConnection,
   network: string,
-  operation: 'start' | 'rewind' | 'attribute' | 'set_aside',
+  operation: 'start' | 'rewind' | 'attribute' | 'set_aside' | 'report_again' | 'discard',
   { reason }: OperatorDecision,
   target: OperationTarget,
 ): Promise<void> {
-  const { height, address, amount } = { height: null, address: null, amount: null, ...target }
+  const none = { height: null, address: null, amount: null, txId: null, outputIndex: null }
+  const { height, address, amount, txId, outputIndex } = { ...none, ...target }
   await tx.query(sql.type(NOTHING)`
-    insert into chain_operation (network, operation, height, address, amount, reason)
-    values (${network}, ${operation}, ${height}, ${address}, ${amount}::numeric, ${reason})`)
+    insert into chain_operation (network, operation, height, address, amount, tx_id, output_index, reason)
+    values (${network}, ${operation}, ${height}, ${address}, ${amount}::numeric, ${txId}, ${outputIndex}, ${reason})`)
 }

@@ -23,7 +23,7 @@ export const createDriver = (config: pg.ClientConfig, sessions: Sessions): Drive
         end: () => client.end(),
         query: async (text, values = []) => {
           try {
-            const { command, fields, rowCount, rows } = await sessions.ask(client, { text, values })
+            const { command, fields, rowCount, rows } = await sessions.ask(client, { text, values }, true)
             return {
               command: command as DriverCommand,
               fields: fields.map(({ dataTypeID, name }) => ({ dataTypeId: dataTypeID, name })),

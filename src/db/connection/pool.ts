@@ -93,6 +93,8 @@ export type DatabaseOptions = {
   forceGenericPlan?: boolean
   /** Answer timeout of the server. */
   answerWithinMs?: number
+  /** How long a call waits for a session, a new one or one that is taken. */
+  poolWaitMs?: number
 }
 
 /** Defines a named constant statement; the name makes Postgres plan it once per connection. */
@@ -140,7 +142,11 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   // The pool also emits the errors of sessions whose calls already fail.
   slonikPool.on('error', ignore)
   const watch = createSlowWatch(options.report ?? (() => undefined))
-  const slonik = withSemaphore(withSlowWatch(slonikPool, watch, sqlStateOf), slonikSize, POOL_WAIT_MS)
+  const slonik = withSemaphore(
+    withSlowWatch(slonikPool, watch, sqlStateOf),
+    slonikSize,
+    options.poolWaitMs ?? POOL_WAIT_MS,
+  )
   const orderPath: OrderPath = { pool, sessions, watch }
   return {
     sql: slonik,
@@ -155,13 +161,16 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   }
 }
 
-const sessionOf = ({ url, applicationName, actor }: DatabaseOptions, settings = {}): pg.ClientConfig => ({
+const sessionOf = (
+  { url, applicationName, actor, poolWaitMs = POOL_WAIT_MS }: DatabaseOptions,
+  settings = {},
+): pg.ClientConfig => ({
   ...sessionConfig({
     url,
     applicationName,
     settings: { ...(actor !== undefined && { 'holdfast.actor': JSON.stringify(actor) }), ...settings },
   }),
-  connectionTimeoutMillis: POOL_WAIT_MS,
+  connectionTimeoutMillis: poolWaitMs,
   types: typeOverrides,
 })
 
@@ -224,7 +233,7 @@ async function alone<Row>(
   // the process.
   client.on('error', ignore)
   try {
-    const { rows } = await sessions.ask(client, { ...query, values: [...values] })
+    const { rows } = await sessions.ask(client, { ...query, values: [...values] }, true)
     client.release()
     running.end()
     return rows as Row[]

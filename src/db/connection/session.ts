@@ -2,6 +2,7 @@
 // server or a half-open connection ends a call; it never blocks it.
 
 import type pg from 'pg'
+import { cutOnceEnded } from './ended.ts'
 import { sqlStateOf } from './sqlstate.ts'
 
 /** A longer wait for a connection answers UNAVAILABLE (SR-9.3). */
@@ -11,6 +12,13 @@ export const POOL_WAIT_MS = 1_000
  * were shorter, slow answers would be discarded; if longer, a hung server would block its callers.
  */
 export const ANSWER_WITHIN_MS = 4_000
+/**
+ * How long a statement may run on after its call has ended. Then its session is cut off, which costs a new one: more often
+ * than a slow statement should need it, callers with short deadlines could ask for that.
+ */
+const RUN_ON_MS = 250
+/** How soon the server notices that a session was cut off, and ends its statement. It looks at the socket only. */
+const CLIENT_CHECK_MS = 250
 /** Idle time before the kernel probes the peer once a second; it gives up after ten probes. */
 const KEEPALIVE_AFTER_MS = 10_000
 /** For connections outside a request: migrations and set-up. */
@@ -41,6 +49,8 @@ export const VALUE_FORMS: Readonly<Record<string, string>> = {
  */
 const ISOLATION = { default_transaction_isolation: 'read committed' } as const
 
+const CLIENT_CHECK = { client_connection_check_interval: String(CLIENT_CHECK_MS) } as const
+
 export type SessionOptions = {
   url: string
   applicationName: string
@@ -64,7 +74,7 @@ export function sessionConfig({ url, applicationName, settings = {} }: SessionOp
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
     options: [
       ...(given === null ? [] : [given]),
-      ...Object.entries({ ...VALUE_FORMS, ...ISOLATION, ...settings }).map(
+      ...Object.entries({ ...VALUE_FORMS, ...ISOLATION, ...CLIENT_CHECK, ...settings }).map(
         ([name, value]) => `-c ${name}=${escapeOption(value)}`,
       ),
     ].join(' '),
@@ -95,14 +105,21 @@ export type Sessions = {
   /**
    * Sends one statement. If the answer takes too long, the session is destroyed, and so are the idle ones: they use the
    * same server and network. If the server is read-only, the idle ones are destroyed too.
+   * `endsWithCall`: if the call on whose behalf it runs ends, the session is destroyed soon after.
    */
-  ask: (client: pg.Client, query: pg.QueryConfig | string) => Promise<pg.QueryResult>
+  ask: (client: pg.Client, query: pg.QueryConfig | string, endsWithCall?: boolean) => Promise<pg.QueryResult>
   setIdle: (client: pg.Client, isIdle: boolean) => void
 }
 
 /** The answer did not arrive. Whether the statement was executed is unknown. */
 class SilentServerError extends Error {
   override readonly name = 'SilentServerError'
+  readonly code = 'ETIMEDOUT'
+}
+
+/** The call ended while its statement ran. Whether that was executed is unknown; no one waits for it. */
+class CallEndedError extends Error {
+  override readonly name = 'CallEndedError'
   readonly code = 'ETIMEDOUT'
 }
 
@@ -116,8 +133,10 @@ export function createSessions(answerWithinMs: number): Sessions {
     }
   }
 
-  async function ask(client: pg.Client, query: pg.QueryConfig | string): Promise<pg.QueryResult> {
+  const ask: Sessions['ask'] = async (client, query, endsWithCall = false) => {
     let isWaiting = true
+    const cut = (): void => void client.connection.stream.destroy(new CallEndedError('the call ended'))
+    const keep = endsWithCall ? cutOnceEnded(cut, RUN_ON_MS) : undefined
     const giveUp = (): void => {
       if (!isWaiting) return
       const cause = new SilentServerError(`no answer within ${answerWithinMs} ms`)
@@ -134,6 +153,7 @@ export function createSessions(answerWithinMs: number): Sessions {
     } finally {
       isWaiting = false
       clearTimeout(timer)
+      keep?.()
     }
   }
 

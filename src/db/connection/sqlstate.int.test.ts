@@ -5,11 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Metadata, status } from '@grpc/grpc-js'
 import { sql } from 'slonik'
 import { z } from 'zod'
-import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { createTestDatabase, openTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { ANONYMOUS, type CallRecord } from '../../grpc/call.ts'
 import { readDetails } from '../../grpc/detail.ts'
 import { statusOf } from '../../grpc/status.ts'
-import { openDatabase, statement, type Database } from './pool.ts'
+import { statement, type Database } from './pool.ts'
 
 const RAISE = statement('probe_raise', 'select probe_raise($1)')
 const MY_PID = statement('probe_pid', 'select pg_backend_pid() as pid')
@@ -62,7 +62,7 @@ beforeAll(async () => {
   await shop.query(`create function probe_raise(state text) returns void language plpgsql
     as $$ begin raise exception 'the words of the server' using errcode = state; end $$`)
   // One session each.
-  database = await openDatabase({ url: shop.urlOf('app_worker'), poolSize: 2, applicationName: 'test-state' })
+  database = await openTestDatabase({ url: shop.urlOf('app_worker'), poolSize: 2, applicationName: 'test-state' })
 })
 afterAll(async () => {
   await database.close()
@@ -142,7 +142,11 @@ describe('a server that only reads', () => {
     await database.run(MY_PID)
     await slonikPid()
     await asStandby(true)
-    const standby = await openDatabase({ url: shop.urlOf('app_worker'), poolSize: 6, applicationName: 'test-standby' })
+    const standby = await openTestDatabase({
+      url: shop.urlOf('app_worker'),
+      poolSize: 6,
+      applicationName: 'test-standby',
+    })
     try {
       // Idle sessions of both clients at the standby.
       await Promise.all([1, 2, 3, 4].map(() => standby.run(MY_PID)))

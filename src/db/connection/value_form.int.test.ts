@@ -5,13 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'slonik'
 import { z } from 'zod'
 import { DATABASE_ROLES, type DatabaseRole } from '../../../test/support/servers.ts'
-import type { TestDatabase } from '../../../test/support/database.ts'
+import { openTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { admin, createTestFront, customer, type TestFront } from '../../../test/support/front.ts'
 import { createTestSealer, type TestSealer } from '../../../test/support/sealing.ts'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
 import { grantLogins } from '../cluster.ts'
 import { migrate } from '../migrate.ts'
-import { openDatabase, statement } from './pool.ts'
+import { statement } from './pool.ts'
 import { VALUE_FORMS } from './session.ts'
 
 const FOREIGN = {
@@ -39,7 +39,7 @@ async function setForeign({ name, query }: TestDatabase): Promise<void> {
 
 describe('on a server that writes dates, intervals, bytes and zones in forms of its own', () => {
   test.each(DATABASE_ROLES)('a session of %s reads ours, by either door', async (role: DatabaseRole) => {
-    const database = await openDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: 'test-form' })
+    const database = await openTestDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: 'test-form' })
     const ours = { ...VALUE_FORMS, default_transaction_isolation: 'readcommitted' }
     const names = Object.keys(ours)
     const text = `select name, setting from pg_settings where lower(name) = any('{${names.join(',')}}')`

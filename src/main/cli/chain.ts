@@ -2,7 +2,15 @@
 // make. It uses the database directly, as the watcher's role.
 
 import { InvalidArgumentError, type Command } from 'commander'
-import { allowRewind, attributeBalance, listChains, setAside, setStart } from '../../db/chain/operation.ts'
+import {
+  allowRewind,
+  attributeBalance,
+  listChains,
+  setAside,
+  setStart,
+  settleReport,
+  type OutputName,
+} from '../../db/chain/operation.ts'
 import { listDeadReports } from '../../db/chain/outbox.ts'
 import { openDatabase, type Database } from '../../db/connection/pool.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../../domain/identifier.ts'
@@ -14,6 +22,8 @@ import { databaseUrlOf, type Shell } from './session.ts'
 const POOL_SIZE = 1
 const MAX_HEIGHT = Number.MAX_SAFE_INTEGER
 const MAX_REASON_LENGTH = 200
+/** An output as `chain list` shows it: transaction id and number. */
+const OUTPUT_PATTERN = /^([\dA-Za-z]{64,88}):(\d{1,9})$/
 
 type ChainOptions = {
   database?: string
@@ -62,6 +72,16 @@ export function addChainCommands(program: Command, shell: Shell): void {
   operation('set-aside', 'decide that the unexplained money of an address is not a payment')
     .argument('<address>', 'as chain list shows it')
     .action(act(shell, (database, network, address: string, by) => setAside(database, network, address, by)))
+
+  operation('report-again', 'report the present state of an output again, under a sequence number that is free')
+    .argument('<output>', 'TRANSACTION:NUMBER, as chain list shows it', parseOutput)
+    .action(
+      act(shell, (database, network, at: OutputName, by) => settleReport(database, network, 'report_again', at, by)),
+    )
+
+  operation('discard', 'delete the refused reports of an output, and drop it until its block is read again')
+    .argument('<output>', 'TRANSACTION:NUMBER, as chain list shows it', parseOutput)
+    .action(act(shell, (database, network, at: OutputName, by) => settleReport(database, network, 'discard', at, by)))
 }
 
 const addOptions = (command: Command): Command =>
@@ -93,11 +113,12 @@ async function list(shell: Shell, command: Command): Promise<void> {
     unexplained: String(each.unexplained),
     foundAt: each.foundAt.toISOString(),
   }))
+  const refused = dead.map(({ txId, outputIndex, ...each }) => ({ ...each, output: `${txId}:${outputIndex}` }))
   print({ json: options.json === true, write: shell.write }, { chains, evidence, dead }, () =>
     [
       formatTable(chains),
       ...(evidence.length === 0 ? [] : ['', 'Unexplained money:', formatTable(evidence)]),
-      ...(dead.length === 0 ? [] : ['', 'Refused reports:', formatTable(dead)]),
+      ...(refused.length === 0 ? [] : ['', 'Refused reports:', formatTable(refused)]),
     ].join('\n'),
   )
 }
@@ -123,6 +144,13 @@ const matching = (pattern: RegExp, rule: string) => (text: string) => {
 }
 const parseNetwork = matching(NETWORK_PATTERN, NETWORK_RULE)
 const parseOperator = matching(MACHINE_PATTERN, MACHINE_RULE)
+
+function parseOutput(text: string): OutputName {
+  const [, txId, outputIndex] = OUTPUT_PATTERN.exec(text) ?? []
+  if (txId === undefined)
+    throw new InvalidArgumentError('It must be TRANSACTION:NUMBER, as holdfast chain list shows it.')
+  return { txId, outputIndex: Number(outputIndex) }
+}
 
 function parseReason(text: string): string {
   if (text !== '' && text.length <= MAX_REASON_LENGTH) return text

@@ -2,16 +2,16 @@
 
 import { randomUUID } from 'node:crypto'
 import { InvalidArgumentError, Option } from 'commander'
+import { ADDRESS_RULE, isAddress } from '../../domain/deployment.ts'
+import { UUID_PATTERN } from '../../domain/identifier.ts'
 import { UsageError } from './exit.ts'
 
 /** The largest page that the API gives. */
 export const MAX_PAGE = 100
 
-const ADDRESS = /^((ipv4|ipv6|dns):)?[\w.[\]:,/-]+:\d{1,5}$/
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-
 export function parseUuid(text: string): string {
-  if (UUID.test(text)) return text.toLowerCase()
+  const lower = text.toLowerCase()
+  if (UUID_PATTERN.test(lower)) return lower
   throw new InvalidArgumentError('Not a UUID.')
 }
 
@@ -39,8 +39,8 @@ export function parsePositive(text: string): bigint {
 
 /** host:port, and the forms of gRPC with a scheme. */
 export function parseAddress(text: string): string {
-  if (ADDRESS.test(text)) return text
-  throw new InvalidArgumentError('Not host:port.')
+  if (isAddress(text)) return text
+  throw new InvalidArgumentError(`It ${ADDRESS_RULE}.`)
 }
 
 /**

@@ -115,14 +115,19 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['check', 'proof', 'verify'],
       'verify',
       ...['list', 'export', 'import', 'cancel', 'release'],
-      ...['list', 'start', 'rewind', 'attribute', 'set-aside'],
+      ...['list', 'start', 'rewind', 'attribute', 'set-aside', 'report-again', 'discard'],
+      'preflight',
     ].toSorted(),
   )
   for (const command of leaves(program)) {
     expect(command.description()).not.toBe('')
     expect(command.helpInformation()).toMatch(/Global Options:[\s\S]*--json/)
     // These ask no server.
-    if (['check', 'verify'].includes(command.name()) || ['chain', 'payout'].includes(command.parent?.name() ?? ''))
+    if (
+      ['check', 'verify'].includes(command.name()) ||
+      ['chain', 'payout'].includes(command.parent?.name() ?? '') ||
+      command.name() === 'preflight'
+    )
       continue
     expect(command.helpInformation()).toMatch(/--role <role>[\s\S]*--user <id>/)
   }

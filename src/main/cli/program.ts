@@ -8,6 +8,7 @@ import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
 import { addPayoutCommands } from './payout.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
+import { addPreflightCommand } from './preflight.ts'
 import { printable } from './print.ts'
 import { addRefundCommands } from './refund.ts'
 import { addRehydrateCommand } from './restart.ts'
@@ -43,6 +44,7 @@ export function createProgram(given: Shell): Command {
   addVerifyCommand(program, shell)
   addChainCommands(program, shell)
   addPayoutCommands(program, shell)
+  addPreflightCommand(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)
   return program

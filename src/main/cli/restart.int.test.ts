@@ -18,7 +18,7 @@ let front: TestFront
 beforeAll(async () => {
   shop = await createTestShop()
   await open()
-}, 60_000)
+})
 afterAll(async () => {
   await close()
   await shop.close()
@@ -193,7 +193,7 @@ test('rehydrate has a wake that was given up tried again where the run is alive,
   expect(answer).toMatchObject({ restarted: [order.orderId] })
   await until(async () => (await shop.query('select from order_wake where dead_reason is not null')).length === 0)
   await waiting(order, 2)
-}, 60_000)
+})
 
 test('while Temporal cannot say whether a run is alive, nothing is restarted', async () => {
   const order = await runningOrder()

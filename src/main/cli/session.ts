@@ -18,6 +18,8 @@ import type { Output } from './print.ts'
 /** Everything outside the process that a command uses. */
 export type Shell = {
   config: Config<'cli'>
+  /** The environment of the process that `preflight` checks; this program's own by default. */
+  env?: NodeJS.ProcessEnv
   /** Prints answers (`write`) and errors of the command line. */
   write: (text: string) => void
   complain: (text: string) => void

@@ -15,7 +15,7 @@ beforeEach(async () => {
   shop = await createTestShop()
   worker = await createTestWorker(shop.test, { relays: ['start'] })
   await worker.run()
-}, 60_000)
+})
 afterEach(async () => {
   await worker.stop()
   await shop.close()

@@ -10,7 +10,7 @@ import { putAddresses } from '../address.ts'
 import { putProduct, type TestProduct } from '../builder.ts'
 import { compileCache } from '../bundle.ts'
 import type { TestDatabase } from '../database.ts'
-import { until } from '../until.ts'
+import { CALL_WITHIN_MS, until } from '../until.ts'
 import { problemOf, summaryOf } from './answer.ts'
 import { makeCall } from './call.ts'
 import { createDice } from './dice.ts'
@@ -152,7 +152,7 @@ async function openWorld(child: FrontProcess, database: TestDatabase): Promise<{
 /** The front serves as if nothing had happened. Throws when it does not. */
 async function callNormally(addresses: Started, token: string, { orderIds }: World): Promise<void> {
   for (const address of [addresses.public, addresses.admin]) {
-    const client = createClient({ address, token: () => token })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address, token: () => token })
     await client.health.check({ service: '' })
     if (address === addresses.public) await client.order.getOrder({ orderId: orderIds[0] })
     client.close()
@@ -160,7 +160,7 @@ async function callNormally(addresses: Started, token: string, { orderIds }: Wor
 }
 
 async function createOrders(address: string, token: string, products: readonly TestProduct[]): Promise<string[]> {
-  const client = createClient({ address, token: () => token })
+  const client = createClient({ deadlineMs: CALL_WITHIN_MS, address, token: () => token })
   const orders = Array.from({ length: ORDERS }, async (_, index) => {
     const productId = products[index % products.length]?.productId ?? ''
     const { orderId } = await client.order.createOrder({

@@ -29,7 +29,7 @@ export interface PutProductRequest {
   productId: string;
   /** name is the display name; 1-200 characters. */
   name: string;
-  /** unit_price is the price of one unit in the shop's currency: a plain decimal, at most two places, 0 or more. */
+  /** unit_price is the price of one unit in the shop's currency, 0 or more. */
   unitPrice: string;
   /** is_active is false to withdraw the product from sale. */
   isActive: boolean;

@@ -106,14 +106,14 @@ export const ErrorReason = {
    */
   ERROR_REASON_ORDER_ON_HOLD: 12,
   /**
-   * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Orders have reserved more units than would remain on hand.
-   * Caller: count again, or wait until orders end.
+   * ERROR_REASON_STOCK_BELOW_RESERVED - FAILED_PRECONDITION. Fewer units would remain on hand than orders have reserved, or less than none.
+   * Caller: count again, or wait until orders end if `reserved` is above 0.
    *
    *     { "reason": "STOCK_BELOW_RESERVED", "metadata": { "product_id": "tea-1", "reserved": "7" } }
    */
   ERROR_REASON_STOCK_BELOW_RESERVED: 13,
   /**
-   * ERROR_REASON_VERSION_MISMATCH - ABORTED. The row is not at the expected version; read it and decide again.
+   * ERROR_REASON_VERSION_MISMATCH - ABORTED. The row is not at the expected version; `version` is the one it has, 0 for a row that does not exist.
    * Caller: read it again and decide again.
    *
    *     { "reason": "VERSION_MISMATCH", "metadata": { "version": "4" } }
@@ -142,7 +142,7 @@ export const ErrorReason = {
    */
   ERROR_REASON_MESSAGE_TOO_LARGE: 17,
   /**
-   * ERROR_REASON_DEADLINE_EXCEEDED - DEADLINE_EXCEEDED. The deadline passed. The effect may or may not have happened: repeat it with the same key.
+   * ERROR_REASON_DEADLINE_EXCEEDED - DEADLINE_EXCEEDED. The deadline passed. The effect may or may not have happened.
    * Caller: repeat the call with the same key.
    *
    *     { "reason": "DEADLINE_EXCEEDED", "metadata": {} }
@@ -256,8 +256,8 @@ export const ErrorReason = {
    */
   ERROR_REASON_TOO_MANY_STREAMS: 34,
   /**
-   * ERROR_REASON_OVERLOADED - RESOURCE_EXHAUSTED. The server has more work than it can do in time and did not start this call; repeat it after
-   * google.rpc.RetryInfo, with the same key.
+   * ERROR_REASON_OVERLOADED - RESOURCE_EXHAUSTED. The server has more work than it can do in time and did not start this call;
+   * google.rpc.RetryInfo says when to try again. Calls that are refused together have one request id, not their own.
    * Caller: repeat the call with the same key after the given time.
    *
    *     { "reason": "OVERLOADED", "metadata": {} }

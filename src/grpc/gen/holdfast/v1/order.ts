@@ -56,8 +56,8 @@ export interface CreateOrderRequest {
   /** asset is the coin that the customer pays with: BTC, LTC, ETH or SOL, if the shop accepts it. */
   asset: string;
   /**
-   * shipping_address is the delivery address: free text of 1-500 characters. Line feeds are allowed, but no carriage
-   * returns: replace the CR LF of an HTML form. HTML tags, references to `<` and `>`, and spaces at the ends are
+   * shipping_address is the delivery address: free text of 1-500 characters. Line feeds are allowed, and the CR LF
+   * of an HTML form becomes one; other carriage returns are refused. HTML tags, references to `<` and `>`, and spaces at the ends are
    * removed, and the rest must be a text too. It is stored encrypted and never in an answer of this call.
    */
   shippingAddress: string;
@@ -235,8 +235,8 @@ export interface WatchOrderRequest {
   /** order_id names the order. */
   orderId: string;
   /**
-   * after_version is the last version the caller has; only later ones are sent. Absent: the current state is sent
-   * first.
+   * after_version is the last version the caller has; the current state is sent first unless that is its version. A
+   * version that the order does not have yet, as after a restore of the shop, counts like none.
    */
   afterVersion?: bigint | undefined;
 }
@@ -2287,8 +2287,8 @@ export const OrderServiceService = {
     responseDeserialize: (value: Buffer): UpdateShippingAddressResponse => UpdateShippingAddressResponse.decode(value),
   },
   /**
-   * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
-   * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
+   * WatchOrder streams the order's state: first the current state (unless its version is `after_version`), then each
+   * change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
    * minutes at most: then call again with the last version received. After UNAVAILABLE do the same, once
    * google.rpc.RetryInfo's delay is over: gRPC libraries retry no stream that has begun. Safe to repeat.
    * Errors: TOO_MANY_STREAMS, SHUTTING_DOWN; CREDENTIALS_INVALID also later, for a user who is locked out meanwhile.
@@ -2336,8 +2336,8 @@ export interface OrderServiceServer extends UntypedServiceImplementation {
    */
   updateShippingAddress: handleUnaryCall<UpdateShippingAddressRequest, UpdateShippingAddressResponse>;
   /**
-   * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
-   * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
+   * WatchOrder streams the order's state: first the current state (unless its version is `after_version`), then each
+   * change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
    * minutes at most: then call again with the last version received. After UNAVAILABLE do the same, once
    * google.rpc.RetryInfo's delay is over: gRPC libraries retry no stream that has begun. Safe to repeat.
    * Errors: TOO_MANY_STREAMS, SHUTTING_DOWN; CREDENTIALS_INVALID also later, for a user who is locked out meanwhile.
@@ -2447,8 +2447,8 @@ export interface OrderServiceClient extends Client {
     callback: (error: ServiceError | null, response: UpdateShippingAddressResponse) => void,
   ): ClientUnaryCall;
   /**
-   * WatchOrder streams the order's state: first the current state (unless it is not newer than `after_version`), then
-   * each change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
+   * WatchOrder streams the order's state: first the current state (unless its version is `after_version`), then each
+   * change. Changes close together may arrive as one. The stream ends with OK after a final status, and after two
    * minutes at most: then call again with the last version received. After UNAVAILABLE do the same, once
    * google.rpc.RetryInfo's delay is over: gRPC libraries retry no stream that has begun. Safe to repeat.
    * Errors: TOO_MANY_STREAMS, SHUTTING_DOWN; CREDENTIALS_INVALID also later, for a user who is locked out meanwhile.
