@@ -1,6 +1,6 @@
 // Checks what a process depends on, without starting it: its database, Temporal, the key set of its issuer, the api and the
-// node of a watcher, the file of the sealer, the folder of the
-// payer. Each check says what to do; nothing is changed.
+// node of a watcher, the file of the sealer, the node and folder of the payer. Each check says what to do; nothing is
+// changed.
 
 import { access, constants } from 'node:fs/promises'
 import { dirname } from 'node:path'
