@@ -111,7 +111,7 @@ test.each(['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS'
 )
 
 test('every number has a bound: what a timer or the database could not hold is refused', () => {
-  for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer'] as const) {
+  for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer', 'payer'] as const) {
     const variables = variablesOf(process)
     const required = Object.fromEntries(
       variables.flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
@@ -191,7 +191,7 @@ test('an empty variable is not 0 and not unset: the refusal names it', () => {
     ...['HOLDFAST_GRPC_PORT', 'HOLDFAST_ADMIN_PORT', 'HOLDFAST_METRICS_PORT', 'HOLDFAST_DRAIN_MS', 'HOLDFAST_BIND'],
     ...['HOLDFAST_TLS_CERT_FILE', 'HOLDFAST_ENABLED_ASSETS', 'HOLDFAST_ETH_RATE'],
   ]
-  for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const) {
+  for (const process of ['api', 'worker', 'keys', 'watcher', 'sealer', 'payer', 'migrate'] as const) {
     for (const { name } of variablesOf(process).filter(({ name: each }) => !LISTS.includes(each)))
       for (const value of ['', ' '])
         expect(refusal(() => loadConfig(process, { ...MIGRATE, [name]: value }))).toContain(

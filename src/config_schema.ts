@@ -215,6 +215,14 @@ const KEYS = z.object({
 })
 
 const MAX_CONFIRMATIONS = 500
+const confirmations = z.coerce
+  .number()
+  .int()
+  .min(ASSET_POLICY.ETH.confirmations)
+  // The watcher keeps a thousand blocks: a transfer that needs more would never be final.
+  .max(MAX_CONFIRMATIONS)
+  .default(ASSET_POLICY.ETH.confirmations)
+const chainId = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
 
 const WATCHER = z.object({
   ...base,
@@ -233,13 +241,7 @@ const WATCHER = z.object({
   HOLDFAST_ETH_NETWORK: network.default('ethereum'),
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_ETH_START: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
-  HOLDFAST_ETH_CONFIRMATIONS: z.coerce
-    .number()
-    .int()
-    .min(ASSET_POLICY.ETH.confirmations)
-    // The watcher keeps a thousand blocks: a transfer that needs more would never be final.
-    .max(MAX_CONFIRMATIONS)
-    .default(ASSET_POLICY.ETH.confirmations),
+  HOLDFAST_ETH_CONFIRMATIONS: confirmations,
   HOLDFAST_POLL_MS: durationMs.default(1_000),
   HOLDFAST_MAX_TIP_AGE_MS: durationMs.default(120_000),
   HOLDFAST_MAX_BLOCK_AGE_MS: durationMs.optional(),
@@ -258,6 +260,27 @@ const SEALER = z.object({
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: z.string().min(1),
   HOLDFAST_AUDIT_FILE: z.string().min(1),
   HOLDFAST_SEAL_EVERY_MS: durationMs.max(MAX_SEAL_EVERY_MS).default(2_000),
+})
+
+const PAYER = z.object({
+  ...base,
+  ...database,
+  DATABASE_POOL: z.coerce.number().int().min(1).max(4).default(2),
+  HOLDFAST_METRICS_PORT: port.default(9474),
+  HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
+  HOLDFAST_ETH_RPC_URL: z.url(),
+  HOLDFAST_ETH_NETWORK: network.default('ethereum'),
+  HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
+  HOLDFAST_ETH_CONFIRMATIONS: confirmations,
+  HOLDFAST_POLL_MS: durationMs.default(1_000),
+  HOLDFAST_PAYOUT_KEY_FILE: file,
+  HOLDFAST_PAYOUT_DIR: file,
+  HOLDFAST_PAYOUT_SENDER: z
+    .string()
+    .regex(/^0x[0-9a-f]{40}$/, 'must be an address in lower case, 0x and 40 hex digits')
+    .optional(),
+  HOLDFAST_PAYOUT_STUCK_MS: durationMs.default(600_000),
+  HOLDFAST_PAYOUT_MAX_FEE_GWEI: z.coerce.number().int().min(1).max(1_000_000).default(300),
 })
 
 const MIGRATE = z.object({ ...base, ...databaseLogin })
@@ -299,6 +322,7 @@ export const CONFIG_SCHEMAS = {
   keys: KEYS,
   watcher: WATCHER,
   sealer: SEALER,
+  payer: PAYER,
   migrate: MIGRATE,
   stack: STACK,
   cli: CLI,

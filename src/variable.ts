@@ -10,8 +10,8 @@ type PatternOf<Name> = Name extends 'HOLDFAST_ETH_CHAIN_ID'
   : Name extends `HOLDFAST_${Asset}_${infer Suffix}`
     ? `HOLDFAST_<ASSET>_${Suffix}`
     : Name
-/** The watcher follows one chain: its variables name Ethereum, and stand for themselves. */
-type VariableOf<P extends ProcessName> = P extends 'watcher' ? keyof Config<P> : PatternOf<keyof Config<P>>
+/** Watcher and payer work on one chain: their variables name Ethereum, and stand for themselves. */
+type VariableOf<P extends ProcessName> = P extends 'watcher' | 'payer' ? keyof Config<P> : PatternOf<keyof Config<P>>
 type VariableName = { [P in ProcessName]: VariableOf<P> }[ProcessName]
 
 export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
@@ -140,6 +140,13 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_MAX_TIP_AGE_MS: '`/readyz` fails if the tip was not read for longer than this',
   HOLDFAST_MAX_BLOCK_AGE_MS:
     'a newest block older than this means that the node stands still; without it, 120000 in production and no limit in development',
+  HOLDFAST_PAYOUT_KEY_FILE:
+    'private key that refunds are sent with, in development only, 0x and hex; this or `HOLDFAST_PAYOUT_DIR`',
+  HOLDFAST_PAYOUT_DIR:
+    'folder where transactions to be signed are written (`unsigned`) and signed ones are taken from (`signed`)',
+  HOLDFAST_PAYOUT_SENDER: 'account that refunds are sent from, whose key signs the files of `HOLDFAST_PAYOUT_DIR`',
+  HOLDFAST_PAYOUT_STUCK_MS: 'a payout that no block has after this gets a higher fee',
+  HOLDFAST_PAYOUT_MAX_FEE_GWEI: 'above this fee per gas no payout is made or raised',
   HOLDFAST_SEAL_KEY_FILE: 'Ed25519 key that checkpoints of the audit are signed with, PEM',
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: 'public keys whose checkpoints are accepted, PEM, its own and older ones',
   HOLDFAST_AUDIT_FILE: 'file that checkpoints are appended to, out of the database’s reach',

@@ -70,6 +70,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ANY_NODE,
   ],
   rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
+  payout: [
+    'domain',
+    ...['db/payout', 'type db/connection/pool', 'chain/client', 'chain/rpc', 'telemetry'],
+    ...['viem', 'zod', ANY_NODE],
+  ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: [
     ...['domain', 'db', 'keyvault', 'telemetry', 'grpc/address_key', 'grpc/limit', 'grpc/peer'],

@@ -50,9 +50,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   app_worker: {
     select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
-      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition product quoted_rate
+      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender product quoted_rate
       reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
-    insert: `consistency_run idempotency inconsistency key_retire order_wake payment refund_due reservation
+    insert: `consistency_run idempotency inconsistency key_retire order_wake payment payout_sender refund_due reservation
       source_doubt stock_movement workflow_start`,
     update: 'duty inconsistency order_wake workflow_start',
     delete: 'inconsistency order_wake source_doubt suspended_order workflow_start',
@@ -66,6 +66,11 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update orders': 'status payment_state payment_flags hold cancel_reason generation step',
       'insert refund':
         'order_id network asset token amount kind fee_bearer named_in fiat_amount rate_basis rate requested_by reason',
+      'insert payout': 'refund_id order_id network sender chain_id nonce destination amount fee_bearer',
+      'insert payout_attempt': 'payout_id attempt order_id kind value gas_limit max_fee priority_fee',
+      'update payout': 'status failure block_height block_hash is_released',
+      'update payout_attempt': 'raw tx_id broadcast_at',
+      'update payout_sender': 'next_nonce holder held_until',
       'update payment': 'amount state is_in_time',
       'update payment_report': 'is_assessed',
       'update refund': 'amount status tx_id network_fee',
@@ -74,8 +79,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update stock': 'on_hand reserved version',
     },
     execute:
-      'actor_of assessed_order begin_assessment begin_payout command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders fence_step finish_payout ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal late_refusal open_replacement open_transactions order_money order_state owed_refund present_output promised_refunds quote_due resume_orders received_money refund_state ' +
+      'actor_of assessed_order begin_assessment begin_payout command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders end_payout fence_step finish_payout ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal late_refusal open_replacement open_transactions order_money order_state owed_refund prepare_payout present_output promised_refunds quote_due received_money refund_state replace_payout resume_orders ' +
       'set_hold_aside settle_refund_state step_order suspend_order take_stock request_wake',
   },
   app_keys: {
@@ -118,7 +123,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   auditor: {
     select: `account address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
-      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition
+      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender
       product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute:

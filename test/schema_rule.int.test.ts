@@ -46,6 +46,11 @@ payment_key_epoch_fk: payment_key (epoch_id, master_version) -> key_epoch
 payment_order_fk: payment (order_id) -> orders
 payment_report_asset_fk: payment_report (asset) -> currency
 payment_report_order_fk: payment_report (order_id) -> orders
+payout_attempt_order_fk: payout_attempt (order_id) -> orders
+payout_attempt_payout_fk: payout_attempt (payout_id) -> payout
+payout_order_fk: payout (order_id) -> orders
+payout_refund_fk: payout (refund_id) -> refund
+payout_sender_fk: payout (network, sender) -> payout_sender
 product_currency_fk: product (currency) -> currency
 quoted_rate_asset_fk: quoted_rate (asset) -> currency
 quoted_rate_currency_fk: quoted_rate (currency) -> currency
@@ -130,6 +135,11 @@ payment_report (report_no)
 payment_report (source, network, tx_id, output_index, seq)
 payment_report (source, report_id)
 payment_transition (from_state, to_state)
+payout (network, sender, nonce)
+payout (payout_id)
+payout_attempt (payout_id, attempt)
+payout_attempt (tx_id)
+payout_sender (network, sender)
 product (product_id)
 quota_window (key)
 quoted_rate (rate_id)
@@ -196,6 +206,18 @@ beforeAll(async () => {
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 1, 'seen', 1, '0xab', now())`)
   await shop.test.forge(
     `insert into refund_approval (refund_id, version, approver, order_id) select refund_id, 1, 'user:8', order_id from refund`,
+  )
+  await shop.test.forge(
+    `insert into payout_sender (network, sender, chain_id, next_nonce) values ('ethereum', '0x${'5e'.repeat(20)}', 1, 1)`,
+  )
+  await shop.test.forge(
+    `insert into payout (refund_id, order_id, network, sender, chain_id, nonce, destination, amount, fee_bearer)
+     select refund_id, order_id, 'ethereum', '0x${'5e'.repeat(20)}', 1, 0, '0x${'1f'.repeat(20)}', 1, 'shop'
+     from refund order by refund_id limit 1`,
+  )
+  await shop.test.forge(
+    `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee, raw, tx_id)
+     select payout_id, 1, order_id, 'pay', 1, 21000, 1, 1, '0x02', '0x${'ab'.repeat(32)}' from payout`,
   )
   session = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
   await session.connect()

@@ -45,3 +45,14 @@ export async function openDevelopmentChain(url: string): Promise<DevelopmentChai
     },
   }
 }
+
+/**
+ * Gives an account of a development chain this much money at least.
+ * @throws {Error} when the node is not anvil
+ */
+export async function fundDevelopmentAccount(url: string, address: string, least: bigint): Promise<void> {
+  await openDevelopmentChain(url)
+  const rpc = createRpc(url, RPC_TIMEOUT_MS)
+  const balance = await rpc('eth_getBalance', [address, 'latest'], word.transform(BigInt))
+  if (balance < least) await rpc('anvil_setBalance', [address, `0x${least.toString(16)}`], z.unknown())
+}

@@ -33,7 +33,7 @@ const ANVIL_CHAIN_ID = 31_337
 const MAX_BLOCK_AGE_MS = 120_000
 
 /** The chain that ETH is paid on. */
-export const chainIdOf = (config: Config<'api'> | Config<'watcher'>): number =>
+export const chainIdOf = (config: Config<'api'> | Config<'watcher'> | Config<'payer'>): number =>
   config.HOLDFAST_ETH_CHAIN_ID ?? (config.HOLDFAST_MODE === 'production' ? ETHEREUM_CHAIN_ID : ANVIL_CHAIN_ID)
 
 /** Which chain the node must be on, and how old its newest block may be (any age in development). */

@@ -1,5 +1,6 @@
 // Checks what a process depends on, without starting it: its database, Temporal, the key set of its issuer, the api and the
-// node of a watcher, the file of the sealer. Each check says what to do; nothing is changed.
+// node of a watcher, the file of the sealer, the node and folder of the payer. Each check says what to do; nothing is
+// changed.
 
 import { access, constants } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -12,7 +13,7 @@ import { newestMigration } from '../db/migrate.ts'
 import { readSessionRights } from '../db/safeguard.ts'
 import { createClient, KEEPALIVE } from '../grpc/client.ts'
 import { createSetLoader } from '../keyvault/jwks.ts'
-import { chainRulesOf } from './asset.ts'
+import { chainIdOf } from './asset.ts'
 import type { ServiceName } from './process.ts'
 import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
 import { readApiTls } from './tls.ts'
@@ -109,16 +110,31 @@ const watcherChecks = (config: Config<'watcher'>): Check[] => [
       }
     },
   },
-  {
-    check: 'HOLDFAST_ETH_RPC_URL: a node that knows its newest block',
-    find: async () => {
-      const { HOLDFAST_ETH_RPC_URL: url, HOLDFAST_ETH_NETWORK: network } = config
-      const { chainId } = chainRulesOf(config)
-      await createEthereumClient({ url, network, chainId, onUntraced: () => undefined }).getTip()
-      return undefined
-    },
-  },
+  nodeCheck(config),
 ]
+
+const nodeCheck = (config: Config<'watcher'> | Config<'payer'>): Check => ({
+  check: 'HOLDFAST_ETH_RPC_URL: a node that knows its newest block',
+  find: async () => {
+    const { HOLDFAST_ETH_RPC_URL: url, HOLDFAST_ETH_NETWORK: network } = config
+    await createEthereumClient({ url, network, chainId: chainIdOf(config), onUntraced: () => undefined }).getTip()
+    return undefined
+  },
+})
+
+const payerChecks = (config: Config<'payer'>): Check[] => {
+  const { HOLDFAST_PAYOUT_DIR: dir } = config
+  const folder: Check[] =
+    dir === undefined
+      ? []
+      : [
+          {
+            check: 'HOLDFAST_PAYOUT_DIR: a folder in which it can be written',
+            find: () => access(dir, constants.W_OK).then(() => undefined),
+          },
+        ]
+  return [nodeCheck(config), ...folder]
+}
 
 const sealerCheck = ({ HOLDFAST_AUDIT_FILE: path }: Config<'sealer'>): Check => ({
   check: 'HOLDFAST_AUDIT_FILE: a folder in which it can be written',
@@ -131,4 +147,5 @@ const CHECKS: { readonly [P in ServiceName]: (config: Config<P>) => readonly Che
   keys: () => [],
   watcher: watcherChecks,
   sealer: (config) => [sealerCheck(config)],
+  payer: payerChecks,
 }

@@ -33,7 +33,7 @@ program
   .action((options: StartCommandOptions) => runStartCommand(options))
 program
   .command('demo')
-  .description('play the life of four orders on a temporary stack')
+  .description('play the life of five orders on a temporary stack')
   .option('--json', 'print one JSON document instead of the story')
   .action(async (options: { json?: true }) => {
     process.exitCode = (await runDemoCommand(options)) ? 0 : 1

@@ -24,7 +24,7 @@ const STARTING = 'start-up'
 /** Failures whose message is printed for the operator, without a stack trace. */
 const PLAIN = [ConfigError, SecretError, ServerVersionError, CertificateError]
 
-export const SERVICE_NAMES = ['api', 'worker', 'keys', 'watcher', 'sealer'] as const
+export const SERVICE_NAMES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'payer'] as const
 export type ServiceName = (typeof SERVICE_NAMES)[number]
 
 /** `poolSize`: only a part of DATABASE_POOL. */

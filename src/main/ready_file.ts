@@ -17,6 +17,8 @@ export const PEOPLE = {
   customer1: { role: 'customer', subject: '1' },
   customer2: { role: 'customer', subject: '2' },
   admin: { role: 'admin', subject: '101' },
+  /** Refunds need two people. */
+  admin2: { role: 'admin', subject: '104' },
   fulfilment: { role: 'fulfilment', subject: '102' },
   auditor: { role: 'auditor', subject: '103' },
   watcher: { role: 'watcher', subject: 'watcher-1' },

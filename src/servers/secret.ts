@@ -28,6 +28,8 @@ export type SecretFiles = {
   readonly quoteKey: string
   readonly payLinks: string
   readonly quotePublicKeys: string
+  /** Of the account that refunds are sent from; has money on the development chain alone. */
+  readonly payoutKey: string
 }
 
 /** Makes the files that are missing in `dir`. @param source the watcher's name among the sources of reports */
@@ -46,6 +48,7 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
     quoteKey: join(dir, 'quote-key.pem'),
     payLinks: join(dir, 'pay-links'),
     quotePublicKeys: join(dir, 'quote-public-keys.pem'),
+    payoutKey: join(dir, 'payout-key'),
   }
   await ensureFile(files.jwt, () => JSON.stringify({ keys: [{ kid: 'development', secret: secret() }] }))
   await ensureFile(files.keyRing, ring)
@@ -58,6 +61,7 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
       sources: [{ name: source, algorithm: 'sha256', secrets: [sourceSecret], reports_per_minute: REPORTS_PER_MINUTE }],
     }),
   )
+  await ensureFile(files.payoutKey, () => `0x${randomBytes(SECRET_BYTES).toString('hex')}`)
   await ensureKeyPair(files.sealKey, files.sealPublicKeys)
   await ensureKeyPair(files.quoteKey, files.quotePublicKeys)
   return files

@@ -46,6 +46,7 @@ const TOKEN_REFRESH_MS = 4 * 60_000
 /** Callers before the servers they call. */
 const STOP_ORDER = [
   'watcher',
+  'payer',
   'api',
   'worker',
   'keys',
@@ -106,7 +107,7 @@ export type Stack = {
   readonly mintToken: (role: Role, subject: string) => Promise<string>
   /** Why the sealer refuses to sign, as after a restore; undefined while it does not. */
   readonly sealRefusal: string | undefined
-  /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, sealer, api, api-2, worker, watcher. */
+  /** What runs, by name: postgres, temporal, temporal-ui, anvil, keys, sealer, api, api-2, worker, watcher, payer. */
   readonly parts: ReadonlyMap<string, Supervised>
   readonly stop: () => Promise<void>
 }

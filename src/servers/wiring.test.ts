@@ -15,7 +15,9 @@ test('the documented ports are those of the default base', async () => {
   const ports = await choosePorts({ portBase: DEFAULT_PORT_BASE, apis: 1, workers: 1 })
   expect(ports.apis).toEqual([{ grpc: 7070, admin: 7071, pay: 7072, metrics: 9464 }])
   expect(ports.workers).toEqual([{ metrics: 9466, sdk: 9467 }])
-  expect([ports.keys, ports.watcher, ports.sealer, ports.temporal[0]]).toEqual([9468, 9470, 9472, 7233])
+  expect([ports.keys, ports.watcher, ports.sealer, ports.payer, ports.temporal[0]]).toEqual([
+    9468, 9470, 9472, 9474, 7233,
+  ])
 })
 
 test('another base shifts every port by the same distance, and no two collide', async () => {
@@ -46,7 +48,7 @@ test('every process runs in development mode, whatever the settings say, and is 
   const specs = specsOf({
     ports,
     secrets: {
-      ...{ jwt: file, keyRing: file, piiRing: file, orderId: file, payLinks: file },
+      ...{ jwt: file, keyRing: file, piiRing: file, orderId: file, payLinks: file, payoutKey: file },
       ...{ sources: file, sourceSecret: file, watcherToken: file, sealKey: 'seal-key', sealPublicKeys: file },
       ...{ quoteKey: 'quote-key', quotePublicKeys: file },
     },
@@ -56,7 +58,7 @@ test('every process runs in development mode, whatever the settings say, and is 
     chainUrl: 'http://127.0.0.1:8545',
     settings: { HOLDFAST_MODE: 'production', HOLDFAST_GRPC_PORT: '1', HOLDFAST_LOG_LEVEL: 'debug' },
   })
-  expect(specs.map(({ name }) => name)).toEqual(['keys', 'sealer', 'api', 'worker', 'watcher'])
+  expect(specs.map(({ name }) => name)).toEqual(['keys', 'sealer', 'api', 'worker', 'watcher', 'payer'])
   for (const { env } of specs) expect(env).toMatchObject({ HOLDFAST_MODE: 'development', HOLDFAST_LOG_LEVEL: 'debug' })
   expect(specs[2]?.env['HOLDFAST_GRPC_PORT']).toBe('7070')
   // A process that parses strangers' input, or reports from a chain, must not hold the ring of payment keys.

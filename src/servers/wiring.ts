@@ -23,6 +23,7 @@ const DEFAULT_PORT = {
   keysMetrics: 9_468,
   watcherMetrics: 9_470,
   sealerMetrics: 9_472,
+  payerMetrics: 9_474,
 } as const
 const MAX_PORT = 65_535
 const HIGHEST_PORT = Math.max(...Object.values(DEFAULT_PORT))
@@ -46,6 +47,7 @@ export type StackPorts = {
   readonly keys: number
   readonly watcher: number
   readonly sealer: number
+  readonly payer: number
   readonly postgres: number
   readonly temporal: readonly number[]
   readonly ui: number
@@ -63,7 +65,7 @@ export type StackShape = {
 export async function choosePorts({ portBase, apis, workers }: StackShape): Promise<StackPorts> {
   const fixed = portBase === undefined ? undefined : shifted(portBase)
   const extra = (count: number): number => Math.max(0, count - (fixed === undefined ? 0 : 1))
-  const single = fixed === undefined ? 6 + TEMPORAL_PORTS : 0
+  const single = fixed === undefined ? 7 + TEMPORAL_PORTS : 0
   const free = await freePorts(4 * extra(apis) + 2 * extra(workers) + single)
   const take = (): number => free.pop() ?? 0
   const more = <T>(count: number, make: () => T): T[] => Array.from({ length: extra(count) }, make)
@@ -77,6 +79,7 @@ export async function choosePorts({ portBase, apis, workers }: StackShape): Prom
     keys: take(),
     watcher: take(),
     sealer: take(),
+    payer: take(),
     postgres: take(),
     ui: take(),
     anvil: take(),
@@ -95,6 +98,7 @@ function shifted(portBase: number): StackPorts {
     keys: at('keysMetrics'),
     watcher: at('watcherMetrics'),
     sealer: at('sealerMetrics'),
+    payer: at('payerMetrics'),
     postgres: at('postgres'),
     ui: at('ui'),
     anvil: at('anvil'),
@@ -111,6 +115,7 @@ export const portsInUse = (ports: StackPorts): { port: number; part: string }[] 
   { port: ports.keys, part: 'the keys process' },
   { port: ports.watcher, part: 'the watcher' },
   { port: ports.sealer, part: 'the sealer' },
+  { port: ports.payer, part: 'the payer' },
   { port: ports.postgres, part: 'Postgres' },
   ...ports.temporal.map((port) => ({ port, part: 'Temporal' })),
   { port: ports.ui, part: "Temporal's UI" },
@@ -121,6 +126,8 @@ export const addressOf = (port: number): string => `${HOST}:${port}`
 
 /** The processes' roles in the database, and how many sessions each process's pool may open. */
 export const POOLS = { app_api: 10, app_worker: 10, app_keys: 2, watcher: 4, audit_sealer: 2, auditor: 2 } as const
+/** The payer has the worker's role. */
+const PAYER_POOL = 2
 export type ProcessRole = keyof typeof POOLS
 export const PROCESS_ROLES = Object.keys(POOLS) as readonly ProcessRole[]
 /** Sessions of a killed process may outlive it by a moment, while the next one opens its own. */
@@ -129,7 +136,7 @@ const POOL_SLACK = 2
 /** How many sessions each role may have in a stack of this shape. */
 export const connectionLimitsOf = ({ apis, workers }: StackShape): Readonly<Record<ProcessRole, number>> => ({
   app_api: POOLS.app_api * apis * POOL_SLACK,
-  app_worker: POOLS.app_worker * workers * POOL_SLACK,
+  app_worker: (POOLS.app_worker * workers + PAYER_POOL) * POOL_SLACK,
   app_keys: POOLS.app_keys * POOL_SLACK,
   watcher: POOLS.watcher * POOL_SLACK,
   audit_sealer: POOLS.audit_sealer * POOL_SLACK,
@@ -184,13 +191,13 @@ function commonEnv(wiring: Wiring, role: ProcessRole, metricsPort: number): Reco
   }
 }
 
-/** Every process of the stack; the watcher only where there is a chain. */
+/** Every process of the stack; the watcher and the payer only where there is a chain. */
 export const specsOf = (wiring: Wiring): ProcessSpec[] => [
   keysSpec(wiring),
   sealerSpec(wiring),
   ...apiSpecs(wiring),
   ...workerSpecs(wiring),
-  ...(wiring.chainUrl === undefined ? [] : [watcherSpec(wiring, wiring.chainUrl)]),
+  ...(wiring.chainUrl === undefined ? [] : [watcherSpec(wiring, wiring.chainUrl), payerSpec(wiring, wiring.chainUrl)]),
 ]
 
 const apiSpecs = (wiring: Wiring): ProcessSpec[] =>
@@ -252,5 +259,17 @@ const watcherSpec = (wiring: Wiring, chainUrl: string): ProcessSpec => ({
     HOLDFAST_SOURCE_SECRET_FILE: wiring.secrets.sourceSecret,
     HOLDFAST_WATCHER_TOKEN_FILE: wiring.secrets.watcherToken,
     HOLDFAST_ETH_RPC_URL: chainUrl,
+  },
+})
+
+const payerSpec = (wiring: Wiring, chainUrl: string): ProcessSpec => ({
+  name: 'payer',
+  entry: entryOf('payer'),
+  metricsPort: wiring.ports.payer,
+  env: {
+    ...commonEnv(wiring, 'app_worker', wiring.ports.payer),
+    DATABASE_POOL: String(PAYER_POOL),
+    HOLDFAST_ETH_RPC_URL: chainUrl,
+    HOLDFAST_PAYOUT_KEY_FILE: wiring.secrets.payoutKey,
   },
 })

@@ -7,7 +7,7 @@ const WITHIN_MS = 300_000
 const ID = expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
 
 test(
-  'the demo brings four orders to their ends and prints one JSON document about them',
+  'the demo brings five orders to their ends and prints one JSON document about them',
   async () => {
     const { code, stdout, stderr } = await runMain(['dev.ts', 'demo', '--json'], await serverVariables()).ended
     expect({ code, problems: code === 0 ? '' : stderr }).toEqual({ code: 0, problems: '' })
@@ -19,6 +19,7 @@ test(
         { name: 'delivered', ...paid, status: 'delivered' },
         { name: 'expired', ...cancelled, paymentState: 'expired', cancelReason: 'expired' },
         { name: 'cancelled', ...cancelled, paymentState: 'cancelled', cancelReason: 'customer' },
+        { name: 'refunded', ...cancelled, paymentState: 'refunded', cancelReason: 'customer' },
         { name: 'race', ...paid, status: 'processing' },
       ],
       stock: [

@@ -6,7 +6,7 @@ import { ASSETS } from '../../src/domain/payment.ts'
 import { DESCRIPTIONS } from '../../src/variable.ts'
 
 /** The processes of a deployment, and below them those on a developer's or operator's machine. */
-const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'migrate'] as const
+const PROCESSES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'payer', 'migrate'] as const
 const PROGRAMS = ['cli', 'stack'] as const
 const SHOWN_NAME: Readonly<Partial<Record<ProcessName, string>>> = { cli: 'npx holdfast', stack: 'npm start' }
 

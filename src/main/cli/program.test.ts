@@ -114,6 +114,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
+      ...['list', 'export', 'import', 'cancel', 'release'],
       ...['list', 'start', 'rewind', 'resume', 'attribute', 'set-aside', 'report-again', 'discard'],
       'preflight',
       'settled',
@@ -125,7 +126,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
     // These ask no server.
     if (
       ['check', 'verify', 'settled'].includes(command.name()) ||
-      command.parent?.name() === 'chain' ||
+      ['chain', 'payout'].includes(command.parent?.name() ?? '') ||
       command.name() === 'preflight'
     )
       continue

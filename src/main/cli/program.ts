@@ -7,6 +7,7 @@ import { EXIT_HELP } from './exit.ts'
 import { addExportCommand } from './export.ts'
 import { addNotificationCommands } from './notification.ts'
 import { addOrderCommands } from './order.ts'
+import { addPayoutCommands } from './payout.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
 import { addPreflightCommand } from './preflight.ts'
 import { printable } from './print.ts'
@@ -44,6 +45,7 @@ export function createProgram(given: Shell): Command {
   addVerifyCommand(program, shell)
   addExportCommand(program, shell)
   addChainCommands(program, shell)
+  addPayoutCommands(program, shell)
   addPreflightCommand(program, shell)
   addPayCommand(program, shell)
   addTokenCommand(program, shell)

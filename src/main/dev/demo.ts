@@ -1,4 +1,4 @@
-// npm run demo: four orders played from beginning to end on a temporary stack, which is removed afterwards.
+// npm run demo: five orders played from beginning to end on a temporary stack, which is removed afterwards.
 
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,7 +14,17 @@ import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
 import { formatTable } from '../cli/print.ts'
 import { given, orderView, type OrderOutput } from '../cli/view.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
-import { beginUnpaid, LAMP, playCancelled, playDelivered, playRace, VASE, type Played, type Stage } from './scenario.ts'
+import {
+  beginUnpaid,
+  LAMP,
+  playCancelled,
+  playDelivered,
+  playRace,
+  playRefunded,
+  VASE,
+  type Played,
+  type Stage,
+} from './scenario.ts'
 import { openShop, type Shop, type StockRow } from './shop.ts'
 import { createStory } from './story.ts'
 
@@ -35,6 +45,7 @@ const EXPECTED = {
   delivered: { status: 'delivered', paymentState: 'paid', cancelReason: null },
   expired: { status: 'cancelled', paymentState: 'expired', cancelReason: 'expired' },
   cancelled: { status: 'cancelled', paymentState: 'cancelled', cancelReason: 'customer' },
+  refunded: { status: 'cancelled', paymentState: 'refunded', cancelReason: 'customer' },
   race: { status: 'processing', paymentState: 'paid', cancelReason: null },
 } as const
 type Name = keyof typeof EXPECTED
@@ -136,8 +147,9 @@ async function playAll(stage: Stage): Promise<Ended[]> {
   const unpaid = await beginUnpaid(stage, WINDOW_MS)
   const delivered = await ended(stage, 'delivered', playDelivered(stage))
   const cancelled = await ended(stage, 'cancelled', playCancelled(stage))
+  const refunded = await ended(stage, 'refunded', playRefunded(stage))
   const race = await ended(stage, 'race', playRace(stage))
-  return [delivered, await ended(stage, 'expired', unpaid()), cancelled, race]
+  return [delivered, await ended(stage, 'expired', unpaid()), cancelled, refunded, race]
 }
 
 /** Prints the failure of a scenario and goes on with the others, unless the demo was stopped. */

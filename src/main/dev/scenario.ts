@@ -1,4 +1,4 @@
-// The demo's four scenarios of an order, each by the same calls that a shop's programs make.
+// The demo's five scenarios of an order, each by the same calls that a shop's programs make.
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,6 +18,10 @@ export const VASE: NewProduct = { productId: 'vase', name: 'One-off vase', unitP
 const CONFIRMATIONS = ASSET_POLICY.ETH.confirmations
 const DELIVERY_ADDRESS = 'Sample Street 1\n12345 Sample Town'
 const POLL_MS = 50
+/** Far above what a loaded machine needs. */
+const REFUND_WITHIN_MS = 90_000
+/** The first example of EIP-55. */
+const REFUND_ADDRESS = '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed'
 
 export type Stage = {
   shop: Shop
@@ -76,6 +80,49 @@ export async function playCancelled(stage: Stage): Promise<Played> {
   const cancelled = commandView(await customer.order.cancelOrder({ idempotencyKey: randomUUID(), orderId }))
   scene.say(`customer 2 thinks again: ${cancelled.status}, and the lamp is back on the shelf`)
   return { orderId, ms: scene.ms() }
+}
+
+/** @throws {Error} when the money is not back in time */
+export async function playRefunded(stage: Stage): Promise<Played> {
+  const { shop, story, chain, signal } = stage
+  const scene = story.scene('A paid order that is cancelled, and its money goes back')
+  const order = await place(stage, scene, 'customer2', LAMP, 1)
+  const { orderId } = order
+  const customer = shop.as('customer2')
+  const followed = watchOrderStates(customer, orderId, signal)
+  await pay(stage, scene, order, followed)
+  followed.stop()
+  await customer.order.cancelOrder({ idempotencyKey: randomUUID(), orderId })
+  const findRefund = async () => (await customer.refund.listRefunds({ orderId })).refunds[0]
+  const { refundId } = await untilFound(stage, findRefund)
+  scene.say('customer 2 cancels: what was paid is owed')
+  for (const confirm of [false, true]) {
+    const request = { idempotencyKey: randomUUID(), orderId, refundId, address: REFUND_ADDRESS, confirm }
+    await customer.refund.setRefundAddress(request)
+  }
+  scene.say(`and gives the address ${REFUND_ADDRESS}, and confirms it`)
+  for (const admin of shop.admins) {
+    const version = (await findRefund())?.version ?? 0n
+    await admin.refund.approveRefund({ idempotencyKey: randomUUID(), orderId, refundId, version })
+  }
+  scene.say('two people approve the refund')
+  const txId = await untilFound(stage, async () => {
+    await chain.mine(1)
+    return (await findRefund())?.txId || undefined
+  })
+  scene.say(`the payer has sent it in transaction ${txId}, which is final now`)
+  return { orderId, ms: scene.ms() }
+}
+
+/** @throws {Error} when there is nothing in time */
+async function untilFound<T>({ signal }: Stage, find: () => Promise<T | undefined>): Promise<T> {
+  const deadline = performance.now() + REFUND_WITHIN_MS
+  while (performance.now() < deadline) {
+    const found = await find()
+    if (found !== undefined) return found
+    await sleep(POLL_MS, undefined, { signal })
+  }
+  throw new Error('the refund did not come in time')
 }
 
 /** @throws {Error} unless exactly one customer gets the unit and the other is refused with OUT_OF_STOCK */

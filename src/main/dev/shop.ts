@@ -22,7 +22,9 @@ export function openShop({ ports, mintToken }: Pick<Stack, 'ports' | 'mintToken'
   if (api === undefined) throw new Error('a stack has at least one api')
   const tokenOf = (person: Person) => () => mintToken(PEOPLE[person].role, PEOPLE[person].subject)
   const clients = new Map<Person, HoldfastClient>()
-  const admin = createAdminClient({ address: addressOf(api.admin), token: tokenOf('admin') })
+  const adminOf = (person: 'admin' | 'admin2') =>
+    createAdminClient({ address: addressOf(api.admin), token: tokenOf(person) })
+  const [admin, secondAdmin] = [adminOf('admin'), adminOf('admin2')]
 
   const as = (person: Person): HoldfastClient => {
     const client = clients.get(person) ?? createClient({ address: addressOf(api.grpc), token: tokenOf(person) })
@@ -32,6 +34,8 @@ export function openShop({ ports, mintToken }: Pick<Stack, 'ports' | 'mintToken'
 
   return {
     as,
+    /** Two people who decide on refunds. */
+    admins: [admin, secondAdmin] as const,
 
     /** Adds a product and its stock, unless they exist already: later changes are kept. */
     async stockProduct({ productId, name, unitPrice, units }: NewProduct): Promise<void> {
@@ -47,6 +51,7 @@ export function openShop({ ports, mintToken }: Pick<Stack, 'ports' | 'mintToken'
     close(): void {
       for (const client of clients.values()) client.close()
       admin.close()
+      secondAdmin.close()
     },
   }
 }

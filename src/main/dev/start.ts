@@ -131,6 +131,7 @@ async function describe(stack: Stack, dataDir: string): Promise<Ready> {
       keys: metricsUrlOf(ports.keys),
       watcher: metricsUrlOf(ports.watcher),
       sealer: metricsUrlOf(ports.sealer),
+      payer: metricsUrlOf(ports.payer),
     },
     jwt: { secretsFile: secrets.jwt, ...stack.tokenClaims },
     tokens: Object.fromEntries(tokens),

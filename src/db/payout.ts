@@ -1,0 +1,219 @@
+// Payouts in the database: which refunds are to be sent, by which transactions, and what became of them. Each statement
+// may be repeated after a crash: what was stored first stays.
+
+import type { Actor } from '../domain/audit.ts'
+import type { FeeBearer } from '../domain/refund.ts'
+import type { GasPrice, PayoutStatus, PayoutTransaction } from '../domain/payout.ts'
+import { statement, type Database } from './connection/pool.ts'
+
+type Runner = Pick<Database, 'run'>
+
+/** The account that sends, on its network. */
+export type PayoutSender = { network: string; sender: string; chainId: number }
+
+export type PayableRefund = { refundId: string; amount: bigint; destination: string; feeBearer: FeeBearer }
+
+const PAYABLE = statement(
+  'payout_payable',
+  `select r.refund_id as "refundId", r.amount, r.destination, r.fee_bearer as "feeBearer" from refund r
+   where r.network = $1 and r.asset = 'ETH' and r.token is null and (r.status = 'approved' or r.status = 'paying')
+     and not exists (select from payout p where p.refund_id = r.refund_id and not p.is_released)
+   order by r.created_at, r.refund_id limit $2`,
+)
+/** Refunds that are approved and have no payout, or only failed ones that an operator released. The oldest first. */
+export async function findPayableRefunds(database: Runner, network: string, limit: number): Promise<PayableRefund[]> {
+  const rows = await database.run<PayableRefund & { amount: string }>(PAYABLE, [network, limit])
+  return rows.map((row) => ({ ...row, amount: BigInt(row.amount) }))
+}
+
+const PREPARE = statement('payout_prepare', 'select prepare_payout($1, $2, $3, $4, $5, $6, $7, $8) as outcome')
+/** Step 1: a refund gets its payout, with a nonce for ever. @returns the result of prepare_payout */
+export async function preparePayout(
+  database: Runner,
+  refundId: string,
+  { sender, chainId, chainNonce }: PayoutSender & { chainNonce: number },
+  { gasLimit, maxFee, priorityFee, actor }: GasPrice & { gasLimit: bigint; actor: Actor },
+): Promise<string> {
+  const [row] = await database.run<{ outcome: string }>(PREPARE, [
+    ...[refundId, sender, chainId, chainNonce, gasLimit.toString(), maxFee.toString(), priorityFee.toString()],
+    JSON.stringify(actor),
+  ])
+  return row?.outcome ?? 'NOT_FOUND'
+}
+
+export type PayoutAttempt = {
+  attempt: number
+  kind: 'pay' | 'fill'
+  transaction: PayoutTransaction
+  ageMs: number
+  /** Undefined: not signed. */
+  signed: { raw: string; txId: string } | undefined
+}
+export type OpenPayout = {
+  payoutId: string
+  refundId: string
+  orderId: string
+  network: string
+  nonce: number
+  status: PayoutStatus
+  feeBearer: FeeBearer
+  blockHash: string | null
+  /** At least one; the oldest first. */
+  attempts: readonly PayoutAttempt[]
+}
+
+type AttemptRow = Omit<OpenPayout, 'nonce' | 'attempts'> & {
+  nonce: bigint
+  chainId: bigint
+  sender: string
+  destination: string
+  attempt: number
+  kind: 'pay' | 'fill'
+  value: string
+  gasLimit: bigint
+  maxFee: string
+  priorityFee: string
+  raw: string | null
+  txId: string | null
+  ageMs: number
+}
+
+const OPEN = statement(
+  'payout_open',
+  `select p.payout_id as "payoutId", p.refund_id as "refundId", p.order_id as "orderId", p.network, p.nonce, p.status,
+     p.fee_bearer as "feeBearer", p.block_hash as "blockHash", p.chain_id as "chainId", p.sender, p.destination, a.attempt,
+     a.kind, a.value, a.gas_limit as "gasLimit", a.max_fee as "maxFee", a.priority_fee as "priorityFee", a.raw,
+     a.tx_id as "txId", (extract(epoch from clock_timestamp() - a.created_at) * 1000)::float8 as "ageMs"
+   from (
+     select * from payout x
+     where (x.network, x.sender) = ($1, $2) and x.status not in ('confirmed', 'failed') order by x.nonce limit $3) p
+   join payout_attempt a on a.payout_id = p.payout_id
+   order by p.nonce, a.attempt`,
+)
+/** Payouts that are not over, by nonce, with all their transactions. */
+export async function findOpenPayouts(
+  database: Runner,
+  { network, sender }: Pick<PayoutSender, 'network' | 'sender'>,
+  limit: number,
+): Promise<OpenPayout[]> {
+  const rows = await database.run<AttemptRow>(OPEN, [network, sender, limit])
+  return [...Map.groupBy(rows, ({ payoutId }) => payoutId).values()].flatMap((attempts) => {
+    const [first] = attempts
+    if (first === undefined) return []
+    const { payoutId, refundId, orderId, network: on, nonce, status, feeBearer, blockHash } = first
+    const payout = { payoutId, refundId, orderId, network: on, nonce: Number(nonce), status, feeBearer, blockHash }
+    return [{ ...payout, attempts: attempts.map(attemptOf) }]
+  })
+}
+
+const attemptOf = (row: AttemptRow): PayoutAttempt => ({
+  attempt: row.attempt,
+  kind: row.kind,
+  transaction: {
+    chainId: Number(row.chainId),
+    sender: row.sender,
+    nonce: Number(row.nonce),
+    to: row.kind === 'fill' ? row.sender : row.destination,
+    value: BigInt(row.value),
+    gasLimit: row.gasLimit,
+    maxFee: BigInt(row.maxFee),
+    priorityFee: BigInt(row.priorityFee),
+  },
+  ageMs: row.ageMs,
+  signed: row.raw === null || row.txId === null ? undefined : { raw: row.raw, txId: row.txId },
+})
+
+const SIGN = statement(
+  'payout_sign',
+  `with signed as (
+     update payout_attempt a set raw = $3, tx_id = $4
+     where (a.payout_id, a.attempt) = ($1, $2) and a.raw is null
+     returning a.payout_id)
+   update payout p set status = 'signed' from signed s
+   where p.payout_id = s.payout_id and p.status in ('prepared', 'stuck')
+     and not exists (select from payout_attempt n where n.payout_id = p.payout_id and n.attempt > $2)`,
+)
+/** Step 2: stores the signed bytes of a transaction, before any node sees them. The first signature stays. */
+export const storeSignature = async (
+  database: Runner,
+  payoutId: string,
+  attempt: number,
+  { raw, txId }: { raw: string; txId: string },
+): Promise<void> => void (await database.run(SIGN, [payoutId, attempt, raw, txId]))
+
+const BROADCAST = statement(
+  'payout_broadcast',
+  `with sent as (
+     update payout_attempt a set broadcast_at = clock_timestamp() where a.tx_id = $1 returning a.payout_id)
+   update payout p set status = 'broadcast' from sent s where p.payout_id = s.payout_id and p.status = 'signed'`,
+)
+/** Step 3: a node took the transaction. */
+export const noteBroadcast = async (database: Runner, txId: string): Promise<void> =>
+  void (await database.run(BROADCAST, [txId]))
+
+const BLOCK = statement(
+  'payout_block',
+  `update payout p set block_height = $2, block_hash = $3
+   where p.payout_id = $1 and p.status not in ('confirmed', 'failed') and p.block_hash is distinct from $3`,
+)
+/** The block that has one of its transactions now; undefined: none, as after a reorganisation. */
+export const notePayoutBlock = async (
+  database: Runner,
+  payoutId: string,
+  block: { height: number; hash: string } | undefined,
+): Promise<void> => void (await database.run(BLOCK, [payoutId, block?.height ?? null, block?.hash ?? null]))
+
+const REPLACE = statement('payout_replace', 'select replace_payout($1, $2, $3, $4, $5) as outcome')
+/** Adds a transaction with the same nonce and a higher fee. @returns the result of replace_payout */
+export async function replacePayout(
+  database: Runner,
+  payoutId: string,
+  after: { attempt: number; kind: 'pay' | 'fill' },
+  { maxFee, priorityFee }: GasPrice,
+): Promise<string> {
+  const values = [payoutId, after.attempt, after.kind, maxFee.toString(), priorityFee.toString()]
+  return (await database.run<{ outcome: string }>(REPLACE, values))[0]?.outcome ?? 'refused'
+}
+
+const END = statement('payout_end', 'select end_payout($1, $2, $3, $4, $5) as outcome')
+/** Step 4: one transaction is final; null: an unknown one has the nonce. @returns the result of end_payout */
+export async function endPayout(
+  database: Runner,
+  payoutId: string,
+  final: { txId: string | null; isReverted: boolean; networkFee: bigint },
+  actor: Actor,
+): Promise<string> {
+  const values = [payoutId, final.txId, final.isReverted, final.networkFee.toString(), JSON.stringify(actor)]
+  return (await database.run<{ outcome: string }>(END, values))[0]?.outcome ?? 'unknown'
+}
+
+const HOLD_SENDER = statement(
+  'payout_hold_sender',
+  `insert into payout_sender as s (network, sender, chain_id, next_nonce, holder, held_until)
+   values ($1, $2, $3, $4, $5, clock_timestamp() + make_interval(secs => $6))
+   on conflict (network, sender) do update
+     set holder = excluded.holder, held_until = clock_timestamp() + make_interval(secs => $6)
+     where s.chain_id = excluded.chain_id
+       and (s.holder = excluded.holder or s.held_until is null or s.held_until < clock_timestamp())
+   returning s.sender`,
+)
+/** Acquires or renews the lease of a sending account; false while another process has it, or it is of another chain. */
+export async function holdSender(
+  database: Runner,
+  { network, sender, chainId, chainNonce }: PayoutSender & { chainNonce: number },
+  { holder, leaseMs }: { holder: string; leaseMs: number },
+): Promise<boolean> {
+  const rows = await database.run(HOLD_SENDER, [network, sender, chainId, chainNonce, holder, leaseMs / 1_000])
+  return rows.length > 0
+}
+
+const RELEASE_SENDER = statement(
+  'payout_release_sender',
+  'update payout_sender set held_until = null where (network, sender) = ($1, $2) and holder = $3',
+)
+/** Releases the lease before it expires, so that the next process need not wait. */
+export const releaseSender = async (
+  database: Runner,
+  { network, sender }: Pick<PayoutSender, 'network' | 'sender'>,
+  holder: string,
+): Promise<void> => void (await database.run(RELEASE_SENDER, [network, sender, holder]))

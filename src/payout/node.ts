@@ -1,0 +1,110 @@
+// What payouts need of an Ethereum node. Each answer is checked by its schema (chain/rpc.ts).
+
+import { z } from 'zod'
+import { ChainError } from '../chain/client.ts'
+import { createRpc, RpcRefusal } from '../chain/rpc.ts'
+
+const RPC_TIMEOUT_MS = 10_000
+
+const amount = z
+  .string()
+  .regex(/^0x[0-9a-f]{1,64}$/i)
+  .transform(BigInt)
+const count = amount.transform(Number).pipe(z.number().int().nonnegative())
+const hash = z.string().regex(/^0x[0-9a-f]{64}$/i)
+const HEADER = z.object({ number: count, hash, baseFeePerGas: amount.default(0n) })
+const RECEIPT = z.object({
+  transactionHash: hash,
+  blockNumber: count,
+  blockHash: hash,
+  status: z.enum(['0x0', '0x1']),
+  gasUsed: amount,
+  effectiveGasPrice: amount,
+})
+
+/** A transaction in a block of the node's present branch. */
+export type Inclusion = { height: number; hash: string; isReverted: boolean; networkFee: bigint }
+export type Sending = 'taken' | 'nonce_used' | 'refused'
+
+export type PayoutNode = {
+  /** @throws {ChainError} when the node is on another chain */
+  getHead: () => Promise<{ height: number; baseFee: bigint }>
+  /** The usual fee for the block's producer, per gas. */
+  getTip: () => Promise<bigint>
+  getBalance: (address: string) => Promise<bigint>
+  /** How many transactions of the account are executed, at the head or at a height: its next free nonce. */
+  countTransactions: (address: string, height?: number) => Promise<number>
+  /** Gas for a transfer. Undefined: it would revert. */
+  estimateGas: (transfer: { from: string; to: string; value: bigint }) => Promise<bigint | undefined>
+  /** By receipt, pinned to the block that the branch has at its height. Undefined: in no block. */
+  findInclusion: (txId: string) => Promise<Inclusion | undefined>
+  /** Whether the node knows it, in a block or waiting for one. */
+  hasTransaction: (txId: string) => Promise<boolean>
+  send: (raw: string) => Promise<Sending>
+}
+
+/** Nodes have no common codes for these. */
+const KNOWN = /already known|known transaction|already imported|already exists/i
+const NONCE_USED = /nonce too low|nonce is too low|old nonce/i
+const REVERTS = /revert/i
+
+const quantityOf = (value: bigint | number): string => `0x${value.toString(16)}`
+
+/** The node's own text of a refusal. @throws any other error */
+const refused = (error: unknown): string => {
+  if (error instanceof RpcRefusal) return error.reason
+  throw error
+}
+
+export function createPayoutNode({ url, chainId }: { url: string; chainId: number }): PayoutNode {
+  const rpc = createRpc(url, RPC_TIMEOUT_MS)
+  let isChainKnown = false
+  return {
+    getHead: async () => {
+      if (!isChainKnown) {
+        const found = await rpc('eth_chainId', [], count)
+        if (found !== chainId) throw new ChainError(`the node is on chain ${found}, not on ${chainId}`)
+        isChainKnown = true
+      }
+      const head = await rpc('eth_getBlockByNumber', ['latest', false], HEADER)
+      return { height: head.number, baseFee: head.baseFeePerGas }
+    },
+    getTip: () => rpc('eth_maxPriorityFeePerGas', [], amount),
+    getBalance: (address) => rpc('eth_getBalance', [address, 'latest'], amount),
+    countTransactions: (address, height) =>
+      rpc('eth_getTransactionCount', [address, height === undefined ? 'latest' : quantityOf(height)], count),
+    estimateGas: async ({ from, to, value }) => {
+      try {
+        return await rpc('eth_estimateGas', [{ from, to, value: quantityOf(value) }], amount)
+      } catch (error) {
+        if (REVERTS.test(refused(error))) return undefined
+        throw error
+      }
+    },
+    findInclusion: async (txId) => {
+      const receipt = await rpc('eth_getTransactionReceipt', [txId], RECEIPT.nullable())
+      if (receipt === null) return undefined
+      if (receipt.transactionHash !== txId) throw new ChainError('eth_getTransactionReceipt: of another transaction')
+      const header = await rpc('eth_getBlockByNumber', [quantityOf(receipt.blockNumber), false], HEADER.nullable())
+      if (header?.hash !== receipt.blockHash) return undefined
+      return {
+        height: receipt.blockNumber,
+        hash: receipt.blockHash,
+        isReverted: receipt.status === '0x0',
+        networkFee: receipt.gasUsed * receipt.effectiveGasPrice,
+      }
+    },
+    hasTransaction: async (txId) =>
+      (await rpc('eth_getTransactionByHash', [txId], z.object({ hash }).nullable())) !== null,
+    send: async (raw) => {
+      try {
+        await rpc('eth_sendRawTransaction', [raw], hash)
+        return 'taken'
+      } catch (error) {
+        const reason = refused(error)
+        if (KNOWN.test(reason)) return 'taken'
+        return NONCE_USED.test(reason) ? 'nonce_used' : 'refused'
+      }
+    },
+  }
+}

@@ -1,0 +1,51 @@
+// Refunds of test shops, brought to where a payout begins.
+
+import { randomBytes } from 'node:crypto'
+import { assessPayments, recordReport } from '../../src/db/payment.ts'
+import type { Actor } from '../../src/domain/audit.ts'
+import type { FeeBearer } from '../../src/domain/refund.ts'
+import { buildObservation, type TestShop } from './shop.ts'
+
+const CUSTOMER: Actor = { actor: 'user:7', role: 'customer' }
+const APPROVERS: readonly Actor[] = [8, 9].map((id) => ({ actor: `user:${id}`, role: 'admin' }))
+
+export const makeDestination = (): string => `0x${randomBytes(20).toString('hex')}`
+
+export type ApprovedRefund = { refundId: string; orderId: string; amount: bigint; destination: string }
+
+/** A paid order that is owed `amount` (by default 0.1 ETH more than it cost), with its refund approved by two people. */
+export async function approveRefund(
+  shop: TestShop,
+  {
+    amount = 10n ** 17n,
+    bearer = 'shop',
+    destination = makeDestination(),
+  }: { amount?: bigint; bearer?: FeeBearer; destination?: string } = {},
+): Promise<ApprovedRefund> {
+  const { order, run } = await shop.orderIn('processing')
+  await recordReport(shop.api, 'w1', [buildObservation(order, { amount })])
+  await assessPayments(shop.worker, run.next())
+  const [refund] = await shop.query<{ id: string }>(
+    `select refund_id as id from refund where order_id = $1 and status = 'awaiting_destination'`,
+    [order.orderId],
+  )
+  if (refund === undefined) throw new Error('the order is owed nothing')
+  const write = (by: Actor, text: string, ...values: unknown[]) =>
+    shop.test.writeAs('app_api', by, text, [refund.id, ...values])
+  await write(
+    CUSTOMER,
+    `update refund set destination = $2, destination_confirmed_at = now(), fee_bearer = $3, status = 'awaiting_approval'
+     where refund_id = $1`,
+    destination,
+    bearer,
+  )
+  for (const by of APPROVERS)
+    await write(
+      by,
+      `insert into refund_approval (refund_id, version, approver, order_id)
+       select refund_id, version, $2, order_id from refund where refund_id = $1`,
+      by.actor,
+    )
+  await write(APPROVERS[0] ?? CUSTOMER, `update refund set status = 'approved' where refund_id = $1`)
+  return { refundId: refund.id, orderId: order.orderId, amount, destination }
+}
