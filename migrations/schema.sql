@@ -1901,6 +1901,134 @@ ALTER FUNCTION holdfast.audit_payment_transition() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.audit_payment_transition() IS 'Notes every change to payment_transition for the audit.';
 
 --
+-- Name: audit_payout(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_payout() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payout' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"payout","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.payout_id as payout_id) k cross join lateral (select n.refund_id as refund_id, n.order_id as order_id, n.network as network, n.sender as sender, n.chain_id::text as chain_id, n.nonce::text as nonce, n.destination as destination, n.amount::text as amount, n.fee_bearer as fee_bearer, n.status as status, n.failure as failure, n.block_height::text as block_height, n.block_hash as block_hash, n.is_released as is_released, n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payout' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"payout","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.refund_id is distinct from o.refund_id then '"refund_id":' || coalesce(to_json(o.refund_id)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.sender is distinct from o.sender then '"sender":' || coalesce(to_json(o.sender)::text, 'null') end, case when n.chain_id is distinct from o.chain_id then '"chain_id":' || coalesce(to_json(o.chain_id::text)::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(o.nonce::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.failure is distinct from o.failure then '"failure":' || coalesce(to_json(o.failure)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(o.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(o.block_hash)::text, 'null') end, case when n.is_released is distinct from o.is_released then '"is_released":' || coalesce(to_json(o.is_released)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.refund_id is distinct from o.refund_id then '"refund_id":' || coalesce(to_json(n.refund_id)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.sender is distinct from o.sender then '"sender":' || coalesce(to_json(n.sender)::text, 'null') end, case when n.chain_id is distinct from o.chain_id then '"chain_id":' || coalesce(to_json(n.chain_id::text)::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(n.nonce::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.failure is distinct from o.failure then '"failure":' || coalesce(to_json(n.failure)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(n.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(n.block_hash)::text, 'null') end, case when n.is_released is distinct from o.is_released then '"is_released":' || coalesce(to_json(n.is_released)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.payout_id = o.payout_id cross join lateral (select coalesce(n.payout_id, o.payout_id) as payout_id) k
+            where n.payout_id is distinct from o.payout_id or n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.sender is distinct from o.sender or n.chain_id is distinct from o.chain_id or n.nonce is distinct from o.nonce or n.destination is distinct from o.destination or n.amount is distinct from o.amount or n.fee_bearer is distinct from o.fee_bearer or n.status is distinct from o.status or n.failure is distinct from o.failure or n.block_height is distinct from o.block_height or n.block_hash is distinct from o.block_hash or n.is_released is distinct from o.is_released or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payout' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"payout","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.payout_id as payout_id) k cross join lateral (select o.refund_id as refund_id, o.order_id as order_id, o.network as network, o.sender as sender, o.chain_id::text as chain_id, o.nonce::text as nonce, o.destination as destination, o.amount::text as amount, o.fee_bearer as fee_bearer, o.status as status, o.failure as failure, o.block_height::text as block_height, o.block_hash as block_hash, o.is_released as is_released, o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_payout() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_payout(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_payout() IS 'Notes every change to payout for the audit.';
+
+--
+-- Name: audit_payout_attempt(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_payout_attempt() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payout_attempt' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select n.order_id::text as id, string_agg(
+            '{"table":"payout_attempt","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.payout_id as payout_id, n.attempt as attempt) k cross join lateral (select n.order_id as order_id, n.kind as kind, n.value::text as value, n.gas_limit::text as gas_limit, n.max_fee::text as max_fee, n.priority_fee::text as priority_fee, n.raw as raw, n.tx_id as tx_id, n.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payout_attempt' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"payout_attempt","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.value is distinct from o.value then '"value":' || coalesce(to_json(o.value::text)::text, 'null') end, case when n.gas_limit is distinct from o.gas_limit then '"gas_limit":' || coalesce(to_json(o.gas_limit::text)::text, 'null') end, case when n.max_fee is distinct from o.max_fee then '"max_fee":' || coalesce(to_json(o.max_fee::text)::text, 'null') end, case when n.priority_fee is distinct from o.priority_fee then '"priority_fee":' || coalesce(to_json(o.priority_fee::text)::text, 'null') end, case when n.raw is distinct from o.raw then '"raw":' || coalesce(to_json(o.raw)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.value is distinct from o.value then '"value":' || coalesce(to_json(n.value::text)::text, 'null') end, case when n.gas_limit is distinct from o.gas_limit then '"gas_limit":' || coalesce(to_json(n.gas_limit::text)::text, 'null') end, case when n.max_fee is distinct from o.max_fee then '"max_fee":' || coalesce(to_json(n.max_fee::text)::text, 'null') end, case when n.priority_fee is distinct from o.priority_fee then '"priority_fee":' || coalesce(to_json(n.priority_fee::text)::text, 'null') end, case when n.raw is distinct from o.raw then '"raw":' || coalesce(to_json(n.raw)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.payout_id = o.payout_id and n.attempt = o.attempt cross join lateral (select coalesce(n.payout_id, o.payout_id) as payout_id, coalesce(n.attempt, o.attempt) as attempt) k
+            where n.payout_id is distinct from o.payout_id or n.attempt is distinct from o.attempt or n.order_id is distinct from o.order_id or n.kind is distinct from o.kind or n.value is distinct from o.value or n.gas_limit is distinct from o.gas_limit or n.max_fee is distinct from o.max_fee or n.priority_fee is distinct from o.priority_fee or n.raw is distinct from o.raw or n.tx_id is distinct from o.tx_id or n.created_at is distinct from o.created_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'payout_attempt' else 'order' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select o.order_id::text as id, string_agg(
+            '{"table":"payout_attempt","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.payout_id as payout_id, o.attempt as attempt) k cross join lateral (select o.order_id as order_id, o.kind as kind, o.value::text as value, o.gas_limit::text as gas_limit, o.max_fee::text as max_fee, o.priority_fee::text as priority_fee, o.raw as raw, o.tx_id as tx_id, o.created_at as created_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_payout_attempt() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_payout_attempt(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_payout_attempt() IS 'Notes every change to payout_attempt for the audit.';
+
+--
 -- Name: audit_product(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -3346,6 +3474,57 @@ ALTER FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_stat
 COMMENT ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) IS 'Ends pending or processing orders without shipping them, with all that follows: status, holds, stock, ledger, refunds due, retirement of the payment key, and a wake where the payment missed its confirm deadline, or where the money is enough but late, so that aftercare decides on it.';
 
 --
+-- Name: end_payout(uuid, text, boolean, numeric, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_payout payout;
+  v_kind text;
+  v_paid text;
+  v_failure text;
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select p.order_id from payout p where p.payout_id = p_payout_id) for update;
+  select * into v_payout from payout p where p.payout_id = p_payout_id for no key update;
+  if not found then
+    return 'unknown';
+  elsif v_payout.status in ('confirmed', 'failed') then
+    return 'repeated';
+  end if;
+  select a.kind into v_kind from payout_attempt a where (a.payout_id, a.tx_id) = (p_payout_id, p_tx_id);
+  if p_tx_id is not null and v_kind is null then
+    return 'unknown';
+  end if;
+  v_failure := case
+    when p_tx_id is null then 'nonce_taken'
+    when v_kind = 'fill' then 'cancelled'
+    when p_is_reverted then 'reverted' end;
+  if v_failure is not null then
+    update payout p set status = 'failed', failure = v_failure where p.payout_id = p_payout_id;
+    return 'failed';
+  end if;
+  v_paid := finish_payout(v_payout.refund_id, p_tx_id, p_network_fee, p_actor);
+  if v_paid not in ('paid', 'repeated') then
+    return v_paid;
+  end if;
+  update payout p set status = 'confirmed' where p.payout_id = p_payout_id;
+  return 'confirmed';
+end
+$$;
+
+ALTER FUNCTION holdfast.end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text) IS 'Payout, last step: one of its transactions is final on the chain.';
+
+--
 -- Name: expire_due(uuid[], boolean); Type: FUNCTION; Schema: holdfast; Owner: app_worker
 --
 
@@ -3909,6 +4088,80 @@ ALTER FUNCTION holdfast.guard_payment_amount() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.guard_payment_amount() IS 'An amount changes to what a report says, and to nothing else.';
+
+--
+-- Name: guard_payout(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_payout() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    if new.status <> 'prepared' then
+      raise exception 'payout: it begins prepared' using errcode = 'HF054';
+    end if;
+    return new;
+  end if;
+  if (new.payout_id, new.refund_id, new.order_id, new.network, new.sender, new.chain_id, new.nonce, new.destination,
+      new.amount, new.fee_bearer, new.created_at)
+     is distinct from (old.payout_id, old.refund_id, old.order_id, old.network, old.sender, old.chain_id, old.nonce,
+      old.destination, old.amount, old.fee_bearer, old.created_at)
+    or old.status in ('confirmed', 'failed')
+      and (new.block_height, new.block_hash, new.failure)
+       is distinct from (old.block_height, old.block_hash, old.failure)
+    or old.is_released and not new.is_released then
+    raise exception 'payout: this never changes' using errcode = 'HF001';
+  end if;
+  if new.status <> old.status and not (case old.status
+      when 'prepared' then new.status in ('signed', 'stuck', 'confirmed', 'failed')
+      when 'signed' then new.status in ('broadcast', 'stuck', 'confirmed', 'failed')
+      when 'broadcast' then new.status in ('stuck', 'confirmed', 'failed')
+      when 'stuck' then new.status in ('signed', 'confirmed', 'failed')
+      else false end) then
+    raise exception 'payout: % to % is not a legal move', old.status, new.status using errcode = 'HF054';
+  end if;
+  new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_payout() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_payout(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_payout() IS 'Guard of payouts, a state machine guard: a trigger function for every insert and update of payout.';
+
+--
+-- Name: guard_payout_attempt(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.guard_payout_attempt() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if tg_op = 'INSERT' and new.raw is not null
+    or tg_op = 'UPDATE' and (
+      (new.payout_id, new.attempt, new.order_id, new.kind, new.value, new.gas_limit, new.max_fee, new.priority_fee,
+        new.created_at)
+      is distinct from (old.payout_id, old.attempt, old.order_id, old.kind, old.value, old.gas_limit, old.max_fee,
+        old.priority_fee, old.created_at)
+      or old.raw is not null and (new.raw, new.tx_id) is distinct from (old.raw, old.tx_id)) then
+    raise exception 'payout_attempt: this never changes' using errcode = 'HF001';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION holdfast.guard_payout_attempt() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION guard_payout_attempt(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.guard_payout_attempt() IS 'Guard of a payout''s transactions, a write-once guard: a trigger function for every insert and update of payout_attempt.';
 
 --
 -- Name: guard_refund(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4525,6 +4778,65 @@ ALTER FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) OWNER TO hold
 COMMENT ON FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) IS 'Ledger posting: writes what is missing between what the ledger has of an order and what it must have (ledger_target), one posting per asset.';
 
 --
+-- Name: prepare_payout(uuid, text, bigint, bigint, bigint, numeric, numeric, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_refund refund;
+  v_fee numeric;
+  v_begun text;
+  v_nonce bigint;
+  v_payout_id uuid;
+begin
+  select * into v_refund from refund r where r.refund_id = p_refund_id;
+  v_fee := case v_refund.fee_bearer when 'customer' then p_gas_limit * p_max_fee else 0 end;
+  if v_refund.token is not null then
+    return 'token';
+  elsif v_refund.amount <= v_fee then
+    return 'fee_above_amount';
+  elsif v_refund.destination = p_sender or exists (
+    select from invoice i where (i.network, i.address) = (v_refund.network, v_refund.destination)) then
+    return 'own_address';
+  end if;
+  v_begun := begin_payout(p_refund_id, p_actor);
+  if v_begun not in ('begun', 'repeated') then
+    return v_begun;
+  elsif exists (select from payout p where p.refund_id = p_refund_id and p.status <> 'failed') then
+    return 'repeated';
+  elsif exists (select from payout p where p.refund_id = p_refund_id and not p.is_released) then
+    return 'failed_before';
+  end if;
+  insert into payout_sender (network, sender, chain_id, next_nonce)
+  values (v_refund.network, p_sender, p_chain_id, p_chain_nonce)
+  on conflict do nothing;
+  update payout_sender s set next_nonce = greatest(s.next_nonce, p_chain_nonce) + 1
+  where (s.network, s.sender, s.chain_id) = (v_refund.network, p_sender, p_chain_id)
+  returning s.next_nonce - 1 into v_nonce;
+  if not found then
+    raise exception 'payout_sender: it sends on another chain' using errcode = 'HF053';
+  end if;
+  insert into payout (refund_id, order_id, network, sender, chain_id, nonce, destination, amount, fee_bearer)
+  values (p_refund_id, v_refund.order_id, v_refund.network, p_sender, p_chain_id, v_nonce, v_refund.destination,
+    v_refund.amount, v_refund.fee_bearer)
+  returning payout_id into v_payout_id;
+  insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+  values (v_payout_id, 1, v_refund.order_id, 'pay', v_refund.amount - v_fee, p_gas_limit, p_max_fee, p_priority_fee);
+  return 'prepared';
+end
+$$;
+
+ALTER FUNCTION holdfast.prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text) IS 'Payout step 1: takes an approved refund for payment (begin_payout), gives its payout the next nonce of the sender, and stores its first transaction, all in one transaction of the database.';
+
+--
 -- Name: present_output(uuid, text, text, integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4899,6 +5211,51 @@ ALTER FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) OWNER 
 --
 
 COMMENT ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) IS 'Validation: the orders that cannot be accepted whatever the stock.';
+
+--
+-- Name: replace_payout(uuid, integer, text, numeric, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_payout payout;
+  v_last payout_attempt;
+  v_kind text;
+  v_value numeric;
+begin
+  select * into v_payout from payout p where p.payout_id = p_payout_id for no key update;
+  select * into v_last from payout_attempt a where a.payout_id = p_payout_id order by a.attempt desc limit 1;
+  if v_payout.payout_id is null or v_payout.status in ('confirmed', 'failed') then
+    return 'refused';
+  elsif v_last.attempt <> p_after then
+    return 'repeated';
+  end if;
+  -- Once a payout is to end, it is no more sent: a bump of its filler is a filler.
+  v_kind := case v_last.kind when 'fill' then 'fill' else p_kind end;
+  v_value := case
+    when v_kind = 'fill' then 0
+    when v_payout.fee_bearer = 'customer' then v_payout.amount - v_last.gas_limit * p_max_fee
+    else v_payout.amount end;
+  if v_kind = 'pay' and v_value <= 0 then
+    return 'fee_above_amount';
+  end if;
+  insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+  values (p_payout_id, v_last.attempt + 1, v_payout.order_id, v_kind, v_value, v_last.gas_limit, p_max_fee,
+    p_priority_fee);
+  update payout p set status = 'stuck' where p.payout_id = p_payout_id;
+  return 'replaced';
+end
+$$;
+
+ALTER FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) IS 'Replacement by fee: adds a transaction with the same nonce and a higher fee to a payout, to be signed and sent.';
 
 --
 -- Name: request_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -7413,6 +7770,209 @@ ALTER TABLE holdfast.payment_transition OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.payment_transition IS 'Legal moves of payment_state; a test keeps it equal to PAYMENT_MOVES in src/domain/payment.ts.';
 
 --
+-- Name: payout; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payout (
+    payout_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    refund_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    sender text NOT NULL,
+    chain_id bigint NOT NULL,
+    nonce bigint NOT NULL,
+    destination text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    fee_bearer text NOT NULL,
+    status text DEFAULT 'prepared'::text NOT NULL,
+    failure text,
+    block_height bigint,
+    block_hash text,
+    is_released boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT payout_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT payout_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 66))),
+    CONSTRAINT payout_block_is_whole CHECK (((block_height IS NULL) = (block_hash IS NULL))),
+    CONSTRAINT payout_chain_positive CHECK ((chain_id > 0)),
+    CONSTRAINT payout_created_finite CHECK (isfinite(created_at)),
+    CONSTRAINT payout_destination_shape CHECK ((destination ~ '^0x[0-9a-f]{40}$'::text)),
+    CONSTRAINT payout_failure CHECK ((failure = ANY (ARRAY['reverted'::text, 'cancelled'::text, 'nonce_taken'::text]))),
+    CONSTRAINT payout_failure_of_status CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
+    CONSTRAINT payout_fee_bearer CHECK ((fee_bearer = ANY (ARRAY['shop'::text, 'customer'::text]))),
+    CONSTRAINT payout_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT payout_nonce_not_negative CHECK ((nonce >= 0)),
+    CONSTRAINT payout_release_of_failed CHECK (((NOT is_released) OR (status = 'failed'::text))),
+    CONSTRAINT payout_status CHECK ((status = ANY (ARRAY['prepared'::text, 'signed'::text, 'broadcast'::text, 'stuck'::text, 'confirmed'::text, 'failed'::text]))),
+    CONSTRAINT payout_updated_finite CHECK (isfinite(updated_at))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payout OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payout; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payout IS 'Sending of one refund by one account with one nonce. Amounts in base units, before the network''s fee.';
+
+--
+-- Name: COLUMN payout.status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.status IS 'prepared and stuck wait for a signature, stuck as a replacement; signed: the bytes are stored; broadcast: a node took them; confirmed: final on the chain; failed: proven that no transaction that it knows can be executed.';
+
+--
+-- Name: COLUMN payout.failure; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.failure IS 'reverted: executed without effect; cancelled: an empty transaction took its nonce; nonce_taken: an unknown one did, which a person must look at; null: not failed.';
+
+--
+-- Name: COLUMN payout.block_height; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.block_height IS 'Of the block that has one of its transactions now; null: in no block.';
+
+--
+-- Name: COLUMN payout.block_hash; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.block_hash IS 'Of the block that has one of its transactions now; null: in no block.';
+
+--
+-- Name: COLUMN payout.is_released; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.is_released IS 'After a failure, an operator lets the refund be sent by another payout.';
+
+--
+-- Name: payout_attempt; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payout_attempt (
+    payout_id uuid NOT NULL,
+    attempt smallint NOT NULL,
+    order_id uuid NOT NULL,
+    kind text NOT NULL,
+    value numeric(78,0) NOT NULL,
+    gas_limit bigint NOT NULL,
+    max_fee numeric(78,0) NOT NULL,
+    priority_fee numeric(78,0) NOT NULL,
+    raw text,
+    tx_id text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    broadcast_at timestamp with time zone,
+    CONSTRAINT payout_attempt_broadcast_finite CHECK (isfinite(broadcast_at)),
+    CONSTRAINT payout_attempt_created_finite CHECK (isfinite(created_at)),
+    CONSTRAINT payout_attempt_fee_positive CHECK ((max_fee > (0)::numeric)),
+    CONSTRAINT payout_attempt_gas_positive CHECK ((gas_limit > 0)),
+    CONSTRAINT payout_attempt_kind CHECK ((kind = ANY (ARRAY['pay'::text, 'fill'::text]))),
+    CONSTRAINT payout_attempt_positive CHECK ((attempt > 0)),
+    CONSTRAINT payout_attempt_priority_range CHECK (((priority_fee >= (0)::numeric) AND (priority_fee <= max_fee))),
+    CONSTRAINT payout_attempt_raw_shape CHECK (((raw ~ '^0x([0-9a-f]{2})+$'::text) AND (char_length(raw) <= 1024))),
+    CONSTRAINT payout_attempt_signed_is_whole CHECK (((raw IS NULL) = (tx_id IS NULL))),
+    CONSTRAINT payout_attempt_tx_shape CHECK ((tx_id ~ '^0x[0-9a-f]{64}$'::text)),
+    CONSTRAINT payout_attempt_value_not_negative CHECK ((value >= (0)::numeric)),
+    CONSTRAINT payout_attempt_value_of_kind CHECK (((kind = 'pay'::text) = (value > (0)::numeric)))
+);
+
+ALTER TABLE holdfast.payout_attempt OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payout_attempt; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payout_attempt IS 'Transactions of a payout, all with its nonce: the first, and replacements with a higher fee. One at most is executed. Signed bytes are stored before they are sent, so that sending again sends the same transaction.';
+
+--
+-- Name: COLUMN payout_attempt.kind; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.kind IS 'pay: sends the value; fill: an empty one to the sender, which ends the payout.';
+
+--
+-- Name: COLUMN payout_attempt.gas_limit; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.gas_limit IS 'Most gas that it may use.';
+
+--
+-- Name: COLUMN payout_attempt.max_fee; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.max_fee IS 'Most that it pays per gas, in base units.';
+
+--
+-- Name: COLUMN payout_attempt.priority_fee; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.priority_fee IS 'Of it, at most this to the block''s producer, in base units.';
+
+--
+-- Name: COLUMN payout_attempt.raw; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.raw IS 'The signed bytes, hex; null: not signed.';
+
+--
+-- Name: COLUMN payout_attempt.tx_id; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.tx_id IS 'Their transaction id; null: not signed.';
+
+--
+-- Name: COLUMN payout_attempt.broadcast_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_attempt.broadcast_at IS 'When a node last took it; null: none yet.';
+
+--
+-- Name: payout_sender; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payout_sender (
+    network text NOT NULL,
+    sender text NOT NULL,
+    chain_id bigint NOT NULL,
+    next_nonce bigint NOT NULL,
+    holder text,
+    held_until timestamp with time zone,
+    CONSTRAINT payout_sender_chain_positive CHECK ((chain_id > 0)),
+    CONSTRAINT payout_sender_held_finite CHECK (isfinite(held_until)),
+    CONSTRAINT payout_sender_holder_length CHECK (((char_length(holder) >= 1) AND (char_length(holder) <= 80))),
+    CONSTRAINT payout_sender_network_length CHECK (((char_length(network) >= 1) AND (char_length(network) <= 32))),
+    CONSTRAINT payout_sender_nonce_not_negative CHECK ((next_nonce >= 0)),
+    CONSTRAINT payout_sender_shape CHECK ((sender ~ '^0x[0-9a-f]{40}$'::text))
+);
+
+ALTER TABLE holdfast.payout_sender OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payout_sender; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payout_sender IS 'Accounts that refunds are sent from: the next free nonce, and the lease of the process that sends.';
+
+--
+-- Name: COLUMN payout_sender.next_nonce; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_sender.next_nonce IS 'Only grows: a nonce belongs to one payout for ever.';
+
+--
+-- Name: COLUMN payout_sender.holder; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_sender.holder IS 'Process with the lease; null: free.';
+
+--
+-- Name: COLUMN payout_sender.held_until; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_sender.held_until IS 'When the lease ends; null: free.';
+
+--
 -- Name: pending_invoice; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8442,6 +9002,41 @@ ALTER TABLE ONLY holdfast.payment_transition
     ADD CONSTRAINT payment_transition_pk PRIMARY KEY (from_state, to_state);
 
 --
+-- Name: payout_attempt payout_attempt_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_attempt
+    ADD CONSTRAINT payout_attempt_pk PRIMARY KEY (payout_id, attempt);
+
+--
+-- Name: payout_attempt payout_attempt_tx_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_attempt
+    ADD CONSTRAINT payout_attempt_tx_once UNIQUE (tx_id);
+
+--
+-- Name: payout payout_nonce_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout
+    ADD CONSTRAINT payout_nonce_once UNIQUE (network, sender, nonce);
+
+--
+-- Name: payout payout_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout
+    ADD CONSTRAINT payout_pk PRIMARY KEY (payout_id);
+
+--
+-- Name: payout_sender payout_sender_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_sender
+    ADD CONSTRAINT payout_sender_pk PRIMARY KEY (network, sender);
+
+--
 -- Name: product product_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8757,6 +9352,36 @@ CREATE INDEX payment_report_by_order ON holdfast.payment_report USING btree (ord
 --
 
 CREATE INDEX payment_report_unassessed ON holdfast.payment_report USING btree (order_id) WHERE (NOT is_assessed);
+
+--
+-- Name: payout_attempt_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payout_attempt_by_order ON holdfast.payout_attempt USING btree (order_id);
+
+--
+-- Name: payout_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payout_by_order ON holdfast.payout USING btree (order_id);
+
+--
+-- Name: payout_by_refund; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payout_by_refund ON holdfast.payout USING btree (refund_id);
+
+--
+-- Name: payout_one_live; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE UNIQUE INDEX payout_one_live ON holdfast.payout USING btree (refund_id) WHERE (status <> 'failed'::text);
+
+--
+-- Name: payout_open; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payout_open ON holdfast.payout USING btree (network, sender, nonce) WHERE (status <> ALL (ARRAY['confirmed'::text, 'failed'::text]));
 
 --
 -- Name: refund_approval_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -9527,6 +10152,66 @@ CREATE TRIGGER payment_transition_audit_update AFTER UPDATE ON holdfast.payment_
 CREATE TRIGGER payment_version BEFORE UPDATE ON holdfast.payment FOR EACH ROW EXECUTE FUNCTION holdfast.move_version();
 
 --
+-- Name: payout_attempt payout_attempt_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_attempt_audit_delete AFTER DELETE ON holdfast.payout_attempt REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payout_attempt();
+
+--
+-- Name: payout_attempt payout_attempt_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_attempt_audit_insert AFTER INSERT ON holdfast.payout_attempt REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payout_attempt();
+
+--
+-- Name: payout_attempt payout_attempt_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_attempt_audit_truncate BEFORE TRUNCATE ON holdfast.payout_attempt FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: payout_attempt payout_attempt_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_attempt_audit_update AFTER UPDATE ON holdfast.payout_attempt REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payout_attempt();
+
+--
+-- Name: payout_attempt payout_attempt_guard; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_attempt_guard BEFORE INSERT OR UPDATE ON holdfast.payout_attempt FOR EACH ROW EXECUTE FUNCTION holdfast.guard_payout_attempt();
+
+--
+-- Name: payout payout_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_audit_delete AFTER DELETE ON holdfast.payout REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payout();
+
+--
+-- Name: payout payout_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_audit_insert AFTER INSERT ON holdfast.payout REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payout();
+
+--
+-- Name: payout payout_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_audit_truncate BEFORE TRUNCATE ON holdfast.payout FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: payout payout_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_audit_update AFTER UPDATE ON holdfast.payout REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_payout();
+
+--
+-- Name: payout payout_guard; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_guard BEFORE INSERT OR UPDATE ON holdfast.payout FOR EACH ROW EXECUTE FUNCTION holdfast.guard_payout();
+
+--
 -- Name: product product_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -10101,6 +10786,41 @@ ALTER TABLE ONLY holdfast.payment_report
     ADD CONSTRAINT payment_report_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
+-- Name: payout_attempt payout_attempt_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_attempt
+    ADD CONSTRAINT payout_attempt_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: payout_attempt payout_attempt_payout_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_attempt
+    ADD CONSTRAINT payout_attempt_payout_fk FOREIGN KEY (payout_id) REFERENCES holdfast.payout(payout_id) ON DELETE RESTRICT;
+
+--
+-- Name: payout payout_order_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout
+    ADD CONSTRAINT payout_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
+
+--
+-- Name: payout payout_refund_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout
+    ADD CONSTRAINT payout_refund_fk FOREIGN KEY (refund_id) REFERENCES holdfast.refund(refund_id) ON DELETE RESTRICT;
+
+--
+-- Name: payout payout_sender_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout
+    ADD CONSTRAINT payout_sender_fk FOREIGN KEY (network, sender) REFERENCES holdfast.payout_sender(network, sender) ON DELETE RESTRICT;
+
+--
 -- Name: product product_currency_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -10463,6 +11183,18 @@ REVOKE ALL ON FUNCTION holdfast.audit_payment_report() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.audit_payment_transition() FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_payout(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_payout() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_payout_attempt(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_payout_attempt() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_product(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -10645,6 +11377,13 @@ REVOKE ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_
 GRANT ALL ON FUNCTION holdfast.end_orders(p_order_ids uuid[], p_reason text, p_end_state text, p_actor text) TO app_worker;
 
 --
+-- Name: FUNCTION end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.end_payout(p_payout_id uuid, p_tx_id text, p_is_reverted boolean, p_network_fee numeric, p_actor text) TO app_worker;
+
+--
 -- Name: FUNCTION expire_due(p_order_ids uuid[], p_skip_locked boolean); Type: ACL; Schema: holdfast; Owner: app_worker
 --
 
@@ -10773,6 +11512,18 @@ REVOKE ALL ON FUNCTION holdfast.guard_order_update() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.guard_payment_amount() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_payout(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_payout() FROM PUBLIC;
+
+--
+-- Name: FUNCTION guard_payout_attempt(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.guard_payout_attempt() FROM PUBLIC;
 
 --
 -- Name: FUNCTION guard_refund(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -10917,6 +11668,13 @@ GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO auditor;
 REVOKE ALL ON FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.prepare_payout(p_refund_id uuid, p_sender text, p_chain_id bigint, p_chain_nonce bigint, p_gas_limit bigint, p_max_fee numeric, p_priority_fee numeric, p_actor text) TO app_worker;
+
+--
 -- Name: FUNCTION present_output(p_order_id uuid, p_network text, p_tx_id text, p_output_index integer); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -11009,6 +11767,13 @@ REVOKE ALL ON FUNCTION holdfast.refuse_unsealing() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[]) TO app_api;
+
+--
+-- Name: FUNCTION replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) TO app_worker;
 
 --
 -- Name: FUNCTION request_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12304,6 +13069,195 @@ GRANT UPDATE(sealed_at) ON TABLE holdfast.payment_key TO app_keys;
 
 GRANT SELECT ON TABLE holdfast.payment_transition TO app_worker;
 GRANT SELECT ON TABLE holdfast.payment_transition TO auditor;
+
+--
+-- Name: TABLE payout; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.payout TO app_worker;
+GRANT SELECT ON TABLE holdfast.payout TO auditor;
+
+--
+-- Name: COLUMN payout.refund_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(refund_id) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.sender; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(sender) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.chain_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(chain_id) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(nonce) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.destination; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(destination) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(amount) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.fee_bearer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(fee_bearer) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(status) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.failure; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(failure) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.block_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_height) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.block_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_hash) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.is_released; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_released) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: TABLE payout_attempt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT ON TABLE holdfast.payout_attempt TO auditor;
+
+--
+-- Name: COLUMN payout_attempt.payout_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(payout_id) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.attempt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(attempt) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(kind) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.value; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(value) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.gas_limit; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(gas_limit) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.max_fee; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(max_fee) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.priority_fee; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(priority_fee) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.raw; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(raw) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.tx_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tx_id) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: COLUMN payout_attempt.broadcast_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(broadcast_at) ON TABLE holdfast.payout_attempt TO app_worker;
+
+--
+-- Name: TABLE payout_sender; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.payout_sender TO app_worker;
+GRANT SELECT ON TABLE holdfast.payout_sender TO auditor;
+
+--
+-- Name: COLUMN payout_sender.next_nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(next_nonce) ON TABLE holdfast.payout_sender TO app_worker;
+
+--
+-- Name: COLUMN payout_sender.holder; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(holder) ON TABLE holdfast.payout_sender TO app_worker;
+
+--
+-- Name: COLUMN payout_sender.held_until; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(held_until) ON TABLE holdfast.payout_sender TO app_worker;
 
 --
 -- Name: TABLE pending_invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner

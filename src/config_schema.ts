@@ -222,7 +222,6 @@ const confirmations = z.coerce
   // The watcher keeps a thousand blocks: a transfer that needs more would never be final.
   .max(MAX_CONFIRMATIONS)
   .default(ASSET_POLICY.ETH.confirmations)
-const chainId = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
 
 const WATCHER = z.object({
   ...base,
