@@ -48,14 +48,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ],
   ],
   relay: [
-    'domain',
-    'db',
-    'telemetry',
-    'repeat',
-    'workflows/message',
-    '@temporalio/client',
-    '@temporalio/common',
-    ANY_NODE,
+    ...['domain', 'db', 'telemetry', 'repeat', 'workflows/message'],
+    ...['@temporalio/client', '@temporalio/common', ANY_NODE],
   ],
   db: ['domain', 'slonik', 'pg', 'postgrator', 'zod', ANY_NODE],
   chain: [

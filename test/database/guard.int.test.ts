@@ -113,7 +113,7 @@ describe('the agreement', () => {
     ['currency', `'USD'`],
     ['total', 'total + 1'],
     ['created_at', `created_at - interval '1 day'`],
-  ])('keeps its %s, whoever writes', async (column, value) => {
+  ])('keeps its %s, by any writer', async (column, value) => {
     const text = `update orders set ${column} = ${value} where order_id = $1`
     expect(await outcome('superuser', text, [orders.pending.orderId])).toBe(IMMUTABLE)
     for (const role of DATABASE_ROLES)
@@ -164,7 +164,7 @@ describe('versions and times', () => {
 })
 
 describe('stock', () => {
-  test('is never oversold, whoever writes', async () => {
+  test('is never oversold, by any writer', async () => {
     const change = (assignment: string) => `update stock set ${assignment}`
     for (const role of ['app_api', 'app_worker', 'superuser'] as const)
       for (const assignment of ['reserved = on_hand + 1', 'reserved = -1', 'on_hand = -1', 'on_hand = 0, reserved = 1'])

@@ -72,7 +72,7 @@ export const CONTROLS: readonly Control[] = [
     guard: 'CHECK that stock is never oversold',
     mutation: 'alter table stock drop constraint stock_never_oversold',
     file: 'test/database/guard.int.test.ts',
-    test: 'is never oversold, whoever writes',
+    test: 'is never oversold, by any writer',
   },
   {
     guard: 'lock on the stock rows that an order wants',
@@ -272,7 +272,7 @@ export const CONTROLS: readonly Control[] = [
     guard: 'frozen agreement',
     mutation: 'drop trigger orders_guard_update on orders',
     file: 'test/database/guard.int.test.ts',
-    test: 'keeps its total, whoever writes',
+    test: 'keeps its total, by any writer',
   },
   {
     guard: 'audit of every change of an order',
