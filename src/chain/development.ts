@@ -16,6 +16,11 @@ export type DevelopmentChain = {
   mine: (blocks: number) => Promise<void>
   /** Replaces the newest blocks by as many empty ones. */
   reorganise: (blocks: number) => Promise<void>
+  /**
+   * Replaces the block of a transaction, and those above, by as many empty ones. The node forgets the transaction, so it
+   * is sent again, as a wallet does. It is mined when the chain next mines.
+   */
+  reorganiseAway: (txId: string) => Promise<void>
 }
 
 /** @throws {Error} when the node is not anvil */
@@ -28,20 +33,33 @@ export async function openDevelopmentChain(url: string): Promise<DevelopmentChai
   const mine = async (blocks: number): Promise<void> => {
     await rpc('anvil_mine', [`0x${blocks.toString(16)}`], z.unknown())
   }
+  const reorganise = async (blocks: number): Promise<void> => {
+    const tip = await headerAt('latest')
+    await rpc('anvil_rollback', [blocks], z.unknown())
+    // Another producer makes another hash. Otherwise a block mined within the same second is identical.
+    await rpc('anvil_setCoinbase', [`0x${randomBytes(ADDRESS_BYTES).toString('hex')}`], z.unknown())
+    await mine(blocks)
+    const { hash } = await headerAt(`0x${tip.number.toString(16)}`)
+    if (hash === tip.hash) throw new Error('anvil rolled back and mined the same block again')
+  }
   return {
     pay: async (address, amount) => {
       const [from] = await rpc('eth_accounts', [], z.array(word))
       return rpc('eth_sendTransaction', [{ from, to: address, value: `0x${amount.toString(16)}` }], word)
     },
     mine,
-    reorganise: async (blocks) => {
-      const tip = await headerAt('latest')
-      await rpc('anvil_rollback', [blocks], z.unknown())
-      // Another producer makes another hash. Otherwise a block mined within the same second is identical.
-      await rpc('anvil_setCoinbase', [`0x${randomBytes(ADDRESS_BYTES).toString('hex')}`], z.unknown())
-      await mine(blocks)
-      const { hash } = await headerAt(`0x${tip.number.toString(16)}`)
-      if (hash === tip.hash) throw new Error('anvil rolled back and mined the same block again')
+    reorganise,
+    reorganiseAway: async (txId) => {
+      const raw = await rpc('eth_getRawTransactionByHash', [txId], word)
+      const { blockNumber } = await rpc(
+        'eth_getTransactionByHash',
+        [txId],
+        z.object({ blockNumber: HEADER.shape.number }),
+      )
+      const { number } = await headerAt('latest')
+      // One more: the chain may mine in this moment.
+      await reorganise(number - blockNumber + 2)
+      await rpc('eth_sendRawTransaction', [raw], word)
     },
   }
 }

@@ -1,4 +1,4 @@
-// npm run demo: five orders played from beginning to end on a temporary stack, which is removed afterwards.
+// npm run demo: orders played from beginning to end on a temporary stack, which is removed afterwards.
 
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,6 +14,7 @@ import { DEFAULT_UI_URL } from '../../servers/wiring.ts'
 import { formatTable } from '../cli/print.ts'
 import { given, orderView, type OrderOutput } from '../cli/view.ts'
 import { createProgress, launchStack, metricsUrlOf, stopSignal, type Launch } from './launch.ts'
+import { playLate, playReorganised, playToppedUp } from './money_scenario.ts'
 import {
   beginUnpaid,
   LAMP,
@@ -46,6 +47,9 @@ const EXPECTED = {
   expired: { status: 'cancelled', paymentState: 'expired', cancelReason: 'expired' },
   cancelled: { status: 'cancelled', paymentState: 'cancelled', cancelReason: 'customer' },
   refunded: { status: 'cancelled', paymentState: 'refunded', cancelReason: 'customer' },
+  'topped up': { status: 'processing', paymentState: 'paid', cancelReason: null },
+  reorganised: { status: 'processing', paymentState: 'paid', cancelReason: null },
+  late: { status: 'processing', paymentState: 'paid', cancelReason: null },
   race: { status: 'processing', paymentState: 'paid', cancelReason: null },
 } as const
 type Name = keyof typeof EXPECTED
@@ -148,8 +152,17 @@ async function playAll(stage: Stage): Promise<Ended[]> {
   const delivered = await ended(stage, 'delivered', playDelivered(stage))
   const cancelled = await ended(stage, 'cancelled', playCancelled(stage))
   const refunded = await ended(stage, 'refunded', playRefunded(stage))
+  const toppedUp = await ended(stage, 'topped up', playToppedUp(stage))
+  const reorganised = await ended(stage, 'reorganised', playReorganised(stage))
   const race = await ended(stage, 'race', playRace(stage))
-  return [delivered, await ended(stage, 'expired', unpaid()), cancelled, refunded, race]
+  const expiring = unpaid()
+  const expired = await ended(stage, 'expired', expiring)
+  const late = await ended(
+    stage,
+    'late',
+    expiring.then((order) => playLate(stage, order)),
+  )
+  return [delivered, expired, cancelled, refunded, toppedUp, reorganised, late, race]
 }
 
 /** Prints the failure of a scenario and goes on with the others, unless the demo was stopped. */

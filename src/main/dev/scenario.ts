@@ -1,4 +1,5 @@
-// The demo's five scenarios of an order, each by the same calls that a shop's programs make.
+// The demo's scenarios of an order, each by the same calls that a shop's programs make. money_scenario.ts has those of
+// payments that go another way than planned.
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,11 +16,11 @@ import type { Scene, Story } from './story.ts'
 export const LAMP: NewProduct = { productId: 'lamp', name: 'Desk lamp', unitPrice: '45.00', units: 10 }
 export const VASE: NewProduct = { productId: 'vase', name: 'One-off vase', unitPrice: '320.00', units: 1 }
 
-const CONFIRMATIONS = ASSET_POLICY.ETH.confirmations
+export const CONFIRMATIONS = ASSET_POLICY.ETH.confirmations
 const DELIVERY_ADDRESS = 'Sample Street 1\n12345 Sample Town'
 const POLL_MS = 50
 /** Far above what a loaded machine needs. */
-const REFUND_WITHIN_MS = 90_000
+const FOUND_WITHIN_MS = 90_000
 /** The first example of EIP-55. */
 const REFUND_ADDRESS = '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed'
 
@@ -36,10 +37,13 @@ export type Stage = {
 export type Played = { orderId: string; ms: number }
 
 type Customer = 'customer1' | 'customer2'
-type Created = ReturnType<typeof createdView>
+export type Created = ReturnType<typeof createdView>
 
 /** Begins the unpaid order. The returned function waits for its end, after others have been played. */
-export async function beginUnpaid(stage: Stage, windowMs: number): Promise<() => Promise<Played>> {
+export async function beginUnpaid(
+  stage: Stage,
+  windowMs: number,
+): Promise<() => Promise<Played & Pick<Created, 'payment'>>> {
   const scene = stage.story.scene(`An order without a payment (the window is ${windowMs / 1_000} s here)`)
   const order = await place(stage, scene, 'customer1', LAMP, 3)
   const followed = watchOrderStates(stage.shop.as('customer1'), order.orderId, stage.signal)
@@ -51,7 +55,7 @@ export async function beginUnpaid(stage: Stage, windowMs: number): Promise<() =>
     scene.say(
       `the window and its grace have passed and the chain was read beyond them: cancelled, because ${cancelReason}`,
     )
-    return { orderId: order.orderId, ms: scene.ms() }
+    return { orderId: order.orderId, payment: order.payment, ms: scene.ms() }
   }
 }
 
@@ -115,14 +119,14 @@ export async function playRefunded(stage: Stage): Promise<Played> {
 }
 
 /** @throws {Error} when there is nothing in time */
-async function untilFound<T>({ signal }: Stage, find: () => Promise<T | undefined>): Promise<T> {
-  const deadline = performance.now() + REFUND_WITHIN_MS
+export async function untilFound<T>({ signal }: Stage, find: () => Promise<T | undefined>): Promise<T> {
+  const deadline = performance.now() + FOUND_WITHIN_MS
   while (performance.now() < deadline) {
     const found = await find()
     if (found !== undefined) return found
     await sleep(POLL_MS, undefined, { signal })
   }
-  throw new Error('the refund did not come in time')
+  throw new Error('what was waited for did not come in time')
 }
 
 /** @throws {Error} unless exactly one customer gets the unit and the other is refused with OUT_OF_STOCK */
@@ -156,7 +160,7 @@ async function attempt(stage: Stage, customer: Customer): Promise<Attempt> {
   }
 }
 
-async function place(
+export async function place(
   stage: Stage,
   scene: Scene,
   customer: Customer,
