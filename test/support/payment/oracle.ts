@@ -21,7 +21,8 @@ const TOLERANCE = fractionOf(1n, 1_000n)
 
 /** D-4: the part of the amount due that is missing is at most a thousandth of it. */
 export const paysEnough = (received: bigint, due: bigint): boolean => {
-  const missing = compareFractions(fractionOf(received, due), ONE) < 0 ? fractionOf(due - received, due) : fractionOf(0n, 1n)
+  const missing =
+    compareFractions(fractionOf(received, due), ONE) < 0 ? fractionOf(due - received, due) : fractionOf(0n, 1n)
   return compareFractions(missing, TOLERANCE) <= 0
 }
 
@@ -164,7 +165,15 @@ export class OrderOracle {
     const { status, paymentState, hold, owed } = this
     const flags = [...this.flags].toSorted()
     const final = this.sum(['final']).toString()
-    return { status, payment_state: paymentState, hold, flags, owed: textOf(owed), final, replacement: this.replacement() }
+    return {
+      status,
+      payment_state: paymentState,
+      hold,
+      flags,
+      owed: textOf(owed),
+      final,
+      replacement: this.replacement(),
+    }
   }
 
   private pays(amount: bigint): boolean {
@@ -215,7 +224,8 @@ export class OrderOracle {
       this.owe(excess > dust ? excess : 0n)
       const isPaid = this.pays(final) && !(this.status === 'pending' && network.isSuspended)
       if (isPaid) this.paymentState = 'paid'
-      else if (this.status === 'pending') this.paymentState = this.pays(seen) ? 'confirming' : seen > 0n ? 'partial' : 'awaiting'
+      else if (this.status === 'pending')
+        this.paymentState = this.pays(seen) ? 'confirming' : seen > 0n ? 'partial' : 'awaiting'
       else this.paymentState = this.pays(seen) ? 'at_risk' : 'reversed'
       if (this.status === 'pending' && isPaid) this.status = 'processing'
       if (this.status === 'processing') this.hold = isPaid ? 'none' : 'payment'
