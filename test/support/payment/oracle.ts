@@ -4,25 +4,20 @@
 /** An exact fraction; the denominator is positive. */
 export type Fraction = { over: bigint; under: bigint }
 
-export const fractionOf = (over: bigint, under: bigint): Fraction => {
-  let [a, b] = [over < 0n ? -over : over, under < 0n ? -under : under]
-  while (b > 0n) [a, b] = [b, a % b]
-  const sign = under < 0n ? -1n : 1n
-  return a === 0n ? { over: 0n, under: 1n } : { over: (sign * over) / a, under: (sign * under) / a }
-}
+export const fractionOf = (over: bigint, under: bigint): Fraction => ({ over, under })
+
 /** The sign of a − b. */
 export const compareFractions = (a: Fraction, b: Fraction): number => {
   const difference = a.over * b.under - b.over * a.under
   return difference < 0n ? -1 : difference > 0n ? 1 : 0
 }
 
-const ONE = fractionOf(1n, 1n)
+const NOTHING = fractionOf(0n, 1n)
 const TOLERANCE = fractionOf(1n, 1_000n)
 
 /** D-4: the part of the amount due that is missing is at most a thousandth of it. */
 export const paysEnough = (received: bigint, due: bigint): boolean => {
-  const missing =
-    compareFractions(fractionOf(received, due), ONE) < 0 ? fractionOf(due - received, due) : fractionOf(0n, 1n)
+  const missing = received < due ? fractionOf(due - received, due) : NOTHING
   return compareFractions(missing, TOLERANCE) <= 0
 }
 
@@ -81,7 +76,7 @@ export type OrderView = {
 
 export type OrderTerms = {
   due: bigint
-  /** What is no more than this is owed to nobody. */
+  /** An amount up to this is not owed back. */
   dust: bigint
   /** How many sources must agree that money is final. */
   requiredSources: number
@@ -206,7 +201,7 @@ export class OrderOracle {
       amount: chosen.amount,
       isRightAsset: chosen.isRightAsset,
       isEarly: words.every(({ sighting }) => sighting === 'early'),
-      // The first time that anybody saw it: in the customer's favour.
+      // The earliest sighting of any source counts: in the favour of the customer.
       isInTime: words.some(({ sighting }) => sighting !== 'late'),
     }
     if (!present.isRightAsset) this.flags.add('wrong_asset')
