@@ -58,5 +58,7 @@ export async function shrinkChaos(world: Pick<PaymentWorld, 'play'>, seed: numbe
     if (difference !== undefined) throw new Error(JSON.stringify(difference, null, 2))
   })
   const result = await fc.check(property, { seed, numRuns: 1 })
-  return result.failed ? fc.defaultReportMessage(result) : undefined
+  if (!result.failed) return undefined
+  const error = result.errorInstance
+  return `${fc.defaultReportMessage(result)}\n${error instanceof Error ? error.message : ''}`
 }
