@@ -6,7 +6,7 @@ import { findSources, readSource } from './support/source.ts'
 const MONEY = String.raw`\w*(?:amount|balance|price|dust|refund|due|minor|wei)\w*`
 const FLOATS: Readonly<Record<string, RegExp>> = {
   'a field or variable of money is a number': new RegExp(String.raw`\b${MONEY}\??: number\b`, 'i'),
-  'money is turned into a number': new RegExp(String.raw`\b(?:Number|parseInt)\([^)]*\b${MONEY}`, 'i'),
+  'money is turned into a number': new RegExp(String.raw`\b(?:Number|parseInt)\((?:\w+[?.]+)*${MONEY}\)`, 'i'),
   'text is parsed as a floating point number': /\bparseFloat\b/,
   'money is rounded to decimals': new RegExp(String.raw`\b${MONEY}\)*\.to(?:Fixed|Precision)\(`, 'i'),
 }
