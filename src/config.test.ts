@@ -98,6 +98,11 @@ test('the configuration is frozen', () => {
 test('fewer confirmations than the table demands are refused', () => {
   const message = refusal(() => loadConfig('watcher', { ...MIGRATE, HOLDFAST_ETH_CONFIRMATIONS: '11' }))
   expect(message).toContain('HOLDFAST_ETH_CONFIRMATIONS')
+  // What remains is refused for its other variables.
+  for (const taken of ['12', '13'])
+    expect(refusal(() => loadConfig('watcher', { ...MIGRATE, HOLDFAST_ETH_CONFIRMATIONS: taken }))).not.toContain(
+      'HOLDFAST_ETH_CONFIRMATIONS',
+    )
 })
 
 test.each(['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS'])(

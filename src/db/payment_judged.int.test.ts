@@ -95,6 +95,9 @@ describe('two sources of one output', () => {
     expect(await assess(run)).toMatchObject({ paymentState: 'reversed', hold: 'payment' })
     expect(await countOrdersInDoubt(shop.worker)).toEqual({ atRisk: expect.any(Number), reversed: 1 })
     expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false, reason: 'ORDER_ON_HOLD' })
+    // Sources that contradict each other suspend their network for every order: in the end these agree.
+    await report(later(final, 'dropped'))
+    expect(await assess(run)).toMatchObject({ paymentState: 'reversed' })
   })
 
   test('count as final once one has it so, whatever the other has only seen, and however much later', async () => {

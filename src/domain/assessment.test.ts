@@ -310,7 +310,7 @@ describe('a decision', () => {
 
   test('recomputes what the sums say, keeps every other flag, and sorts them', () => {
     const flags = ['over', 'within_tolerance', 'under', 'slow_confirm', 'late', 'manual'] as const
-    expect(decided({ flags }).flags).toEqual(['late', 'manual', 'slow_confirm'])
+    expect(decided({ flags }).flags).toEqual(['late', 'manual', 'slow_confirm', 'within_tolerance'])
     expect(decided({ flags: ['slow_confirm'], totals: totalsOf([transfer({ amount: DUE + 1n })]) }).flags).toEqual([
       'over',
       'slow_confirm',

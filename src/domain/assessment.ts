@@ -40,7 +40,7 @@ export type Assessment = {
 }
 
 /** Flags that each assessment recomputes; all others only grow. */
-const RECOMPUTED_FLAGS: readonly PaymentFlag[] = ['over', 'within_tolerance', 'under']
+const RECOMPUTED_FLAGS: readonly PaymentFlag[] = ['over', 'under']
 
 export function assess(input: AssessInput): Assessment {
   const refundDue = refundDueOf(input)

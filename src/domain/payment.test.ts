@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { count, seed } from '../../test/support/scale.ts'
+import { compareFractions, fractionOf, paysEnough } from '../../test/support/payment/oracle.ts'
+import { count, randomOf, seed } from '../../test/support/scale.ts'
 import { ASSET_POLICY, ASSETS, isEnough, minimumOf } from './payment.ts'
 
 describe('the minimum', () => {
@@ -21,6 +22,22 @@ describe('the minimum', () => {
       return isEnough(received, amount) === isPaid && isPaid === away >= 0n
     })
     fc.assert(property, { numRuns: count(50_000, 1_000_000), seed })
+  })
+
+  test('agrees with exact fractions on a million amounts, most of them within a few units of the minimum', () => {
+    const random = randomOf('tolerance')
+    const CASES = 1_000_000
+    // 2 ** 26, so that two draws make up to 2 ** 52 of each.
+    const draw = (): bigint => BigInt(Math.floor(random() * 67_108_864))
+    const wrong: bigint[][] = []
+    for (let at = 0; at < CASES; at += 1) {
+      const amount = (at % 3 === 0 ? 1n + (draw() % 5_000n) : 1n + draw() * draw()) * 10n ** BigInt(at % 13)
+      const away = (draw() % 7n) - 3n
+      const received = at % 4 === 0 ? draw() * draw() : amount - amount / 1_000n + away
+      if (received >= 0n && isEnough(received, amount) !== paysEnough(received, amount)) wrong.push([received, amount])
+    }
+    expect(wrong).toEqual([])
+    expect(compareFractions(fractionOf(999n, 1_000n), fractionOf(1_998n, 2_000n))).toBe(0)
   })
 
   test('is never above what is due and never more than a thousandth below', () => {

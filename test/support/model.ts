@@ -121,7 +121,7 @@ export class ShopModel {
     if (order.status === 'processing') order.hold = isPaid ? 'none' : 'payment'
     const mark = (flag: string, is: boolean): unknown => (is ? order.flags.add(flag) : order.flags.delete(flag))
     mark('over', all > order.due)
-    mark('within_tolerance', order.paymentState === 'paid' && final < order.due)
+    if (order.paymentState === 'paid' && final < order.due) order.flags.add('within_tolerance')
     mark('under', isEnded && this.#isUnder(order))
     if (order.counted.some(({ isInTime }) => !isInTime)) order.flags.add('late')
     if (order.counted.some(({ state }) => state === 'reorged')) order.flags.add('reorged')

@@ -1,0 +1,111 @@
+// Generated lives of payments: what happens to outputs on a chain, what sources tell of it in which order, and what
+// people and failures do to the orders meanwhile.
+
+import fc from 'fast-check'
+import type { OutputState, Sighting } from './oracle.ts'
+
+/** Depth at which an output is final. */
+const FINAL_DEPTH = 12
+
+export const SIGHTINGS = ['early', 'in_time', 'at_end', 'just_late'] as const
+export type SightingName = (typeof SIGHTINGS)[number]
+export const sightingOf = (name: SightingName): Sighting =>
+  name === 'early' ? 'early' : name === 'just_late' ? 'late' : 'in_time'
+
+export const AMOUNTS = ['due', 'minimum', 'short', 'half', 'dust', 'more_than_dust', 'over', 'twice'] as const
+export type AmountName = (typeof AMOUNTS)[number]
+
+export const LIES = ['none', 'amount', 'gone', 'final'] as const
+/** Orders of a sequence: the second one is paid by the same transaction. */
+export const ORDERS = ['first', 'second'] as const
+
+const chainEvent = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('mine' as const), blocks: fc.integer({ min: 1, max: FINAL_DEPTH }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('reorg' as const), blocks: fc.integer({ min: 1, max: FINAL_DEPTH + 2 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('replace' as const, 'drop' as const) }) },
+)
+type ChainEvent = typeof chainEvent extends fc.Arbitrary<infer Value> ? Value : never
+
+const outputPlan = fc.record({
+  order: fc.oneof({ weight: 4, arbitrary: fc.constant(ORDERS[0]) }, { weight: 1, arbitrary: fc.constant(ORDERS[1]) }),
+  amount: fc.constantFrom<AmountName>('due', 'due', 'half', 'half', ...AMOUNTS),
+  isRightAsset: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
+  sighting: fc.constantFrom<SightingName>('in_time', 'in_time', 'in_time', ...SIGHTINGS),
+  secondSighting: fc.constantFrom<SightingName>('in_time', ...SIGHTINGS),
+  lie: fc.constantFrom<(typeof LIES)[number]>('none', 'none', 'none', ...LIES),
+  life: fc.array(chainEvent, { minLength: 1, maxLength: 7 }),
+})
+export type OutputPlan = typeof outputPlan extends fc.Arbitrary<infer Value> ? Value : never
+
+export const MAX_OUTPUTS = 3
+const tell = fc.record({
+  kind: fc.constant('tell' as const),
+  output: fc.nat(MAX_OUTPUTS - 1),
+  isSecondSource: fc.boolean(),
+  /** The next fact, with one left out, the last one again, the last of all, or any older one. */
+  which: fc.constantFrom(
+    'next' as const,
+    'next' as const,
+    'next' as const,
+    'skip' as const,
+    'again' as const,
+    'last' as const,
+    'old' as const,
+  ),
+})
+const act = (...kinds: readonly ActKind[]) =>
+  fc.record({ kind: fc.constantFrom(...kinds), order: fc.constantFrom(...ORDERS) })
+type ActKind = 'assess' | 'assess_lost' | 'assess_killed' | 'contradict' | 'cancel' | 'ship' | 'deliver' | 'expire'
+const sequenceStep = fc.oneof(
+  { weight: 12, arbitrary: tell },
+  { weight: 5, arbitrary: act('assess') },
+  { weight: 1, arbitrary: act('assess_lost', 'assess_killed', 'contradict') },
+  { weight: 2, arbitrary: act('ship', 'deliver', 'cancel') },
+  { weight: 2, arbitrary: act('expire') },
+)
+export type SequenceStep = typeof sequenceStep extends fc.Arbitrary<infer Value> ? Value : never
+
+export const sequenceArbitrary = fc.record({
+  /** Whether the quote of the orders has ended by the time they may expire. */
+  hasEnded: fc.boolean(),
+  quantity: fc.integer({ min: 1, max: 9 }),
+  outputs: fc.array(outputPlan, { minLength: 1, maxLength: MAX_OUTPUTS }),
+  steps: fc.array(sequenceStep, { minLength: 4, maxLength: 16 }),
+})
+export type Sequence = typeof sequenceArbitrary extends fc.Arbitrary<infer Value> ? Value : never
+
+/** The sequence of this seed: the same one on every run. */
+export const sequenceOf = (seed: number): Sequence => {
+  const [sequence] = fc.sample(sequenceArbitrary, { seed, numRuns: 1 })
+  if (sequence === undefined) throw new Error('nothing was generated')
+  return sequence
+}
+
+/** The states that a source reports of an output with this life, in order: changes only, numbered from 1. */
+export function statesOfLife(life: readonly ChainEvent[]): OutputState[] {
+  const told: OutputState[] = ['seen']
+  let depth = 0
+  const say = (state: OutputState): void => {
+    if (told.at(-1) !== state) told.push(state)
+  }
+  for (const event of life) {
+    if (told.at(-1) === 'replaced') break
+    if (event.kind === 'mine') {
+      if (depth === 0) say('seen')
+      depth += event.blocks
+      if (depth >= FINAL_DEPTH) say('final')
+    } else if (event.kind === 'reorg') {
+      // A shallower branch replaces blocks above the output: nothing is lost.
+      if (depth === 0 || event.blocks < depth) continue
+      depth = 0
+      say('reorged')
+    } else if (depth === 0) say(event.kind === 'replace' ? 'replaced' : 'dropped')
+  }
+  return told
+}
