@@ -52,30 +52,24 @@ const ENTRIES = sql.fragment`audit_entry e where e.kind = 'order' and e.aggregat
 /** The sums of an order's outputs. */
 const MONEY = sql.fragment`lateral order_money(array[o.order_id]) m`
 
+/** Tables whose rows belong to an order. */
+const PARTS_OF_ORDER = [
+  ...['order_line', 'invoice', 'reservation', 'stock_movement', 'payment', 'payment_report', 'refund_due'],
+  ...['refund', 'refund_approval', 'ledger_posting', 'workflow_start', 'order_wake', 'notification'],
+  ...['key_retire', 'late_decision', 'source_doubt', 'suspended_order', 'payout', 'payout_attempt'],
+]
+
 export const ORDER_INVARIANTS = {
   order_exists: {
     says: 'every order reference points to an existing order',
     find: (range) => {
       const within = ordersIn(sql.fragment`order_id`, range)
+      const parts = PARTS_OF_ORDER.map(
+        (part) => sql.fragment`select order_id, ${part}::text as part from ${sql.identifier([part])} where ${within}`,
+      )
       return ask`
         select t.order_id::text as subject, string_agg(distinct t.part, ', ') as detail from (
-          select order_id, 'order_line' as part from order_line where ${within}
-          union all select order_id, 'invoice' from invoice where ${within}
-          union all select order_id, 'reservation' from reservation where ${within}
-          union all select order_id, 'stock_movement' from stock_movement where ${within}
-          union all select order_id, 'payment' from payment where ${within}
-          union all select order_id, 'payment_report' from payment_report where ${within}
-          union all select order_id, 'refund_due' from refund_due where ${within}
-          union all select order_id, 'refund' from refund where ${within}
-          union all select order_id, 'refund_approval' from refund_approval where ${within}
-          union all select order_id, 'ledger_posting' from ledger_posting where ${within}
-          union all select order_id, 'workflow_start' from workflow_start where ${within}
-          union all select order_id, 'order_wake' from order_wake where ${within}
-          union all select order_id, 'notification' from notification where ${within}
-          union all select order_id, 'key_retire' from key_retire where ${within}
-          union all select order_id, 'late_decision' from late_decision where ${within}
-          union all select order_id, 'source_doubt' from source_doubt where ${within}
-          union all select order_id, 'suspended_order' from suspended_order where ${within}
+          ${sql.join(parts, sql.fragment` union all `)}
         ) t where not exists (select from orders o where o.order_id = t.order_id) group by 1`
     },
   },

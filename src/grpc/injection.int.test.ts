@@ -129,7 +129,11 @@ const everyShaped =
   (given: string) =>
   (name: string): unknown =>
     typeof sampleOf(name) === 'string' && !FREE_TEXT.has(name) ? given : sampleOf(name)
-const DOMAIN_CODES = ['OK', 'NOT_FOUND', 'FAILED_PRECONDITION', 'ABORTED', 'INVALID_ARGUMENT', 'UNAUTHENTICATED']
+const DOMAIN_CODES = [
+  ...['OK', 'NOT_FOUND', 'FAILED_PRECONDITION', 'ABORTED', 'INVALID_ARGUMENT', 'UNAUTHENTICATED'],
+  // For an order or a refund that the caller does not reach.
+  'PERMISSION_DENIED',
+]
 
 describe('at least 500 injection strings', () => {
   test('are different ones, of which most reach the database where text is free', () => {
@@ -150,7 +154,9 @@ describe('at least 500 injection strings', () => {
       const before = await countRows()
       // All fields at once: the answer names each that breaks its rule.
       await forEachBounded(INJECTIONS, WIDTH, async (given) => {
-        const broken = places.filter(({ put }) => !isTaken(method, put(given))).map((place) => place.path)
+        const all = places.filter(({ put }) => !isTaken(method, put(given))).map((place) => place.path)
+        // Of a oneof, a full request has the message, not the string.
+        const broken = all.filter((one) => !all.some((other) => other.startsWith(`${one}.`)))
         if (broken.length === 0) return
         const answer = await ask(method, fullOf(requestOf(path), everyShaped(given)))
         expectRefused(answer, given)
@@ -285,8 +291,8 @@ describe('free text is stored verbatim or refused', () => {
         const expected = addressOf(given)
         if (expected === undefined) return expectRefused(answer, given)
         expect([given, answer.code]).toEqual([given, 'OK'])
-        // Without tags and references it is stored as it came.
-        if (!/[<>&]/.test(given)) expect(expected).toBe(given.trim())
+        // Without tags and references it is stored as it came, with one form of line ends.
+        if (!/[<>&]/.test(given)) expect(expected).toBe(given.trim().replaceAll('\r\n', '\n'))
         const { orderId } = CreateOrderResponse.decode(answer.body ?? Buffer.of())
         placed.push(orderId)
         expect(await readAddress(orderId)).toBe(expected)

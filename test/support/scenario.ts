@@ -22,6 +22,7 @@ import { ASSET_POLICY } from '../../src/domain/payment.ts'
 import { buildAttempt, buildLine, buildProposal, buildRateOrigin } from './builder.ts'
 import { openTestDatabase, type TestDatabase } from './database.ts'
 import { CHAIN_SCENARIOS } from './scenario_chain.ts'
+import { PAYOUT_SCENARIOS } from './scenario_payout.ts'
 import { REFUND_SCENARIOS } from './scenario_refund.ts'
 import type { DatabaseRole } from './servers.ts'
 import { buildCommand, buildObservation, forgetHold, runOf, SHIP, type Run, type TestShop } from './shop.ts'
@@ -114,6 +115,7 @@ const commanding = (command: keyof typeof COMMANDED): Scenario => ({
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   ...CHAIN_SCENARIOS,
   ...REFUND_SCENARIOS,
+  ...PAYOUT_SCENARIOS,
   'an admin reads the addresses of two orders': {
     of: 'noteReads audit_note_reads',
     prepare: async ({ shop }) => {

@@ -117,7 +117,7 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   'an output is reported again': {
-    of: 'settleReport',
+    of: 'settleReport settle_report',
     // Each repetition is an operator's decision, and is audited.
     rewrites: ['chain_operation', 'chain_output', 'chain_report', 'audit_entry'],
     prepare: async (context) => {

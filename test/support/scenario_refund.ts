@@ -26,7 +26,7 @@ async function newRefund({ shop }: ScenarioContext, isWithAddress: boolean) {
 }
 
 /** Approved by two people. */
-async function newApproved(context: ScenarioContext) {
+export async function newApproved(context: ScenarioContext) {
   const target = await newRefund(context, true)
   for (const actor of ['user:11', 'user:12'])
     await approveRefund(context.shop.api, attemptOf('ApproveRefund', actor), target, soon())

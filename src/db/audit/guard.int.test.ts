@@ -46,6 +46,15 @@ beforeAll(async () => {
   await shop.test.forge(
     `insert into refund_approval (refund_id, version, approver, order_id) select refund_id, 1, 'user:8', order_id from refund`,
   )
+  await shop.test.forge(
+    `with sender as (insert into payout_sender (network, sender, chain_id, next_nonce) values ('ethereum', '0x${'1a'.repeat(20)}', 1, 1)
+       returning network, sender), sent as (
+       insert into payout (refund_id, order_id, network, sender, chain_id, nonce, destination, amount, fee_bearer)
+       select r.refund_id, r.order_id, s.network, s.sender, 1, 0, '0x${'2b'.repeat(20)}', 1, 'shop' from refund r, sender s limit 1
+       returning payout_id, order_id)
+     insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+     select payout_id, 1, order_id, 'pay', 1, 21000, 1, 0 from sent`,
+  )
   for (const role of [...DATABASE_ROLES, 'superuser'] as const) {
     const url = role === 'superuser' ? shop.test.url : shop.test.urlOf(role)
     const session = new pg.Client({ connectionString: url, options: '-c search_path=holdfast' })
@@ -279,10 +288,10 @@ describe('the scope', () => {
       [
         'address_pool asset_rate audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
         'chain_balance chain_block chain_output chain_report chain_status consistency_run duty hold_aside idempotency inconsistency key_retire ledger_posting',
-        'notification notification_channel order_wake quota_window security_event source_doubt stock_movement suspended_order workflow_start',
+        'notification notification_channel order_wake payout_sender quota_window security_event source_doubt stock_movement suspended_order workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(28)
+    expect(await auditedTables()).toHaveLength(30)
   })
 })
 
