@@ -282,6 +282,48 @@ describe('what is not sent', () => {
   })
 })
 
+describe('the database refuses to a stolen credential of the payer', () => {
+  const write = (text: string, values: unknown[]) =>
+    shop.test.writeAs('app_worker', { actor: 'system:payer', role: 'system' }, text, values)
+  const INSERT = `insert into payout (refund_id, order_id, network, sender, chain_id, nonce, destination, amount, fee_bearer)
+    select refund_id, order_id, network, $2, 31337, 1000000 + floor(random() * 1000000)::int, coalesce($3, destination),
+      coalesce($4, amount), fee_bearer
+    from refund where refund_id = $1`
+
+  test('a payout of a refund that is not being paid, a redirected one, and a second one', async () => {
+    const { deps, signer } = await makePayer()
+    const refund = await approveRefund(shop)
+    const make = (to: string | null = null, amount: string | null = null) =>
+      write(INSERT, [refund.refundId, signer.sender, to, amount])
+    await payoutTurn({ ...deps, maxFee: 1n })
+    await expect(make()).rejects.toMatchObject({ code: 'HF054' })
+    await write('select begin_payout($1, $2)', [refund.refundId, '{"actor":"system:payer","role":"system"}'])
+    await expect(make(makeDestination())).rejects.toMatchObject({ code: 'HF054' })
+    await expect(make(null, String(refund.amount * 2n))).rejects.toMatchObject({ code: 'HF054' })
+    await payoutTurn(deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+    await write(`update payout set status = 'failed', failure = 'nonce_taken' where refund_id = $1`, [refund.refundId])
+    await expect(make()).rejects.toMatchObject({ code: 'HF054' })
+  })
+
+  test('a transaction that sends another amount, and a payment after the filler', async () => {
+    const { deps } = await makePayer()
+    const refund = await approveRefund(shop, { bearer: 'customer' })
+    await payoutTurn(deps)
+    const add = (kind: string, value: string) =>
+      write(
+        `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+         select p.payout_id, (select max(attempt) + 1 from payout_attempt a where a.payout_id = p.payout_id), p.order_id,
+           $2, $3, 21000, 10, 10 from payout p where p.refund_id = $1`,
+        [refund.refundId, kind, value],
+      )
+    await expect(add('pay', String(refund.amount))).rejects.toMatchObject({ code: 'HF054' })
+    await add('pay', String(refund.amount - 210_000n))
+    await add('fill', '0')
+    await expect(add('pay', String(refund.amount - 210_000n))).rejects.toMatchObject({ code: 'HF054' })
+  })
+})
+
 test('the database knows the same moves of a payout', async () => {
   const [payout] = await shop.query<{ id: string }>(
     `select payout_id as id from payout where status = 'confirmed' limit 1`,
