@@ -6,6 +6,7 @@
 -- news of its order; an older payer waits as well, for it calls the same function.
 --
 -- Functions as migrations/function has them: guard_payout, guard_payout_attempt, begin_payout.
+comment on column payout_attempt.broadcast_at is 'When a node first took it; null: none yet.';
 
 -- Guard of payouts, a state machine guard: a trigger function for every insert and update of payout. A payout pays a
 -- refund that is being paid, as it was approved, and is the only one of it that was not released. Whom it pays, how

@@ -45,6 +45,7 @@ export type PayoutAttempt = {
   attempt: number
   kind: 'pay' | 'fill'
   transaction: PayoutTransaction
+  /** Since a node first took it: the way to a signer that is not online is no sign of a low fee. Before: since it exists. */
   ageMs: number
   /** Undefined: not signed. */
   signed: { raw: string; txId: string } | undefined
@@ -83,7 +84,8 @@ const OPEN = statement(
   `select p.payout_id as "payoutId", p.refund_id as "refundId", p.order_id as "orderId", p.network, p.nonce, p.status,
      p.fee_bearer as "feeBearer", p.block_hash as "blockHash", p.chain_id as "chainId", p.sender, p.destination, a.attempt,
      a.kind, a.value, a.gas_limit as "gasLimit", a.max_fee as "maxFee", a.priority_fee as "priorityFee", a.raw,
-     a.tx_id as "txId", (extract(epoch from clock_timestamp() - a.created_at) * 1000)::float8 as "ageMs"
+     a.tx_id as "txId",
+     (extract(epoch from clock_timestamp() - coalesce(a.broadcast_at, a.created_at)) * 1000)::float8 as "ageMs"
    from (
      select * from payout x
      where (x.network, x.sender) = ($1, $2) and x.status not in ('confirmed', 'failed') order by x.nonce limit $3) p
@@ -144,7 +146,8 @@ export const storeSignature = async (
 const BROADCAST = statement(
   'payout_broadcast',
   `with sent as (
-     update payout_attempt a set broadcast_at = clock_timestamp() where a.tx_id = $1 returning a.payout_id)
+     update payout_attempt a set broadcast_at = coalesce(a.broadcast_at, clock_timestamp()) where a.tx_id = $1
+     returning a.payout_id)
    update payout p set status = 'broadcast' from sent s where p.payout_id = s.payout_id and p.status = 'signed'`,
 )
 /** Step 3: a node took the transaction. */

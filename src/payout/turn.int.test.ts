@@ -11,6 +11,7 @@ import { freePorts } from '../servers/port.ts'
 import { CONFIRMATIONS, createTestPayer, type TestPayer } from '../../test/support/payout.ts'
 import { approveRefund, makeDestination, type ApprovedRefund } from '../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import type { SigningRequest } from './signer.ts'
 import type { PayoutDeps } from './turn.ts'
 import { payoutTurn } from './turn.ts'
 
@@ -123,6 +124,33 @@ describe('a payout', () => {
     expect(await txIdsOf(refund)).toHaveLength(2)
     expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
     expect(await payer.chain.countOf(payer.signer.sender)).toBe(1)
+  })
+
+  test('that was signed late waits from its sending on before it gets a higher fee', async () => {
+    const refund = await approveRefund(shop)
+    const payer = await makePayer()
+    let isSigning = false
+    const late = {
+      ...payer.signer,
+      sign: async (asked: SigningRequest) => (isSigning ? payer.signer.sign(asked) : undefined),
+    }
+    const deps = { ...payer.deps, signer: late, stuckAfterMs: 60_000 }
+    await payoutTurn(deps)
+    const age = (column: string) =>
+      shop.test.forge(
+        `update payout_attempt set ${column} = now() - interval '2 minutes'
+         where payout_id = (select payout_id from payout where refund_id = $1)`,
+        [refund.refundId],
+      )
+    await age('created_at')
+    isSigning = true
+    for (let turn = 0; turn < 3; turn += 1) await payoutTurn(deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast', attempts: 1n })
+    await age('broadcast_at')
+    await payer.chain.drop()
+    await payoutTurn(deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'stuck', attempts: 2n })
+    await turnsUntilPaid({ ...payer, deps }, [refund])
   })
 
   test('is confirmed by its first transaction where that was executed before the replacement', async () => {
