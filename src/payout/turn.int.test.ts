@@ -191,9 +191,21 @@ describe('a payout', () => {
     await payer.chain.rpc('anvil_impersonateAccount', [payer.signer.sender], z.unknown())
     const other = { from: payer.signer.sender, to: makeDestination(), value: '0x1' }
     await payer.chain.rpc('eth_sendTransaction', [other], z.string())
-    await payer.chain.mine(CONFIRMATIONS)
+    await payer.chain.mine(2 * CONFIRMATIONS)
     await payoutTurn(payer.deps)
     expect(await payoutOf(refund)).toMatchObject({ status: 'failed', failure: 'nonce_taken', nonce: 0n })
+  })
+
+  test('is not given up when the node that is asked for receipts is behind the one that counts', async () => {
+    const refund = await approveRefund(shop)
+    const payer = await makePayer()
+    await payoutTurn(payer.deps)
+    await payer.chain.mine(2 * CONFIRMATIONS - 1)
+    const behind = { ...payer.node, findInclusion: async () => undefined, hasTransaction: async () => false }
+    await payoutTurn({ ...payer.deps, node: behind })
+    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+    await payoutTurn(payer.deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'confirmed', refund: 'paid' })
   })
 })
 

@@ -91,12 +91,10 @@ async function alone(deps: PayoutDeps, { payoutId, refundId }: OpenPayout, act: 
 async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise<void> {
   const { database, node, confirmations, logger } = deps
   const { payoutId, refundId } = payout
-  // Before the receipts: once another transaction has the nonce at this depth, none of them comes any more.
   const settled = head.height - confirmations + 1
-  const isNonceUsed =
-    head.chainNonce > payout.nonce &&
-    settled >= 0 &&
-    (await node.countTransactions(deps.signer.sender, settled)) > payout.nonce
+  // Before the receipts: once another transaction has the nonce, none of them comes any more. And deeper than what is
+  // final: behind one URL, the node that answers for receipts may be that far behind the one that counts.
+  const isNonceUsed = await isUsedAt(deps, head, payout, settled - confirmations)
   for (const { signed } of payout.attempts.toReversed()) {
     const found = signed && (await node.findInclusion(signed.txId))
     if (signed === undefined || found === undefined) continue
@@ -109,6 +107,9 @@ async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise
   await notePayoutBlock(database, payoutId, undefined)
   logger.warn({ payoutId, refundId }, 'a payout lost its block to a reorganisation, and is sent again')
 }
+
+const isUsedAt = async ({ node, signer }: PayoutDeps, { chainNonce }: Head, { nonce }: OpenPayout, height: number) =>
+  chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
 
 async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeof endPayout>[2]): Promise<void> {
   const { payoutId, refundId } = payout
