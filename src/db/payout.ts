@@ -11,11 +11,20 @@ type Runner = Pick<Database, 'run'>
 /** The account that sends, on its network. */
 export type PayoutSender = { network: string; sender: string; chainId: number }
 
-export type PayableRefund = { refundId: string; amount: bigint; destination: string; feeBearer: FeeBearer }
+export type PayableRefund = {
+  refundId: string
+  amount: bigint
+  destination: string
+  feeBearer: FeeBearer
+  /** A payout of it failed, and an operator released it. */
+  isAgain: boolean
+}
 
 const PAYABLE = statement(
   'payout_payable',
-  `select r.refund_id as "refundId", r.amount, r.destination, r.fee_bearer as "feeBearer" from refund r
+  `select r.refund_id as "refundId", r.amount, r.destination, r.fee_bearer as "feeBearer",
+     exists (select from payout p where p.refund_id = r.refund_id) as "isAgain"
+   from refund r
    where r.network = $1 and r.asset = 'ETH' and r.token is null and (r.status = 'approved' or r.status = 'paying')
      and not exists (select from payout p where p.refund_id = r.refund_id and not p.is_released)
    order by r.created_at, r.refund_id limit $2`,
@@ -24,6 +33,21 @@ const PAYABLE = statement(
 export async function findPayableRefunds(database: Runner, network: string, limit: number): Promise<PayableRefund[]> {
   const rows = await database.run<PayableRefund & { amount: string }>(PAYABLE, [network, limit])
   return rows.map((row) => ({ ...row, amount: BigInt(row.amount) }))
+}
+
+const EARLIER = statement(
+  'payout_earlier',
+  `select p.sender, p.nonce,
+     array(
+       select a.tx_id from payout_attempt a
+       where a.payout_id = p.payout_id and a.kind = 'pay' and a.tx_id is not null) as "txIds"
+   from payout p where p.refund_id = $1`,
+)
+export type EarlierPayout = { sender: string; nonce: number; txIds: readonly string[] }
+/** Payouts of a refund that failed, with the transactions that would have paid it. */
+export async function findEarlierPayouts(database: Runner, refundId: string): Promise<EarlierPayout[]> {
+  const rows = await database.run<Omit<EarlierPayout, 'nonce'> & { nonce: bigint }>(EARLIER, [refundId])
+  return rows.map((row) => ({ ...row, nonce: Number(row.nonce) }))
 }
 
 const PREPARE = statement('payout_prepare', 'select prepare_payout($1, $2, $3, $4, $5, $6, $7, $8) as outcome')

@@ -346,6 +346,37 @@ describe('the database refuses to a stolen credential of the payer', () => {
     await expect(make()).rejects.toMatchObject({ code: 'HF054' })
   })
 
+  test('a second payout while the first may be executed, and once it was', async () => {
+    const { deps, chain } = await makePayer()
+    const refund = await approveRefund(shop)
+    await payoutTurn(deps)
+    await write(`update payout set status = 'failed', failure = 'cancelled', is_released = true where refund_id = $1`, [
+      refund.refundId,
+    ])
+    for (let block = 0; block <= 2 * CONFIRMATIONS; block += 1) {
+      await payoutTurn(deps)
+      await chain.mine()
+    }
+    expect(await shop.query('select from payout where refund_id = $1', [refund.refundId])).toHaveLength(1)
+    expect(await chain.balanceOf(refund.destination)).toBe(refund.amount)
+  })
+
+  test('a second payout, and lets it once the chain proves that the first sent nothing', async () => {
+    const refund = await approveRefund(shop)
+    const payer = await makePayer()
+    const unsigned = { ...payer.signer, sign: async () => undefined }
+    await payoutTurn({ ...payer.deps, signer: unsigned })
+    await payer.chain.rpc('anvil_impersonateAccount', [payer.signer.sender], z.unknown())
+    const other = { from: payer.signer.sender, to: makeDestination(), value: '0x1' }
+    await payer.chain.rpc('eth_sendTransaction', [other], z.string())
+    await payer.chain.mine(2 * CONFIRMATIONS)
+    await payoutTurn(payer.deps)
+    expect(await payoutOf(refund)).toMatchObject({ failure: 'nonce_taken' })
+    await write('update payout set is_released = true where refund_id = $1', [refund.refundId])
+    await turnsUntilPaid(payer, [refund])
+    expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
+  })
+
   test('a transaction that sends another amount, and a payment after the filler', async () => {
     const { deps } = await makePayer()
     const refund = await approveRefund(shop, { bearer: 'customer' })

@@ -4,6 +4,7 @@
 
 import {
   endPayout,
+  findEarlierPayouts,
   findOpenPayouts,
   findPayableRefunds,
   holdSender,
@@ -159,6 +160,8 @@ async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free
   const { database, node, signer } = deps
   const price = priceOf(head, refund.feeBearer)
   if (price.maxFee > deps.maxFee) return 'fee_too_high'
+  const earlier = refund.isAgain ? await earlierOutcome(deps, head, refund.refundId) : 'nothing'
+  if (earlier !== 'nothing') return earlier
   // Before the estimate, which a node refuses for an account without the money.
   if (free < refund.amount + MAX_TRANSFER_GAS * price.maxFee) return 'insufficient_funds'
   const gasLimit = await node.estimateGas({ from: signer.sender, to: refund.destination, value: refund.amount })
@@ -167,6 +170,19 @@ async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free
   const outcome = await preparePayout(database, refund.refundId, accountOf(deps, head), terms)
   if (outcome === 'prepared') deps.metrics.prepared.inc()
   return outcome === 'prepared' || outcome === 'repeated' ? refund.amount + gasLimit * price.maxFee : outcome
+}
+
+/**
+ * What the failed payouts of a refund may still do or have done, by the chain: a row says that they failed, and an
+ * operator released them, but neither is a proof.
+ */
+async function earlierOutcome(deps: PayoutDeps, head: Head, refundId: string) {
+  for (const { sender, nonce, txIds } of await findEarlierPayouts(deps.database, refundId)) {
+    const settled = head.height - deps.confirmations + 1
+    if (settled < 0 || (await deps.node.countTransactions(sender, settled)) <= nonce) return 'may_be_paid'
+    for (const txId of txIds) if ((await deps.node.findInclusion(txId))?.isReverted === false) return 'paid_before'
+  }
+  return 'nothing'
 }
 
 const priceOf = ({ baseFee, tip }: Head, bearer: FeeBearer): GasPrice => gasPriceOf(baseFee, tip, bearer)
