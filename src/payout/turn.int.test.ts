@@ -346,6 +346,25 @@ describe('the database refuses to a stolen credential of the payer', () => {
     await expect(make()).rejects.toMatchObject({ code: 'HF054' })
   })
 
+  test('a signature of a fee that would empty the account', async () => {
+    const { deps, chain, signer } = await makePayer()
+    const refund = await approveRefund(shop)
+    await payoutTurn(deps)
+    await write(
+      `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+       select p.payout_id, 2, p.order_id, 'pay', p.amount, 1000000, 100000000000000000, 100000000000000000
+       from payout p where p.refund_id = $1`,
+      [refund.refundId],
+    )
+    const before = await chain.balanceOf(signer.sender)
+    for (let block = 0; block <= CONFIRMATIONS; block += 1) {
+      await payoutTurn(deps)
+      await chain.mine()
+    }
+    expect(await payoutOf(refund)).toMatchObject({ status: 'confirmed' })
+    expect(before - (await chain.balanceOf(signer.sender))).toBeLessThan(refund.amount + 10n ** 16n)
+  })
+
   test('a second payout while the first may be executed, and once it was', async () => {
     const { deps, chain } = await makePayer()
     const refund = await approveRefund(shop)

@@ -200,8 +200,19 @@ async function advance(deps: PayoutDeps, head: Head, payout: OpenPayout): Promis
     await raiseFee(deps, head, payout, newest)
 }
 
+/**
+ * A row may be written by others: no fee may empty the account. One raise above the limit is allowed, because an
+ * operator may cancel a payout that is at it.
+ */
+function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transaction']): void {
+  const most = bumpedPriceOf({ maxFee, priorityFee: maxFee }, { maxFee, priorityFee: maxFee })
+  if (transaction.gasLimit > MAX_TRANSFER_GAS || transaction.maxFee > most.maxFee)
+    throw new SignatureRefused('it is not given to the signer: its fee is above the limit')
+}
+
 async function sign(deps: PayoutDeps, payout: OpenPayout, { attempt, transaction }: PayoutAttempt) {
   const { payoutId, refundId, network } = payout
+  assertPrice(deps, transaction)
   const request: SigningRequest = { payoutId, attempt, refundId, network, transaction }
   const answer = await deps.signer.sign(request)
   if (answer === undefined) return undefined
