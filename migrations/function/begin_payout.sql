@@ -1,8 +1,10 @@
 -- Payout, first half: takes an approved refund for payment, before anything is signed. p_actor: text of the audit
 -- context (actor_of).
--- Result: 'begun'; 'repeated' when it was taken before and is not paid yet; 'paid'; 'not_covered' when the order no
--- longer has final money for it, such as after a reorganisation: ask again later; 'refused' in any other status;
--- 'NOT_FOUND'. Send only after 'begun' or 'repeated', and sign the same transaction again rather than another.
+-- Result: 'begun'; 'repeated' when it was taken before and is not paid yet; 'paid'; 'refused' in any other status;
+-- 'NOT_FOUND'. Ask again later: 'suspended' while the network is (suspended_network); 'unassessed' while there is news
+-- of the order or of the one that it replaces, which may say that the money is gone; 'not_covered' when the order no
+-- longer has final money for it, such as after a reorganisation.
+-- Send only after 'begun' or 'repeated', and sign the same transaction again rather than another.
 -- Locks: the order row FOR UPDATE, then the refund. Error: HF004, by the guard of orders.
 -- Race closed: of two payers one gets 'begun', and the other 'repeated'.
 create or replace function begin_payout(p_refund_id uuid, p_actor text) returns text language plpgsql as $$
@@ -18,6 +20,15 @@ begin
   end if;
   if v_refund.status <> 'approved' then
     return case v_refund.status when 'paying' then 'repeated' when 'paid' then 'paid' else 'refused' end;
+  end if;
+  if exists (select from suspended_network n where n.network = v_refund.network) then
+    return 'suspended';
+  elsif exists (
+    select from payment_report r
+    where not r.is_assessed and r.order_id in (
+      select v_refund.order_id
+      union all select d.order_id from late_decision d where d.replacement_id = v_refund.order_id)) then
+    return 'unassessed';
   end if;
   -- The guard would refuse it as well: a reorganisation may have taken the money after the approval.
   if v_refund.amount + promised_refunds(

@@ -1,13 +1,23 @@
--- Guard of payouts, a state machine guard: a trigger function for every insert and update of payout. Whom a payout
--- pays, how much and with which nonce never changes. Moves as PAYOUT_MOVES in src/domain/payout.ts; a test holds both
+-- Guard of payouts, a state machine guard: a trigger function for every insert and update of payout. A payout pays a
+-- refund that is being paid, as it was approved, and is the only one of it that was not released. Whom it pays, how
+-- much and with which nonce never changes. Moves as PAYOUT_MOVES in src/domain/payout.ts; a test holds both
 -- equal. A payout may end from any open status: an earlier transaction of it may be executed while a later one is
 -- awaited.
--- Errors: HF001 for a change of what never changes; HF054 for an illegal move. The tables' owner is not exempt.
+-- Errors: HF001 for a change of what never changes; HF054 for an illegal move, and for a payout that no approval
+-- covers. The tables' owner is not exempt.
 create or replace function guard_payout() returns trigger language plpgsql as $$
 begin
   if tg_op = 'INSERT' then
     if new.status <> 'prepared' then
       raise exception 'payout: it begins prepared' using errcode = 'HF054';
+    end if;
+    if not exists (
+        select from holdfast.refund r
+        where (r.refund_id, r.order_id, r.network, r.destination, r.amount, r.fee_bearer)
+          = (new.refund_id, new.order_id, new.network, new.destination, new.amount, new.fee_bearer)
+          and r.status = 'paying' and r.token is null)
+      or exists (select from holdfast.payout p where p.refund_id = new.refund_id and not p.is_released) then
+      raise exception 'payout: no approved refund is to be paid like this' using errcode = 'HF054';
     end if;
     return new;
   end if;

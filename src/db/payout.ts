@@ -11,11 +11,20 @@ type Runner = Pick<Database, 'run'>
 /** The account that sends, on its network. */
 export type PayoutSender = { network: string; sender: string; chainId: number }
 
-export type PayableRefund = { refundId: string; amount: bigint; destination: string; feeBearer: FeeBearer }
+export type PayableRefund = {
+  refundId: string
+  amount: bigint
+  destination: string
+  feeBearer: FeeBearer
+  /** A payout of it failed, and an operator released it. */
+  isAgain: boolean
+}
 
 const PAYABLE = statement(
   'payout_payable',
-  `select r.refund_id as "refundId", r.amount, r.destination, r.fee_bearer as "feeBearer" from refund r
+  `select r.refund_id as "refundId", r.amount, r.destination, r.fee_bearer as "feeBearer",
+     exists (select from payout p where p.refund_id = r.refund_id) as "isAgain"
+   from refund r
    where r.network = $1 and r.asset = 'ETH' and r.token is null and (r.status = 'approved' or r.status = 'paying')
      and not exists (select from payout p where p.refund_id = r.refund_id and not p.is_released)
    order by r.created_at, r.refund_id limit $2`,
@@ -24,6 +33,21 @@ const PAYABLE = statement(
 export async function findPayableRefunds(database: Runner, network: string, limit: number): Promise<PayableRefund[]> {
   const rows = await database.run<PayableRefund & { amount: string }>(PAYABLE, [network, limit])
   return rows.map((row) => ({ ...row, amount: BigInt(row.amount) }))
+}
+
+const EARLIER = statement(
+  'payout_earlier',
+  `select p.sender, p.nonce,
+     array(
+       select a.tx_id from payout_attempt a
+       where a.payout_id = p.payout_id and a.kind = 'pay' and a.tx_id is not null) as "txIds"
+   from payout p where p.refund_id = $1`,
+)
+export type EarlierPayout = { sender: string; nonce: number; txIds: readonly string[] }
+/** Payouts of a refund that failed, with the transactions that would have paid it. */
+export async function findEarlierPayouts(database: Runner, refundId: string): Promise<EarlierPayout[]> {
+  const rows = await database.run<Omit<EarlierPayout, 'nonce'> & { nonce: bigint }>(EARLIER, [refundId])
+  return rows.map((row) => ({ ...row, nonce: Number(row.nonce) }))
 }
 
 const PREPARE = statement('payout_prepare', 'select prepare_payout($1, $2, $3, $4, $5, $6, $7, $8) as outcome')
@@ -45,6 +69,7 @@ export type PayoutAttempt = {
   attempt: number
   kind: 'pay' | 'fill'
   transaction: PayoutTransaction
+  /** Since a node first took it: the way to a signer that is not online is no sign of a low fee. Before: since it exists. */
   ageMs: number
   /** Undefined: not signed. */
   signed: { raw: string; txId: string } | undefined
@@ -83,7 +108,8 @@ const OPEN = statement(
   `select p.payout_id as "payoutId", p.refund_id as "refundId", p.order_id as "orderId", p.network, p.nonce, p.status,
      p.fee_bearer as "feeBearer", p.block_hash as "blockHash", p.chain_id as "chainId", p.sender, p.destination, a.attempt,
      a.kind, a.value, a.gas_limit as "gasLimit", a.max_fee as "maxFee", a.priority_fee as "priorityFee", a.raw,
-     a.tx_id as "txId", (extract(epoch from clock_timestamp() - a.created_at) * 1000)::float8 as "ageMs"
+     a.tx_id as "txId",
+     (extract(epoch from clock_timestamp() - coalesce(a.broadcast_at, a.created_at)) * 1000)::float8 as "ageMs"
    from (
      select * from payout x
      where (x.network, x.sender) = ($1, $2) and x.status not in ('confirmed', 'failed') order by x.nonce limit $3) p
@@ -144,7 +170,8 @@ export const storeSignature = async (
 const BROADCAST = statement(
   'payout_broadcast',
   `with sent as (
-     update payout_attempt a set broadcast_at = clock_timestamp() where a.tx_id = $1 returning a.payout_id)
+     update payout_attempt a set broadcast_at = coalesce(a.broadcast_at, clock_timestamp()) where a.tx_id = $1
+     returning a.payout_id)
    update payout p set status = 'broadcast' from sent s where p.payout_id = s.payout_id and p.status = 'signed'`,
 )
 /** Step 3: a node took the transaction. */

@@ -3,6 +3,7 @@
 // atomically: a reader sees all of one or nothing.
 
 import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -51,14 +52,24 @@ export function parseSignedFile(text: string): SignedPayout {
   }
 }
 
-/** The text of a file of a bounded size. Undefined: there is none. @throws {SignatureRefused} for a longer one */
+/** What open() says of the path itself: a loop of links, a socket, a file of another user. */
+const STRANGE: readonly (string | undefined)[] = ['ELOOP', 'ENXIO', 'EACCES', 'EPERM']
+// A pipe would block until something writes to it, and a link may lead anywhere.
+const READ_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/**
+ * The text of a regular file of a bounded size. Undefined: there is none.
+ * @throws {SignatureRefused} for a longer one, and for what is no readable file, so that it stops only its own payout
+ */
 export async function readSmallFile(path: string): Promise<string | undefined> {
-  const found = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+  const found = await open(path, READ_FILE).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
+    if (STRANGE.includes(error.code)) throw new SignatureRefused(`the file cannot be read: ${error.code}`)
     throw error
   })
   if (found === undefined) return undefined
   try {
+    if (!(await found.stat()).isFile()) throw new SignatureRefused('it is not a regular file')
     const { bytesRead, buffer } = await found.read({ buffer: Buffer.alloc(MAX_FILE_BYTES + 1) })
     if (bytesRead > MAX_FILE_BYTES) throw new SignatureRefused(`the file has more than ${MAX_FILE_BYTES} bytes`)
     return buffer.toString('utf8', 0, bytesRead)

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
@@ -161,6 +162,21 @@ describe('the signer by files', () => {
     await expect(signer.sign(asked)).rejects.toThrow('the signed file is not JSON')
     await writeFile(path, ' '.repeat(10_000))
     await expect(signer.sign(asked)).rejects.toThrow('the file has more than 8192 bytes')
+  })
+
+  test('refuses a folder, a link and a pipe in place of a file, and waits for none of them', async () => {
+    const signer = await createFileSigner({ dir, sender: TRANSACTION.sender })
+    const strange: ((path: string) => Promise<unknown> | unknown)[] = [
+      (path) => mkdir(path),
+      (path) => symlink(path, path),
+      (path) => symlink('/dev/zero', path),
+      (path) => execFileSync('mkfifo', [path]),
+    ]
+    for (const make of strange) {
+      const asked = request()
+      await make(join(dir, 'signed', fileNameOf(asked)))
+      await expect(signer.sign(asked)).rejects.toThrow(SignatureRefused)
+    }
   })
 
   test('finds its folders where they exist already', async () => {

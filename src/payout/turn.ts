@@ -4,6 +4,7 @@
 
 import {
   endPayout,
+  findEarlierPayouts,
   findOpenPayouts,
   findPayableRefunds,
   holdSender,
@@ -91,12 +92,10 @@ async function alone(deps: PayoutDeps, { payoutId, refundId }: OpenPayout, act: 
 async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise<void> {
   const { database, node, confirmations, logger } = deps
   const { payoutId, refundId } = payout
-  // Before the receipts: once another transaction has the nonce at this depth, none of them comes any more.
   const settled = head.height - confirmations + 1
-  const isNonceUsed =
-    head.chainNonce > payout.nonce &&
-    settled >= 0 &&
-    (await node.countTransactions(deps.signer.sender, settled)) > payout.nonce
+  // Before the receipts: once another transaction has the nonce, none of them comes any more. And deeper than what is
+  // final: behind one URL, the node that answers for receipts may be that far behind the one that counts.
+  const isNonceUsed = await isUsedAt(deps, head, payout, settled - confirmations)
   for (const { signed } of payout.attempts.toReversed()) {
     const found = signed && (await node.findInclusion(signed.txId))
     if (signed === undefined || found === undefined) continue
@@ -109,6 +108,9 @@ async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise
   await notePayoutBlock(database, payoutId, undefined)
   logger.warn({ payoutId, refundId }, 'a payout lost its block to a reorganisation, and is sent again')
 }
+
+const isUsedAt = async ({ node, signer }: PayoutDeps, { chainNonce }: Head, { nonce }: OpenPayout, height: number) =>
+  chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
 
 async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeof endPayout>[2]): Promise<void> {
   const { payoutId, refundId } = payout
@@ -158,6 +160,8 @@ async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free
   const { database, node, signer } = deps
   const price = priceOf(head, refund.feeBearer)
   if (price.maxFee > deps.maxFee) return 'fee_too_high'
+  const earlier = refund.isAgain ? await earlierOutcome(deps, head, refund.refundId) : 'nothing'
+  if (earlier !== 'nothing') return earlier
   // Before the estimate, which a node refuses for an account without the money.
   if (free < refund.amount + MAX_TRANSFER_GAS * price.maxFee) return 'insufficient_funds'
   const gasLimit = await node.estimateGas({ from: signer.sender, to: refund.destination, value: refund.amount })
@@ -166,6 +170,19 @@ async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free
   const outcome = await preparePayout(database, refund.refundId, accountOf(deps, head), terms)
   if (outcome === 'prepared') deps.metrics.prepared.inc()
   return outcome === 'prepared' || outcome === 'repeated' ? refund.amount + gasLimit * price.maxFee : outcome
+}
+
+/**
+ * What the failed payouts of a refund may still do or have done, by the chain: a row says that they failed, and an
+ * operator released them, but neither is a proof.
+ */
+async function earlierOutcome(deps: PayoutDeps, head: Head, refundId: string) {
+  for (const { sender, nonce, txIds } of await findEarlierPayouts(deps.database, refundId)) {
+    const settled = head.height - deps.confirmations + 1
+    if (settled < 0 || (await deps.node.countTransactions(sender, settled)) <= nonce) return 'may_be_paid'
+    for (const txId of txIds) if ((await deps.node.findInclusion(txId))?.isReverted === false) return 'paid_before'
+  }
+  return 'nothing'
 }
 
 const priceOf = ({ baseFee, tip }: Head, bearer: FeeBearer): GasPrice => gasPriceOf(baseFee, tip, bearer)
@@ -183,8 +200,19 @@ async function advance(deps: PayoutDeps, head: Head, payout: OpenPayout): Promis
     await raiseFee(deps, head, payout, newest)
 }
 
+/**
+ * A row may be written by others: no fee may empty the account. One raise above the limit is allowed, because an
+ * operator may cancel a payout that is at it.
+ */
+function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transaction']): void {
+  const most = bumpedPriceOf({ maxFee, priorityFee: maxFee }, { maxFee, priorityFee: maxFee })
+  if (transaction.gasLimit > MAX_TRANSFER_GAS || transaction.maxFee > most.maxFee)
+    throw new SignatureRefused('it is not given to the signer: its fee is above the limit')
+}
+
 async function sign(deps: PayoutDeps, payout: OpenPayout, { attempt, transaction }: PayoutAttempt) {
   const { payoutId, refundId, network } = payout
+  assertPrice(deps, transaction)
   const request: SigningRequest = { payoutId, attempt, refundId, network, transaction }
   const answer = await deps.signer.sign(request)
   if (answer === undefined) return undefined

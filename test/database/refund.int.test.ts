@@ -214,6 +214,25 @@ describe('the ceiling', () => {
     await assessPayments(shop.worker, run.next())
     expect(await begin(id)).toBe('begun')
   })
+
+  test('lets no refund begin while there is news of its order, or its network is suspended', async () => {
+    const { order, run } = await shop.orderIn('processing')
+    const fact = buildObservation(order, { amount: 10n ** 17n })
+    await report(fact)
+    await assessPayments(shop.worker, run.next())
+    const { id } = await openOf(order)
+    await settle(id)
+    await report(nextOf(fact, { state: 'reorged' }))
+    expect(await begin(id)).toBe('unassessed')
+    await assessPayments(shop.worker, run.next())
+    await report(nextOf(nextOf(fact, {}), { state: 'final' }))
+    await assessPayments(shop.worker, run.next())
+    await shop.test.forge('insert into chain_suspension (network) values ($1)', [order.network])
+    const answer = await begin(id)
+    await shop.test.forge('delete from chain_suspension')
+    expect(answer).toBe('suspended')
+    expect(await begin(id)).toBe('begun')
+  })
 })
 
 describe('an approval', () => {

@@ -57,6 +57,18 @@ export const CONTROLS: readonly Control[] = [
     test: 'counts neither by who asked',
   },
   {
+    guard: 'payout that pays what was approved',
+    mutation: without('guard_payout', "and r.status = 'paying' and r.token is null)", 'or true)'),
+    file: 'src/payout/turn.int.test.ts',
+    test: 'a payout of a refund that is not being paid',
+  },
+  {
+    guard: 'transaction that sends what its payout is for',
+    mutation: without('guard_payout_attempt', 'and new.value = case', 'and 0 <> case'),
+    file: 'src/payout/turn.int.test.ts',
+    test: 'a transaction that sends another amount',
+  },
+  {
     guard: 'count of the reads that were noted',
     mutation: without('audit_note_reads', 'where o.order_id = any (p_order_ids)', 'where false'),
     file: 'src/grpc/personal_data.int.test.ts',
