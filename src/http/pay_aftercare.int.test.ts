@@ -89,6 +89,11 @@ test('a refund is told step by step, and its address is asked for only while it 
   expect(paid.text).not.toContain('The shop owes you')
 })
 
+test('a link is right whatever trackers added to it', async () => {
+  const order = await pay.shop.order()
+  expect((await fetch(`${pay.urlOf(order)}?utm_source=mail&fbclid=${'a'.repeat(1_000)}`)).status).toBe(200)
+})
+
 test('another asset at the address is told, and the order still waits for its payment', async () => {
   const order = await pay.shop.order()
   const run = runOf(order)

@@ -14,8 +14,8 @@ import { isFinished, payViewOf } from './pay_view.ts'
 
 const YEAR_S = 31_536_000
 const MS_PER_S = 1_000
-/** Far above a link with its language. */
-const MAX_URL_LENGTH = 512
+/** Far above a link. What mail programs and trackers add to its query counts only to the limit of headers. */
+const MAX_PATH_LENGTH = 512
 /** Wait after a failure, before a browser or program asks again. */
 const RETRY_FAILED_S = '60'
 
@@ -100,8 +100,13 @@ async function admit(parts: Parts, c: PayContext, next: Next): Promise<Response 
   }
   const waitMs = parts.limits.take(incoming)
   if (waitMs > 0) return answerBusy(parts, c, waitMs)
-  if ((incoming.url ?? '').length > MAX_URL_LENGTH) return answerMissing(parts, c)
+  if (pathLengthOf(incoming.url ?? '') > MAX_PATH_LENGTH) return answerMissing(parts, c)
   return next()
+}
+
+function pathLengthOf(url: string): number {
+  const end = url.indexOf('?')
+  return end < 0 ? url.length : end
 }
 
 const STATUS = { missing: 404, busy: 429, failed: 503 } as const satisfies Record<PayError, number>
