@@ -18,8 +18,8 @@ COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY migrations migrations
 COPY proto/holdfast.binpb proto/
-# A new volume takes this folder's owner.
-RUN mkdir --mode=0700 audit && chown node:node audit
+# A new volume takes its folder's owner.
+RUN mkdir --mode=0700 audit payout && chown node:node audit payout
 USER node
 # Without an inspector that a signal opens, and without the accessor that prototype pollution needs.
 ENTRYPOINT ["node", "--enable-source-maps", "--disable-sigusr1", "--disable-proto=throw"]

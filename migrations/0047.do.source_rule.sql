@@ -25,7 +25,7 @@ create table source_doubt (
   output_index integer not null constraint source_doubt_output_not_negative check (output_index >= 0),
   order_id uuid not null constraint source_doubt_order_fk references orders on delete restrict,
   kind text not null constraint source_doubt_kind check (kind in ('lone', 'differing')),
-  since timestamptz not null default clock_timestamp(),
+  since timestamptz not null default clock_timestamp() constraint source_doubt_since_finite check (isfinite(since)),
   constraint source_doubt_pk primary key (network, tx_id, output_index)
 );
 comment on table source_doubt is
@@ -60,8 +60,10 @@ create table suspended_order (
   order_id uuid constraint suspended_order_pk primary key
     constraint suspended_order_order_fk references orders on delete restrict,
   network text not null constraint suspended_order_network_shape check (network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'),
-  since timestamptz not null default clock_timestamp(),
+  since timestamptz not null default clock_timestamp()
+    constraint suspended_order_since_finite check (isfinite(since)),
   woken_at timestamptz -- null: the network is suspended
+    constraint suspended_order_woken_finite check (isfinite(woken_at))
 );
 comment on table suspended_order is
   'Orders with enough final money that wait for the end of a suspension. A row goes with the order''s next assessment.';

@@ -127,8 +127,8 @@ function rangeOf(type: z.ZodType): string | undefined {
 
 /** The environment's variables that the processes of a stack read, to be passed on to them. */
 export function findSettings(env: NodeJS.ProcessEnv = process.env): Record<string, string> {
-  const { api, worker, keys, watcher, sealer } = CONFIG_SCHEMAS
-  const known = new Set([api, worker, keys, watcher, sealer].flatMap((schema) => Object.keys(schema.shape)))
+  const { api, worker, keys, watcher, sealer, payer } = CONFIG_SCHEMAS
+  const known = new Set([api, worker, keys, watcher, sealer, payer].flatMap((schema) => Object.keys(schema.shape)))
   const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
   return Object.fromEntries(given.filter(([name]) => name.startsWith('HOLDFAST_') && known.has(name)))
 }

@@ -62,12 +62,30 @@ test('the processes of production each have a service', () => {
     'keys',
     'watcher',
     'sealer',
+    'payer',
   ])
 })
+
+const [ONCE, ALWAYS] = ['on-failure:5', 'unless-stopped']
 
 describe.each(ours)('the service %s', (_name, service) => {
   const processName = processOf(service) as ProcessName
   const environment = service.environment ?? {}
+
+  test('is scraped by Prometheus, if it goes on running', () => {
+    const scraped = readSource('ops/prometheus/prometheus.yaml').includes(
+      `'${processName}:${environment['HOLDFAST_METRICS_PORT']}'`,
+    )
+    expect(scraped).toBe(service.restart === ALWAYS)
+  })
+
+  test('writes only to volumes whose folder the image gives to its user', () => {
+    const folders = (service.volumes ?? [])
+      .filter((volume) => !volume.startsWith('.'))
+      .map((volume) => volume.split(':')[1]?.replace('/app/', '') ?? '')
+    const [, owned = ''] = /^RUN mkdir .*&& chown node:node (.+)$/m.exec(readSource('Dockerfile')) ?? []
+    expect(folders.filter((folder) => !owned.split(' ').includes(folder))).toEqual([])
+  })
 
   test('runs a file that the image has', () => {
     expect(findSources(`src/main/${processName}.ts`)).toHaveLength(1)
@@ -122,7 +140,6 @@ describe.each(ours)('the service %s', (_name, service) => {
   })
 })
 
-const [ONCE, ALWAYS] = ['on-failure:5', 'unless-stopped']
 const [DONE, HEALTHY] = ['service_completed_successfully', 'service_healthy']
 const PREPARED = { logins: DONE, 'temporal-namespaces': DONE }
 
@@ -145,6 +162,7 @@ const MERGED: Readonly<Record<string, [string, Record<string, string>, string[],
   keys: [ALWAYS, { logins: DONE }, ['database'], []],
   watcher: [ALWAYS, { logins: DONE, api: HEALTHY }, ['database', 'outside'], ['./secrets/watcher_token:/run/token:ro']],
   sealer: [ALWAYS, { logins: DONE }, ['database'], ['audit:/app/audit']],
+  payer: [ALWAYS, { logins: DONE }, ['database', 'outside'], ['payout:/app/payout']],
 }
 
 test('after merging, each service is started again, waits, reaches and mounts as the table says', () => {

@@ -221,7 +221,6 @@ describe('metadata that claim an identity', () => {
     expect(reads.toSorted()).toEqual([
       "src/grpc/authenticate.ts: metadata.get('authorization')",
       'src/grpc/detail.ts: metadata.get(DETAILS_KEY)',
-      'src/grpc/guard.ts: metadata.toHttp2Headers()',
       'src/grpc/observe.ts: metadata.get(FORWARDED_KEY)',
       'src/grpc/observe.ts: metadata.get(REQUEST_ID_KEY)',
     ])

@@ -14,8 +14,8 @@ import { isFinished, payViewOf } from './pay_view.ts'
 
 const YEAR_S = 31_536_000
 const MS_PER_S = 1_000
-/** Far above a link with its language. */
-const MAX_URL_LENGTH = 512
+/** Far above a link. What mail programs and trackers add to its query counts only to the limit of headers. */
+const MAX_PATH_LENGTH = 512
 /** Wait after a failure, before a browser or program asks again. */
 const RETRY_FAILED_S = '60'
 
@@ -37,6 +37,8 @@ export type PayAppOptions = {
   isSecure: boolean
   /** The order of a link; undefined for any other text. */
   openLink: (token: string) => string | undefined
+  /** The token of an order's link. */
+  tokenOf: (order: { orderId: string; createdAt: Date }) => string
   findFacts: FindFacts
   /** Of the chain that ETH is paid on. */
   chainId: number
@@ -98,8 +100,13 @@ async function admit(parts: Parts, c: PayContext, next: Next): Promise<Response 
   }
   const waitMs = parts.limits.take(incoming)
   if (waitMs > 0) return answerBusy(parts, c, waitMs)
-  if ((incoming.url ?? '').length > MAX_URL_LENGTH) return answerMissing(parts, c)
+  if (pathLengthOf(incoming.url ?? '') > MAX_PATH_LENGTH) return answerMissing(parts, c)
   return next()
+}
+
+function pathLengthOf(url: string): number {
+  const end = url.indexOf('?')
+  return end < 0 ? url.length : end
 }
 
 const STATUS = { missing: 404, busy: 429, failed: 503 } as const satisfies Record<PayError, number>
@@ -133,20 +140,19 @@ async function answerPage(parts: Parts, c: PayContext, token: string): Promise<R
   const facts = orderId === undefined ? undefined : await parts.findFacts(orderId)
   if (facts === undefined) return answerMissing(parts, c)
   parts.count('page')
-  const { chainId, refundUrlOf, assets } = parts
-  const options = { language: languageFor(c), chainId, refundUrlOf, assets, path: `/pay/${token}` }
+  const options = { ...pageOptions(parts, c), assets: parts.assets, path: `/pay/${token}` }
   return c.html(await renderPage(payViewOf(facts), options))
 }
 
 async function answerStream(parts: Parts, c: PayContext, token: string): Promise<Response> {
-  const { findFacts, chainId, refundUrlOf, streamTimes: times, closing } = parts
+  const { findFacts, streamTimes: times, closing } = parts
   const { incoming, outgoing } = c.env
   const orderId = parts.openLink(token)
   if (orderId === undefined || incoming.method !== 'GET') return answerMissing(parts, c)
   const leave = parts.limits.enterStream(incoming, orderId)
   if (leave === undefined) return answerBusy(parts, c, times.lookEveryMs)
   parts.count('stream')
-  const options = { language: languageFor(c), chainId, refundUrlOf }
+  const options = pageOptions(parts, c)
   const look = async () => {
     const facts = await findFacts(orderId)
     if (facts === undefined) return undefined
@@ -155,6 +161,11 @@ async function answerStream(parts: Parts, c: PayContext, token: string): Promise
   const body = createPayStream({ look, times, closing, outgoing, onEnd: leave })
   return c.body(body, 200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' })
 }
+
+const pageOptions = ({ chainId, refundUrlOf, tokenOf }: Parts, c: PayContext) => ({
+  ...{ language: languageFor(c), chainId, refundUrlOf },
+  pathOf: (order: Parameters<typeof tokenOf>[0]) => `/pay/${tokenOf(order)}`,
+})
 
 const languageFor = (c: PayContext): Language => languageOf(c.req.query('lang'), c.req.header('accept-language'))
 

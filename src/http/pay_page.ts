@@ -20,6 +20,7 @@ const BASE_UNITS: Readonly<Record<Asset, string>> = { BTC: 'satoshi', LTC: 'lito
 const TONES: Readonly<Partial<Record<PayStage, 'good' | 'warn'>>> = {
   paid: 'good',
   refunded: 'good',
+  replaced: 'good',
   partial: 'warn',
   at_risk: 'warn',
   reversed: 'warn',
@@ -51,6 +52,8 @@ type PageOptions = {
   chainId: number
   /** Where a customer signs in to give a refund address. */
   refundUrlOf?: ((orderId: string) => string) | undefined
+  /** The path of an order's page. */
+  pathOf: (order: { orderId: string; createdAt: Date }) => string
 }
 
 /** The parts of a page that change. */
@@ -80,7 +83,6 @@ const coins = ({ asset }: PayView, units: bigint): string =>
 const valuesOf = (view: PayView): Record<string, string> => ({
   missing: coins(view, view.due > view.seen ? view.due - view.seen : 0n),
   seen: coins(view, view.seen),
-  owed: coins(view, view.refundDue),
   confirmations: String(view.confirmations),
   needed: String(view.needed),
 })
@@ -101,17 +103,29 @@ function statusHtml(view: PayView, say: Say, values: Record<string, string>): Ht
 }
 
 function detailsHtml(view: PayView, say: Say, options: PageOptions): Html {
-  return html`${view.refundDue > 0n ? refundHtml(view, say, options) : ''}
+  return html`${view.replacedBy === null ? '' : nextHtml(view.replacedBy, say, options)}
+  ${view.flags.includes('wrong_asset') ? html`<p class="card">${say('wrong.text', { asset: view.asset, network: view.network })}</p>` : ''}
+  ${view.refunds.length > 0 ? refundHtml(view, say, options) : ''}
   ${view.asks === undefined ? receivedHtml(view, say) : requestHtml(view, view.asks, say, options)}`
+}
+
+function nextHtml(order: NonNullable<PayView['replacedBy']>, say: Say, { pathOf, language }: PageOptions): Html {
+  const url = `${pathOf(order)}?lang=${language}`
+  return html`<section class="card">
+    <p><a class="button" id="next" href="${url}">${say('next.link')}</a></p>
+  </section>`
 }
 
 /** A destination is taken from a signed-in customer only: a reader of this link must not direct money. */
 function refundHtml(view: PayView, say: Say, { refundUrlOf }: PageOptions): Html {
+  const lines = view.refunds.flatMap(({ status, amount }) =>
+    status === 'rejected' || status === 'cancelled' ? [] : [say(`refund.${status}`, { amount: coins(view, amount) })],
+  )
+  const isAddressAwaited = view.refunds.some(({ status }) => status === 'awaiting_destination' || status === 'offered')
   const url = refundUrlOf?.(view.orderId)
   return html`<section class="card" id="refund">
-    <p>${say('refund.text', { owed: coins(view, view.refundDue) })}</p>
-    <p>${say('refund.how')}</p>
-    ${url === undefined ? '' : html`<p><a class="button" href="${url}">${say('refund.link')}</a></p>`}
+    ${lines.map((line) => html`<p>${line}</p>`)} ${isAddressAwaited ? html`<p>${say('refund.how')}</p>` : ''}
+    ${isAddressAwaited && url !== undefined ? html`<p><a class="button" href="${url}">${say('refund.link')}</a></p>` : ''}
   </section>`
 }
 

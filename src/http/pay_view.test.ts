@@ -21,7 +21,8 @@ const buildFacts = (overrides: Partial<PaymentFacts> = {}): PaymentFacts => ({
   endsAt: new Date(NOW.getTime() + 120_000),
   seen: 0n,
   final: 0n,
-  refundDue: 0n,
+  refunds: [],
+  replacedBy: null,
   depth: null,
   now: NOW,
   ...overrides,
@@ -52,6 +53,16 @@ describe('the stage', () => {
       'cancelled, then paid late',
       { paymentState: 'unresolved', cancelReason: 'admin', flags: ['late'] },
       'cancelled_paid',
+    ],
+    [
+      'its late money pays another order',
+      {
+        paymentState: 'expired',
+        cancelReason: 'expired',
+        flags: ['late'],
+        replacedBy: { orderId: 'x', createdAt: NOW },
+      },
+      'replaced',
     ],
     ['out of stock', { paymentState: 'unresolved', cancelReason: 'out_of_stock' }, 'cancelled_paid'],
   ])('if %s', (_what, facts, stage) => {

@@ -6,7 +6,7 @@ import { ASSET_POLICY, isEnough, type PaymentState } from '../domain/payment.ts'
 /**
  * The states of a payment as its payer sees them. `seen`: enough money, in no block or not assessed yet. `ended`: the
  * time is over, and the order not closed yet. Money of a closed order was `too_little`, `too_late`, or of an order that
- * was cancelled (`cancelled_paid`).
+ * was cancelled (`cancelled_paid`). Late money that pays another order: `replaced`, whose page tells the rest.
  */
 export const PAY_STAGES = [
   'awaiting',
@@ -19,6 +19,7 @@ export const PAY_STAGES = [
   'ended',
   'expired',
   'late_confirming',
+  'replaced',
   'too_little',
   'too_late',
   'cancelled_paid',
@@ -59,6 +60,7 @@ export function payViewOf(facts: PaymentFacts): PayView {
 
 function stageOf(facts: PaymentFacts): PayStage {
   const { paymentState, flags, seen, due, now, endsAt, depth } = facts
+  if (facts.replacedBy !== null) return 'replaced'
   switch (paymentState) {
     case 'awaiting':
     case 'partial':

@@ -1,6 +1,6 @@
 // Each of the twelve pre-deployment checks passes against a running front, and turns red when what it checks is broken.
 
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -30,6 +30,7 @@ const FILES = {
     versions: [1, 2].map((version) => ({ version, secret: secret() })),
   }),
   HOLDFAST_ORDER_ID_SECRET_FILE: secret(),
+  HOLDFAST_QUOTE_KEY_FILE: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
   HOLDFAST_SOURCES_FILE: JSON.stringify({ sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [secret()] }] }),
 }
 

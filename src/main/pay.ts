@@ -42,6 +42,7 @@ export async function servePayPages(
     port,
     isSecure: new URL(base).protocol === 'https:',
     openLink: (token) => links.open(token, new Date()),
+    tokenOf: links.tokenOf,
     findFacts: createFactsReader((orderIds) => findPaymentFacts(database, orderIds)),
     chainId: chainIdOf(config),
     refundUrlOf: refundUrl === undefined ? undefined : (orderId) => refundUrl.replaceAll('{order}', orderId),

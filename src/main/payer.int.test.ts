@@ -77,9 +77,9 @@ test('a key that is online is refused in production, and so is no signer or two'
   const { file } = await makeKeyFile()
   const refusals: readonly (readonly [env: Record<string, string>, message: string])[] = [
     [{ HOLDFAST_MODE: 'production', HOLDFAST_PAYOUT_KEY_FILE: file }, 'a key that is online is for development'],
-    [{ HOLDFAST_PAYOUT_KEY_FILE: file, HOLDFAST_PAYOUT_DIR: dataDir }, 'exclude each other'],
-    [{ HOLDFAST_PAYOUT_DIR: dataDir }, 'set both'],
-    [{}, 'set both'],
+    [{ HOLDFAST_PAYOUT_KEY_FILE: file, HOLDFAST_PAYOUT_DIR: dataDir }, 'excludes HOLDFAST_PAYOUT_DIR'],
+    [{ HOLDFAST_PAYOUT_DIR: dataDir }, 'HOLDFAST_PAYOUT_SENDER: is not set'],
+    [{}, 'HOLDFAST_PAYOUT_DIR: is not set'],
   ]
   for (const [env, message] of refusals) {
     const ended = await (await startPayer({ HOLDFAST_PRIVATE_HOSTS: '127.0.0.1', ...env })).ended

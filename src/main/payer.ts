@@ -5,15 +5,12 @@ import { fundDevelopmentAccount } from '../chain/development.ts'
 import { ChainError } from '../chain/client.ts'
 import { createPayoutMetrics } from '../payout/metrics.ts'
 import { createPayoutNode } from '../payout/node.ts'
-import { createDevelopmentSigner } from '../payout/development_signer.ts'
-import { createFileSigner } from '../payout/file_signer.ts'
-import type { Signer } from '../payout/signer.ts'
 import { PAYER, payoutTurn, type PayoutDeps } from '../payout/turn.ts'
-import { ConfigError, readSecretFile, type Config } from '../config.ts'
 import { releaseSender } from '../db/payout.ts'
 import { backOffMs, NEIGHBOUR_BACK_OFF, repeat } from '../repeat.ts'
 import { chainIdOf } from './asset.ts'
 import { createLeaseHolder } from './lease_holder.ts'
+import { openSigner } from './payout_signer.ts'
 import { runService, type ServiceContext } from './process.ts'
 import { createTurnCheck } from './readiness.ts'
 
@@ -62,30 +59,6 @@ async function main(service: ServiceContext<'payer'>): Promise<void> {
     },
   })
   await releaseSender(database, { network: deps.network, sender: signer.sender }, deps.holder).catch(() => undefined)
-}
-
-/** @throws {ConfigError} unless exactly one signer is configured, and in production it is the one without a key */
-async function openSigner(config: Config<'payer'>): Promise<Signer> {
-  const { HOLDFAST_PAYOUT_KEY_FILE: keyFile, HOLDFAST_PAYOUT_DIR: dir, HOLDFAST_PAYOUT_SENDER: sender } = config
-  if (keyFile !== undefined && dir !== undefined)
-    throw new ConfigError('HOLDFAST_PAYOUT_KEY_FILE and HOLDFAST_PAYOUT_DIR exclude each other: remove one')
-  if (keyFile !== undefined) {
-    if (config.HOLDFAST_MODE === 'production')
-      throw new ConfigError(
-        'HOLDFAST_PAYOUT_KEY_FILE: a key that is online is for development: set HOLDFAST_PAYOUT_DIR and ' +
-          'HOLDFAST_PAYOUT_SENDER',
-      )
-    try {
-      return createDevelopmentSigner(readSecretFile('HOLDFAST_PAYOUT_KEY_FILE', keyFile))
-    } catch (error) {
-      if (error instanceof ConfigError) throw error
-      // Without the cause, which could quote the key.
-      throw new ConfigError('HOLDFAST_PAYOUT_KEY_FILE: it is not a private key: 0x and 64 lower-case hex digits')
-    }
-  }
-  if (dir === undefined || sender === undefined)
-    throw new ConfigError('HOLDFAST_PAYOUT_DIR and HOLDFAST_PAYOUT_SENDER: set both')
-  return createFileSigner({ dir, sender })
 }
 
 await runService('payer', main)

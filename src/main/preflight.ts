@@ -12,6 +12,7 @@ import { parseSecret, SecretError, type RunMode } from '../keyvault/secret.ts'
 import { loadSources } from '../keyvault/signature.ts'
 import { loadTokenSecrets } from '../keyvault/token.ts'
 import { loadWebhookSecrets } from '../keyvault/webhook.ts'
+import { inspectSigner } from './payout_signer.ts'
 import { parseClientSansFile } from './token_keys.ts'
 
 type Load = (name: string, text: string, mode: RunMode) => unknown
@@ -85,6 +86,7 @@ export const inspectSecrets =
     return [
       ...files,
       ...(CERTIFICATES[name] ?? []).flatMap((certificate) => inspectCertificate(env, certificate)),
+      ...(name === 'payer' ? inspectSigner(env, mode) : []),
       ...(name === 'api' ? inspect('HOLDFAST_JWKS_URL', (location) => createSetLoader(location, mode)) : []),
     ]
   }

@@ -19,6 +19,7 @@ type StepsOf = (scratch: string) => readonly Step[]
 const VARIABLES = {
   // Values that docker-compose.yml leaves to the operator.
   HOLDFAST_ETH_RPC_URL: 'http://127.0.0.1:8545',
+  HOLDFAST_PAYOUT_SENDER: '0x0000000000000000000000000000000000000001',
   // A benchmark starts its own Temporal server.
   TEMPORAL_ADDRESS: undefined,
 }

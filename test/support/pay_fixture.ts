@@ -33,6 +33,7 @@ export async function openPayFixture(overrides: Partial<PayListenerOptions> = {}
     const options: PayListenerOptions = {
       ...{ bind: '127.0.0.1', port: 0, isSecure: false, chainId: 1 },
       openLink: (token) => links.open(token, new Date()),
+      tokenOf: links.tokenOf,
       findFacts: createFactsReader((orderIds) => findPaymentFacts(shop.api, orderIds)),
       peerOf: createPeerOf(createAddressSet([])),
       isProxy: () => false,

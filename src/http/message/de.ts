@@ -28,7 +28,15 @@ export const GERMAN: Messages = {
   'copy.failed': 'Das Kopieren ist fehlgeschlagen. Bitte markieren und kopieren Sie den Text.',
   'live.lost': 'Die Verbindung ist unterbrochen. Es wird erneut versucht.',
   'live.none': 'Diese Seite lädt sich alle {seconds} Sekunden neu.',
-  'refund.text': 'Der Shop schuldet Ihnen {owed}.',
+  'wrong.text':
+    'An dieser Adresse ist etwas anderes als {asset} im Netzwerk {network} eingegangen. Es bezahlt diese Bestellung nicht. Bitte wenden Sie sich an den Shop.',
+  'next.link': 'Seite der neuen Bestellung öffnen',
+  'refund.awaiting_destination': 'Der Shop schuldet Ihnen {amount}.',
+  'refund.offered': 'Der Shop möchte Ihnen {amount} senden.',
+  'refund.awaiting_approval': 'Ihre Rückzahlung von {amount} muss noch vom Shop freigegeben werden.',
+  'refund.approved': 'Ihre Rückzahlung von {amount} ist freigegeben. Sie wird noch gesendet.',
+  'refund.paying': 'Ihre Rückzahlung von {amount} wird gesendet.',
+  'refund.paid': 'Ihre Rückzahlung von {amount} wurde gesendet.',
   'refund.how': 'Melden Sie sich im Shop an und geben Sie die Adresse an, an die das Geld gesendet werden soll.',
   'refund.link': 'Adresse für die Rückzahlung angeben',
   'stage.awaiting.title': 'Ihre Zahlung wird erwartet',
@@ -57,6 +65,9 @@ export const GERMAN: Messages = {
   'stage.late_confirming.title': 'Ihre Zahlung kam zu spät',
   'stage.late_confirming.text':
     'Ihre Überweisung kam nach dem Ende der Bestellung. Ist sie bestätigt, entscheidet der Shop, was damit geschieht.',
+  'stage.replaced.title': 'Ihre Zahlung kam zu spät und bezahlt eine neue Bestellung',
+  'stage.replaced.text':
+    'Diese Bestellung war beendet. Der Shop hat sie für Sie noch einmal aufgegeben und mit Ihrem Geld bezahlt. Senden Sie nichts, und bestellen Sie nicht noch einmal.',
   'stage.too_little.title': 'Zu wenig bezahlt: Die Zeit ist vorbei',
   'stage.too_little.text': 'Am Ende fehlten {missing}. Die Bestellung ist storniert. Bitte senden Sie nichts mehr.',
   'stage.too_late.title': 'Ihre Zahlung kam zu spät',

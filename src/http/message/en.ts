@@ -26,7 +26,15 @@ export const ENGLISH = {
   'copy.failed': 'Copying failed. Select the text and copy it.',
   'live.lost': 'The connection was lost. Trying again.',
   'live.none': 'This page reloads itself every {seconds} seconds.',
-  'refund.text': 'The shop owes you {owed}.',
+  'wrong.text':
+    'Something other than {asset} on the network {network} arrived at this address. It does not pay this order. Please contact the shop.',
+  'next.link': 'Open the page of the new order',
+  'refund.awaiting_destination': 'The shop owes you {amount}.',
+  'refund.offered': 'The shop wants to send you {amount}.',
+  'refund.awaiting_approval': 'Your refund of {amount} waits for the shop to approve it.',
+  'refund.approved': 'Your refund of {amount} is approved. It will be sent.',
+  'refund.paying': 'Your refund of {amount} is being sent.',
+  'refund.paid': 'Your refund of {amount} was sent.',
   'refund.how': 'Sign in at the shop and give the address that the money is to be sent to.',
   'refund.link': 'Give a refund address',
   'stage.awaiting.title': 'Waiting for your payment',
@@ -52,6 +60,9 @@ export const ENGLISH = {
   'stage.late_confirming.title': 'Your payment came too late',
   'stage.late_confirming.text':
     'Your transfer was seen after the order had ended. When it is confirmed, the shop decides what to do with it.',
+  'stage.replaced.title': 'Your payment came late, and pays a new order',
+  'stage.replaced.text':
+    'This order had ended. The shop has placed the same order again for you, and your money pays it. Do not send anything, and do not order again.',
   'stage.too_little.title': 'Underpaid: the time to pay is over',
   'stage.too_little.text': '{missing} was missing at the end. The order is cancelled. Do not send more.',
   'stage.too_late.title': 'Your payment came too late',

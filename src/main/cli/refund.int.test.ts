@@ -62,3 +62,12 @@ test('a refund is asked for, addressed, approved by two people and shown with it
     refunds: [{ refundId, status: 'rejected', fiat: '1.00', rate: '4000.00 (stated)', destination: ADDRESS }],
   })
 })
+
+test('what a command would not use is refused, and not ignored', async () => {
+  const { order } = await shop.orderIn('delivered')
+  const request = ['refund', 'request', order.orderId, '--reason', 'a scratch', '--units', '1']
+  await expect(holdfast(admin('1'), ...request, '--rate', '4000.00')).rejects.toThrow('--rate is the rate of --fiat')
+  await expect(
+    holdfast(admin('1'), 'refund', 'list', '--order', order.orderId, '--status', 'approved'),
+  ).rejects.toThrow(/cannot be used with/)
+})

@@ -26,7 +26,11 @@ function addList(refund: Command, shell: Shell): void {
     .command('list')
     .description('list the refunds of an order, newest first, or of all orders, oldest first (role admin)')
     .option('--order <order>', 'only the refunds of this order', parseUuid)
-    .addOption(new Option('--status <status>', 'of all orders, only those in this status').choices(REFUND_STATUSES))
+    .addOption(
+      new Option('--status <status>', 'of all orders, only those in this status')
+        .choices(REFUND_STATUSES)
+        .conflicts('order'),
+    )
     .option('--limit <n>', 'page size', countArgument(1, MAX_PAGE), 20)
     .option('--cursor <cursor>', 'continue after an earlier page', '')
   callerOptions(list, 'admin').action(async (options: Options, command: Command) =>
@@ -51,7 +55,7 @@ type RequestOptions = {
   all?: true
   units?: string
   fiat?: string
-  rate: string
+  rate?: string
   feeBearer?: FeeBearer
   reason: string
   key: string
@@ -65,7 +69,7 @@ function addRequest(refund: Command, shell: Shell): void {
     .option('--all', 'all that is left')
     .option('--units <n>', 'base units of the coin')
     .option('--fiat <amount>', "an amount in the order's currency")
-    .option('--rate <rate>', '`order`, `today`, or a price of one coin: the rate of --fiat', 'order')
+    .option('--rate <rate>', '`order`, `today`, or a price of one coin: the rate of --fiat (default: `order`)')
     .addOption(new Option('--fee-bearer <who>', "who bears the network's fee").choices(FEE_BEARERS))
     .requiredOption('--reason <text>', 'why; stored with the refund')
     .addOption(keyOption())
@@ -83,9 +87,11 @@ function addRequest(refund: Command, shell: Shell): void {
 function amountOf({ all, units, fiat, rate }: RequestOptions): NonNullable<RequestRefundRequest['amount']> {
   if ([all, units, fiat].filter((one) => one !== undefined).length !== 1)
     throw new UsageError('give one of --all, --units and --fiat')
+  if (rate !== undefined && fiat === undefined) throw new UsageError('--rate is the rate of --fiat: give --fiat')
   if (all === true) return { $case: 'everything', value: true }
   if (units !== undefined) return { $case: 'units', value: units }
-  const basis = RATE_BASES.find((word) => word === rate && word !== 'stated') ?? 'stated'
+  const basis =
+    rate === undefined ? 'order' : (RATE_BASES.find((word) => word === rate && word !== 'stated') ?? 'stated')
   return {
     $case: 'fiat',
     value: { amount: fiat ?? '', basis: rateBasis.codeOf(basis), rate: basis === 'stated' ? rate : undefined },
