@@ -1,0 +1,128 @@
+// Refunds of an expired order and of its replacement, whose money is the same: it is given back once, however it comes
+// and goes.
+
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { putAddresses } from '../support/address.ts'
+import { findViolations } from '../support/invariant.ts'
+import { COUNT_WITHIN_MS } from '../support/scale.ts'
+import { buildObservation, createTestShop, nextOf, runOf, type TestShop } from '../support/shop.ts'
+import { until } from '../support/until.ts'
+import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
+import { saveAssetRates } from '../../src/db/asset_rate.ts'
+import { expireOrder, reserveStock } from '../../src/db/order.ts'
+import { assessLatePayments, recordReport } from '../../src/db/payment.ts'
+import { systemActor, type Actor } from '../../src/domain/audit.ts'
+import type { ReportedObservation } from '../../src/domain/chain.ts'
+import type { LatePolicy } from '../../src/domain/late.ts'
+
+jest.setTimeout(COUNT_WITHIN_MS)
+
+const HOUR_MS = 3_600_000
+const POLICY: LatePolicy = { accepts: true, withinMs: 24 * HOUR_MS, driftBps: 200, rateAgeMs: HOUR_MS }
+const FEE = 21_000n
+const WORKER = JSON.stringify(systemActor('worker'))
+const BEGIN = { name: 'test_begin_payout', text: 'select begin_payout($1, $2) as outcome' }
+const FINISH = { name: 'test_finish_payout', text: 'select finish_payout($1, $2, $3, $4) as outcome' }
+const CUSTOMER: Actor = { actor: 'user:7', role: 'customer' }
+const admin = (id: number): Actor => ({ actor: `user:${id}`, role: 'admin' })
+
+let shop: TestShop
+beforeAll(async () => {
+  shop = await createTestShop()
+  await shop.catchUp()
+  await saveAssetRates(shop.api, 'EUR', [{ asset: 'ETH', rateMinor: 200_000n }])
+})
+afterAll(() => shop.close())
+
+type Named = Pick<AcceptedOrder, 'orderId'>
+
+async function expired(): Promise<AcceptedOrder> {
+  const order = await shop.order({ windowMs: 1, graceMs: 0 })
+  const run = runOf(order)
+  await reserveStock(shop.worker, run.next())
+  await until(async () => (await expireOrder(shop.worker, run.next())).status === 'cancelled')
+  return order
+}
+
+const late = (order: AcceptedOrder, overrides: Partial<ReportedObservation> = {}): ReportedObservation =>
+  buildObservation(order, { firstSeenAt: new Date(order.expiresAt.getTime() + 1_000), ...overrides })
+
+async function tell({ orderId }: Named, ...facts: ReportedObservation[]): Promise<void> {
+  await recordReport(shop.api, 'w1', facts)
+  await putAddresses(shop.test, 1)
+  await assessLatePayments(shop.worker, orderId, POLICY)
+}
+
+/** An expired order whose late money was accepted, and its replacement. */
+async function replaced(
+  facts: (order: AcceptedOrder) => ReportedObservation[] = (order) => [late(order)],
+): Promise<{ order: AcceptedOrder; replacement: Named; told: ReportedObservation[] }> {
+  const order = await expired()
+  const told = facts(order)
+  await tell(order, ...told)
+  const [row] = await shop.query<{ id: string }>(
+    'select replacement_id as id from late_decision where order_id = $1 and refusal is null',
+    [order.orderId],
+  )
+  if (row === undefined) throw new Error('the money was not accepted')
+  return { order, replacement: { orderId: row.id }, told }
+}
+
+const cancel = (order: Named) => shop.ask('cancel', runOf(order).next())
+const stateOf = async (order: Named): Promise<string> => (await shop.state(order)).paymentState
+
+/** Approves the open refund of an order; returns its id. */
+async function approveOpen({ orderId }: Named): Promise<string> {
+  const [open] = await shop.query<{ id: string }>(
+    `select refund_id as id from refund where order_id = $1 and status = 'awaiting_destination'`,
+    [orderId],
+  )
+  if (open === undefined) throw new Error('the order is owed nothing')
+  const write = (by: Actor, text: string, ...values: unknown[]) =>
+    shop.test.writeAs('app_api', by, text, [open.id, ...values])
+  await write(
+    CUSTOMER,
+    `update refund set destination = $2, destination_confirmed_at = now(), fee_bearer = 'customer',
+       status = 'awaiting_approval' where refund_id = $1`,
+    `0x${'1f'.repeat(20)}`,
+  )
+  for (const by of [admin(8), admin(9)])
+    await write(
+      by,
+      `insert into refund_approval (refund_id, version, approver, order_id)
+       select refund_id, version, $2, order_id from refund where refund_id = $1`,
+      by.actor,
+    )
+  await write(admin(8), `update refund set status = 'approved' where refund_id = $1`)
+  return open.id
+}
+const begin = async (id: string) => (await shop.worker.run<{ outcome: string }>(BEGIN, [id, WORKER]))[0]?.outcome
+async function pay(id: string): Promise<void> {
+  expect(await begin(id)).toBe('begun')
+  await shop.worker.run(FINISH, [id, `0x${randomBytes(32).toString('hex')}`, String(FEE), WORKER])
+}
+/** What the refunds of these orders paid, promise or are still to give back. */
+async function promised(...orders: readonly Named[]): Promise<bigint> {
+  const [row] = await shop.query<{ amount: string }>(
+    `select coalesce(sum(amount), 0) as amount from refund
+     where order_id = any ($1) and status not in ('rejected', 'cancelled')`,
+    [orders.map(({ orderId }) => orderId)],
+  )
+  return BigInt(row?.amount ?? 0)
+}
+
+describe('refunds of an expired order and of its replacement', () => {
+  test('never give back more than came in, where the excess went back before the money was lost', async () => {
+    const { order, replacement, told } = await replaced((one) => [late(one), late(one, { amount: one.amountDue / 2n })])
+    await pay(await approveOpen(order))
+    await tell(order, nextOf(told[0] as ReportedObservation, { state: 'dropped' }))
+    expect(await stateOf(replacement)).toBe('reversed')
+    await cancel(replacement)
+    expect(await promised(order, replacement)).toBe(order.amountDue / 2n)
+  })
+})
+
+test('leaves every invariant intact', async () => {
+  expect(await findViolations(shop.test)).toEqual([])
+})
