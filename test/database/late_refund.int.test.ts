@@ -1,5 +1,5 @@
-// Refunds of an expired order and of its replacement, whose money is the same: it is given back once, however it comes
-// and goes.
+// Refunds and the ledger of an expired order and its replacement, whose money is the same: it is given back once, and
+// each debt and loss is in the ledger, however the money comes, goes and comes back.
 
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
@@ -15,15 +15,27 @@ import { assessLatePayments, recordReport } from '../../src/db/payment.ts'
 import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import type { ReportedObservation } from '../../src/domain/chain.ts'
 import type { LatePolicy } from '../../src/domain/late.ts'
+import { minimumOf } from '../../src/domain/payment.ts'
 
 jest.setTimeout(COUNT_WITHIN_MS)
 
 const HOUR_MS = 3_600_000
-const POLICY: LatePolicy = { accepts: true, withinMs: 24 * HOUR_MS, driftBps: 200, rateAgeMs: HOUR_MS }
+const POLICY: LatePolicy = {
+  accepts: true,
+  withinMs: 24 * HOUR_MS,
+  driftBps: 200,
+  rateAgeMs: HOUR_MS,
+}
 const FEE = 21_000n
 const WORKER = JSON.stringify(systemActor('worker'))
-const BEGIN = { name: 'test_begin_payout', text: 'select begin_payout($1, $2) as outcome' }
-const FINISH = { name: 'test_finish_payout', text: 'select finish_payout($1, $2, $3, $4) as outcome' }
+const BEGIN = {
+  name: 'test_begin_payout',
+  text: 'select begin_payout($1, $2) as outcome',
+}
+const FINISH = {
+  name: 'test_finish_payout',
+  text: 'select finish_payout($1, $2, $3, $4) as outcome',
+}
 const CUSTOMER: Actor = { actor: 'user:7', role: 'customer' }
 const admin = (id: number): Actor => ({ actor: `user:${id}`, role: 'admin' })
 
@@ -46,7 +58,10 @@ async function expired(): Promise<AcceptedOrder> {
 }
 
 const late = (order: AcceptedOrder, overrides: Partial<ReportedObservation> = {}): ReportedObservation =>
-  buildObservation(order, { firstSeenAt: new Date(order.expiresAt.getTime() + 1_000), ...overrides })
+  buildObservation(order, {
+    firstSeenAt: new Date(order.expiresAt.getTime() + 1_000),
+    ...overrides,
+  })
 
 async function tell({ orderId }: Named, ...facts: ReportedObservation[]): Promise<void> {
   await recordReport(shop.api, 'w1', facts)
@@ -55,9 +70,11 @@ async function tell({ orderId }: Named, ...facts: ReportedObservation[]): Promis
 }
 
 /** An expired order whose late money was accepted, and its replacement. */
-async function replaced(
-  facts: (order: AcceptedOrder) => ReportedObservation[] = (order) => [late(order)],
-): Promise<{ order: AcceptedOrder; replacement: Named; told: ReportedObservation[] }> {
+async function replaced(facts: (order: AcceptedOrder) => ReportedObservation[] = (order) => [late(order)]): Promise<{
+  order: AcceptedOrder
+  replacement: Named
+  told: ReportedObservation[]
+}> {
   const order = await expired()
   const told = facts(order)
   await tell(order, ...told)
@@ -71,6 +88,15 @@ async function replaced(
 
 const cancel = (order: Named) => shop.ask('cancel', runOf(order).next())
 const stateOf = async (order: Named): Promise<string> => (await shop.state(order)).paymentState
+
+/** The sums of the ledger, of these orders together. */
+async function balancesOf(...orders: readonly Named[]): Promise<Record<string, bigint>> {
+  const rows = await shop.query<{ account: string; amount: string }>(
+    'select account, sum(amount) as amount from ledger_entry where order_id = any ($1) group by 1',
+    [orders.map(({ orderId }) => orderId)],
+  )
+  return Object.fromEntries(rows.map(({ account, amount }) => [account, BigInt(amount)]))
+}
 
 /** Approves the open refund of an order; returns its id. */
 async function approveOpen({ orderId }: Named): Promise<string> {
@@ -111,6 +137,72 @@ async function promised(...orders: readonly Named[]): Promise<bigint> {
   )
   return BigInt(row?.amount ?? 0)
 }
+
+describe('the ledger of a replacement', () => {
+  test('owes the money of one that is cancelled, until it is given back', async () => {
+    const { order, replacement } = await replaced()
+    await cancel(replacement)
+    const due = order.amountDue
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      received: due,
+      refund_due: -due,
+      customer_due: 0n,
+    })
+    await pay(await approveOpen(replacement))
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      received: due,
+      refunded: -due,
+      refund_due: 0n,
+      customer_due: 0n,
+    })
+  })
+
+  test('owes nothing while the money is gone, and owes it again once it is back', async () => {
+    const { order, replacement, told } = await replaced()
+    await cancel(replacement)
+    const lost = nextOf(told[0] as ReportedObservation, { state: 'reorged' })
+    await tell(order, lost)
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      received: 0n,
+      refund_due: 0n,
+      customer_due: 0n,
+    })
+    await tell(order, nextOf(lost, { state: 'final' }))
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      refund_due: -order.amountDue,
+      customer_due: 0n,
+    })
+  })
+
+  test('writes off a shortfall within tolerance', async () => {
+    const short = minimumOf((await shop.order()).amountDue)
+    const { order, replacement } = await replaced((one) => [late(one, { amount: short })])
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      received: short,
+      customer_due: -order.amountDue,
+      written_off: order.amountDue - short,
+    })
+  })
+
+  test('writes off the money that is lost after the goods have left, until it is back', async () => {
+    const { order, replacement, told } = await replaced()
+    const run = runOf(replacement)
+    await reserveStock(shop.worker, run.next())
+    expect(await shop.ask('ship', run.next())).toMatchObject({ ok: true })
+    const lost = nextOf(told[0] as ReportedObservation, { state: 'dropped' })
+    await tell(order, lost)
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      received: 0n,
+      customer_due: -order.amountDue,
+      written_off: order.amountDue,
+    })
+    await tell(order, nextOf(lost, { state: 'final' }))
+    expect(await balancesOf(order, replacement)).toMatchObject({
+      received: order.amountDue,
+      written_off: 0n,
+    })
+  })
+})
 
 describe('refunds of an expired order and of its replacement', () => {
   test('never give back more than came in, where the excess went back before the money was lost', async () => {
