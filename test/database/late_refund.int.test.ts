@@ -213,6 +213,14 @@ describe('refunds of an expired order and of its replacement', () => {
     await cancel(replacement)
     expect(await promised(order, replacement)).toBe(order.amountDue / 2n)
   })
+
+  test('leave verify silent where the money of a replacement that was refunded is lost', async () => {
+    const { order, replacement, told } = await replaced()
+    await cancel(replacement)
+    await pay(await approveOpen(replacement))
+    await tell(order, nextOf(told[0] as ReportedObservation, { state: 'reorged' }))
+    expect(await findViolations(shop.test)).toEqual([])
+  })
 })
 
 test('leaves every invariant intact', async () => {
