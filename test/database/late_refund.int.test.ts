@@ -223,6 +223,31 @@ describe('refunds of an expired order and of its replacement', () => {
   })
 })
 
+describe('a payout', () => {
+  test('does not begin while there is news of the money, its own or of the order that was replaced', async () => {
+    const { order, replacement, told } = await replaced()
+    await cancel(replacement)
+    const id = await approveOpen(replacement)
+    const lost = nextOf(told[0] as ReportedObservation, { state: 'reorged' })
+    await recordReport(shop.api, 'w1', [lost])
+    expect(await begin(id)).toBe('in_doubt')
+    await tell(order, nextOf(lost, { state: 'final' }))
+    expect(await begin(id)).toBe('begun')
+  })
+
+  test('does not begin while the network is suspended', async () => {
+    const { replacement } = await replaced()
+    await cancel(replacement)
+    const id = await approveOpen(replacement)
+    await shop.query(`begin; set local holdfast.actor = '${WORKER}';
+      insert into source_doubt (network, tx_id, output_index, order_id, kind)
+      values ('ethereum', '0x${'dd'.repeat(32)}', 0, '${replacement.orderId}', 'differing'); commit`)
+    expect(await begin(id)).toBe('in_doubt')
+    await shop.query('delete from source_doubt')
+    expect(await begin(id)).toBe('begun')
+  })
+})
+
 test('leaves every invariant intact', async () => {
   expect(await findViolations(shop.test)).toEqual([])
 })
