@@ -1,5 +1,6 @@
 -- Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or of an
 -- order's status did to the money of an order (post_ledger).
+-- The payments of an expired order are money of its replacement too.
 -- Its argument is ledger_posting.cause.
 -- Runs as the owner: no role has the right to write the ledger.
 -- Locks: the order rows FOR NO KEY UPDATE, in order of id. Repeating it is harmless.
@@ -10,12 +11,19 @@ begin
     perform post_ledger(new.order_id, tg_argv[0]);
   elsif tg_op = 'INSERT' then
     perform post_ledger(m.order_id, tg_argv[0]) from (
-      select distinct n.order_id from new_rows n where n.state = 'final' order by 1) m;
+      select n.order_id from new_rows n where n.state = 'final'
+      union select d.replacement_id from new_rows n join late_decision d on d.order_id = n.order_id
+      where n.state = 'final' and d.replacement_id is not null order by 1) m;
   else
     -- Money that is final, or no longer is.
     perform post_ledger(m.order_id, tg_argv[0]) from (
-      select n.order_id from new_rows n where n.state = 'final'
-      union select o.order_id from old_rows o where o.state = 'final' order by 1) m;
+      with moved as (
+        select n.order_id from new_rows n where n.state = 'final'
+        union select o.order_id from old_rows o where o.state = 'final'
+      )
+      select v.order_id from moved v
+      union select d.replacement_id from moved v join late_decision d on d.order_id = v.order_id
+      where d.replacement_id is not null order by 1) m;
   end if;
   return null;
 end

@@ -3,21 +3,22 @@
 -- received when it is given back: before that it belongs to no order.
 -- refund_due: what is owed less what was paid of it, at most what is there, and no dust.
 -- written_off: the shortfall of an order whose money is enough or whose goods have left, and refunds that were paid but
--- are owed no more; less the dust of a cancelled order. The money of a replacement is in the ledger of the order that
--- it replaces.
+-- are owed no more; less the dust of a cancelled order.
+-- The money of a replacement (order_money) is received by the order that it replaces. What the replacement owes of it,
+-- gives back, or lacks after its goods have left is its own: the two orders together have the sums of one.
 -- customer_due is not here: it is what makes the sum zero.
 -- Locks: none; exact for a caller that holds the order row.
 create or replace view ledger_target as
 select a.order_id, a.network, a.asset, a.token, m.received, -s.owed as refund_due, -(a.paid + a.fees) as refunded,
   a.fees,
   case when not a.is_invoiced then 0
-    else case when exists (select from late_decision d where d.replacement_id = a.order_id) then 0
+    else case
       when o.status in ('shipped', 'delivered')
-        or o.status = 'processing' and is_enough(m.in_time, a.amount_due)
-      then greatest(0, a.amount_due - m.in_time) else 0 end
+        or o.status = 'processing' and is_enough(m.in_time + t.taken, a.amount_due)
+      then greatest(0, a.amount_due - m.in_time - t.taken) else 0 end
     + greatest(0, a.paid_of_owed - m.due)
-    - case when o.status = 'cancelled' and m.received - a.paid between 1 and c.dust_floor
-      then m.received - a.paid else 0 end
+    - case when o.status = 'cancelled' and m.received + t.taken - a.paid between 1 and c.dust_floor
+      then m.received + t.taken - a.paid else 0 end
   end as written_off
 from (
   -- One row per asset: what its paid refunds took, and the network fees that the shop bore in it.
@@ -48,6 +49,11 @@ cross join lateral (
   from payment p where a.is_invoiced and p.order_id = a.order_id and p.state = 'final'
 ) m
 cross join lateral (
+  -- What a replacement counts of the money of the order that it replaces.
+  select case when a.is_invoiced and exists (select from late_decision d where d.replacement_id = a.order_id)
+    then (select y.final - m.in_time from order_money(array[a.order_id]) y) else 0 end as taken
+) t
+cross join lateral (
   select case when w.amount > c.dust_floor then w.amount else 0 end as owed
-  from (select least(m.due - a.paid_of_owed, m.received - a.paid) as amount) w
+  from (select least(m.due - a.paid_of_owed, m.received + t.taken - a.paid) as amount) w
 ) s;

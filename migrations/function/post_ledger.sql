@@ -1,13 +1,15 @@
 -- Ledger posting: writes what is missing between what the ledger has of an order and what it must have (ledger_target),
 -- one posting per asset. p_cause: ledger_posting.cause.
 -- Runs as the owner: no role has the right to write the ledger.
--- Locks: the order row FOR NO KEY UPDATE, which makes the sums exact; not for an order that never had money.
+-- Locks: the order row FOR NO KEY UPDATE, which makes the sums exact; not for an order that never had money, its own or
+-- that of the order that it replaces.
 -- Repeating it is harmless: nothing is missing then.
 create or replace function post_ledger(p_order_id uuid, p_cause text) returns void
 language plpgsql security definer set search_path = holdfast, pg_catalog as $$
 begin
   if not exists (select from payment p where p.order_id = p_order_id)
-    and not exists (select from refund r where r.order_id = p_order_id) then
+    and not exists (select from refund r where r.order_id = p_order_id)
+    and not exists (select from late_decision d where d.replacement_id = p_order_id) then
     return;
   end if;
   perform 1 from orders o where o.order_id = p_order_id for no key update;

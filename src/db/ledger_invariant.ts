@@ -4,6 +4,13 @@
 import { sql, type FragmentSqlToken } from 'slonik'
 
 const PAID = sql.fragment`x.order_id = o.order_id and x.status = 'paid'`
+// Of the order that a replacement replaces: its replacement counts what its refunds left of its final money.
+const FINAL_OF_REPLACED = sql.fragment`(
+  select coalesce(sum(x.amount), 0) from payment x where x.order_id = f.order_id and x.state = 'final')`
+const BEGUN_OF_REPLACED = sql.fragment`(
+  select coalesce(sum(x.amount), 0) from refund x
+  where x.order_id = f.order_id and (x.network, x.asset) = (i.network, i.asset) and x.token is null
+    and x.status in ('paying', 'paid'))`
 
 /**
  * Orders whose ledger does not sum to zero, or has other sums than payments and refunds. Money in another asset than
@@ -27,6 +34,10 @@ export const ledgerFaults = (within: FragmentSqlToken): FragmentSqlToken => sql.
     select coalesce(sum(x.amount), 0) as final, coalesce(sum(x.amount) filter (where x.is_in_time), 0) as in_time
     from payment x where x.order_id = o.order_id and x.state = 'final') m
   cross join lateral (
+    select coalesce((
+      select least(i.amount_due, greatest(0, ${FINAL_OF_REPLACED} - ${BEGUN_OF_REPLACED}))
+      from late_decision f where f.replacement_id = o.order_id), 0) as taken) t
+  cross join lateral (
     select coalesce(sum(x.amount) filter (where x.token is null), 0) as paid,
       coalesce(sum(x.amount) filter (where x.token is null and x.kind = 'owed'), 0) as owed,
       coalesce(sum(x.network_fee) filter (where x.fee_bearer = 'shop'), 0) as fees
@@ -34,15 +45,15 @@ export const ledgerFaults = (within: FragmentSqlToken): FragmentSqlToken => sql.
   cross join lateral (
     select coalesce((select x.amount from refund_due x where x.order_id = o.order_id), 0) as amount) due
   cross join lateral (
-    select case when due.amount - r.owed > c.dust_floor and m.final - r.paid > c.dust_floor
-      then least(due.amount - r.owed, m.final - r.paid) else 0 end as unpaid) d
+    select case when due.amount - r.owed > c.dust_floor and m.final + t.taken - r.paid > c.dust_floor
+      then least(due.amount - r.owed, m.final + t.taken - r.paid) else 0 end as unpaid) d
   cross join lateral (
     select greatest(r.owed - due.amount, 0) + case
-      when o.status = 'cancelled' and m.final > r.paid and m.final - r.paid <= c.dust_floor then r.paid - m.final
-      when o.status in ('pending', 'cancelled') or m.in_time >= i.amount_due then 0
-      when exists (select from late_decision x where x.replacement_id = o.order_id) then 0
-      when o.status = 'processing' and not is_enough(m.in_time, i.amount_due) then 0
-      else i.amount_due - m.in_time end as lost) w
+      when o.status = 'cancelled' and m.final + t.taken > r.paid and m.final + t.taken - r.paid <= c.dust_floor
+      then r.paid - m.final - t.taken
+      when o.status in ('pending', 'cancelled') or m.in_time + t.taken >= i.amount_due then 0
+      when o.status = 'processing' and not is_enough(m.in_time + t.taken, i.amount_due) then 0
+      else i.amount_due - m.in_time - t.taken end as lost) w
   where ${within} and (l.total, l.received, -l.refund_due, -l.refunded, l.fees, l.written_off)
     is distinct from (0::numeric, m.final, d.unpaid, r.paid + r.fees, r.fees, w.lost)
   union all

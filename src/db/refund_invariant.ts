@@ -4,7 +4,8 @@ import { sql, type FragmentSqlToken } from 'slonik'
 
 /**
  * Orders that began to pay back more than they received, and orders whose open refund is not what they owe. A refund
- * that was paid may be left without its money: a reorganisation of an order that was shipped or cancelled.
+ * that was paid may be left without its money: a reorganisation of an order that was shipped or cancelled, or of the
+ * order that it replaces.
  * @param within a condition on the order `o`
  */
 export const refundFaults = (within: FragmentSqlToken): FragmentSqlToken => sql.fragment`
@@ -20,4 +21,5 @@ export const refundFaults = (within: FragmentSqlToken): FragmentSqlToken => sql.
   where ${within} and (
     r.open <> owed_refund(o.order_id)
     or r.begun > m.received and not exists (
-      select from payment p where p.order_id = o.order_id and p.state in ('reorged', 'replaced', 'dropped')))`
+      select from payment p where p.state in ('reorged', 'replaced', 'dropped') and (p.order_id = o.order_id
+        or p.order_id in (select d.order_id from late_decision d where d.replacement_id = o.order_id))))`

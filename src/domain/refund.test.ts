@@ -103,7 +103,7 @@ describe('the payment state with refunds', () => {
   const of = (overrides: Partial<RefundedOrder>) =>
     refundStateOf({
       ...{ status: 'cancelled', paymentState: 'unresolved', due: 1_000n, dustFloor: 5n },
-      ...{ received: 1_000n, paying: 0n, paid: 0n },
+      ...{ received: 1_000n, paying: 0n, paid: 0n, owed: 0n },
       ...overrides,
     })
   test.each([
@@ -115,6 +115,11 @@ describe('the payment state with refunds', () => {
     ['of a paid order is refunding', { status: 'shipped', paymentState: 'paid', paying: 200n }, 'refunding'],
     ['of a paid order, in part', { status: 'shipped', paymentState: 'paid', paid: 200n }, 'partially_refunded'],
     ['of a paid order, whole', { status: 'shipped', paymentState: 'paid', paid: 1_000n }, 'refunded'],
+    [
+      'of an excess is no goodwill once money is lost',
+      { status: 'processing', paymentState: 'paid', paid: 200n, owed: 200n },
+      'reversed',
+    ],
     ['stops no alarm about lost money', { status: 'shipped', paymentState: 'at_risk', paid: 200n }, 'at_risk'],
     ['of an open order is that of the payments', { status: 'pending', paymentState: 'partial', paid: 200n }, 'partial'],
   ] as const)('%s', (_what, overrides, state) => {

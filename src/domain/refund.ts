@@ -53,18 +53,22 @@ export type RefundedOrder = {
   received: bigint
   paying: bigint
   paid: bigint
+  /** Of paying and paid, what the order owed: an excess. The rest was given as goodwill. */
+  owed: bigint
 }
 
 /**
  * The payment state of an order once its refunds are counted. An order that keeps enough stays paid: an excess that goes
- * back changes nothing about it. Equal to the database's refund_state.
+ * back changes nothing about it, unless the rest is lost afterwards: then the order has lost money, as if it were
+ * reversed. Equal to the database's refund_state.
  */
 export function refundStateOf(order: RefundedOrder): PaymentState {
-  const { status, paymentState, due, dustFloor, received, paying, paid } = order
+  const { status, paymentState, due, dustFloor, received, paying, paid, owed } = order
   if (status === 'pending' || paying + paid === 0n) return paymentState
   if (status !== 'cancelled') {
     if (paymentState === 'at_risk' || paymentState === 'reversed') return paymentState
     if (isEnough(received - paying - paid, due)) return 'paid'
+    if (!isEnough(received - owed, due)) return 'reversed'
   }
   if (paying > 0n) return 'refunding'
   return received - paid <= dustFloor ? 'refunded' : 'partially_refunded'

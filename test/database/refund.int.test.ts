@@ -275,6 +275,26 @@ describe('an approval', () => {
   })
 })
 
+test('an order that loses money after its excess went back is reversed, and not shipped until the money is back', async () => {
+  const { order, run } = await shop.orderIn('processing')
+  const more = buildObservation(order, { amount: order.amountDue / 2n })
+  await report(more)
+  await assessPayments(shop.worker, run.next())
+  const { id } = await openOf(order)
+  await settle(id)
+  await pay(id)
+  expect(await stateOf(order)).toBe('paid')
+  const lost = nextOf(more, { state: 'dropped' })
+  await report(lost)
+  await assessPayments(shop.worker, run.next())
+  expect(await stateOf(order)).toBe('reversed')
+  expect(await shop.ask('ship', run.next())).toMatchObject({ ok: false })
+  await report(nextOf(lost, { state: 'final' }))
+  await assessPayments(shop.worker, run.next())
+  expect(await stateOf(order)).toBe('paid')
+  expect(await shop.ask('ship', run.next())).toMatchObject({ ok: true })
+})
+
 test('the payment state with refunds is the same in the database as in the domain', async () => {
   const { order } = await shop.orderIn('processing')
   const { orderId, amountDue: due } = order
@@ -285,15 +305,18 @@ test('the payment state with refunds is the same in the database as in the domai
     const received = 1n + below(2n * due)
     const paying = random() < 0.5 ? 0n : below(received)
     const paid = random() < 0.3 ? 0n : below(received - paying) - (random() < 0.2 ? below(dustFloor) : 0n)
-    const sums = { paying, paid: paid < 0n ? 0n : paid }
+    const begun = { paying, paid: paid < 0n ? 0n : paid }
+    const goodwill = random() < 0.5 ? 'paying' : 'paid'
+    const sums = { ...begun, owed: begun.paying + begun.paid - begun[goodwill] }
     await shop.test.forge('delete from refund where order_id = $1', [orderId])
     await shop.test.forge('update payment set amount = $2 where order_id = $1', [orderId, received.toString()])
-    for (const [status, amount] of Object.entries(sums))
+    for (const [status, amount] of Object.entries(begun))
       if (amount > 0n)
         await shop.test.forge(
           `insert into refund (order_id, network, asset, amount, kind, fee_bearer, named_in, requested_by, status,
-             destination, destination_confirmed_at, tx_id, network_fee)
-           select order_id, network, asset, $2, 'owed', 'shop', 'coin', 'system:owed', $3, $4, now(), $5, $6
+             destination, destination_confirmed_at, tx_id, network_fee, reason)
+           select order_id, network, asset, $2, case when $7 then 'goodwill' else 'owed' end, 'shop', 'coin',
+             'system:owed', $3, $4, now(), $5, $6, case when $7 then 'a scratch' end
            from invoice where order_id = $1`,
           [
             orderId,
@@ -301,6 +324,7 @@ test('the payment state with refunds is the same in the database as in the domai
             status,
             GOAL,
             ...(status === 'paid' ? [`0x${'a'.repeat(64)}`, 1] : [null, null]),
+            status === goodwill,
           ],
         )
     const found = await shop.query<{ status: OrderStatus; told: PaymentState; state: PaymentState }>(
