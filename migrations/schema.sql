@@ -2908,6 +2908,15 @@ begin
   if v_refund.status <> 'approved' then
     return case v_refund.status when 'paying' then 'repeated' when 'paid' then 'paid' else 'refused' end;
   end if;
+  if exists (select from suspended_network n where n.network = v_refund.network) then
+    return 'suspended';
+  elsif exists (
+    select from payment_report r
+    where not r.is_assessed and r.order_id in (
+      select v_refund.order_id
+      union all select d.order_id from late_decision d where d.replacement_id = v_refund.order_id)) then
+    return 'unassessed';
+  end if;
   -- The guard would refuse it as well: a reorganisation may have taken the money after the approval.
   if v_refund.amount + promised_refunds(
       v_refund.order_id, v_refund.network, v_refund.asset, v_refund.token, v_refund.refund_id)
@@ -3697,12 +3706,19 @@ begin
     perform post_ledger(new.order_id, tg_argv[0]);
   elsif tg_op = 'INSERT' then
     perform post_ledger(m.order_id, tg_argv[0]) from (
-      select distinct n.order_id from new_rows n where n.state = 'final' order by 1) m;
+      select n.order_id from new_rows n where n.state = 'final'
+      union select d.replacement_id from new_rows n join late_decision d on d.order_id = n.order_id
+      where n.state = 'final' and d.replacement_id is not null order by 1) m;
   else
     -- Money that is final, or no longer is.
     perform post_ledger(m.order_id, tg_argv[0]) from (
-      select n.order_id from new_rows n where n.state = 'final'
-      union select o.order_id from old_rows o where o.state = 'final' order by 1) m;
+      with moved as (
+        select n.order_id from new_rows n where n.state = 'final'
+        union select o.order_id from old_rows o where o.state = 'final'
+      )
+      select v.order_id from moved v
+      union select d.replacement_id from moved v join late_decision d on d.order_id = v.order_id
+      where d.replacement_id is not null order by 1) m;
   end if;
   return null;
 end
@@ -4101,6 +4117,14 @@ begin
     if new.status <> 'prepared' then
       raise exception 'payout: it begins prepared' using errcode = 'HF054';
     end if;
+    if not exists (
+        select from holdfast.refund r
+        where (r.refund_id, r.order_id, r.network, r.destination, r.amount, r.fee_bearer)
+          = (new.refund_id, new.order_id, new.network, new.destination, new.amount, new.fee_bearer)
+          and r.status = 'paying' and r.token is null)
+      or exists (select from holdfast.payout p where p.refund_id = new.refund_id and not p.is_released) then
+      raise exception 'payout: no approved refund is to be paid like this' using errcode = 'HF054';
+    end if;
     return new;
   end if;
   if (new.payout_id, new.refund_id, new.order_id, new.network, new.sender, new.chain_id, new.nonce, new.destination,
@@ -4150,6 +4174,18 @@ begin
         old.priority_fee, old.created_at)
       or old.raw is not null and (new.raw, new.tx_id) is distinct from (old.raw, old.tx_id)) then
     raise exception 'payout_attempt: this never changes' using errcode = 'HF001';
+  end if;
+  if tg_op = 'INSERT' and (
+    not exists (
+      select from holdfast.payout p
+      where (p.payout_id, p.order_id) = (new.payout_id, new.order_id) and p.status not in ('confirmed', 'failed')
+        and new.value = case
+          when new.kind = 'fill' then 0
+          when p.fee_bearer = 'customer' then p.amount - new.gas_limit * new.max_fee
+          else p.amount end)
+    or new.kind = 'pay' and exists (
+      select from holdfast.payout_attempt a where a.payout_id = new.payout_id and a.kind = 'fill')) then
+    raise exception 'payout_attempt: it does not send what its payout is for' using errcode = 'HF054';
   end if;
   return new;
 end
@@ -4644,7 +4680,10 @@ CREATE FUNCTION holdfast.order_money(p_order_ids uuid[]) RETURNS TABLE(order_id 
     LANGUAGE sql STABLE
     AS $$
   select i.order_id, i.asset, i.amount_due, c.dust_floor, m.seen + t.seen, m.final + t.final, m.late_seen, m.late_final,
-    case when d.order_id is null then 0 else least(m.final + m.late_final, i.amount_due) end,
+    case when d.order_id is null then 0 else least(greatest(0, m.final + m.late_final - (
+      select coalesce(sum(r.amount), 0) from refund r
+      where r.order_id = i.order_id and (r.network, r.asset) = (i.network, i.asset) and r.token is null
+        and r.status in ('paying', 'paid'))), i.amount_due) end,
     m.is_late or t.is_late, m.is_reorged or t.is_reorged, m.is_replaced
   from invoice i
   join currency c on c.currency = i.asset
@@ -4660,11 +4699,22 @@ CREATE FUNCTION holdfast.order_money(p_order_ids uuid[]) RETURNS TABLE(order_id 
     from payment p where p.order_id = i.order_id
   ) m
   cross join lateral (
-    select least(i.amount_due, coalesce(sum(p.amount) filter (where p.state in ('seen', 'reorged', 'final')), 0))
-        as seen,
-      least(i.amount_due, coalesce(sum(p.amount) filter (where p.state = 'final'), 0)) as final,
-      count(*) > 0 as is_late, coalesce(bool_or(p.state = 'reorged'), false) as is_reorged
-    from late_decision s join payment p on p.order_id = s.order_id where s.replacement_id = i.order_id
+    select coalesce(max(least(i.amount_due, greatest(0, p.seen - b.amount))), 0) as seen,
+      coalesce(max(least(i.amount_due, greatest(0, p.final - b.amount))), 0) as final,
+      coalesce(bool_or(p.outputs > 0), false) as is_late, coalesce(bool_or(p.is_reorged), false) as is_reorged
+    from late_decision s
+    cross join lateral (
+      select coalesce(sum(x.amount) filter (where x.state in ('seen', 'reorged', 'final')), 0) as seen,
+        coalesce(sum(x.amount) filter (where x.state = 'final'), 0) as final,
+        count(*) as outputs, bool_or(x.state = 'reorged') as is_reorged
+      from payment x where x.order_id = s.order_id
+    ) p
+    cross join lateral (
+      select coalesce(sum(r.amount), 0) as amount from refund r
+      where r.order_id = s.order_id and (r.network, r.asset) = (i.network, i.asset) and r.token is null
+        and r.status in ('paying', 'paid')
+    ) b
+    where s.replacement_id = i.order_id
   ) t
   left join late_decision d on d.order_id = i.order_id and d.replacement_id is not null
   where i.order_id = any (p_order_ids)
@@ -4743,7 +4793,8 @@ CREATE FUNCTION holdfast.post_ledger(p_order_id uuid, p_cause text) RETURNS void
     AS $$
 begin
   if not exists (select from payment p where p.order_id = p_order_id)
-    and not exists (select from refund r where r.order_id = p_order_id) then
+    and not exists (select from refund r where r.order_id = p_order_id)
+    and not exists (select from late_decision d where d.replacement_id = p_order_id) then
     return;
   end if;
   perform 1 from orders o where o.order_id = p_order_id for no key update;
@@ -5039,13 +5090,15 @@ CREATE FUNCTION holdfast.refund_state(p_order_id uuid, p_status text, p_payment_
     when p_status = 'pending' or m.paying + m.paid = 0 then p_payment_state
     when p_status <> 'cancelled' and p_payment_state in ('at_risk', 'reversed') then p_payment_state
     when p_status <> 'cancelled' and is_enough(m.received - m.paying - m.paid, m.amount_due) then 'paid'
+    when p_status <> 'cancelled' and not is_enough(m.received - m.owed, m.amount_due) then 'reversed'
     when m.paying > 0 then 'refunding'
     when m.received - m.paid <= m.dust_floor then 'refunded'
     else 'partially_refunded' end
   from (
     select i.amount_due, c.dust_floor, received_money(i.order_id, i.network, i.asset, null) as received,
       coalesce(sum(r.amount) filter (where r.status = 'paying'), 0) as paying,
-      coalesce(sum(r.amount) filter (where r.status = 'paid'), 0) as paid
+      coalesce(sum(r.amount) filter (where r.status = 'paid'), 0) as paid,
+      coalesce(sum(r.amount) filter (where r.kind = 'owed' and r.status in ('paying', 'paid')), 0) as owed
     from invoice i join currency c on c.currency = i.asset
     left join refund r on r.order_id = i.order_id and (r.network, r.asset) = (i.network, i.asset) and r.token is null
     where i.order_id = p_order_id group by i.order_id, c.currency
@@ -6822,6 +6875,7 @@ CREATE TABLE holdfast.source_doubt (
     CONSTRAINT source_doubt_kind CHECK ((kind = ANY (ARRAY['lone'::text, 'differing'::text]))),
     CONSTRAINT source_doubt_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
     CONSTRAINT source_doubt_output_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT source_doubt_since_finite CHECK (isfinite(since)),
     CONSTRAINT source_doubt_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88)))
 );
 
@@ -6868,7 +6922,9 @@ CREATE TABLE holdfast.suspended_order (
     network text NOT NULL,
     since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     woken_at timestamp with time zone,
-    CONSTRAINT suspended_order_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text))
+    CONSTRAINT suspended_order_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT suspended_order_since_finite CHECK (isfinite(since)),
+    CONSTRAINT suspended_order_woken_finite CHECK (isfinite(woken_at))
 );
 
 ALTER TABLE holdfast.suspended_order OWNER TO holdfast_owner;
@@ -7377,18 +7433,15 @@ CREATE VIEW holdfast.ledger_target AS
             WHEN (NOT a.is_invoiced) THEN (0)::numeric
             ELSE ((
             CASE
-                WHEN (EXISTS ( SELECT
-                   FROM holdfast.late_decision d
-                  WHERE (d.replacement_id = a.order_id))) THEN (0)::numeric
-                WHEN ((o.status = ANY (ARRAY['shipped'::text, 'delivered'::text])) OR ((o.status = 'processing'::text) AND holdfast.is_enough(m.in_time, a.amount_due))) THEN GREATEST((0)::numeric, (a.amount_due - m.in_time))
+                WHEN ((o.status = ANY (ARRAY['shipped'::text, 'delivered'::text])) OR ((o.status = 'processing'::text) AND holdfast.is_enough((m.in_time + t.taken), a.amount_due))) THEN GREATEST((0)::numeric, ((a.amount_due - m.in_time) - t.taken))
                 ELSE (0)::numeric
             END + GREATEST((0)::numeric, (a.paid_of_owed - m.due))) -
             CASE
-                WHEN ((o.status = 'cancelled'::text) AND (((m.received - a.paid) >= (1)::numeric) AND ((m.received - a.paid) <= c.dust_floor))) THEN (m.received - a.paid)
+                WHEN ((o.status = 'cancelled'::text) AND ((((m.received + t.taken) - a.paid) >= (1)::numeric) AND (((m.received + t.taken) - a.paid) <= c.dust_floor))) THEN ((m.received + t.taken) - a.paid)
                 ELSE (0)::numeric
             END)
         END AS written_off
-   FROM ((((( SELECT x.order_id,
+   FROM (((((( SELECT x.order_id,
             x.network,
             x.asset,
             x.token,
@@ -7450,10 +7503,18 @@ CREATE VIEW holdfast.ledger_target AS
           WHERE (a.is_invoiced AND (p.order_id = a.order_id) AND (p.state = 'final'::text))) m)
      CROSS JOIN LATERAL ( SELECT
                 CASE
+                    WHEN (a.is_invoiced AND (EXISTS ( SELECT
+                       FROM holdfast.late_decision d
+                      WHERE (d.replacement_id = a.order_id)))) THEN ( SELECT (y.final - m.in_time)
+                       FROM holdfast.order_money(ARRAY[a.order_id]) y(order_id, asset, amount_due, dust_floor, seen, final, late_seen, late_final, accepted, is_late, is_reorged, is_replaced))
+                    ELSE (0)::numeric
+                END AS taken) t)
+     CROSS JOIN LATERAL ( SELECT
+                CASE
                     WHEN (w.amount > c.dust_floor) THEN w.amount
                     ELSE (0)::numeric
                 END AS owed
-           FROM ( SELECT LEAST((m.due - a.paid_of_owed), (m.received - a.paid)) AS amount) w) s);
+           FROM ( SELECT LEAST((m.due - a.paid_of_owed), ((m.received + t.taken) - a.paid)) AS amount) w) s);
 
 ALTER VIEW holdfast.ledger_target OWNER TO holdfast_owner;
 
@@ -7925,7 +7986,7 @@ COMMENT ON COLUMN holdfast.payout_attempt.tx_id IS 'Their transaction id; null: 
 -- Name: COLUMN payout_attempt.broadcast_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON COLUMN holdfast.payout_attempt.broadcast_at IS 'When a node last took it; null: none yet.';
+COMMENT ON COLUMN holdfast.payout_attempt.broadcast_at IS 'When a node first took it; null: none yet.';
 
 --
 -- Name: payout_sender; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
