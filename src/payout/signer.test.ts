@@ -166,7 +166,7 @@ describe('the signer by files', () => {
 
   test('refuses a folder, a link and a pipe in place of a file, and waits for none of them', async () => {
     const signer = await createFileSigner({ dir, sender: TRANSACTION.sender })
-    const strange: ((path: string) => Promise<unknown> | unknown)[] = [
+    const strange: ((path: string) => unknown)[] = [
       (path) => mkdir(path),
       (path) => symlink(path, path),
       (path) => symlink('/dev/zero', path),

@@ -59,13 +59,13 @@ export const CONTROLS: readonly Control[] = [
   {
     guard: 'payout that pays what was approved',
     mutation: without('guard_payout', "and r.status = 'paying' and r.token is null)", 'or true)'),
-    file: 'src/payout/turn.int.test.ts',
+    file: 'src/payout/stolen.int.test.ts',
     test: 'a payout of a refund that is not being paid',
   },
   {
     guard: 'transaction that sends what its payout is for',
     mutation: without('guard_payout_attempt', 'and new.value = case', 'and 0 <> case'),
-    file: 'src/payout/turn.int.test.ts',
+    file: 'src/payout/stolen.int.test.ts',
     test: 'a transaction that sends another amount',
   },
   {

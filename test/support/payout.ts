@@ -7,11 +7,14 @@ import { createDevelopmentSigner } from '../../src/payout/development_signer.ts'
 import { createPayoutMetrics } from '../../src/payout/metrics.ts'
 import { createPayoutNode, type PayoutNode } from '../../src/payout/node.ts'
 import type { Signer } from '../../src/payout/signer.ts'
-import type { PayoutDeps } from '../../src/payout/turn.ts'
+import type { PayoutStatus } from '../../src/domain/payout.ts'
+import { payoutTurn, type PayoutDeps } from '../../src/payout/turn.ts'
 import { createLogger, createRegistry } from '../../src/telemetry.ts'
+import type { ApprovedRefund } from './approved_refund.ts'
 import type { TestShop } from './shop.ts'
 
 const RPC_WITHIN_MS = 30_000
+const MAX_TURNS = 2_000
 export const CONFIRMATIONS = 3
 /** A million coins. */
 const FUNDS = 10n ** 24n
@@ -57,4 +60,40 @@ export async function createTestPayer(
     ...overrides,
   }
   return { deps, signer, node, chain }
+}
+
+export type PayoutRow = {
+  status: PayoutStatus
+  failure: string | null
+  nonce: bigint
+  attempts: bigint
+  refund: string
+}
+/** The newest payout of a refund. */
+export async function findPayout(
+  shop: TestShop,
+  { refundId }: Pick<ApprovedRefund, 'refundId'>,
+): Promise<PayoutRow | undefined> {
+  const [row] = await shop.query<PayoutRow>(
+    `select p.status, p.failure, p.nonce, r.status as refund,
+       (select count(*) from payout_attempt a where a.payout_id = p.payout_id) as attempts
+     from payout p join refund r using (refund_id) where p.refund_id = $1 order by p.created_at desc limit 1`,
+    [refundId],
+  )
+  return row
+}
+
+/** Turns and blocks until all are paid. @throws {Error} when they are not after many */
+export async function playUntilPaid(
+  shop: TestShop,
+  { deps, chain }: TestPayer,
+  refunds: readonly ApprovedRefund[],
+): Promise<void> {
+  for (let turn = 0; turn < MAX_TURNS; turn += 1) {
+    await payoutTurn(deps)
+    const rows = await Promise.all(refunds.map((refund) => findPayout(shop, refund)))
+    if (rows.every((row) => row?.status === 'confirmed')) return
+    await chain.mine()
+  }
+  throw new Error('the refunds were not paid')
 }
