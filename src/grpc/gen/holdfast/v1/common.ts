@@ -552,7 +552,10 @@ export interface PaymentRequest {
  * keys, while the shop changes its key.
  */
 export interface QuoteSignature {
-  /** key_id names the key: the first 16 hexadecimal digits of the SHA-256 of the public key in DER (SubjectPublicKeyInfo). */
+  /**
+   * key_id names the key: the first 16 digits of the SHA-256 of the public key in DER
+   * (SubjectPublicKeyInfo), in lower-case hexadecimal.
+   */
   keyId: string;
   /** signature has 64 bytes. */
   signature: Buffer;
