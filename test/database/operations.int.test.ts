@@ -11,6 +11,8 @@ const AS_OWNER = 'set role holdfast_owner; set search_path = holdfast, pg_catalo
 const WORDS: readonly (readonly [string, string])[] = [
   ['USER_ID', '7'],
   ['ORDER', '00000000-0000-8000-8000-000000000000'],
+  ['REFUND', '00000000-0000-8000-8000-000000000000'],
+  ['FEE', '21000'],
   ['NAME', 'anna'],
   ['OLD', 'watcher-1'],
   ['= …', '= null'],
