@@ -86,7 +86,7 @@ test(
   async () => {
     const ready = await start()
     expect(Object.keys(ready.tokens)).toEqual([
-      ...['customer1', 'customer2', 'admin', 'fulfilment', 'auditor', 'watcher', 'service'],
+      ...['customer1', 'customer2', 'admin', 'admin2', 'fulfilment', 'auditor', 'watcher', 'service'],
     ])
     expect((await stat(readyFile)).mode & 0o777).toBe(0o600)
     expect(await readFile(join(dataDir, 'ready.json'), 'utf8')).toBe(await readFile(readyFile, 'utf8'))
