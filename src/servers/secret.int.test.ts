@@ -50,7 +50,7 @@ test('the key vault takes them in development and refuses each one in production
     expect(load('development')).toBeDefined()
     expect(() => load('production')).toThrow(/development value/)
   }
-  expect(loadSources(sources, 'development').get('watcher-1')?.reportsPerMinute).toBe(600)
+  expect(loadSources(sources, 'development').get('watcher-1')?.reportsPerMinute).toBe(600_000)
   const [known] = loadSources(sources, 'development').get('watcher-1')?.secrets ?? []
   expect(known?.toString('base64')).toBe(source)
 })

@@ -11,7 +11,7 @@ const MARK = 'development-'
 const SECRET_BYTES = 32
 const OWNER_ONLY = 0o600
 /** A development chain makes a block a second. */
-const REPORTS_PER_MINUTE = 600
+const REPORTS_PER_MINUTE = 600_000
 
 /** Paths of the files; their formats are those of src/keyvault. */
 export type SecretFiles = {
