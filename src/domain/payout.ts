@@ -29,8 +29,6 @@ export type PayoutTransaction = {
   priorityFee: bigint
 }
 
-/** A plain transfer to an account uses exactly this. */
-export const TRANSFER_GAS = 21_000n
 /** A destination may be a contract, such as a wallet of several signers. More than this is no receipt of money. */
 export const MAX_TRANSFER_GAS = 100_000n
 

@@ -183,6 +183,7 @@ const createInterceptor =
           // Called at the end of every call, whichever way it ended.
           onCancel: () => {
             clearTimeout(timer)
+            late = undefined
             place?.leave()
             if (record !== undefined) release(parts, record)
           },
