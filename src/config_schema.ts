@@ -14,6 +14,7 @@ import {
 import { LATE_POLICIES } from './domain/late.ts'
 import { BUDGETS_RULE, parseBudgets } from './domain/limit.ts'
 import { parseFiat } from './domain/money.ts'
+import { NODE_URLS_RULE, parseNodeUrls } from './domain/node_url.ts'
 import { parseRateSources, RATE_DEFAULTS, RATE_SOURCES, RATE_SOURCES_RULE } from './domain/rate.ts'
 import { ASSET_POLICY, ASSETS, ASSETS_RULE, parseAssets, type Asset } from './domain/payment.ts'
 import { FEE_BEARERS } from './domain/refund.ts'
@@ -74,6 +75,7 @@ const perAsset = <Suffix extends string, Type extends z.ZodType>(suffix: Suffix,
 const rate = checked((text) => (parseFiat(text) ?? 0n) > 0n, 'must be a price, such as 2000.00')
 const assetList = checked((list) => parseAssets(list) !== undefined, ASSETS_RULE).default('ETH')
 const chainId = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
+const nodeUrls = checked((list) => parseNodeUrls(list) !== undefined, NODE_URLS_RULE)
 const network = z.string().regex(NETWORK_PATTERN, NETWORK_RULE)
 
 /** An IPv4-mapped network is refused: mapped addresses are compared as IPv4, so it would match nothing. */
@@ -223,6 +225,9 @@ const confirmations = z.coerce
   .max(MAX_CONFIRMATIONS)
   .default(ASSET_POLICY.ETH.confirmations)
 
+/** A node further behind than this is not behind, but on another chain or still syncing. */
+const MAX_NODE_LAG = 1_000
+
 const WATCHER = z.object({
   ...base,
   ...database,
@@ -236,7 +241,7 @@ const WATCHER = z.object({
   HOLDFAST_SOURCE_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCE_ALGORITHM: z.enum(['sha256', 'sha512']).default('sha256'),
   HOLDFAST_WATCHER_TOKEN_FILE: z.string().min(1),
-  HOLDFAST_ETH_RPC_URL: z.url(),
+  HOLDFAST_ETH_RPC_URL: nodeUrls,
   HOLDFAST_ETH_NETWORK: network.default('ethereum'),
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_ETH_START: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
@@ -244,6 +249,7 @@ const WATCHER = z.object({
   HOLDFAST_POLL_MS: durationMs.default(1_000),
   HOLDFAST_MAX_TIP_AGE_MS: durationMs.default(120_000),
   HOLDFAST_MAX_BLOCK_AGE_MS: durationMs.optional(),
+  HOLDFAST_ETH_MAX_NODE_LAG: z.coerce.number().int().min(1).max(MAX_NODE_LAG).default(5),
 })
 
 /** The unsealed window that docs/operations.md states. */
@@ -267,7 +273,7 @@ const PAYER = z.object({
   DATABASE_POOL: z.coerce.number().int().min(1).max(4).default(2),
   HOLDFAST_METRICS_PORT: port.default(9474),
   HOLDFAST_METRICS_BIND: bind.default('127.0.0.1'),
-  HOLDFAST_ETH_RPC_URL: z.url(),
+  HOLDFAST_ETH_RPC_URL: nodeUrls,
   HOLDFAST_ETH_NETWORK: network.default('ethereum'),
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_ETH_CONFIRMATIONS: confirmations,

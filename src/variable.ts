@@ -129,7 +129,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_SOURCE_SECRET_FILE: 'secret that reports are signed with',
   HOLDFAST_SOURCE_ALGORITHM: '`sha256` or `sha512`',
   HOLDFAST_WATCHER_TOKEN_FILE: 'access token of the watcher, read again for each call',
-  HOLDFAST_ETH_RPC_URL: 'JSON-RPC of an Ethereum node',
+  HOLDFAST_ETH_RPC_URL:
+    'JSON-RPC of one to eight Ethereum nodes, separated by commas; the first that is well is used, and the watcher compares them all',
   HOLDFAST_ETH_NETWORK: 'network name in its reports; the api must use the same name for ETH',
   HOLDFAST_ETH_CHAIN_ID:
     'chain that ETH is paid on, in payment requests and at the node; the same in api and watcher; without it, 1 in production and 31337 in development',
@@ -137,6 +138,7 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
     'first block to read on an empty database; without it, the block three hours before the oldest order that waits for payment, else the tip',
   HOLDFAST_ETH_CONFIRMATIONS: 'depth at which a transfer is final; not below the default',
   HOLDFAST_POLL_MS: 'pause between two reads of the chain’s tip',
+  HOLDFAST_ETH_MAX_NODE_LAG: 'a node whose tip is more blocks behind the others is not used',
   HOLDFAST_MAX_TIP_AGE_MS: '`/readyz` fails if the tip was not read for longer than this',
   HOLDFAST_MAX_BLOCK_AGE_MS:
     'a newest block older than this means that the node stands still; without it, 120000 in production and no limit in development',

@@ -66,7 +66,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
   payout: [
     'domain',
-    ...['db/payout', 'type db/connection/pool', 'chain/client', 'chain/rpc', 'telemetry'],
+    ...['db/payout', 'type db/connection/pool', 'chain/client', 'chain/rpc', 'chain/node_choice', 'telemetry'],
     ...['viem', 'zod', ANY_NODE],
   ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],

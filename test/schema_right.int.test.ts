@@ -103,7 +103,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'select address_pool': 'network address',
       'select invoice': 'network address asset',
       'insert chain_operation': 'network operation height address amount tx_id output_index reason',
-      'insert chain_suspension': 'network',
+      'insert chain_suspension': 'cause network',
       'update chain_suspension': 'closed_at reason',
       'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',

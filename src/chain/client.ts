@@ -5,7 +5,10 @@ import type { Block, Header } from '../domain/chain.ts'
 /** Each call rejects when the node does not answer, or when its answer contradicts itself. */
 export type ChainClient = {
   network: string
-  /** The newest block of the node's present branch. */
+  /**
+   * The newest block of the node's present branch. It begins a step: where there are several nodes, it chooses one, and
+   * the calls after it go to that one.
+   */
   getTip: () => Promise<Header>
   /** The header at a height of the node's present branch. Undefined: above the tip. */
   findHeader: (height: number) => Promise<Header | undefined>
@@ -24,4 +27,12 @@ export type ChainClient = {
  */
 export class ChainError extends Error {
   override readonly name: string = 'ChainError'
+}
+
+/**
+ * Two nodes have different blocks at a height that is final for one of them. Nothing is scanned, sent or stamped until
+ * they agree, or an operator removes the wrong node from the list.
+ */
+export class NodesDifferError extends Error {
+  override readonly name = 'NodesDifferError'
 }

@@ -20,6 +20,9 @@ const JITTER = 0.25
 /** The longest pause between two messages, unless the api asks for more. */
 export const MAX_PAUSE_MS = BACK_OFF.toMs * (1 + JITTER)
 
+/** A longer wait that the api asks for is cut to this: one wrong answer stops no payment for a day. */
+const MAX_ASKED_MS = 300_000
+
 /** Failures caused by the content: an early retry is pointless. All other failures pass with time. */
 const REFUSALS: readonly FailureKind[] = ['invalid', 'too_large', 'not_found', 'wrong_state', 'conflict', 'bug']
 
@@ -91,6 +94,6 @@ export function createDelivery(options: DeliveryOptions): () => Promise<void> {
 
 function waitOf(error: unknown, failures: number): number {
   const asked = error instanceof DomainError ? error.retryAfterMs : undefined
-  const wait = asked ?? backOffMs(failures, BACK_OFF)
+  const wait = Math.min(asked ?? backOffMs(failures, BACK_OFF), MAX_ASKED_MS)
   return wait * (1 + Math.random() * JITTER)
 }

@@ -6,7 +6,7 @@ import type { Block, Header } from '../domain/chain.ts'
 import { ChainError, type ChainClient } from './client.ts'
 import { BLOCK, hash256, hexQuantity, readBlock, RECEIPTS } from './ethereum_block.ts'
 import { readTraces, TRACES } from './ethereum_trace.ts'
-import { createBatchRpc, createRpc, RpcError, RpcRefusal, type Rpc } from './rpc.ts'
+import { createBatchRpc, createRpc, RpcError, RpcRefusal, type OnMessage, type Rpc } from './rpc.ts'
 
 const RPC_TIMEOUT_MS = 10_000
 
@@ -27,12 +27,15 @@ export type EthereumOptions = {
   /** A node of another chain is refused: the same address exists on every such chain. */
   chainId: number
   /** Called for each block without traces: what contracts sent in it, only the balance check finds. */
-  onUntraced?: (height: number, cause: string) => void
+  onUntraced?: ((height: number, cause: string) => void) | undefined
+  /** Called with each message to the node. */
+  onMessage?: OnMessage
 }
 
-export function createEthereumClient({ url, network, chainId, onUntraced }: EthereumOptions): ChainClient {
-  const rpc = createRpc(url, RPC_TIMEOUT_MS)
-  const batch = createBatchRpc(url, RPC_TIMEOUT_MS)
+export function createEthereumClient(options: EthereumOptions): ChainClient {
+  const { url, network, chainId, onUntraced, onMessage } = options
+  const rpc = createRpc(url, RPC_TIMEOUT_MS, onMessage)
+  const batch = createBatchRpc(url, RPC_TIMEOUT_MS, onMessage)
   const readInside = createTracer(rpc, onUntraced)
   let isChainKnown = false
   const assertChain = async (): Promise<void> => {
@@ -45,7 +48,13 @@ export function createEthereumClient({ url, network, chainId, onUntraced }: Ethe
     network,
     getTip: async () => {
       await assertChain()
-      return headerOf(await rpc('eth_getBlockByNumber', ['latest', false], HEADER))
+      try {
+        return headerOf(await rpc('eth_getBlockByNumber', ['latest', false], HEADER))
+      } catch (error) {
+        // After an outage, another node may answer at this address.
+        isChainKnown = false
+        throw error
+      }
     },
     findHeader: async (height) => {
       const header = await rpc('eth_getBlockByNumber', [hexOfHeight(height), false], HEADER.nullable())

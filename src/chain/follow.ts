@@ -79,6 +79,7 @@ async function rewindToCommonBlock(options: FollowOptions, cursor: Cursor, tip: 
       const lostBlocks = cursor.scannedHeight - height
       metrics.reorgs.inc({ network })
       metrics.lostBlocks.inc({ network }, lostBlocks)
+      metrics.reorgDepth.observe({ network }, lostBlocks)
       logger.warn({ network, height, lostBlocks }, 'the chain was reorganised')
       return rewind(database, network, cursor, height)
     }

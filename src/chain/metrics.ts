@@ -1,6 +1,9 @@
 // Metrics of the watchers, by network.
 
-import { Counter, Gauge, type Registry } from '../telemetry.ts'
+import { Counter, Gauge, Histogram, type Registry } from '../telemetry.ts'
+
+/** Ethereum and Bitcoin replace one block now and then. Half of the depth of ETH is worth a look. */
+const REORG_DEPTHS = [1, 2, 3, 6, 12, 32]
 
 export type ChainMetrics = ReturnType<typeof createChainMetrics>
 
@@ -26,6 +29,10 @@ export function createChainMetrics(registry: Registry) {
     unexplained: gauge('unexplained', 'Addresses that hold money which no reported output explains.'),
     isHalted: gauge('halted', '1 while a reorganisation too deep to follow stops the watcher.'),
     reorgs: counter('reorgs_total', 'Reorganisations followed.'),
+    reorgDepth: new Histogram({
+      ...{ name: 'holdfast_chain_reorg_depth_blocks', help: 'Blocks that a followed reorganisation replaced.' },
+      ...{ labelNames: ['network'], buckets: REORG_DEPTHS, registers: [registry] },
+    }),
     lostBlocks: counter('lost_blocks_total', 'Scanned blocks that left the chain.'),
     missingBlocks: counter('missing_blocks_total', 'Blocks up to the tip that the node did not give.'),
     untracedBlocks: counter('untraced_blocks_total', 'Blocks whose calls inside contracts the node did not show.'),

@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ChainError } from './client.ts'
+import { postJson } from './transport.ts'
 
 /** Nodes and their providers allow at most this many calls in a batch. */
 const BATCH_SIZE = 100
@@ -31,7 +32,19 @@ export type BatchRpc = <Schema extends z.ZodType>(
 ) => Promise<z.output<Schema>[]>
 
 export class RpcError extends ChainError {
-  override readonly name = 'RpcError'
+  override readonly name: string = 'RpcError'
+}
+
+/** The node asks to wait: too many calls, or an overload. */
+export class RpcBusyError extends RpcError {
+  override readonly name = 'RpcBusyError'
+  /** As its Retry-After says, cut to a bound. Undefined: it does not say how long. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(method: string, retryAfterMs: number | undefined) {
+    super(`${method}: the node asks to wait`)
+    this.retryAfterMs = retryAfterMs
+  }
 }
 
 /** The node answered with a JSON-RPC error. */
@@ -48,31 +61,77 @@ export class RpcRefusal extends ChainError {
   }
 }
 
+export const RPC_OUTCOMES = ['ok', 'refused', 'busy', 'failed'] as const
+/** One message to a node, with one call or several of one method. */
+export type RpcMessage = {
+  method: string
+  calls: number
+  /** Of the answer. */
+  bytes: number
+  outcome: (typeof RPC_OUTCOMES)[number]
+}
+
+/** Called with each message once it is over. */
+export type OnMessage = (message: RpcMessage) => void
+type Target = { url: string; timeoutMs: number; onMessage: OnMessage | undefined }
+
 /** Calls reject with RpcError after `timeoutMs`, and on an answer without a result of the expected shape. */
-export function createRpc(url: string, timeoutMs: number): Rpc {
+export function createRpc(url: string, timeoutMs: number, onMessage?: OnMessage): Rpc {
+  const target = { url, timeoutMs, onMessage }
   let lastId = 0
-  return async (method, params, result) => {
+  return (method, params, result) => {
     lastId += 1
-    const answer = await post(url, method, { jsonrpc: '2.0', id: lastId, method, params }, timeoutMs)
-    return read(method, ANSWER.safeParse(answer).data, result)
+    const call = { jsonrpc: '2.0', id: lastId, method, params }
+    return send(target, { method, calls: 1 }, call, (answer) => read(method, ANSWER.safeParse(answer).data, result))
   }
 }
 
 /** As createRpc, with up to a hundred calls in one message. */
-export function createBatchRpc(url: string, timeoutMs: number): BatchRpc {
+export function createBatchRpc(url: string, timeoutMs: number, onMessage?: OnMessage): BatchRpc {
+  const target = { url, timeoutMs, onMessage }
   return async (method, params, result) => {
     const results = []
     for (let from = 0; from < params.length; from += BATCH_SIZE) {
       const part = params.slice(from, from + BATCH_SIZE)
       const calls = part.map((each, id) => ({ jsonrpc: '2.0', id, method, params: each }))
-      const answers = await post(url, method, calls, timeoutMs)
-      const parsed = z.array(ANSWER).safeParse(answers)
-      // A node without batches answers once, usually with its reason.
-      if (!parsed.success) return [read(method, ANSWER.safeParse(answers).data, z.never())]
-      const byId = new Map(parsed.data.map((answer) => [answer.id, answer]))
-      results.push(...part.map((_, id) => read(method, byId.get(id), result)))
+      results.push(
+        ...(await send(target, { method, calls: calls.length }, calls, (answers) => {
+          const parsed = z.array(ANSWER).safeParse(answers)
+          // A node without batches answers once, usually with its reason.
+          if (!parsed.success) return [read(method, ANSWER.safeParse(answers).data, z.never())]
+          const byId = new Map(parsed.data.map((answer) => [answer.id, answer]))
+          return part.map((_, id) => read(method, byId.get(id), result))
+        })),
+      )
     }
     return results
+  }
+}
+
+async function send<T>(
+  { url, timeoutMs, onMessage }: Target,
+  message: Pick<RpcMessage, 'method' | 'calls'>,
+  body: unknown,
+  readAnswer: (answer: unknown) => T,
+): Promise<T> {
+  let bytes = 0
+  let outcome: RpcMessage['outcome'] = 'failed'
+  const { method } = message
+  try {
+    const answer = await postJson(url, body, timeoutMs).catch((cause: unknown) => {
+      throw new RpcError(`${method}: the node did not answer`, { cause })
+    })
+    bytes = answer.bytes
+    if (answer.isBusy) throw new RpcBusyError(method, answer.retryAfterMs)
+    const result = readAnswer(answer.body)
+    outcome = 'ok'
+    return result
+  } catch (error) {
+    if (error instanceof RpcBusyError) outcome = 'busy'
+    if (error instanceof RpcRefusal) outcome = 'refused'
+    throw error
+  } finally {
+    onMessage?.({ ...message, bytes, outcome })
   }
 }
 
@@ -84,18 +143,4 @@ function read<Schema extends z.ZodType>(method: string, answer: Answer | undefin
   const [issue] = checked.error.issues
   const place = issue === undefined || issue.path.length === 0 ? 'its root' : issue.path.join('.')
   throw new RpcError(`${method}: unexpected answer at ${place}: ${issue?.message ?? 'unreadable'}`)
-}
-
-async function post(url: string, method: string, body: unknown, timeoutMs: number): Promise<unknown> {
-  try {
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(timeoutMs),
-    })
-    return await response.json()
-  } catch (cause) {
-    throw new RpcError(`${method}: the node did not answer`, { cause })
-  }
 }

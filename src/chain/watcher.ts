@@ -9,7 +9,7 @@ import { suspendChain } from '../db/chain/suspension.ts'
 import type { Header } from '../domain/chain.ts'
 import { backOffMs, repeat } from '../repeat.ts'
 import { createBalanceCheck } from './balance.ts'
-import { ChainError } from './client.ts'
+import { ChainError, NodesDifferError } from './client.ts'
 import { createDelivery, type SendReport } from './delivery.ts'
 import { DeepReorgError, followChain, type FollowOptions } from './follow.ts'
 import { createFirstCursor, type FirstCursorOptions } from './start.ts'
@@ -95,11 +95,13 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const startedAt = now()
     isClaimed = false
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
-      // Waiting reports stay true while the node is away. After a deep reorganisation they may not be.
+      // Waiting reports stay true while the node is away. After a deep reorganisation they may not be, nor while nodes
+      // contradict each other.
       if (error instanceof DeepReorgError) {
         metrics.isHalted.set({ network }, 1)
-        await suspendChain(database, network, source)
-      } else if (isClaimed) await deliver()
+        await suspendChain(database, network, source, 'deep_reorg')
+      } else if (error instanceof NodesDifferError) await suspendChain(database, network, source, 'nodes_differ')
+      else if (isClaimed) await deliver()
       throw error
     })
     await deliver()
@@ -147,4 +149,6 @@ async function runSteps(
 
 /** Only messages written in this folder: a library's message may quote a row. */
 const causeOf = (error: unknown): string | undefined =>
-  error instanceof ChainError || error instanceof DeepReorgError ? error.message.slice(0, MAX_CAUSE_LENGTH) : undefined
+  [ChainError, DeepReorgError, NodesDifferError].some((kind) => error instanceof kind)
+    ? (error as Error).message.slice(0, MAX_CAUSE_LENGTH)
+    : undefined

@@ -1,6 +1,7 @@
 // What production refuses, and which connections use TLS: pure rules over the environment's variables. The default is
 // TLS to every host; plain connections reach the same machine, and hosts that the operator lists by name.
 
+import { parseNodeUrls } from './node_url.ts'
 import { parseRateSources, RATE_DEFAULTS } from './rate.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -232,10 +233,11 @@ const findPlainSources = (env: Environment, list: string | undefined): string[] 
 
 /** Over a plain connection anyone on the way can invent payments. */
 function findPlainNode(env: Environment, text: string | undefined): string[] {
-  if (text === undefined || !URL.canParse(text)) return []
-  const { protocol, hostname } = new URL(text)
-  if (protocol !== 'http:' || isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')) return []
-  return ['HOLDFAST_ETH_RPC_URL: must be https, unless HOLDFAST_PRIVATE_HOSTS names its host']
+  const isPlain = (parseNodeUrls(text ?? '') ?? []).some((url) => {
+    const { protocol, hostname } = new URL(url)
+    return protocol === 'http:' && !isPrivateHost(hostname, env['HOLDFAST_PRIVATE_HOSTS'] ?? '')
+  })
+  return isPlain ? ['HOLDFAST_ETH_RPC_URL: must be https, unless HOLDFAST_PRIVATE_HOSTS names its host'] : []
 }
 
 /** Over a plain connection anyone on the way can show another address to pay to. */

@@ -2,6 +2,7 @@
 
 import type { Config } from '../config.ts'
 import { MAX_RATE_AGE_MS, type LatePolicy } from '../domain/late.ts'
+import { parseNodeUrls, type NodeUrls } from '../domain/node_url.ts'
 import { ASSET_POLICY, parseAssets, type Asset, type AssetPolicy } from '../domain/payment.ts'
 
 /** Asset rules with the configuration's overrides. */
@@ -43,6 +44,13 @@ export function chainRulesOf(config: Config<'watcher'>): { chainId: number; maxB
     chainId: chainIdOf(config),
     maxBlockAgeMs: config.HOLDFAST_MAX_BLOCK_AGE_MS ?? (isReal ? MAX_BLOCK_AGE_MS : Number.POSITIVE_INFINITY),
   }
+}
+
+/** The nodes of a list that loadConfig has checked. */
+export function nodeUrlsOf(config: Config<'watcher'> | Config<'payer'>): NodeUrls {
+  const urls = parseNodeUrls(config.HOLDFAST_ETH_RPC_URL)
+  if (urls === undefined) throw new Error('HOLDFAST_ETH_RPC_URL was not checked')
+  return urls
 }
 
 const NETWORKS: Readonly<Record<Asset, string>> = { BTC: 'bitcoin', LTC: 'litecoin', ETH: 'ethereum', SOL: 'solana' }

@@ -13,7 +13,7 @@ import { newestMigration } from '../db/migrate.ts'
 import { readSessionRights } from '../db/safeguard.ts'
 import { createClient, KEEPALIVE } from '../grpc/client.ts'
 import { createSetLoader } from '../keyvault/jwks.ts'
-import { chainIdOf } from './asset.ts'
+import { chainIdOf, nodeUrlsOf } from './asset.ts'
 import type { ServiceName } from './process.ts'
 import { readTemporalTls, temporalOptions } from './temporal_connection.ts'
 import { readApiTls } from './tls.ts'
@@ -110,17 +110,21 @@ const watcherChecks = (config: Config<'watcher'>): Check[] => [
       }
     },
   },
-  nodeCheck(config),
+  ...nodeChecks(config),
 ]
 
-const nodeCheck = (config: Config<'watcher'> | Config<'payer'>): Check => ({
-  check: 'HOLDFAST_ETH_RPC_URL: a node that knows its newest block',
-  find: async () => {
-    const { HOLDFAST_ETH_RPC_URL: url, HOLDFAST_ETH_NETWORK: network } = config
-    await createEthereumClient({ url, network, chainId: chainIdOf(config), onUntraced: () => undefined }).getTip()
-    return undefined
-  },
-})
+/** One for each node of the list. */
+function nodeChecks(config: Config<'watcher'> | Config<'payer'>): Check[] {
+  const { HOLDFAST_ETH_NETWORK: network } = config
+  const urls = nodeUrlsOf(config)
+  return urls.map((url, at) => ({
+    check: `HOLDFAST_ETH_RPC_URL: a node that knows its newest block${urls.length === 1 ? '' : `, number ${at + 1}`}`,
+    find: async () => {
+      await createEthereumClient({ url, network, chainId: chainIdOf(config), onUntraced: () => undefined }).getTip()
+      return undefined
+    },
+  }))
+}
 
 const payerChecks = (config: Config<'payer'>): Check[] => {
   const { HOLDFAST_PAYOUT_DIR: dir } = config
@@ -133,7 +137,7 @@ const payerChecks = (config: Config<'payer'>): Check[] => {
             find: () => access(dir, constants.W_OK).then(() => undefined),
           },
         ]
-  return [nodeCheck(config), ...folder]
+  return [...nodeChecks(config), ...folder]
 }
 
 const sealerCheck = ({ HOLDFAST_AUDIT_FILE: path }: Config<'sealer'>): Check => ({

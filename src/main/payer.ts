@@ -3,15 +3,17 @@
 
 import { fundDevelopmentAccount } from '../chain/development.ts'
 import { ChainError } from '../chain/client.ts'
+import { createNodeMetrics } from '../chain/node_metrics.ts'
 import { createPayoutMetrics } from '../payout/metrics.ts'
-import { createPayoutNode } from '../payout/node.ts'
+import { createPayoutNodes } from '../payout/fall_over.ts'
+import { createPayoutNode, type PayoutNode } from '../payout/node.ts'
 import { PAYER, payoutTurn, type PayoutDeps } from '../payout/turn.ts'
 import { releaseSender } from '../db/payout.ts'
 import { backOffMs, NEIGHBOUR_BACK_OFF, repeat } from '../repeat.ts'
-import { chainIdOf } from './asset.ts'
+import { chainIdOf, nodeUrlsOf } from './asset.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { openSigner } from './payout_signer.ts'
-import { runService, type ServiceContext } from './process.ts'
+import { runService, STUCK_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createTurnCheck } from './readiness.ts'
 
 const WEI_PER_GWEI = 1_000_000_000n
@@ -26,15 +28,16 @@ async function main(service: ServiceContext<'payer'>): Promise<void> {
   const check = await createTurnCheck(database)
   service.readyWhen(check.isReady)
   const chainId = chainIdOf(config)
+  const [firstNode] = nodeUrlsOf(config)
   if (config.HOLDFAST_PAYOUT_KEY_FILE !== undefined)
     await service.insist(
       'funding the development account',
-      () => fundDevelopmentAccount(config.HOLDFAST_ETH_RPC_URL, signer.sender, DEVELOPMENT_FUNDS),
+      () => fundDevelopmentAccount(firstNode, signer.sender, DEVELOPMENT_FUNDS),
       (error) => error instanceof ChainError,
     )
   const deps: PayoutDeps = {
     ...{ database, signer, chainId, logger },
-    node: createPayoutNode({ url: config.HOLDFAST_ETH_RPC_URL, chainId }),
+    node: createNodes(service, chainId),
     network: config.HOLDFAST_ETH_NETWORK,
     confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     stuckAfterMs: config.HOLDFAST_PAYOUT_STUCK_MS,
@@ -61,4 +64,19 @@ async function main(service: ServiceContext<'payer'>): Promise<void> {
   await releaseSender(database, { network: deps.network, sender: signer.sender }, deps.holder).catch(() => undefined)
 }
 
-await runService('payer', main)
+/** The nodes that payouts are read from and sent to, as one. */
+function createNodes(service: ServiceContext<'payer'>, chainId: number): PayoutNode {
+  const { config, logger, registry } = service
+  const { HOLDFAST_ETH_NETWORK: network } = config
+  const [first, ...others] = nodeUrlsOf(config)
+  const metrics = createNodeMetrics(registry, network, 1 + others.length)
+  const open = (url: string, index: number): PayoutNode =>
+    createPayoutNode({ url, chainId, onMessage: metrics.countMessages(index) })
+  return createPayoutNodes({
+    nodes: [open(first, 0), ...others.map((url, at) => open(url, at + 1))],
+    onAnswer: () => service.beat('payout'),
+    ...{ network, metrics, logger },
+  })
+}
+
+await runService('payer', main, { stuckWithinMs: STUCK_WITHIN_MS })

@@ -85,4 +85,10 @@ describe('a process', () => {
     await until(async () => (await lost.health())?.healthz === 503)
     expect(await lost.health()).toEqual({ healthz: 503, readyz: 200 })
   })
+
+  test('whose loop has stopped turning ends itself under a watchdog, with a code of failure', async () => {
+    const { code, output } = await (await play('loses its loop under a watchdog')).ended
+    expect(code).toBe(1)
+    expect(output).toContain('StuckError')
+  })
 })

@@ -14,11 +14,14 @@ import { createSlowReport } from './database_metrics.ts'
 import { inspectSecrets } from './preflight.ts'
 import { createPulse, type Pulse } from './pulse.ts'
 import { retry } from '../repeat.ts'
+import { startWatchdog } from './stuck.ts'
 
 /** From a signal or a failure to the end. Work that still runs then is cut off, as by kill -9. */
 export const STOP_WITHIN_MS = 8_000
 /** Above the longest turn of any loop while the database or Temporal is slow. */
 const LIVE_WITHIN_MS = 120_000
+/** For a process with a watchdog. A supervisor that asks for the liveness acts before. */
+export const STUCK_WITHIN_MS = 60_000
 const FAILED = 1
 const STARTING = 'start-up'
 /** Failures whose message is printed for the operator, without a stack trace. */
@@ -57,6 +60,8 @@ export type ServiceContext<P extends ServiceName> = {
 export type ServiceOptions<P extends ServiceName> = {
   stopWithinMs?: (config: Config<P>) => number
   liveWithinMs?: number
+  /** After so long without liveness the process ends itself. Without it, only its supervisor ends it. */
+  stuckWithinMs?: number
   /** Failures, besides those of the configuration, whose message is printed for the operator. */
   isPlain?: (error: unknown) => error is Error
 }
@@ -71,7 +76,8 @@ export async function runService<P extends ServiceName>(
   try {
     const config = loadConfig<ServiceName>(name, undefined, inspectSecrets(name)) as Config<P>
     ending.stopWithinMs = options.stopWithinMs?.(config) ?? STOP_WITHIN_MS
-    await main(createService(name, config, ending, options.liveWithinMs ?? LIVE_WITHIN_MS))
+    const { liveWithinMs = LIVE_WITHIN_MS, stuckWithinMs } = options
+    await main(createService(name, config, ending, { liveWithinMs, stuckWithinMs }))
   } catch (error) {
     ending.fail(error)
   }
@@ -140,13 +146,14 @@ function createService<P extends ServiceName>(
   name: P,
   config: Config<P>,
   ending: Ending,
-  liveWithinMs: number,
+  { liveWithinMs, stuckWithinMs: withinMs }: { liveWithinMs: number; stuckWithinMs: number | undefined },
 ): ServiceContext<P> {
   const { stopping, onStop, fail } = ending
   const settings = config as Config<ServiceName>
   const logger = createLogger({ process: name, level: settings.HOLDFAST_LOG_LEVEL })
   const registry = createRegistry(name)
   const pulse = createPulse(liveWithinMs)
+  if (withinMs !== undefined) startWatchdog({ isAlive: pulse.isAlive, withinMs, onStuck: fail, signal: stopping })
   let isReady: (() => Promise<boolean>) | undefined
 
   async function listen(): Promise<void> {

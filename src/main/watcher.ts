@@ -1,8 +1,11 @@
 // The watcher process: follows one chain and reports to the api like any other client. It may be killed at any instant.
 
 import { readFile } from 'node:fs/promises'
-import { createEthereumClient } from '../chain/ethereum.ts'
+import type { ChainClient } from '../chain/client.ts'
+import { createEthereumClient, type EthereumOptions } from '../chain/ethereum.ts'
 import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
+import { createNodeMetrics } from '../chain/node_metrics.ts'
+import { createNodePool } from '../chain/node_pool.ts'
 import type { SendReport } from '../chain/delivery.ts'
 import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
 import { readSecretFile, type Config } from '../config.ts'
@@ -10,8 +13,8 @@ import { createClient, createReporter, type HoldfastClient } from '../grpc/clien
 import { parseSecret } from '../keyvault/secret.ts'
 import { signReport } from '../keyvault/signature.ts'
 import type { Logger } from '../telemetry.ts'
-import { chainRulesOf } from './asset.ts'
-import { runService, type ServiceContext } from './process.ts'
+import { chainRulesOf, nodeUrlsOf } from './asset.ts'
+import { runService, STUCK_WITHIN_MS, type ServiceContext } from './process.ts'
 import { readApiTls } from './tls.ts'
 
 async function main(service: ServiceContext<'watcher'>): Promise<void> {
@@ -26,16 +29,11 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
   await service.listen()
   service.onStop(async () => api.close())
   const database = await service.openDatabase()
-  const { chainId, maxBlockAgeMs } = chainRulesOf(config)
+  const { maxBlockAgeMs } = chainRulesOf(config)
   const network = config.HOLDFAST_ETH_NETWORK
   const metrics = createChainMetrics(registry)
   const watcher = createWatcher({
-    client: createEthereumClient({
-      url: config.HOLDFAST_ETH_RPC_URL,
-      network,
-      chainId,
-      onUntraced: createUntracedNote(network, metrics, logger),
-    }),
+    client: createNodes(service, createUntracedNote(network, metrics, logger)),
     database,
     confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     startHeight: config.HOLDFAST_ETH_START,
@@ -49,6 +47,23 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
   service.readyWhen(async () => watcher.ageMs() <= config.HOLDFAST_MAX_TIP_AGE_MS)
   logger.info({ network, source: config.HOLDFAST_SOURCE }, 'watcher started')
   await watcher.run(config.HOLDFAST_POLL_MS, stopping)
+}
+
+/** The nodes that the chain is read from, as one client. */
+function createNodes(service: ServiceContext<'watcher'>, onUntraced: EthereumOptions['onUntraced']): ChainClient {
+  const { config, logger, registry } = service
+  const { HOLDFAST_ETH_NETWORK: network, HOLDFAST_ETH_CONFIRMATIONS: confirmations } = config
+  const { chainId } = chainRulesOf(config)
+  const [first, ...others] = nodeUrlsOf(config)
+  const metrics = createNodeMetrics(registry, network, 1 + others.length)
+  const open = (url: string, index: number): ChainClient =>
+    createEthereumClient({ url, network, chainId, onUntraced, onMessage: metrics.countMessages(index) })
+  return createNodePool({
+    nodes: [open(first, 0), ...others.map((url, at) => open(url, at + 1))],
+    maxLagBlocks: config.HOLDFAST_ETH_MAX_NODE_LAG,
+    onAnswer: () => service.beat('chain'),
+    ...{ confirmations, metrics, logger },
+  })
 }
 
 /** Counts the blocks without traces of calls inside contracts, and logs the cause once. */
@@ -75,4 +90,5 @@ function createSendReport(config: Config<'watcher'>, client: HoldfastClient): Se
 
 await runService('watcher', main, {
   isPlain: (error): error is SourceTakenError => error instanceof SourceTakenError,
+  stuckWithinMs: STUCK_WITHIN_MS,
 })

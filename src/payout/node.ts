@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { ChainError } from '../chain/client.ts'
-import { createRpc, RpcRefusal } from '../chain/rpc.ts'
+import { createRpc, RpcRefusal, type OnMessage } from '../chain/rpc.ts'
 
 const RPC_TIMEOUT_MS = 10_000
 
@@ -56,8 +56,10 @@ const refused = (error: unknown): string => {
   throw error
 }
 
-export function createPayoutNode({ url, chainId }: { url: string; chainId: number }): PayoutNode {
-  const rpc = createRpc(url, RPC_TIMEOUT_MS)
+export type PayoutNodeOptions = { url: string; chainId: number; onMessage?: OnMessage }
+
+export function createPayoutNode({ url, chainId, onMessage }: PayoutNodeOptions): PayoutNode {
+  const rpc = createRpc(url, RPC_TIMEOUT_MS, onMessage)
   let isChainKnown = false
   return {
     getHead: async () => {

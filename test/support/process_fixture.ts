@@ -13,6 +13,13 @@ const FIXTURE_WORK_MS = 2_500
 const holdOn = (): void => void createServer().listen(0, '127.0.0.1')
 const never = (): Promise<never> => new Promise(() => undefined)
 
+async function loseLoop(service: ServiceContext<'keys'>): Promise<void> {
+  await service.listen()
+  service.readyWhen(async () => true)
+  service.beat('loop')
+  await aborted(service.stopping)
+}
+
 const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promise<void>>> = {
   'fails at its start': async () => {
     holdOn()
@@ -54,15 +61,17 @@ const PLAYS: Readonly<Record<string, (service: ServiceContext<'keys'>) => Promis
     // The work that a stop lets finish; below FIXTURE_STOP_WITHIN_MS.
     await delay(FIXTURE_WORK_MS)
   },
-  'loses its loop': async (service) => {
-    await service.listen()
-    service.readyWhen(async () => true)
-    service.beat('loop')
-    await aborted(service.stopping)
-  },
+  'loses its loop': loseLoop,
+  'loses its loop under a watchdog': loseLoop,
 }
 
-await runService('keys', PLAYS[process.argv[2] ?? ''] ?? never, {
+/** Which plays have a watchdog. */
+const STUCK_WITHIN_MS: Readonly<Record<string, number>> = { 'loses its loop under a watchdog': 300 }
+const play = process.argv[2] ?? ''
+const stuckWithinMs = STUCK_WITHIN_MS[play]
+
+await runService('keys', PLAYS[play] ?? never, {
   stopWithinMs: () => FIXTURE_STOP_WITHIN_MS,
   liveWithinMs: FIXTURE_LIVE_WITHIN_MS,
+  ...(stuckWithinMs !== undefined && { stuckWithinMs }),
 })

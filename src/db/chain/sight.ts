@@ -4,12 +4,13 @@
 import { sql } from 'slonik'
 import { z } from 'zod'
 import type { Database } from '../connection/pool.ts'
+import { SUSPENSION_CAUSES, type SuspensionCause } from './suspension.ts'
 
 /** Why payments on a network would not be seen now. */
 export type Blindness = 'never_watched' | 'watcher_silent' | 'behind' | Suspension
 
 /** Why payments on a network are not relied on now, although they are seen. */
-export type Suspension = 'deep_reorg' | 'sources_differ'
+export type Suspension = SuspensionCause | 'sources_differ'
 
 export type SightLimits = {
   /** How long ago the watcher may have called its node. */
@@ -21,7 +22,7 @@ export type SightLimits = {
 const SIGHT = z.object({
   silentMs: z.number(),
   behindMs: z.number().nullable(),
-  suspension: z.enum(['deep_reorg', 'sources_differ']).nullable(),
+  suspension: z.enum([...SUSPENSION_CAUSES, 'sources_differ']).nullable(),
 })
 
 /** Undefined while payments on the network are seen within the limits. */

@@ -8,13 +8,22 @@ import type { Database } from '../connection/pool.ts'
 
 const NOTHING = z.unknown()
 
-/** Suspends a network after a reorganisation below final blocks. A network that is suspended stays so. */
-export async function suspendChain(database: Database, network: string, source: string): Promise<void> {
+/** A reorganisation below final blocks, or two nodes of a watcher with different final blocks. */
+export const SUSPENSION_CAUSES = ['deep_reorg', 'nodes_differ'] as const
+export type SuspensionCause = (typeof SUSPENSION_CAUSES)[number]
+
+/** Suspends a network until an operator resumes it. A network that is suspended stays so, with its first cause. */
+export async function suspendChain(
+  database: Database,
+  network: string,
+  source: string,
+  cause: SuspensionCause = 'deep_reorg',
+): Promise<void> {
   await database.sql.transaction(async (tx) => {
     const by = actorText({ actor: `watcher:${source}`, role: 'watcher' })
     await tx.query(sql.type(NOTHING)`select set_config('holdfast.actor', ${by}, true)`)
     await tx.query(sql.type(NOTHING)`
-      insert into chain_suspension (network) values (${network})
+      insert into chain_suspension (network, cause) values (${network}, ${cause})
       on conflict (network) where closed_at is null do nothing`)
   })
 }

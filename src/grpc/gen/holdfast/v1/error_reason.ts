@@ -200,9 +200,9 @@ export const ErrorReason = {
   ERROR_REASON_INTERNAL: 25,
   /**
    * ERROR_REASON_ASSET_UNAVAILABLE - UNAVAILABLE. Payments in the asset would not be seen or relied on now, so no quote is made. `cause` is never_watched
-   * (no watcher has read this chain), watcher_silent, behind, deep_reorg (blocks that were final are lost) or
-   * sources_differ (watchers contradict each other). Other assets are unaffected; google.rpc.RetryInfo says when to try
-   * again.
+   * (no watcher has read this chain), watcher_silent, behind, deep_reorg (blocks that were final are lost), nodes_differ
+   * (two nodes have different final blocks) or sources_differ (watchers contradict each other). Other assets are
+   * unaffected; google.rpc.RetryInfo says when to try again.
    * Caller: repeat the call with the same key after the given time, or take another asset.
    *
    *     { "reason": "ASSET_UNAVAILABLE", "metadata": { "asset": "ETH", "cause": "behind" } }
