@@ -121,6 +121,7 @@ test('every number has a bound: what a timer or the database could not hold is r
     const required = Object.fromEntries(
       variables.flatMap(({ name, isRequired }) => (isRequired ? [[name, MIGRATE.DATABASE_URL]] : [])),
     )
+    if ('HOLDFAST_ETH_RPC_URL' in required) required['HOLDFAST_ETH_RPC_URL'] = 'http://node:8545'
     const takes = (name: string, value: string) =>
       loadsWith(process, {
         ...{ ...required, HOLDFAST_JWT_SECRETS_FILE: 'secrets', HOLDFAST_MODE: 'development' },

@@ -99,6 +99,12 @@ test.each([
   ['TLS 1.0', {}, '--tls-min-v1.0', 'NODE_OPTIONS'],
   ['a log of TLS keys', {}, '--tls-keylog=/tmp/keys', 'NODE_OPTIONS'],
   ['a dump of memory', {}, '--heapsnapshot-signal=SIGUSR2', 'NODE_OPTIONS'],
+  [
+    'a node in clear beside one with TLS',
+    { HOLDFAST_ETH_RPC_URL: 'https://node.example,http://node-2.example:8545' },
+    '',
+    'HOLDFAST_ETH_RPC_URL',
+  ],
   ['a node in clear', { HOLDFAST_ETH_RPC_URL: 'http://node.example:8545' }, '', 'HOLDFAST_ETH_RPC_URL'],
   [
     'a webhook in clear',
