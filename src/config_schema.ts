@@ -261,6 +261,9 @@ const SEALER = z.object({
   HOLDFAST_SEAL_EVERY_MS: durationMs.max(MAX_SEAL_EVERY_MS).default(2_000),
 })
 
+/** A million coins at most. */
+const gwei = z.coerce.number().int().min(1).max(1_000_000_000_000_000)
+
 const PAYER = z.object({
   ...base,
   ...database,
@@ -280,6 +283,8 @@ const PAYER = z.object({
     .optional(),
   HOLDFAST_PAYOUT_STUCK_MS: durationMs.default(600_000),
   HOLDFAST_PAYOUT_MAX_FEE_GWEI: z.coerce.number().int().min(1).max(1_000_000).default(300),
+  HOLDFAST_PAYOUT_MAX_GWEI: gwei.default(10_000_000_000),
+  HOLDFAST_PAYOUT_DAY_MAX_GWEI: gwei.default(50_000_000_000),
 })
 
 const MIGRATE = z.object({ ...base, ...databaseLogin })

@@ -146,6 +146,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
     'folder where transactions to be signed are written (`unsigned`) and signed ones are taken from (`signed`)',
   HOLDFAST_PAYOUT_SENDER: 'account that refunds are sent from, whose key signs the files of `HOLDFAST_PAYOUT_DIR`',
   HOLDFAST_PAYOUT_STUCK_MS: 'a payout that no block has after this gets a higher fee',
+  HOLDFAST_PAYOUT_MAX_GWEI: 'the most that one refund may send; a larger one waits for a person',
+  HOLDFAST_PAYOUT_DAY_MAX_GWEI: 'the most that the refunds of 24 hours may send; others wait',
   HOLDFAST_PAYOUT_MAX_FEE_GWEI: 'above this fee per gas no payout is made or raised',
   HOLDFAST_SEAL_KEY_FILE: 'Ed25519 key that checkpoints of the audit are signed with, PEM',
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: 'public keys whose checkpoints are accepted, PEM, its own and older ones',

@@ -66,8 +66,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
   payout: [
     'domain',
-    ...['db/payout', 'type db/connection/pool', 'chain/client', 'chain/rpc', 'telemetry'],
-    ...['viem', 'zod', ANY_NODE],
+    ...['db/payout', 'db/payout_queue', 'db/payout_evidence', 'type db/payout_operation', 'type db/connection/pool'],
+    ...['chain/client', 'chain/rpc', 'chain/ethereum_trace', 'telemetry', 'viem', 'zod', ANY_NODE],
   ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: [

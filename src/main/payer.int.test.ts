@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals'
 import { privateKeyToAccount } from 'viem/accounts'
-import { createChainProbe, makeKey, type ChainProbe } from '../../test/support/payout.ts'
+import { arriveOn, createChainProbe, makeKey, type ChainProbe } from '../../test/support/payout.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { approveRefund, type ApprovedRefund } from '../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
@@ -96,7 +96,7 @@ test('kill -9 at any instant, with two payers at work: each refund is sent once'
   for (let kill = 0; kill < KILLS; kill += 1) {
     const before = await countSigned()
     for (let made = 0; made < REFUNDS_PER_KILL; made += 1)
-      refunds.push(await approveRefund(shop, { amount: BigInt(10 ** 16 + refunds.length) }))
+      refunds.push(await approveRefund(shop, { arrive: arriveOn(anvil), amount: BigInt(10 ** 16 + refunds.length) }))
     // Strikes in the middle of the work on them: some are signed, and few are sent or noted.
     await until(async () => (await countSigned()) > before, { withinMs: WITHIN_MS })
     for (const payer of payers) payer.child.kill('SIGKILL')
