@@ -2,8 +2,9 @@
 -- ones; the fee of a payout that failed on the chain was in no book; a refund that an unknown transaction had paid
 -- stayed `paying` for ever; and a node that gave too high a count made the payer leave a gap in its nonces.
 --
--- Locks: payout ACCESS EXCLUSIVE for a column and a trigger, refund SHARE for an index, until commit. Reads refunds once.
--- Older processes: a payer ignores payout_wait, calls the same functions, and takes nonce_ahead for one more reason.
+-- Locks: payout ACCESS EXCLUSIVE for a column and a trigger, refund SHARE for an index, until commit. Reads refunds
+-- once. Older processes: a payer ignores payout_wait, calls the same functions, and takes nonce_ahead for one more
+-- reason.
 --
 -- Functions as migrations/function has them: prepare_payout, end_payout, guard_payout, ledger_target, follow_money,
 -- settle_payout.
@@ -27,8 +28,9 @@ grant select on payout_wait to auditor;
 -- The payer looks whether an order's address is one that the keys process made.
 grant select (network, address) on address_pool to app_worker;
 
-alter table payout add column network_fee numeric(78, 0) -- null: not failed on the chain
-  constraint payout_network_fee_range check (network_fee is null or network_fee >= 0 and status = 'failed');
+alter table payout
+  add column network_fee numeric(78, 0) -- null: not failed on the chain
+    constraint payout_network_fee_range check (network_fee is null or network_fee >= 0 and status = 'failed');
 comment on column payout.network_fee is
   'What the network took of a payout that failed by a transaction of its own, which the shop bears; null: not failed '
   'on the chain. That of a confirmed one is in refund.';
@@ -234,7 +236,7 @@ from (
       0 as paid, 0 as paid_of_owed, r.network_fee as fee
     from refund r where r.status = 'paid' and r.fee_bearer = 'shop'
     union all
-    -- A payout that failed on the chain: its fee is lost to the shop, whoever was to bear it.
+    -- A payout that failed on the chain: the shop bears its fee, not the customer.
     select r.order_id, r.network, r.asset, null::text as token, false as is_invoiced, null::numeric as amount_due,
       0 as paid, 0 as paid_of_owed, p.network_fee as fee
     from payout p join refund r on r.refund_id = p.refund_id where p.network_fee > 0

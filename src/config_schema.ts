@@ -166,6 +166,7 @@ const API = z.object({
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),
   HOLDFAST_QUOTE_KEY_FILE: z.string().min(1),
+  HOLDFAST_REFUND_KEY_FILE: z.string().min(1),
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_CURRENCY: z.enum(['EUR', 'USD']).default('EUR'),
   HOLDFAST_PAYMENT_WINDOW_MS: z.coerce
@@ -275,6 +276,7 @@ const PAYER = z.object({
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_ETH_CONFIRMATIONS: confirmations,
   HOLDFAST_POLL_MS: durationMs.default(1_000),
+  HOLDFAST_REFUND_PUBLIC_KEYS_FILE: z.string().min(1),
   HOLDFAST_PAYOUT_KEY_FILE: file,
   HOLDFAST_PAYOUT_DIR: file,
   HOLDFAST_PAYOUT_SENDER: z

@@ -67,7 +67,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   payout: [
     'domain',
     ...['db/payout', 'db/payout_queue', 'db/payout_evidence', 'type db/payout_operation', 'type db/connection/pool'],
-    ...['chain/client', 'chain/rpc', 'chain/ethereum_trace', 'telemetry', 'viem', 'zod', ANY_NODE],
+    ...['chain/client', 'chain/rpc', 'chain/ethereum_trace', 'type keyvault/refund_seal', 'telemetry'],
+    ...['viem', 'zod', ANY_NODE],
   ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],
   http: [

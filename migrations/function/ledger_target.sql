@@ -38,7 +38,7 @@ from (
       0 as paid, 0 as paid_of_owed, r.network_fee as fee
     from refund r where r.status = 'paid' and r.fee_bearer = 'shop'
     union all
-    -- A payout that failed on the chain: its fee is lost to the shop, whoever was to bear it.
+    -- A payout that failed on the chain: the shop bears its fee, not the customer.
     select r.order_id, r.network, r.asset, null::text as token, false as is_invoiced, null::numeric as amount_due,
       0 as paid, 0 as paid_of_owed, p.network_fee as fee
     from payout p join refund r on r.refund_id = p.refund_id where p.network_fee > 0

@@ -15,6 +15,9 @@ export type PayoutEvidence = {
   amount: bigint
   destination: string | null
   feeBearer: FeeBearer | null
+  destinationSeal: string | null
+  /** Of every version. */
+  approvals: readonly { version: string; approver: string; seal: string | null }[]
   /** Final outputs, by what watchers reported: the largest first. */
   claims: readonly { txId: string; outputIndex: number }[]
   /** Payment addresses of the order that the keys process made. */
@@ -42,7 +45,10 @@ const EVIDENCE = statement(
      join due u on (o.network, o.asset) = (u.network, u.asset)
      where o.order_id in (select order_id from pair) group by 1, 2)
    select u.refund_id as "refundId", u.order_id as "orderId", u.network, u.asset, u.amount, u.destination,
-     u.fee_bearer as "feeBearer",
+     u.fee_bearer as "feeBearer", u.destination_seal as "destinationSeal",
+     coalesce((
+       select jsonb_agg(jsonb_build_object('version', a.version::text, 'approver', a.approver, 'seal', a.seal))
+       from refund_approval a where a.refund_id = u.refund_id), '[]') as approvals,
      coalesce((
        select jsonb_agg(jsonb_build_object('txId', c.tx_id, 'outputIndex', c.output_index))
        from (select * from claim order by amount desc, tx_id, output_index limit $2) c), '[]') as claims,

@@ -3,6 +3,9 @@
 
 import { fundDevelopmentAccount } from '../chain/development.ts'
 import { ChainError } from '../chain/client.ts'
+import { readSecretFile } from '../config.ts'
+import { loadPublicKeys } from '../keyvault/ed25519.ts'
+import { createRefundSealCheck } from '../keyvault/refund_seal.ts'
 import { createPayoutMetrics } from '../payout/metrics.ts'
 import { createPayoutNode } from '../payout/node.ts'
 import { PAYER, type PayoutDeps } from '../payout/deps.ts'
@@ -49,6 +52,12 @@ async function main(service: ServiceContext<'payer'>): Promise<void> {
     },
     retry: RETRY,
     checked: new Set(),
+    seals: createRefundSealCheck(
+      loadPublicKeys(
+        'HOLDFAST_REFUND_PUBLIC_KEYS_FILE',
+        readSecretFile('HOLDFAST_REFUND_PUBLIC_KEYS_FILE', config.HOLDFAST_REFUND_PUBLIC_KEYS_FILE),
+      ),
+    ),
     holder: createLeaseHolder(),
     metrics: createPayoutMetrics(registry),
   }

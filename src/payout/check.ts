@@ -2,12 +2,13 @@
 // and others write to it: a stolen credential of theirs must not be enough to send money.
 
 import { findEvidence, sumOfDay, type PayoutEvidence } from '../db/payout_evidence.ts'
-import { settledHeightOf, type Head, type PayoutDeps } from './deps.ts'
+import { REFUND_APPROVALS } from '../domain/refund.ts'
+import { settledHeightOf, type ChainHead, type PayoutDeps } from './deps.ts'
 
 const TX_ID = /^0x[0-9a-f]{64}$/
 
 /** Why a refund is not paid; they are the reasons of holdfast_payout_waiting. */
-export type PayoutRefusal = 'money_unproven' | 'above_limit' | 'above_day_limit' | 'changed'
+export type PayoutRefusal = 'not_sealed' | 'money_unproven' | 'above_limit' | 'above_day_limit' | 'changed'
 
 /** What is to be paid, as a payout or a refund says. */
 type Payable = { refundId: string; amount: bigint; destination: string }
@@ -16,9 +17,9 @@ type Payable = { refundId: string; amount: bigint; destination: string }
  * Checks a refund before it gets a payout, and the payout again before it is signed.
  * @param isCounted whether the payout is among those of the day
  */
-export async function findRefusal(
+export async function findPayoutRefusal(
   deps: PayoutDeps,
-  head: Head,
+  head: ChainHead,
   { refundId, amount, destination }: Payable,
   isCounted: boolean,
 ): Promise<PayoutRefusal | undefined> {
@@ -29,7 +30,20 @@ export async function findRefusal(
   const evidence = await findEvidence(database, refundId)
   if (evidence?.amount !== amount || evidence.destination !== destination || evidence.network !== network)
     return 'changed'
+  if (!isSealed(deps, evidence, destination)) return 'not_sealed'
   return (await hasArrived(deps, head, evidence)) ? undefined : 'money_unproven'
+}
+
+/** Whether the customer confirmed the address and enough people approved one version of it, by the api's signatures. */
+function isSealed({ seals }: PayoutDeps, evidence: PayoutEvidence, destination: string): boolean {
+  const { refundId, orderId, network, asset, amount, feeBearer, destinationSeal, approvals } = evidence
+  const confirmed = { refundId, orderId, network, asset, destination }
+  if (feeBearer === null || !seals.isDestinationSealed(confirmed, destinationSeal)) return false
+  const good = approvals.filter(({ version, approver, seal }) =>
+    seals.isApprovalSealed({ ...confirmed, version, units: amount.toString(), feeBearer, approver }, seal),
+  )
+  const byVersion = Map.groupBy(good, ({ version }) => version).values()
+  return [...byVersion].some((each) => new Set(each.map(({ approver }) => approver)).size >= REFUND_APPROVALS)
 }
 
 /**
@@ -37,7 +51,7 @@ export async function findRefusal(
  * that are found count while they are final; where they do not suffice, the balance of the addresses does, which shows
  * money that no transaction shows. Both are less than what came in or equal to it.
  */
-async function hasArrived(deps: PayoutDeps, head: Head, evidence: PayoutEvidence): Promise<boolean> {
+async function hasArrived(deps: PayoutDeps, head: ChainHead, evidence: PayoutEvidence): Promise<boolean> {
   const settled = settledHeightOf(deps, head)
   const wanted = evidence.amount + evidence.spent
   if (settled < 0) return false

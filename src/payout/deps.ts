@@ -4,6 +4,7 @@ import type { Database } from '../db/connection/pool.ts'
 import { findOpenPayouts, type OpenPayout } from '../db/payout.ts'
 import type { Retry } from '../db/payout_queue.ts'
 import { systemActor } from '../domain/audit.ts'
+import type { RefundSealCheck } from '../keyvault/refund_seal.ts'
 import type { Logger } from '../telemetry.ts'
 import type { PayoutMetrics } from './metrics.ts'
 import type { PayoutNode } from './node.ts'
@@ -30,6 +31,8 @@ export type PayoutDeps = {
   limits: { refund: bigint; day: bigint }
   /** When a refund that got no payout is looked at again. */
   retry: Retry
+  /** What the api signed: a database credential alone makes none. */
+  seals: RefundSealCheck
   /** Payouts whose money and approvals were checked by this process: they are checked once. */
   checked: Set<string>
   holder: string
@@ -37,10 +40,10 @@ export type PayoutDeps = {
   logger: Logger
 }
 
-export type Head = { height: number; baseFee: bigint; tip: bigint; chainNonce: number }
+export type ChainHead = { height: number; baseFee: bigint; tip: bigint; chainNonce: number }
 
 /** The highest block whose transactions are final. */
-export const settledHeightOf = ({ confirmations }: PayoutDeps, { height }: Pick<Head, 'height'>): number =>
+export const settledHeightOf = ({ confirmations }: PayoutDeps, { height }: Pick<ChainHead, 'height'>): number =>
   height - confirmations + 1
 
 export const findOpen = ({ database, network, signer }: PayoutDeps): Promise<OpenPayout[]> =>

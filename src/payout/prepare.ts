@@ -11,18 +11,18 @@ import {
   type PayableRefund,
 } from '../db/payout_queue.ts'
 import { gasPriceOf, MAX_TRANSFER_GAS } from '../domain/payout.ts'
-import { findRefusal } from './check.ts'
-import { findOpen, MAX_OPEN, PAYER, settledHeightOf, type Head, type PayoutDeps } from './deps.ts'
+import { findPayoutRefusal } from './check.ts'
+import { findOpen, MAX_OPEN, PAYER, settledHeightOf, type ChainHead, type PayoutDeps } from './deps.ts'
 
 /** Refunds looked at in a turn. */
 const MAX_WAITING = 200
 
 export const accountOf = (
   { network, chainId, signer }: PayoutDeps,
-  { chainNonce }: Head,
+  { chainNonce }: ChainHead,
 ): PayoutSender & { chainNonce: number } => ({ network, chainId, sender: signer.sender, chainNonce })
 
-export async function prepareAll(deps: PayoutDeps, head: Head): Promise<void> {
+export async function prepareAll(deps: PayoutDeps, head: ChainHead): Promise<void> {
   const { database, network, node, signer } = deps
   const open = await findOpen(deps)
   const waiting = await findPayableRefunds(database, network, MAX_WAITING)
@@ -66,7 +66,12 @@ async function prepareOrSay(...given: Parameters<typeof prepare>): Promise<bigin
 }
 
 /** @returns what it takes from the account at most, or why it waits */
-async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free: bigint): Promise<bigint | string> {
+async function prepare(
+  deps: PayoutDeps,
+  head: ChainHead,
+  refund: PayableRefund,
+  free: bigint,
+): Promise<bigint | string> {
   const { database, node, signer } = deps
   const price = gasPriceOf(head.baseFee, head.tip, refund.feeBearer)
   if (price.maxFee > deps.maxFee) return 'fee_too_high'
@@ -74,7 +79,7 @@ async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free
   if (earlier !== 'nothing') return earlier
   // Before the estimate, which a node refuses for an account without the money.
   if (free < refund.amount + MAX_TRANSFER_GAS * price.maxFee) return 'insufficient_funds'
-  const refusal = await findRefusal(deps, head, refund, false)
+  const refusal = await findPayoutRefusal(deps, head, refund, false)
   if (refusal !== undefined) return refusal
   const gasLimit = await node.estimateGas({ from: signer.sender, to: refund.destination, value: refund.amount })
   if (gasLimit === undefined || gasLimit > MAX_TRANSFER_GAS) return 'destination_refuses'
@@ -88,7 +93,7 @@ async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free
  * What the failed payouts of a refund may still do or have done, by the chain: a row says that they failed, and an
  * operator released them, but neither is a proof.
  */
-async function earlierOutcome(deps: PayoutDeps, head: Head, refundId: string) {
+async function earlierOutcome(deps: PayoutDeps, head: ChainHead, refundId: string) {
   for (const { sender, nonce, txIds } of await findEarlierPayouts(deps.database, refundId)) {
     const settled = settledHeightOf(deps, head)
     if (settled < 0 || (await deps.node.countTransactions(sender, settled)) <= nonce) return 'may_be_paid'

@@ -141,6 +141,57 @@ describe('the database refuses to a stolen credential of the payer', () => {
   })
 })
 
+describe('the payer pays nothing that people did not approve', () => {
+  /** The seals of another refund, or of another version, as a thief could copy them. */
+  const forge = (text: string, refund: ApprovedRefund) => shop.test.forge(text, [refund.refundId])
+  const isPaid = async (refund: ApprovedRefund): Promise<boolean> => {
+    const { deps } = await makePayer()
+    await payoutTurn(deps)
+    return (await payoutOf(refund)) !== undefined
+  }
+
+  test('with the database credential of the api alone: approvals in invented names', async () => {
+    const refund = await approve({ hasSeals: false })
+    expect(await isPaid(refund)).toBe(false)
+    const [row] = await shop.query('select reason from payout_wait where refund_id = $1', [refund.refundId])
+    expect(row).toEqual({ reason: 'not_sealed' })
+  })
+
+  test('nor by the seals of another refund', async () => {
+    const [good, bad] = [await approve(), await approve({ hasSeals: false })]
+    await shop.test.forge(
+      `update refund r set destination_seal = g.destination_seal from refund g where r.refund_id = $1 and g.refund_id = $2`,
+      [bad.refundId, good.refundId],
+    )
+    await shop.test.forge(
+      `update refund_approval a set seal = g.seal from refund_approval g
+       where a.refund_id = $1 and g.refund_id = $2 and g.approver = a.approver`,
+      [bad.refundId, good.refundId],
+    )
+    expect(await isPaid(bad)).toBe(false)
+    expect(await isPaid(good)).toBe(true)
+  })
+
+  test('nor to another address, of another amount, by one person, by two names of one seal, or by two versions', async () => {
+    const changes = [
+      `update refund set destination = '${makeDestination()}' where refund_id = $1`,
+      `update refund set amount = amount - 1 where refund_id = $1`,
+      `update refund set fee_bearer = 'customer' where refund_id = $1`,
+      `update refund set destination_seal = null where refund_id = $1`,
+      `update refund_approval set approver = 'user:77' where refund_id = $1 and approver = 'user:18'`,
+      `update refund_approval set seal = null where refund_id = $1 and approver = 'user:18'`,
+      `update refund_approval set seal = (select seal from refund_approval x where x.refund_id = $1 and x.approver = 'user:19')
+       where refund_id = $1`,
+      `update refund_approval set version = version - 1 where refund_id = $1 and approver = 'user:18'`,
+    ]
+    for (const change of changes) {
+      const refund = await approve()
+      await forge(change, refund)
+      expect([change, await isPaid(refund)]).toEqual([change, false])
+    }
+  })
+})
+
 describe('the payer pays nothing that its own node does not show', () => {
   const reasonOf = async ({ refundId }: Pick<ApprovedRefund, 'refundId'>) =>
     (await shop.query<{ reason: string }>('select reason from payout_wait where refund_id = $1', [refundId]))[0]?.reason

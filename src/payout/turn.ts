@@ -13,8 +13,8 @@ import {
   type PayoutAttempt,
 } from '../db/payout.ts'
 import { bumpedPriceOf, gasPriceOf, MAX_TRANSFER_GAS } from '../domain/payout.ts'
-import { findRefusal } from './check.ts'
-import { findOpen, PAYER, settledHeightOf, type Head, type PayoutDeps } from './deps.ts'
+import { findPayoutRefusal } from './check.ts'
+import { findOpen, PAYER, settledHeightOf, type ChainHead, type PayoutDeps } from './deps.ts'
 import { accountOf, prepareAll } from './prepare.ts'
 import type { SigningRequest } from './signer.ts'
 import { readSigned, SignatureRefused } from './transaction.ts'
@@ -27,7 +27,7 @@ export async function payoutTurn(deps: PayoutDeps): Promise<boolean> {
   const { database, node, signer } = deps
   const at = await node.getHead()
   const chainNonce = await node.countTransactions(signer.sender)
-  const head: Head = { ...at, tip: await node.getTip(), chainNonce }
+  const head: ChainHead = { ...at, tip: await node.getTip(), chainNonce }
   if (!(await holdSender(database, accountOf(deps, head), { holder: deps.holder, leaseMs: LEASE_MS }))) return false
   for (const payout of await findOpen(deps)) await alone(deps, payout, () => settle(deps, head, payout))
   await prepareAll(deps, head)
@@ -50,7 +50,7 @@ async function alone(deps: PayoutDeps, { payoutId, refundId }: OpenPayout, act: 
 }
 
 /** Looks for the payout's transactions on the chain; at the depth it is over. */
-async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise<void> {
+async function settle(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): Promise<void> {
   const { database, node, logger } = deps
   const { payoutId, refundId } = payout
   const settled = settledHeightOf(deps, head)
@@ -70,8 +70,12 @@ async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise
   logger.warn({ payoutId, refundId }, 'a payout lost its block to a reorganisation, and is sent again')
 }
 
-const isUsedAt = async ({ node, signer }: PayoutDeps, { chainNonce }: Head, { nonce }: OpenPayout, height: number) =>
-  chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
+const isUsedAt = async (
+  { node, signer }: PayoutDeps,
+  { chainNonce }: ChainHead,
+  { nonce }: OpenPayout,
+  height: number,
+) => chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
 
 async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeof endPayout>[2]): Promise<void> {
   const { payoutId, refundId } = payout
@@ -90,7 +94,7 @@ async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeo
 }
 
 /** Signs, sends, sends again, or raises the fee: the next step of a payout that is in no block. */
-async function advance(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise<void> {
+async function advance(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): Promise<void> {
   const newest = payout.attempts.at(-1)
   if (newest === undefined || payout.blockHash !== null) return
   const signed = newest.signed ?? (await sign(deps, head, payout, newest))
@@ -116,15 +120,20 @@ function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transac
  * The row may be made without the payer's own preparation: what that checks is checked again before the first signature. A
  * filler sends nothing.
  */
-async function assertPayable(deps: PayoutDeps, head: Head, payout: OpenPayout, { kind, transaction }: PayoutAttempt) {
+async function assertPayable(
+  deps: PayoutDeps,
+  head: ChainHead,
+  payout: OpenPayout,
+  { kind, transaction }: PayoutAttempt,
+) {
   const { payoutId, refundId, amount } = payout
   if (kind === 'fill' || deps.checked.has(payoutId)) return
-  const refusal = await findRefusal(deps, head, { refundId, amount, destination: transaction.to }, true)
+  const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: transaction.to }, true)
   if (refusal !== undefined) throw new SignatureRefused(`it is not given to the signer: ${refusal}`)
   deps.checked.add(payoutId)
 }
 
-async function sign(deps: PayoutDeps, head: Head, payout: OpenPayout, newest: PayoutAttempt) {
+async function sign(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, newest: PayoutAttempt) {
   const { payoutId, refundId, network } = payout
   const { attempt, transaction } = newest
   assertPrice(deps, transaction)
@@ -152,7 +161,7 @@ async function send(deps: PayoutDeps, payout: OpenPayout, { raw, txId }: { raw: 
   logger.warn({ payoutId, refundId }, 'the node refuses a payout for now')
 }
 
-async function raiseFee(deps: PayoutDeps, head: Head, payout: OpenPayout, last: PayoutAttempt): Promise<void> {
+async function raiseFee(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, last: PayoutAttempt): Promise<void> {
   const { payoutId, refundId } = payout
   const price = bumpedPriceOf(last.transaction, gasPriceOf(head.baseFee, head.tip, payout.feeBearer))
   const outcome =

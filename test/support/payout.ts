@@ -12,6 +12,7 @@ import type { PayoutDeps } from '../../src/payout/deps.ts'
 import { payoutTurn } from '../../src/payout/turn.ts'
 import { createLogger, createRegistry } from '../../src/telemetry.ts'
 import type { ApprovedRefund, Arrival } from './approved_refund.ts'
+import { refundSealCheck } from './refund_seal.ts'
 import type { TestShop } from './shop.ts'
 
 const RPC_WITHIN_MS = 30_000
@@ -64,7 +65,8 @@ export async function createTestPayer(
   await chain.fund(signer.sender)
   const deps: PayoutDeps = {
     ...{ database: shop.worker, node, signer, network: 'ethereum', chainId, confirmations: CONFIRMATIONS },
-    ...{ limits: { refund: FUNDS, day: FUNDS }, retry: { firstMs: 0, mostMs: 0 }, checked: new Set<string>() },
+    ...{ limits: { refund: FUNDS, day: FUNDS }, retry: { firstMs: 0, mostMs: 0 } },
+    ...{ seals: refundSealCheck, checked: new Set<string>() },
     ...{ stuckAfterMs: 3_600_000, maxFee: 10n ** 12n, holder: `payer-${randomUUID().slice(0, 8)}` },
     metrics: createPayoutMetrics(createRegistry('payer')),
     logger: createLogger({ process: 'payer', level: 'silent' }),
