@@ -43,6 +43,7 @@ const signingPair = () =>
   })
 const seal = signingPair()
 const quote = signingPair()
+const refund = signingPair()
 /** Both halves of a key pair are created together or not at all. */
 const PAIRS = [
   {
@@ -54,6 +55,7 @@ const PAIRS = [
     },
   },
   { 'quote_key.pem': quote.privateKey.trim(), 'quote_public_keys.pem': quote.publicKey.trim() },
+  { 'refund_key.pem': refund.privateKey.trim(), 'refund_public_keys.pem': refund.publicKey.trim() },
   { 'seal_key.pem': seal.privateKey.trim(), 'seal_public_keys.pem': seal.publicKey.trim() },
 ]
 

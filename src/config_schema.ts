@@ -168,6 +168,7 @@ const API = z.object({
   HOLDFAST_ORDER_ID_SECRET_FILE: z.string().min(1),
   HOLDFAST_SOURCES_FILE: z.string().min(1),
   HOLDFAST_QUOTE_KEY_FILE: z.string().min(1),
+  HOLDFAST_REFUND_KEY_FILE: z.string().min(1),
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_CURRENCY: z.enum(['EUR', 'USD']).default('EUR'),
   HOLDFAST_PAYMENT_WINDOW_MS: z.coerce
@@ -267,6 +268,9 @@ const SEALER = z.object({
   HOLDFAST_SEAL_EVERY_MS: durationMs.max(MAX_SEAL_EVERY_MS).default(2_000),
 })
 
+/** A million coins at most. */
+const gwei = z.coerce.number().int().min(1).max(1_000_000_000_000_000)
+
 const PAYER = z.object({
   ...base,
   ...database,
@@ -278,6 +282,7 @@ const PAYER = z.object({
   HOLDFAST_ETH_CHAIN_ID: chainId.optional(),
   HOLDFAST_ETH_CONFIRMATIONS: confirmations,
   HOLDFAST_POLL_MS: durationMs.default(1_000),
+  HOLDFAST_REFUND_PUBLIC_KEYS_FILE: z.string().min(1),
   HOLDFAST_PAYOUT_KEY_FILE: file,
   HOLDFAST_PAYOUT_DIR: file,
   HOLDFAST_PAYOUT_SENDER: z
@@ -286,6 +291,8 @@ const PAYER = z.object({
     .optional(),
   HOLDFAST_PAYOUT_STUCK_MS: durationMs.default(600_000),
   HOLDFAST_PAYOUT_MAX_FEE_GWEI: z.coerce.number().int().min(1).max(1_000_000).default(300),
+  HOLDFAST_PAYOUT_MAX_GWEI: gwei.default(10_000_000_000),
+  HOLDFAST_PAYOUT_DAY_MAX_GWEI: gwei.default(50_000_000_000),
 })
 
 const MIGRATE = z.object({ ...base, ...databaseLogin })

@@ -90,6 +90,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
     'secret that order ids, page cursors, and hashes of peers and requests are derived with',
   HOLDFAST_SOURCES_FILE: 'watchers whose signed reports are accepted',
   HOLDFAST_QUOTE_KEY_FILE: 'Ed25519 key that payment requests are signed with, PEM',
+  HOLDFAST_REFUND_KEY_FILE:
+    'Ed25519 key that confirmed addresses and approvals of refunds are signed with, PEM; not the quote key',
   HOLDFAST_QUOTE_PUBLIC_KEYS_FILE:
     'the shop’s public quote keys, PEM; with it, payment requests that none of them signed are refused',
   HOLDFAST_CURRENCY: 'the shop’s currency: `EUR` or `USD`',
@@ -142,6 +144,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_MAX_TIP_AGE_MS: '`/readyz` fails if the tip was not read for longer than this',
   HOLDFAST_MAX_BLOCK_AGE_MS:
     'a newest block older than this means that the node stands still; without it, 120000 in production and no limit in development',
+  HOLDFAST_REFUND_PUBLIC_KEYS_FILE:
+    'public halves of `HOLDFAST_REFUND_KEY_FILE`, PEM, old ones too: the payer pays what one of them signed',
   HOLDFAST_PAYOUT_KEY_FILE:
     'private key that refunds are sent with, in development only, 0x and hex; this or `HOLDFAST_PAYOUT_DIR`',
   HOLDFAST_PAYOUT_DIR:
@@ -149,6 +153,8 @@ export const DESCRIPTIONS: Readonly<Record<VariableName, string>> = {
   HOLDFAST_PAYOUT_SENDER: 'account that refunds are sent from, whose key signs the files of `HOLDFAST_PAYOUT_DIR`',
   HOLDFAST_PAYOUT_STUCK_MS: 'a payout that no block has after this gets a higher fee',
   HOLDFAST_PAYOUT_MAX_FEE_GWEI: 'above this fee per gas no payout is made or raised',
+  HOLDFAST_PAYOUT_MAX_GWEI: 'the most that one refund may send; a larger one waits for a person',
+  HOLDFAST_PAYOUT_DAY_MAX_GWEI: 'the most that the refunds of 24 hours may send; others wait',
   HOLDFAST_SEAL_KEY_FILE: 'Ed25519 key that checkpoints of the audit are signed with, PEM',
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: 'public keys whose checkpoints are accepted, PEM, its own and older ones',
   HOLDFAST_AUDIT_FILE: 'file that checkpoints are appended to, out of the database’s reach',

@@ -235,6 +235,8 @@ test('production accepts the secrets that ops/make-secrets.mjs makes', () => {
   expect(loadSealerKeys('seal keys', read('seal_public_keys.pem')).has(keyId)).toBe(true)
   const quoteKey = loadTextSigner('quote key', read('quote_key.pem'), 'production')
   expect(loadPublicKeys('quote keys', read('quote_public_keys.pem')).has(quoteKey.keyId)).toBe(true)
+  const refundKey = loadTextSigner('refund key', read('refund_key.pem'), 'production')
+  expect(loadPublicKeys('refund keys', read('refund_public_keys.pem')).has(refundKey.keyId)).toBe(true)
 })
 
 test('making secrets again changes none of them', () => {

@@ -66,7 +66,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   rate: ['domain', 'telemetry', 'repeat', 'zod', ANY_NODE],
   payout: [
     'domain',
-    ...['db/payout', 'type db/connection/pool', 'chain/client', 'chain/rpc', 'chain/node_choice', 'telemetry'],
+    ...['db/payout', 'db/payout_queue', 'db/payout_evidence', 'type db/payout_operation', 'type db/connection/pool'],
+    ...['chain/client', 'chain/rpc', 'chain/node_choice', 'chain/ethereum_trace'],
+    ...['type keyvault/refund_seal', 'telemetry'],
     ...['viem', 'zod', ANY_NODE],
   ],
   audit: ['domain', 'db/audit', 'keyvault/checkpoint', 'zod', ANY_NODE],

@@ -261,6 +261,8 @@ const SERVE_ELSEWHERE: Readonly<Record<string, string>> = {
   payout_attempt_by_order: 'the consistency check, which looks for attempts without an order',
   payout_by_order: 'the consistency check, which looks for payouts without an order',
   payout_by_refund: 'the payer, which looks for the payouts of a refund',
+  payout_failed_fee: 'the consistency check, which adds the fees of failed payouts of an order',
+  refund_by_tx: 'the settlement of a payout, which looks whether a transaction paid another refund',
   payout_open: 'the payer, which reads its open payouts by nonce',
   refund_approval_by_order: 'the consistency check, which looks for approvals without an order',
   refund_by_status: 'people, who list the refunds that wait for them',

@@ -30,7 +30,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert product': 'product_id name unit_price currency is_active',
       'insert refund':
         'order_id network asset token amount kind fee_bearer named_in fiat_amount rate_basis rate requested_by reason',
-      'insert refund_approval': 'refund_id version approver order_id',
+      'insert refund_approval': 'refund_id version approver order_id seal',
       'insert security_event': 'at kind subject peer method object request_id events',
       'update address_pool': 'leased_by leased_at',
       'update asset_rate': 'rate at',
@@ -39,7 +39,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update order_wake': 'wanted_seq next_at dead_reason',
       'update orders': 'address_sealed',
       'update product': 'name unit_price currency is_active',
-      'update refund': 'amount fee_bearer destination destination_confirmed_at status',
+      'update refund': 'amount fee_bearer destination destination_confirmed_at destination_seal status',
       'update reservation': 'expires_at',
       'update stock': 'on_hand reserved version',
       'update workflow_start': 'urgency',
@@ -50,12 +50,12 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   app_worker: {
     select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
-      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender product quoted_rate
+      notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait product quoted_rate
       reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
-    insert: `consistency_run idempotency inconsistency key_retire order_wake payment payout_sender refund_due reservation
+    insert: `consistency_run idempotency inconsistency key_retire order_wake payment payout_sender payout_wait refund_due reservation
       source_doubt stock_movement workflow_start`,
-    update: 'duty inconsistency order_wake workflow_start',
-    delete: 'inconsistency order_wake source_doubt suspended_order workflow_start',
+    update: 'duty inconsistency order_wake payout_wait workflow_start',
+    delete: 'inconsistency order_wake payout_wait source_doubt suspended_order workflow_start',
     columns: {
       'update notification': 'claimed_by claimed_until attempts next_at delivered_at dead_reason dead_at',
       'insert late_decision': 'order_id refusal rate due_now',
@@ -68,7 +68,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
         'order_id network asset token amount kind fee_bearer named_in fiat_amount rate_basis rate requested_by reason',
       'insert payout': 'refund_id order_id network sender chain_id nonce destination amount fee_bearer',
       'insert payout_attempt': 'payout_id attempt order_id kind value gas_limit max_fee priority_fee',
-      'update payout': 'status failure block_height block_hash is_released',
+      'select address_pool': 'address network',
+      'update payout': 'status failure block_height block_hash is_released network_fee',
       'update payout_attempt': 'raw tx_id broadcast_at',
       'update payout_sender': 'next_nonce holder held_until',
       'update payment': 'amount state is_in_time',
@@ -81,7 +82,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute:
       'actor_of assessed_order begin_assessment begin_payout command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders end_payout fence_step finish_payout ' +
       'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal late_refusal open_replacement open_transactions order_money order_state owed_refund prepare_payout present_output promised_refunds quote_due received_money refund_state replace_payout resume_orders ' +
-      'set_hold_aside settle_refund_state step_order suspend_order take_stock request_wake',
+      'set_hold_aside settle_payout settle_refund_state step_order suspend_order take_stock request_wake',
   },
   app_keys: {
     select: 'address_pool currency key_epoch key_retire master_key payment_key schema_version',
@@ -123,7 +124,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   auditor: {
     select: `account address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
-      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender
+      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait
       product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute:

@@ -51,6 +51,7 @@ payout_attempt_payout_fk: payout_attempt (payout_id) -> payout
 payout_order_fk: payout (order_id) -> orders
 payout_refund_fk: payout (refund_id) -> refund
 payout_sender_fk: payout (network, sender) -> payout_sender
+payout_wait_refund_fk: payout_wait (refund_id) -> refund
 product_currency_fk: product (currency) -> currency
 quoted_rate_asset_fk: quoted_rate (asset) -> currency
 quoted_rate_currency_fk: quoted_rate (currency) -> currency
@@ -140,6 +141,7 @@ payout (payout_id)
 payout_attempt (payout_id, attempt)
 payout_attempt (tx_id)
 payout_sender (network, sender)
+payout_wait (refund_id)
 product (product_id)
 quota_window (key)
 quoted_rate (rate_id)
@@ -218,6 +220,9 @@ beforeAll(async () => {
   await shop.test.forge(
     `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee, raw, tx_id)
      select payout_id, 1, order_id, 'pay', 1, 21000, 1, 1, '0x02', '0x${'ab'.repeat(32)}' from payout`,
+  )
+  await shop.test.forge(
+    `insert into payout_wait (refund_id, reason, next_try_at) select refund_id, 'not_covered', now() from refund`,
   )
   session = new pg.Client({ connectionString: shop.test.url, options: '-c search_path=holdfast' })
   await session.connect()

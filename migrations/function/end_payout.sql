@@ -2,7 +2,8 @@
 -- empty filler, a reverted or an unknown transaction proves that this payout sent nothing and can send nothing.
 -- p_tx_id: the payout's transaction that is final; null: an unknown one has its nonce. p_is_reverted: it had no
 -- effect.
--- p_network_fee: what the network took, in base units. p_actor: text of the audit context (actor_of).
+-- p_network_fee: what the network took, in base units. The shop bears that of a payout that failed. p_actor: text of
+-- the audit context (actor_of).
 -- Result: 'confirmed'; 'failed'; 'repeated' when it is over; 'unknown' for a transaction of no or another payout; any
 -- result of finish_payout that is not its success, with nothing changed.
 -- Locks: the order row (finish_payout), then the payout row.
@@ -33,7 +34,9 @@ begin
     when v_kind = 'fill' then 'cancelled'
     when p_is_reverted then 'reverted' end;
   if v_failure is not null then
-    update payout p set status = 'failed', failure = v_failure where p.payout_id = p_payout_id;
+    update payout p set status = 'failed', failure = v_failure,
+      network_fee = case when p_tx_id is not null then p_network_fee end
+    where p.payout_id = p_payout_id;
     return 'failed';
   end if;
   v_paid := finish_payout(v_payout.refund_id, p_tx_id, p_network_fee, p_actor);

@@ -1,5 +1,5 @@
--- Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or of an
--- order's status did to the money of an order (post_ledger).
+-- Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or its
+-- failed payout, or of an order's status did to the money of an order (post_ledger).
 -- The payments of an expired order are money of its replacement too.
 -- Its argument is ledger_posting.cause.
 -- Runs as the owner: no role has the right to write the ledger.
@@ -40,6 +40,8 @@ create or replace trigger refund_due_post_update after update on refund_due
   for each row when (new.amount <> old.amount) execute function follow_money('refund_due');
 create or replace trigger refund_post after update on refund
   for each row when (new.status <> old.status and new.status = 'paid') execute function follow_money('refund');
+create or replace trigger payout_post after update on payout
+  for each row when (new.network_fee is distinct from old.network_fee) execute function follow_money('refund');
 -- A delivery moves no money that the shipping has not moved.
 create or replace trigger orders_post after update on orders
   for each row when (new.status <> old.status and new.status <> 'delivered') execute function follow_money('status');

@@ -26,8 +26,8 @@ begin
      is distinct from (old.payout_id, old.refund_id, old.order_id, old.network, old.sender, old.chain_id, old.nonce,
       old.destination, old.amount, old.fee_bearer, old.created_at)
     or old.status in ('confirmed', 'failed')
-      and (new.block_height, new.block_hash, new.failure)
-       is distinct from (old.block_height, old.block_hash, old.failure)
+      and (new.block_height, new.block_hash, new.failure, new.network_fee)
+       is distinct from (old.block_height, old.block_hash, old.failure, old.network_fee)
     or old.is_released and not new.is_released then
     raise exception 'payout: this never changes' using errcode = 'HF001';
   end if;

@@ -21,8 +21,9 @@ begin
         old.fiat_amount, old.rate_basis, old.rate, old.requested_by, old.reason, old.created_at)
        or new.kind <> 'owed' and new.amount <> old.amount
        or (old.status not in ('awaiting_destination', 'awaiting_approval') or new.status in ('approved', 'paying'))
-        and (new.amount, new.destination, new.destination_confirmed_at, new.fee_bearer)
-         is distinct from (old.amount, old.destination, old.destination_confirmed_at, old.fee_bearer)
+        and (new.amount, new.destination, new.destination_confirmed_at, new.destination_seal, new.fee_bearer)
+         is distinct from (
+          old.amount, old.destination, old.destination_confirmed_at, old.destination_seal, old.fee_bearer)
        or not v_is_moved and new.status = 'paid' then
       raise exception 'refund: this never changes' using errcode = 'HF001';
     end if;

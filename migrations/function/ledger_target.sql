@@ -1,6 +1,6 @@
 -- What the ledger must have in sum of each order and asset, as payments, refunds and status are now.
--- One row per asset of the invoice or of a paid refund; debit is positive. Money in another asset than the invoice's is
--- received when it is given back: before that it belongs to no order.
+-- One row per asset of the invoice, of a paid refund, or of a failed payout's fee; debit is positive. Money in another
+-- asset than the invoice's is received when it is given back: before that it belongs to no order.
 -- refund_due: what is owed less what was paid of it, at most what is there, and no dust.
 -- written_off: the shortfall of an order whose money is enough or whose goods have left, and refunds that were paid but
 -- are owed no more; less the dust of a cancelled order.
@@ -37,6 +37,11 @@ from (
     select r.order_id, r.network, r.asset, null::text as token, false as is_invoiced, null::numeric as amount_due,
       0 as paid, 0 as paid_of_owed, r.network_fee as fee
     from refund r where r.status = 'paid' and r.fee_bearer = 'shop'
+    union all
+    -- A payout that failed on the chain: the shop bears its fee, not the customer.
+    select r.order_id, r.network, r.asset, null::text as token, false as is_invoiced, null::numeric as amount_due,
+      0 as paid, 0 as paid_of_owed, p.network_fee as fee
+    from payout p join refund r on r.refund_id = p.refund_id where p.network_fee > 0
   ) x
   group by 1, 2, 3, 4
 ) a

@@ -1,11 +1,12 @@
 -- Payout step 1: takes an approved refund for payment (begin_payout), gives its payout the next nonce of the sender,
 -- and stores its first transaction, all in one transaction of the database.
--- p_chain_nonce: the sender's transaction count on the chain: a nonce below it can never be used. p_gas_limit,
--- p_max_fee,
+-- p_chain_nonce: the sender's transaction count on the chain; a new sender's first nonce. p_gas_limit, p_max_fee,
 -- p_priority_fee: of the transaction. p_actor: text of the audit context (actor_of).
 -- Result: 'prepared'; 'repeated' when a payout has it; 'failed_before' when one failed and no operator released it;
 -- 'fee_above_amount' when the customer bears a fee that leaves nothing; 'own_address' for an address of the shop;
--- 'token' for a token, which is not sent here; any other result of begin_payout.
+-- 'nonce_ahead' when the chain's count is above the own next nonce: somebody else sends from the account, this database
+-- was restored, or the node is wrong, and payouts behind a gap would never be executed; any other result of
+-- begin_payout.
 -- Locks: the order row, then the refund, then the sender's row. Errors: HF004, HF053 for a sender of another chain.
 -- Race closed: of two processes one gets 'prepared', and the other 'repeated'.
 create or replace function prepare_payout(
@@ -21,13 +22,15 @@ declare
 begin
   select * into v_refund from refund r where r.refund_id = p_refund_id;
   v_fee := case v_refund.fee_bearer when 'customer' then p_gas_limit * p_max_fee else 0 end;
-  if v_refund.token is not null then
-    return 'token';
-  elsif v_refund.amount <= v_fee then
+  if v_refund.amount <= v_fee then
     return 'fee_above_amount';
   elsif v_refund.destination = p_sender or exists (
     select from invoice i where (i.network, i.address) = (v_refund.network, v_refund.destination)) then
     return 'own_address';
+  elsif exists (
+    select from payout_sender s
+    where (s.network, s.sender) = (v_refund.network, p_sender) and s.next_nonce < p_chain_nonce) then
+    return 'nonce_ahead';
   end if;
   v_begun := begin_payout(p_refund_id, p_actor);
   if v_begun not in ('begun', 'repeated') then
@@ -40,7 +43,7 @@ begin
   insert into payout_sender (network, sender, chain_id, next_nonce)
   values (v_refund.network, p_sender, p_chain_id, p_chain_nonce)
   on conflict do nothing;
-  update payout_sender s set next_nonce = greatest(s.next_nonce, p_chain_nonce) + 1
+  update payout_sender s set next_nonce = s.next_nonce + 1
   where (s.network, s.sender, s.chain_id) = (v_refund.network, p_sender, p_chain_id)
   returning s.next_nonce - 1 into v_nonce;
   if not found then

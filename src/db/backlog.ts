@@ -1,4 +1,4 @@
-// The size and age of the queues to Temporal and to notification channels.
+// The size and age of the queues to Temporal and to notification channels, and the age of refunds that are not paid.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -33,3 +33,13 @@ export const findBacklog = (database: Pick<Database, 'sql'>): Promise<Backlog> =
       select count(*) as rows, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest_s
       from notification where delivered_at is null and dead_at is null
     ) n`)
+
+/** Approved refunds, and those whose payout began: how long the oldest has been so. */
+export const UNPAID_STATUSES = ['approved', 'paying'] as const
+const UNPAID = z.object({ status: z.enum(UNPAID_STATUSES), oldestS: z.number() })
+
+/** Of the statuses that some refund has. */
+export const findUnpaidRefunds = (database: Pick<Database, 'sql'>): Promise<readonly z.output<typeof UNPAID>[]> =>
+  database.sql.any(sql.type(UNPAID)`
+    select r.status, extract(epoch from clock_timestamp() - min(r.updated_at))::float8 as "oldestS"
+    from refund r where r.status = any (${sql.array([...UNPAID_STATUSES], 'text')}) group by r.status`)

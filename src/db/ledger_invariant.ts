@@ -40,7 +40,9 @@ export const ledgerFaults = (within: FragmentSqlToken): FragmentSqlToken => sql.
   cross join lateral (
     select coalesce(sum(x.amount) filter (where x.token is null), 0) as paid,
       coalesce(sum(x.amount) filter (where x.token is null and x.kind = 'owed'), 0) as owed,
-      coalesce(sum(x.network_fee) filter (where x.fee_bearer = 'shop'), 0) as fees
+      coalesce(sum(x.network_fee) filter (where x.fee_bearer = 'shop'), 0) + (
+        select coalesce(sum(y.network_fee), 0) from payout y join refund z on z.refund_id = y.refund_id
+        where y.order_id = o.order_id and (z.network, z.asset) = (i.network, i.asset)) as fees
     from refund x where ${PAID} and (x.network, x.asset) = (i.network, i.asset)) r
   cross join lateral (
     select coalesce((select x.amount from refund_due x where x.order_id = o.order_id), 0) as amount) due

@@ -11,30 +11,6 @@ type Runner = Pick<Database, 'run'>
 /** The account that sends, on its network. */
 export type PayoutSender = { network: string; sender: string; chainId: number }
 
-export type PayableRefund = {
-  refundId: string
-  amount: bigint
-  destination: string
-  feeBearer: FeeBearer
-  /** A payout of it failed, and an operator released it. */
-  isAgain: boolean
-}
-
-const PAYABLE = statement(
-  'payout_payable',
-  `select r.refund_id as "refundId", r.amount, r.destination, r.fee_bearer as "feeBearer",
-     exists (select from payout p where p.refund_id = r.refund_id) as "isAgain"
-   from refund r
-   where r.network = $1 and r.asset = 'ETH' and r.token is null and (r.status = 'approved' or r.status = 'paying')
-     and not exists (select from payout p where p.refund_id = r.refund_id and not p.is_released)
-   order by r.created_at, r.refund_id limit $2`,
-)
-/** Refunds that are approved and have no payout, or only failed ones that an operator released. The oldest first. */
-export async function findPayableRefunds(database: Runner, network: string, limit: number): Promise<PayableRefund[]> {
-  const rows = await database.run<PayableRefund & { amount: string }>(PAYABLE, [network, limit])
-  return rows.map((row) => ({ ...row, amount: BigInt(row.amount) }))
-}
-
 const EARLIER = statement(
   'payout_earlier',
   `select p.sender, p.nonce,
@@ -81,13 +57,16 @@ export type OpenPayout = {
   network: string
   nonce: number
   status: PayoutStatus
+  /** Of the refund, before the fee that its customer bears. */
+  amount: bigint
   feeBearer: FeeBearer
   blockHash: string | null
   /** At least one; the oldest first. */
   attempts: readonly PayoutAttempt[]
 }
 
-type AttemptRow = Omit<OpenPayout, 'nonce' | 'attempts'> & {
+type AttemptRow = Omit<OpenPayout, 'nonce' | 'amount' | 'attempts'> & {
+  amount: string
   nonce: bigint
   chainId: bigint
   sender: string
@@ -105,7 +84,7 @@ type AttemptRow = Omit<OpenPayout, 'nonce' | 'attempts'> & {
 
 const OPEN = statement(
   'payout_open',
-  `select p.payout_id as "payoutId", p.refund_id as "refundId", p.order_id as "orderId", p.network, p.nonce, p.status,
+  `select p.payout_id as "payoutId", p.refund_id as "refundId", p.order_id as "orderId", p.network, p.nonce, p.status, p.amount,
      p.fee_bearer as "feeBearer", p.block_hash as "blockHash", p.chain_id as "chainId", p.sender, p.destination, a.attempt,
      a.kind, a.value, a.gas_limit as "gasLimit", a.max_fee as "maxFee", a.priority_fee as "priorityFee", a.raw,
      a.tx_id as "txId",
@@ -126,8 +105,9 @@ export async function findOpenPayouts(
   return [...Map.groupBy(rows, ({ payoutId }) => payoutId).values()].flatMap((attempts) => {
     const [first] = attempts
     if (first === undefined) return []
-    const { payoutId, refundId, orderId, network: on, nonce, status, feeBearer, blockHash } = first
-    const payout = { payoutId, refundId, orderId, network: on, nonce: Number(nonce), status, feeBearer, blockHash }
+    const { payoutId, refundId, orderId, network: on, status, feeBearer, blockHash } = first
+    const [nonce, amount] = [Number(first.nonce), BigInt(first.amount)]
+    const payout = { payoutId, refundId, orderId, network: on, nonce, status, amount, feeBearer, blockHash }
     return [{ ...payout, attempts: attempts.map(attemptOf) }]
   })
 }

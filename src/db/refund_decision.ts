@@ -24,6 +24,7 @@ import type { Database } from './connection/pool.ts'
 import { REFUND_CEILING_STATE, sqlStateOf } from './connection/sqlstate.ts'
 import { answerOnce, type Attempt } from './idempotency.ts'
 import type { OrderScope } from './read.ts'
+import type { ApprovalStatement, DestinationStatement } from '../domain/refund_statement.ts'
 import { getRefund, inOrderScope } from './refund.ts'
 
 /** As stored with an answer: 64-bit numbers and amounts are text. */
@@ -182,14 +183,15 @@ async function lockRefund(
 export async function approveRefund(
   database: Pick<Database, 'sql'>,
   attempt: Attempt,
-  target: RefundTarget & { version: bigint },
+  target: RefundTarget & { version: bigint; seal: (statement: ApprovalStatement) => string },
   deadline: number,
 ): Answered {
   const act = async (tx: DatabaseTransactionConnection): Promise<RefundAnswer> => {
     const { approvers } = await lockRefund(tx, 'approve', attempt.actor, target)
+    const seal = target.seal(await approvalOf(tx, target, attempt.actor))
     await tx.query(sql.type(NOTHING)`
-      insert into refund_approval (refund_id, version, approver, order_id)
-      values (${target.refundId}, ${target.version}, ${attempt.actor}, ${target.orderId})`)
+      insert into refund_approval (refund_id, version, approver, order_id, seal)
+      values (${target.refundId}, ${target.version}, ${attempt.actor}, ${target.orderId}, ${seal})`)
     const approvals = approvers.length + 1
     if (approvals < REFUND_APPROVALS) return { ...(await answerOf(tx, target.refundId)), approvals }
     await tx.query(sql.type(NOTHING)`update refund set status = 'approved' where refund_id = ${target.refundId}`)
@@ -201,6 +203,17 @@ export async function approveRefund(
     if (sqlStateOf(error) !== REFUND_CEILING_STATE) throw error
     throw new DomainError('REFUND_TOO_LARGE', 'The order no longer has this money; it may come back.', { cause: error })
   }
+}
+
+/** What is approved, as it is in the transaction that approves it. */
+async function approvalOf(
+  tx: DatabaseTransactionConnection,
+  { refundId, orderId, version }: RefundTarget & { version: bigint },
+  approver: string,
+): Promise<ApprovalStatement> {
+  const { network, asset, amount, destination, feeBearer } = await getRefund(tx, refundId)
+  const where = { refundId, orderId, network, asset, destination: destination ?? '' }
+  return { ...where, version: version.toString(), units: amount, feeBearer: feeBearer ?? '', approver }
 }
 
 /**
@@ -232,6 +245,8 @@ export type RefundAddress = {
   isConfirmation: boolean
   /** Who bears the fee of a refund that does not say. */
   feeBearer: FeeBearer
+  /** Signs the address once it is confirmed. */
+  seal: (statement: DestinationStatement) => string
   /** Canonical form of what the caller gave, by the refund's own asset and network. Throws for what is no address. */
   parse: (asset: Asset, network: string) => string
 }
@@ -268,14 +283,17 @@ export const setRefundAddress = (
       if (problem !== undefined) throw errors.refuse(problem)
       // Confirmed before: another version would end the approvals.
       if (given.isConfirmation && refund.status === 'awaiting_approval') return answerOf(tx, refundId)
+      const { network, asset } = refund
       if (given.isConfirmation)
         await tx.query(sql.type(NOTHING)`
           update refund set destination_confirmed_at = clock_timestamp(), status = 'awaiting_approval',
+            destination_seal = ${given.seal({ refundId, orderId, network, asset, destination: address })},
             fee_bearer = coalesce(fee_bearer, ${given.feeBearer})
           where refund_id = ${refundId}`)
       else
         await tx.query(sql.type(NOTHING)`
-          update refund set destination = ${address}, destination_confirmed_at = null, status = 'awaiting_destination'
+          update refund set destination = ${address}, destination_confirmed_at = null, destination_seal = null,
+            status = 'awaiting_destination'
           where refund_id = ${refundId}`)
       return answerOf(tx, refundId)
     },

@@ -16,6 +16,7 @@ import type { FeeBearer } from '../domain/refund.ts'
 import { formatAddress } from '../keyvault/address.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import { parseDestination } from '../keyvault/destination.ts'
+import type { RefundSealer } from '../keyvault/refund_seal.ts'
 import { attemptOf } from './command.ts'
 import { feeBearer, rateBasis, refundKind, refundStatus } from './enum.ts'
 import { UUID_PATTERN } from '../domain/identifier.ts'
@@ -30,6 +31,8 @@ import { fieldInvalid } from './validate.ts'
 export type RefundDeps = {
   database: Database
   cursors: CursorSeal
+  /** Signs what customers confirm and approvers approve, for the payer. */
+  refundSealer: RefundSealer
   shop: {
     rateOf: (asset: Asset) => Rate | RateOutage
     /** Who bears the network's fee of a refund that does not say. */
@@ -40,7 +43,11 @@ export type RefundDeps = {
 /** Undefined where there is no rate now. */
 const rateMinorOf = (rate: Rate | RateOutage): bigint | undefined => ('rateMinor' in rate ? rate.rateMinor : undefined)
 
-export const createRefundHandlers = ({ database, shop }: RefundDeps): Handlers<typeof RefundServiceService> => ({
+export const createRefundHandlers = ({
+  database,
+  shop,
+  refundSealer,
+}: RefundDeps): Handlers<typeof RefundServiceService> => ({
   listRefunds: async ({ orderId }, call) => {
     const refunds = await listRefunds(database, orderId, orderScopeOf(call))
     if (refunds === undefined) throw orderUnreachable(call)
@@ -55,6 +62,7 @@ export const createRefundHandlers = ({ database, shop }: RefundDeps): Handlers<t
       attemptOf(idempotencyKey, call, 'customer'),
       {
         ...{ orderId, refundId, scope: orderScopeOf(call), isConfirmation: confirm, feeBearer: shop.refundFeeBearer },
+        seal: refundSealer.sealDestination,
         parse: (asset, network) => canonicalOf(asset, network, address),
       },
       { refuse: addressRefused, unreachable: () => orderUnreachable(call) },
@@ -73,6 +81,7 @@ export const createRefundAdminHandlers = ({
   database,
   cursors,
   shop,
+  refundSealer,
 }: RefundDeps): Handlers<typeof RefundAdminServiceService> => ({
   requestRefund: async ({ idempotencyKey, orderId, amount, feeBearer: bearer, reason }, call) => {
     const { answer, isReplay } = await requestRefund(
@@ -94,7 +103,8 @@ export const createRefundAdminHandlers = ({
   approveRefund: async ({ idempotencyKey, orderId, refundId, version }, call) => {
     assertSteppedUp(call.principal)
     const attempt = attemptOf(idempotencyKey, call, 'admin')
-    const { answer, isReplay } = await approveRefund(database, attempt, { orderId, refundId, version }, call.deadline)
+    const target = { orderId, refundId, version, seal: refundSealer.sealApproval }
+    const { answer, isReplay } = await approveRefund(database, attempt, target, call.deadline)
     call.record.isReplay = isReplay
     return { ...decisionMessage(answer), approvals: answer.approvals }
   },

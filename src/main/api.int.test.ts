@@ -31,6 +31,10 @@ const GOOD = {
   }),
   HOLDFAST_ORDER_ID_SECRET_FILE: secret(),
   HOLDFAST_QUOTE_KEY_FILE: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
+  HOLDFAST_REFUND_KEY_FILE: generateKeyPairSync('ed25519').privateKey.export({
+    type: 'pkcs8',
+    format: 'pem',
+  }) as string,
   HOLDFAST_SOURCES_FILE: JSON.stringify({ sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [secret()] }] }),
 }
 

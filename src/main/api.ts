@@ -27,6 +27,7 @@ import { loadTextSigner } from '../keyvault/ed25519.ts'
 import { createOrderIds } from '../keyvault/order_id.ts'
 import { createPeerHash } from '../keyvault/peer.ts'
 import { createQuoteSigner } from '../keyvault/quote.ts'
+import { createRefundSealer } from '../keyvault/refund_seal.ts'
 import { createRequestHash } from '../keyvault/request.ts'
 import { loadRing } from '../keyvault/ring.ts'
 import { parseSecret } from '../keyvault/secret.ts'
@@ -172,6 +173,7 @@ function createDeps({ config, secrets, client, rateOf, payPages, ...parts }: Par
     leaseAddress: (network) => takeAddress(leases, network),
     orderIdOf: createOrderIds(secrets.orderId),
     cursors: createCursorSeal(secrets.orderId),
+    refundSealer: createRefundSealer(secrets.refundKey),
     quoting: { sign: createQuoteSigner(secrets.quoteKey), chainId: chainIdOf(config) },
     peerHashOf: createPeerHash(secrets.orderId),
     hashRequest: createRequestHash(secrets.orderId),
@@ -186,7 +188,7 @@ function sharesOf(pool: number): { callers: number; priority: number } {
   return { callers: Math.max(1, pool - priority), priority }
 }
 
-type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET' | 'QUOTE_KEY'}_FILE`
+type SecretVariable = `HOLDFAST_${'SOURCES' | 'PII_KEYRING' | 'ORDER_ID_SECRET' | 'QUOTE_KEY' | 'REFUND_KEY'}_FILE`
 
 function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry'>) {
   const mode = config.HOLDFAST_MODE
@@ -197,6 +199,7 @@ function readSecrets({ config, logger, registry }: Pick<ServiceContext<'api'>, '
     sources: loadSources(read('HOLDFAST_SOURCES_FILE'), mode),
     pii: loadRing('HOLDFAST_PII_KEYRING_FILE', read('HOLDFAST_PII_KEYRING_FILE'), mode),
     quoteKey: loadTextSigner('HOLDFAST_QUOTE_KEY_FILE', read('HOLDFAST_QUOTE_KEY_FILE'), mode),
+    refundKey: loadTextSigner('HOLDFAST_REFUND_KEY_FILE', read('HOLDFAST_REFUND_KEY_FILE'), mode),
     orderId: parseSecret('HOLDFAST_ORDER_ID_SECRET_FILE', read('HOLDFAST_ORDER_ID_SECRET_FILE'), mode),
   }
 }

@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals'
 import { privateKeyToAccount } from 'viem/accounts'
-import { createChainProbe, makeKey, type ChainProbe } from '../../test/support/payout.ts'
+import { arriveOn, createChainProbe, makeKey, type ChainProbe } from '../../test/support/payout.ts'
 import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { approveRefund, type ApprovedRefund } from '../../test/support/approved_refund.ts'
+import { REFUND_PUBLIC_KEY } from '../../test/support/refund_seal.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import { startAnvil, type Anvil } from '../servers/anvil.ts'
@@ -27,12 +28,15 @@ let dataDir: string
 let shop: TestShop
 let anvil: Anvil
 let chain: ChainProbe
+let keysFile: string
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'holdfast-payer-'))
   const [port = 0] = await freePorts(1)
   anvil = await startAnvil({ port, dataDir, mining: { everySeconds: 1 } })
   chain = createChainProbe(anvil.url)
   shop = await createTestShop()
+  keysFile = join(dataDir, 'refund-public-keys.pem')
+  await writeFile(keysFile, REFUND_PUBLIC_KEY)
 })
 afterEach(() => killAll(processes))
 afterAll(async () => {
@@ -49,6 +53,7 @@ async function startPayer(env: Readonly<Record<string, string>>): Promise<Runnin
       HOLDFAST_MODE: 'development',
       DATABASE_URL: shop.test.urlOf('app_worker'),
       HOLDFAST_ETH_RPC_URL: anvil.url,
+      HOLDFAST_REFUND_PUBLIC_KEYS_FILE: keysFile,
       HOLDFAST_POLL_MS: '20',
       HOLDFAST_METRICS_PORT: String(port),
       ...env,
@@ -96,7 +101,7 @@ test('kill -9 at any instant, with two payers at work: each refund is sent once'
   for (let kill = 0; kill < KILLS; kill += 1) {
     const before = await countSigned()
     for (let made = 0; made < REFUNDS_PER_KILL; made += 1)
-      refunds.push(await approveRefund(shop, { amount: BigInt(10 ** 16 + refunds.length) }))
+      refunds.push(await approveRefund(shop, { arrive: arriveOn(anvil), amount: BigInt(10 ** 16 + refunds.length) }))
     // Strikes in the middle of the work on them: some are signed, and few are sent or noted.
     await until(async () => (await countSigned()) > before, { withinMs: WITHIN_MS })
     for (const payer of payers) payer.child.kill('SIGKILL')

@@ -4,11 +4,16 @@
 import { fundDevelopmentAccount } from '../chain/development.ts'
 import { ChainError } from '../chain/client.ts'
 import { createNodeMetrics } from '../chain/node_metrics.ts'
+import { readSecretFile } from '../config.ts'
+import { loadPublicKeys } from '../keyvault/ed25519.ts'
+import { createRefundSealCheck } from '../keyvault/refund_seal.ts'
 import { createPayoutMetrics } from '../payout/metrics.ts'
 import { createPayoutNodes } from '../payout/fall_over.ts'
 import { createPayoutNode, type PayoutNode } from '../payout/node.ts'
-import { PAYER, payoutTurn, type PayoutDeps } from '../payout/turn.ts'
+import { PAYER, type PayoutDeps } from '../payout/deps.ts'
+import { payoutTurn } from '../payout/turn.ts'
 import { releaseSender } from '../db/payout.ts'
+import type { Retry } from '../db/payout_queue.ts'
 import { backOffMs, NEIGHBOUR_BACK_OFF, repeat } from '../repeat.ts'
 import { chainIdOf, nodeUrlsOf } from './asset.ts'
 import { createLeaseHolder } from './lease_holder.ts'
@@ -17,6 +22,8 @@ import { runService, STUCK_WITHIN_MS, type ServiceContext } from './process.ts'
 import { createTurnCheck } from './readiness.ts'
 
 const WEI_PER_GWEI = 1_000_000_000n
+/** Of a refund that must wait: short enough that a cured cause is noticed soon. */
+const RETRY: Retry = { firstMs: 2_000, mostMs: 300_000 }
 /** A thousand coins of the development chain. */
 const DEVELOPMENT_FUNDS = 10n ** 21n
 
@@ -42,6 +49,18 @@ async function main(service: ServiceContext<'payer'>): Promise<void> {
     confirmations: config.HOLDFAST_ETH_CONFIRMATIONS,
     stuckAfterMs: config.HOLDFAST_PAYOUT_STUCK_MS,
     maxFee: BigInt(config.HOLDFAST_PAYOUT_MAX_FEE_GWEI) * WEI_PER_GWEI,
+    limits: {
+      refund: BigInt(config.HOLDFAST_PAYOUT_MAX_GWEI) * WEI_PER_GWEI,
+      day: BigInt(config.HOLDFAST_PAYOUT_DAY_MAX_GWEI) * WEI_PER_GWEI,
+    },
+    retry: RETRY,
+    checked: new Set(),
+    seals: createRefundSealCheck(
+      loadPublicKeys(
+        'HOLDFAST_REFUND_PUBLIC_KEYS_FILE',
+        readSecretFile('HOLDFAST_REFUND_PUBLIC_KEYS_FILE', config.HOLDFAST_REFUND_PUBLIC_KEYS_FILE),
+      ),
+    ),
     holder: createLeaseHolder(),
     metrics: createPayoutMetrics(registry),
   }

@@ -1,12 +1,24 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
+import { REFUND_PUBLIC_KEY } from '../../test/support/refund_seal.ts'
 import { ConfigError, loadConfig } from '../config.ts'
 import { inspectSecrets } from './preflight.ts'
+
+/** Public keys of refunds, which the process reads at its start. */
+function keysFile(): string {
+  const file = join(mkdtempSync(join(tmpdir(), 'holdfast-refund-keys-')), 'keys.pem')
+  writeFileSync(file, REFUND_PUBLIC_KEY)
+  return file
+}
 
 const SENDER = `0x${'ab'.repeat(20)}`
 const BASE = {
   DATABASE_URL: 'postgres://app_worker:correct-horse-battery@127.0.0.1/holdfast',
   HOLDFAST_ETH_RPC_URL: 'https://node.example',
   HOLDFAST_PRIVATE_HOSTS: '127.0.0.1',
+  HOLDFAST_REFUND_PUBLIC_KEYS_FILE: keysFile(),
 }
 
 test.each([

@@ -4,7 +4,7 @@
 import { ConfigError, readSecretFile, type Inspection, type ProcessName } from '../config.ts'
 import { CertificateError, checkClientTls, checkIdentity } from '../grpc/tls.ts'
 import { loadSealer, loadSealerKeys } from '../keyvault/checkpoint.ts'
-import { loadTextSigner } from '../keyvault/ed25519.ts'
+import { loadPublicKeys, loadTextSigner } from '../keyvault/ed25519.ts'
 import { createSetLoader } from '../keyvault/jwks.ts'
 import { loadPayLinkSecrets } from '../keyvault/pay_link.ts'
 import { loadRing } from '../keyvault/ring.ts'
@@ -26,6 +26,8 @@ const LOADERS: Readonly<Record<string, Load>> = {
   HOLDFAST_CLIENT_SANS_FILE: (_name, text) => parseClientSansFile(text),
   HOLDFAST_SOURCE_SECRET_FILE: parseSecret,
   HOLDFAST_QUOTE_KEY_FILE: loadTextSigner,
+  HOLDFAST_REFUND_KEY_FILE: loadTextSigner,
+  HOLDFAST_REFUND_PUBLIC_KEYS_FILE: loadPublicKeys,
   HOLDFAST_SEAL_KEY_FILE: loadSealer,
   HOLDFAST_SEAL_PUBLIC_KEYS_FILE: loadSealerKeys,
   HOLDFAST_WEBHOOK_SECRET_FILE: (_name, text, mode) => loadWebhookSecrets(text, mode),
@@ -61,6 +63,7 @@ const READ_BY: Readonly<Partial<Record<ProcessName, readonly (keyof typeof LOADE
     'HOLDFAST_ORDER_ID_SECRET_FILE',
     'HOLDFAST_SOURCES_FILE',
     'HOLDFAST_QUOTE_KEY_FILE',
+    'HOLDFAST_REFUND_KEY_FILE',
     'HOLDFAST_CLIENT_SANS_FILE',
     'HOLDFAST_PAY_SECRETS_FILE',
   ],
@@ -68,6 +71,7 @@ const READ_BY: Readonly<Partial<Record<ProcessName, readonly (keyof typeof LOADE
   keys: ['HOLDFAST_KEY_KEYRING_FILE'],
   watcher: ['HOLDFAST_SOURCE_SECRET_FILE'],
   sealer: ['HOLDFAST_SEAL_KEY_FILE', 'HOLDFAST_SEAL_PUBLIC_KEYS_FILE'],
+  payer: ['HOLDFAST_REFUND_PUBLIC_KEYS_FILE'],
 }
 
 /** An inspection for `loadConfig`: what is wrong with the secret files of a process. */

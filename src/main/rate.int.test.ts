@@ -37,6 +37,7 @@ const FILES = {
   HOLDFAST_ORDER_ID_SECRET_FILE: secret(),
   HOLDFAST_SOURCES_FILE: JSON.stringify({ sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [secret()] }] }),
   HOLDFAST_QUOTE_KEY_FILE: pair.privateKey,
+  HOLDFAST_REFUND_KEY_FILE: pair.privateKey,
 }
 
 /** Coinbase and Bitstamp, by their paths. */

@@ -2,7 +2,7 @@
 // hold what was read last; a read that fails is logged, and the next comes as usual.
 
 import type { Client } from '@temporalio/client'
-import { findBacklog } from '../db/backlog.ts'
+import { findBacklog, findUnpaidRefunds, UNPAID_STATUSES } from '../db/backlog.ts'
 import { findDoubts } from '../db/chain/suspension.ts'
 import { findConsistency } from '../db/consistency.ts'
 import { countOrdersInDoubt } from '../db/doubt.ts'
@@ -33,9 +33,25 @@ function measureEvery(everyMs: number, what: string, { logger, signal }: Watch, 
 export function watchDatabase(database: Database, watch: Watch): void {
   registerSessionGauge(watch.registry, database)
   watchBacklog(database, watch)
+  watchUnpaidRefunds(database, watch)
   watchOrdersInDoubt(database, watch)
   watchDoubts(database, watch)
   watchConsistency(database, watch)
+}
+
+/** By a process that always runs: no payer is needed to notice that none runs. */
+function watchUnpaidRefunds(database: Database, watch: Watch): void {
+  const age = createGauge(
+    watch,
+    'refund_unpaid_age_seconds',
+    'How long the oldest refund of a status is in it: approved, or being paid.',
+    'status',
+  )
+  measureEvery(OTHERS_EVERY_MS, 'unpaid refunds', watch, async () => {
+    const found = await findUnpaidRefunds(database)
+    for (const status of UNPAID_STATUSES)
+      age.set({ status }, found.find((each) => each.status === status)?.oldestS ?? 0)
+  })
 }
 
 /** Rows that wait, to alarm and to scale on. */

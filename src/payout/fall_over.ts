@@ -27,10 +27,11 @@ export function createPayoutNodes(options: NodeChoiceOptions<PayoutNode>): Payou
       }
     },
     getTip: () => choice.ask((node) => node.getTip()),
-    getBalance: (address) => choice.ask((node) => node.getBalance(address)),
+    getBalance: (address, height) => choice.ask((node) => node.getBalance(address, height)),
     countTransactions: (address, height) => choice.ask((node) => node.countTransactions(address, height)),
     estimateGas: (transfer) => choice.ask((node) => node.estimateGas(transfer)),
     findInclusion: (txId) => choice.ask((node) => node.findInclusion(txId)),
+    findTransfer: (txId, outputIndex) => choice.ask((node) => node.findTransfer(txId, outputIndex)),
     hasTransaction: (txId) => choice.ask((node) => node.hasTransaction(txId)),
     send: (raw) => choice.ask((node) => node.send(raw)),
   }

@@ -7,9 +7,23 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { z } from 'zod'
 import { startAnvil, type Anvil } from '../servers/anvil.ts'
 import { freePorts } from '../servers/port.ts'
-import { CONFIRMATIONS, createTestPayer, findPayout, playUntilPaid, type TestPayer } from '../../test/support/payout.ts'
-import { approveRefund, makeDestination, type ApprovedRefund } from '../../test/support/approved_refund.ts'
+import {
+  arriveOn,
+  CONFIRMATIONS,
+  createTestPayer,
+  findPayout,
+  playUntilPaid,
+  type TestPayer,
+} from '../../test/support/payout.ts'
+import {
+  approveFurther,
+  approveRefund,
+  makeDestination,
+  type ApprovedRefund,
+} from '../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import { preparePayout } from '../db/payout.ts'
+import { PAYER } from './deps.ts'
 import { payoutTurn } from './turn.ts'
 
 jest.setTimeout(600_000)
@@ -30,6 +44,9 @@ afterAll(async () => {
 })
 
 const makePayer = (): Promise<TestPayer> => createTestPayer(shop, anvil, {})
+type Wanted = Parameters<typeof approveRefund>[1]
+const approve = (wanted: Wanted = {}): Promise<ApprovedRefund> =>
+  approveRefund(shop, { arrive: arriveOn(anvil), ...wanted })
 const payoutOf = (refund: Pick<ApprovedRefund, 'refundId'>) => findPayout(shop, refund)
 
 describe('the database refuses to a stolen credential of the payer', () => {
@@ -42,7 +59,7 @@ describe('the database refuses to a stolen credential of the payer', () => {
 
   test('a payout of a refund that is not being paid, a redirected one, and a second one', async () => {
     const { deps, signer } = await makePayer()
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const make = (to: string | null = null, amount: string | null = null) =>
       write(INSERT, [refund.refundId, signer.sender, to, amount])
     await payoutTurn({ ...deps, maxFee: 1n })
@@ -58,7 +75,7 @@ describe('the database refuses to a stolen credential of the payer', () => {
 
   test('a signature of a fee that would empty the account', async () => {
     const { deps, chain, signer } = await makePayer()
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     await payoutTurn(deps)
     await write(
       `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
@@ -77,7 +94,7 @@ describe('the database refuses to a stolen credential of the payer', () => {
 
   test('a second payout while the first may be executed, and once it was', async () => {
     const { deps, chain } = await makePayer()
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     await payoutTurn(deps)
     await write(`update payout set status = 'failed', failure = 'cancelled', is_released = true where refund_id = $1`, [
       refund.refundId,
@@ -91,7 +108,7 @@ describe('the database refuses to a stolen credential of the payer', () => {
   })
 
   test('a second payout, and lets it once the chain proves that the first sent nothing', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     const unsigned = { ...payer.signer, sign: async () => undefined }
     await payoutTurn({ ...payer.deps, signer: unsigned })
@@ -108,7 +125,7 @@ describe('the database refuses to a stolen credential of the payer', () => {
 
   test('a transaction that sends another amount, and a payment after the filler', async () => {
     const { deps } = await makePayer()
-    const refund = await approveRefund(shop, { bearer: 'customer' })
+    const refund = await approve({ bearer: 'customer' })
     await payoutTurn(deps)
     const add = (kind: string, value: string) =>
       write(
@@ -121,5 +138,155 @@ describe('the database refuses to a stolen credential of the payer', () => {
     await add('pay', String(refund.amount - 210_000n))
     await add('fill', '0')
     await expect(add('pay', String(refund.amount - 210_000n))).rejects.toMatchObject({ code: 'HF054' })
+  })
+})
+
+describe('the payer pays nothing that people did not approve', () => {
+  /** The seals of another refund, or of another version, as a thief could copy them. */
+  const forge = (text: string, refund: ApprovedRefund) => shop.test.forge(text, [refund.refundId])
+  const isPaid = async (refund: ApprovedRefund): Promise<boolean> => {
+    const { deps } = await makePayer()
+    await payoutTurn(deps)
+    return (await payoutOf(refund)) !== undefined
+  }
+
+  test('with the database credential of the api alone: approvals in invented names', async () => {
+    const refund = await approve({ hasSeals: false })
+    expect(await isPaid(refund)).toBe(false)
+    const [row] = await shop.query('select reason from payout_wait where refund_id = $1', [refund.refundId])
+    expect(row).toEqual({ reason: 'not_sealed' })
+  })
+
+  test('nor by the seals of another refund', async () => {
+    const [good, bad] = [await approve(), await approve({ hasSeals: false })]
+    await shop.test.forge(
+      `update refund r set destination_seal = g.destination_seal from refund g where r.refund_id = $1 and g.refund_id = $2`,
+      [bad.refundId, good.refundId],
+    )
+    await shop.test.forge(
+      `update refund_approval a set seal = g.seal from refund_approval g
+       where a.refund_id = $1 and g.refund_id = $2 and g.approver = a.approver`,
+      [bad.refundId, good.refundId],
+    )
+    expect(await isPaid(bad)).toBe(false)
+    expect(await isPaid(good)).toBe(true)
+  })
+
+  test('nor to another address, of another amount, by one person, by two names of one seal, or by two versions', async () => {
+    const changes = [
+      `update refund set destination = '${makeDestination()}' where refund_id = $1`,
+      `update refund set amount = amount - 1 where refund_id = $1`,
+      `update refund set fee_bearer = 'customer' where refund_id = $1`,
+      `update refund set destination_seal = null where refund_id = $1`,
+      `update refund_approval set approver = 'user:77' where refund_id = $1 and approver = 'user:18'`,
+      `update refund_approval set seal = null where refund_id = $1 and approver = 'user:18'`,
+      `update refund_approval set seal = (select seal from refund_approval x where x.refund_id = $1 and x.approver = 'user:19')
+       where refund_id = $1`,
+      `update refund_approval set version = version - 1 where refund_id = $1 and approver = 'user:18'`,
+    ]
+    for (const change of changes) {
+      const refund = await approve()
+      await forge(change, refund)
+      expect([change, await isPaid(refund)]).toEqual([change, false])
+    }
+  })
+})
+
+describe('the payer pays nothing that its own node does not show', () => {
+  const reasonOf = async ({ refundId }: Pick<ApprovedRefund, 'refundId'>) =>
+    (await shop.query<{ reason: string }>('select reason from payout_wait where refund_id = $1', [refundId]))[0]?.reason
+  /** Reports, an address and approvals, as the credential of the api can write them. */
+  const invent = (wanted: Wanted = {}) => approveRefund(shop, wanted)
+
+  test('a refund of money that watchers reported and no block has', async () => {
+    const { deps, chain } = await makePayer()
+    const refund = await invent()
+    await payoutTurn(deps)
+    expect(await payoutOf(refund)).toBeUndefined()
+    expect(await reasonOf(refund)).toBe('money_unproven')
+    expect(await chain.balanceOf(refund.destination)).toBe(0n)
+  })
+
+  test('nor one whose payout was written past its preparation', async () => {
+    const { deps, chain, signer } = await makePayer()
+    const refund = await invent()
+    const price = { gasLimit: 21_000n, maxFee: 10n ** 10n, priorityFee: 1n, actor: PAYER }
+    const sender = { network: deps.network, chainId: deps.chainId, sender: signer.sender, chainNonce: 0 }
+    expect(await preparePayout(shop.worker, refund.refundId, sender, price)).toBe('prepared')
+    for (let block = 0; block <= CONFIRMATIONS; block += 1) {
+      await payoutTurn(deps)
+      await chain.mine()
+    }
+    expect(await payoutOf(refund)).toMatchObject({ status: 'prepared' })
+    expect(await chain.balanceOf(refund.destination)).toBe(0n)
+    // Once the money is there, it goes on by itself.
+    const [order] = await shop.query<{ address: string }>('select address from invoice where order_id = $1', [
+      refund.orderId,
+    ])
+    await arriveOn(anvil)(order?.address ?? '', refund.amount)
+    await playUntilPaid(shop, { deps, signer, chain, node: deps.node }, [refund])
+  })
+
+  test('money that is not final yet', async () => {
+    const { deps, chain } = await makePayer()
+    const refund = await invent({ arrive: (address, amount) => chain.fund(address, amount) })
+    await chain.mine(CONFIRMATIONS - 2)
+    await payoutTurn(deps)
+    expect(await reasonOf(refund)).toBe('money_unproven')
+    await chain.mine(CONFIRMATIONS)
+    await payoutTurn(deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+  })
+
+  test('money at an address that the keys process did not make', async () => {
+    const { deps } = await makePayer()
+    const refund = await approve()
+    await shop.test.forge(`update invoice set address = '${makeDestination()}' where order_id = $1`, [refund.orderId])
+    const [order] = await shop.query<{ address: string }>('select address from invoice where order_id = $1', [
+      refund.orderId,
+    ])
+    await arriveOn(anvil)(order?.address ?? '', refund.amount)
+    await payoutTurn(deps)
+    expect(await reasonOf(refund)).toBe('money_unproven')
+  })
+
+  test('a second refund of the same money, whatever the reports say', async () => {
+    const { deps, chain, signer } = await makePayer()
+    const refund = await approve()
+    await playUntilPaid(shop, { deps, signer, chain, node: deps.node }, [refund])
+    const refundId = await approveFurther(shop, refund)
+    await payoutTurn(deps)
+    expect(await reasonOf({ refundId })).toBe('money_unproven')
+  })
+
+  test('more than its limits for one refund and for a day', async () => {
+    const { deps } = await makePayer()
+    const [small, large] = [await approve({ amount: 10n ** 17n }), await approve({ amount: 10n ** 18n })]
+    await payoutTurn({ ...deps, limits: { refund: 10n ** 18n - 1n, day: 10n ** 24n } })
+    expect(await payoutOf(small)).toMatchObject({ status: 'broadcast' })
+    expect(await reasonOf(large)).toBe('above_limit')
+    await payoutTurn({ ...deps, limits: { refund: 10n ** 24n, day: 10n ** 18n } })
+    expect(await reasonOf(large)).toBe('above_day_limit')
+    await payoutTurn(deps)
+    expect(await payoutOf(large)).toMatchObject({ status: 'broadcast' })
+  })
+
+  test('sends money of a transfer that was moved on since, for the transfer was final', async () => {
+    const { deps, chain } = await makePayer()
+    const [funded = ''] = await chain.rpc('eth_accounts', [], z.array(z.string()))
+    const amount = 10n ** 17n
+    const refund = await invent({
+      arrive: async (address) => {
+        const sent = { from: funded, to: address, value: `0x${amount.toString(16)}` }
+        const txId = await chain.rpc('eth_sendTransaction', [sent], z.string())
+        await chain.mine(CONFIRMATIONS)
+        // The shop moves its money on.
+        await chain.fund(address, 0n)
+        await chain.mine(CONFIRMATIONS)
+        return txId
+      },
+    })
+    await payoutTurn(deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
   })
 })

@@ -8,11 +8,18 @@ import { z } from 'zod'
 import { PAYOUT_MOVES, PAYOUT_STATUSES, type PayoutStatus } from '../domain/payout.ts'
 import { startAnvil, type Anvil } from '../servers/anvil.ts'
 import { freePorts } from '../servers/port.ts'
-import { CONFIRMATIONS, createTestPayer, findPayout, playUntilPaid, type TestPayer } from '../../test/support/payout.ts'
+import {
+  arriveOn,
+  CONFIRMATIONS,
+  createTestPayer,
+  findPayout,
+  playUntilPaid,
+  type TestPayer,
+} from '../../test/support/payout.ts'
 import { approveRefund, makeDestination, type ApprovedRefund } from '../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import type { SigningRequest } from './signer.ts'
-import type { PayoutDeps } from './turn.ts'
+import type { PayoutDeps } from './deps.ts'
 import { payoutTurn } from './turn.ts'
 
 jest.setTimeout(600_000)
@@ -36,6 +43,9 @@ afterAll(async () => {
 
 const makePayer = (overrides: Partial<PayoutDeps> = {}): Promise<TestPayer> => createTestPayer(shop, anvil, overrides)
 
+type Wanted = Parameters<typeof approveRefund>[1]
+const approve = (wanted: Wanted = {}): Promise<ApprovedRefund> =>
+  approveRefund(shop, { arrive: arriveOn(anvil), ...wanted })
 const payoutOf = (refund: Pick<ApprovedRefund, 'refundId'>) => findPayout(shop, refund)
 const turnsUntilPaid = (payer: TestPayer, refunds: readonly ApprovedRefund[]) => playUntilPaid(shop, payer, refunds)
 const txIdsOf = async ({ refundId }: ApprovedRefund): Promise<string[]> =>
@@ -48,7 +58,7 @@ const txIdsOf = async ({ refundId }: ApprovedRefund): Promise<string[]> =>
 
 describe('a payout', () => {
   test('sends an approved refund, waits for its depth, and then the refund is paid', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     await payoutTurn(payer.deps)
     expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast', refund: 'paying' })
@@ -68,7 +78,7 @@ describe('a payout', () => {
   test('takes the fee from the amount exactly where the customer bears it, and on top where the shop does', async () => {
     const payer = await makePayer()
     const before = await payer.chain.balanceOf(payer.signer.sender)
-    const own = await approveRefund(shop, { bearer: 'customer' })
+    const own = await approve({ bearer: 'customer' })
     await turnsUntilPaid(payer, [own])
     const [paid] = await shop.query<{ fee: string }>('select network_fee as fee from refund where refund_id = $1', [
       own.refundId,
@@ -76,13 +86,13 @@ describe('a payout', () => {
     expect(await payer.chain.balanceOf(own.destination)).toBe(own.amount - BigInt(paid?.fee ?? 0))
     expect(before - (await payer.chain.balanceOf(payer.signer.sender))).toBe(own.amount)
 
-    const shops = await approveRefund(shop)
+    const shops = await approve()
     await turnsUntilPaid(payer, [shops])
     expect(await payer.chain.balanceOf(shops.destination)).toBe(shops.amount)
   })
 
   test('that lost its block to a reorganisation is sent again as the same transaction', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     await payoutTurn(payer.deps)
     const first = await txIdsOf(refund)
@@ -98,7 +108,7 @@ describe('a payout', () => {
   })
 
   test('that no block takes gets a higher fee with the same nonce, and is executed once', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     await payoutTurn(payer.deps)
     await payoutTurn({ ...payer.deps, stuckAfterMs: -1 })
@@ -110,7 +120,7 @@ describe('a payout', () => {
   })
 
   test('that was signed late waits from its sending on before it gets a higher fee', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     let isSigning = false
     const late = {
@@ -137,7 +147,7 @@ describe('a payout', () => {
   })
 
   test('is confirmed by its first transaction where that was executed before the replacement', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     await payoutTurn(payer.deps)
     const [first] = await txIdsOf(refund)
@@ -151,7 +161,7 @@ describe('a payout', () => {
 
   test('that was executed without effect has failed, and is not sent again', async () => {
     const contract = makeDestination()
-    const refund = await approveRefund(shop, { destination: contract })
+    const refund = await approve({ destination: contract })
     const payer = await makePayer()
     await payoutTurn(payer.deps)
     // It refuses money from now on: PUSH0 PUSH0 REVERT.
@@ -166,7 +176,7 @@ describe('a payout', () => {
   })
 
   test('whose nonce an unknown transaction has is failed, and the next nonce goes on behind it', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer({
       signer: { sender: makeDestination(), sign: async () => undefined, forget: async () => undefined },
     })
@@ -180,7 +190,7 @@ describe('a payout', () => {
   })
 
   test('is not given up when the node that is asked for receipts is behind the one that counts', async () => {
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     const payer = await makePayer()
     await payoutTurn(payer.deps)
     await payer.chain.mine(2 * CONFIRMATIONS - 1)
@@ -195,8 +205,7 @@ describe('a payout', () => {
 describe('crashes', () => {
   test('between any two steps send each of 200 refunds exactly once, with two payers at work', async () => {
     const refunds: ApprovedRefund[] = []
-    for (let made = 0; made < 200; made += 1)
-      refunds.push(await approveRefund(shop, { amount: BigInt(10 ** 15 + made) }))
+    for (let made = 0; made < 200; made += 1) refunds.push(await approve({ amount: BigInt(10 ** 15 + made) }))
     const payer = await makePayer()
     const before = await payer.chain.balanceOf(payer.signer.sender)
     const random = seeded(20_261_127)
@@ -279,7 +288,7 @@ describe('what is not sent', () => {
   test('a refund whose customer bears a fee above it', async () => {
     const payer = await makePayer()
     payer.deps.node = { ...payer.node, getTip: async () => 10n ** 11n }
-    const refund = await approveRefund(shop, { amount: 10n ** 15n, bearer: 'customer' })
+    const refund = await approve({ amount: 10n ** 15n, bearer: 'customer' })
     await payoutTurn(payer.deps)
     expect(await payoutOf(refund)).toBeUndefined()
     const [row] = await shop.query('select status from refund where refund_id = $1', [refund.refundId])
@@ -289,14 +298,14 @@ describe('what is not sent', () => {
   test('a refund to an address that takes payments of the shop, as money that goes round', async () => {
     const payer = await makePayer()
     const { order } = await shop.orderIn('processing')
-    const refund = await approveRefund(shop, { destination: order.address })
+    const refund = await approve({ destination: order.address })
     await payoutTurn(payer.deps)
     expect(await payoutOf(refund)).toBeUndefined()
   })
 
   test('anything while the account has too little, or the fee is above the limit', async () => {
     const payer = await makePayer({ maxFee: 1n })
-    const refund = await approveRefund(shop)
+    const refund = await approve()
     await payoutTurn(payer.deps)
     expect(await payoutOf(refund)).toBeUndefined()
     await payer.chain.fund(payer.signer.sender, 5n)

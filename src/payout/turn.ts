@@ -4,63 +4,30 @@
 
 import {
   endPayout,
-  findEarlierPayouts,
-  findOpenPayouts,
-  findPayableRefunds,
   holdSender,
   noteBroadcast,
   notePayoutBlock,
-  preparePayout,
   replacePayout,
   storeSignature,
   type OpenPayout,
-  type PayableRefund,
   type PayoutAttempt,
 } from '../db/payout.ts'
-import type { Database } from '../db/connection/pool.ts'
-import { systemActor } from '../domain/audit.ts'
-import { bumpedPriceOf, gasPriceOf, MAX_TRANSFER_GAS, type GasPrice } from '../domain/payout.ts'
-import type { FeeBearer } from '../domain/refund.ts'
-import type { Logger } from '../telemetry.ts'
-import type { PayoutMetrics } from './metrics.ts'
-import type { PayoutNode } from './node.ts'
-import type { Signer, SigningRequest } from './signer.ts'
+import { bumpedPriceOf, gasPriceOf, MAX_TRANSFER_GAS } from '../domain/payout.ts'
+import { findPayoutRefusal } from './check.ts'
+import { findOpen, PAYER, settledHeightOf, type ChainHead, type PayoutDeps } from './deps.ts'
+import { accountOf, prepareAll } from './prepare.ts'
+import type { SigningRequest } from './signer.ts'
 import { readSigned, SignatureRefused } from './transaction.ts'
 
-export const PAYER = systemActor('payer')
-
-/** Payouts under way at a time: nodes keep few waiting transactions of one account. */
-const MAX_OPEN = 50
-/** Refunds looked at in a turn: those that must wait hold up no others. */
-const MAX_WAITING = 200
 /** Another payer takes over the account of a dead one after this. */
 const LEASE_MS = 15_000
-
-export type PayoutDeps = {
-  database: Pick<Database, 'run'>
-  node: PayoutNode
-  signer: Signer
-  network: string
-  chainId: number
-  /** Blocks from which on a payout is final, its own included. */
-  confirmations: number
-  /** A transaction that no block has after this gets a higher fee. */
-  stuckAfterMs: number
-  /** Above this fee per gas nothing is prepared or raised. */
-  maxFee: bigint
-  holder: string
-  metrics: PayoutMetrics
-  logger: Logger
-}
-
-type Head = { height: number; baseFee: bigint; tip: bigint; chainNonce: number }
 
 /** @returns false while another process holds the account */
 export async function payoutTurn(deps: PayoutDeps): Promise<boolean> {
   const { database, node, signer } = deps
   const at = await node.getHead()
   const chainNonce = await node.countTransactions(signer.sender)
-  const head: Head = { ...at, tip: await node.getTip(), chainNonce }
+  const head: ChainHead = { ...at, tip: await node.getTip(), chainNonce }
   if (!(await holdSender(database, accountOf(deps, head), { holder: deps.holder, leaseMs: LEASE_MS }))) return false
   for (const payout of await findOpen(deps)) await alone(deps, payout, () => settle(deps, head, payout))
   await prepareAll(deps, head)
@@ -69,12 +36,6 @@ export async function payoutTurn(deps: PayoutDeps): Promise<boolean> {
   await measure(deps, open)
   return true
 }
-
-const accountOf = ({ network, chainId, signer }: PayoutDeps, { chainNonce }: Head) => ({
-  ...{ network, chainId, sender: signer.sender, chainNonce },
-})
-const findOpen = ({ database, network, signer }: PayoutDeps): Promise<OpenPayout[]> =>
-  findOpenPayouts(database, { network, sender: signer.sender }, MAX_OPEN)
 
 /** A payout that cannot go on stops no other one. A node or a database that is away stops the turn. */
 async function alone(deps: PayoutDeps, { payoutId, refundId }: OpenPayout, act: () => Promise<void>): Promise<void> {
@@ -89,13 +50,13 @@ async function alone(deps: PayoutDeps, { payoutId, refundId }: OpenPayout, act: 
 }
 
 /** Looks for the payout's transactions on the chain; at the depth it is over. */
-async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise<void> {
-  const { database, node, confirmations, logger } = deps
+async function settle(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): Promise<void> {
+  const { database, node, logger } = deps
   const { payoutId, refundId } = payout
-  const settled = head.height - confirmations + 1
+  const settled = settledHeightOf(deps, head)
   // Before the receipts: once another transaction has the nonce, none of them comes any more. And deeper than what is
   // final: behind one URL, the node that answers for receipts may be that far behind the one that counts.
-  const isNonceUsed = await isUsedAt(deps, head, payout, settled - confirmations)
+  const isNonceUsed = await isUsedAt(deps, head, payout, settled - deps.confirmations)
   for (const { signed } of payout.attempts.toReversed()) {
     const found = signed && (await node.findInclusion(signed.txId))
     if (signed === undefined || found === undefined) continue
@@ -109,11 +70,16 @@ async function settle(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise
   logger.warn({ payoutId, refundId }, 'a payout lost its block to a reorganisation, and is sent again')
 }
 
-const isUsedAt = async ({ node, signer }: PayoutDeps, { chainNonce }: Head, { nonce }: OpenPayout, height: number) =>
-  chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
+const isUsedAt = async (
+  { node, signer }: PayoutDeps,
+  { chainNonce }: ChainHead,
+  { nonce }: OpenPayout,
+  height: number,
+) => chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
 
 async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeof endPayout>[2]): Promise<void> {
   const { payoutId, refundId } = payout
+  deps.checked.delete(payoutId)
   const outcome = await endPayout(deps.database, payoutId, final, PAYER)
   if (outcome === 'confirmed') {
     deps.metrics.confirmed.inc()
@@ -127,71 +93,11 @@ async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeo
   }
 }
 
-/** Gives approved refunds their nonce and transaction, while the account has the money for all that is under way. */
-async function prepareAll(deps: PayoutDeps, head: Head): Promise<void> {
-  const { database, network, node, signer } = deps
-  const open = await findOpen(deps)
-  const waiting = await findPayableRefunds(database, network, MAX_WAITING)
-  deps.metrics.waiting.reset()
-  if (waiting.length === 0) return
-  let room = MAX_OPEN - open.length
-  let free = (await node.getBalance(signer.sender)) - open.reduce((sum, { attempts }) => sum + costOf(attempts), 0n)
-  for (const refund of waiting) {
-    if (room === 0) return
-    const result = await prepare(deps, head, refund, free)
-    if (typeof result === 'bigint') {
-      free -= result
-      room -= 1
-    } else {
-      deps.metrics.waiting.inc({ reason: result })
-      deps.logger.warn({ refundId: refund.refundId, reason: result }, 'a refund waits for its payout')
-    }
-  }
-}
-
-/** The most that the newest transaction can take from the account. */
-const costOf = (attempts: readonly PayoutAttempt[]): bigint => {
-  const last = attempts.at(-1)?.transaction
-  return last === undefined ? 0n : last.value + last.gasLimit * last.maxFee
-}
-
-/** @returns what it takes from the account at most, or why it waits */
-async function prepare(deps: PayoutDeps, head: Head, refund: PayableRefund, free: bigint): Promise<bigint | string> {
-  const { database, node, signer } = deps
-  const price = priceOf(head, refund.feeBearer)
-  if (price.maxFee > deps.maxFee) return 'fee_too_high'
-  const earlier = refund.isAgain ? await earlierOutcome(deps, head, refund.refundId) : 'nothing'
-  if (earlier !== 'nothing') return earlier
-  // Before the estimate, which a node refuses for an account without the money.
-  if (free < refund.amount + MAX_TRANSFER_GAS * price.maxFee) return 'insufficient_funds'
-  const gasLimit = await node.estimateGas({ from: signer.sender, to: refund.destination, value: refund.amount })
-  if (gasLimit === undefined || gasLimit > MAX_TRANSFER_GAS) return 'destination_refuses'
-  const terms = { ...price, gasLimit, actor: PAYER }
-  const outcome = await preparePayout(database, refund.refundId, accountOf(deps, head), terms)
-  if (outcome === 'prepared') deps.metrics.prepared.inc()
-  return outcome === 'prepared' || outcome === 'repeated' ? refund.amount + gasLimit * price.maxFee : outcome
-}
-
-/**
- * What the failed payouts of a refund may still do or have done, by the chain: a row says that they failed, and an
- * operator released them, but neither is a proof.
- */
-async function earlierOutcome(deps: PayoutDeps, head: Head, refundId: string) {
-  for (const { sender, nonce, txIds } of await findEarlierPayouts(deps.database, refundId)) {
-    const settled = head.height - deps.confirmations + 1
-    if (settled < 0 || (await deps.node.countTransactions(sender, settled)) <= nonce) return 'may_be_paid'
-    for (const txId of txIds) if ((await deps.node.findInclusion(txId))?.isReverted === false) return 'paid_before'
-  }
-  return 'nothing'
-}
-
-const priceOf = ({ baseFee, tip }: Head, bearer: FeeBearer): GasPrice => gasPriceOf(baseFee, tip, bearer)
-
 /** Signs, sends, sends again, or raises the fee: the next step of a payout that is in no block. */
-async function advance(deps: PayoutDeps, head: Head, payout: OpenPayout): Promise<void> {
+async function advance(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): Promise<void> {
   const newest = payout.attempts.at(-1)
   if (newest === undefined || payout.blockHash !== null) return
-  const signed = newest.signed ?? (await sign(deps, payout, newest))
+  const signed = newest.signed ?? (await sign(deps, head, payout, newest))
   // While a replacement waits for its signature, the transaction before it stays sent.
   const sent = signed ?? payout.attempts.findLast((each) => each.signed !== undefined)?.signed
   if (sent !== undefined) await send(deps, payout, sent)
@@ -210,9 +116,28 @@ function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transac
     throw new SignatureRefused('it is not given to the signer: its fee is above the limit')
 }
 
-async function sign(deps: PayoutDeps, payout: OpenPayout, { attempt, transaction }: PayoutAttempt) {
+/**
+ * The row may be made without the payer's own preparation: what that checks is checked again before the first signature. A
+ * filler sends nothing.
+ */
+async function assertPayable(
+  deps: PayoutDeps,
+  head: ChainHead,
+  payout: OpenPayout,
+  { kind, transaction }: PayoutAttempt,
+) {
+  const { payoutId, refundId, amount } = payout
+  if (kind === 'fill' || deps.checked.has(payoutId)) return
+  const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: transaction.to }, true)
+  if (refusal !== undefined) throw new SignatureRefused(`it is not given to the signer: ${refusal}`)
+  deps.checked.add(payoutId)
+}
+
+async function sign(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, newest: PayoutAttempt) {
   const { payoutId, refundId, network } = payout
+  const { attempt, transaction } = newest
   assertPrice(deps, transaction)
+  await assertPayable(deps, head, payout, newest)
   const request: SigningRequest = { payoutId, attempt, refundId, network, transaction }
   const answer = await deps.signer.sign(request)
   if (answer === undefined) return undefined
@@ -236,9 +161,9 @@ async function send(deps: PayoutDeps, payout: OpenPayout, { raw, txId }: { raw: 
   logger.warn({ payoutId, refundId }, 'the node refuses a payout for now')
 }
 
-async function raiseFee(deps: PayoutDeps, head: Head, payout: OpenPayout, last: PayoutAttempt): Promise<void> {
+async function raiseFee(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, last: PayoutAttempt): Promise<void> {
   const { payoutId, refundId } = payout
-  const price = bumpedPriceOf(last.transaction, priceOf(head, payout.feeBearer))
+  const price = bumpedPriceOf(last.transaction, gasPriceOf(head.baseFee, head.tip, payout.feeBearer))
   const outcome =
     price.maxFee > deps.maxFee
       ? 'fee_too_high'

@@ -26,6 +26,8 @@ export type SecretFiles = {
   readonly sealKey: string
   readonly sealPublicKeys: string
   readonly quoteKey: string
+  readonly refundKey: string
+  readonly refundPublicKeys: string
   readonly payLinks: string
   readonly quotePublicKeys: string
   /** Of the account that refunds are sent from; has money on the development chain alone. */
@@ -46,6 +48,8 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
     sealKey: join(dir, 'seal-key.pem'),
     sealPublicKeys: join(dir, 'seal-public-keys.pem'),
     quoteKey: join(dir, 'quote-key.pem'),
+    refundKey: join(dir, 'refund-key.pem'),
+    refundPublicKeys: join(dir, 'refund-public-keys.pem'),
     payLinks: join(dir, 'pay-links'),
     quotePublicKeys: join(dir, 'quote-public-keys.pem'),
     payoutKey: join(dir, 'payout-key'),
@@ -64,6 +68,7 @@ export async function ensureSecrets(dir: string, source: string): Promise<Secret
   await ensureFile(files.payoutKey, () => `0x${randomBytes(SECRET_BYTES).toString('hex')}`)
   await ensureKeyPair(files.sealKey, files.sealPublicKeys)
   await ensureKeyPair(files.quoteKey, files.quotePublicKeys)
+  await ensureKeyPair(files.refundKey, files.refundPublicKeys)
   return files
 }
 

@@ -50,7 +50,7 @@ test('every process runs in development mode, whatever the settings say, and is 
     secrets: {
       ...{ jwt: file, keyRing: file, piiRing: file, orderId: file, payLinks: file, payoutKey: file },
       ...{ sources: file, sourceSecret: file, watcherToken: file, sealKey: 'seal-key', sealPublicKeys: file },
-      ...{ quoteKey: 'quote-key', quotePublicKeys: file },
+      ...{ quoteKey: 'quote-key', quotePublicKeys: file, refundKey: 'refund-key', refundPublicKeys: file },
     },
     auditFile: file,
     databaseUrlOf: (role) => `postgres://${role}@127.0.0.1/holdfast`,
@@ -66,6 +66,8 @@ test('every process runs in development mode, whatever the settings say, and is 
   expect(holders).toEqual(['keys'])
   // It makes any address look like the shop's.
   expect(specs.filter(({ env }) => Object.values(env).includes('quote-key')).map(({ name }) => name)).toEqual(['api'])
+  // It makes approvals: what pays by them must not have it.
+  expect(specs.filter(({ env }) => Object.values(env).includes('refund-key')).map(({ name }) => name)).toEqual(['api'])
   // Whoever holds the sealing key can make a rewritten history look right.
   expect(specs.filter(({ env }) => Object.values(env).includes('seal-key')).map(({ name }) => name)).toEqual(['sealer'])
 })

@@ -217,6 +217,7 @@ const apiSpecs = (wiring: Wiring): ProcessSpec[] =>
       HOLDFAST_ORDER_ID_SECRET_FILE: wiring.secrets.orderId,
       HOLDFAST_SOURCES_FILE: wiring.secrets.sources,
       HOLDFAST_QUOTE_KEY_FILE: wiring.secrets.quoteKey,
+      HOLDFAST_REFUND_KEY_FILE: wiring.secrets.refundKey,
     },
   }))
 
@@ -271,5 +272,6 @@ const payerSpec = (wiring: Wiring, chainUrl: string): ProcessSpec => ({
     DATABASE_POOL: String(PAYER_POOL),
     HOLDFAST_ETH_RPC_URL: chainUrl,
     HOLDFAST_PAYOUT_KEY_FILE: wiring.secrets.payoutKey,
+    HOLDFAST_REFUND_PUBLIC_KEYS_FILE: wiring.secrets.refundPublicKeys,
   },
 })

@@ -10,6 +10,16 @@ export async function putAddresses(
   network = 'ethereum',
 ): Promise<string[]> {
   const addresses = Array.from({ length: count }, () => `0x${randomBytes(20).toString('hex')}`)
+  await poolAddresses(database, addresses, network)
+  return addresses
+}
+
+/** Makes these addresses the shop's own. Their keys are no keys. */
+export async function poolAddresses(
+  database: Pick<TestDatabase, 'query'>,
+  addresses: readonly string[],
+  network = 'ethereum',
+): Promise<void> {
   await database.query(
     `with master as (
        insert into master_key (version, fingerprint) values (1, $1) on conflict do nothing
@@ -25,7 +35,6 @@ export async function putAddresses(
        returning key_id, network, asset, address
      )
      insert into address_pool (key_id, network, asset, address) select key_id, network, asset, address from key`,
-    [randomBytes(32), randomUUID(), count, network, addresses],
+    [randomBytes(32), randomUUID(), addresses.length, network, addresses],
   )
-  return addresses
 }

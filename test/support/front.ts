@@ -41,6 +41,7 @@ import { isOrderRunning, startOptionsOf } from '../../src/relay/start.ts'
 import { createLogger, createRegistry, type Registry } from '../../src/telemetry.ts'
 import { openTestDatabase, type TestDatabase } from './database.ts'
 import { CALL_WITHIN_MS } from './until.ts'
+import { refundSealer } from './refund_seal.ts'
 
 const HOUR_MS = 3_600_000
 const TOKEN_LIFETIME_S = 240
@@ -202,6 +203,7 @@ export async function createTestFront(
       leaseAddress: async () => (await lease.take()).address,
       orderIdOf: createOrderIds(secret),
       cursors: createCursorSeal(secret),
+      refundSealer,
       quoting: {
         sign: createQuoteSigner(loadTextSigner('quote key', QUOTE_PAIR.privateKey, 'development')),
         chainId: 1,

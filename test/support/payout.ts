@@ -8,9 +8,11 @@ import { createPayoutMetrics } from '../../src/payout/metrics.ts'
 import { createPayoutNode, type PayoutNode } from '../../src/payout/node.ts'
 import type { Signer } from '../../src/payout/signer.ts'
 import type { PayoutStatus } from '../../src/domain/payout.ts'
-import { payoutTurn, type PayoutDeps } from '../../src/payout/turn.ts'
+import type { PayoutDeps } from '../../src/payout/deps.ts'
+import { payoutTurn } from '../../src/payout/turn.ts'
 import { createLogger, createRegistry } from '../../src/telemetry.ts'
-import type { ApprovedRefund } from './approved_refund.ts'
+import type { ApprovedRefund, Arrival } from './approved_refund.ts'
+import { refundSealCheck } from './refund_seal.ts'
 import type { TestShop } from './shop.ts'
 
 const RPC_WITHIN_MS = 30_000
@@ -43,6 +45,15 @@ export function createChainProbe(url: string) {
   }
 }
 
+/** Money at an address, deep enough to be final. */
+export const arriveOn =
+  ({ url }: { url: string }): Arrival =>
+  async (address, amount) => {
+    const chain = createChainProbe(url)
+    await chain.fund(address, amount)
+    await chain.mine(CONFIRMATIONS)
+  }
+
 export async function createTestPayer(
   shop: Pick<TestShop, 'worker'>,
   { url, chainId }: { url: string; chainId: number },
@@ -54,6 +65,8 @@ export async function createTestPayer(
   await chain.fund(signer.sender)
   const deps: PayoutDeps = {
     ...{ database: shop.worker, node, signer, network: 'ethereum', chainId, confirmations: CONFIRMATIONS },
+    ...{ limits: { refund: FUNDS, day: FUNDS }, retry: { firstMs: 0, mostMs: 0 } },
+    ...{ seals: refundSealCheck, checked: new Set<string>() },
     ...{ stuckAfterMs: 3_600_000, maxFee: 10n ** 12n, holder: `payer-${randomUUID().slice(0, 8)}` },
     metrics: createPayoutMetrics(createRegistry('payer')),
     logger: createLogger({ process: 'payer', level: 'silent' }),

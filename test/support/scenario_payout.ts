@@ -6,6 +6,7 @@ import { suspendChain } from '../../src/db/chain/suspension.ts'
 import { statement } from '../../src/db/connection/pool.ts'
 import { assessPayments, recordReport } from '../../src/db/payment.ts'
 import { endPayout, findOpenPayouts, preparePayout, replacePayout, storeSignature } from '../../src/db/payout.ts'
+import { settlePayout } from '../../src/db/payout_operation.ts'
 import { systemActor } from '../../src/domain/audit.ts'
 import type { Scenario, ScenarioContext } from './scenario.ts'
 import { newApproved } from './scenario_refund.ts'
@@ -30,7 +31,7 @@ async function newSigned(context: ScenarioContext) {
   const [payout] = await findOpenPayouts(worker, sender, 1)
   const [payoutId, txId] = [payout?.payoutId ?? '', hex(32)]
   await storeSignature(worker, payoutId, 1, { raw: hex(100), txId })
-  return { payoutId, txId }
+  return { refundId, payoutId, txId }
 }
 
 /** A pending order whose final money is not assessed, on a suspended network of its own. */
@@ -62,6 +63,15 @@ export const PAYOUT_SCENARIOS: Readonly<Record<string, Scenario>> = {
     prepare: async (context) => {
       const { payoutId, txId } = await newSigned(context)
       return ({ worker }) => endPayout(worker, payoutId, { txId, isReverted: false, networkFee: 21_000n }, PAYER)
+    },
+  },
+  'a refund that an unknown transaction paid is settled': {
+    of: 'settle_payout',
+    prepare: async (context) => {
+      const { refundId, payoutId } = await newSigned(context)
+      const { worker } = context.databases
+      await endPayout(worker, payoutId, { txId: null, isReverted: false, networkFee: 0n }, PAYER)
+      return ({ worker: own }) => settlePayout(own, refundId, { txId: hex(32), networkFee: 21_000n }, PAYER)
     },
   },
   'a paid order waits while its chain is suspended': {

@@ -8,6 +8,7 @@ import { DomainError } from '../../src/domain/failure.ts'
 import { ORDER_STATUSES } from '../../src/domain/order.ts'
 import { buildAttempt } from './builder.ts'
 import { putRefund } from './refund.ts'
+import { refundSealer } from './refund_seal.ts'
 import type { Scenario, ScenarioContext } from './scenario.ts'
 import type { TestShop } from './shop.ts'
 
@@ -22,7 +23,8 @@ const refused = (): DomainError => new DomainError('FIELD_INVALID', 'The address
 
 async function newRefund({ shop }: ScenarioContext, isWithAddress: boolean) {
   const { order } = await shop.orderIn('delivered')
-  return { orderId: order.orderId, ...(await putRefund(shop.test, order.orderId, { isWithAddress })) }
+  const seal = refundSealer.sealApproval
+  return { orderId: order.orderId, seal, ...(await putRefund(shop.test, order.orderId, { isWithAddress })) }
 }
 
 /** Approved by two people. */
@@ -70,7 +72,12 @@ export const REFUND_SCENARIOS: Readonly<Record<string, Scenario>> = {
       const attempt = attemptOf('SetRefundAddress', 'user:7')
       const given = {
         ...{ orderId: order.orderId, refundId, scope: { ownerId: null, statuses: ORDER_STATUSES } },
-        ...{ isConfirmation: false, feeBearer: 'shop' as const, parse: () => `0x${'1f'.repeat(20)}` },
+        ...{
+          isConfirmation: false,
+          feeBearer: 'shop' as const,
+          seal: refundSealer.sealDestination,
+          parse: () => `0x${'1f'.repeat(20)}`,
+        },
       } as const
       return ({ api }) => setRefundAddress(api, attempt, given, { refuse: refused, unreachable: refused }, soon())
     },

@@ -3,11 +3,11 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { parseTransaction, type TransactionSerializedEIP1559 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { z } from 'zod'
-import { CONFIRMATIONS, createTestPayer, makeKey, type TestPayer } from '../../../test/support/payout.ts'
+import { arriveOn, CONFIRMATIONS, createTestPayer, makeKey, type TestPayer } from '../../../test/support/payout.ts'
 import { approveRefund, type ApprovedRefund } from '../../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
 import { loadConfig } from '../../config.ts'
@@ -59,7 +59,7 @@ beforeEach(async () => {
   payer = await createTestPayer(shop, anvil, {
     signer: { sender, sign: async () => undefined, forget: async () => undefined },
   })
-  refund = await approveRefund(shop)
+  refund = await approveRefund(shop, { arrive: arriveOn(anvil) })
   await payoutTurn(payer.deps)
 })
 
@@ -157,4 +157,74 @@ test('a payout that is not over or has failed is not released', async () => {
   const payoutId = (await findPayout())?.payoutId ?? ''
   for (const command of ['release', 'cancel'])
     await expect(holdfast(command, payoutId, ...BY)).rejects.toThrow(RefusedError)
+})
+
+describe('a refund that an unknown transaction paid', () => {
+  /** The account sends this itself, without a payout of its own. */
+  async function sendByHand(to: string, value: bigint): Promise<string> {
+    await payer.chain.rpc('anvil_impersonateAccount', [payer.signer.sender], z.unknown())
+    const sent = { from: payer.signer.sender, to, value: `0x${value.toString(16)}`, gas: '0x5208' }
+    const txId = await payer.chain.rpc('eth_sendTransaction', [sent], z.string())
+    await payer.chain.mine()
+    return txId
+  }
+  const settle = (txId: string, refundId = refund.refundId) =>
+    holdfast(
+      ...['settle', refundId, '--transaction', txId, '--node', anvil.url, '--confirmations', String(CONFIRMATIONS)],
+      ...BY,
+    )
+  const fail = async (): Promise<void> => {
+    await payer.chain.mine(2 * CONFIRMATIONS)
+    await payoutTurn(payer.deps)
+    expect(await findPayout()).toMatchObject({ status: 'failed', failure: 'nonce_taken' })
+  }
+
+  test('is settled by it once it is final, in the name of the operator', async () => {
+    const txId = await sendByHand(refund.destination, refund.amount)
+    await expect(settle(txId)).rejects.toThrow('not final yet')
+    await fail()
+    expect(await settle(txId)).toMatchObject({ outcome: 'paid' })
+    expect(await settle(txId).catch((error: unknown) => error)).toBeInstanceOf(RefusedError)
+    const [row] = await shop.query('select status, tx_id from refund where refund_id = $1', [refund.refundId])
+    expect(row).toEqual({ status: 'paid', tx_id: txId })
+    await payoutTurn(payer.deps)
+    expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
+    const entries = await shop.query(
+      `select from audit_entry where actor = 'operator:ann' and body like '%' || $1 || '%'`,
+      [txId],
+    )
+    expect(entries).not.toEqual([])
+  })
+
+  test('is not settled by a transaction of another amount, destination, sender or refund', async () => {
+    const other = await sendByHand(refund.destination, 1n)
+    await fail()
+    await expect(settle(other)).rejects.toThrow('another amount')
+    const elsewhere = await sendByHand(`0x${'2e'.repeat(20)}`, refund.amount)
+    const [funded = ''] = await payer.chain.rpc('eth_accounts', [], z.array(z.string()))
+    const strange = { from: funded, to: refund.destination, value: `0x${refund.amount.toString(16)}` }
+    const foreign = await payer.chain.rpc('eth_sendTransaction', [strange], z.string())
+    await payer.chain.mine(CONFIRMATIONS)
+    await expect(settle(elsewhere)).rejects.toThrow('another address')
+    await expect(settle(foreign)).rejects.toThrow('sends no refunds')
+    await expect(settle(`0x${'ab'.repeat(32)}`)).rejects.toThrow('in no block')
+    const [row] = await shop.query('select status from refund where refund_id = $1', [refund.refundId])
+    expect(row).toEqual({ status: 'paying' })
+  })
+
+  test('is not settled while a payout of it may be executed, nor twice by one transaction', async () => {
+    const { file } = await signOutside()
+    await holdfast('import', file, ...BY)
+    await finish()
+    const [paid] = await shop.query<{ id: string }>('select tx_id as id from refund where refund_id = $1', [
+      refund.refundId,
+    ])
+    const again = await approveRefund(shop, { arrive: arriveOn(anvil), destination: refund.destination })
+    await payoutTurn(payer.deps)
+    await expect(settle(paid?.id ?? '', again.refundId)).rejects.toThrow('may still be executed')
+    await sendByHand(`0x${'2e'.repeat(20)}`, 1n)
+    await payer.chain.mine(2 * CONFIRMATIONS)
+    await payoutTurn(payer.deps)
+    await expect(settle(paid?.id ?? '', again.refundId)).rejects.toThrow('another payout')
+  })
 })

@@ -6,11 +6,20 @@ import { join } from 'node:path'
 import { InvalidArgumentError, type Command } from 'commander'
 import { openDatabase, type Database } from '../../db/connection/pool.ts'
 import { replacePayout, storeSignature, type OpenPayout } from '../../db/payout.ts'
-import { findAllOpenPayouts, listPayouts, releasePayout } from '../../db/payout_operation.ts'
+import {
+  findAllOpenPayouts,
+  findPayingRefund,
+  listPayouts,
+  releasePayout,
+  settlePayout,
+} from '../../db/payout_operation.ts'
 import type { Actor } from '../../domain/audit.ts'
 import { MACHINE_PATTERN, MACHINE_RULE } from '../../domain/identifier.ts'
+import { ASSET_POLICY } from '../../domain/payment.ts'
 import { bumpedPriceOf } from '../../domain/payout.ts'
 import { fileNameOf, parseSignedFile, readSmallFile, unsignedFileOf, writeWhole } from '../../payout/file_signer.ts'
+import { createPayoutNode } from '../../payout/node.ts'
+import { findSettlement } from '../../payout/settlement.ts'
 import { readSigned, SignatureRefused } from '../../payout/transaction.ts'
 import { RefusedError, UsageError } from './exit.ts'
 import { countArgument, MAX_PAGE, parseDatabaseUrl, parseUuid } from './option.ts'
@@ -22,7 +31,26 @@ const MAX_OPEN = 1_000
 const MAX_REASON_LENGTH = 200
 const NO_PRICE = { maxFee: 0n, priorityFee: 0n }
 
-type PayoutOptions = { database?: string; json?: boolean; limit?: number; operator?: string; reason?: string }
+const MAX_DEPTH = 10_000
+/** The depth at which ether is final (payment.ts). */
+const DEFAULT_DEPTH = ASSET_POLICY.ETH.confirmations
+
+type PayoutOptions = {
+  database?: string
+  json?: boolean
+  limit?: number
+  operator?: string
+  reason?: string
+  transaction?: string
+  node?: string
+  confirmations?: number
+}
+
+const SETTLE_REFUSALS: Readonly<Record<string, string>> = {
+  live: 'A payout of the refund may still be executed: see holdfast payout list.',
+  taken: 'The transaction is another payout’s, or paid another refund.',
+  refused: 'The refund has moved meanwhile.',
+}
 
 export function addPayoutCommands(program: Command, shell: Shell): void {
   const payout = program.command('payout').description('show payouts of refunds, and have them signed elsewhere')
@@ -51,6 +79,13 @@ export function addPayoutCommands(program: Command, shell: Shell): void {
   operation('cancel', 'replace a payout that is not over by an empty transaction with its nonce, to be signed')
     .argument('<payout>', 'as payout list shows it', parseUuid)
     .action(run(shell, cancelPayout))
+
+  operation('settle', 'say which transaction paid a refund whose payout failed; the chain must say so too')
+    .argument('<refund>', 'as payout list shows it', parseUuid)
+    .requiredOption('--transaction <id>', 'of the transaction, 0x and 64 hex digits', parseTxId)
+    .requiredOption('--node <url>', 'JSON-RPC of an Ethereum node of yours', parseNodeUrl)
+    .option('--confirmations <count>', 'blocks from which on it is final', countArgument(1, MAX_DEPTH), DEFAULT_DEPTH)
+    .action(run(shell, settle))
 
   operation('release', 'let the refund of a failed payout be sent by another payout')
     .argument('<payout>', 'as payout list shows it', parseUuid)
@@ -123,11 +158,28 @@ async function release(database: Database, payoutId: string): Promise<Answer> {
   return { data: { outcome: 'released' }, text: 'the payer makes another payout for its refund' }
 }
 
+async function settle(database: Database, refundId: string, options: PayoutOptions): Promise<Answer> {
+  const { transaction: txId = '', node: url = '', confirmations = DEFAULT_DEPTH } = options
+  const refund = await findPayingRefund(database, refundId)
+  if (refund === undefined) throw new RefusedError('There is no such refund, or it is not being paid.')
+  const node = createPayoutNode({ url, chainId: refund.senders[0]?.chainId ?? 0 })
+  const { height } = await node.getHead()
+  const paid = await findSettlement(node, { txId, settled: height - confirmations + 1 }, refund)
+  if ('problem' in paid) throw new RefusedError(`The transaction ${paid.problem}.`)
+  const outcome = await settlePayout(database, refundId, { txId, networkFee: paid.networkFee }, actorOf(options))
+  if (outcome !== 'paid' && outcome !== 'repeated') throw new RefusedError(SETTLE_REFUSALS[outcome] ?? outcome)
+  return { data: { outcome, txId }, text: `refund ${refundId} is paid by ${txId}` }
+}
+
 async function getOpen(database: Database, payoutId: string): Promise<OpenPayout> {
   const found = (await findAllOpenPayouts(database, MAX_OPEN)).find((each) => each.payoutId === payoutId)
   if (found === undefined) throw new RefusedError('There is no such payout, or it is over: see holdfast payout list.')
   return found
 }
+
+const actorOf = ({ operator = '', reason = '' }: Pick<PayoutOptions, 'operator' | 'reason'>): Actor => ({
+  ...{ actor: `operator:${operator}`, role: 'admin', reason },
+})
 
 async function withDatabase<T>(
   { config }: Shell,
@@ -136,10 +188,7 @@ async function withDatabase<T>(
 ): Promise<T> {
   const url = databaseUrlOf(config, given)
   if (url === undefined) throw new UsageError('give --database or DATABASE_URL: Postgres, as the worker')
-  const actor: Actor | undefined =
-    operator === undefined || reason === undefined
-      ? undefined
-      : { actor: `operator:${operator}`, role: 'admin', reason }
+  const actor = operator === undefined || reason === undefined ? undefined : actorOf({ operator, reason })
   const opened = { url, poolSize: POOL_SIZE, applicationName: 'holdfast-payout', ...(actor && { actor }) }
   const database = await openDatabase(opened)
   try {
@@ -157,4 +206,14 @@ function parseOperator(text: string): string {
 function parseReason(text: string): string {
   if (text !== '' && text.length <= MAX_REASON_LENGTH) return text
   throw new InvalidArgumentError(`It must have 1 to ${MAX_REASON_LENGTH} characters.`)
+}
+
+function parseTxId(text: string): string {
+  if (/^0x[0-9a-f]{64}$/.test(text)) return text
+  throw new InvalidArgumentError('It must be 0x and 64 lower-case hex digits.')
+}
+
+function parseNodeUrl(text: string): string {
+  if (/^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text
+  throw new InvalidArgumentError('It must be a URL of http or https.')
 }
