@@ -345,6 +345,12 @@ describe.each([
   })
 })
 
+test('a list of payments of a long time reads no more of it than the page needs', async () => {
+  const year = { firstSeenFrom: dayOf(365), firstSeenBefore: dayOf(10) }
+  for (const isOldestFirst of [false, true])
+    expect(wasteOf(await plans.during(() => transfers(year, { isOldestFirst })))).toEqual([])
+})
+
 test('a list of payments that matches nothing reads a bounded part of one index with each page', async () => {
   const found = await plans.during(async () => {
     const { reached } = await transfers({ state: 'replaced', flags: ['late'] })

@@ -91,6 +91,7 @@ export async function listTransfers(
     ? sql.fragment`p.first_seen_at, p.network, p.tx_id, p.output_index`
     : sql.fragment`p.first_seen_at desc, p.network desc, p.tx_id desc, p.output_index desc`
   const walk = sql.literalValue(String(MAX_WALKED))
+  const ends = all([endOf(filter, isOldestFirst)])
   return database.sql.one(sql.type(PAGE)`
     with walked as materialized (
       select p.* from payment p where ${walkedBy(filter, after, isOldestFirst)} order by ${order} limit ${walk}
@@ -98,13 +99,13 @@ export async function listTransfers(
       select p.* from walked p
       cross join lateral (
         select x.payment_state, x.payment_flags from orders x where x.order_id = p.order_id offset 0) o
-      where ${foundBy(filter)} order by ${order} limit ${limit}
+      where ${ends} and ${foundBy(filter)} order by ${order} limit ${limit}
     )
     select (select coalesce(jsonb_agg(${transferJson} order by ${orderOfFound(isOldestFirst)}), '[]') from found f)
         as transfers,
       case when (select count(*) from found) < ${limit} then (
         select jsonb_build_object('network', p.network, 'txId', p.tx_id, 'outputIndex', p.output_index)
-        from walked p order by ${order} offset ${walk}::int - 1 limit 1) end as reached`)
+        from (select p.* from walked p order by ${order} offset ${walk}::int - 1 limit 1) p where ${ends}) end as reached`)
 }
 
 const orderOfFound = (isOldestFirst: boolean) =>
@@ -118,20 +119,27 @@ const all = (conditions: readonly (Fragment | false)[]): Fragment => {
   return given.length === 0 ? sql.fragment`true` : sql.fragment`${sql.join(given, sql.fragment` and `)}`
 }
 
-/** Conditions that an index serves. Those that are always true are left out, so that the planner can match one. */
-function walkedBy(
-  { orderId, address, txId, firstSeenFrom, firstSeenBefore }: TransferFilter,
-  after: TransferPlace | undefined,
-  isOldestFirst: boolean,
-): Fragment {
+const fromOf = ({ firstSeenFrom }: TransferFilter): Fragment | false =>
+  firstSeenFrom !== undefined && sql.fragment`p.first_seen_at >= ${sql.timestamp(firstSeenFrom)}`
+const beforeOf = ({ firstSeenBefore }: TransferFilter): Fragment | false =>
+  firstSeenBefore !== undefined && sql.fragment`p.first_seen_at < ${sql.timestamp(firstSeenBefore)}`
+/** Where the list begins, and where it ends. */
+const startOf = (filter: TransferFilter, isOldestFirst: boolean) => (isOldestFirst ? fromOf : beforeOf)(filter)
+const endOf = (filter: TransferFilter, isOldestFirst: boolean) => (isOldestFirst ? beforeOf : fromOf)(filter)
+
+/**
+ * Conditions that an index serves. The walk begins at the cursor, else at the list's start, and does not know the end:
+ * of two bounds the planner assumes that little is between them, and would sort all of it instead of walking the index.
+ */
+function walkedBy(filter: TransferFilter, after: TransferPlace | undefined, isOldestFirst: boolean): Fragment {
+  const { orderId, address, txId } = filter
   const beyond = isOldestFirst ? sql.fragment`>` : sql.fragment`<`
   return all([
     orderId !== undefined && sql.fragment`p.order_id = ${orderId}`,
     address !== undefined &&
       sql.fragment`p.order_id = any (array(select i.order_id from invoice i where i.address = ${address}))`,
     txId !== undefined && sql.fragment`p.tx_id = ${txId}`,
-    firstSeenFrom !== undefined && sql.fragment`p.first_seen_at >= ${sql.timestamp(firstSeenFrom)}`,
-    firstSeenBefore !== undefined && sql.fragment`p.first_seen_at < ${sql.timestamp(firstSeenBefore)}`,
+    after === undefined && startOf(filter, isOldestFirst),
     after !== undefined &&
       sql.fragment`(p.first_seen_at, p.network, p.tx_id, p.output_index) ${beyond} (
         select x.first_seen_at, x.network, x.tx_id, x.output_index from payment x
