@@ -34,7 +34,7 @@ export type { Refund } from './gen/holdfast/v1/refund.ts'
 export type { RequestRefundRequest } from './gen/holdfast/v1/refund_admin.ts'
 export { isQuoteGenuine } from './quote.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
-export { feeBearer, rateBasis, refundKind, refundStatus } from './enum.ts'
+export { feeBearer, rateBasis, refundKind, refundStatus, reportJudgement } from './enum.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 export const RECONNECT_FROM_MS = 100
