@@ -20,6 +20,8 @@ import {
 import { deleteExpiredAnswers } from '../src/db/idempotency.ts'
 import { findCustomerKey, findDueRetirements, insertCustomerKey, readRetireBacklog, renewKeys } from '../src/db/key.ts'
 import * as order from '../src/db/order.ts'
+import { findPaymentDossier } from '../src/db/payment_dossier.ts'
+import { listTransfers, MAX_WALKED, type TransferFilter, type TransferPage } from '../src/db/payment_list.ts'
 import { assessLatePayments, assessPayments, recordReport } from '../src/db/payment.ts'
 import type { Database } from '../src/db/connection/pool.ts'
 import * as read from '../src/db/read.ts'
@@ -39,7 +41,7 @@ import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
 import { openTestDatabase } from './support/database.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
-import { bulkOrder, loadBulk } from './support/bulk_load.ts'
+import { bulkOrder, bulkTxId, loadBulk } from './support/bulk_load.ts'
 import { recordPlans, type Plan, type PlanRecorder } from './support/query_plan.ts'
 import { buildCommand, buildObservation, createTestShop, nextOf, runOf, SHIP, type TestShop } from './support/shop.ts'
 
@@ -52,6 +54,8 @@ const FEW_ROWS = 2_500
 
 /** The newest hundredth of orders waits for payment, the one before for shipping; this third order has ended. */
 const [PENDING, PROCESSING, CANCELLED] = [SIZE.orders - 5_000, SIZE.orders - 15_000, 500_000]
+/** An order whose payment is in the middle of all payments. */
+const PAID = SIZE.orders - 60_001
 const BIG_BATCH = 64
 
 type Scene = TestShop & { keys: Database; watcher: Database }
@@ -89,6 +93,8 @@ const noFilter = { status: undefined, userId: undefined, createdFrom: undefined,
 const firstPage = { limit: 101, offset: 0, after: undefined }
 const list = (reach: read.OwnerScope, filter: Partial<read.OrderFilter>, page: Partial<read.PageOf> = {}) =>
   read.listOrders(scene.api, reach, { ...noFilter, ...filter }, { ...firstPage, ...page })
+const transfers = (filter: TransferFilter, page: Partial<TransferPage> = {}) =>
+  listTransfers(scene.api, filter, { limit: 101, isOldestFirst: false, after: undefined, ...page })
 const idOf = (number: number): string => bulkOrder(number).orderId
 const everyId = Array.from({ length: 500 }, (_, at) => idOf(1 + at * 1_999))
 const dayOf = (day: number): Date => new Date(Date.now() - day * 86_400_000)
@@ -124,6 +130,23 @@ const READS: Readonly<Record<string, () => Promise<unknown>>> = {
   'one product': () => findProduct(scene.api, 'sku-500000'),
   'products on sale': () => listProducts(scene.api, firstPage),
   'products on sale, the next page': () => listProducts(scene.api, { ...firstPage, after: 'sku-500000' }),
+}
+
+/** A transfer in the middle of the list. */
+const PLACE = { network: 'ethereum', txId: bulkTxId(PAID), outputIndex: 0 }
+const PAYMENTS: typeof READS = {
+  'payments, the newest': () => transfers({}),
+  'payments, the oldest': () => transfers({}, { isOldestFirst: true }),
+  'payments, the next page': () => transfers({}, { after: PLACE }),
+  'payments, the next page from the oldest': () => transfers({}, { after: PLACE, isOldestFirst: true }),
+  'payments of a day': () => transfers({ firstSeenFrom: dayOf(11), firstSeenBefore: dayOf(10) }),
+  'payments of one state of their orders': () => transfers({ paymentState: 'paid', state: 'final', asset: 'ETH' }),
+  'payments of an order': () => transfers({ orderId: idOf(PAID) }),
+  'payments to an address': () => transfers({ address: bulkOrder(PAID).address }),
+  'payments by a transaction': () => transfers({ txId: bulkTxId(PAID) }),
+  'payments by a transaction that is unknown': () => transfers({ txId: '0x' + '0'.repeat(64) }),
+  'the dossier of an order': () =>
+    findPaymentDossier(scene.api, idOf(PAID), { ownerId: null, statuses: ORDER_STATUSES }),
 }
 
 const WRITES: Readonly<Record<string, () => Promise<unknown>>> = {
@@ -302,7 +325,7 @@ const wasteOf = (found: readonly Plan[], mayRead = FEW_ROWS): string[] =>
       .map(({ table, index, rows }) => `${rows} rows of ${table} by ${index ?? 'reading it whole'}: ${query}`),
   )
 
-const ALL = { ...READS, ...WRITES, ...DUTIES }
+const ALL = { ...READS, ...PAYMENTS, ...WRITES, ...DUTIES }
 const ran = new Map<string, readonly Plan[]>()
 /** The plans of a statement, run once: a second run might find nothing left to change. */
 async function plansOf(name: string): Promise<readonly Plan[]> {
@@ -313,6 +336,7 @@ async function plansOf(name: string): Promise<readonly Plan[]> {
 
 describe.each([
   ['a read', READS],
+  ['a read of payments', PAYMENTS],
   ['a write', WRITES],
   ['a duty', DUTIES],
 ])('%s', (_kind, all) => {
@@ -321,6 +345,21 @@ describe.each([
     expect(found).not.toEqual([])
     expect(wasteOf(found)).toEqual([])
   })
+})
+
+test('a list of payments of a long time reads no more of it than the page needs', async () => {
+  const year = { firstSeenFrom: dayOf(365), firstSeenBefore: dayOf(10) }
+  for (const isOldestFirst of [false, true])
+    expect(wasteOf(await plans.during(() => transfers(year, { isOldestFirst })))).toEqual([])
+})
+
+test('a list of payments that matches nothing reads a bounded part of one index with each page', async () => {
+  const found = await plans.during(async () => {
+    const { reached } = await transfers({ state: 'replaced', flags: ['late'] })
+    expect(reached).not.toBeNull()
+  })
+  expect(found).not.toEqual([])
+  expect(wasteOf(found, MAX_WALKED)).toEqual([])
 })
 
 test('each index that is no key serves one of them', async () => {

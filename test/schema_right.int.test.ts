@@ -19,12 +19,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `account address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status chain_suspension currency customer customer_key duty
       expirable idempotency invoice late_decision ledger_entry ledger_posting notification
-      order_line order_transition order_wake orders payment payment_report product quoted_rate reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
+      order_line order_transition order_wake orders payment payment_report payout product quoted_rate reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
       schema_version source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `asset_rate customer_key idempotency invoice order_line order_wake payment_report quoted_rate reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
     columns: {
+      'select payout_attempt': 'payout_id attempt order_id kind tx_id created_at broadcast_at',
       'insert customer': 'user_id',
       'insert orders': 'order_id user_id currency total address_sealed',
       'insert product': 'product_id name unit_price currency is_active',

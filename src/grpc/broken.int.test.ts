@@ -64,6 +64,8 @@ const REQUESTS: Readonly<Partial<Record<MethodPath, () => object>>> = {
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': () => ({ ...key(), all: true }),
   '/holdfast.v1.OrderAdminService/RestartOrder': () => ({ ...order(), reason: 'lost' }),
   '/holdfast.v1.OrderAdminService/RehydrateOrders': () => ({ ...key(), reason: 'lost' }),
+  '/holdfast.v1.PaymentAdminService/ListPayments': () => ({}),
+  '/holdfast.v1.PaymentAdminService/GetPaymentDossier': () => ({ orderId: ORDER_ID }),
   '/holdfast.v1.RefundService/ListRefunds': () => ({ orderId: ORDER_ID }),
   '/holdfast.v1.RefundService/SetRefundAddress': () => ({
     ...{ ...key(), orderId: ORDER_ID, refundId: randomUUID(), address: '0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed' },

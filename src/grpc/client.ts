@@ -12,6 +12,7 @@ import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_
 import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { PaymentAdminServiceService } from './gen/holdfast/v1/payment_admin.ts'
 import { RefundServiceService } from './gen/holdfast/v1/refund.ts'
 import { RefundAdminServiceService } from './gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
@@ -28,11 +29,12 @@ export type { CreateOrderResponse, Order, OrderSummary } from './gen/holdfast/v1
 export type { Product } from './gen/holdfast/v1/catalog.ts'
 export type { DeadNotification } from './gen/holdfast/v1/notification_admin.ts'
 export type { ProductStock } from './gen/holdfast/v1/stock.ts'
+export type { GetPaymentDossierResponse, PaymentFilter, Transfer } from './gen/holdfast/v1/payment_admin.ts'
 export type { Refund } from './gen/holdfast/v1/refund.ts'
 export type { RequestRefundRequest } from './gen/holdfast/v1/refund_admin.ts'
 export { isQuoteGenuine } from './quote.ts'
 export { cancelReason, orderHold, orderStatus, paymentFlag, paymentState, transferState } from './enum.ts'
-export { feeBearer, rateBasis, refundKind, refundStatus } from './enum.ts'
+export { feeBearer, rateBasis, refundKind, refundStatus, reportJudgement } from './enum.ts'
 
 const DEFAULT_DEADLINE_MS = 10_000
 export const RECONNECT_FROM_MS = 100
@@ -127,6 +129,7 @@ export function createAdminClient(options: ClientOptions) {
     catalog: callsOf(channel, CatalogAdminServiceService),
     notification: callsOf(channel, NotificationAdminServiceService),
     order: callsOf(channel, OrderAdminServiceService),
+    payment: callsOf(channel, PaymentAdminServiceService),
     refund: callsOf(channel, RefundAdminServiceService),
     audit: callsOf(channel, AuditServiceService),
     health: callsOf(channel, HealthService),

@@ -1,11 +1,13 @@
 // Codecs between the domain's words and proto enum numbers. A word without a number, or a number without a word, does
 // not compile.
 
+import { REPORT_JUDGEMENTS } from '../domain/dossier.ts'
 import { CANCEL_REASONS, HOLDS, ORDER_STATUSES } from '../domain/order.ts'
 import { PAYMENT_FLAGS, PAYMENT_STATES, TRANSFER_STATES } from '../domain/payment.ts'
 import { FEE_BEARERS, RATE_BASES, REFUND_KINDS, REFUND_STATUSES } from '../domain/refund.ts'
 import * as common from './gen/holdfast/v1/common.ts'
 import { TransferState } from './gen/holdfast/v1/payment.ts'
+import { ReportJudgement } from './gen/holdfast/v1/payment_admin.ts'
 import { FeeBearer, RateBasis, RefundKind, RefundStatus } from './gen/holdfast/v1/refund.ts'
 
 export type Codec<Word extends string, Code extends number> = {
@@ -36,3 +38,4 @@ export const refundStatus = codec('REFUND_STATUS', REFUND_STATUSES, RefundStatus
 export const refundKind = codec('REFUND_KIND', REFUND_KINDS, RefundKind)
 export const feeBearer = codec('FEE_BEARER', FEE_BEARERS, FeeBearer)
 export const rateBasis = codec('RATE_BASIS', RATE_BASES, RateBasis)
+export const reportJudgement = codec('REPORT_JUDGEMENT', REPORT_JUDGEMENTS, ReportJudgement)

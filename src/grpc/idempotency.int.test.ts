@@ -47,6 +47,8 @@ const READS = [
   '/holdfast.v1.OrderService/GetOrder',
   '/holdfast.v1.OrderService/ListOrders',
   '/holdfast.v1.OrderService/WatchOrder',
+  '/holdfast.v1.PaymentAdminService/GetPaymentDossier',
+  '/holdfast.v1.PaymentAdminService/ListPayments',
   '/holdfast.v1.RefundAdminService/ListRefundQueue',
   '/holdfast.v1.RefundService/ListRefunds',
   '/holdfast.v1.StockService/GetAvailability',

@@ -30,6 +30,8 @@ export const LIMIT_CLASS: Readonly<Record<MethodPath, LimitClass>> = {
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': 'admin',
   '/holdfast.v1.OrderAdminService/RestartOrder': 'admin',
   '/holdfast.v1.OrderAdminService/RehydrateOrders': 'admin',
+  '/holdfast.v1.PaymentAdminService/ListPayments': 'list',
+  '/holdfast.v1.PaymentAdminService/GetPaymentDossier': 'list',
   '/holdfast.v1.RefundService/ListRefunds': 'list',
   '/holdfast.v1.RefundService/SetRefundAddress': 'command',
   '/holdfast.v1.RefundAdminService/RequestRefund': 'admin',

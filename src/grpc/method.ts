@@ -12,6 +12,7 @@ import { NotificationAdminServiceService } from './gen/holdfast/v1/notification_
 import { OrderAdminServiceService } from './gen/holdfast/v1/order_admin.ts'
 import { OrderServiceService } from './gen/holdfast/v1/order.ts'
 import { PaymentServiceService } from './gen/holdfast/v1/payment.ts'
+import { PaymentAdminServiceService } from './gen/holdfast/v1/payment_admin.ts'
 import { RefundServiceService } from './gen/holdfast/v1/refund.ts'
 import { RefundAdminServiceService } from './gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from './gen/holdfast/v1/stock.ts'
@@ -47,6 +48,7 @@ export const ADMIN_SERVICES = {
   catalog: CatalogAdminServiceService,
   notification: NotificationAdminServiceService,
   order: OrderAdminServiceService,
+  payment: PaymentAdminServiceService,
   refund: RefundAdminServiceService,
   audit: AuditServiceService,
   reflection: ServerReflectionService,

@@ -65,6 +65,10 @@ beforeAll(async () => {
     `insert into refund (order_id, network, asset, amount, kind, named_in, requested_by)
      select order_id, network, asset, 1, 'owed', 'coin', 'system:owed' from invoice`,
   )
+  await shop.test.forge(
+    `insert into payment (network, tx_id, output_index, order_id, asset, amount, state, is_in_time, first_seen_at)
+     select network, '0x' || repeat(md5(address), 2), 0, order_id, asset, 1, 'final', true, created_at from invoice`,
+  )
   // As if their workflows had been started.
   await shop.query('delete from workflow_start')
   await shop.query(`update notification set dead_at = clock_timestamp(), dead_reason = 'no answer', attempts = 30`)
@@ -124,6 +128,10 @@ const LISTS: Readonly<Record<string, { ask: Ask; callers: readonly [Caller, Call
   },
   '/holdfast.v1.RefundAdminService/ListRefundQueue': {
     ask: (caller, page, at = front) => asAdminCaller(at, caller, ({ refund }) => refund.listRefundQueue(page)),
+    callers: [admin, auditor],
+  },
+  '/holdfast.v1.PaymentAdminService/ListPayments': {
+    ask: (caller, page, at = front) => asAdminCaller(at, caller, ({ payment }) => payment.listPayments(page)),
     callers: [admin, auditor],
   },
   '/holdfast.v1.OrderAdminService/RehydrateOrders': {

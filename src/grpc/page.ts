@@ -35,24 +35,28 @@ export function pageOf(listing: Listing, { limit, offset = 0, cursor }: PageRequ
   return { limit: limit + 1, offset, after: cursor === '' ? undefined : readCursor(listing, cursor) }
 }
 
-type Cut<Row> = {
+type Cut<Row, Place> = {
   limit: number
-  idOf: (row: Row) => string
+  idOf: (row: Row | Place) => string
   /** Most bytes of a row's message. Absent for small rows, of which a full page always fits: page.test.ts. */
   bytesOf?: (row: Row) => number
+  /** Where a query ended that reads a bounded part of a list: after all of its rows, and the list goes on. */
+  reached?: Place | null
 }
 
 /**
  * The rows that fit into one answer, at least one, and the cursor of the next page if there is one. The largest possible
  * row fits alone: page.int.test.ts holds that.
  */
-export function cutPage<Row>(listing: Listing, rows: readonly Row[], { limit, idOf, bytesOf = () => 0 }: Cut<Row>) {
+export function cutPage<Row, Place = Row>(
+  listing: Listing,
+  rows: readonly Row[],
+  { limit, idOf, bytesOf = () => 0, reached = null }: Cut<Row, Place>,
+) {
   const page = rows.slice(0, Math.min(limit, countFitting(rows, bytesOf)))
-  const last = page.at(-1)
+  const next = rows.length > page.length ? page.at(-1) : reached
   const nextCursor =
-    rows.length > page.length && last !== undefined
-      ? listing.cursors.sealPlace(idOf(last), contextOfListing(listing))
-      : ''
+    next === null || next === undefined ? '' : listing.cursors.sealPlace(idOf(next), contextOfListing(listing))
   return { page, nextCursor }
 }
 

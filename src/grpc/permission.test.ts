@@ -36,7 +36,7 @@ describe('the permission table', () => {
     expect(open.map(([path]) => path)).toEqual([`${HEALTH}Check`])
   })
 
-  test('gives methods of the admin port to admins, and reads of the audit and of refunds to auditors too', () => {
+  test('gives methods of the admin port to admins, and reads of the audit and of money to auditors too', () => {
     const rolesOf = ({ path }: Method) => {
       const permission = PERMISSIONS[path as MethodPath]
       return permission === 'anonymous' ? ROLES : Object.keys(permission.roles)
@@ -44,7 +44,7 @@ describe('the permission table', () => {
     for (const method of adminMethods)
       expect([method.path, rolesOf(method)]).toEqual([
         method.path,
-        /AuditService|ListRefundQueue/.test(method.path) ? ['admin', 'auditor'] : ['admin'],
+        /AuditService|ListRefundQueue|PaymentAdminService/.test(method.path) ? ['admin', 'auditor'] : ['admin'],
       ])
   })
 
@@ -126,8 +126,8 @@ describe('the parts of an order', () => {
     )
 
   test('are all seen by the owner and by an admin', () => {
-    expect(sees(['customer'], own)).toEqual(['shippingAddress', 'payment'])
-    expect(sees(['admin'], foreign('pending'))).toEqual(['shippingAddress', 'payment'])
+    expect(sees(['customer'], own)).toEqual(['shippingAddress', 'payment', 'refundDestinations'])
+    expect(sees(['admin'], foreign('pending'))).toEqual(['shippingAddress', 'payment', 'refundDestinations'])
     expect(sees(['customer'], foreign('processing'))).toEqual([])
   })
 

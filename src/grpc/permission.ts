@@ -80,16 +80,19 @@ export const PERMISSIONS: Readonly<Record<MethodPath, Permission | 'anonymous'>>
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': { object: 'shop', roles: { admin: 'any' } },
   '/holdfast.v1.OrderAdminService/RestartOrder': { object: 'order', roles: { admin: 'any' } },
   '/holdfast.v1.OrderAdminService/RehydrateOrders': { object: 'orders', roles: { admin: 'any' } },
+  '/holdfast.v1.PaymentAdminService/ListPayments': { object: 'orders', roles: { admin: 'any', auditor: 'any' } },
+  '/holdfast.v1.PaymentAdminService/GetPaymentDossier': { object: 'order', roles: { admin: 'any', auditor: 'any' } },
   '/holdfast.v1.RefundAdminService/RequestRefund': { object: 'order', roles: { admin: 'any' } },
   '/holdfast.v1.RefundAdminService/ApproveRefund': { object: 'order', roles: { admin: 'any' } },
   '/holdfast.v1.RefundAdminService/RejectRefund': { object: 'order', roles: { admin: 'any' } },
   '/holdfast.v1.RefundAdminService/ListRefundQueue': { object: 'orders', roles: { admin: 'any', auditor: 'any' } },
 }
 
-/** Parts of an order with a narrower permission than the order itself. */
+/** Parts of an order, and of its dossier, with a narrower permission than the order itself. */
 export const ORDER_PARTS = {
   shippingAddress: { customer: 'own', fulfilment: 'shipping', admin: 'any' },
   payment: { customer: 'own', admin: 'any', auditor: 'any' },
+  refundDestinations: { customer: 'own', admin: 'any' },
 } as const satisfies Readonly<Record<string, Reaches>>
 
 /** The statuses of the reach `shipping`. */

@@ -146,7 +146,7 @@ const decisionMessage = ({ refundId, status, version }: RefundAnswer) => ({
 })
 
 /** @param isOfShop whether the reader may see who in the shop did what, and why */
-function refundMessage(refund: RefundView, byDefault: FeeBearer, isOfShop: boolean): Refund {
+export function refundMessage(refund: RefundView, byDefault: FeeBearer, isOfShop: boolean): Refund {
   const { refundId, orderId, network, asset, approvals, version, createdAt, updatedAt } = refund
   return {
     ...{ refundId, orderId, network, approvals, version, createdAt, updatedAt },

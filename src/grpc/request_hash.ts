@@ -35,6 +35,8 @@ export const REQUEST_HASH_KEYS: Readonly<Record<MethodPath, 'customer' | 'server
   '/holdfast.v1.NotificationAdminService/ReplayNotifications': 'server',
   '/holdfast.v1.OrderAdminService/RestartOrder': 'server',
   '/holdfast.v1.OrderAdminService/RehydrateOrders': 'server',
+  '/holdfast.v1.PaymentAdminService/ListPayments': 'server',
+  '/holdfast.v1.PaymentAdminService/GetPaymentDossier': 'server',
   '/holdfast.v1.RefundService/ListRefunds': 'server',
   '/holdfast.v1.RefundService/SetRefundAddress': 'server',
   '/holdfast.v1.RefundAdminService/RequestRefund': 'server',

@@ -22,6 +22,7 @@ import {
   wordOrAny,
 } from './field.ts'
 import { orderStatus } from './enum.ts'
+import { PAYMENT_ADMIN_SCHEMAS } from './payment_admin_schema.ts'
 import { REFUND_SCHEMAS } from './refund_schema.ts'
 import { text } from './text.ts'
 
@@ -186,6 +187,7 @@ export const SCHEMAS = {
     limit: page.limit,
     cursor: page.cursor,
   }),
+  ...PAYMENT_ADMIN_SCHEMAS,
   ...REFUND_SCHEMAS,
 } as const satisfies Readonly<Record<MethodPath, z.ZodType>>
 

@@ -25,6 +25,7 @@ import { createObserver } from './observe.ts'
 import { createOrderHandlers, type OrderDeps } from './order.ts'
 import { createOrderAdminHandlers, type OrderAdminDeps } from './order_admin.ts'
 import { createPaymentHandlers, type PaymentDeps } from './payment.ts'
+import { createPaymentAdminHandlers } from './payment_admin.ts'
 import { createAddressSet, createAllowList, createPeerOf, type AllowList } from './peer.ts'
 import { createReflectionHandlers } from './reflection.ts'
 import { createSecurityEvents } from './security_event.ts'
@@ -187,6 +188,7 @@ function addAdminServices(
   addService(server, ADMIN_SERVICES.catalog, createCatalogAdminHandlers({ database, currency: shop.currency }), closing)
   addService(server, ADMIN_SERVICES.audit, createAuditHandlers({ database, cursors }), closing)
   addService(server, ADMIN_SERVICES.order, createOrderAdminHandlers(deps), closing)
+  addService(server, ADMIN_SERVICES.payment, createPaymentAdminHandlers(deps), closing)
   addService(server, ADMIN_SERVICES.refund, createRefundAdminHandlers(deps), closing)
   addService(server, ADMIN_SERVICES.notification, createNotificationAdminHandlers({ database, cursors }), closing)
 }

@@ -13,6 +13,10 @@ export type FieldPath = readonly number[]
 /** Every Timestamp of every request. schema.test.ts compares this with the descriptors. */
 export const REQUEST_TIMESTAMPS: Readonly<Partial<Record<MethodPath, readonly FieldPath[]>>> = {
   '/holdfast.v1.OrderService/ListOrders': [[6], [7]],
+  '/holdfast.v1.PaymentAdminService/ListPayments': [
+    [1, 8],
+    [1, 9],
+  ],
 }
 /** Those of the signed PaymentReport. */
 export const REPORT_TIMESTAMPS: readonly FieldPath[] = [[3, 12]]

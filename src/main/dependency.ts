@@ -2,7 +2,7 @@
 // node of a watcher, the file of the sealer, the node and folder of the payer. Each check says what to do; nothing is
 // changed.
 
-import { access, constants } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Connection } from '@temporalio/client'
 import { z } from 'zod'
@@ -134,15 +134,32 @@ const payerChecks = (config: Config<'payer'>): Check[] => {
       : [
           {
             check: 'HOLDFAST_PAYOUT_DIR: a folder in which it can be written',
-            find: () => access(dir, constants.W_OK).then(() => undefined),
+            find: () => findFolderProblem(dir),
           },
         ]
   return [...nodeChecks(config), ...folder]
 }
 
+/** What to create where a folder is missing, or who must own it. Rejects for other reasons. */
+async function findFolderProblem(dir: string): Promise<string | undefined> {
+  try {
+    if (!(await stat(dir)).isDirectory()) return 'it is a file: name a folder'
+    await access(dir, constants.W_OK | constants.X_OK)
+    return undefined
+  } catch (error) {
+    const code = causeOf(error)
+    if (code === 'ENOENT')
+      return 'the folder is missing: create it (mkdir -p -m 700), owned by the user of this process'
+    if (code === 'ENOTDIR') return 'a part of its path is a file: name a folder'
+    if (code === 'EACCES' || code === 'EROFS')
+      return 'this user may not write in it: give it to the user of this process'
+    throw error
+  }
+}
+
 const sealerCheck = ({ HOLDFAST_AUDIT_FILE: path }: Config<'sealer'>): Check => ({
   check: 'HOLDFAST_AUDIT_FILE: a folder in which it can be written',
-  find: () => access(dirname(path), constants.W_OK).then(() => undefined),
+  find: () => findFolderProblem(dirname(path)),
 })
 
 const CHECKS: { readonly [P in ServiceName]: (config: Config<P>) => readonly Check[] } = {

@@ -36,6 +36,9 @@ export function bulkOrder(number: number) {
   }
 }
 
+/** The transaction that pays it, where one does. */
+export const bulkTxId = (number: number): string => `0x${md5(`tx ${number}`)}${md5(String(number))}`
+
 const ORDER_ID = `md5('order ' || n)::uuid`
 const ADDRESS = `'0x' || md5('address ' || n) || substr(md5(n::text), 1, 8)`
 const TX_ID = `'0x' || md5('tx ' || n) || md5(n::text)`

@@ -29,6 +29,7 @@ const OBJECT_WORDS: Readonly<Record<PermissionObject, string>> = {
 const PART_WORDS: Readonly<Record<keyof typeof ORDER_PARTS, string>> = {
   shippingAddress: '`shipping_address`',
   payment: '`payment_request`, `received`, `payment_flags`',
+  refundDestinations: 'whole addresses of refunds in a dossier',
 }
 
 const HEAD = `# Permissions
@@ -54,9 +55,9 @@ export const permissionsText = (): string =>
     'Only callers whose address is in `HOLDFAST_ADMIN_CIDRS` are admitted. This is checked before the token.\n',
     ...tableOf(ADMIN_SERVICES),
     '\n## Parts of an order\n',
-    'Fields of `Order` that not every role gets. Fields that are not listed are for each caller that reaches the order.\n',
+    'Fields of `Order` and of its dossier that not every role gets. Fields that are not listed are for each caller that reaches the order.\n',
     ...rowsOf(
-      'fields of `Order`',
+      'fields',
       Object.entries(ORDER_PARTS).map(([part, roles]) => [PART_WORDS[part as keyof typeof ORDER_PARTS], roles]),
     ),
   ].join('\n') + '\n'

@@ -14,6 +14,7 @@ import { NotificationAdminServiceService } from '../../src/grpc/gen/holdfast/v1/
 import { OrderServiceService } from '../../src/grpc/gen/holdfast/v1/order.ts'
 import { OrderAdminServiceService } from '../../src/grpc/gen/holdfast/v1/order_admin.ts'
 import { PaymentServiceService } from '../../src/grpc/gen/holdfast/v1/payment.ts'
+import { PaymentAdminServiceService } from '../../src/grpc/gen/holdfast/v1/payment_admin.ts'
 import { FeeBearer, RefundServiceService, RefundStatus } from '../../src/grpc/gen/holdfast/v1/refund.ts'
 import { RefundAdminServiceService } from '../../src/grpc/gen/holdfast/v1/refund_admin.ts'
 import { StockServiceService } from '../../src/grpc/gen/holdfast/v1/stock.ts'
@@ -169,6 +170,13 @@ export const PERMISSION_CASES = {
     limit: 1,
     cursor: '',
   })),
+  '/holdfast.v1.PaymentAdminService/ListPayments': caseOf(PaymentAdminServiceService.listPayments, () => ({
+    ...{ filter: undefined, oldestFirst: false, limit: 1, cursor: '' },
+  })),
+  '/holdfast.v1.PaymentAdminService/GetPaymentDossier': caseOf(
+    PaymentAdminServiceService.getPaymentDossier,
+    ({ orderId }) => ({ orderId, includeDestinations: false }),
+  ),
   '/holdfast.v1.RefundService/ListRefunds': caseOf(RefundServiceService.listRefunds, ({ orderId }) => ({ orderId })),
   '/holdfast.v1.RefundService/SetRefundAddress': caseOf(
     RefundServiceService.setRefundAddress,

@@ -13,7 +13,8 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   ...{ first_seen_at: new Date(), host: 'here', file_by_filename: 'holdfast/v1/order.proto', list_services: '*' },
   ...{ file_containing_symbol: 'holdfast.v1.Order', all_extension_numbers_of_type: 'holdfast.v1.Order' },
   ...{ refund_id: UUID, confirm: false, everything: true, amount: '12.50', basis: 3, rate: '2000.00', fee_bearer: 1 },
-  ...{ version: 1n },
+  ...{ version: 1n, payment_state: 1, flags: 1, first_seen_from: new Date(0), first_seen_before: new Date() },
+  ...{ oldest_first: true, include_destinations: true },
   ...{ containing_type: 'holdfast.v1.Order', extension_number: 7 },
 }
 /** The valid value of a field. @throws for a field that has none here */

@@ -7,7 +7,7 @@ import { retrying, type Database } from '../connection/pool.ts'
 import { actorText } from './actor.ts'
 
 /** A field of an order that holds personal data. */
-export type PersonalField = 'shipping_address'
+export type PersonalField = 'shipping_address' | 'refund_destination'
 
 /**
  * Notes who reads which fields of whose orders, and why: one entry in the audit of each order, all in one statement.

@@ -11,6 +11,7 @@ import { addPayoutCommands } from './payout.ts'
 import { addPayCommand, addTokenCommand } from './pay.ts'
 import { addPreflightCommand } from './preflight.ts'
 import { printable } from './print.ts'
+import { addPaymentCommands } from './payment.ts'
 import { addRefundCommands } from './refund.ts'
 import { addRehydrateCommand } from './restart.ts'
 import { globalOptions, type Shell } from './session.ts'
@@ -39,6 +40,7 @@ export function createProgram(given: Shell): Command {
   addRehydrateCommand(program, shell)
   addStockCommands(program, shell)
   addProductCommands(program, shell)
+  addPaymentCommands(program, shell)
   addRefundCommands(program, shell)
   addNotificationCommands(program, shell)
   addAuditCommands(program, shell)
