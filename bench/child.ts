@@ -11,10 +11,11 @@ export type AskedProcess = {
   stop: () => Promise<void>
 }
 
-/** @param path of its entry, from this folder. @param core it runs on this one alone, where that can be */
-export function startAsked(path: string, core: number): AskedProcess {
+/** @param path of its entry, from this folder. @param core it runs on this one alone, where that can be; else on any */
+export function startAsked(path: string, core?: number): AskedProcess {
   const entry = fileURLToPath(new URL(path, import.meta.url))
-  const [command, args] = pinned(core, process.execPath, [...process.execArgv, entry])
+  const words = [...process.execArgv, entry]
+  const [command, args] = core === undefined ? [process.execPath, words] : pinned(core, process.execPath, words)
   // Its log costs what a log costs, and is dropped.
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] })
   const exited = once(child, 'exit')

@@ -17,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   'order-flow': async () => (await import('./order_flow.ts')).orderFlow,
   front: async () => (await import('./front.ts')).front,
   overload: async () => (await import('./overload.ts')).overload,
+  payments: async () => (await import('./payments.ts')).payments,
   stock: async () => (await import('./stock.ts')).stock,
 }
 

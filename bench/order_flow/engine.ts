@@ -5,12 +5,13 @@ import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } 
 import { limitStackTraces } from '../../src/main/stack_trace.ts'
 import type { LoopConfig } from '../loop.ts'
 
-export type EngineConfig = LoopConfig & { temporalAddress: string; namespace: string }
+export type EngineConfig = LoopConfig & EngineAddress
+export type EngineAddress = { temporalAddress: string; namespace: string }
 
 const TASK_QUEUE = 'bench'
 
 export async function openEngine(
-  { temporalAddress, namespace }: EngineConfig,
+  { temporalAddress, namespace }: EngineAddress,
   { workflowsPath, activities }: { workflowsPath: string; activities: object },
 ) {
   const logger = new DefaultLogger('WARN', ({ level, message }) => void process.stderr.write(`${level} ${message}\n`))

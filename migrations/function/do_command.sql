@@ -31,8 +31,12 @@ begin
     select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
   end if;
   -- The order has ended: reports that are not assessed are its aftercare's (design rule 15).
-  perform request_wake(array[p_order_id])
-  where exists (select from payment_report where order_id = p_order_id and not is_assessed);
+  if exists (select from payment_report where order_id = p_order_id and not is_assessed) then
+    perform request_wake(array[p_order_id]);
+    -- A relay may be asking the run, which looks no more: aftercare need not wait for that lease.
+    update order_wake set claimed_by = null, claimed_until = null
+    where order_id = p_order_id and claimed_by is not null;
+  end if;
   return 'done';
 end
 $$;

@@ -64,7 +64,10 @@ begin
       where i.order_id = v_order_id and r.order_id = v_order_id and r.state = 'held'
         and r.expires_at - i.grace <= i.expires_at and (select is_enough_seen(v_order_id));
     end loop;
-    update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
+    -- Not a start that a relay has leased: its row is deleted once the workflow runs, and that skips locked rows.
+    update workflow_start set urgency = 0
+    where order_id = any (v_order_ids) and urgency <> 0
+      and (claimed_until is null or claimed_until < clock_timestamp());
     perform request_wake(v_order_ids);
   end if;
   return v_fresh;

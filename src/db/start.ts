@@ -16,8 +16,8 @@ export const IS_FREE = `dead_reason is null and next_at <= statement_timestamp()
   and (claimed_until is null or claimed_until < statement_timestamp())`
 
 /** Deletes started rows of the relay $1, as a part of its next claim. */
-// Race: a report that makes the same row urgent holds its lock and waits for another row that this statement has
-// claimed. So the locked row is skipped: after its lease expires it is claimed again and found started.
+// Race: a restart by an operator holds the row's lock and waits for another row that this statement has claimed. So the
+// locked row is skipped: after its lease expires it is claimed again and found started. A report locks no leased start.
 export const settleStarts = (orderIds: string): string => `delete from workflow_start where order_id in (
        select order_id from workflow_start where order_id = any (${orderIds}) and claimed_by = $1 for update skip locked)`
 
@@ -63,6 +63,17 @@ export const deleteStarts = async (
   holder: string,
   orderIds: readonly string[],
 ): Promise<void> => void (await database.run(DELETE_STARTS, [holder, orderIds]))
+
+const RELEASE_STARTS = statement(
+  'relay_release_starts',
+  `update workflow_start set claimed_by = null, claimed_until = null where order_id = any ($2) and claimed_by = $1`,
+)
+/** Ends the leases of starts that were not tried. */
+export const releaseStarts = async (
+  database: Pick<Database, 'run'>,
+  holder: string,
+  orderIds: readonly string[],
+): Promise<void> => void (await database.run(RELEASE_STARTS, [holder, orderIds]))
 
 const DEFER_START = statement(
   'relay_defer_start',

@@ -22,12 +22,14 @@ export type WakeRow = {
   startGeneration: number | null
 }
 
-// A wake of an order whose start is leased by another relay waits: the order can be signalled once it runs.
+// A wake of an order whose start is leased by another relay waits: the order can be woken once it runs. The starts that
+// this statement settles have led to a run.
 const CLAIM_WAKES = statement(
   'relay_claim_wakes',
   `with due as (
      select order_id from order_wake w where ${IS_FREE} and not exists (
-       select from workflow_start s where s.order_id = w.order_id and s.claimed_until >= statement_timestamp())
+       select from workflow_start s where s.order_id = w.order_id and s.claimed_until >= statement_timestamp()
+         and s.order_id <> all ($3))
      order by next_at limit $2 for update skip locked
    ), claimed as (
      update order_wake w

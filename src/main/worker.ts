@@ -8,7 +8,7 @@ import { startHoldSweeper } from '../relay/duty.ts'
 import { startNotifier } from '../relay/notify.ts'
 import { ensureSchedules } from '../relay/schedule.ts'
 import { startWaker } from '../relay/wake.ts'
-import { startOrderStarter } from '../relay/start.ts'
+import { createStartedOrders, startOrderStarter } from '../relay/start.ts'
 import { CONSISTENCY_SCHEDULE } from '../workflows/message.ts'
 import { createLeaseHolder } from './lease_holder.ts'
 import { createChannels } from './notification_channel.ts'
@@ -59,7 +59,8 @@ async function main(service: ServiceContext<'worker'>): Promise<void> {
   watchParkedOrders(client, watch)
   for (const each of [client, background]) watchNamespace(each, stopping, service.fail)
   // A build that is not current takes no first task: it would write a history that the current one may not replay.
-  const deps = { database, client, holder, logger, metrics, isEager: () => standing !== 'superseded' }
+  const started = createStartedOrders({ database, holder, logger })
+  const deps = { database, client, holder, logger, metrics, started, isEager: () => standing !== 'superseded' }
   const waker = startWaker(deps)
   const relays = [waker, startOrderStarter({ ...deps, wakesUnderWay: waker.underWay })]
   service.onStop(() => Promise.all(relays.map((relay) => relay.stop())))

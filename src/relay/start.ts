@@ -3,7 +3,7 @@
 
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client'
 import { TypedSearchAttributes } from '@temporalio/common'
-import { claimStarts, deferStart, deleteStarts, type StartRow } from '../db/start.ts'
+import { claimStarts, deferStart, deleteStarts, releaseStarts, type StartRow } from '../db/start.ts'
 import { getOrderState } from '../db/order.ts'
 import type { Database } from '../db/connection/pool.ts'
 import { forEachBounded } from '../domain/concurrency.ts'
@@ -30,7 +30,7 @@ const YIELD_ABOVE = 8
 const YIELD_FOR_MS = 5_000
 /** The bound for a Temporal that hangs. A start, an update and a signal in a row end before their row's lease does. */
 const CALL_WITHIN_MS = 4_000
-/** A row that waited longer is left to its next claim: a start and a describe could outlast its lease. */
+/** A row that waited longer is given back: a start and a describe could outlast its lease. */
 const BEGIN_WITHIN_MS = 6_000
 
 export type StartDeps = {
@@ -41,6 +41,8 @@ export type StartDeps = {
   metrics: RelayMetrics
   /** Whether this process's workers may take first tasks without Temporal choosing the build. By default they may. */
   isEager?: () => boolean
+  /** Shared by the relays of a process: the next claim of any of them settles what one has started. */
+  started?: StartedOrders
 }
 
 type Startable = Pick<StartRow, 'orderId' | 'generation' | 'asset' | 'expiresAt'>
@@ -69,7 +71,7 @@ export function startOrderStarter({
   wakesUnderWay = () => 0,
   ...deps
 }: StartDeps & { wakesUnderWay?: () => number }): Relay {
-  const started = createStartedOrders(deps)
+  const started = deps.started ?? createStartedOrders(deps)
   let yieldsUntilMs = 0
   const loop = startLoop({
     name: 'start',
@@ -84,12 +86,15 @@ export function startOrderStarter({
       yieldsUntilMs = performance.now() + YIELD_FOR_MS
       const rows = await started.flushInto((ids) => claimStarts(deps.database, deps.holder, BATCH, ids))
       const until = performance.now() + BEGIN_WITHIN_MS
+      const left: string[] = []
       await forEachBounded(rows, WIDTH, async (row) => {
-        if (performance.now() > until) return
+        if (performance.now() > until) return void left.push(row.orderId)
         if (!(await startOne(deps, row))) return
         started.add(row.orderId)
         deps.metrics.passed.inc({ relay: 'start' })
       })
+      // Money of these orders would wait for the leases.
+      if (left.length > 0) await releaseStarts(deps.database, deps.holder, left)
       return { claimed: rows.length, limit: BATCH }
     },
   })

@@ -30,7 +30,7 @@ const UPDATE_WITHIN_MS = 6_000
 
 export function startWaker(deps: StartDeps): Relay & { underWay: () => number } {
   const underWay = new Set<Promise<void>>()
-  const started = createStartedOrders(deps)
+  const started = deps.started ?? createStartedOrders(deps)
   const loop = startLoop({
     name: 'wake',
     logger: deps.logger,

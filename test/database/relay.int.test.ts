@@ -120,7 +120,7 @@ describe('what a holder may settle', () => {
 })
 
 describe('starts', () => {
-  test('are settled without waiting for a report that holds their row, and then once more', async () => {
+  test('are settled without waiting for a restart that holds their row, and then once more', async () => {
     const [started, next] = await newOrders(2)
     const startedId = started?.orderId ?? ''
     await claimStarts(shop.worker, 'relay-1', 1)

@@ -61,7 +61,7 @@ export const CHECKS: StepsOf = (scratch) => [
 
 /** Smoke runs: so short that they show only that everything still runs. tools/setup.mjs installs what they need. */
 export const BENCHMARKS: StepsOf = (scratch) =>
-  ['order-flow', 'stock', 'front', 'overload'].map((name) => ({
+  ['order-flow', 'stock', 'front', 'overload', 'payments'].map((name) => ({
     name: `the benchmark ${name} runs`,
     commands: [['node', 'tools/setup.mjs', 'bench', name, '--smoke', '--out', scratch]],
     needs: 'go',

@@ -7,7 +7,7 @@ import { watchOrderStates } from './order.ts'
 import { CONFIRMATIONS, LAMP, place, untilFound, type Created, type Played, type Stage } from './scenario.ts'
 
 const CUSTOMER = 'customer2'
-/** The rest must come within the window, also where the assessment of the first part is late. */
+/** The rest must come within the window, also on a machine that assesses the first part late. */
 const SHOWN_WITHIN_MS = 6_000
 
 /** An order that is paid in two parts. */

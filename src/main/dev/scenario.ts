@@ -206,7 +206,7 @@ async function pay(stage: Stage, scene: Scene, { payment }: Created, followed: F
   scene.say('a block with it is mined')
   while ((await countReports(stage)) === before) await sleep(POLL_MS, undefined, { signal: stage.signal })
   scene.say('the watcher has seen it, and the api has stored its signed report')
-  // Reached or passed: a wake may be delayed by a relay's lease (15 s), and blocks are mined meanwhile.
+  // Reached or passed: blocks are mined meanwhile.
   const assessed = await followed.until('confirming', ({ paymentState }) =>
     ['confirming', 'paid'].includes(paymentState),
   )

@@ -1,0 +1,40 @@
+// The payments benchmark: how soon a reported payment moves its order on, at half load, and how many reports one api
+// process stores.
+
+import { figureOf, type Benchmark, type Round } from './benchmark.ts'
+import { openProcessing, P99, RATE } from './payments/processing.ts'
+import { createCommits, createReports } from './payments/reports.ts'
+import { startBenchServers } from './servers.ts'
+
+const p99Of = (round: Round, system: string): number => figureOf(round, system, P99)
+const rateOf = (round: Round, system: string): number => figureOf(round, system, RATE)
+
+export const payments: Benchmark = {
+  name: 'payments',
+  question: 'How soon does a payment move its order on, and how many reports can one api take?',
+  headline: RATE,
+  ratios: {
+    'bare p99 / ours p99': (round) => p99Of(round, 'bare update') / p99Of(round, 'report to processing'),
+    'reports / commits': (round) => rateOf(round, 'reports') / rateOf(round, 'commits'),
+  },
+  goals: {
+    'a payment takes at most twice a bare update': { ratio: 'bare p99 / ours p99', atLeast: 1 / 2 },
+  },
+  async open(options) {
+    const servers = await startBenchServers(options.dataDir, options.log)
+    try {
+      const { systems, facts, close } = await openProcessing(servers, options)
+      return {
+        systems: [...systems, createReports(servers, options), createCommits(servers, options)],
+        facts: { ...facts, ...servers.versions },
+        close: async () => {
+          await close()
+          await servers.stop()
+        },
+      }
+    } catch (error) {
+      await servers.stop()
+      throw error
+    }
+  },
+}
