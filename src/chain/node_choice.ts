@@ -99,7 +99,7 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
         throw error
       }
     },
-    /** Lets the next step begin with another node, where there is one. */
+    /** At the end of a step: the next one begins with another node, where there is one. */
     giveUp: (reason: AsideReason): void => {
       if (step === undefined || step.hasFailed || nodes.length === 1) return
       step.hasFailed = true

@@ -18,26 +18,28 @@ export function createNodePool(options: NodePoolOptions): ChainClient {
   const choice = createNodeChoice({ ...options, network })
   const isBehind = createNodeSurvey({ ...options, ...choice, count: nodes.length, now })
   let tip: Header | undefined
-  /** Times in a row that a block up to the tip was not given. */
+  /** Whether the node gave no block up to its own tip in this step, and in how many steps in a row. */
+  let hasGap = false
   let gaps = 0
 
-  /** A node that lacks blocks below its own tip is set aside. */
-  function noteGap(height: number): void {
-    if (tip === undefined || height > tip.height) return
-    gaps += 1
-    if (gaps < GAPS_BEFORE_ASIDE) return
-    gaps = 0
-    choice.giveUp('gap')
+  async function begin(): Promise<Header> {
+    gaps = hasGap ? gaps + 1 : 0
+    hasGap = false
+    if (gaps >= GAPS_BEFORE_ASIDE) {
+      gaps = 0
+      choice.giveUp('gap')
+    }
+    tip = await choice.begin({ start: (node) => node.getTip(), isBehind })
+    return tip
   }
 
   return {
     network,
-    getTip: async () => (tip = await choice.begin({ start: (node) => node.getTip(), isBehind })),
+    getTip: begin,
     findHeader: (height) => choice.ask((node) => node.findHeader(height)),
     findBlock: async (height) => {
       const block = await choice.ask((node) => node.findBlock(height))
-      if (block === undefined) noteGap(height)
-      else gaps = 0
+      if (block === undefined && tip !== undefined && height <= tip.height) hasGap = true
       return block
     },
     ...(findBalances !== undefined && {
