@@ -10,7 +10,7 @@ import { findSources, readSource } from './support/source.ts'
 const PLAIN = [
   'proto/holdfast/**/*.proto',
   'ops/**/*.{yaml,sh,sql,mjs}',
-  'docs/{operations,order-states,configuration,recipes,permissions,http2}.md',
+  'docs/{operations,payments,order-states,configuration,recipes,permissions,http2}.md',
   'docs/decisions/00{28,29,30,31,32,33,34}-*.md',
   'docker-compose.yml',
   '{README,ARCHITECTURE,CONTRIBUTING}.md',

@@ -37,6 +37,17 @@ describe('a page', () => {
     expect(cutPage(listing, [], { limit: 4, idOf: () => '' })).toEqual({ page: [], nextCursor: '' })
   })
 
+  test('that ends before its list does carries the cursor of where its query ended', () => {
+    const reached = { id: 'row-9' }
+    const { page, nextCursor } = cutPage(listing, rows, { limit: 4, idOf, reached })
+    expect(page).toEqual(rows)
+    expect(pageOf(listing, { limit: 4, cursor: nextCursor }).after).toBe('row-9')
+    const none = cutPage(listing, [], { limit: 4, idOf, reached })
+    expect([none.page, none.nextCursor]).toEqual([[], nextCursor])
+    expect(cutPage(listing, rows, { limit: 3, idOf, reached }).nextCursor).toBe(cursorOf())
+    expect(cutPage(listing, rows, { limit: 4, idOf, reached: null }).nextCursor).toBe('')
+  })
+
   test('that is the first asks for one row more than it shows', () => {
     expect(pageOf(listing, { limit: 20, offset: 5, cursor: '' })).toEqual({ limit: 21, offset: 5, after: undefined })
   })

@@ -140,21 +140,25 @@ const payerChecks = (config: Config<'payer'>): Check[] => {
   return [...nodeChecks(config), ...folder]
 }
 
-/** What to create where a folder is missing, or who must own it. Rejects for other reasons. */
+const FOLDER_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'the folder is missing: create it (mkdir -p -m 700), owned by the user of this process',
+  ENOTDIR: 'a part of its path is a file: name a folder',
+  EACCES: 'this user may not write in it: give it to the user of this process',
+  EROFS: 'its file system is read-only: mount it with the right to write',
+}
+
+/** What to create where a folder is missing, or who must own it. */
 async function findFolderProblem(dir: string): Promise<string | undefined> {
-  try {
+  const find = async (): Promise<string | undefined> => {
     if (!(await stat(dir)).isDirectory()) return 'it is a file: name a folder'
     await access(dir, constants.W_OK | constants.X_OK)
     return undefined
-  } catch (error) {
-    const code = causeOf(error)
-    if (code === 'ENOENT')
-      return 'the folder is missing: create it (mkdir -p -m 700), owned by the user of this process'
-    if (code === 'ENOTDIR') return 'a part of its path is a file: name a folder'
-    if (code === 'EACCES' || code === 'EROFS')
-      return 'this user may not write in it: give it to the user of this process'
-    throw error
   }
+  return find().catch((error: NodeJS.ErrnoException) => {
+    const problem = FOLDER_PROBLEMS[error.code ?? '']
+    if (problem === undefined) throw error
+    return problem
+  })
 }
 
 const sealerCheck = ({ HOLDFAST_AUDIT_FILE: path }: Config<'sealer'>): Check => ({

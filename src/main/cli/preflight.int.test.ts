@@ -124,6 +124,25 @@ test.each([
   60_000,
 )
 
+const SENDER = `0x${'5a'.repeat(20)}`
+const payerEnv = (dir: string): NodeJS.ProcessEnv => ({
+  ...{ DATABASE_URL: database.urlOf('app_worker'), HOLDFAST_ETH_RPC_URL: `http://${NOWHERE}` },
+  ...{ HOLDFAST_PAYOUT_DIR: dir, HOLDFAST_PAYOUT_SENDER: SENDER },
+})
+
+test.each([
+  ['that is missing is found, with what to create', () => join(folder, 'no-such-folder'), /missing: create it/],
+  ['that is a file is found', () => join(folder, 'ring'), /it is a file/],
+  ['below a file is found', () => join(folder, 'ring', 'payout'), /part of its path is a file/],
+  ['that is there passes', () => folder, undefined],
+])('a folder for payouts %s', async (_what, dirOf, expected) => {
+  await keysEnv()
+  const { findings, said } = await preflight(payerEnv(dirOf()), 'payer')
+  const found = findings.find(({ check }) => check.startsWith('HOLDFAST_PAYOUT_DIR'))
+  expect(found?.result).toMatch(expected ?? /^ok$/)
+  expect(said).not.toContain(folder)
+})
+
 test('--deployed is for the api alone', async () => {
   await expect(preflight(await keysEnv(), 'keys', '--deployed')).rejects.toThrow(UsageError)
 })

@@ -110,6 +110,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['adjust', 'cancel', 'create', 'deliver', 'get', 'get', 'get', 'list', 'list'],
       ...['pay', 'put', 'ship', 'token', 'watch'],
       ...['dead', 'replay'],
+      ...['list', 'show'],
       ...['list', 'request', 'approve', 'reject', 'address'],
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
