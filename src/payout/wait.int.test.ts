@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { sql } from 'slonik'
 import { z } from 'zod'
 import { RpcRefusal } from '../chain/rpc.ts'
+import { findUnpaidRefunds } from '../db/backlog.ts'
 import { ledgerFaults } from '../db/ledger_invariant.ts'
 import { findOpenPayouts, replacePayout } from '../db/payout.ts'
 import { bumpedPriceOf } from '../domain/payout.ts'
@@ -164,4 +165,23 @@ describe('the fee of a payout that failed on the chain', () => {
       expect(faults).toEqual([])
     }
   })
+})
+
+test('how long the oldest approved refund waits is measured without a payer, and that of one being paid', async () => {
+  const refund = await approve()
+  const ageOf = async (status: string) =>
+    (await findUnpaidRefunds(shop.worker)).find((each) => each.status === status)?.oldestS ?? 0
+  await shop.test.forge(`update refund set updated_at = now() - interval '2 hours' where refund_id = $1`, [
+    refund.refundId,
+  ])
+  expect(await ageOf('approved')).toBeGreaterThan(7_000)
+  const payer = await makePayer()
+  await payoutTurn(payer.deps)
+  expect(await ageOf('approved')).toBeLessThan(7_000)
+  await shop.test.forge(`update refund set updated_at = now() - interval '2 days' where refund_id = $1`, [
+    refund.refundId,
+  ])
+  expect(await ageOf('paying')).toBeGreaterThan(86_400)
+  await turnsUntilPaid(payer, [refund])
+  expect(await ageOf('paying')).toBeLessThan(86_400)
 })
