@@ -22,18 +22,21 @@ export const payments: Benchmark = {
   },
   async open(options) {
     const servers = await startBenchServers(options.dataDir, options.log)
+    const closes = [servers.stop]
+    const close = async (): Promise<void> => {
+      for (const end of closes.toReversed()) await end()
+    }
     try {
-      const { systems, facts, close } = await openProcessing(servers, options)
-      return {
-        systems: [...systems, createReports(servers, options), createCommits(servers, options)],
-        facts: { ...facts, ...servers.versions },
-        close: async () => {
-          await close()
-          await servers.stop()
-        },
-      }
+      const processing = await openProcessing(servers, options)
+      closes.push(processing.close)
+      const systems = [
+        ...processing.systems,
+        createReports(servers, options),
+        createCommits(processing.database, options),
+      ]
+      return { systems, facts: { ...processing.facts, ...servers.versions }, close }
     } catch (error) {
-      await servers.stop()
+      await close()
       throw error
     }
   },

@@ -4,14 +4,15 @@
 import type { Measurement, Options, System } from '../benchmark.ts'
 import { startAsked } from '../child.ts'
 import { putChain, putProducts, startHoldfast, untilPoolIsFull } from '../holdfast.ts'
-import type { BenchServers } from '../servers.ts'
+import type { BenchDatabase, BenchServers } from '../servers.ts'
 import { percentile } from '../statistics.ts'
 import type { BareQuestion } from './bare_worker.ts'
 import { runPaced, type Paced } from './paced.ts'
-import { openBenchShop, type BenchShop } from './shop.ts'
+import { openBenchShop, type Awaiting, type BenchShop } from './shop.ts'
 
 const NAMESPACES = { ours: 'bench-payments', bare: 'bench-payments-bare' } as const
 const POOL_TARGET = 512
+const SMOKE_POOL_TARGET = 64
 /** Enough to keep two cores busy. */
 const IN_FLIGHT = 32
 const MAX_RATE_ORDERS = 400
@@ -25,6 +26,7 @@ export const P99 = 'ms, p99'
 export const RATE = 'reports/s'
 
 export type Processing = {
+  database: BenchDatabase
   systems: readonly System[]
   facts: Readonly<Record<string, number>>
   close: () => Promise<void>
@@ -37,13 +39,14 @@ export async function openProcessing(servers: BenchServers, options: Options): P
   const database = await servers.createDatabase('bench_payments')
   await putProducts(database)
   await putChain(database)
-  const settings = { HOLDFAST_POOL_TARGET: String(POOL_TARGET) }
+  const poolTarget = isSmoke ? SMOKE_POOL_TARGET : POOL_TARGET
+  const settings = { HOLDFAST_POOL_TARGET: String(poolTarget) }
   const processes = ['keys', 'api', 'worker'] as const
   const ours = await startHoldfast({ servers, database, namespace: NAMESPACES.ours, dataDir, processes, settings })
   const bare = startAsked('payments/bare_worker.ts')
   const stop = async (): Promise<void> => void (await Promise.all([bare.stop(), ours.stop()]))
   try {
-    await untilPoolIsFull(database, POOL_TARGET)
+    await untilPoolIsFull(database, poolTarget)
     const shop = await openBenchShop({ servers, database, address: ours.address })
     await bare.ask({ temporalAddress: servers.temporalAddress, namespace: NAMESPACES.bare })
     if (!isSmoke) await payAll(shop, WARM_UP_ORDERS)
@@ -52,11 +55,12 @@ export async function openProcessing(servers: BenchServers, options: Options): P
     const question: BareQuestion = { count: Math.max(MIN_ORDERS, Math.ceil(ratePerS * seconds)), ratePerS }
     if (!isSmoke) await bare.ask({ ...question, count: WARM_UP_ORDERS })
     return {
+      database,
       systems: [
         {
           name: 'report to processing',
           about: 'A signed report of the whole amount, final, through gRPC, until its order is in processing.',
-          measure: async () => measurementOf(await payPaced(shop, question), ratePerS),
+          measure: () => payPaced(shop, question),
         },
         {
           name: 'bare update',
@@ -82,8 +86,11 @@ async function prepare(shop: BenchShop, count: number) {
   return orders
 }
 
-const payOne = async (shop: BenchShop, order: Awaited<ReturnType<typeof prepare>>[number]): Promise<void> => {
+/** @param onStored called with how long the report took */
+async function payOne(shop: BenchShop, order: Awaiting, onStored: (ms: number) => void = () => undefined) {
+  const start = performance.now()
   await shop.report(order.observation)
+  onStored(performance.now() - start)
   await shop.untilProcessed(order.orderId)
 }
 
@@ -98,9 +105,12 @@ async function payAll(shop: BenchShop, count: number): Promise<number> {
   return count / ((performance.now() - startedAt) / 1_000)
 }
 
-async function payPaced(shop: BenchShop, { count, ratePerS }: BareQuestion): Promise<Paced> {
+async function payPaced(shop: BenchShop, { count, ratePerS }: BareQuestion): Promise<Measurement> {
   const orders = await prepare(shop, count)
-  return runPaced(orders, ratePerS, (order) => payOne(shop, order))
+  const storedMs: number[] = []
+  const paced = await runPaced(orders, ratePerS, (order) => payOne(shop, order, (ms) => storedMs.push(ms)))
+  const { figures, ...rest } = measurementOf(paced, ratePerS)
+  return { figures: { ...figures, 'stored ms, p50': percentile(storedMs, 0.5) }, ...rest }
 }
 
 const measurementOf = ({ tookMs, errors, messages }: Paced, ratePerS: number): Measurement => ({

@@ -5,7 +5,7 @@ import pg from 'pg'
 import type { Measurement, Options, System } from '../benchmark.ts'
 import { putAddresses } from '../../test/support/address.ts'
 import { putChain, putProducts, startHoldfast } from '../holdfast.ts'
-import type { BenchServers } from '../servers.ts'
+import type { BenchDatabase, BenchServers } from '../servers.ts'
 import { runLoad, type Loaded } from '../stock/load.ts'
 import { RATE } from './processing.ts'
 import { openBenchShop, type Awaiting } from './shop.ts'
@@ -17,7 +17,7 @@ const ORDERS = 1_000
 const SMOKE_ORDERS = 100
 const NO_LIMIT = 1_000_000_000
 /** As in the tables that a report writes. */
-const TABLE = 'create table bench_commit (id uuid primary key, body jsonb not null)'
+const TABLE = 'create table if not exists bench_commit (id uuid primary key, body jsonb not null)'
 
 /** Reports alone: no worker assesses them. Each is the next state of the only output of one of many orders. */
 export const createReports = (servers: BenchServers, { dataDir, seconds, isSmoke }: Options): System => ({
@@ -44,11 +44,10 @@ export const createReports = (servers: BenchServers, { dataDir, seconds, isSmoke
 })
 
 /** The same number in flight, each on a connection of its own. */
-export const createCommits = (servers: BenchServers, { seconds, isSmoke }: Options): System => ({
+export const createCommits = (database: BenchDatabase, { seconds, isSmoke }: Options): System => ({
   name: 'commits',
   about: `One row inserted and committed, ${IN_FLIGHT} in flight, without an api.`,
   measure: async () => {
-    const database = await servers.createDatabase('bench_commits')
     const pool = new pg.Pool({ connectionString: database.url, max: IN_FLIGHT })
     try {
       await pool.query(TABLE)

@@ -13,13 +13,15 @@ import {
   orderWorkflowId,
   type AftercareInput,
 } from '../workflows/message.ts'
-import { IDLE_MS, retryDelayMs, startLoop, type Relay } from './loop.ts'
+import { retryDelayMs, startLoop, type Relay } from './loop.ts'
 import { createStartedOrders, withCallDeadline, startOrder, type StartedOrders, type StartDeps } from './start.ts'
 
 /** Concurrent wakes. An answer comes after the order's assessment, so a slow one must not delay the others. */
 const WIDTH = 64
 /** With more under way, a claim for the rest is not worth its statement. */
 const MAX_BUSY = WIDTH / 2
+/** A customer watches the page for it: half of this is what a payment waits for its relay. A claim of nothing is cheap. */
+const WAKE_IDLE_MS = 20
 /** With this many under way the pause may be longer: one claim of several rows costs no more than a claim of one. */
 const MANY_BUSY = 8
 const BUSY_IDLE_MS = 200
@@ -35,7 +37,7 @@ export function startWaker(deps: StartDeps): Relay & { underWay: () => number } 
     name: 'wake',
     logger: deps.logger,
     metrics: deps.metrics,
-    idleMs: () => (underWay.size > MANY_BUSY ? BUSY_IDLE_MS : IDLE_MS),
+    idleMs: () => (underWay.size > MANY_BUSY ? BUSY_IDLE_MS : WAKE_IDLE_MS),
     turn: async () => {
       while (underWay.size > MAX_BUSY) await Promise.race(underWay)
       const limit = WIDTH - underWay.size
