@@ -1,10 +1,10 @@
--- Refunds follow the money of their order, and not only what it owes. Until now the open refund was computed again when
--- the amount owed changed. A reorganisation may take money that another refund was promised: the open one stayed too
--- large, or was cancelled and did not open again once the money was back. The payment state was judged with refunds only
--- where the payments alone changed it: an order could stay paid that had lost money after its refund.
+-- Refunds follow the money of their order, and not only what it owes. Until now the open refund was computed again
+-- when the amount owed changed. A reorganisation may take money that another refund was promised: the open one stayed
+-- too large, or was cancelled and did not open again once the money was back. The payment state was judged with refunds
+-- only where the payments alone changed it: an order could stay paid that had lost money after its refund.
 --
--- Locks: none beyond the functions' rows in the catalog. Older processes call the same functions. An order that is wrong
--- already is put right by its next assessment; `holdfast verify` names it until then.
+-- Locks: none beyond the functions' rows in the catalog. Older processes call the same functions. An order that is
+-- wrong already is put right by its next assessment; `holdfast verify` names it until then.
 --
 -- Functions as migrations/function has them: keep_owed_refund, end_assessment, follow_refund_due.
 

@@ -48,7 +48,7 @@ export class RefundOracle {
   get begun(): bigint {
     return this.sum(({ status }) => BEGUN.includes(status))
   }
-  /** Money of the order goes back for good: it buys nothing any more. */
+  /** The way back of money is decided on: the order buys nothing with it. */
   get isDecided(): boolean {
     return this.refunds.some(({ status }) => status === 'approved' || BEGUN.includes(status))
   }
