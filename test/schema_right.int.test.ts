@@ -47,7 +47,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'accept_locked accept_optimistic accept_orders actor_of audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers order_money ' +
-      'order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake write_orders',
+      'keep_owed_refund order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake write_orders',
   },
   app_worker: {
     select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
@@ -82,7 +82,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'actor_of assessed_order begin_assessment begin_payout command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders end_payout fence_step finish_payout ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal late_refusal open_replacement open_transactions order_money order_state owed_refund prepare_payout present_output promised_refunds quote_due received_money refund_state replace_payout resume_orders ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal keep_owed_refund late_refusal open_replacement open_transactions order_money order_state owed_refund prepare_payout present_output promised_refunds quote_due received_money refund_state replace_payout resume_orders ' +
       'set_hold_aside settle_payout settle_refund_state step_order suspend_order take_stock request_wake',
   },
   app_keys: {

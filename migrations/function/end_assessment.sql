@@ -1,6 +1,6 @@
 -- Second half of an assessment: writes what the caller decided, and returns the state of the order (order_state).
 -- p_refund: base units owed back. p_generation and p_step: null for aftercare.
--- Locks: begin_assessment of the same transaction holds the order row; here holds, refund_due and order_wake.
+-- Locks: begin_assessment of the same transaction holds the order row; here holds, refund_due, refund and order_wake.
 -- While there is more news, the wake stays. Repeating it writes the same values.
 -- Errors: HF002 and HF004, by the guards of orders.
 create or replace function end_assessment(
@@ -42,6 +42,9 @@ begin
     select order_id, asset, p_refund from invoice where order_id = p_order_id
     on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
     where refund_due.amount <> excluded.amount;
+  end if;
+  if exists (select from refund r where r.order_id = p_order_id) then
+    perform keep_owed_refund(p_order_id);
   end if;
   delete from order_wake where order_id = p_order_id
     and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed);

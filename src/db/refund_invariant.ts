@@ -21,5 +21,7 @@ export const refundFaults = (within: FragmentSqlToken): FragmentSqlToken => sql.
   where ${within} and (
     r.open <> owed_refund(o.order_id)
     or r.begun > m.received and not exists (
-      select from payment p where p.state in ('reorged', 'replaced', 'dropped') and (p.order_id = o.order_id
+      select from payment p join payment_report f
+        on (f.order_id, f.network, f.tx_id, f.output_index) = (p.order_id, p.network, p.tx_id, p.output_index)
+      where p.state <> 'final' and f.state = 'final' and (p.order_id = o.order_id
         or p.order_id in (select d.order_id from late_decision d where d.replacement_id = o.order_id))))`

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { findViolations } from '../support/invariant.ts'
 import { playChaos, rulesOf, shrinkChaos } from '../support/payment/chaos.ts'
+import { RARE_LIVES } from '../support/payment/rare_life.ts'
 import { openPaymentWorld, type PaymentWorld } from '../support/payment/world.ts'
 import { count, seed } from '../support/scale.ts'
 
@@ -30,6 +31,13 @@ describe('payments of generated lives', () => {
       )
     }
     expect(sequences).toBe(SEQUENCES)
+    expect(await findViolations(world.shop.test)).toEqual([])
+  })
+
+  test.each(Object.entries(RARE_LIVES))('%s', async (_, sequence) => {
+    expect(await world.play(new Map([[0, sequence]]), { acceptsLate: false, sources: 1, requiredSources: 1 })).toEqual(
+      [],
+    )
     expect(await findViolations(world.shop.test)).toEqual([])
   })
 

@@ -1,6 +1,8 @@
 // A test oracle of payments: what an order's money means, written from the state machine and the edge cases of the
 // requirements (D-1, D-4 to D-9), not from the code. Amounts are compared as exact fractions.
 
+import { RefundOracle } from './refund_oracle.ts'
+
 /** An exact fraction; the denominator is positive. */
 export type Fraction = { over: bigint; under: bigint }
 
@@ -71,8 +73,12 @@ export type OrderView = {
   flags: string[]
   owed: string | null
   final: string
-  replacement: { status: string; payment_state: string; hold: string; owed: string | null } | null
+  refunds: [kind: string, amount: string, status: string][]
+  ledger: { received: string; refunded: string; refund_due: string }
+  replacement: Omit<OrderView, 'flags' | 'final' | 'replacement' | 'ledger'> | null
 }
+/** What the network takes for a transaction of a refund; the shop bears it. */
+export const NETWORK_FEE = 21_000n
 
 export type OrderTerms = {
   due: bigint
@@ -99,11 +105,29 @@ export class OrderOracle {
   private credited = new Map<string, Output>()
   /** Enough money is there, and the suspension of the network keeps it from paying. */
   private isWaiting = false
-  private isBoughtAgain = false
   private isDecided = false
+  /** The order that its late money bought. */
+  replacement: ReplacementOracle | undefined
+  readonly refunds: RefundOracle
 
   constructor(terms: OrderTerms) {
     this.terms = terms
+    this.refunds = new RefundOracle(terms.dust, () => ({
+      status: this.status,
+      due: this.owed ?? 0n,
+      received: this.sum(['final']) - this.taken,
+      hasNews: this.hasNews,
+      isSuspended: terms.network.isSuspended,
+    }))
+  }
+
+  /** There is news of its money that is not assessed. */
+  get hasNews(): boolean {
+    return this.news.size > 0
+  }
+  /** Final money that bought it again. What has left for refunds buys nothing. */
+  private get taken(): bigint {
+    return this.replacement === undefined ? 0n : this.replacement.share(this.sum(['final']))
   }
 
   get isTerminal(): boolean {
@@ -120,21 +144,24 @@ export class OrderOracle {
   }
 
   assess(): void {
-    const { network } = this.terms
+    const { network, acceptsLate } = this.terms
     for (const output of this.news) this.credit(output)
-    const hasNews = this.news.size > 0
+    const hasNews = this.hasNews
     this.news.clear()
     const isResumed = this.isWaiting && !network.isSuspended
-    const final = this.sum(['final'])
-    if (this.ended === 'expired' && !this.isDecided && this.pays(final)) {
+    const isUndecided = this.ended === 'expired' && !this.isDecided && this.pays(this.sum(['final']))
+    if (isUndecided) {
       this.isWaiting = network.isSuspended
       if (!network.isSuspended) {
         this.isDecided = true
-        this.isBoughtAgain = this.terms.acceptsLate
+        // Exactly one of the two: money whose refund is decided on buys nothing.
+        if (acceptsLate && !this.refunds.isDecided) this.replacement = new ReplacementOracle(this)
       }
     } else if (this.status === 'pending' && this.pays(this.sum(['final'], true))) this.isWaiting = network.isSuspended
     else if (!network.isSuspended) this.isWaiting = false
-    if (hasNews || isResumed) this.judge()
+    if (!hasNews && !isResumed && !isUndecided) return
+    this.judge()
+    this.replacement?.judge()
   }
 
   cancel(): void {
@@ -149,7 +176,8 @@ export class OrderOracle {
   }
 
   ship(): void {
-    if (this.status === 'processing' && this.paymentState === 'paid' && this.news.size === 0) this.status = 'shipped'
+    const isPaid = ['paid', 'partially_refunded'].includes(this.stateWithRefunds)
+    if (this.status === 'processing' && this.hold === 'none' && isPaid && !this.hasNews) this.status = 'shipped'
   }
 
   deliver(): void {
@@ -157,25 +185,32 @@ export class OrderOracle {
   }
 
   view(): OrderView {
-    const { status, paymentState, hold, owed } = this
-    const flags = [...this.flags].toSorted()
     const final = this.sum(['final']).toString()
+    const { replacement } = this
     return {
-      status,
-      payment_state: paymentState,
-      hold,
-      flags,
-      owed: textOf(owed),
+      ...this.viewAsReplacement(),
+      flags: [...this.flags].toSorted(),
       final,
-      replacement: this.replacement(),
+      ledger: { received: final, ...this.refunds.ledger(NETWORK_FEE) },
+      replacement: replacement === undefined ? null : replacement.viewAsReplacement(),
     }
+  }
+
+  viewAsReplacement(): NonNullable<OrderView['replacement']> {
+    const { status, hold, owed } = this
+    const refunds = this.refunds.view()
+    return { status, payment_state: this.stateWithRefunds, hold, owed: textOf(owed), refunds }
+  }
+
+  private get stateWithRefunds(): string {
+    return this.refunds.stateOf(this.paymentState, (amount) => this.pays(amount))
   }
 
   private pays(amount: bigint): boolean {
     return paysEnough(amount, this.terms.due)
   }
 
-  private sum(states: readonly OutputState[], isInTime?: boolean): bigint {
+  sum(states: readonly OutputState[], isInTime?: boolean): bigint {
     let total = 0n
     for (const output of this.credited.values())
       if (states.includes(output.state) && (isInTime ?? output.isInTime) === output.isInTime) total += output.amount
@@ -209,7 +244,7 @@ export class OrderOracle {
     else this.credited.set(output, present)
   }
 
-  private judge(): void {
+  protected judge(): void {
     const { due, dust, network } = this.terms
     const [final, lateFinal] = [this.sum(['final'], true), this.sum(['final'], false)]
     const seen = this.sum(COUNTED, true)
@@ -226,6 +261,7 @@ export class OrderOracle {
       if (this.status === 'processing') this.hold = isPaid ? 'none' : 'payment'
       if (isPaid && final < due) this.flags.add('within_tolerance')
     }
+    this.refunds.follow()
     this.mark()
   }
 
@@ -252,7 +288,6 @@ export class OrderOracle {
     this.status = 'cancelled'
     this.ended = how
     this.isWaiting = false
-    this.hold = 'none'
     this.settle()
     const came = this.sum(COUNTED)
     this.set('under', came > 0n && !this.pays(came))
@@ -260,20 +295,40 @@ export class OrderOracle {
 
   /** An order that ended: all its final money is owed back, but for what bought it again. */
   private settle(): void {
-    const { due, dust } = this.terms
-    const final = this.sum(['final'])
-    const taken = this.isBoughtAgain ? (final < due ? final : due) : 0n
-    const owed = final - taken > dust ? final - taken : 0n
+    const left = this.sum(['final']) - this.taken
+    const owed = left > this.terms.dust ? left : 0n
     this.owe(owed)
     const isAwaited = this.sum(['seen', 'reorged']) > 0n
     this.paymentState = owed > 0n ? 'unresolved' : isAwaited ? 'late_confirming' : (this.ended ?? 'cancelled')
+    this.refunds.follow()
+  }
+}
+
+/** An order that late money bought: it lives on the money of the order that it replaces, as much as it costs. */
+export class ReplacementOracle extends OrderOracle {
+  private readonly replaced: OrderOracle
+
+  constructor(replaced: OrderOracle) {
+    super(replaced.terms)
+    this.replaced = replaced
+    this.status = 'processing'
   }
 
-  private replacement(): OrderView['replacement'] {
-    if (!this.isBoughtAgain) return null
-    const isPaid = this.pays(this.sum(['final']))
-    const state = isPaid ? 'paid' : this.pays(this.sum(COUNTED)) ? 'at_risk' : 'reversed'
-    return { status: 'processing', payment_state: state, hold: isPaid ? 'none' : 'payment', owed: null }
+  /** What it has of this money of the replaced order: what has left for refunds is not there. */
+  share(money: bigint): bigint {
+    const left = money - this.replaced.refunds.begun
+    return left < 0n ? 0n : left < this.terms.due ? left : this.terms.due
+  }
+  override get hasNews(): boolean {
+    return this.replaced.hasNews
+  }
+  override sum(states: readonly OutputState[], isInTime = true): bigint {
+    if (!isInTime) return 0n
+    const [seen, final] = [this.share(this.replaced.sum(COUNTED)), this.share(this.replaced.sum(['final']))]
+    return states.includes('final') ? (states.includes('seen') ? seen : final) : seen - final
+  }
+  override judge(): void {
+    super.judge()
   }
 }
 

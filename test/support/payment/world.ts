@@ -12,7 +12,9 @@ import { DomainError } from '../../../src/domain/failure.ts'
 import type { LatePolicy } from '../../../src/domain/late.ts'
 import { putAddresses } from '../address.ts'
 import { createTestShop, runOf, type Run, type TestShop } from '../shop.ts'
-import { NetworkOracle, OrderOracle, type OrderView, type OutputState, type Word } from './oracle.ts'
+import { canonical, compareOrders, type Difference } from './compare.ts'
+import { playRefunds, type RefundPlay } from './refund_play.ts'
+import { NetworkOracle, OrderOracle, type OutputState, type Word } from './oracle.ts'
 import {
   ORDERS,
   sightingOf,
@@ -33,7 +35,6 @@ const RATE_MINOR = 200_000n
 const SOURCES = ['w1', 'w2'] as const
 
 export type WorldRules = { acceptsLate: boolean; sources: 1 | 2; requiredSources: 1 | 2 }
-export type Difference = { seed: number; step: number; order: string; expected: unknown; found: unknown }
 
 export type PaymentWorld = {
   /** Plays the sequences of these seeds together, and says where the product differs from the oracle. */
@@ -42,6 +43,7 @@ export type PaymentWorld = {
   close: () => Promise<void>
 }
 
+type TellStep = Extract<SequenceStep, { kind: 'tell' }>
 type Fact = { word: Word; observation: ReportedObservation }
 type PlayedOutput = { live: LiveOrder; facts: readonly (readonly Fact[])[]; at: number[] }
 type LiveOrder = { order: AcceptedOrder; oracle: OrderOracle; run: Run }
@@ -75,8 +77,8 @@ async function playWorld(
   for (let round = 0; round < rounds; round += 1) {
     differences.push(...(await report(shop, all, round)))
     const acting = all.flatMap((one) => actorOf(one, round) ?? [])
-    await act(shop, acting, policy)
-    if (acting.length > 0) differences.push(...(await compare(shop, acting, round)))
+    differences.push(...(await act(shop, acting, policy, round)))
+    if (acting.length > 0) differences.push(...(await compareOrders(shop, acting, round)))
     if (differences.length > 0) break
   }
   // The next world starts on a network whose sources agree.
@@ -84,7 +86,13 @@ async function playWorld(
   return differences
 }
 
-type Acting = { seed: number; name: string; kind: string; live: LiveOrder; fact: Fact | undefined }
+type Acting = {
+  seed: number
+  name: string
+  step: Exclude<SequenceStep, { kind: 'tell' }>
+  live: LiveOrder
+  fact: Fact | undefined
+}
 
 /** What a sequence does in this round, if it is no report. After its last step each order is assessed. */
 function actorOf({ seed, steps, orders, outputs }: Played, round: number): Acting[] | undefined {
@@ -93,7 +101,7 @@ function actorOf({ seed, steps, orders, outputs }: Played, round: number): Actin
   const live = orders.get(step.order)
   if (live === undefined) return undefined
   const told = outputs.find((output) => output.live === live && (output.at[0] ?? 0) > 0)
-  return [{ seed, name: step.order, kind: step.kind, live, fact: told?.facts[0]?.[(told.at[0] ?? 1) - 1] }]
+  return [{ seed, name: step.order, step, live, fact: told?.facts[0]?.[(told.at[0] ?? 1) - 1] }]
 }
 
 async function beginSequence(
@@ -125,7 +133,7 @@ async function beginSequence(
       ? []
       : [{ live, facts: factsOf(live, plan, hasEnded, plan.isRightAsset ? txId : otherTxId, index, rules), at: [0, 0] }]
   })
-  const ending = ORDERS.map((order) => ({ kind: 'assess' as const, order }))
+  const ending = ORDERS.map((order) => ({ kind: 'assess' as const, order, ofReplacement: false }))
   return { seed, steps: [...steps, ...ending], orders, outputs: played }
 }
 
@@ -232,30 +240,84 @@ async function report(shop: TestShop, all: readonly Played[], round: number): Pr
   return differences
 }
 
-function chooseFact({ facts, at }: PlayedOutput, source: number, which: string): Fact | undefined {
+function chooseFact({ facts, at }: PlayedOutput, source: number, which: TellStep['which']): Fact | undefined {
   const own = facts[source] ?? []
   const next = at[source] ?? 0
-  const places = { next, skip: next + 1, again: next - 1, last: own.length - 1, old: Math.floor(next / 2) }
-  const wanted = which === 'skip' || which === 'again' || which === 'last' || which === 'old' ? places[which] : next
+  const places = { next, skip: next + 1, again: next - 1, last: own.length - 1, old: Math.floor(next / 2), second: 1 }
+  const wanted = places[which]
   const place = Math.max(0, Math.min(wanted, own.length - 1))
   at[source] = Math.max(next, place + 1)
   return own[place]
 }
 
 /** Assessments of a round share a transaction. What a person asks has its own, as in production. */
-async function act(shop: TestShop, acting: readonly Acting[], policy: LatePolicy): Promise<void> {
-  const assessing = acting.filter(({ kind }) => kind.startsWith('assess'))
+async function act(
+  shop: TestShop,
+  acting: readonly Acting[],
+  policy: LatePolicy,
+  round: number,
+): Promise<Difference[]> {
+  const assessing = acting.filter(({ step }) => step.kind.startsWith('assess'))
   if (assessing.length > 0)
     await shop.worker.transaction(async (tx) => {
       for (const one of assessing) await assess(tx, one, policy)
     })
   for (const { oracle } of assessing.map(({ live }) => live)) oracle.assess()
-  await Promise.all(acting.filter((one) => !assessing.includes(one)).map((one) => ask(shop, one)))
+  const replacements = await findReplacements(shop, acting)
+  await Promise.all(acting.filter((one) => !assessing.includes(one)).map((one) => ask(shop, one, replacements)))
+  const refunding = acting.flatMap((one) => {
+    const play = refundPlayOf(one, replacements)
+    return play === undefined ? [] : [{ seed: one.seed, order: one.name, play }]
+  })
+  const answers = await playRefunds(
+    shop,
+    refunding.map(({ play }) => play),
+  )
+  return answers.flatMap(({ at, ...answer }) =>
+    canonical(answer.expected) === canonical(answer.found)
+      ? []
+      : [
+          {
+            seed: refunding[at]?.seed ?? 0,
+            step: round,
+            order: `${refunding[at]?.order}, ${refunding[at]?.play.act}`,
+            ...answer,
+          },
+        ],
+  )
+}
+
+type Replacements = ReadonlyMap<string, string>
+/** Orders that late money bought, by the order that expired. */
+async function findReplacements(shop: TestShop, acting: readonly Acting[]): Promise<Replacements> {
+  const ids = acting.flatMap(({ step, live }) =>
+    step.ofReplacement && live.oracle.replacement !== undefined ? [live.order.orderId] : [],
+  )
+  if (ids.length === 0) return new Map()
+  const rows = await shop.query<{ of: string; id: string | null }>(
+    'select order_id as of, replacement_id as id from late_decision where order_id = any ($1::uuid[])',
+    [ids],
+  )
+  return new Map(rows.flatMap(({ of, id }) => (id === null ? [] : [[of, id]])))
+}
+
+function refundPlayOf({ step, live: { order, oracle } }: Acting, replacements: Replacements): RefundPlay | undefined {
+  if (step.kind !== 'refund') return undefined
+  const replacement = step.ofReplacement ? replacements.get(order.orderId) : undefined
+  const target =
+    replacement === undefined || oracle.replacement === undefined
+      ? { orderId: order.orderId, oracle }
+      : { orderId: replacement, oracle: oracle.replacement }
+  return { act: step.act, target: { ...target, due: order.amountDue, dust: DUST } }
 }
 
 class Killed extends Error {}
 
-async function assess(tx: Tx, { kind, live: { order, oracle, run } }: Acting, policy: LatePolicy): Promise<void> {
+async function assess(
+  tx: Tx,
+  { step: { kind }, live: { order, oracle, run } }: Acting,
+  policy: LatePolicy,
+): Promise<void> {
   const fence = run.next()
   const once = (within: Tx) => {
     const database = { transaction: <T>(work: (tx: Tx) => Promise<T>): Promise<T> => work(within) }
@@ -275,7 +337,11 @@ async function assess(tx: Tx, { kind, live: { order, oracle, run } }: Acting, po
   if (kind === 'assess_lost') await once(tx)
 }
 
-async function ask(shop: TestShop, { kind, live: { order, oracle, run }, fact }: Acting): Promise<void> {
+async function ask(
+  shop: TestShop,
+  { step: { kind, ofReplacement }, live: { order, oracle, run }, fact }: Acting,
+  replacements: Replacements,
+): Promise<void> {
   if (kind === 'expire') {
     if (oracle.isTerminal) return
     await expireOrder(shop.worker, run.next())
@@ -292,34 +358,14 @@ async function ask(shop: TestShop, { kind, live: { order, oracle, run }, fact }:
       },
     )
   } else if (kind === 'cancel' || kind === 'ship' || kind === 'deliver') {
-    await shop.ask(kind, run.next())
-    oracle[kind]()
+    const orderId = ofReplacement ? replacements.get(order.orderId) : undefined
+    if (orderId === undefined || oracle.replacement === undefined) {
+      if (ofReplacement) return
+      await shop.ask(kind, run.next())
+      oracle[kind]()
+    } else {
+      await shop.ask(kind, { ...run.next(), orderId })
+      oracle.replacement[kind]()
+    }
   }
 }
-
-const viewText = `
-  select o.order_id as id, o.status, o.payment_state, o.hold, o.payment_flags as flags,
-    (select d.amount::text from refund_due d where d.order_id = o.order_id) as owed,
-    (select coalesce(sum(p.amount), 0)::text from payment p where p.order_id = o.order_id and p.state = 'final') as final,
-    (select jsonb_build_object('status', r.status, 'payment_state', r.payment_state, 'hold', r.hold, 'owed',
-       (select x.amount::text from refund_due x where x.order_id = r.order_id))
-     from late_decision d join orders r on r.order_id = d.replacement_id where d.order_id = o.order_id) as replacement
-  from orders o where o.order_id = any ($1::uuid[])`
-
-async function compare(shop: TestShop, acting: readonly Acting[], step: number): Promise<Difference[]> {
-  const ids = acting.map(({ live }) => live.order.orderId)
-  const rows = await shop.query<OrderView & { id: string }>(viewText, [ids])
-  return acting.flatMap(({ seed, name, live }) => {
-    const row = rows.find(({ id }) => id === live.order.orderId)
-    const expected = { id: live.order.orderId, ...live.oracle.view() }
-    const found = row ?? null
-    return canonical(found) === canonical(expected) ? [] : [{ seed, step, order: name, expected, found }]
-  })
-}
-
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => a.localeCompare(b)))
-      : part,
-  )
