@@ -10,6 +10,7 @@ import { DomainError, type FailureReason } from '../../../src/domain/failure.ts'
 import { ORDER_STATUSES } from '../../../src/domain/order.ts'
 import { sqlStateOf } from '../../../src/db/connection/sqlstate.ts'
 import { buildAttempt } from '../builder.ts'
+import { refundSealer } from '../refund_seal.ts'
 import type { TestShop } from '../shop.ts'
 import { NETWORK_FEE, type OrderOracle } from './oracle.ts'
 import type { RefundAct } from './sequence.ts'
@@ -129,6 +130,7 @@ async function give(shop: TestShop, { orderId, refundId }: Found): Promise<void>
   const given = {
     ...{ orderId, refundId, scope: { ownerId: null, statuses: ORDER_STATUSES }, feeBearer: 'shop' as const },
     parse: () => DESTINATION,
+    seal: refundSealer.sealDestination,
   }
   for (const isConfirmation of [false, true])
     await setRefundAddress(
@@ -141,7 +143,7 @@ async function give(shop: TestShop, { orderId, refundId }: Found): Promise<void>
 }
 
 const approve = (by: Actor, shop: TestShop, refund: Found): Promise<unknown> =>
-  approveRefund(shop.api, attemptOf(by), refund, soon())
+  approveRefund(shop.api, attemptOf(by), { ...refund, seal: refundSealer.sealApproval }, soon())
 
 const reject = (shop: TestShop, refund: Found): Promise<unknown> =>
   rejectRefund(shop.api, attemptOf(admin(8)), { ...refund, version: undefined, reason: 'none' }, soon())
