@@ -708,7 +708,7 @@ CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
           select null::text as id, string_agg(
             '{"table":"chain_suspension","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
           ) as changes
-          from new_rows n cross join lateral (select n.suspension_no::text as suspension_no) k cross join lateral (select n.network as network, n.opened_at as opened_at, n.closed_at as closed_at, n.reason as reason) r group by 1
+          from new_rows n cross join lateral (select n.suspension_no::text as suspension_no) k cross join lateral (select n.network as network, n.opened_at as opened_at, n.closed_at as closed_at, n.reason as reason, n.cause as cause) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -720,9 +720,9 @@ CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
             || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
             select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
-              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(o.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(o.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(n.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(n.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end) as after
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(o.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(o.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.cause is distinct from o.cause then '"cause":' || coalesce(to_json(o.cause)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(n.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(n.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.cause is distinct from o.cause then '"cause":' || coalesce(to_json(n.cause)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.suspension_no = o.suspension_no cross join lateral (select coalesce(n.suspension_no, o.suspension_no)::text as suspension_no) k
-            where n.suspension_no is distinct from o.suspension_no or n.network is distinct from o.network or n.opened_at is distinct from o.opened_at or n.closed_at is distinct from o.closed_at or n.reason is distinct from o.reason
+            where n.suspension_no is distinct from o.suspension_no or n.network is distinct from o.network or n.opened_at is distinct from o.opened_at or n.closed_at is distinct from o.closed_at or n.reason is distinct from o.reason or n.cause is distinct from o.cause
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -734,7 +734,7 @@ CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
           select null::text as id, string_agg(
             '{"table":"chain_suspension","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
           ) as changes
-          from old_rows o cross join lateral (select o.suspension_no::text as suspension_no) k cross join lateral (select o.network as network, o.opened_at as opened_at, o.closed_at as closed_at, o.reason as reason) r group by 1
+          from old_rows o cross join lateral (select o.suspension_no::text as suspension_no) k cross join lateral (select o.network as network, o.opened_at as opened_at, o.closed_at as closed_at, o.reason as reason, o.cause as cause) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -1923,7 +1923,7 @@ CREATE FUNCTION holdfast.audit_payout() RETURNS trigger
           select n.order_id::text as id, string_agg(
             '{"table":"payout","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
           ) as changes
-          from new_rows n cross join lateral (select n.payout_id as payout_id) k cross join lateral (select n.refund_id as refund_id, n.order_id as order_id, n.network as network, n.sender as sender, n.chain_id::text as chain_id, n.nonce::text as nonce, n.destination as destination, n.amount::text as amount, n.fee_bearer as fee_bearer, n.status as status, n.failure as failure, n.block_height::text as block_height, n.block_hash as block_hash, n.is_released as is_released, n.created_at as created_at) r group by 1
+          from new_rows n cross join lateral (select n.payout_id as payout_id) k cross join lateral (select n.refund_id as refund_id, n.order_id as order_id, n.network as network, n.sender as sender, n.chain_id::text as chain_id, n.nonce::text as nonce, n.destination as destination, n.amount::text as amount, n.fee_bearer as fee_bearer, n.status as status, n.failure as failure, n.block_height::text as block_height, n.block_hash as block_hash, n.is_released as is_released, n.created_at as created_at, n.network_fee::text as network_fee) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -1935,9 +1935,9 @@ CREATE FUNCTION holdfast.audit_payout() RETURNS trigger
             || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
             select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
-              concat_ws(',', case when n.refund_id is distinct from o.refund_id then '"refund_id":' || coalesce(to_json(o.refund_id)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.sender is distinct from o.sender then '"sender":' || coalesce(to_json(o.sender)::text, 'null') end, case when n.chain_id is distinct from o.chain_id then '"chain_id":' || coalesce(to_json(o.chain_id::text)::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(o.nonce::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.failure is distinct from o.failure then '"failure":' || coalesce(to_json(o.failure)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(o.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(o.block_hash)::text, 'null') end, case when n.is_released is distinct from o.is_released then '"is_released":' || coalesce(to_json(o.is_released)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end) as before, concat_ws(',', case when n.refund_id is distinct from o.refund_id then '"refund_id":' || coalesce(to_json(n.refund_id)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.sender is distinct from o.sender then '"sender":' || coalesce(to_json(n.sender)::text, 'null') end, case when n.chain_id is distinct from o.chain_id then '"chain_id":' || coalesce(to_json(n.chain_id::text)::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(n.nonce::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.failure is distinct from o.failure then '"failure":' || coalesce(to_json(n.failure)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(n.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(n.block_hash)::text, 'null') end, case when n.is_released is distinct from o.is_released then '"is_released":' || coalesce(to_json(n.is_released)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end) as after
+              concat_ws(',', case when n.refund_id is distinct from o.refund_id then '"refund_id":' || coalesce(to_json(o.refund_id)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.sender is distinct from o.sender then '"sender":' || coalesce(to_json(o.sender)::text, 'null') end, case when n.chain_id is distinct from o.chain_id then '"chain_id":' || coalesce(to_json(o.chain_id::text)::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(o.nonce::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.failure is distinct from o.failure then '"failure":' || coalesce(to_json(o.failure)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(o.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(o.block_hash)::text, 'null') end, case when n.is_released is distinct from o.is_released then '"is_released":' || coalesce(to_json(o.is_released)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(o.network_fee::text)::text, 'null') end) as before, concat_ws(',', case when n.refund_id is distinct from o.refund_id then '"refund_id":' || coalesce(to_json(n.refund_id)::text, 'null') end, case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.sender is distinct from o.sender then '"sender":' || coalesce(to_json(n.sender)::text, 'null') end, case when n.chain_id is distinct from o.chain_id then '"chain_id":' || coalesce(to_json(n.chain_id::text)::text, 'null') end, case when n.nonce is distinct from o.nonce then '"nonce":' || coalesce(to_json(n.nonce::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.failure is distinct from o.failure then '"failure":' || coalesce(to_json(n.failure)::text, 'null') end, case when n.block_height is distinct from o.block_height then '"block_height":' || coalesce(to_json(n.block_height::text)::text, 'null') end, case when n.block_hash is distinct from o.block_hash then '"block_hash":' || coalesce(to_json(n.block_hash)::text, 'null') end, case when n.is_released is distinct from o.is_released then '"is_released":' || coalesce(to_json(n.is_released)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(n.network_fee::text)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.payout_id = o.payout_id cross join lateral (select coalesce(n.payout_id, o.payout_id) as payout_id) k
-            where n.payout_id is distinct from o.payout_id or n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.sender is distinct from o.sender or n.chain_id is distinct from o.chain_id or n.nonce is distinct from o.nonce or n.destination is distinct from o.destination or n.amount is distinct from o.amount or n.fee_bearer is distinct from o.fee_bearer or n.status is distinct from o.status or n.failure is distinct from o.failure or n.block_height is distinct from o.block_height or n.block_hash is distinct from o.block_hash or n.is_released is distinct from o.is_released or n.created_at is distinct from o.created_at
+            where n.payout_id is distinct from o.payout_id or n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.sender is distinct from o.sender or n.chain_id is distinct from o.chain_id or n.nonce is distinct from o.nonce or n.destination is distinct from o.destination or n.amount is distinct from o.amount or n.fee_bearer is distinct from o.fee_bearer or n.status is distinct from o.status or n.failure is distinct from o.failure or n.block_height is distinct from o.block_height or n.block_hash is distinct from o.block_hash or n.is_released is distinct from o.is_released or n.created_at is distinct from o.created_at or n.network_fee is distinct from o.network_fee
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -1949,7 +1949,7 @@ CREATE FUNCTION holdfast.audit_payout() RETURNS trigger
           select o.order_id::text as id, string_agg(
             '{"table":"payout","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
           ) as changes
-          from old_rows o cross join lateral (select o.payout_id as payout_id) k cross join lateral (select o.refund_id as refund_id, o.order_id as order_id, o.network as network, o.sender as sender, o.chain_id::text as chain_id, o.nonce::text as nonce, o.destination as destination, o.amount::text as amount, o.fee_bearer as fee_bearer, o.status as status, o.failure as failure, o.block_height::text as block_height, o.block_hash as block_hash, o.is_released as is_released, o.created_at as created_at) r group by 1
+          from old_rows o cross join lateral (select o.payout_id as payout_id) k cross join lateral (select o.refund_id as refund_id, o.order_id as order_id, o.network as network, o.sender as sender, o.chain_id::text as chain_id, o.nonce::text as nonce, o.destination as destination, o.amount::text as amount, o.fee_bearer as fee_bearer, o.status as status, o.failure as failure, o.block_height::text as block_height, o.block_hash as block_hash, o.is_released as is_released, o.created_at as created_at, o.network_fee::text as network_fee) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -2250,7 +2250,7 @@ CREATE FUNCTION holdfast.audit_refund() RETURNS trigger
           select n.order_id::text as id, string_agg(
             '{"table":"refund","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
           ) as changes
-          from new_rows n cross join lateral (select n.refund_id as refund_id) k cross join lateral (select n.order_id as order_id, n.network as network, n.asset as asset, n.token as token, n.amount::text as amount, n.kind as kind, n.fee_bearer as fee_bearer, n.named_in as named_in, n.fiat_amount::text as fiat_amount, n.rate_basis as rate_basis, n.rate::text as rate, n.destination as destination, n.destination_confirmed_at as destination_confirmed_at, n.status as status, n.requested_by as requested_by, n.reason as reason, n.tx_id as tx_id, n.network_fee::text as network_fee, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at) r group by 1
+          from new_rows n cross join lateral (select n.refund_id as refund_id) k cross join lateral (select n.order_id as order_id, n.network as network, n.asset as asset, n.token as token, n.amount::text as amount, n.kind as kind, n.fee_bearer as fee_bearer, n.named_in as named_in, n.fiat_amount::text as fiat_amount, n.rate_basis as rate_basis, n.rate::text as rate, n.destination as destination, n.destination_confirmed_at as destination_confirmed_at, n.status as status, n.requested_by as requested_by, n.reason as reason, n.tx_id as tx_id, n.network_fee::text as network_fee, n.version::text as version, n.created_at as created_at, n.updated_at as updated_at, n.destination_seal as destination_seal) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -2262,9 +2262,9 @@ CREATE FUNCTION holdfast.audit_refund() RETURNS trigger
             || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
             select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
-              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(o.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(o.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(o.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(o.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(o.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(o.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(o.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(n.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(n.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(n.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(n.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(n.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(n.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(n.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end) as after
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(o.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(o.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(o.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(o.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(o.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(o.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(o.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(o.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(o.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(o.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(o.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(o.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(o.updated_at)::text, 'null') end, case when n.destination_seal is distinct from o.destination_seal then '"destination_seal":' || coalesce(to_json(o.destination_seal)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.asset is distinct from o.asset then '"asset":' || coalesce(to_json(n.asset)::text, 'null') end, case when n.token is distinct from o.token then '"token":' || coalesce(to_json(n.token)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end, case when n.fee_bearer is distinct from o.fee_bearer then '"fee_bearer":' || coalesce(to_json(n.fee_bearer)::text, 'null') end, case when n.named_in is distinct from o.named_in then '"named_in":' || coalesce(to_json(n.named_in)::text, 'null') end, case when n.fiat_amount is distinct from o.fiat_amount then '"fiat_amount":' || coalesce(to_json(n.fiat_amount::text)::text, 'null') end, case when n.rate_basis is distinct from o.rate_basis then '"rate_basis":' || coalesce(to_json(n.rate_basis)::text, 'null') end, case when n.rate is distinct from o.rate then '"rate":' || coalesce(to_json(n.rate::text)::text, 'null') end, case when n.destination is distinct from o.destination then '"destination":' || coalesce(to_json(n.destination)::text, 'null') end, case when n.destination_confirmed_at is distinct from o.destination_confirmed_at then '"destination_confirmed_at":' || coalesce(to_json(n.destination_confirmed_at)::text, 'null') end, case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end, case when n.requested_by is distinct from o.requested_by then '"requested_by":' || coalesce(to_json(n.requested_by)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.network_fee is distinct from o.network_fee then '"network_fee":' || coalesce(to_json(n.network_fee::text)::text, 'null') end, case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version::text)::text, 'null') end, case when n.created_at is distinct from o.created_at then '"created_at":' || coalesce(to_json(n.created_at)::text, 'null') end, case when n.updated_at is distinct from o.updated_at then '"updated_at":' || coalesce(to_json(n.updated_at)::text, 'null') end, case when n.destination_seal is distinct from o.destination_seal then '"destination_seal":' || coalesce(to_json(n.destination_seal)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.refund_id = o.refund_id cross join lateral (select coalesce(n.refund_id, o.refund_id) as refund_id) k
-            where n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.token is distinct from o.token or n.amount is distinct from o.amount or n.kind is distinct from o.kind or n.fee_bearer is distinct from o.fee_bearer or n.named_in is distinct from o.named_in or n.fiat_amount is distinct from o.fiat_amount or n.rate_basis is distinct from o.rate_basis or n.rate is distinct from o.rate or n.destination is distinct from o.destination or n.destination_confirmed_at is distinct from o.destination_confirmed_at or n.status is distinct from o.status or n.requested_by is distinct from o.requested_by or n.reason is distinct from o.reason or n.tx_id is distinct from o.tx_id or n.network_fee is distinct from o.network_fee or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at
+            where n.refund_id is distinct from o.refund_id or n.order_id is distinct from o.order_id or n.network is distinct from o.network or n.asset is distinct from o.asset or n.token is distinct from o.token or n.amount is distinct from o.amount or n.kind is distinct from o.kind or n.fee_bearer is distinct from o.fee_bearer or n.named_in is distinct from o.named_in or n.fiat_amount is distinct from o.fiat_amount or n.rate_basis is distinct from o.rate_basis or n.rate is distinct from o.rate or n.destination is distinct from o.destination or n.destination_confirmed_at is distinct from o.destination_confirmed_at or n.status is distinct from o.status or n.requested_by is distinct from o.requested_by or n.reason is distinct from o.reason or n.tx_id is distinct from o.tx_id or n.network_fee is distinct from o.network_fee or n.version is distinct from o.version or n.created_at is distinct from o.created_at or n.updated_at is distinct from o.updated_at or n.destination_seal is distinct from o.destination_seal
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -2276,7 +2276,7 @@ CREATE FUNCTION holdfast.audit_refund() RETURNS trigger
           select o.order_id::text as id, string_agg(
             '{"table":"refund","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
           ) as changes
-          from old_rows o cross join lateral (select o.refund_id as refund_id) k cross join lateral (select o.order_id as order_id, o.network as network, o.asset as asset, o.token as token, o.amount::text as amount, o.kind as kind, o.fee_bearer as fee_bearer, o.named_in as named_in, o.fiat_amount::text as fiat_amount, o.rate_basis as rate_basis, o.rate::text as rate, o.destination as destination, o.destination_confirmed_at as destination_confirmed_at, o.status as status, o.requested_by as requested_by, o.reason as reason, o.tx_id as tx_id, o.network_fee::text as network_fee, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at) r group by 1
+          from old_rows o cross join lateral (select o.refund_id as refund_id) k cross join lateral (select o.order_id as order_id, o.network as network, o.asset as asset, o.token as token, o.amount::text as amount, o.kind as kind, o.fee_bearer as fee_bearer, o.named_in as named_in, o.fiat_amount::text as fiat_amount, o.rate_basis as rate_basis, o.rate::text as rate, o.destination as destination, o.destination_confirmed_at as destination_confirmed_at, o.status as status, o.requested_by as requested_by, o.reason as reason, o.tx_id as tx_id, o.network_fee::text as network_fee, o.version::text as version, o.created_at as created_at, o.updated_at as updated_at, o.destination_seal as destination_seal) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -2314,7 +2314,7 @@ CREATE FUNCTION holdfast.audit_refund_approval() RETURNS trigger
           select n.order_id::text as id, string_agg(
             '{"table":"refund_approval","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
           ) as changes
-          from new_rows n cross join lateral (select n.refund_id as refund_id, n.version::text as version, n.approver as approver) k cross join lateral (select n.order_id as order_id, n.approved_at as approved_at) r group by 1
+          from new_rows n cross join lateral (select n.refund_id as refund_id, n.version::text as version, n.approver as approver) k cross join lateral (select n.order_id as order_id, n.approved_at as approved_at, n.seal as seal) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -2326,9 +2326,9 @@ CREATE FUNCTION holdfast.audit_refund_approval() RETURNS trigger
             || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
             select coalesce(n.order_id::text, o.order_id::text) as id, row_to_json(k)::text as key,
-              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(o.approved_at)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(n.approved_at)::text, 'null') end) as after
+              concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(o.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(o.approved_at)::text, 'null') end, case when n.seal is distinct from o.seal then '"seal":' || coalesce(to_json(o.seal)::text, 'null') end) as before, concat_ws(',', case when n.order_id is distinct from o.order_id then '"order_id":' || coalesce(to_json(n.order_id)::text, 'null') end, case when n.approved_at is distinct from o.approved_at then '"approved_at":' || coalesce(to_json(n.approved_at)::text, 'null') end, case when n.seal is distinct from o.seal then '"seal":' || coalesce(to_json(n.seal)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.refund_id = o.refund_id and n.version = o.version and n.approver = o.approver cross join lateral (select coalesce(n.refund_id, o.refund_id) as refund_id, coalesce(n.version, o.version)::text as version, coalesce(n.approver, o.approver) as approver) k
-            where n.refund_id is distinct from o.refund_id or n.version is distinct from o.version or n.approver is distinct from o.approver or n.order_id is distinct from o.order_id or n.approved_at is distinct from o.approved_at
+            where n.refund_id is distinct from o.refund_id or n.version is distinct from o.version or n.approver is distinct from o.approver or n.order_id is distinct from o.order_id or n.approved_at is distinct from o.approved_at or n.seal is distinct from o.seal
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -2340,7 +2340,7 @@ CREATE FUNCTION holdfast.audit_refund_approval() RETURNS trigger
           select o.order_id::text as id, string_agg(
             '{"table":"refund_approval","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
           ) as changes
-          from old_rows o cross join lateral (select o.refund_id as refund_id, o.version::text as version, o.approver as approver) k cross join lateral (select o.order_id as order_id, o.approved_at as approved_at) r group by 1
+          from old_rows o cross join lateral (select o.refund_id as refund_id, o.version::text as version, o.approver as approver) k cross join lateral (select o.order_id as order_id, o.approved_at as approved_at, o.seal as seal) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -3301,8 +3301,12 @@ begin
     select order_id, network, address from invoice where order_id = p_order_id on conflict do nothing;
   end if;
   -- The order has ended: reports that are not assessed are its aftercare's (design rule 15).
-  perform request_wake(array[p_order_id])
-  where exists (select from payment_report where order_id = p_order_id and not is_assessed);
+  if exists (select from payment_report where order_id = p_order_id and not is_assessed) then
+    perform request_wake(array[p_order_id]);
+    -- A relay may be asking the run, which looks no more: aftercare need not wait for that lease.
+    update order_wake set claimed_by = null, claimed_until = null
+    where order_id = p_order_id and claimed_by is not null;
+  end if;
   return 'done';
 end
 $$;
@@ -3375,8 +3379,8 @@ begin
   if p_status = 'processing' then
     update reservation set state = 'committed' where order_id = p_order_id and state = 'held';
   elsif p_status = 'pending' then
-    -- What had extended the hold is gone: the window's rule applies again. Not while there is more to assess: the report
-    -- that extended it may be among that. What is found enough only now extends it.
+    -- What had extended the hold is gone: the end of the quote applies again. Not while there is more to assess: the
+    -- report that extended it may be among that. What is found to be enough only now extends it.
     update reservation r set expires_at = case when p_payment_state = 'confirming'
       then greatest(r.expires_at, clock_timestamp() + i.confirm_within) else i.expires_at + i.grace end
     from invoice i
@@ -3386,9 +3390,13 @@ begin
         and not exists (select from payment_report n where n.order_id = p_order_id and not n.is_assessed) end;
   end if;
   if p_refund > 0 or exists (select from refund_due d where d.order_id = p_order_id) then
-    insert into refund_due (order_id, asset, amount) select order_id, asset, p_refund from invoice where order_id = p_order_id
+    insert into refund_due (order_id, asset, amount)
+    select order_id, asset, p_refund from invoice where order_id = p_order_id
     on conflict (order_id) do update set amount = excluded.amount, updated_at = clock_timestamp()
     where refund_due.amount <> excluded.amount;
+  end if;
+  if exists (select from refund r where r.order_id = p_order_id) then
+    perform keep_owed_refund(p_order_id);
   end if;
   delete from order_wake where order_id = p_order_id
     and not exists (select from payment_report r where r.order_id = p_order_id and not r.is_assessed);
@@ -3402,7 +3410,7 @@ ALTER FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_
 -- Name: FUNCTION end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) IS 'Writes what an assessment decided and answers with the order''s state.';
+COMMENT ON FUNCTION holdfast.end_assessment(p_order_id uuid, p_generation integer, p_step integer, p_payment_state text, p_flags text[], p_status text, p_hold text, p_refund numeric) IS 'Second half of an assessment: writes what the caller decided, and returns the state of the order (order_state).';
 
 --
 -- Name: end_orders(uuid[], text, text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3513,7 +3521,9 @@ begin
     when v_kind = 'fill' then 'cancelled'
     when p_is_reverted then 'reverted' end;
   if v_failure is not null then
-    update payout p set status = 'failed', failure = v_failure where p.payout_id = p_payout_id;
+    update payout p set status = 'failed', failure = v_failure,
+      network_fee = case when p_tx_id is not null then p_network_fee end
+    where p.payout_id = p_payout_id;
     return 'failed';
   end if;
   v_paid := finish_payout(v_payout.refund_id, p_tx_id, p_network_fee, p_actor);
@@ -3730,7 +3740,7 @@ ALTER FUNCTION holdfast.follow_money() OWNER TO holdfast_owner;
 -- Name: FUNCTION follow_money(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.follow_money() IS 'Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or of an order''s status did to the money of an order (post_ledger).';
+COMMENT ON FUNCTION holdfast.follow_money() IS 'Ledger writer: a trigger function that posts what a change of payments, of what is owed back, of a refund or its failed payout, or of an order''s status did to the money of an order (post_ledger).';
 
 --
 -- Name: follow_refund_due(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3739,29 +3749,8 @@ COMMENT ON FUNCTION holdfast.follow_money() IS 'Ledger writer: a trigger functio
 CREATE FUNCTION holdfast.follow_refund_due() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
-declare
-  v_owed numeric;
-  v_open_id uuid;
 begin
-  perform 1 from holdfast.orders o where o.order_id = new.order_id for no key update;
-  v_owed := holdfast.owed_refund(new.order_id);
-  select r.refund_id into v_open_id from holdfast.refund r join holdfast.refund_due d on d.order_id = r.order_id
-  where r.order_id = new.order_id and r.kind = 'owed' and r.asset = d.asset and r.token is null
-    and r.status in ('awaiting_destination', 'awaiting_approval');
-  if v_open_id is not null and v_owed > 0 then
-    update holdfast.refund r set amount = v_owed where r.refund_id = v_open_id and r.amount <> v_owed;
-  elsif v_open_id is not null then
-    update holdfast.refund r set status = 'cancelled' where r.refund_id = v_open_id;
-  elsif v_owed > 0 then
-    insert into holdfast.refund (order_id, network, asset, amount, kind, named_in, requested_by)
-    select i.order_id, i.network, d.asset, v_owed, 'owed', 'coin', 'system:owed'
-    from holdfast.invoice i join holdfast.refund_due d on d.order_id = i.order_id where i.order_id = new.order_id;
-  end if;
-  -- Money that came after a refund makes the order partially refunded again.
-  if current_user = 'app_worker' and exists (
-    select from holdfast.refund r where r.order_id = new.order_id and r.status in ('paying', 'paid')) then
-    perform holdfast.settle_refund_state(new.order_id);
-  end if;
+  perform holdfast.keep_owed_refund(new.order_id);
   return null;
 end
 $$;
@@ -3772,7 +3761,7 @@ ALTER FUNCTION holdfast.follow_refund_due() OWNER TO holdfast_owner;
 -- Name: FUNCTION follow_refund_due(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.follow_refund_due() IS 'Refund intent: a trigger function that keeps exactly one open refund for what an order owes beyond what was approved.';
+COMMENT ON FUNCTION holdfast.follow_refund_due() IS 'Refund intent: a trigger function that keeps what an order owes and its open refund equal (keep_owed_refund).';
 
 --
 -- Name: forget_answers(integer); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4132,8 +4121,8 @@ begin
      is distinct from (old.payout_id, old.refund_id, old.order_id, old.network, old.sender, old.chain_id, old.nonce,
       old.destination, old.amount, old.fee_bearer, old.created_at)
     or old.status in ('confirmed', 'failed')
-      and (new.block_height, new.block_hash, new.failure)
-       is distinct from (old.block_height, old.block_hash, old.failure)
+      and (new.block_height, new.block_hash, new.failure, new.network_fee)
+       is distinct from (old.block_height, old.block_hash, old.failure, old.network_fee)
     or old.is_released and not new.is_released then
     raise exception 'payout: this never changes' using errcode = 'HF001';
   end if;
@@ -4222,8 +4211,9 @@ begin
         old.fiat_amount, old.rate_basis, old.rate, old.requested_by, old.reason, old.created_at)
        or new.kind <> 'owed' and new.amount <> old.amount
        or (old.status not in ('awaiting_destination', 'awaiting_approval') or new.status in ('approved', 'paying'))
-        and (new.amount, new.destination, new.destination_confirmed_at, new.fee_bearer)
-         is distinct from (old.amount, old.destination, old.destination_confirmed_at, old.fee_bearer)
+        and (new.amount, new.destination, new.destination_confirmed_at, new.destination_seal, new.fee_bearer)
+         is distinct from (
+          old.amount, old.destination, old.destination_confirmed_at, old.destination_seal, old.fee_bearer)
        or not v_is_moved and new.status = 'paid' then
       raise exception 'refund: this never changes' using errcode = 'HF001';
     end if;
@@ -4425,6 +4415,47 @@ ALTER FUNCTION holdfast.keep_honoured() OWNER TO holdfast_owner;
 --
 
 COMMENT ON FUNCTION holdfast.keep_honoured() IS 'An assessment that reads the times of an output again leaves one that is honoured in time.';
+
+--
+-- Name: keep_owed_refund(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.keep_owed_refund(p_order_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_owed numeric;
+  v_open_id uuid;
+begin
+  perform 1 from holdfast.orders o where o.order_id = p_order_id for no key update;
+  v_owed := holdfast.owed_refund(p_order_id);
+  select r.refund_id into v_open_id from holdfast.refund r join holdfast.refund_due d on d.order_id = r.order_id
+  where r.order_id = p_order_id and r.kind = 'owed' and r.asset = d.asset and r.token is null
+    and r.status in ('awaiting_destination', 'awaiting_approval');
+  if v_open_id is not null and v_owed > 0 then
+    update holdfast.refund r set amount = v_owed where r.refund_id = v_open_id and r.amount <> v_owed;
+  elsif v_open_id is not null then
+    update holdfast.refund r set status = 'cancelled' where r.refund_id = v_open_id;
+  elsif v_owed > 0 then
+    insert into holdfast.refund (order_id, network, asset, amount, kind, named_in, requested_by)
+    select i.order_id, i.network, d.asset, v_owed, 'owed', 'coin', 'system:owed'
+    from holdfast.invoice i join holdfast.refund_due d on d.order_id = i.order_id where i.order_id = p_order_id;
+  end if;
+  -- Money that came after a refund makes the order partially refunded again.
+  if current_user = 'app_worker' and exists (
+    select from holdfast.refund r where r.order_id = p_order_id and r.status in ('paying', 'paid')) then
+    perform holdfast.settle_refund_state(p_order_id);
+  end if;
+end
+$$;
+
+ALTER FUNCTION holdfast.keep_owed_refund(p_order_id uuid) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION keep_owed_refund(p_order_id uuid); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.keep_owed_refund(p_order_id uuid) IS 'Refund intent: keeps exactly one open refund for what an order owes beyond what was approved, and no more than it has (owed_refund).';
 
 --
 -- Name: late_refusal(uuid, jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4844,13 +4875,15 @@ declare
 begin
   select * into v_refund from refund r where r.refund_id = p_refund_id;
   v_fee := case v_refund.fee_bearer when 'customer' then p_gas_limit * p_max_fee else 0 end;
-  if v_refund.token is not null then
-    return 'token';
-  elsif v_refund.amount <= v_fee then
+  if v_refund.amount <= v_fee then
     return 'fee_above_amount';
   elsif v_refund.destination = p_sender or exists (
     select from invoice i where (i.network, i.address) = (v_refund.network, v_refund.destination)) then
     return 'own_address';
+  elsif exists (
+    select from payout_sender s
+    where (s.network, s.sender) = (v_refund.network, p_sender) and s.next_nonce < p_chain_nonce) then
+    return 'nonce_ahead';
   end if;
   v_begun := begin_payout(p_refund_id, p_actor);
   if v_begun not in ('begun', 'repeated') then
@@ -4863,7 +4896,7 @@ begin
   insert into payout_sender (network, sender, chain_id, next_nonce)
   values (v_refund.network, p_sender, p_chain_id, p_chain_nonce)
   on conflict do nothing;
-  update payout_sender s set next_nonce = greatest(s.next_nonce, p_chain_nonce) + 1
+  update payout_sender s set next_nonce = s.next_nonce + 1
   where (s.network, s.sender, s.chain_id) = (v_refund.network, p_sender, p_chain_id)
   returning s.next_nonce - 1 into v_nonce;
   if not found then
@@ -5064,7 +5097,10 @@ begin
       where i.order_id = v_order_id and r.order_id = v_order_id and r.state = 'held'
         and r.expires_at - i.grace <= i.expires_at and (select is_enough_seen(v_order_id));
     end loop;
-    update workflow_start set urgency = 0 where order_id = any (v_order_ids) and urgency <> 0;
+    -- Not a start that a relay has leased: its row is deleted once the workflow runs, and that skips locked rows.
+    update workflow_start set urgency = 0
+    where order_id = any (v_order_ids) and urgency <> 0
+      and (claimed_until is null or claimed_until < clock_timestamp());
     perform request_wake(v_order_ids);
   end if;
   return v_fresh;
@@ -5513,6 +5549,37 @@ ALTER FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) OWNER TO 
 --
 
 COMMENT ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) IS 'Sets an order aside whose expiry failed by itself, with the SQLSTATE it failed with.';
+
+--
+-- Name: settle_payout(uuid, text, numeric, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform set_config('holdfast.actor', p_actor, true);
+  perform 1 from orders o
+  where o.order_id = (select r.order_id from refund r where r.refund_id = p_refund_id) for update;
+  if exists (select from payout p where p.refund_id = p_refund_id and p.status not in ('confirmed', 'failed')) then
+    return 'live';
+  elsif exists (select from refund r where r.tx_id = p_tx_id and r.refund_id <> p_refund_id)
+    or exists (
+      select from payout_attempt a join payout p on p.payout_id = a.payout_id
+      where a.tx_id = p_tx_id and p.refund_id <> p_refund_id) then
+    return 'taken';
+  end if;
+  return finish_payout(p_refund_id, p_tx_id, p_network_fee, p_actor);
+end
+$$;
+
+ALTER FUNCTION holdfast.settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) IS 'Settlement of a payout by an operator: a transaction paid the refund, but none that its payouts know, or one that was released too early.';
 
 --
 -- Name: settle_refund_state(uuid); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -6499,6 +6566,8 @@ CREATE TABLE holdfast.chain_suspension (
     opened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     closed_at timestamp with time zone,
     reason text,
+    cause text DEFAULT 'deep_reorg'::text NOT NULL,
+    CONSTRAINT chain_suspension_cause CHECK ((cause = ANY (ARRAY['deep_reorg'::text, 'nodes_differ'::text]))),
     CONSTRAINT chain_suspension_closed_finite CHECK (isfinite(closed_at)),
     CONSTRAINT chain_suspension_closed_whole CHECK (((closed_at IS NULL) = (reason IS NULL))),
     CONSTRAINT chain_suspension_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
@@ -6511,7 +6580,7 @@ ALTER TABLE holdfast.chain_suspension OWNER TO holdfast_owner;
 -- Name: TABLE chain_suspension; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON TABLE holdfast.chain_suspension IS 'Reorganisations below final blocks. While a row is open, the network is suspended; an operator closes it.';
+COMMENT ON TABLE holdfast.chain_suspension IS 'Final blocks in doubt. While a row is open, the network is suspended; an operator closes it.';
 
 --
 -- Name: COLUMN chain_suspension.closed_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
@@ -6524,6 +6593,12 @@ COMMENT ON COLUMN holdfast.chain_suspension.closed_at IS 'When an operator close
 --
 
 COMMENT ON COLUMN holdfast.chain_suspension.reason IS 'Why it was closed; null: open.';
+
+--
+-- Name: COLUMN chain_suspension.cause; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_suspension.cause IS 'What opened it: deep_reorg or nodes_differ.';
 
 --
 -- Name: chain_suspension_suspension_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -6893,7 +6968,7 @@ COMMENT ON TABLE holdfast.source_doubt IS 'Outputs on which the sources do not a
 
 CREATE VIEW holdfast.suspended_network AS
  SELECT s.network,
-    'deep_reorg'::text AS cause,
+    s.cause,
     s.opened_at AS since
    FROM holdfast.chain_suspension s
   WHERE (s.closed_at IS NULL)
@@ -7273,6 +7348,91 @@ ALTER TABLE holdfast.ledger_posting ALTER COLUMN posting_no ADD GENERATED ALWAYS
 );
 
 --
+-- Name: payout; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payout (
+    payout_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    refund_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    network text NOT NULL,
+    sender text NOT NULL,
+    chain_id bigint NOT NULL,
+    nonce bigint NOT NULL,
+    destination text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    fee_bearer text NOT NULL,
+    status text DEFAULT 'prepared'::text NOT NULL,
+    failure text,
+    block_height bigint,
+    block_hash text,
+    is_released boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    network_fee numeric(78,0),
+    CONSTRAINT payout_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT payout_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 66))),
+    CONSTRAINT payout_block_is_whole CHECK (((block_height IS NULL) = (block_hash IS NULL))),
+    CONSTRAINT payout_chain_positive CHECK ((chain_id > 0)),
+    CONSTRAINT payout_created_finite CHECK (isfinite(created_at)),
+    CONSTRAINT payout_destination_shape CHECK ((destination ~ '^0x[0-9a-f]{40}$'::text)),
+    CONSTRAINT payout_failure CHECK ((failure = ANY (ARRAY['reverted'::text, 'cancelled'::text, 'nonce_taken'::text]))),
+    CONSTRAINT payout_failure_of_status CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
+    CONSTRAINT payout_fee_bearer CHECK ((fee_bearer = ANY (ARRAY['shop'::text, 'customer'::text]))),
+    CONSTRAINT payout_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT payout_network_fee_range CHECK (((network_fee IS NULL) OR ((network_fee >= (0)::numeric) AND (status = 'failed'::text)))),
+    CONSTRAINT payout_nonce_not_negative CHECK ((nonce >= 0)),
+    CONSTRAINT payout_release_of_failed CHECK (((NOT is_released) OR (status = 'failed'::text))),
+    CONSTRAINT payout_status CHECK ((status = ANY (ARRAY['prepared'::text, 'signed'::text, 'broadcast'::text, 'stuck'::text, 'confirmed'::text, 'failed'::text]))),
+    CONSTRAINT payout_updated_finite CHECK (isfinite(updated_at))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payout OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payout; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payout IS 'Sending of one refund by one account with one nonce. Amounts in base units, before the network''s fee.';
+
+--
+-- Name: COLUMN payout.status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.status IS 'prepared and stuck wait for a signature, stuck as a replacement; signed: the bytes are stored; broadcast: a node took them; confirmed: final on the chain; failed: proven that no transaction that it knows can be executed.';
+
+--
+-- Name: COLUMN payout.failure; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.failure IS 'reverted: executed without effect; cancelled: an empty transaction took its nonce; nonce_taken: an unknown one did, which a person must look at; null: not failed.';
+
+--
+-- Name: COLUMN payout.block_height; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.block_height IS 'Of the block that has one of its transactions now; null: in no block.';
+
+--
+-- Name: COLUMN payout.block_hash; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.block_hash IS 'Of the block that has one of its transactions now; null: in no block.';
+
+--
+-- Name: COLUMN payout.is_released; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.is_released IS 'After a failure, an operator lets the refund be sent by another payout.';
+
+--
+-- Name: COLUMN payout.network_fee; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout.network_fee IS 'What the network took of a payout that failed by a transaction of its own, which the shop bears; null: not failed on the chain. That of a confirmed one is in refund.';
+
+--
 -- Name: refund; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7299,11 +7459,13 @@ CREATE TABLE holdfast.refund (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    destination_seal text,
     CONSTRAINT refund_amount_positive CHECK ((amount > (0)::numeric)),
     CONSTRAINT refund_confirms_destination CHECK (((destination_confirmed_at IS NULL) OR (destination IS NOT NULL))),
     CONSTRAINT refund_created_finite CHECK (isfinite(created_at)),
     CONSTRAINT refund_destination_canonical CHECK ((((char_length(destination) >= 1) AND (char_length(destination) <= 128)) AND ((asset <> 'ETH'::text) OR (destination ~ '^0x[0-9a-f]{40}$'::text)))),
     CONSTRAINT refund_destination_confirmed_finite CHECK (isfinite(destination_confirmed_at)),
+    CONSTRAINT refund_destination_seal_shape CHECK ((destination_seal ~ '^[0-9a-f]{16}\.[A-Za-z0-9_-]{86}$'::text)),
     CONSTRAINT refund_fee_bearer CHECK ((fee_bearer = ANY (ARRAY['shop'::text, 'customer'::text]))),
     CONSTRAINT refund_fee_within_amount CHECK (((fee_bearer <> 'customer'::text) OR (network_fee < amount))),
     CONSTRAINT refund_fiat_amount_positive CHECK ((fiat_amount > (0)::numeric)),
@@ -7397,6 +7559,12 @@ COMMENT ON COLUMN holdfast.refund.tx_id IS 'The transaction that paid it; null: 
 COMMENT ON COLUMN holdfast.refund.network_fee IS 'What the network took, in base units of its coin; null: not paid.';
 
 --
+-- Name: COLUMN refund.destination_seal; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund.destination_seal IS 'Signature of the api over the address that the customer confirmed; null: not confirmed, or before seals were made.';
+
+--
 -- Name: refund_due; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -7486,7 +7654,20 @@ CREATE VIEW holdfast.ledger_target AS
                     0 AS paid_of_owed,
                     r.network_fee AS fee
                    FROM holdfast.refund r
-                  WHERE ((r.status = 'paid'::text) AND (r.fee_bearer = 'shop'::text))) x
+                  WHERE ((r.status = 'paid'::text) AND (r.fee_bearer = 'shop'::text))
+                UNION ALL
+                 SELECT r.order_id,
+                    r.network,
+                    r.asset,
+                    NULL::text AS token,
+                    false AS is_invoiced,
+                    NULL::numeric AS amount_due,
+                    0 AS paid,
+                    0 AS paid_of_owed,
+                    p.network_fee AS fee
+                   FROM (holdfast.payout p
+                     JOIN holdfast.refund r ON ((r.refund_id = p.refund_id)))
+                  WHERE (p.network_fee > (0)::numeric)) x
           GROUP BY x.order_id, x.network, x.asset, x.token) a
      JOIN holdfast.orders o ON ((o.order_id = a.order_id)))
      JOIN holdfast.currency c ON ((c.currency = a.asset)))
@@ -7831,83 +8012,6 @@ ALTER TABLE holdfast.payment_transition OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.payment_transition IS 'Legal moves of payment_state; a test keeps it equal to PAYMENT_MOVES in src/domain/payment.ts.';
 
 --
--- Name: payout; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.payout (
-    payout_id uuid DEFAULT gen_random_uuid() NOT NULL,
-    refund_id uuid NOT NULL,
-    order_id uuid NOT NULL,
-    network text NOT NULL,
-    sender text NOT NULL,
-    chain_id bigint NOT NULL,
-    nonce bigint NOT NULL,
-    destination text NOT NULL,
-    amount numeric(78,0) NOT NULL,
-    fee_bearer text NOT NULL,
-    status text DEFAULT 'prepared'::text NOT NULL,
-    failure text,
-    block_height bigint,
-    block_hash text,
-    is_released boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT payout_amount_positive CHECK ((amount > (0)::numeric)),
-    CONSTRAINT payout_block_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 66))),
-    CONSTRAINT payout_block_is_whole CHECK (((block_height IS NULL) = (block_hash IS NULL))),
-    CONSTRAINT payout_chain_positive CHECK ((chain_id > 0)),
-    CONSTRAINT payout_created_finite CHECK (isfinite(created_at)),
-    CONSTRAINT payout_destination_shape CHECK ((destination ~ '^0x[0-9a-f]{40}$'::text)),
-    CONSTRAINT payout_failure CHECK ((failure = ANY (ARRAY['reverted'::text, 'cancelled'::text, 'nonce_taken'::text]))),
-    CONSTRAINT payout_failure_of_status CHECK (((status = 'failed'::text) = (failure IS NOT NULL))),
-    CONSTRAINT payout_fee_bearer CHECK ((fee_bearer = ANY (ARRAY['shop'::text, 'customer'::text]))),
-    CONSTRAINT payout_height_not_negative CHECK ((block_height >= 0)),
-    CONSTRAINT payout_nonce_not_negative CHECK ((nonce >= 0)),
-    CONSTRAINT payout_release_of_failed CHECK (((NOT is_released) OR (status = 'failed'::text))),
-    CONSTRAINT payout_status CHECK ((status = ANY (ARRAY['prepared'::text, 'signed'::text, 'broadcast'::text, 'stuck'::text, 'confirmed'::text, 'failed'::text]))),
-    CONSTRAINT payout_updated_finite CHECK (isfinite(updated_at))
-)
-WITH (fillfactor='70');
-
-ALTER TABLE holdfast.payout OWNER TO holdfast_owner;
-
---
--- Name: TABLE payout; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.payout IS 'Sending of one refund by one account with one nonce. Amounts in base units, before the network''s fee.';
-
---
--- Name: COLUMN payout.status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.payout.status IS 'prepared and stuck wait for a signature, stuck as a replacement; signed: the bytes are stored; broadcast: a node took them; confirmed: final on the chain; failed: proven that no transaction that it knows can be executed.';
-
---
--- Name: COLUMN payout.failure; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.payout.failure IS 'reverted: executed without effect; cancelled: an empty transaction took its nonce; nonce_taken: an unknown one did, which a person must look at; null: not failed.';
-
---
--- Name: COLUMN payout.block_height; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.payout.block_height IS 'Of the block that has one of its transactions now; null: in no block.';
-
---
--- Name: COLUMN payout.block_hash; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.payout.block_hash IS 'Of the block that has one of its transactions now; null: in no block.';
-
---
--- Name: COLUMN payout.is_released; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.payout.is_released IS 'After a failure, an operator lets the refund be sent by another payout.';
-
---
 -- Name: payout_attempt; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8032,6 +8136,49 @@ COMMENT ON COLUMN holdfast.payout_sender.holder IS 'Process with the lease; null
 --
 
 COMMENT ON COLUMN holdfast.payout_sender.held_until IS 'When the lease ends; null: free.';
+
+--
+-- Name: payout_wait; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.payout_wait (
+    refund_id uuid NOT NULL,
+    reason text NOT NULL,
+    tries integer DEFAULT 1 NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_try_at timestamp with time zone NOT NULL,
+    CONSTRAINT payout_wait_next_finite CHECK (isfinite(next_try_at)),
+    CONSTRAINT payout_wait_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 40))),
+    CONSTRAINT payout_wait_since_finite CHECK (isfinite(since)),
+    CONSTRAINT payout_wait_tries_positive CHECK ((tries > 0))
+)
+WITH (fillfactor='70');
+
+ALTER TABLE holdfast.payout_wait OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE payout_wait; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.payout_wait IS 'Refunds that got no payout when the payer looked at them, and when it looks again. Deleted when one is prepared.';
+
+--
+-- Name: COLUMN payout_wait.reason; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_wait.reason IS 'Why, as holdfast_payout_waiting names it.';
+
+--
+-- Name: COLUMN payout_wait.tries; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_wait.tries IS 'How often the payer has looked at it: the time to the next look doubles.';
+
+--
+-- Name: COLUMN payout_wait.since; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.payout_wait.since IS 'Since when it has waited for this reason.';
 
 --
 -- Name: pending_invoice; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
@@ -8170,8 +8317,10 @@ CREATE TABLE holdfast.refund_approval (
     approver text NOT NULL,
     order_id uuid NOT NULL,
     approved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    seal text,
     CONSTRAINT refund_approval_approver_shape CHECK ((approver ~ '^[a-z]+:[a-z0-9-]{1,63}$'::text)),
     CONSTRAINT refund_approval_at_finite CHECK (isfinite(approved_at)),
+    CONSTRAINT refund_approval_seal_shape CHECK ((seal ~ '^[0-9a-f]{16}\.[A-Za-z0-9_-]{86}$'::text)),
     CONSTRAINT refund_approval_version_positive CHECK ((version > 0))
 );
 
@@ -8182,6 +8331,12 @@ ALTER TABLE holdfast.refund_approval OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.refund_approval IS 'Who approved a refund as it was in this version: a later change of amount or destination ends all approvals.';
+
+--
+-- Name: COLUMN refund_approval.seal; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.refund_approval.seal IS 'Signature of the api over what was approved, and by whom; null: before seals were made.';
 
 --
 -- Name: refund_transition; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -9098,6 +9253,13 @@ ALTER TABLE ONLY holdfast.payout_sender
     ADD CONSTRAINT payout_sender_pk PRIMARY KEY (network, sender);
 
 --
+-- Name: payout_wait payout_wait_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_wait
+    ADD CONSTRAINT payout_wait_pk PRIMARY KEY (refund_id);
+
+--
 -- Name: product product_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9403,6 +9565,12 @@ CREATE INDEX orders_with_trouble ON holdfast.orders USING btree (payment_state) 
 CREATE INDEX payment_by_order ON holdfast.payment USING btree (order_id);
 
 --
+-- Name: payment_by_time; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payment_by_time ON holdfast.payment USING btree (first_seen_at, network, tx_id, output_index);
+
+--
 -- Name: payment_report_by_order; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9431,6 +9599,12 @@ CREATE INDEX payout_by_order ON holdfast.payout USING btree (order_id);
 --
 
 CREATE INDEX payout_by_refund ON holdfast.payout USING btree (refund_id);
+
+--
+-- Name: payout_failed_fee; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX payout_failed_fee ON holdfast.payout USING btree (order_id) WHERE (network_fee > (0)::numeric);
 
 --
 -- Name: payout_one_live; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -9467,6 +9641,12 @@ CREATE INDEX refund_by_status ON holdfast.refund USING btree (status, created_at
 --
 
 CREATE INDEX refund_by_time ON holdfast.refund USING btree (created_at, refund_id);
+
+--
+-- Name: refund_by_tx; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE INDEX refund_by_tx ON holdfast.refund USING btree (tx_id) WHERE (tx_id IS NOT NULL);
 
 --
 -- Name: refund_one_owed; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -10273,6 +10453,12 @@ CREATE TRIGGER payout_audit_update AFTER UPDATE ON holdfast.payout REFERENCING O
 CREATE TRIGGER payout_guard BEFORE INSERT OR UPDATE ON holdfast.payout FOR EACH ROW EXECUTE FUNCTION holdfast.guard_payout();
 
 --
+-- Name: payout payout_post; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER payout_post AFTER UPDATE ON holdfast.payout FOR EACH ROW WHEN ((new.network_fee IS DISTINCT FROM old.network_fee)) EXECUTE FUNCTION holdfast.follow_money('refund');
+
+--
 -- Name: product product_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -10880,6 +11066,13 @@ ALTER TABLE ONLY holdfast.payout
 
 ALTER TABLE ONLY holdfast.payout
     ADD CONSTRAINT payout_sender_fk FOREIGN KEY (network, sender) REFERENCES holdfast.payout_sender(network, sender) ON DELETE RESTRICT;
+
+--
+-- Name: payout_wait payout_wait_refund_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.payout_wait
+    ADD CONSTRAINT payout_wait_refund_fk FOREIGN KEY (refund_id) REFERENCES holdfast.refund(refund_id) ON DELETE RESTRICT;
 
 --
 -- Name: product product_currency_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -11643,6 +11836,14 @@ GRANT ALL ON FUNCTION holdfast.is_terminal(status text) TO auditor;
 REVOKE ALL ON FUNCTION holdfast.keep_honoured() FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_owed_refund(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.keep_owed_refund(p_order_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.keep_owed_refund(p_order_id uuid) TO app_api;
+GRANT ALL ON FUNCTION holdfast.keep_owed_refund(p_order_id uuid) TO app_worker;
+
+--
 -- Name: FUNCTION late_refusal(p_order_id uuid, p_policy jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -11886,6 +12087,13 @@ GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO
 GRANT ALL ON FUNCTION holdfast.set_hold_aside(p_order_id uuid, p_reason text) TO app_worker;
 
 --
+-- Name: FUNCTION settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.settle_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text) TO app_worker;
+
+--
 -- Name: FUNCTION settle_refund_state(p_order_id uuid); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -11968,12 +12176,14 @@ GRANT SELECT ON TABLE holdfast.address_pool TO auditor;
 --
 
 GRANT SELECT(network) ON TABLE holdfast.address_pool TO watcher;
+GRANT SELECT(network) ON TABLE holdfast.address_pool TO app_worker;
 
 --
 -- Name: COLUMN address_pool.address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT SELECT(address) ON TABLE holdfast.address_pool TO watcher;
+GRANT SELECT(address) ON TABLE holdfast.address_pool TO app_worker;
 
 --
 -- Name: COLUMN address_pool.leased_by; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12337,6 +12547,12 @@ GRANT UPDATE(closed_at) ON TABLE holdfast.chain_suspension TO watcher;
 --
 
 GRANT UPDATE(reason) ON TABLE holdfast.chain_suspension TO watcher;
+
+--
+-- Name: COLUMN chain_suspension.cause; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(cause) ON TABLE holdfast.chain_suspension TO watcher;
 
 --
 -- Name: TABLE consistency_run; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12739,6 +12955,104 @@ GRANT SELECT ON TABLE holdfast.ledger_entry TO app_api;
 GRANT SELECT ON TABLE holdfast.ledger_entry TO auditor;
 
 --
+-- Name: TABLE payout; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.payout TO app_worker;
+GRANT SELECT ON TABLE holdfast.payout TO auditor;
+GRANT SELECT ON TABLE holdfast.payout TO app_api;
+
+--
+-- Name: COLUMN payout.refund_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(refund_id) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(order_id) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(network) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.sender; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(sender) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.chain_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(chain_id) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(nonce) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.destination; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(destination) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(amount) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.fee_bearer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(fee_bearer) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(status) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.failure; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(failure) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.block_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_height) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.block_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(block_hash) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.is_released; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_released) ON TABLE holdfast.payout TO app_worker;
+
+--
+-- Name: COLUMN payout.network_fee; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(network_fee) ON TABLE holdfast.payout TO app_worker;
+
+--
 -- Name: TABLE refund; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -12867,6 +13181,12 @@ GRANT UPDATE(tx_id) ON TABLE holdfast.refund TO app_worker;
 --
 
 GRANT UPDATE(network_fee) ON TABLE holdfast.refund TO app_worker;
+
+--
+-- Name: COLUMN refund.destination_seal; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(destination_seal) ON TABLE holdfast.refund TO app_api;
 
 --
 -- Name: TABLE refund_due; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -13132,97 +13452,6 @@ GRANT SELECT ON TABLE holdfast.payment_transition TO app_worker;
 GRANT SELECT ON TABLE holdfast.payment_transition TO auditor;
 
 --
--- Name: TABLE payout; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT ON TABLE holdfast.payout TO app_worker;
-GRANT SELECT ON TABLE holdfast.payout TO auditor;
-
---
--- Name: COLUMN payout.refund_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(refund_id) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(order_id) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(network) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.sender; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(sender) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.chain_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(chain_id) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(nonce) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.destination; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(destination) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.amount; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(amount) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.fee_bearer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT INSERT(fee_bearer) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(status) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.failure; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(failure) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.block_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(block_height) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.block_hash; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(block_hash) ON TABLE holdfast.payout TO app_worker;
-
---
--- Name: COLUMN payout.is_released; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(is_released) ON TABLE holdfast.payout TO app_worker;
-
---
 -- Name: TABLE payout_attempt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -13234,24 +13463,28 @@ GRANT SELECT ON TABLE holdfast.payout_attempt TO auditor;
 --
 
 GRANT INSERT(payout_id) ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT(payout_id) ON TABLE holdfast.payout_attempt TO app_api;
 
 --
 -- Name: COLUMN payout_attempt.attempt; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT INSERT(attempt) ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT(attempt) ON TABLE holdfast.payout_attempt TO app_api;
 
 --
 -- Name: COLUMN payout_attempt.order_id; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT INSERT(order_id) ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT(order_id) ON TABLE holdfast.payout_attempt TO app_api;
 
 --
 -- Name: COLUMN payout_attempt.kind; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT INSERT(kind) ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT(kind) ON TABLE holdfast.payout_attempt TO app_api;
 
 --
 -- Name: COLUMN payout_attempt.value; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -13288,12 +13521,20 @@ GRANT UPDATE(raw) ON TABLE holdfast.payout_attempt TO app_worker;
 --
 
 GRANT UPDATE(tx_id) ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT(tx_id) ON TABLE holdfast.payout_attempt TO app_api;
+
+--
+-- Name: COLUMN payout_attempt.created_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(created_at) ON TABLE holdfast.payout_attempt TO app_api;
 
 --
 -- Name: COLUMN payout_attempt.broadcast_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
 GRANT UPDATE(broadcast_at) ON TABLE holdfast.payout_attempt TO app_worker;
+GRANT SELECT(broadcast_at) ON TABLE holdfast.payout_attempt TO app_api;
 
 --
 -- Name: TABLE payout_sender; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -13319,6 +13560,13 @@ GRANT UPDATE(holder) ON TABLE holdfast.payout_sender TO app_worker;
 --
 
 GRANT UPDATE(held_until) ON TABLE holdfast.payout_sender TO app_worker;
+
+--
+-- Name: TABLE payout_wait; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE holdfast.payout_wait TO app_worker;
+GRANT SELECT ON TABLE holdfast.payout_wait TO auditor;
 
 --
 -- Name: TABLE pending_invoice; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -13410,6 +13658,12 @@ GRANT INSERT(approver) ON TABLE holdfast.refund_approval TO app_api;
 --
 
 GRANT INSERT(order_id) ON TABLE holdfast.refund_approval TO app_api;
+
+--
+-- Name: COLUMN refund_approval.seal; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT INSERT(seal) ON TABLE holdfast.refund_approval TO app_api;
 
 --
 -- Name: TABLE refund_transition; Type: ACL; Schema: holdfast; Owner: holdfast_owner
