@@ -13,6 +13,7 @@ const WORDS: readonly (readonly [string, string])[] = [
   ['ORDER', '00000000-0000-8000-8000-000000000000'],
   ['REFUND', '00000000-0000-8000-8000-000000000000'],
   ['FEE', '21000'],
+  ['COUNT', '5'],
   ['NAME', 'anna'],
   ['OLD', 'watcher-1'],
   ['= …', '= null'],
