@@ -4,7 +4,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { callEachConcurrently } from '../support/concurrent.ts'
-import { findViolations } from '../support/invariant.ts'
 import { count, COUNT_WITHIN_MS, randomOf } from '../support/scale.ts'
 import { buildObservation, createTestShop, nextOf, type Run, type TestShop } from '../support/shop.ts'
 import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
@@ -96,18 +95,6 @@ async function cancelled(): Promise<AcceptedOrder> {
   const { order, run } = await shop.orderIn('processing')
   await shop.ask('cancel', run.next())
   return order
-}
-/** A cancelled order whose only payment went back. */
-async function cancelledAndRefunded(): Promise<{ order: AcceptedOrder; fact: ReportedObservation }> {
-  const { order, run } = await shop.orderIn('pending')
-  const fact = buildObservation(order)
-  await report(fact)
-  await assessPayments(shop.worker, run.next())
-  await shop.ask('cancel', run.next())
-  const { id } = await openOf(order)
-  await settle(id)
-  await pay(id)
-  return { order, fact }
 }
 /** A paid order that got `more` on top. */
 async function overpaid(more: bigint): Promise<{ order: AcceptedOrder; run: Run }> {
@@ -349,17 +336,6 @@ test('the payment state with refunds is the same in the database as in the domai
         ...[status, told, received, sums],
         refundStateOf({ status, paymentState: told, due, dustFloor, received, ...sums }),
       ])
-  }
-})
-
-test('verify is silent while the money of a paid refund is lost, and in a new block that is not deep enough', async () => {
-  const { order, fact: final } = await cancelledAndRefunded()
-  let fact = final
-  for (const state of ['reorged', 'seen', 'final'] as const) {
-    fact = nextOf(fact, { state })
-    await report(fact)
-    await assessLatePayments(shop.worker, order.orderId)
-    expect((await findViolations(shop.test)).filter(({ subject }) => subject === order.orderId)).toEqual([])
   }
 })
 

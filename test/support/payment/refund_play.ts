@@ -196,6 +196,11 @@ const NEXT = statement(
 const isSending = (act: RefundAct): boolean => act === 'send' || act === 'send_lost' || act === 'pay'
 const isEnding = (act: RefundAct): boolean => act === 'revert' || act === 'confirm' || act === 'pay'
 
+const OF_REFUND = statement(
+  'chaos_payout_of_refund',
+  `select payout_id as "payoutId" from payout where refund_id = $1 and status <> 'failed'`,
+)
+
 /** What the payer is to be told: of sending, and of the transaction that is final. */
 const foreseePayout = ({ act, target: { oracle } }: RefundPlay): unknown[] => [
   ...(isSending(act) ? [oracle.refunds.send()] : []),
@@ -215,7 +220,7 @@ async function send(tx: Tx, { orderId }: RefundTarget, isLost: boolean): Promise
   // The answer was lost, so the payer asks again.
   const again = isLost ? await preparePayout(tx, next.refundId, SENDER, PRICE) : undefined
   if (again !== undefined && again !== (outcome === 'prepared' ? 'repeated' : outcome)) return `again ${again}`
-  const [payout] = await tx.run<{ payoutId: string }>(LIVE, [orderId])
+  const [payout] = await tx.run<{ payoutId: string }>(OF_REFUND, [next.refundId])
   if (outcome !== 'prepared' || payout === undefined) return outcome
   const txId = `0x${randomBytes(32).toString('hex')}`
   await storeSignature(tx, payout.payoutId, 1, { raw: `0x${randomBytes(100).toString('hex')}`, txId })
