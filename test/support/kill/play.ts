@@ -28,7 +28,7 @@ const IN_FLIGHT = 40
  */
 const MINE_BLOCKS = 4
 const MINE_EVERY_MS = 800
-const LIFE_WITHIN_MS = 600_000
+const LIFE_WITHIN_MS = 300_000
 const PLENTY = 1_000_000
 /** Orders are placed while so much of the kills is done; the rest falls on the last payments and refunds. */
 const PLACED_BY = 0.7
