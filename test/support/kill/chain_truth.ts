@@ -1,4 +1,4 @@
-// What the chain itself says at the end: every transfer in its blocks, read from the node and from nothing of ours.
+// What the chain itself says at the end: every transfer in its blocks, read from the node and without our own code.
 
 import { z } from 'zod'
 import { createRpc } from '../../../src/chain/rpc.ts'
