@@ -28,6 +28,8 @@ const IN_FLIGHT = 40
  */
 const MINE_BLOCKS = 4
 const MINE_EVERY_MS = 800
+/** Anvil that was started again now and then answers nothing at all. An operator would start it again. */
+const HUNG_AFTER_MS = 15_000
 const LIFE_WITHIN_MS = 300_000
 const PLENTY = 1_000_000
 /** Orders are placed while so much of the kills is done; the rest falls on the last payments and refunds. */
@@ -173,14 +175,22 @@ async function place(stack: TestStack, userId: number, product: string): Promise
 }
 
 /** Each turn saves what the one before has mined: see MINE_BLOCKS. Errors are those of a node that is down. */
-async function keepMining({ stack, wallet }: World, signal: AbortSignal): Promise<void> {
+async function keepMining({ stack, wallet, log }: World, signal: AbortSignal): Promise<void> {
+  let minedAt = performance.now()
   const turn = async (): Promise<void> => {
     await stack.saveChain()
     await wallet.sendAll()
     await stack.chain.mine(MINE_BLOCKS)
+    minedAt = performance.now()
   }
   while (!signal.aborted) {
     await turn().catch(() => undefined)
+    const anvil = stack.parts.get('anvil')
+    if (performance.now() - minedAt > HUNG_AFTER_MS && anvil?.current() !== undefined) {
+      log('anvil hangs, and is killed')
+      await anvil.kill9()
+      minedAt = performance.now()
+    }
     await sleep(MINE_EVERY_MS)
   }
 }
