@@ -29,7 +29,7 @@ const IN_FLIGHT = 40
 const MINE_BLOCKS = 4
 const MINE_EVERY_MS = 800
 /** Anvil that was started again now and then answers nothing at all. An operator would start it again. */
-const HUNG_AFTER_MS = 15_000
+const HUNG_AFTER_MS = 30_000
 const LIFE_WITHIN_MS = 300_000
 const PLENTY = 1_000_000
 /** Orders are placed while so much of the kills is done; the rest falls on the last payments and refunds. */
