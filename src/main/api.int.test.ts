@@ -1,108 +1,43 @@
 // The api process as it is deployed: a child on a real Postgres, under its own role, with no engine to be found.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { putAddresses } from '../../test/support/address.ts'
+import {
+  API_ADDRESSES,
+  API_FILES,
+  createApiFixture,
+  customerToken,
+  type ApiFixture,
+} from '../../test/support/api_process.ts'
 import { putProduct } from '../../test/support/builder.ts'
 import { makeCertificate } from '../../test/support/certificate.ts'
-import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts'
-import { killAll, startProcess, type RunningProcess } from '../../test/support/process.ts'
 import { callHttp2 } from '../../test/support/raw_http2.ts'
 import { CALL_WITHIN_MS, until } from '../../test/support/until.ts'
 import { createClient, ServingStatus } from '../grpc/client.ts'
-import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
-import { freePorts } from '../servers/port.ts'
 
-const ENTRY = fileURLToPath(new URL('./api.ts', import.meta.url))
-const secret = (): string => randomBytes(32).toString('base64')
-const JWT = JSON.stringify({ keys: [{ kid: 'test', secret: secret() }] })
-const GOOD = {
-  HOLDFAST_JWT_SECRETS_FILE: JWT,
-  HOLDFAST_PII_KEYRING_FILE: JSON.stringify({
-    primary: 2,
-    versions: [
-      { version: 1, secret: secret() },
-      { version: 2, secret: secret() },
-    ],
-  }),
-  HOLDFAST_ORDER_ID_SECRET_FILE: secret(),
-  HOLDFAST_QUOTE_KEY_FILE: generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
-  HOLDFAST_REFUND_KEY_FILE: generateKeyPairSync('ed25519').privateKey.export({
-    type: 'pkcs8',
-    format: 'pem',
-  }) as string,
-  HOLDFAST_SOURCES_FILE: JSON.stringify({ sources: [{ name: 'watcher-1', algorithm: 'sha256', secrets: [secret()] }] }),
-}
+const RATE = { HOLDFAST_ETH_RATE: '2000.00' }
 
-let database: TestDatabase
-let folder: string
-const processes: RunningProcess[] = []
-
+let fixture: ApiFixture
 beforeEach(async () => {
-  database = await createTestDatabase()
-  folder = await mkdtemp(join(tmpdir(), 'holdfast-api-'))
-  await putAddresses(database, 10)
+  fixture = await createApiFixture()
 })
-afterEach(async () => {
-  await killAll(processes)
-  await rm(folder, { recursive: true })
-  await database.drop()
-})
+afterEach(() => fixture.close())
 
 /** Starts the process in production mode with these secret files. */
-async function start(
-  files: Readonly<Record<string, string>> = GOOD,
+const start = (
+  files: Readonly<Record<string, string>> = API_FILES,
   changes: Readonly<Record<string, string | undefined>> = {},
-) {
-  const [grpc = 0, admin = 0, metrics = 0] = await freePorts(3)
-  const paths: Record<string, string> = {}
-  for (const [variable, content] of Object.entries(files)) {
-    paths[variable] = join(folder, `${variable}-${grpc}`)
-    await writeFile(paths[variable], content, { mode: 0o600 })
-  }
-  const env = {
-    DATABASE_URL: database.urlOf('app_api'),
-    TEMPORAL_ADDRESS: '127.0.0.1:9',
-    HOLDFAST_MODE: 'production',
-    HOLDFAST_TLS: 'terminated-by-proxy',
-    HOLDFAST_GRPC_PORT: String(grpc),
-    HOLDFAST_ADMIN_PORT: String(admin),
-    HOLDFAST_METRICS_PORT: String(metrics),
-    HOLDFAST_DRAIN_MS: '0',
-    HOLDFAST_ETH_RATE: '2000.00',
-    ...paths,
-    ...changes,
-  }
-  const started = startProcess([ENTRY], env, metrics)
-  processes.push(started)
-  return { ...started, address: `127.0.0.1:${grpc}`, adminAddress: `127.0.0.1:${admin}` }
-}
-
-const tokenOf = (userId: number): Promise<string> =>
-  signDevelopmentToken({
-    secrets: loadTokenSecrets(JWT, 'development'),
-    issuer: 'holdfast',
-    audience: 'holdfast',
-    roles: ['customer'],
-    subject: String(userId),
-    lifetimeS: 240,
-  })
+) => fixture.start(files, { ...RATE, ...changes })
 
 describe('the api process', () => {
   test('serves without an engine, tells of itself, and stops in order when asked', async () => {
     const api = await start()
     await until(async () => (await api.get('/readyz')).ok)
-    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => tokenOf(7) })
+    const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => customerToken(7) })
     expect(await client.health.check({})).toEqual({ status: ServingStatus.SERVING })
-    await database.query(
-      `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
-       select 'ethereum', 1, 1, 1, 1, t, t from (select clock_timestamp() as t) now`,
-    )
-    const { productId, unitPrice } = await putProduct(database)
+    await fixture.followChain()
+    const { productId, unitPrice } = await putProduct(fixture.database)
     const order = await client.order.createOrder({
       idempotencyKey: crypto.randomUUID(),
       userId: 7n,
@@ -113,7 +48,7 @@ describe('the api process', () => {
     expect(order.total).toBe('12.50')
     client.close()
     const metrics = await (await api.get('/metrics')).text()
-    expect(metrics).toContain('holdfast_leased_addresses{network="ethereum",process="api"} 9')
+    expect(metrics).toContain(`holdfast_leased_addresses{network="ethereum",process="api"} ${API_ADDRESSES - 1}`)
     expect(metrics).toContain('holdfast_accept_queue{process="api"} 0')
     expect(metrics).toMatch(/grpc_method="CreateOrder",grpc_code="OK",process="api"\} 1/)
 
@@ -127,7 +62,7 @@ describe('the api process', () => {
   test('is alive but not ready while the schema is not this build’s', async () => {
     const api = await start()
     await until(async () => (await api.get('/readyz')).ok)
-    const [newest] = await database.query<{ version: bigint }>(
+    const [newest] = await fixture.database.query<{ version: bigint }>(
       'delete from schema_version where version = (select max(version) from schema_version) returning *',
     )
     await until(async () => (await api.get('/readyz')).status === 503)
@@ -136,7 +71,7 @@ describe('the api process', () => {
     expect(await client.health.check({})).toEqual({ status: ServingStatus.NOT_SERVING })
     client.close()
     const columns = Object.keys(newest ?? {})
-    await database.query(
+    await fixture.database.query(
       `insert into schema_version (${columns.join(', ')}) values (${columns.map((_, at) => `$${at + 1}`).join(', ')})`,
       Object.values(newest ?? {}),
     )
@@ -144,7 +79,7 @@ describe('the api process', () => {
   })
 
   test('is not ready during its whole drain, reports NOT_SERVING, and still answers', async () => {
-    const api = await start(GOOD, { HOLDFAST_DRAIN_MS: '6000' })
+    const api = await start(API_FILES, { HOLDFAST_DRAIN_MS: '6000' })
     await until(async () => (await api.get('/readyz')).ok)
     const client = createClient({ deadlineMs: CALL_WITHIN_MS, address: api.address, token: () => '' })
     const watch = client.health.check({})
@@ -167,7 +102,7 @@ describe('the api process', () => {
   })
 
   test('listens on IPv6 where it is told to', async () => {
-    const api = await start(GOOD, { HOLDFAST_BIND: '::1' })
+    const api = await start(API_FILES, { HOLDFAST_BIND: '::1' })
     await until(async () => (await api.get('/readyz')).ok)
     const client = createClient({
       deadlineMs: CALL_WITHIN_MS,
@@ -182,7 +117,7 @@ describe('the api process', () => {
     'names the address that it cannot listen on: %s',
     async (name) => {
       // A network for documentation: no machine has it.
-      const { code, output } = await (await start(GOOD, { [name]: '192.0.2.1' })).ended
+      const { code, output } = await (await start(API_FILES, { [name]: '192.0.2.1' })).ended
       expect(code).toBe(1)
       expect(output).toContain(`${name}: this machine does not have that address`)
       expect(output).not.toContain(`or ${name}`)
@@ -191,10 +126,10 @@ describe('the api process', () => {
 
   test('serves TLS in production on both ports, and tells when its certificate ends', async () => {
     const { cert, key } = makeCertificate()
-    const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+    const [certFile, keyFile] = [join(fixture.folder, 'cert.pem'), join(fixture.folder, 'key.pem')]
     await writeFile(certFile, cert)
     await writeFile(keyFile, key)
-    const api = await start(GOOD, {
+    const api = await start(API_FILES, {
       ...{ HOLDFAST_TLS: undefined, HOLDFAST_TLS_CERT_FILE: certFile, HOLDFAST_TLS_KEY_FILE: keyFile },
       HOLDFAST_ADMIN_CIDRS: '127.0.0.0/8',
     })
@@ -225,7 +160,7 @@ describe('the api process', () => {
     const { code, output } = await (
       await start(
         {
-          ...GOOD,
+          ...API_FILES,
           HOLDFAST_JWT_SECRETS_FILE: JSON.stringify({ keys: [{ kid: 'a', secret: 'c2hvcnQ=' }] }),
           HOLDFAST_ORDER_ID_SECRET_FILE: Buffer.from(`development-${'x'.repeat(32)}`).toString('base64'),
         },
@@ -258,7 +193,7 @@ describe('the api process', () => {
     const files = { HOLDFAST_CLIENT_SANS_FILE: '{}', HOLDFAST_TLS_CERT_FILE: makeCertificate().cert }
     const { output } = await (
       await start(
-        { ...GOOD, ...files, HOLDFAST_TLS_KEY_FILE: makeCertificate().key },
+        { ...API_FILES, ...files, HOLDFAST_TLS_KEY_FILE: makeCertificate().key },
         { HOLDFAST_TLS: undefined, TEMPORAL_TLS_CA_FILE: '/nowhere/ca.pem', GRPC_TRACE: 'all' },
       )
     ).ended
@@ -289,7 +224,7 @@ describe('the api process', () => {
     ],
     ['sources that are no JSON', { HOLDFAST_SOURCES_FILE: 'hello' }, /report sources is not JSON/],
   ])('does not start with %s, and says why without showing it', async (_name, files, reason) => {
-    const { code, output } = await (await start({ ...GOOD, ...files })).ended
+    const { code, output } = await (await start({ ...API_FILES, ...files })).ended
     expect(code).toBe(1)
     expect(output).toMatch(reason)
     for (const content of Object.values(files)) expect(output).not.toContain(content)

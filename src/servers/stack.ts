@@ -10,7 +10,7 @@ import { migrate } from '../db/migrate.ts'
 import type { Role } from '../domain/access.ts'
 import { loadTokenSecrets, signDevelopmentToken } from '../keyvault/token.ts'
 import { repeat } from '../repeat.ts'
-import { startAnvil, type AnvilOptions } from './anvil.ts'
+import { startAnvil, type Anvil, type AnvilOptions } from './anvil.ts'
 import type { Child } from './child.ts'
 import { claimDataDir } from './claim.ts'
 import { NAMESPACE_RETENTION_HOURS, prepareNamespaces } from './namespace.ts'
@@ -95,6 +95,8 @@ export type Stack = {
   readonly temporalNamespace: string
   readonly uiUrl: string | undefined
   readonly chainUrl: string | undefined
+  /** Writes the chain's state, so that a kill of its node takes back nothing. */
+  readonly saveChain: () => Promise<void>
   /** With all rights. */
   readonly databaseUrl: string
   readonly secrets: SecretFiles
@@ -153,7 +155,7 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
   const databaseUrl = options.databaseUrl ?? (await runPostgres(options, crew, ports.postgres, limits))
   signal?.throwIfAborted()
   const passwords = passwordsOf(databaseUrl, PROCESS_ROLES)
-  const [secrets, , temporal, chainUrl] = await together([
+  const [secrets, , temporal, { chainUrl, saveChain }] = await together([
     ensureSecrets(join(dataDir, 'secret'), WATCHER_SOURCE),
     prepareDatabase(databaseUrl, passwords, limits),
     runTemporal(options, crew, ports.temporal, databaseUrl),
@@ -180,7 +182,15 @@ async function build(options: StackOptions, crew: Crew, isAfterCrash: boolean): 
   ])
   signal?.throwIfAborted()
   const sealRefusal = sealer && (await findRefusal(sealer))
-  const addresses = { ports, ...temporal, uiUrl, chainUrl, databaseUrl, auditorUrl: databaseUrlOf('auditor') }
+  const addresses = {
+    ports,
+    ...temporal,
+    uiUrl,
+    chainUrl,
+    saveChain,
+    databaseUrl,
+    auditorUrl: databaseUrlOf('auditor'),
+  }
   return { ...addresses, auditFile, sealRefusal, secrets, tokenClaims, mintToken, parts: crew.parts }
 }
 
@@ -233,10 +243,16 @@ async function runTemporal(
   return { temporalAddress: address, temporalNamespace: ORDER_NAMESPACE }
 }
 
-async function runChain({ mining, dataDir }: StackOptions, crew: Crew, port: number): Promise<string | undefined> {
-  if (mining === undefined) return undefined
-  const { url } = await crew.run('anvil', () => startAnvil({ port, dataDir, mining }), addressOf(port))
-  return url
+async function runChain(
+  { mining, dataDir }: StackOptions,
+  crew: Crew,
+  port: number,
+): Promise<Pick<Stack, 'chainUrl' | 'saveChain'>> {
+  if (mining === undefined) return { chainUrl: undefined, saveChain: async () => undefined }
+  let anvil: Anvil | undefined
+  const start = async (): Promise<Anvil> => (anvil = await startAnvil({ port, dataDir, mining }))
+  const { url } = await crew.run('anvil', start, addressOf(port))
+  return { chainUrl: url, saveChain: async () => anvil?.save() }
 }
 
 async function runUi(

@@ -4,8 +4,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { DomainError } from '../../src/domain/failure.ts'
-import { TransportError, type CreateOrderResponse } from '../../src/grpc/client.ts'
+import type { CreateOrderResponse } from '../../src/grpc/client.ts'
+import { persist } from '../support/persist.ts'
 import { count, randomOf } from '../support/scale.ts'
 import { startTestStack, STOCK_VIOLATIONS, type TestStack } from '../support/stack.ts'
 import { until } from '../support/until.ts'
@@ -39,22 +39,6 @@ beforeAll(async () => {
   for (const product of ['lamp', 'chair', 'desk']) await stack.putProduct(product, ORDERS * 10)
 }, 240_000)
 afterAll(() => stack.stop(), 120_000)
-
-/** Retries a call that may have been cut off, as its idempotency key allows. */
-async function persist<T>(call: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + CALL_WITHIN_MS
-  for (;;) {
-    try {
-      return await call()
-    } catch (error) {
-      const isPassing =
-        error instanceof TransportError ||
-        (error instanceof DomainError && ['unavailable', 'deadline', 'limited', 'conflict'].includes(error.kind))
-      if (!isPassing || Date.now() > deadline) throw error
-      await sleep(100 + 200 * random())
-    }
-  }
-}
 
 const standingOf = async (orderId: string) =>
   (

@@ -12,8 +12,8 @@ export const COUNT_WITHIN_MS = count(600_000, 1_800_000)
 export const seed = Number(process.env['HOLDFAST_TEST_SEED'] ?? '20251122')
 
 /** Numbers in [0, 1) that are the same on every run with this seed (mulberry32). */
-export function randomOf(name: string): () => number {
-  let state = [...name].reduce((hash, letter) => Math.imul(hash, 31) + letter.charCodeAt(0), seed) | 0
+export function randomOf(name: string, from = seed): () => number {
+  let state = [...name].reduce((hash, letter) => Math.imul(hash, 31) + letter.charCodeAt(0), from) | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state)

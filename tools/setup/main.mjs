@@ -17,6 +17,7 @@ const COMMANDS = {
   test: { entry: ['test/run.ts'], servers: true, extras: ['grpcurl', 'h2spec'] },
   shake: { entry: ['test/shake.ts'], servers: true, extras: ['grpcurl', 'h2spec'] },
   fuzz: { entry: ['test/fuzz.ts'], servers: true },
+  'chaos:kill': { entry: ['test/chaos_kill.ts'], servers: true },
   'chaos:payments': { entry: ['test/chaos_payments.ts'], servers: true },
   controls: { entry: ['test/controls.ts'], servers: true },
   timing: { entry: ['test/timing.ts'], servers: true },
