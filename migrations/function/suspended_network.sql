@@ -1,8 +1,16 @@
 -- Circuit breaker per chain: the networks that are suspended now, and why. deep_reorg: a reorganisation below final
--- blocks, open until an operator closes it. sources_differ: two sources contradict each other about an output, which
--- ends when they agree or one is retired.
+-- blocks, open until an operator closes it or retires the source whose watcher met it. sources_differ: two sources
+-- contradict each other about an output or about a final block, which ends when they agree or one is retired.
 create or replace view suspended_network as
-select s.network, 'deep_reorg' as cause, s.opened_at as since from chain_suspension s where s.closed_at is null
+select s.network, 'deep_reorg' as cause, min(s.opened_at) as since
+from chain_suspension s
+where s.closed_at is null and not exists (select from retired_source x where x.source = s.source)
+group by s.network
 union all
-select d.network, 'sources_differ', min(d.since) from source_doubt d where d.kind = 'differing' group by d.network;
+select d.network, 'sources_differ', min(d.since)
+from (
+  select o.network, o.since from source_doubt o where o.kind = 'differing'
+  union all
+  select f.network, f.since from source_fork f) d
+group by d.network;
 grant select on suspended_network to app_api, app_worker, auditor;

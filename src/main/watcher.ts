@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createEthereumClient } from '../chain/ethereum.ts'
 import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
 import type { SendReport } from '../chain/delivery.ts'
-import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
+import { createWatcher, SourceDeniedError } from '../chain/watcher.ts'
 import { readSecretFile, type Config } from '../config.ts'
 import { createClient, createReporter, type HoldfastClient } from '../grpc/client.ts'
 import { parseSecret } from '../keyvault/secret.ts'
@@ -25,7 +25,7 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
   const sendReport = createSendReport(config, api)
   await service.listen()
   service.onStop(async () => api.close())
-  const database = await service.openDatabase()
+  const database = await service.openDatabase({ source: config.HOLDFAST_SOURCE })
   const { chainId, maxBlockAgeMs } = chainRulesOf(config)
   const network = config.HOLDFAST_ETH_NETWORK
   const metrics = createChainMetrics(registry)
@@ -74,5 +74,5 @@ function createSendReport(config: Config<'watcher'>, client: HoldfastClient): Se
 }
 
 await runService('watcher', main, {
-  isPlain: (error): error is SourceTakenError => error instanceof SourceTakenError,
+  isPlain: (error): error is SourceDeniedError => error instanceof SourceDeniedError,
 })
