@@ -37,9 +37,8 @@ import * as wakes from '../src/db/wake.ts'
 import { adjustStock, readStock } from '../src/db/stock.ts'
 import { countHoldsAside, runHoldSweep } from '../src/db/sweep.ts'
 import { countOrdersInDoubt } from '../src/db/doubt.ts'
-import { systemActor } from '../src/domain/audit.ts'
 import { ORDER_STATUSES } from '../src/domain/order.ts'
-import { openTestDatabase } from './support/database.ts'
+import { actingAs, openTestDatabase } from './support/database.ts'
 import { buildLine, buildProposal } from './support/builder.ts'
 import { bulkOrder, bulkTxId, loadBulk } from './support/bulk_load.ts'
 import { recordPlans, type Plan, type PlanRecorder } from './support/query_plan.ts'
@@ -68,7 +67,7 @@ beforeAll(async () => {
   await loadBulk(shop.test.url, SIZE)
   plans = await recordPlans(shop.test, ['app_api', 'app_worker', 'app_keys', 'watcher'])
   const open = (role: 'app_keys' | 'watcher') =>
-    openTestDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, actor: systemActor('keys') })
+    openTestDatabase({ url: shop.test.urlOf(role), poolSize: 2, applicationName: role, ...actingAs(role) })
   scene = { ...shop, keys: await open('app_keys'), watcher: await open('watcher') }
   const rows = await shop.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'holdfast'::regnamespace and reltuples > ${BIG_ROWS}`,
@@ -268,7 +267,7 @@ const DUTIES: Readonly<Record<string, () => Promise<unknown>>> = {
     await findUnheldOrders(scene.watcher, ETHEREUM.network, chainTime, { from: new Date(0), limit: 500 })
     await saveBalances(scene.watcher, ETHEREUM.network, tip, new Map(balances.map((each) => [each, 0n])))
     await countUnexplained(scene.watcher, ETHEREUM.network)
-    const stamp = { tip, askedAt: new Date(), isVouched: true, comparesBalances: true }
+    const stamp = { tip, askedAt: new Date(), isVouched: true, confirmations: 12, comparesBalances: true }
     await stampStatus(scene.watcher, ETHEREUM.network, stamp)
     await rewind(scene.watcher, ETHEREUM.network, moved, height - 1)
   },

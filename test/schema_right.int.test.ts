@@ -17,10 +17,10 @@ type Rights = {
 
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
-    select: `account address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status chain_suspension currency customer customer_key duty
+    select: `account active_source address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status chain_suspension currency customer customer_key duty
       expirable idempotency invoice late_decision ledger_entry ledger_posting notification
       order_line order_transition order_wake orders payment payment_report payout product quoted_rate reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
-      schema_version source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
+      schema_version source_doubt source_fork source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `asset_rate customer_key idempotency invoice order_line order_wake payment_report quoted_rate reservation stock stock_movement
       workflow_start`,
     delete: 'idempotency',
@@ -47,12 +47,12 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'accept_locked accept_optimistic accept_orders actor_of audit_note_reads catalogue_of decide_in_order due_units expire_orders fits_in_sum forget_quotas fresh_outputs is_enough is_enough_seen is_terminal lock_wanted order_answers order_money ' +
-      'keep_owed_refund order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake write_orders',
+      'keep_owed_refund order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake required_sources write_orders',
   },
   app_worker: {
-    select: `asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
+    select: `active_source asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait product quoted_rate
-      reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
+      reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_fork source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment payout_sender payout_wait refund_due reservation
       source_doubt stock_movement workflow_start`,
     update: 'duty inconsistency order_wake payout_wait workflow_start',
@@ -82,7 +82,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
     execute:
       'actor_of assessed_order begin_assessment begin_payout command_order command_target consume_stock credit_payments decide_late_money do_command end_assessment end_orders end_payout fence_step finish_payout ' +
-      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal keep_owed_refund late_refusal open_replacement open_transactions order_money order_state owed_refund prepare_payout present_output promised_refunds quote_due received_money refund_state replace_payout resume_orders ' +
+      'expire_orders forget_answers forget_notifications forget_security_events fresh_outputs is_command_legal is_enough is_terminal keep_owed_refund late_refusal open_replacement open_transactions order_money order_state owed_refund prepare_payout present_output required_sources promised_refunds quote_due received_money refund_state replace_payout resume_orders ' +
       'set_hold_aside settle_payout settle_refund_state step_order suspend_order take_stock request_wake',
   },
   app_keys: {
@@ -98,7 +98,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   watcher: {
-    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension currency open_invoice pending_invoice schema_version`,
+    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension currency open_invoice pending_invoice schema_version source_login`,
     insert: 'chain_balance chain_block chain_output chain_report chain_status',
     delete: 'chain_block chain_report',
     columns: {
@@ -111,9 +111,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at refusal_reason',
       'update chain_status':
-        'source compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
+        'confirmations compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },
-    execute: 'settle_report',
+    execute: 'own_source settle_report',
   },
   audit_sealer: {
     select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',
@@ -123,13 +123,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `account address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
+    select: `account active_source address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait
-      product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
+      product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_fork source_login source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute:
-      'is_enough is_terminal open_transactions order_money owed_refund present_output promised_refunds quote_due received_money refund_state',
+      'is_enough is_terminal open_transactions order_money owed_refund present_output promised_refunds quote_due received_money refund_state required_sources',
   },
   analytics: {},
 }

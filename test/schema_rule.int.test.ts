@@ -15,11 +15,11 @@ const FOREIGN_KEYS = `
 address_pool_key_fk: address_pool (key_id, network, asset, address) -> payment_key
 asset_rate_asset_fk: asset_rate (asset) -> currency
 asset_rate_currency_fk: asset_rate (currency) -> currency
-chain_balance_status_fk: chain_balance (network) -> chain_status
-chain_block_status_fk: chain_block (network) -> chain_status
+chain_balance_status_fk: chain_balance (network, source) -> chain_status
+chain_block_status_fk: chain_block (network, source) -> chain_status
 chain_output_asset_fk: chain_output (asset) -> currency
-chain_output_status_fk: chain_output (network) -> chain_status
-chain_report_output_fk: chain_report (network, tx_id, output_index) -> chain_output
+chain_output_status_fk: chain_output (network, source) -> chain_status
+chain_report_output_fk: chain_report (network, tx_id, output_index, source) -> chain_output
 customer_key_customer_fk: customer_key (user_id) -> customer
 hold_aside_order_fk: hold_aside (order_id) -> orders
 idempotency_order_fk: idempotency (order_id) -> orders
@@ -92,14 +92,14 @@ audit_head (kind, aggregate_id)
 audit_pending (txid, change_no)
 audit_scope (table_name)
 audit_tile (level, tile_no)
-chain_balance (network, address)
-chain_block (network, hash)
-chain_block (network, height)
+chain_balance (network, address, source)
+chain_block (network, hash, source)
+chain_block (network, height, source)
 chain_operation (operation_no)
-chain_output (network, tx_id, output_index)
-chain_report (network, tx_id, output_index, seq)
+chain_output (network, tx_id, output_index, source)
+chain_report (network, tx_id, output_index, source, seq)
 chain_report (report_no)
-chain_status (network)
+chain_status (network, source)
 chain_suspension (suspension_no)
 consistency_run (run_no)
 currency (currency)
@@ -154,6 +154,7 @@ reservation (order_id, product_id, hold_no)
 retired_source (source)
 security_event (event_no)
 source_doubt (network, tx_id, output_index)
+source_login (login)
 source_rule (asset, since)
 stock (product_id)
 stock_movement (movement_id)
@@ -190,6 +191,7 @@ beforeAll(async () => {
     insert into chain_balance (network, address, height, block_hash, balance, told, unexplained) values ('ethereum', '0xcd', 1, '0xab', 0, 0, 0);
     insert into hold_aside (order_id, reason, next_at) select order_id, 'P0001', now() from orders limit 1;
     insert into security_event (at, kind, peer, events) values (now(), 'calls', repeat('ab', 32), 1);
+    select bind_source('watcher', 'watcher-1');
     insert into source_rule (asset, sources, above, reason) values ('ETH', 2, 0, 'two watchers');
     insert into source_doubt (network, tx_id, output_index, order_id, kind) values ('ethereum', '0x${'ab'.repeat(32)}', 0, '${order.orderId}', 'lone');
     insert into suspended_order (order_id, network) values ('${order.orderId}', 'ethereum');

@@ -1,5 +1,6 @@
 -- Guard of chain operations: a trigger function that refuses a change by the watcher's role that the same transaction
--- has not noted in chain_operation. The trigger's argument names the operation: start, rewind, attribute or set_aside.
+-- has not noted in chain_operation for the same source. The trigger's argument names the operation: start, rewind,
+-- attribute or set_aside.
 -- Error: HF022.
 create or replace function guard_chain_operation() returns trigger language plpgsql as $$
 declare
@@ -11,14 +12,15 @@ begin
     -- An upsert shows its row as an insert first, even where one stands.
     v_aside := (v_new ->> 'set_aside')::numeric - coalesce((
       select b.set_aside from holdfast.chain_balance b
-      where b.network = new.network and b.address = v_new ->> 'address'), 0);
+      where (b.network, b.source) = (new.network, new.source) and b.address = v_new ->> 'address'), 0);
     if v_aside <= 0 then
       return new;
     end if;
   end if;
   if not exists (
     select from holdfast.chain_operation o
-    where o.network = new.network and o.operation = v_operation and o.xmin = pg_current_xact_id()::xid
+    where (o.network, o.source) = (new.network, new.source) and o.operation = v_operation
+      and o.xmin = pg_current_xact_id()::xid
       and case v_operation
       when 'start' then o.height = (v_new ->> 'start_height')::bigint
       when 'rewind' then o.height = (v_new ->> 'rewind_to')::bigint

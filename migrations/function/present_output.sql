@@ -31,10 +31,7 @@ language sql stable as $$
         or min(f.favour) < 3 and coalesce(bool_or(f.state = 'final'), false) as is_differing
     from fresh f cross join chosen c
   ), needed as (
-    select coalesce((
-      select case when greatest(i.amount_due, (select c.amount from chosen c)) > r.above then r.sources end
-      from invoice i join source_rule r on r.asset = i.asset and r.since <= i.created_at
-      where i.order_id = p_order_id order by r.since desc limit 1), 1) as sources
+    select required_sources(p_order_id, (select c.amount from chosen c)) as sources
   )
   select (select c.asset from chosen c), (select c.amount from chosen c),
     (select case when c.state = 'final' and a.sources < n.sources then 'seen' else c.state end from chosen c),

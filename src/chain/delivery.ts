@@ -9,7 +9,10 @@ import { backOffMs, type BackOff } from '../repeat.ts'
 import type { Logger } from '../telemetry.ts'
 import type { ChainMetrics } from './metrics.ts'
 
-/** At least as many as one message can hold. */
+/**
+ * At least as many as one message can hold. A normal payment takes two reports: its states are `seen` and `final`, not
+ * its confirmations. More follow only where its block is lost.
+ */
 const BATCH_OBSERVATIONS = 16
 /** Messages sent in one step of the watcher; then it reads the chain again. */
 const MAX_MESSAGES_PER_DRAIN = 50

@@ -31,7 +31,12 @@ beforeAll(async () => {
   const [port = 0] = await freePorts(1)
   anvil = await startAnvil({ port, dataDir, mining: 'manual' })
   shop = await createTestShop()
-  database = await openDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'test-watcher' })
+  database = await openDatabase({
+    url: shop.test.urlOf('watcher'),
+    poolSize: 2,
+    applicationName: 'test-watcher',
+    source: 'watcher-1',
+  })
 })
 afterAll(async () => {
   await database.close()

@@ -22,7 +22,7 @@ import { until } from '../../test/support/until.ts'
 import type { ChainOutput } from '../domain/chain.ts'
 import { ChainError } from './client.ts'
 import { DeepReorgError } from './follow.ts'
-import { SourceTakenError } from './watcher.ts'
+import { SourceDeniedError } from './watcher.ts'
 
 let fixture: WatcherFixture
 beforeAll(async () => {
@@ -154,11 +154,11 @@ test('a node whose tip stays below what was scanned shows in the lag and in the 
   expect(harness.log).toMatchObject([{ msg: "the next block to read is above the node's tip", height: 4, tip: 1 }])
 })
 
-test('a network is reported by one source: a watcher under another name ends and takes no report from its outbox', async () => {
+test('a watcher whose database login writes for another source ends, and takes no report from its outbox', async () => {
   const harness = await fixture.createHarness({ startHeight: 0 })
   minePayment(harness)
   await harness.step({ fates: ['lost'] })
-  await expect(harness.start('watcher-2').run(1, new AbortController().signal)).rejects.toThrow(SourceTakenError)
+  await expect(harness.start('watcher-2').run(1, new AbortController().signal)).rejects.toThrow(SourceDeniedError)
   expect(statesOf(harness)).toEqual([])
   await harness.step()
   expect(statesOf(harness)).toEqual(['1 seen'])
@@ -172,7 +172,7 @@ test('a watcher under another name takes no report while its node is away', asyn
   harness.client.getTip = async () => {
     throw new ChainError('the node did not answer')
   }
-  await expect(other.step()).rejects.toBeInstanceOf(SourceTakenError)
+  await expect(other.step()).rejects.toBeInstanceOf(SourceDeniedError)
   expect(statesOf(harness)).toEqual([])
 })
 

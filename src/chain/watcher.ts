@@ -1,9 +1,10 @@
-// The watcher of one chain. It stores the shop's outputs with the cursor, delivers the reports, and only then vouches for
+// The watcher of one chain, under the name of one source; a network may have several. It stores the shop's outputs with the cursor, delivers the reports, and only then vouches for
 // the chain time. All state that matters is in the database: a kill -9 loses nothing.
 
 import { countUnexplained } from '../db/chain/balance.ts'
-import { claimNetwork, readCursor, type Cursor } from '../db/chain/cursor.ts'
+import { readCursor, type Cursor } from '../db/chain/cursor.ts'
 import { countReports } from '../db/chain/outbox.ts'
+import { findOwnSource } from '../db/chain/source.ts'
 import { stampStatus } from '../db/chain/status.ts'
 import { suspendChain } from '../db/chain/suspension.ts'
 import type { Header } from '../domain/chain.ts'
@@ -23,7 +24,7 @@ const MAX_CAUSE_LENGTH = 300
 export type WatcherOptions = FollowOptions &
   FirstCursorOptions & {
     sendReport: SendReport
-    /** The name that the reports carry. A network has one, because it has one outbox. */
+    /** The name that the reports carry. The database's sessions write its rows alone (DatabaseOptions.source). */
     source: string
     /** Called before each step of a run. */
     onTurn?: () => void
@@ -31,15 +32,15 @@ export type WatcherOptions = FollowOptions &
     now?: () => number
   }
 
-/** Another source reports this network. Nothing is read or sent, and a retry does not help. */
-export class SourceTakenError extends Error {
-  override readonly name = 'SourceTakenError'
+/** The database lets these sessions write no row of this source. Nothing is read or sent, and a retry does not help. */
+export class SourceDeniedError extends Error {
+  override readonly name = 'SourceDeniedError'
 }
 
 export type Watcher = {
   /** Scans, delivers and stamps once. Returns whether there is more to scan at once. */
   step: () => Promise<boolean>
-  /** Steps until aborted. Failures are logged and retried. @throws {SourceTakenError} */
+  /** Steps until aborted. Failures are logged and retried. @throws {SourceDeniedError} */
   run: (pollMs: number, signal: AbortSignal) => Promise<void>
   /** Milliseconds since the node's tip was recent and scanned; Infinity before the first time. */
   ageMs: () => number
@@ -57,24 +58,23 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let missed = 0
   /** Steps in a row in which the node's tip was below the last scanned block. */
   let ahead = 0
-  /** Whether this step has found that the network is claimed for this source. */
-  let isClaimed = false
+  /** Whether the database has been found to let this source write. */
+  let isOwn = false
 
   /** Must succeed before any report is sent under this source's name, also while the node is away. */
-  async function claim(cursor: Cursor): Promise<Cursor> {
-    if (cursor.source !== source && !(await claimNetwork(database, network, source)))
-      throw new SourceTakenError(
-        `${network} is reported by the source ${cursor.source ?? 'of another watcher'}, not by ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
+  async function claim(): Promise<void> {
+    if (!isOwn && (await findOwnSource(database)) !== source)
+      throw new SourceDeniedError(
+        `the database login may not write for the source ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
       )
-    isClaimed = true
-    return cursor
+    isOwn = true
   }
 
   async function scan(): Promise<Scan> {
+    await claim()
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
-    if (stored !== undefined) await claim(stored)
     const tip = await client.getTip()
-    const from = stored ?? (await claim(await createFirstCursor(options, tip, askedAt)))
+    const from = stored ?? (await createFirstCursor(options, tip, askedAt))
     const cursor = await followChain(options, from, tip)
     const lagBlocks = tip.height - cursor.scannedHeight
     const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
@@ -93,7 +93,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
 
   async function step(): Promise<boolean> {
     const startedAt = now()
-    isClaimed = false
     const { askedAt, tip, cursor, hasMore } = await scan().catch(async (error: unknown) => {
       // Waiting reports stay true while the node is away. After a deep reorganisation they may not be, nor while nodes
       // contradict each other.
@@ -101,7 +100,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
         metrics.isHalted.set({ network }, 1)
         await suspendChain(database, network, source, 'deep_reorg')
       } else if (error instanceof NodesDifferError) await suspendChain(database, network, source, 'nodes_differ')
-      else if (isClaimed) await deliver()
+      else if (isOwn) await deliver()
       throw error
     })
     await deliver()
@@ -109,7 +108,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
     if (isScanned && askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs) freshAt = startedAt
     const isVouched = isScanned && (await checkBalances(tip))
     const comparesBalances = client.findBalances !== undefined
-    const caughtUpAt = await stampStatus(database, network, { tip, askedAt, isVouched, comparesBalances })
+    const { confirmations } = options
+    const caughtUpAt = await stampStatus(database, network, {
+      ...{ tip, askedAt, isVouched, confirmations, comparesBalances },
+    })
     metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
     const { waiting, refused } = await countReports(database, network)
     metrics.outboxDepth.set({ network }, waiting)
@@ -140,7 +142,7 @@ async function runSteps(
     waitMs: (hasMore) => (hasMore ? 0 : pollMs),
     retryMs: (failures) => Math.max(pollMs, backOffMs(failures, backOff)),
     onError: (error, failures) => {
-      if (error instanceof SourceTakenError) throw error
+      if (error instanceof SourceDeniedError) throw error
       metrics.failures.inc({ network })
       logger.error({ network, err: error, failures, cause: causeOf(error) }, 'a look at the chain failed')
     },

@@ -37,6 +37,8 @@ const FACTS = z.object({
   replacedBy: z.object({ orderId: z.string(), createdAt: z.string().transform((text) => new Date(text)) }).nullable(),
   /** The smallest depth of the transfers that are not final; null: one of them is in no block. */
   depth: z.number().nullable(),
+  /** Confirmations that make money final at as many sources as the order needs; null: none has said. */
+  needed: z.number().nullable(),
   now: z.date(),
 })
 export type PaymentFacts = z.output<typeof FACTS>
@@ -53,11 +55,19 @@ export async function findPaymentFacts(
       coalesce(old.seen, 0) + coalesce(news.seen, 0) + least(coalesce(given.seen, 0), i.amount_due) as seen,
       coalesce(old.final, 0) + least(coalesce(given.final, 0), i.amount_due) as final,
       back.refunds, next.order as "replacedBy",
-      case when c.scanned_height >= block.height then least(c.scanned_height - block.height + 1, 1000000)::int end as depth,
+      case when read.height >= block.height then least(read.height - block.height + 1, 1000000)::int end as depth,
+      read.confirmations as needed,
       clock_timestamp() as now
     from unnest(${sql.array([...orderIds], 'uuid')}) known (order_id)
     join orders o using (order_id) join invoice i using (order_id)
-    left join chain_status c on c.network = i.network
+    cross join lateral (select required_sources(o.order_id, 0) as sources) quorum
+    cross join lateral (
+      select (
+        select c.scanned_height from active_source c where c.network = i.network
+        order by c.scanned_height desc offset quorum.sources - 1 limit 1) as height, (
+        select c.confirmations from active_source c where c.network = i.network and c.confirmations is not null
+        order by c.confirmations offset quorum.sources - 1 limit 1) as confirmations
+    ) read
     left join lateral (
       select sum(p.amount) as seen, sum(p.amount) filter (where p.state = 'final') as final
       from payment p where p.order_id = o.order_id and p.state in ('seen', 'reorged', 'final')

@@ -24,6 +24,7 @@ const buildFacts = (overrides: Partial<PaymentFacts> = {}): PaymentFacts => ({
   refunds: [],
   replacedBy: null,
   depth: null,
+  needed: null,
   now: NOW,
   ...overrides,
 })

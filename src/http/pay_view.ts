@@ -30,11 +30,11 @@ export const PAY_STAGES = [
 ] as const
 export type PayStage = (typeof PAY_STAGES)[number]
 
-export type PayView = PaymentFacts & {
+export type PayView = Omit<PaymentFacts, 'needed'> & {
   stage: PayStage
   /** What to send now; undefined: nothing must be sent. */
   asks: bigint | undefined
-  /** Confirmations that the payment needs. */
+  /** Confirmations that the payment needs: those of the watchers that decide on it, or those of the asset's policy. */
   needed: number
   /** Confirmations that it has, at most those it needs. */
   confirmations: number
@@ -48,7 +48,7 @@ export const isFinished = ({ paymentState }: PaymentFacts): boolean => CLOSED[pa
 
 export function payViewOf(facts: PaymentFacts): PayView {
   const stage = stageOf(facts)
-  const { confirmations: needed } = ASSET_POLICY[facts.asset]
+  const needed = facts.needed ?? ASSET_POLICY[facts.asset].confirmations
   return {
     ...facts,
     stage,

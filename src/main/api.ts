@@ -71,7 +71,7 @@ async function main(service: ServiceContext<'api'>): Promise<void> {
   const client = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE })
   const isReady = cachedFor(FRESH_MS, await createSchemaCheck(priority))
   const ports = { HOLDFAST_GRPC_PORT: config.HOLDFAST_GRPC_PORT, HOLDFAST_ADMIN_PORT: config.HOLDFAST_ADMIN_PORT }
-  const rates = createRates(service)
+  const rates = createRates(service, priority)
   const deps = createDeps({
     config,
     secrets,

@@ -31,7 +31,7 @@ export const SERVICE_NAMES = ['api', 'worker', 'keys', 'watcher', 'sealer', 'pay
 export type ServiceName = (typeof SERVICE_NAMES)[number]
 
 /** `poolSize`: only a part of DATABASE_POOL. */
-type SessionsWanted = Partial<Pick<DatabaseOptions, 'actor' | 'forceGenericPlan' | 'poolSize'>>
+type SessionsWanted = Partial<Pick<DatabaseOptions, 'actor' | 'forceGenericPlan' | 'poolSize' | 'source'>>
 
 export type ServiceContext<P extends ServiceName> = {
   readonly config: Config<P>

@@ -1,6 +1,8 @@
 // Rates of the api: fixed ones by the configuration, all others from the price sources.
 
 import type { Config } from '../config.ts'
+import { findAssetRates } from '../db/asset_rate.ts'
+import type { Database } from '../db/connection/pool.ts'
 import { RETRY_HINT_MS } from '../domain/failure.ts'
 import { parseFiat } from '../domain/money.ts'
 import type { Asset } from '../domain/payment.ts'
@@ -11,6 +13,9 @@ import { createRateSource, SYSTEM_CLOCKS } from '../rate/source.ts'
 import { enabledAssetsOf } from './asset.ts'
 import type { ServiceContext } from './process.ts'
 
+/** A price that is older says little about today's: its move since would be taken for a jump. */
+const EARLIER_WITHIN_MS = 86_400_000
+
 type Rates = {
   rateOf: (asset: Asset) => Rate | RateOutage
   /** Refreshes until the process stops; ends at once where all rates are fixed. */
@@ -20,6 +25,7 @@ type Rates = {
 /** HOLDFAST_<ASSET>_RATE fixes a rate; HOLDFAST_RATE_SOURCES is for the other assets. Both are explicit choices. */
 export function createRates(
   service: Pick<ServiceContext<'api'>, 'config' | 'logger' | 'registry' | 'stopping' | 'beat' | 'endBeat'>,
+  database: Pick<Database, 'sql'>,
 ): Rates {
   const { config, logger, registry, stopping, beat, endBeat } = service
   const fixed = fixedRatesOf(config)
@@ -33,6 +39,7 @@ export function createRates(
   const book = hasBook
     ? createRateBook({
         ...{ assets, everyMs, registry, logger },
+        findEarlier: () => findAssetRates(database, config.HOLDFAST_CURRENCY, EARLIER_WITHIN_MS),
         sources: choices.map((choice) => createRateSource(choice, deps)),
         rules: {
           leastSources: config.HOLDFAST_RATE_LEAST_SOURCES,

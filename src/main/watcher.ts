@@ -7,7 +7,7 @@ import { createChainMetrics, type ChainMetrics } from '../chain/metrics.ts'
 import { createNodeMetrics } from '../chain/node_metrics.ts'
 import { createNodePool } from '../chain/node_pool.ts'
 import type { SendReport } from '../chain/delivery.ts'
-import { createWatcher, SourceTakenError } from '../chain/watcher.ts'
+import { createWatcher, SourceDeniedError } from '../chain/watcher.ts'
 import { readSecretFile, type Config } from '../config.ts'
 import { createClient, createReporter, type HoldfastClient } from '../grpc/client.ts'
 import { parseSecret } from '../keyvault/secret.ts'
@@ -28,7 +28,7 @@ async function main(service: ServiceContext<'watcher'>): Promise<void> {
   const sendReport = createSendReport(config, api)
   await service.listen()
   service.onStop(async () => api.close())
-  const database = await service.openDatabase()
+  const database = await service.openDatabase({ source: config.HOLDFAST_SOURCE })
   const { maxBlockAgeMs } = chainRulesOf(config)
   const network = config.HOLDFAST_ETH_NETWORK
   const metrics = createChainMetrics(registry)
@@ -89,6 +89,6 @@ function createSendReport(config: Config<'watcher'>, client: HoldfastClient): Se
 }
 
 await runService('watcher', main, {
-  isPlain: (error): error is SourceTakenError => error instanceof SourceTakenError,
+  isPlain: (error): error is SourceDeniedError => error instanceof SourceDeniedError,
   stuckWithinMs: STUCK_WITHIN_MS,
 })

@@ -96,11 +96,21 @@ function watchOrdersInDoubt(database: Database, watch: Watch): void {
 
 function watchDoubts(database: Database, watch: Watch): void {
   const outputs = createGauge(watch, 'source_doubts', 'Outputs on which the sources do not agree.', 'kind')
+  const short = createGauge(watch, 'orders_short_of_sources', 'Orders past their end that wait for another source.')
+  const silent = createGauge(
+    watch,
+    'source_silent',
+    '1 while a source reads nothing although another one of its network does.',
+    ...['network', 'source'],
+  )
   const suspended = createGauge(watch, 'suspended_network', '1 while a network is suspended.', 'network', 'cause')
   measureEvery(OTHERS_EVERY_MS, 'doubts', watch, async () => {
     const doubts = await findDoubts(database)
     outputs.set({ kind: 'lone' }, doubts.lone)
     outputs.set({ kind: 'differing' }, doubts.differing)
+    short.set(doubts.short)
+    silent.reset()
+    for (const each of doubts.silent) silent.set(each, 1)
     suspended.reset()
     for (const each of doubts.suspended) suspended.set(each, 1)
   })

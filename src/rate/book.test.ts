@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { parsePrice, RATE_DEFAULTS, type RateRules, type RateSourceName } from '../domain/rate.ts'
 import { createRegistry } from '../telemetry.ts'
-import { createRateBook, type RateBook } from './book.ts'
+import { createRateBook, type RateBook, type RateBookOptions } from './book.ts'
 import { RateSourceError } from './http.ts'
 import type { RateSource } from './source.ts'
 
@@ -16,7 +16,10 @@ const EVERY_MS: number = RATE_DEFAULTS.everyMs
 const BEGAN_MS = 1_800_000_000_000
 
 /** A market of sources that say what the test sets: a price, or a failure. */
-function open(says: Partial<Record<RateSourceName, string | RateSourceError>>) {
+function open(
+  says: Partial<Record<RateSourceName, string | RateSourceError>>,
+  more: Partial<Pick<RateBookOptions, 'findEarlier'>> = {},
+) {
   let nowMs = 0
   const clocks = { now: () => nowMs, wall: () => BEGAN_MS + nowMs }
   const asked: string[] = []
@@ -37,7 +40,7 @@ function open(says: Partial<Record<RateSourceName, string | RateSourceError>>) {
     info: (_line: object, message: string) => void lines.push(message),
   } as never
   const book: RateBook = createRateBook({
-    ...{ assets: ['ETH'], sources, rules: RULES, everyMs: EVERY_MS, registry, logger, clocks },
+    ...{ assets: ['ETH'], sources, rules: RULES, everyMs: EVERY_MS, registry, logger, clocks, ...more },
   })
   const { signal } = new AbortController()
   return {
@@ -177,5 +180,45 @@ describe('the book of rates', () => {
       sources: [{ name: 'kraken', read: async () => (stopping.abort(), Promise.reject(new Error('aborted'))) }],
     })
     await book.run(stopping.signal, () => undefined)
+  })
+})
+
+describe('after a restart', () => {
+  const earlierOf = (rateMinor: bigint, ageMs = 60_000) => ({
+    findEarlier: async () => [{ asset: 'ETH' as const, rateMinor, ageMs }],
+  })
+
+  test('the first rate is compared with the last one that was stored', async () => {
+    const market = open({ kraken: '3000.00', coinbase: '3000.00' }, earlierOf(200_000n))
+    await market.turn()
+    expect(market.rate()).not.toHaveProperty('rateMinor')
+    expect(market.lines.join()).toContain('"refusal":"jump"')
+    for (let waitedMs = 0; waitedMs < RULES.jumpHoldMs; waitedMs += EVERY_MS) await market.turn()
+    expect(market.rate()).toMatchObject({ rateMinor: 300_000n })
+  })
+
+  test('the stored rate is given to no order, however young it is', async () => {
+    const market = open({ kraken: '2000.00' }, earlierOf(200_000n, 1))
+    await market.turn()
+    expect(market.rate()).not.toHaveProperty('rateMinor')
+    expect(await market.valueOf('available')).toBe(0)
+  })
+
+  test('no rate is accepted until the stored one could be read', async () => {
+    let isAway = true
+    const market = open(
+      { kraken: '3000.00', coinbase: '3000.00' },
+      {
+        findEarlier: async () => {
+          if (isAway) throw new Error('the database is away')
+          return []
+        },
+      },
+    )
+    await expect(market.turn()).rejects.toThrow('away')
+    expect(market.rate()).not.toHaveProperty('rateMinor')
+    isAway = false
+    await market.turn()
+    expect(market.rate()).toMatchObject({ rateMinor: 300_000n })
   })
 })

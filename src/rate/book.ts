@@ -33,11 +33,16 @@ export type RateBookOptions = {
   registry: Registry
   logger: Pick<Logger, 'warn' | 'info'>
   clocks?: RateClocks
+  /**
+   * The last rates of an earlier process, with their ages. The first rate is compared with them as a jump from them; they
+   * are given to no order. While they cannot be read, no rate is accepted.
+   */
+  findEarlier?: () => Promise<readonly { asset: Asset; rateMinor: bigint; ageMs: number }[]>
 }
 
 export type RateBook = {
   rateOf: (asset: Asset) => Rate | RateOutage
-  /** Reads all sources once and judges what they said. Never rejects. */
+  /** Reads all sources once and judges what they said. Rejects only while the earlier rates cannot be read. */
   refresh: (signal: AbortSignal) => Promise<void>
   /** Refreshes until stopped. @param onTurn called before each turn */
   run: (signal: AbortSignal, onTurn: () => void) => Promise<void>
@@ -56,6 +61,7 @@ export function createRateBook(options: RateBookOptions): RateBook {
     [...entries].map(([asset, entry]) => readingOf(asset, entry, clocks.now(), rules)),
   )
   let nextTurnAt = clocks.now()
+  let hasEarlier = options.findEarlier === undefined
 
   async function read(source: RateSource, asset: Asset, signal: AbortSignal): Promise<void> {
     if (clocks.now() < (pausedUntil.get(source.name) ?? Number.NEGATIVE_INFINITY)) return
@@ -75,6 +81,17 @@ export function createRateBook(options: RateBookOptions): RateBook {
     }
   }
 
+  async function recallEarlier(): Promise<void> {
+    if (hasEarlier) return
+    for (const { asset, rateMinor, ageMs } of (await options.findEarlier?.()) ?? []) {
+      const entry = entries.get(asset)
+      // Older than any rate that is quoted: its prices were read by another process.
+      const readAtMs = clocks.now() - Math.max(ageMs, rules.maxAgeMs + 1)
+      if (entry !== undefined) entry.state = { accepted: { rateMinor, prices: [], readAtMs }, jump: undefined }
+    }
+    hasEarlier = true
+  }
+
   function judge(asset: Asset, entry: Entry): void {
     const { state, refusal } = judgeRate(entry.state, [...entry.prices.values()], clocks.now(), rules)
     if (state.accepted !== undefined && state.accepted !== entry.state.accepted) entry.rate = rateFrom(state.accepted)
@@ -88,6 +105,7 @@ export function createRateBook(options: RateBookOptions): RateBook {
   }
 
   async function refresh(signal: AbortSignal): Promise<void> {
+    await recallEarlier()
     await Promise.all(assets.flatMap((asset) => sources.map((source) => read(source, asset, signal))))
     if (signal.aborted) return
     for (const [asset, entry] of entries) judge(asset, entry)

@@ -2,12 +2,12 @@
 // done exactly once.
 
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
-import { openTestDatabase } from '../support/database.ts'
+import { actingAs, openTestDatabase } from '../support/database.ts'
 import { isAnswerLost, unwrapped } from '../support/failpoint.ts'
 import { findViolations } from '../support/invariant.ts'
 import { createAnswerProxy, type AnswerProxy } from '../support/answer_proxy.ts'
 import { count, COUNT_WITHIN_MS } from '../support/scale.ts'
-import { actingAs, openRoleDatabases, readSnapshot, SCENARIOS, type RoleDatabases } from '../support/scenario.ts'
+import { openRoleDatabases, readSnapshot, SCENARIOS, type RoleDatabases } from '../support/scenario.ts'
 import { testServers } from '../support/servers.ts'
 import { buildCommand, createTestShop, runOf, SHIP, type TestShop } from '../support/shop.ts'
 import { runCommand } from '../../src/db/order.ts'

@@ -15,7 +15,6 @@ const WORDS: readonly (readonly [string, string])[] = [
   ['FEE', '21000'],
   ['COUNT', '5'],
   ['NAME', 'anna'],
-  ['OLD', 'watcher-1'],
   ['= …', '= null'],
 ]
 
@@ -51,7 +50,7 @@ test('the page says once how its statements are run', () => {
 
 test('there are statements of every kind on the page', () => {
   expect(STATEMENTS.length).toBeGreaterThan(20)
-  for (const name of ['change_account', 'retire_source', 'audit_purge', 'hold_aside', 'security_event'])
+  for (const name of ['change_account', 'bind_source', 'audit_purge', 'hold_aside', 'security_event'])
     expect(STATEMENTS.filter((statement) => statement.includes(name))).not.toEqual([])
 })
 

@@ -63,7 +63,7 @@ describe('where two sources are required', () => {
     expect(await shop.query(`select from payment where order_id = $1 and state = 'final'`, [order.orderId])).toEqual([])
     expect(await shop.query('select from refund_due where order_id = $1', [order.orderId])).toEqual([])
     await shop.query(`update source_doubt set since = since - interval '1 hour' where order_id = $1`, [order.orderId])
-    expect(await doubts()).toEqual({ lone: 1_000, differing: 0, suspended: [] })
+    expect(await doubts()).toEqual({ lone: 1_000, differing: 0, short: 0, silent: [], suspended: [] })
   })
 
   test('money is final once the second source has it final', async () => {
@@ -119,7 +119,12 @@ describe('a suspended network', () => {
   let watcher: Database
   beforeAll(async () => {
     shop = await createTestShop()
-    watcher = await openDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'test-watcher' })
+    watcher = await openDatabase({
+      url: shop.test.urlOf('watcher'),
+      poolSize: 2,
+      applicationName: 'test-watcher',
+      source: 'watcher-1',
+    })
     await shop.catchUp()
     await saveAssetRates(shop.api, 'EUR', [{ asset: 'ETH', rateMinor: 200_000n }])
   })
@@ -203,6 +208,8 @@ describe('a suspended network', () => {
     expect(await findDoubts(shop.worker)).toEqual({
       lone: 0,
       differing: 1,
+      short: 0,
+      silent: [],
       suspended: [{ network: 'ethereum', cause: 'sources_differ' }],
     })
     expect(await sight()).toBe('sources_differ')

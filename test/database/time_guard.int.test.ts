@@ -17,7 +17,12 @@ let shop: TestShop
 let watcher: Database
 beforeAll(async () => {
   shop = await createTestShop()
-  watcher = await openTestDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'test-watcher' })
+  watcher = await openTestDatabase({
+    url: shop.test.urlOf('watcher'),
+    poolSize: 2,
+    applicationName: 'test-watcher',
+    source: 'watcher-1',
+  })
   await createCursor(watcher, NETWORK, 1)
 })
 afterAll(async () => {
@@ -28,7 +33,7 @@ afterAll(async () => {
 const stamp = async (isVouched: boolean) => {
   const { now } = await readCursor(watcher, NETWORK)
   const tip = { height: 0, hash: 'h0', chainTime: now }
-  return stampStatus(watcher, NETWORK, { tip, askedAt: now, isVouched, comparesBalances: false })
+  return stampStatus(watcher, NETWORK, { tip, askedAt: now, isVouched, confirmations: 12, comparesBalances: false })
 }
 
 describe('a role of the shop', () => {

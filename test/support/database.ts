@@ -31,6 +31,12 @@ const PATIENT_MS = 30_000
 export const openTestDatabase = (options: DatabaseOptions): Promise<Database> =>
   openDatabase({ poolWaitMs: PATIENT_MS, ...options })
 
+/** The actor or source that a process sets when it opens its database; processes that act only for callers set none. */
+export const actingAs = (role: DatabaseRole): { actor?: Actor; source?: string } => ({
+  ...(role === 'watcher' && { source: 'watcher-1' }),
+  ...((role === 'app_worker' || role === 'app_keys') && { actor: systemActor(role.replace('app_', '')) }),
+})
+
 const BY_HAND = systemActor('test')
 
 /** Numbers and amounts arrive as they do in src/db: int8 as bigint, numeric as text. */
@@ -82,6 +88,7 @@ async function createDatabase(template: string): Promise<TestDatabase> {
       within(pool, async (client) => {
         await client.query(`set local role ${role}`)
         await client.query(`select set_config('holdfast.actor', $1, true)`, [JSON.stringify(by)])
+        if (role === 'watcher') await client.query(`select set_config('holdfast.source', 'watcher-1', true)`)
         await client.query(text, [...values])
       }),
     forge: (text, values = []) =>

@@ -62,7 +62,7 @@ export async function openPayFixture(overrides: Partial<PayListenerOptions> = {}
       void (await shop.query(
         `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height)
          values ('ethereum', 1, 1, $1, $1)
-         on conflict (network) do update set scanned_height = excluded.scanned_height, tip_height = excluded.tip_height`,
+         on conflict (network, source) do update set scanned_height = excluded.scanned_height, tip_height = excluded.tip_height`,
         [height],
       )),
     close: async () => {

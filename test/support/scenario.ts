@@ -17,14 +17,12 @@ import { rehydrateOrders, restartOrder } from '../../src/db/restart.ts'
 import { deleteExpiredSecurityEvents, insertSecurityEvents } from '../../src/db/security_event.ts'
 import { adjustStock } from '../../src/db/stock.ts'
 import { endHolds, setHoldAside } from '../../src/db/sweep.ts'
-import { systemActor, type Actor } from '../../src/domain/audit.ts'
 import { ASSET_POLICY } from '../../src/domain/payment.ts'
 import { buildAttempt, buildLine, buildProposal, buildRateOrigin } from './builder.ts'
-import { openTestDatabase, type TestDatabase } from './database.ts'
+import { actingAs, openTestDatabase, type TestDatabase } from './database.ts'
 import { CHAIN_SCENARIOS } from './scenario_chain.ts'
 import { PAYOUT_SCENARIOS } from './scenario_payout.ts'
 import { REFUND_SCENARIOS } from './scenario_refund.ts'
-import type { DatabaseRole } from './servers.ts'
 import { buildCommand, buildObservation, forgetHold, runOf, SHIP, type Run, type TestShop } from './shop.ts'
 import { until } from './until.ts'
 
@@ -366,10 +364,6 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
 }
-
-/** The actor that a process sets when it opens its database; processes that act only for callers set none. */
-export const actingAs = (role: DatabaseRole): { actor?: Actor } =>
-  role === 'app_worker' || role === 'app_keys' ? { actor: systemActor(role.replace('app_', '')) } : {}
 
 /** Databases for a shop's processes: the shop's own for api and worker, new ones (closed by `close`) for the others. */
 export async function openRoleDatabases(

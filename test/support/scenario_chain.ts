@@ -88,7 +88,7 @@ export const CHAIN_SCENARIOS: Readonly<Record<string, Scenario>> = {
     rewrites: ['chain_status'],
     prepare: async (context) => {
       const { network, block } = await newEvidence(context)
-      const stamp = { tip: block, askedAt: new Date(), isVouched: true, comparesBalances: true }
+      const stamp = { tip: block, askedAt: new Date(), isVouched: true, confirmations: 12, comparesBalances: true }
       return ({ watcher }) => stampStatus(watcher, network, stamp)
     },
   },

@@ -131,7 +131,7 @@ export async function createTestShop({
       void (await test.query(
         `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
          values ('ethereum', 1, 1, 1, 1, $1, $1)
-         on conflict (network) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
+         on conflict (network, source) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
         [at],
       )),
     close: async () => {

@@ -30,6 +30,8 @@ export type WatcherFixture = {
   database: Database
   /** The watcher's database url. */
   watcherUrl: string
+  /** The superuser's database url, in the place of the owner's. */
+  ownerUrl: string
   /** Connected under the role of the api, which receives reports. */
   api: Database
   /** Queries as the superuser. */
@@ -43,13 +45,14 @@ export type WatcherFixture = {
 export async function openWatcherFixture(): Promise<WatcherFixture> {
   const testDatabase = await createTestDatabase()
   const url = testDatabase.urlOf('watcher')
-  const database = await openTestDatabase({ url, poolSize: 4, applicationName: 'watcher-test' })
+  const database = await openTestDatabase({ url, poolSize: 4, applicationName: 'watcher-test', source: 'watcher-1' })
   const api = await openTestDatabase({ url: testDatabase.urlOf('app_api'), poolSize: 2, applicationName: 'api-test' })
   const { productId } = await putProduct(testDatabase, { onHand: 1_000_000n })
   return {
     database,
     api,
     watcherUrl: url,
+    ownerUrl: testDatabase.url,
     query: testDatabase.query,
     createHarness: (options) => createHarness({ database, testDatabase, productId }, options),
     close: async () => {

@@ -39,7 +39,7 @@ beforeAll(async () => {
   await shop.query(
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
-  await shop.query(`insert into retired_source (source, reason) values ('w9', 'renamed')`)
+  await shop.query(`select bind_source('watcher', 'watcher-1'), retire_source('w9', 'renamed')`)
   await shop.query(`select change_account(7, 'disable')`)
   await shop.order({ rateOrigin: buildRateOrigin() })
   await putAddresses(shop.test, 1)
@@ -291,7 +291,7 @@ describe('the scope', () => {
         'notification notification_channel order_wake payout_sender payout_wait quota_window security_event source_doubt stock_movement suspended_order workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(30)
+    expect(await auditedTables()).toHaveLength(31)
   })
 })
 

@@ -1,6 +1,9 @@
-// The cursor: how far a watcher has read each network. A block, its effects and the cursor change in one transaction,
-// whose first statement locks the network's row. Of two watchers on one network only one wins each block (optimistic
+// The cursor: how far a source has read each network. A block, its effects and the cursor change in one transaction,
+// whose first statement locks the network's row. Of two watchers of one source only one wins each block (optimistic
 // concurrency); the other gets a CursorMovedError and reads the cursor again.
+//
+// Each source has its own cursor, blocks, outputs, outbox and balances. Row-level security keeps them apart: a statement
+// of a session sees and writes the rows of that session's source alone (DatabaseOptions.source), so that none names it.
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
@@ -19,13 +22,11 @@ export type Cursor = {
   scannedHash: string | null
   /** The highest height that was ever deep enough to be final. */
   settledHeight: number
-  /** The name its reports carry; null until a watcher has claimed the network. */
-  source: string | null
   /** How deep an operator allows one reorganisation to reach. */
   rewindTo: number | null
 }
 
-/** Another watcher of the same network moved the cursor first: nothing was written. */
+/** Another watcher of the same source moved the cursor first: nothing was written. */
 export class CursorMovedError extends Error {
   override readonly name = 'CursorMovedError'
 }
@@ -37,13 +38,12 @@ const CURSOR = z.object({
   scannedHash: z.string().nullable(),
   settledHeight: HEIGHT,
   rewindTo: HEIGHT.nullable(),
-  source: z.string().nullable(),
 })
 const NOTHING = z.unknown()
 
 const cursorColumns = sql.fragment`c.start_height as "startHeight", c.scanned_height as "scannedHeight",
   (select hash from chain_block b where b.network = c.network and b.height = c.scanned_height) as "scannedHash",
-  c.settled_height as "settledHeight", c.rewind_to as "rewindTo", c.source`
+  c.settled_height as "settledHeight", c.rewind_to as "rewindTo"`
 
 /** The database's clock and the network's cursor; no cursor before the first start. */
 export async function readCursor(database: Database, network: string): Promise<{ now: Date; cursor?: Cursor }> {
@@ -60,15 +60,6 @@ export async function createCursor(database: Database, network: string, startHei
     values (${network}, ${startHeight}, ${startHeight - 1}, ${startHeight - 1}, ${startHeight})
     on conflict do nothing`)
   return database.sql.one(sql.type(CURSOR)`select ${cursorColumns} from chain_status c where network = ${network}`)
-}
-
-/** Makes a source the one whose name the reports of this network carry; false when another is. */
-export async function claimNetwork(database: Database, network: string, source: string): Promise<boolean> {
-  const claimed = await database.sql.any(sql.type(NOTHING)`
-    update chain_status
-    set source = ${source}, caught_up_at = case when source is not null then caught_up_at end
-    where network = ${network} and (source is null or source = ${source}) returning network`)
-  return claimed.length > 0
 }
 
 /** When the oldest order was made that still waits for money on this network. */

@@ -1,4 +1,4 @@
-// Manual operations on a chain, with the watcher's rights. Each is one transaction that records who did it and why; the
+// Manual operations on one source of a chain, with the watcher's rights. Each is one transaction that records who did it and why; the
 // database accepts the change only after that record. The watcher may run meanwhile: it reads its cursor before each step.
 
 import { createHash } from 'node:crypto'
@@ -16,6 +16,7 @@ const NOTHING = z.unknown()
 type ChainView = z.output<typeof CHAIN>
 const CHAIN = z.object({
   network: z.string(),
+  source: z.string(),
   start: z.bigint().transform(Number),
   scanned: z.bigint().transform(Number),
   settled: z.bigint().transform(Number),
@@ -28,6 +29,7 @@ const CHAIN = z.object({
 type UnexplainedMoney = z.output<typeof UNEXPLAINED_MONEY>
 const UNEXPLAINED_MONEY = z.object({
   network: z.string(),
+  source: z.string(),
   address: z.string(),
   balance: z.string().transform(BigInt),
   unexplained: z.string().transform(BigInt),
@@ -35,18 +37,20 @@ const UNEXPLAINED_MONEY = z.object({
   foundAt: z.date(),
 })
 
-/** The cursor of each chain, and the unexplained money. */
+/** The cursor of each source of each chain, and the unexplained money. A session without a source sees those of all. */
 export async function listChains(
   database: Database,
 ): Promise<{ chains: readonly ChainView[]; evidence: readonly UnexplainedMoney[] }> {
   const chains = await database.sql.any(sql.type(CHAIN)`
-    select network, start_height as start, scanned_height as scanned, settled_height as settled, tip_height as tip,
+    select network, source, start_height as start, scanned_height as scanned, settled_height as settled, tip_height as tip,
       rewind_to as "rewindTo", caught_up_at as "caughtUpAt",
-      (select count(*)::int from chain_report r where r.network = c.network) as waiting,
-      exists (select from chain_suspension s where s.network = c.network and s.closed_at is null) as "isSuspended"
-    from chain_status c order by network`)
+      (select count(*)::int from chain_report r where (r.network, r.source) = (c.network, c.source)) as waiting,
+      exists (
+        select from chain_suspension s
+        where (s.network, s.source) = (c.network, c.source) and s.closed_at is null) as "isSuspended"
+    from chain_status c order by network, source`)
   const evidence = await database.sql.any(sql.type(UNEXPLAINED_MONEY)`
-    select network, address, balance, unexplained, height, found_at as "foundAt"
+    select network, source, address, balance, unexplained, height, found_at as "foundAt"
     from chain_balance where unexplained > 0 order by found_at limit 100`)
   return { chains, evidence }
 }
@@ -64,16 +68,17 @@ export const setStart = (
   by: OperatorDecision,
 ): Promise<'done' | 'unsettled' | 'above_tip'> =>
   operate(database, by, async (tx) => {
-    // Before its first watcher, a chain's tip is unknown.
+    // Before its first watcher, a chain's tip is unknown: this operation has stored the start in its place.
     await lockNetwork(tx, network)
     const tip = await tx.maybeOne(sql.type(z.object({ height: z.bigint().transform(Number) }))`
-      select tip_height as height from chain_status where network = ${network} and source is not null`)
+      select tip_height as height from chain_status
+      where network = ${network} and (tip_height, scanned_height) <> (start_height, start_height - 1)`)
     if (tip !== null && height > tip.height + 1) throw new RolledBack('above_tip')
     await recordOperation(tx, network, 'start', by, { height })
     await tx.query(sql.type(NOTHING)`
       insert into chain_status (network, start_height, scanned_height, settled_height, tip_height)
       values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
-      on conflict (network) do update set start_height = excluded.start_height, scanned_height = excluded.scanned_height,
+      on conflict (network, source) do update set start_height = excluded.start_height, scanned_height = excluded.scanned_height,
         settled_height = excluded.settled_height, rewind_to = null, rewind_given_at = null, caught_up_at = null`)
     const { isUnsettled } = await tx.one(sql.type(z.object({ isUnsettled: z.boolean() }))`
       select exists (

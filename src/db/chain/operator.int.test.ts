@@ -17,7 +17,7 @@ beforeAll(async () => {
     `insert into chain_status (network, start_height, scanned_height, settled_height, tip_height) values ($1, 5, 9, 7, 9)`,
     [NETWORK],
   )
-  session = new pg.Client({ connectionString: shop.test.urlOf('watcher') })
+  session = new pg.Client({ connectionString: shop.test.urlOf('watcher'), options: '-c holdfast.source=watcher-1' })
   await session.connect()
 })
 beforeEach(async () => {

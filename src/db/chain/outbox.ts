@@ -1,4 +1,4 @@
-// The watcher's outbox: observations that are not delivered yet. A row is written in the transaction that changes its
+// The outbox of a source: observations that are not delivered yet. A row is written in the transaction that changes its
 // output, and deleted once the api has stored it.
 
 import { sql } from 'slonik'
@@ -80,6 +80,7 @@ export async function postponeReport(
 
 const DEAD_LETTER = z.object({
   network: z.string(),
+  source: z.string(),
   txId: z.string(),
   outputIndex: z.number(),
   seq: z.number(),
@@ -93,7 +94,7 @@ const LISTED_DEAD_LETTERS = 100
 /** Reports that were refused so often that an operator must look, the oldest first. */
 export const listDeadReports = (database: Database): Promise<readonly z.output<typeof DEAD_LETTER>[]> =>
   database.sql.any(sql.type(DEAD_LETTER)`
-    select network, tx_id as "txId", output_index as "outputIndex", seq, state, refusals, refusal_reason as reason
+    select network, source, tx_id as "txId", output_index as "outputIndex", seq, state, refusals, refusal_reason as reason
     from chain_report where refusals >= ${ISOLATING_REFUSALS} order by report_no limit ${LISTED_DEAD_LETTERS}`)
 
 /** How many reports wait, and how many of them were refused so often that an operator must look. */

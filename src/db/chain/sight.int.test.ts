@@ -17,7 +17,7 @@ const lookAt = async (askedAgoS: number, readAgoS: number | null) => {
   await shop.query(
     `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
      select 'ethereum', 1, 1, 1, 1, clock_timestamp() - make_interval(secs => $1), clock_timestamp() - make_interval(secs => $2)
-     on conflict (network) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
+     on conflict (network, source) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
     [askedAgoS, readAgoS],
   )
   return findBlindness(shop.api, 'ethereum', LIMITS)

@@ -25,19 +25,22 @@ const SIGHT = z.object({
   suspension: z.enum([...SUSPENSION_CAUSES, 'sources_differ']).nullable(),
 })
 
-/** Undefined while payments on the network are seen within the limits. */
+/** Undefined while at least one active source sees payments on the network within the limits. */
 export async function findBlindness(
   database: Pick<Database, 'sql'>,
   network: string,
   limits: SightLimits,
 ): Promise<Blindness | undefined> {
-  const row = await database.sql.maybeOne(sql.type(SIGHT)`
+  const rows = await database.sql.any(sql.type(SIGHT)`
     select extract(epoch from clock_timestamp() - tip_asked_at)::float8 * 1000 as "silentMs",
       extract(epoch from clock_timestamp() - caught_up_at)::float8 * 1000 as "behindMs",
       (select min(s.cause) from suspended_network s where s.network = ${network}) as suspension
-    from chain_status where network = ${network}`)
-  if (row === null) return 'never_watched'
-  if (row.suspension !== null) return row.suspension
-  if (row.silentMs > limits.silenceMs) return 'watcher_silent'
-  return row.behindMs === null || row.behindMs > limits.lagMs ? 'behind' : undefined
+    from active_source where network = ${network}`)
+  const [first] = rows
+  if (first === undefined) return 'never_watched'
+  if (first.suspension !== null) return first.suspension
+  const heard = rows.filter(({ silentMs }) => silentMs <= limits.silenceMs)
+  if (heard.length === 0) return 'watcher_silent'
+  const isSeen = heard.some(({ behindMs }) => behindMs !== null && behindMs <= limits.lagMs)
+  return isSeen ? undefined : 'behind'
 }

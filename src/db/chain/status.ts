@@ -11,7 +11,9 @@ export type Stamp = {
   tip: Pick<Header, 'height' | 'hash' | 'chainTime'>
   askedAt: Date
   isVouched: boolean
-  /** True: from now on no order of the network expires before its balance was read at a time after the order's end. */
+  /** The depth at which this watcher calls a transfer final, which the payment page shows. */
+  confirmations: number
+  /** True: from now on this source lets no order expire before its balance was read at a time after the order's end. */
   comparesBalances: boolean
 }
 
@@ -28,14 +30,14 @@ export type Stamp = {
 export async function stampStatus(
   database: Database,
   network: string,
-  { tip, askedAt, isVouched, comparesBalances }: Stamp,
+  { tip, askedAt, isVouched, confirmations, comparesBalances }: Stamp,
 ): Promise<Date | null> {
   return database.sql.transaction(async (tx) => {
     await lockNetwork(tx, network)
     const { caughtUpAt } = await tx.one(sql.type(z.object({ caughtUpAt: z.date().nullable() }))`
       update chain_status c
       set tip_height = ${tip.height}, tip_asked_at = least(now(), greatest(c.tip_asked_at, ${sql.timestamp(askedAt)})),
-        compares_balances = ${comparesBalances},
+        compares_balances = ${comparesBalances}, confirmations = ${confirmations},
         caught_up_at = case
           when ${isVouched} and c.scanned_height = ${tip.height}
             and exists (select from chain_block b where b.network = c.network and b.height = ${tip.height} and b.hash = ${tip.hash})

@@ -87,6 +87,8 @@ export type DatabaseOptions = {
   applicationName: string
   /** The actor of transactions that set none: for system processes only. Without it such a write is rejected. */
   actor?: Actor
+  /** The source whose rows of the watchers' tables the sessions read and write (own_source). Without it they write none. */
+  source?: string
   /** Called for transactions of more than a second, and for lock waits that timed out. */
   report?: (event: SlowEvent) => void
   /** For pools whose statements all search by key: always use the generic plan (design rule 23). */
@@ -162,13 +164,17 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
 }
 
 const sessionOf = (
-  { url, applicationName, actor, poolWaitMs = POOL_WAIT_MS }: DatabaseOptions,
+  { url, applicationName, actor, source, poolWaitMs = POOL_WAIT_MS }: DatabaseOptions,
   settings = {},
 ): pg.ClientConfig => ({
   ...sessionConfig({
     url,
     applicationName,
-    settings: { ...(actor !== undefined && { 'holdfast.actor': JSON.stringify(actor) }), ...settings },
+    settings: {
+      ...(actor !== undefined && { 'holdfast.actor': JSON.stringify(actor) }),
+      ...(source !== undefined && { 'holdfast.source': source }),
+      ...settings,
+    },
   }),
   connectionTimeoutMillis: poolWaitMs,
   types: typeOverrides,

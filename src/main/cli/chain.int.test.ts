@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import {
   CONFIRMATIONS,
   minePayment,
@@ -20,10 +20,12 @@ afterAll(async () => {
   await fixture.close()
 })
 
-async function holdfast(...args: string[]): Promise<string> {
+const holdfast = (...args: string[]): Promise<string> => holdfastAt(fixture.watcherUrl, ...args)
+
+async function holdfastAt(url: string, ...args: string[]): Promise<string> {
   const said: string[] = []
   const write = (text: string): void => void said.push(text)
-  const config = loadConfig('cli', { DATABASE_URL: fixture.watcherUrl })
+  const config = loadConfig('cli', { DATABASE_URL: url })
   const untilInterrupted = () => AbortSignal.timeout(1)
   await createProgram({ config, write, complain: write, untilInterrupted }).parseAsync(['chain', ...args], {
     from: 'user',
@@ -194,4 +196,44 @@ test('a report that was refused for good is shown with its reason', async () => 
   const said = await holdfast('list')
   expect(said).toContain('Refused reports:')
   expect(said).toMatch(new RegExp(`${harness.network} .* 1 +seen +5 +REPORT_CONFLICT`))
+})
+
+test('a network with two sources needs the name of one, and nothing changes the rows of the other', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  await harness.step()
+  const columns = 'network, source, start_height, scanned_height, settled_height, tip_height'
+  await fixture.query(`insert into chain_status (${columns}) values ($1, 'watcher-2', 0, 5, 5, 5)`, [harness.network])
+  await expect(holdfast('start', harness.network, '1', ...BY)).rejects.toThrow(UsageError)
+  await expect(holdfast('start', harness.network, '1', ...BY)).rejects.toThrow('--source, watcher-1 or watcher-2')
+  expect(await holdfast('start', harness.network, '3', '--source', 'watcher-2', ...BY)).toBe('done\n')
+  const starts = await fixture.query(
+    'select source, start_height as start from chain_status where network = $1 order by source',
+    [harness.network],
+  )
+  expect(starts).toEqual([
+    { source: 'watcher-1', start: 0n },
+    { source: 'watcher-2', start: 3n },
+  ])
+  const notes = await fixture.query('select source from chain_operation where network = $1', [harness.network])
+  expect(notes).toEqual([{ source: 'watcher-2' }])
+  const listed = (await holdfast('list')).split('\n').filter((line) => line.includes(harness.network))
+  expect(listed).toHaveLength(2)
+})
+
+describe('a source is retired', () => {
+  const retire = (url: string) => holdfastAt(url, 'retire', 'abandoned', ...BY)
+
+  test('by the owner of the tables, once, and the audit says by whom', async () => {
+    expect(await retire(fixture.ownerUrl)).toBe('done\n')
+    await expect(retire(fixture.ownerUrl)).rejects.toThrow('retired already')
+    const [entry] = await fixture.query<{ actor: string; body: string }>(
+      `select actor, body from audit_entry where body like '%retired_source%'`,
+    )
+    expect(entry).toMatchObject({ actor: 'operator:ann' })
+    expect(entry?.body).toContain('the node was syncing')
+  })
+
+  test('by no watcher: one that is taken over could silence the others', async () => {
+    await expect(retire(fixture.watcherUrl)).rejects.toThrow("use that of the tables' owner")
+  })
 })

@@ -130,7 +130,7 @@ test('an output without a refused report is not discarded, and nothing is noted'
 test('the watcher by itself renumbers and discards nothing', async () => {
   await refuse({ seq: 1, amount: '1', state: 'seen' })
   const settle = fixture.query(
-    `set role watcher; select settle_report(network, tx_id, output_index, 'discard') from chain_output where network = '${harness.network}'`,
+    `set role watcher; set holdfast.source = 'watcher-1'; select settle_report(network, tx_id, output_index, 'discard') from chain_output where network = '${harness.network}'`,
   )
   await expect(settle).rejects.toMatchObject({ code: 'HF022' })
   await fixture.query('reset role')
