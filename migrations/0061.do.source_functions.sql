@@ -65,8 +65,9 @@ comment on view source_fork is
   ' their nodes are on different branches, or one of them lies.';
 
 -- Circuit breaker per chain: the networks that are suspended now, and why. deep_reorg: a reorganisation below final
--- blocks, open until an operator closes it or retires the source whose watcher met it. sources_differ: two sources
--- contradict each other about an output or about a final block, which ends when they agree or one is retired.
+-- blocks. nodes_differ: two nodes of a watcher have different final blocks. Both are open until an operator closes
+-- them or retires the source whose watcher met them. sources_differ: two sources contradict each other about an output
+-- or about a final block, until they agree or one is retired.
 create or replace view suspended_network as
 select s.network, s.cause, min(s.opened_at) as since
 from chain_suspension s
