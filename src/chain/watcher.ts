@@ -13,7 +13,7 @@ import { BlockGoneError, ChainError } from './client.ts'
 import { createDelivery, type SendReport } from './delivery.ts'
 import { DeepReorgError, followChain, type FollowOptions } from './follow.ts'
 import { createHistoryWatch, isWarningDue } from './history.ts'
-import { createProgress } from './progress.ts'
+import { createBackfillProgress } from './backfill.ts'
 import { createFirstCursor, type FirstCursorOptions } from './start.ts'
 import { createSweep } from './sweep.ts'
 
@@ -56,7 +56,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const sweep = createSweep(options)
   let freshAt = Number.NEGATIVE_INFINITY
   const history = createHistoryWatch(network, metrics, logger)
-  const noteProgress = createProgress({ network, metrics, logger, now })
+  const noteProgress = createBackfillProgress({ network, metrics, logger, now })
   /** Steps in a row in which the node's tip was below the last scanned block. */
   let ahead = 0
   /** Whether this step has found that the network is claimed for this source. */

@@ -12,7 +12,7 @@ const EVERY_MS = 30_000
 type Mark = { atMs: number; left: number }
 
 /** Makes the function that is called after each step. `now`: monotonic milliseconds. */
-export function createProgress({
+export function createBackfillProgress({
   network,
   metrics,
   logger,
