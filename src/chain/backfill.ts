@@ -29,7 +29,7 @@ export function createBackfillProgress({
   return ({ height, tip }) => {
     const left = Math.max(0, tip - height)
     const atMs = now()
-    if (left <= BACKFILL_BLOCKS) {
+    if (left === 0 || (first === undefined && left <= BACKFILL_BLOCKS)) {
       metrics.backfillEta.set({ network }, 0)
       if (first !== undefined)
         logger.info({ network, height, blocks: height - first.height, tookS: secondsSince(first, atMs) }, 'caught up')

@@ -1,8 +1,10 @@
-// An HTTP proxy in front of an Ethereum node: counts the messages by method, and may answer some calls itself.
+// An HTTP proxy in front of an Ethereum node: counts the messages by method, is as far away as a test wants, and may
+// answer some calls itself.
 
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 
 const CALL = z.object({ id: z.unknown(), method: z.string(), params: z.array(z.unknown()) })
@@ -17,6 +19,8 @@ export type CountingNode = {
   /** Messages by method since the last call; a batch is one message. */
   count: () => Record<string, number>
   intercept: (by: Intercept | undefined) => void
+  /** Answers so much later from now on. */
+  slowDown: (ms: number) => void
   /** The most messages that were unanswered at one time, since the last call. */
   peak: () => number
   close: () => void
@@ -25,12 +29,14 @@ export type CountingNode = {
 export async function startCountingNode(nodeUrl: string): Promise<CountingNode> {
   let counts: Record<string, number> = {}
   let intercept: Intercept | undefined
+  let latencyMs = 0
   let [open, peak] = [0, 0]
   async function answer(body: string): Promise<string> {
     const message = MESSAGE.parse(JSON.parse(body))
     const [first] = Array.isArray(message) ? message : [message]
     if (first === undefined) throw new Error('an empty batch')
     counts[first.method] = (counts[first.method] ?? 0) + 1
+    if (latencyMs > 0) await delay(latencyMs)
     const own = intercept?.(first)
     if (own !== undefined) return JSON.stringify({ jsonrpc: '2.0', id: first.id, ...own })
     const response = await fetch(nodeUrl, { method: 'POST', body, headers: { 'content-type': 'application/json' } })
@@ -56,6 +62,9 @@ export async function startCountingNode(nodeUrl: string): Promise<CountingNode> 
     },
     intercept: (by) => {
       intercept = by
+    },
+    slowDown: (ms) => {
+      latencyMs = ms
     },
     peak: () => {
       const most = peak
