@@ -55,7 +55,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   chain: [
     'domain',
     ...['db/chain/cursor', 'db/chain/output', 'db/chain/outbox'],
-    ...['db/chain/status', 'db/chain/suspension', 'db/chain/balance', 'db/chain/source'],
+    ...['db/chain/status', 'db/chain/suspension', 'db/chain/balance', 'db/chain/source', 'db/chain/sweep'],
     'db/payment',
     'type db/connection/pool',
     'telemetry',

@@ -98,8 +98,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   watcher: {
-    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension currency open_invoice pending_invoice schema_version source_login`,
-    insert: 'chain_balance chain_block chain_output chain_report chain_status',
+    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension chain_sweep currency issued_address open_invoice pending_invoice schema_version source_login`,
+    insert: 'chain_balance chain_block chain_output chain_report chain_status chain_sweep',
     delete: 'chain_block chain_report',
     columns: {
       'select address_pool': 'network address',
@@ -107,7 +107,9 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'insert chain_operation': 'network operation height address amount tx_id output_index reason',
       'insert chain_suspension': 'cause network',
       'update chain_suspension': 'closed_at reason',
-      'update chain_balance': 'height block_hash balance told set_aside unexplained checked_at found_at attributed_at',
+      'update chain_balance':
+        'height block_hash balance told withdrawn set_aside unexplained checked_at found_at attributed_at',
+      'update chain_sweep': 'round began_at place is_over swept_at',
       'update chain_output': 'amount state seq block_height block_hash first_seen_at',
       'update chain_report': 'refusals next_at refusal_reason',
       'update chain_status':
@@ -123,7 +125,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     execute: 'audit_make_partitions audit_purge',
   },
   auditor: {
-    select: `account active_source address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension consistency_run
+    select: `account active_source address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension chain_sweep consistency_run
       currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
       notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait
       product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_fork source_login source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,

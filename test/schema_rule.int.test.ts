@@ -101,6 +101,7 @@ chain_report (network, tx_id, output_index, source, seq)
 chain_report (report_no)
 chain_status (network, source)
 chain_suspension (suspension_no)
+chain_sweep (network, source, tier)
 consistency_run (run_no)
 currency (currency)
 customer (user_id)
@@ -204,6 +205,7 @@ beforeAll(async () => {
     ) update invoice i set rate_id = made.rate_id from made where made.rate = i.rate;
     insert into quota_window (key, second) values ('\\x${'ab'.repeat(32)}', 1);
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
+    insert into chain_sweep (network, source, tier) values ('ethereum', 'w1', 'recent');
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());
     insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)

@@ -29,7 +29,8 @@ const FIRST = new Date(0)
  * orders, and the next part of a round over orders without a hold. A restart loses the places of the rounds: they begin
  * again.
  */
-export function createBalanceCheck({ client, database, logger }: FollowOptions): (tip: Header) => Promise<boolean> {
+export function createBalanceCheck(options: FollowOptions): (tip: Header) => Promise<boolean> {
+  const { client, database } = options
   const { network, findBalances } = client
   let doneHash: string | undefined
   /** The places of the two rounds: by the end of a hold, and by an order's creation. */
@@ -48,19 +49,6 @@ export function createBalanceCheck({ client, database, logger }: FollowOptions):
     return pending.filter(({ isDue }) => isDue).map(({ address }) => address)
   }
 
-  /** @returns whether the balances were stored */
-  async function compare(tip: Header, addresses: readonly string[]): Promise<boolean> {
-    if (addresses.length === 0 || findBalances === undefined) return true
-    const balances = await findBalances([...new Set(addresses)], tip.hash)
-    const { isSaved, found } = await saveBalances(database, network, tip, balances)
-    for (const { amount } of found)
-      logger.warn(
-        { network, height: tip.height, amount: String(amount) },
-        'an address holds money that nothing explains',
-      )
-    return isSaved
-  }
-
   return async (tip) => {
     if (findBalances === undefined) return true
     for (let round = 0; ; round += 1) {
@@ -74,7 +62,7 @@ export function createBalanceCheck({ client, database, logger }: FollowOptions):
             ...(await nextUnheld(tip)),
           ]
         : []
-      if (!(await compare(tip, [...due, ...others]))) return false
+      if (!(await saveFoundBalances(options, tip, [...due, ...others]))) return false
       if (isLast) {
         doneHash = tip.hash
         return true
@@ -88,3 +76,18 @@ export function createBalanceCheck({ client, database, logger }: FollowOptions):
 /** Always later than the place before, so that a round ends; from the start again after the last. */
 const placeAfter = (place: Date, last: Date | undefined): Date =>
   last === undefined ? FIRST : new Date(Math.max(last.getTime(), place.getTime() + 1))
+
+/** Compares the balances of addresses at a tip, the last scanned block. @returns whether they were stored */
+export async function saveFoundBalances(
+  { client, database, logger }: FollowOptions,
+  tip: Header,
+  addresses: readonly string[],
+): Promise<boolean> {
+  if (addresses.length === 0 || client.findBalances === undefined) return true
+  const { network } = client
+  const balances = await client.findBalances([...new Set(addresses)], tip.hash)
+  const { isSaved, found } = await saveBalances(database, network, tip, balances)
+  for (const { amount } of found)
+    logger.warn({ network, height: tip.height, amount: String(amount) }, 'an address holds money that nothing explains')
+  return isSaved
+}

@@ -36,3 +36,14 @@ export class ChainError extends Error {
 export class NodesDifferError extends Error {
   override readonly name = 'NodesDifferError'
 }
+
+/** The node has a tip above this block, but not the block: it was pruned, has left the branch, or is not there yet. */
+export class BlockGoneError extends ChainError {
+  override readonly name = 'BlockGoneError'
+  readonly height: number
+
+  constructor(height: number, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.height = height
+  }
+}

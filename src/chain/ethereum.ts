@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import type { Block, Header } from '../domain/chain.ts'
-import { ChainError, type ChainClient } from './client.ts'
+import { BlockGoneError, ChainError, type ChainClient } from './client.ts'
 import { BLOCK, hash256, hexQuantity, readBlock, RECEIPTS } from './ethereum_block.ts'
 import { readTraces, TRACES } from './ethereum_trace.ts'
 import { createBatchRpc, createRpc, RpcError, RpcRefusal, type OnMessage, type Rpc } from './rpc.ts'
@@ -14,6 +14,9 @@ const RPC_TIMEOUT_MS = 10_000
 const METHOD_UNKNOWN = [-32_601, -32_004]
 const NO_TRACES =
   /\bmethod\b|\bdebug_|unsupported|not supported|\btier\b|\bplan\b|pruned|missing trie node|historical state|state (is )?not available/i
+/** Refusals of a node that has pruned the block or its receipts (EIP-4444), by code or by text. */
+const HISTORY_PRUNED = 4_444
+const NO_HISTORY = /pruned|history|historical|ancient|not available|missing/i
 /** Tries in a row for an error that may be temporary. After them, a block is stored without traces. */
 const MAX_TRACE_TRIES = 5
 
@@ -63,7 +66,7 @@ export function createEthereumClient(options: EthereumOptions): ChainClient {
       return headerOf(header)
     },
     findBlock: async (height) => {
-      const block = await withHeight(height, findBlock(rpc, height))
+      const block = await withHeight(height, findBlock(createHistoryRpc(rpc, height), height))
       if (block === undefined || block.txIds.length === 0) return block?.found
       const inside = await withHeight(height, readInside(block.found, block.txIds))
       if (inside === undefined) return { ...block.found, untracedTxIds: block.txIds }
@@ -92,9 +95,20 @@ function assertHeight({ number }: { number: number }, height: number): void {
 /** Adds the block's height to the message of an error. */
 const withHeight = async <T>(height: number, work: Promise<T>): Promise<T> =>
   work.catch((error: unknown) => {
+    if (error instanceof BlockGoneError)
+      throw new BlockGoneError(height, `block ${height}: ${error.message}`, { cause: error })
     if (error instanceof ChainError) throw new RpcError(`block ${height}: ${error.message}`, { cause: error })
     throw error
   })
+
+/** As `rpc`, where a refusal because of pruned history is a BlockGoneError. */
+const createHistoryRpc =
+  (rpc: Rpc, height: number): Rpc =>
+  async (...call) =>
+    rpc(...call).catch((error: unknown) => {
+      const isPruned = error instanceof RpcRefusal && (error.code === HISTORY_PRUNED || NO_HISTORY.test(error.reason))
+      throw isPruned ? new BlockGoneError(height, error.message, { cause: error }) : error
+    })
 
 /** Receipts are requested by the block's hash: by its number, they could be those of another fork. */
 async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txIds: readonly string[] } | undefined> {
@@ -104,7 +118,10 @@ async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txId
   const receipts =
     block.transactions.length === 0 ? [] : await rpc('eth_getBlockReceipts', [{ blockHash: block.hash }], RECEIPTS)
   if (receipts === null)
-    throw new RpcError('eth_getBlockReceipts: none for this block, which was pruned or has left the branch')
+    throw new BlockGoneError(
+      height,
+      'eth_getBlockReceipts: none for this block, which was pruned or has left the branch',
+    )
   const { outputs, unreadable } = readBlock(block, receipts)
   const found = { ...headerOf(block), parentHash: block.parentHash, outputs, unreadable }
   return { found, txIds: block.transactions.map(({ hash }) => hash) }
@@ -113,20 +130,26 @@ async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txId
 /**
  * Makes the function that reads what contracts sent inside a block; undefined: the node has no traces of it. Such a node
  * does not stop the watcher: the balance check finds what was missed. Any other error fails the step, and the next step
- * tries the same block again, up to MAX_TRACE_TRIES in a row. From then on each block is tried once, until one succeeds.
+ * tries the same block again, up to MAX_TRACE_TRIES times. From then on each block is tried once, until one succeeds.
  */
 function createTracer(rpc: Rpc, onUntraced: EthereumOptions['onUntraced']) {
-  let failures = 0
+  /** Failed tries by height: several blocks are read at once, and each has its own tries. */
+  const failures = new Map<number, number>()
+  let isGivenUp = false
   return async ({ height, hash }: Block, txIds: readonly string[]): Promise<Block['outputs'] | undefined> => {
     try {
       const traces = await rpc('debug_traceBlockByHash', [hash, { tracer: 'callTracer' }], TRACES)
       const inside = readTraces(traces, txIds)
-      failures = 0
+      failures.delete(height)
+      isGivenUp = false
       return inside
     } catch (error) {
       if (!(error instanceof ChainError)) throw error
-      failures += isUntraceable(error) ? 0 : 1
-      if (!isUntraceable(error) && failures < MAX_TRACE_TRIES) throw error
+      const tries = (failures.get(height) ?? 0) + 1
+      failures.set(height, tries)
+      isGivenUp ||= tries >= MAX_TRACE_TRIES
+      if (!isUntraceable(error) && !isGivenUp) throw error
+      failures.delete(height)
       onUntraced?.(height, error.message)
       return undefined
     }

@@ -9,6 +9,7 @@ import type { Block, Header } from '../domain/chain.ts'
 import type { Logger } from '../telemetry.ts'
 import { ChainError, type ChainClient } from './client.ts'
 import type { ChainMetrics } from './metrics.ts'
+import { readBlocks } from './read_ahead.ts'
 
 /** Blocks scanned in one step. Their reports are delivered before the next step. */
 const MAX_BLOCKS = 100
@@ -37,26 +38,38 @@ export type FollowOptions = {
  * @throws {DeepReorgError}
  */
 export async function followChain(options: FollowOptions, from: Cursor, tip: Header): Promise<Cursor> {
-  const { client, database, confirmations } = options
   let cursor = from
   if (tip.height <= cursor.scannedHeight && tip.hash !== cursor.scannedHash)
     cursor = await rewindToCommonBlock(options, cursor, tip)
-  for (let blocks = 0; blocks < MAX_BLOCKS && cursor.scannedHeight < tip.height; blocks += 1) {
-    const block = await client.findBlock(cursor.scannedHeight + 1)
-    if (block === undefined) {
-      options.metrics.missingBlocks.inc({ network: client.network })
-      break
-    }
-    const isNext = cursor.scannedHash === null || block.parentHash === cursor.scannedHash
-    if (isNext) await assertReadable(options, block)
-    const next = isNext
-      ? await appendBlock(database, client.network, block, confirmations)
-      : await rewindToCommonBlock(options, cursor, tip)
+  for (let left = MAX_BLOCKS; left > 0 && cursor.scannedHeight < tip.height;) {
+    const { reached, isFork } = await appendBranch(options, cursor, Math.min(tip.height, cursor.scannedHeight + left))
+    left -= reached.scannedHeight - cursor.scannedHeight + 1
+    if (!isFork) return reached
+    cursor = await rewindToCommonBlock(options, reached, tip)
     // Two nodes disagree. The next step may reach only one of them.
-    if (next === cursor) break
-    cursor = next
+    if (cursor === reached) return cursor
   }
   return cursor
+}
+
+/** Stores the blocks that follow the cursor, up to `last`, as long as each is there and is linked to the one before. */
+async function appendBranch(
+  options: FollowOptions,
+  from: Cursor,
+  last: number,
+): Promise<{ reached: Cursor; isFork: boolean }> {
+  const { client, database, confirmations, metrics } = options
+  let reached = from
+  for await (const block of readBlocks(client, from.scannedHeight + 1, last)) {
+    if (block === undefined) {
+      metrics.missingBlocks.inc({ network: client.network })
+      return { reached, isFork: false }
+    }
+    const isFork = reached.scannedHash !== null && block.parentHash !== reached.scannedHash
+    if (isFork) return { reached, isFork }
+    reached = await appendBlock(database, client.network, await keepShopOutputs(options, block), confirmations)
+  }
+  return { reached, isFork: false }
 }
 
 /**
@@ -90,12 +103,18 @@ async function rewindToCommonBlock(options: FollowOptions, cursor: Cursor, tip: 
   )
 }
 
-/** @throws {ChainError} where an output to an address of the shop cannot be read */
-async function assertReadable({ client, database }: FollowOptions, { height, unreadable = [] }: Block): Promise<void> {
-  if (unreadable.length === 0) return
-  const addresses = unreadable.map(({ address }) => address)
-  const shopAddresses = await findShopAddresses(database, client.network, addresses)
-  const found = unreadable.find(({ address }) => shopAddresses.has(address))
-  if (found !== undefined)
-    throw new ChainError(`block ${height}: ${found.flaw}, in a transfer to an address of the shop`)
+/**
+ * The block with the outputs to addresses of the shop, found by one indexed query over the block's own recipients: no
+ * watched address is loaded, however many there are. An address that is issued from now on has no money in this block.
+ * @throws {ChainError} where an output to an address of the shop cannot be read
+ */
+async function keepShopOutputs({ client, database }: FollowOptions, block: Block): Promise<Block> {
+  const { height, outputs, unreadable = [] } = block
+  const addresses = new Set([...outputs, ...unreadable].map(({ address }) => address))
+  if (addresses.size === 0) return block
+  const ours = await findShopAddresses(database, client.network, [...addresses])
+  const flawed = unreadable.find(({ address }) => ours.has(address))
+  if (flawed !== undefined)
+    throw new ChainError(`block ${height}: ${flawed.flaw}, in a transfer to an address of the shop`)
+  return { ...block, outputs: outputs.filter(({ address }) => ours.has(address)) }
 }

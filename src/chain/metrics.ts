@@ -27,7 +27,18 @@ export function createChainMetrics(registry: Registry) {
     outboxDepth: gauge('outbox_depth', 'Reports that wait to be delivered.'),
     refusedDepth: gauge('outbox_refused', 'Waiting reports that were refused repeatedly: an operator must look.'),
     unexplained: gauge('unexplained', 'Addresses that hold money which no reported output explains.'),
+    sweepAge: new Gauge({
+      name: 'holdfast_chain_sweep_age_seconds',
+      help: 'Time since the last complete sweep over the balances of a tier of addresses began: recent, retired.',
+      labelNames: ['network', 'tier'],
+      registers: [registry],
+    }),
     isHalted: gauge('halted', '1 while a reorganisation too deep to follow stops the watcher.'),
+    isHistoryGone: gauge('history_gone', '1 while the node lacks a block far below its tip, which stops the watcher.'),
+    backfillEta: gauge(
+      'backfill_eta_seconds',
+      'Time until the tip is reached, at the present rate; 0 near the tip, infinite while the distance grows.',
+    ),
     reorgs: counter('reorgs_total', 'Reorganisations followed.'),
     reorgDepth: new Histogram({
       ...{ name: 'holdfast_chain_reorg_depth_blocks', help: 'Blocks that a followed reorganisation replaced.' },

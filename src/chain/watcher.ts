@@ -10,15 +10,16 @@ import { suspendChain } from '../db/chain/suspension.ts'
 import type { Header } from '../domain/chain.ts'
 import { backOffMs, repeat } from '../repeat.ts'
 import { createBalanceCheck } from './balance.ts'
-import { ChainError, NodesDifferError } from './client.ts'
+import { BlockGoneError, ChainError, NodesDifferError } from './client.ts'
 import { createDelivery, type SendReport } from './delivery.ts'
 import { DeepReorgError, followChain, type FollowOptions } from './follow.ts'
+import { createHistoryWatch, isWarningDue } from './history.ts'
+import { createBackfillProgress } from './backfill.ts'
 import { createFirstCursor, type FirstCursorOptions } from './start.ts'
+import { createSweep } from './sweep.ts'
 
 /** Together with the pauses of delivery and of the channel to the api: a recovery is noticed within ten seconds. */
 export const MAX_RETRY_MS = 4_000
-/** One of several nodes behind an address may lack a block, or lag, for a moment. After so many steps it is logged. */
-const STEPS_BEFORE_WARNING = 4
 const MAX_CAUSE_LENGTH = 300
 
 export type WatcherOptions = FollowOptions &
@@ -53,9 +54,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const { network } = client
   const deliver = createDelivery({ ...options, network, now })
   const checkBalances = createBalanceCheck(options)
+  const sweep = createSweep(options)
   let freshAt = Number.NEGATIVE_INFINITY
-  /** Steps in a row in which the node did not give the next block up to its tip. */
-  let missed = 0
+  const history = createHistoryWatch(network, metrics, logger)
+  const noteProgress = createBackfillProgress({ network, metrics, logger, now })
   /** Steps in a row in which the node's tip was below the last scanned block. */
   let ahead = 0
   /** Whether the database has been found to let this source write. */
@@ -75,19 +77,20 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
     const tip = await client.getTip()
     const from = stored ?? (await createFirstCursor(options, tip, askedAt))
-    const cursor = await followChain(options, from, tip)
+    const cursor = await followChain(options, from, tip).catch((error: unknown) => {
+      if (error instanceof BlockGoneError) history.noteMissing({ height: error.height, tip: tip.height })
+      throw error
+    })
     const lagBlocks = tip.height - cursor.scannedHeight
     const isStuck = lagBlocks > 0 && cursor.scannedHeight === from.scannedHeight
-    missed = isStuck ? missed + 1 : 0
     ahead = lagBlocks < 0 ? ahead + 1 : 0
-    const place = { network, height: cursor.scannedHeight + 1, tip: tip.height }
-    if (isWarningDue(missed)) logger.warn({ ...place, missed }, 'the node does not give a block')
-    if (isWarningDue(ahead)) logger.warn({ ...place, looks: ahead }, "the next block to read is above the node's tip")
-    metrics.isHalted.set({ network }, 0)
-    metrics.tipHeight.set({ network }, tip.height)
-    metrics.scannedHeight.set({ network }, cursor.scannedHeight)
-    metrics.lagBlocks.set({ network }, lagBlocks)
-    metrics.tipAge.set({ network }, (askedAt.getTime() - tip.minedAt.getTime()) / 1_000)
+    const place = { height: cursor.scannedHeight + 1, tip: tip.height }
+    if (isStuck) history.noteMissing(place)
+    else history.noteGiven()
+    if (isWarningDue(ahead))
+      logger.warn({ network, ...place, looks: ahead }, "the next block to read is above the node's tip")
+    noteProgress({ height: cursor.scannedHeight, tip: tip.height })
+    notePlace(options, { askedAt, tip, cursor })
     return { askedAt, tip, cursor, hasMore: lagBlocks > 0 && !isStuck }
   }
 
@@ -113,10 +116,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
       ...{ tip, askedAt, isVouched, confirmations, comparesBalances },
     })
     metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
-    const { waiting, refused } = await countReports(database, network)
-    metrics.outboxDepth.set({ network }, waiting)
-    metrics.refusedDepth.set({ network }, refused)
-    metrics.unexplained.set({ network }, await countUnexplained(database, network))
+    await noteQueue(options)
+    // Last: a node that gives no balance of an old address delays nothing else.
+    if (isScanned) await sweep(tip)
     return hasMore
   }
 
@@ -127,7 +129,24 @@ export function createWatcher(options: WatcherOptions): Watcher {
   return { step, run: (pollMs, signal) => runSteps(takeTurn, options, pollMs, signal), ageMs: () => now() - freshAt }
 }
 
-const isWarningDue = (steps: number): boolean => steps >= STEPS_BEFORE_WARNING && Number.isInteger(Math.log2(steps))
+function notePlace(
+  { client: { network }, metrics }: FollowOptions,
+  { askedAt, tip, cursor }: Omit<Scan, 'hasMore'>,
+): void {
+  const labels = { network }
+  metrics.isHalted.set(labels, 0)
+  metrics.tipHeight.set(labels, tip.height)
+  metrics.scannedHeight.set(labels, cursor.scannedHeight)
+  metrics.lagBlocks.set(labels, tip.height - cursor.scannedHeight)
+  metrics.tipAge.set(labels, (askedAt.getTime() - tip.minedAt.getTime()) / 1_000)
+}
+
+async function noteQueue({ client: { network }, database, metrics }: FollowOptions): Promise<void> {
+  const { waiting, refused } = await countReports(database, network)
+  metrics.outboxDepth.set({ network }, waiting)
+  metrics.refusedDepth.set({ network }, refused)
+  metrics.unexplained.set({ network }, await countUnexplained(database, network))
+}
 
 async function runSteps(
   step: Watcher['step'],

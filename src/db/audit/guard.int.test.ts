@@ -287,7 +287,7 @@ describe('the scope', () => {
     expect(rows.map(({ name }) => name).join(' ')).toBe(
       [
         'address_pool asset_rate audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
-        'chain_balance chain_block chain_output chain_report chain_status consistency_run duty hold_aside idempotency inconsistency key_retire ledger_posting',
+        'chain_balance chain_block chain_output chain_report chain_status chain_sweep consistency_run duty hold_aside idempotency inconsistency key_retire ledger_posting',
         'notification notification_channel order_wake payout_sender payout_wait quota_window security_event source_doubt stock_movement suspended_order workflow_start',
       ].join(' '),
     )

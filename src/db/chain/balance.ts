@@ -1,6 +1,6 @@
 // Balances of the shop's addresses, compared with the reported outputs. A row is written at the scanned tip and only
 // while the outbox is empty, so that `told` is what the api has stored. The difference is unexplained money: money that
-// no reported output explains.
+// no reported output explains. What has left an address again is added, because a shop moves the money of old orders.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -55,7 +55,7 @@ export async function findUnheldOrders(
 /**
  * Addresses whose balance was not read at this chain time, the longest waiting first: those with unexplained money, then
  * those whose balance was read in a block that is lost. With that block, money may be lost that an operator attributed,
- * or that a trace showed once and shows no more. This is the only check for orders that have ended.
+ * or that a trace showed once and shows no more. Orders that have ended are otherwise only swept (sweep.ts).
  */
 export async function findAddressesToReread(
   database: Database,
@@ -107,27 +107,31 @@ export async function saveBalances(
       z.object({ address: z.string(), amount: z.string().transform(BigInt), isMore: z.boolean() }),
     )`
       with looked as (
-        select r.address, r.balance, coalesce(t.told, 0) as told, a.set_aside,
-          greatest(0, r.balance - coalesce(t.told, 0) - a.set_aside) as unexplained, b.unexplained as before
+        select r.address, r.balance, w.told, w.withdrawn, a.set_aside,
+          greatest(0, r.balance - (w.told - w.withdrawn) - a.set_aside) as unexplained, b.unexplained as before
         from jsonb_to_recordset(${sql.jsonb(rows)}) as r (address text, balance numeric)
         left join chain_balance b on b.network = ${network} and b.address = r.address
         left join lateral (
           select sum(o.amount) as told from chain_output o
           where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')) t on true
-        -- Money that was set aside and is gone, with its block or by a withdrawal, explains no later money.
+        -- Money that is gone, with its block or by a withdrawal, explains no later money: neither what transfers brought,
+        -- nor what was set aside.
         cross join lateral (
-          select least(coalesce(b.set_aside, 0), greatest(0, r.balance - coalesce(t.told, 0))) as set_aside) a
+          select coalesce(t.told, 0) as told,
+            least(coalesce(t.told, 0), greatest(coalesce(b.withdrawn, 0), coalesce(t.told, 0) - r.balance)) as withdrawn) w
+        cross join lateral (
+          select least(coalesce(b.set_aside, 0), greatest(0, r.balance - (w.told - w.withdrawn))) as set_aside) a
       ), saved as (
         insert into chain_balance as c
-          (network, address, height, block_hash, balance, told, set_aside, unexplained, checked_at, found_at)
-        select ${network}, l.address, ${height}, ${hash}, l.balance, l.told, l.set_aside, l.unexplained,
+          (network, address, height, block_hash, balance, told, withdrawn, set_aside, unexplained, checked_at, found_at)
+        select ${network}, l.address, ${height}, ${hash}, l.balance, l.told, l.withdrawn, l.set_aside, l.unexplained,
           -- A chain may be ahead of our clock; no time further ahead is stored.
           least(${sql.timestamp(chainTime)}, clock_timestamp() + interval '1 day'),
           case when l.unexplained > 0 then ${sql.timestamp(chainTime)} end
         from looked l
         on conflict on constraint chain_balance_pk do update
           set height = excluded.height, block_hash = excluded.block_hash, balance = excluded.balance, told = excluded.told,
-            set_aside = excluded.set_aside, unexplained = excluded.unexplained, checked_at = excluded.checked_at,
+            withdrawn = excluded.withdrawn, set_aside = excluded.set_aside, unexplained = excluded.unexplained, checked_at = excluded.checked_at,
             -- The time of a sum is that of its latest part: what came late is not in time for what came before it.
             found_at = case when excluded.unexplained > c.unexplained then excluded.found_at
               when excluded.unexplained > 0 then c.found_at end,
