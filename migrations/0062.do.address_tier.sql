@@ -35,6 +35,10 @@ insert into audit_scope (table_name, reason) values
   ('chain_sweep', 'is the watcher''s memory of a public chain: how far it has compared balances');
 grant select, insert, update (round, began_at, place, is_over, swept_at) on chain_sweep to watcher;
 grant select on chain_sweep to auditor;
+alter table chain_sweep enable row level security;
+create policy chain_sweep_own on chain_sweep to watcher using (source = (select own_source()));
+create policy chain_sweep_list on chain_sweep for select to watcher using ((select own_source()) is null);
+create policy chain_sweep_read on chain_sweep for select to auditor using (true);
 
 alter table chain_balance
   add column withdrawn numeric(78, 0) not null default 0,

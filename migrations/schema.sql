@@ -644,7 +644,7 @@ CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
           select null::text as id, string_agg(
             '{"table":"chain_operation","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
           ) as changes
-          from new_rows n cross join lateral (select n.operation_no::text as operation_no) k cross join lateral (select n.network as network, n.operation as operation, n.height::text as height, n.address as address, n.amount::text as amount, n.reason as reason, n.at as at, n.tx_id as tx_id, n.output_index as output_index) r group by 1
+          from new_rows n cross join lateral (select n.operation_no::text as operation_no) k cross join lateral (select n.network as network, n.operation as operation, n.height::text as height, n.address as address, n.amount::text as amount, n.reason as reason, n.at as at, n.tx_id as tx_id, n.output_index as output_index, n.source as source) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -656,9 +656,9 @@ CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
             || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
             select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
-              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(o.output_index)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(n.output_index)::text, 'null') end) as after
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(o.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(o.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(o.at)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(o.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(o.output_index)::text, 'null') end, case when n.source is distinct from o.source then '"source":' || coalesce(to_json(o.source)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.operation is distinct from o.operation then '"operation":' || coalesce(to_json(n.operation)::text, 'null') end, case when n.height is distinct from o.height then '"height":' || coalesce(to_json(n.height::text)::text, 'null') end, case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end, case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.at is distinct from o.at then '"at":' || coalesce(to_json(n.at)::text, 'null') end, case when n.tx_id is distinct from o.tx_id then '"tx_id":' || coalesce(to_json(n.tx_id)::text, 'null') end, case when n.output_index is distinct from o.output_index then '"output_index":' || coalesce(to_json(n.output_index)::text, 'null') end, case when n.source is distinct from o.source then '"source":' || coalesce(to_json(n.source)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.operation_no = o.operation_no cross join lateral (select coalesce(n.operation_no, o.operation_no)::text as operation_no) k
-            where n.operation_no is distinct from o.operation_no or n.network is distinct from o.network or n.operation is distinct from o.operation or n.height is distinct from o.height or n.address is distinct from o.address or n.amount is distinct from o.amount or n.reason is distinct from o.reason or n.at is distinct from o.at or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index
+            where n.operation_no is distinct from o.operation_no or n.network is distinct from o.network or n.operation is distinct from o.operation or n.height is distinct from o.height or n.address is distinct from o.address or n.amount is distinct from o.amount or n.reason is distinct from o.reason or n.at is distinct from o.at or n.tx_id is distinct from o.tx_id or n.output_index is distinct from o.output_index or n.source is distinct from o.source
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -670,7 +670,7 @@ CREATE FUNCTION holdfast.audit_chain_operation() RETURNS trigger
           select null::text as id, string_agg(
             '{"table":"chain_operation","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
           ) as changes
-          from old_rows o cross join lateral (select o.operation_no::text as operation_no) k cross join lateral (select o.network as network, o.operation as operation, o.height::text as height, o.address as address, o.amount::text as amount, o.reason as reason, o.at as at, o.tx_id as tx_id, o.output_index as output_index) r group by 1
+          from old_rows o cross join lateral (select o.operation_no::text as operation_no) k cross join lateral (select o.network as network, o.operation as operation, o.height::text as height, o.address as address, o.amount::text as amount, o.reason as reason, o.at as at, o.tx_id as tx_id, o.output_index as output_index, o.source as source) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -708,7 +708,7 @@ CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
           select null::text as id, string_agg(
             '{"table":"chain_suspension","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
           ) as changes
-          from new_rows n cross join lateral (select n.suspension_no::text as suspension_no) k cross join lateral (select n.network as network, n.opened_at as opened_at, n.closed_at as closed_at, n.reason as reason, n.cause as cause) r group by 1
+          from new_rows n cross join lateral (select n.suspension_no::text as suspension_no) k cross join lateral (select n.network as network, n.opened_at as opened_at, n.closed_at as closed_at, n.reason as reason, n.cause as cause, n.source as source) r group by 1
         ) c where c.changes is not null;
       elsif tg_op = 'UPDATE' then 
         insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
@@ -720,9 +720,9 @@ CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
             || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
           from (
             select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
-              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(o.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(o.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.cause is distinct from o.cause then '"cause":' || coalesce(to_json(o.cause)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(n.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(n.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.cause is distinct from o.cause then '"cause":' || coalesce(to_json(n.cause)::text, 'null') end) as after
+              concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(o.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(o.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(o.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(o.reason)::text, 'null') end, case when n.cause is distinct from o.cause then '"cause":' || coalesce(to_json(o.cause)::text, 'null') end, case when n.source is distinct from o.source then '"source":' || coalesce(to_json(o.source)::text, 'null') end) as before, concat_ws(',', case when n.network is distinct from o.network then '"network":' || coalesce(to_json(n.network)::text, 'null') end, case when n.opened_at is distinct from o.opened_at then '"opened_at":' || coalesce(to_json(n.opened_at)::text, 'null') end, case when n.closed_at is distinct from o.closed_at then '"closed_at":' || coalesce(to_json(n.closed_at)::text, 'null') end, case when n.reason is distinct from o.reason then '"reason":' || coalesce(to_json(n.reason)::text, 'null') end, case when n.cause is distinct from o.cause then '"cause":' || coalesce(to_json(n.cause)::text, 'null') end, case when n.source is distinct from o.source then '"source":' || coalesce(to_json(n.source)::text, 'null') end) as after
             from old_rows o full join new_rows n on n.suspension_no = o.suspension_no cross join lateral (select coalesce(n.suspension_no, o.suspension_no)::text as suspension_no) k
-            where n.suspension_no is distinct from o.suspension_no or n.network is distinct from o.network or n.opened_at is distinct from o.opened_at or n.closed_at is distinct from o.closed_at or n.reason is distinct from o.reason or n.cause is distinct from o.cause
+            where n.suspension_no is distinct from o.suspension_no or n.network is distinct from o.network or n.opened_at is distinct from o.opened_at or n.closed_at is distinct from o.closed_at or n.reason is distinct from o.reason or n.cause is distinct from o.cause or n.source is distinct from o.source
           ) d group by d.id
         ) c where c.changes is not null;
       else 
@@ -734,7 +734,7 @@ CREATE FUNCTION holdfast.audit_chain_suspension() RETURNS trigger
           select null::text as id, string_agg(
             '{"table":"chain_suspension","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
           ) as changes
-          from old_rows o cross join lateral (select o.suspension_no::text as suspension_no) k cross join lateral (select o.network as network, o.opened_at as opened_at, o.closed_at as closed_at, o.reason as reason, o.cause as cause) r group by 1
+          from old_rows o cross join lateral (select o.suspension_no::text as suspension_no) k cross join lateral (select o.network as network, o.opened_at as opened_at, o.closed_at as closed_at, o.reason as reason, o.cause as cause, o.source as source) r group by 1
         ) c where c.changes is not null;
       end if;
       return null;
@@ -2665,6 +2665,70 @@ ALTER FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) OWNER T
 COMMENT ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) IS 'Makes the function that appends to the chains of one kind of aggregate.';
 
 --
+-- Name: audit_source_login(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_source_login() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'source_login' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"source_login","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.login as login) k cross join lateral (select n.source as source) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'source_login' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"source_login","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(o.source)::text, 'null') end) as before, concat_ws(',', case when n.source is distinct from o.source then '"source":' || coalesce(to_json(n.source)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.login = o.login cross join lateral (select coalesce(n.login, o.login) as login) k
+            where n.login is distinct from o.login or n.source is distinct from o.source
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'source_login' else 'source' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"source_login","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.login as login) k cross join lateral (select o.source as source) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_source_login() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_source_login(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_source_login() IS 'Notes every change to source_login for the audit.';
+
+--
 -- Name: audit_source_rule(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2936,6 +3000,25 @@ ALTER FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) OWNER TO ho
 --
 
 COMMENT ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) IS 'Payout, first half: takes an approved refund for payment, before anything is signed.';
+
+--
+-- Name: bind_source(text, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.bind_source(p_login text, p_source text) RETURNS void
+    LANGUAGE sql
+    AS $$
+  insert into source_login (login, source) values (p_login, p_source)
+  on conflict (login) do update set source = excluded.source where source_login.source <> excluded.source
+$$;
+
+ALTER FUNCTION holdfast.bind_source(p_login text, p_source text) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION bind_source(p_login text, p_source text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.bind_source(p_login text, p_source text) IS 'Binds a database login to one source: from its next statement on it writes that source''s rows and no others, whatever its session sets.';
 
 --
 -- Name: catalogue_of(jsonb); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -3933,14 +4016,17 @@ begin
   if v_operation = 'set_aside' then
     -- An upsert shows its row as an insert first, even where one stands.
     v_aside := (v_new ->> 'set_aside')::numeric - coalesce((
-      select b.set_aside from holdfast.chain_balance b where b.network = new.network and b.address = v_new ->> 'address'), 0);
+      select b.set_aside from holdfast.chain_balance b
+      where (b.network, b.source) = (new.network, new.source) and b.address = v_new ->> 'address'), 0);
     if v_aside <= 0 then
       return new;
     end if;
   end if;
   if not exists (
     select from holdfast.chain_operation o
-    where o.network = new.network and o.operation = v_operation and o.xmin = pg_current_xact_id()::xid and case v_operation
+    where (o.network, o.source) = (new.network, new.source) and o.operation = v_operation
+      and o.xmin = pg_current_xact_id()::xid
+      and case v_operation
       when 'start' then o.height = (v_new ->> 'start_height')::bigint
       when 'rewind' then o.height = (v_new ->> 'rewind_to')::bigint
       when 'attribute' then o.address = v_new ->> 'address' and o.amount = (v_new ->> 'amount')::numeric
@@ -3957,7 +4043,7 @@ ALTER FUNCTION holdfast.guard_chain_operation() OWNER TO holdfast_owner;
 -- Name: FUNCTION guard_chain_operation(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.guard_chain_operation() IS 'Refuses a change that the transaction has not noted in chain_operation as the operation that the trigger names.';
+COMMENT ON FUNCTION holdfast.guard_chain_operation() IS 'Guard of chain operations: a trigger function that refuses a change by the watcher''s role that the same transaction has not noted in chain_operation for the same source.';
 
 --
 -- Name: guard_chain_operator(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4815,6 +4901,26 @@ ALTER FUNCTION holdfast.owed_refund(p_order_id uuid) OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.owed_refund(p_order_id uuid) IS 'What the open refund of an order must be, in base units; 0: there is none to be.';
 
 --
+-- Name: own_source(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.own_source() RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+  select case when coalesce(l.source, s.name) = s.name then s.name end
+  from (select nullif(current_setting('holdfast.source', true), '') as name) s
+  left join holdfast.source_login l on l.login = session_user
+$$;
+
+ALTER FUNCTION holdfast.own_source() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION own_source(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.own_source() IS 'Row-level security of the watchers'' tables: the source whose rows this session may write, by the setting holdfast.source.';
+
+--
 -- Name: post_ledger(uuid, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -4948,10 +5054,7 @@ CREATE FUNCTION holdfast.present_output(p_order_id uuid, p_network text, p_tx_id
         or min(f.favour) < 3 and coalesce(bool_or(f.state = 'final'), false) as is_differing
     from fresh f cross join chosen c
   ), needed as (
-    select coalesce((
-      select case when greatest(i.amount_due, (select c.amount from chosen c)) > r.above then r.sources end
-      from invoice i join source_rule r on r.asset = i.asset and r.since <= i.created_at
-      where i.order_id = p_order_id order by r.since desc limit 1), 1) as sources
+    select required_sources(p_order_id, (select c.amount from chosen c)) as sources
   )
   select (select c.asset from chosen c), (select c.amount from chosen c),
     (select case when c.state = 'final' and a.sources < n.sources then 'seen' else c.state end from chosen c),
@@ -5387,6 +5490,27 @@ ALTER FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above
 COMMENT ON FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text) IS 'Quorum: sets how many sources must agree before money is final, for orders made from now on whose amount due, or an output of theirs, is above p_above base units.';
 
 --
+-- Name: required_sources(uuid, numeric); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) RETURNS integer
+    LANGUAGE sql STABLE
+    AS $$
+  select coalesce((
+    select case when greatest(i.amount_due, p_amount) > r.above then r.sources end
+    from invoice i join source_rule r on r.asset = i.asset and r.since <= i.created_at
+    where i.order_id = p_order_id order by r.since desc limit 1), 1)::int
+$$;
+
+ALTER FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION required_sources(p_order_id uuid, p_amount numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) IS 'Quorum: how many sources must agree before an output of p_amount base units is final money of an order, and must have read its network before it expires (p_amount 0), by the rule that the order was made under (source_rule).';
+
+--
 -- Name: restart_orders(uuid[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -5614,45 +5738,50 @@ CREATE FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_in
     AS $$
 declare
   v_stored int;
+  v_source text := own_source();
 begin
   if p_decision not in ('report_again', 'discard') then
     raise exception 'chain_report: % is not a decision: report_again or discard', p_decision;
   end if;
   if not exists (
     select from chain_operation o
-    where (o.network, o.operation, o.tx_id, o.output_index) = (p_network, p_decision, p_tx_id, p_output_index)
+    where (o.network, o.source, o.operation, o.tx_id, o.output_index)
+        = (p_network, v_source, p_decision, p_tx_id, p_output_index)
       and o.xmin = pg_current_xact_id()::xid) then
     raise exception 'chain_report: the operation % is not noted', p_decision using errcode = 'HF022';
   end if;
-  perform 1 from chain_status c where c.network = p_network for no key update;
+  perform 1 from chain_status c where (c.network, c.source) = (p_network, v_source) for no key update;
   if p_decision = 'discard' and not exists (
     select from chain_report r
-    where (r.network, r.tx_id, r.output_index) = (p_network, p_tx_id, p_output_index) and r.refusals > 0)
+    where (r.network, r.source, r.tx_id, r.output_index) = (p_network, v_source, p_tx_id, p_output_index)
+      and r.refusals > 0)
   then
     return 'unknown';
   end if;
   select coalesce(max(r.seq), 0) into v_stored
-  from payment_report r join chain_status c on c.network = r.network and c.source = r.source
-  where (r.network, r.tx_id, r.output_index) = (p_network, p_tx_id, p_output_index);
+  from payment_report r
+  where (r.network, r.source, r.tx_id, r.output_index) = (p_network, v_source, p_tx_id, p_output_index);
 
-  delete from chain_report r where (r.network, r.tx_id, r.output_index) = (p_network, p_tx_id, p_output_index);
+  delete from chain_report r
+  where (r.network, r.source, r.tx_id, r.output_index) = (p_network, v_source, p_tx_id, p_output_index);
   update chain_output o
   set state = case p_decision when 'discard' then 'dropped' else o.state end,
     seq = greatest(o.seq, v_stored) + case p_decision when 'discard' then 0 else 1 end
-  where (o.network, o.tx_id, o.output_index) = (p_network, p_tx_id, p_output_index);
+  where (o.network, o.source, o.tx_id, o.output_index) = (p_network, v_source, p_tx_id, p_output_index);
   if not found then
     return 'unknown';
   end if;
   if p_decision = 'report_again' then
-    insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
-    select o.network, o.tx_id, o.output_index, o.seq, o.state, o.block_height, o.block_hash, o.first_seen_at
-    from chain_output o where (o.network, o.tx_id, o.output_index) = (p_network, p_tx_id, p_output_index);
+    insert into chain_report (network, source, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)
+    select o.network, o.source, o.tx_id, o.output_index, o.seq, o.state, o.block_height, o.block_hash, o.first_seen_at
+    from chain_output o
+    where (o.network, o.source, o.tx_id, o.output_index) = (p_network, v_source, p_tx_id, p_output_index);
   else
     -- Whether the money is there after all, the balance tells.
     update chain_balance b set checked_at = null
     from chain_output o
-    where (o.network, o.tx_id, o.output_index) = (p_network, p_tx_id, p_output_index)
-      and (b.network, b.address) = (o.network, o.address);
+    where (o.network, o.source, o.tx_id, o.output_index) = (p_network, v_source, p_tx_id, p_output_index)
+      and (b.network, b.source, b.address) = (o.network, o.source, o.address);
   end if;
   return 'done';
 end
@@ -5664,7 +5793,7 @@ ALTER FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_ind
 -- Name: FUNCTION settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) IS 'Dead letters of a watcher: settles an output whose report was refused, or whose last word in the shop is wrong.';
+COMMENT ON FUNCTION holdfast.settle_report(p_network text, p_tx_id text, p_output_index integer, p_decision text) IS 'Dead letters of a watcher: settles an output of the session''s source (own_source), whose report was refused, or whose last word in the shop is wrong.';
 
 --
 -- Name: step_order(uuid, integer, integer, text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -6009,6 +6138,106 @@ ALTER TABLE holdfast.account OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.account IS 'When an account was disabled, and since when its tokens must have been issued; each change has the next version.';
 
 --
+-- Name: chain_status; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_status (
+    network text NOT NULL,
+    start_height bigint NOT NULL,
+    scanned_height bigint NOT NULL,
+    settled_height bigint NOT NULL,
+    rewind_to bigint,
+    tip_height bigint NOT NULL,
+    tip_asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    caught_up_at timestamp with time zone,
+    compares_balances boolean DEFAULT false NOT NULL,
+    rewind_given_at bigint,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
+    confirmations integer,
+    CONSTRAINT chain_status_confirmations_range CHECK (((confirmations >= 1) AND (confirmations <= 1000000))),
+    CONSTRAINT chain_status_height_order CHECK ((((start_height - 1) <= settled_height) AND (settled_height <= scanned_height))),
+    CONSTRAINT chain_status_rewind_given_range CHECK ((rewind_given_at >= '-1'::integer)),
+    CONSTRAINT chain_status_rewind_range CHECK ((rewind_to >= (start_height - 1))),
+    CONSTRAINT chain_status_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT chain_status_start_not_negative CHECK ((start_height >= 0)),
+    CONSTRAINT chain_status_time_order CHECK ((caught_up_at <= tip_asked_at)),
+    CONSTRAINT chain_status_tip_not_negative CHECK ((tip_height >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE holdfast.chain_status OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_status IS 'One row per network and source. caught_up_at: chain time, never later than the scanned tip''s own; what the chain held up to it is scanned and delivered.';
+
+--
+-- Name: COLUMN chain_status.compares_balances; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_status.compares_balances IS 'Whether the watcher of the network compares balances, as it said with its last stamp.';
+
+--
+-- Name: COLUMN chain_status.rewind_given_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_status.rewind_given_at IS 'scanned_height when rewind_to was given.';
+
+--
+-- Name: COLUMN chain_status.confirmations; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_status.confirmations IS 'Depth at which the source''s watcher calls a transfer final; null: it has not said yet.';
+
+--
+-- Name: retired_source; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.retired_source (
+    source text NOT NULL,
+    reason text NOT NULL,
+    retired_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT retired_source_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT retired_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text))
+);
+
+ALTER TABLE holdfast.retired_source OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE retired_source; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.retired_source IS 'Sources whose words count only for outputs that no other source has spoken of. Written by retire_source.';
+
+--
+-- Name: active_source; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.active_source AS
+ SELECT network,
+    source,
+    settled_height,
+    scanned_height,
+    tip_asked_at,
+    caught_up_at,
+    compares_balances,
+    confirmations
+   FROM holdfast.chain_status c
+  WHERE (NOT (EXISTS ( SELECT
+           FROM holdfast.retired_source x
+          WHERE (x.source = c.source))));
+
+ALTER VIEW holdfast.active_source OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW active_source; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.active_source IS 'Sources of each network that our watchers have and that are not retired, with how far they have read it.';
+
+--
 -- Name: address_pool; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6302,9 +6531,10 @@ CREATE TABLE holdfast.chain_balance (
     checked_at timestamp with time zone,
     found_at timestamp with time zone,
     attributed_at timestamp with time zone,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
+    withdrawn numeric(78,0) DEFAULT 0 NOT NULL,
     CONSTRAINT chain_balance_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT chain_balance_balance_not_negative CHECK ((balance >= (0)::numeric)),
-    CONSTRAINT chain_balance_difference CHECK ((unexplained = GREATEST((0)::numeric, ((balance - told) - set_aside)))),
     CONSTRAINT chain_balance_found_whole CHECK (((unexplained > (0)::numeric) = (found_at IS NOT NULL))),
     CONSTRAINT chain_balance_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT chain_balance_height_not_negative CHECK ((height >= 0)),
@@ -6323,6 +6553,12 @@ ALTER TABLE holdfast.chain_balance OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.chain_balance IS 'The balance of a watched address at the block height, and how much of it no reported transfer explains. checked_at and found_at are chain time, checked_at that of the very block.';
 
 --
+-- Name: COLUMN chain_balance.withdrawn; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_balance.withdrawn IS 'How much of what reported transfers brought has left the address again, as far as its balances showed.';
+
+--
 -- Name: chain_block; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6331,6 +6567,7 @@ CREATE TABLE holdfast.chain_block (
     height bigint NOT NULL,
     hash text NOT NULL,
     chain_time timestamp with time zone,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
     CONSTRAINT chain_block_hash_length CHECK (((char_length(hash) >= 1) AND (char_length(hash) <= 128))),
     CONSTRAINT chain_block_height_not_negative CHECK ((height >= 0))
 );
@@ -6364,6 +6601,7 @@ CREATE TABLE holdfast.chain_operation (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     tx_id text,
     output_index integer,
+    source text DEFAULT holdfast.own_source(),
     CONSTRAINT chain_operation_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT chain_operation_amount_positive CHECK ((amount > (0)::numeric)),
     CONSTRAINT chain_operation_height_not_negative CHECK ((height >= 0)),
@@ -6373,6 +6611,7 @@ CREATE TABLE holdfast.chain_operation (
     CONSTRAINT chain_operation_operation CHECK ((operation = ANY (ARRAY['start'::text, 'rewind'::text, 'attribute'::text, 'set_aside'::text, 'report_again'::text, 'discard'::text]))),
     CONSTRAINT chain_operation_output CHECK ((((operation = ANY (ARRAY['report_again'::text, 'discard'::text])) = (tx_id IS NOT NULL)) AND ((tx_id IS NULL) = (output_index IS NULL)))),
     CONSTRAINT chain_operation_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT chain_operation_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
     CONSTRAINT chain_operation_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88)))
 );
 
@@ -6395,6 +6634,12 @@ COMMENT ON COLUMN holdfast.chain_operation.tx_id IS 'Transaction of the output t
 --
 
 COMMENT ON COLUMN holdfast.chain_operation.output_index IS 'Number of that output in its transaction; null: about a height or an address.';
+
+--
+-- Name: COLUMN chain_operation.source; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_operation.source IS 'Whose rows were changed; null: noted before a network had several sources.';
 
 --
 -- Name: chain_operation_operation_no_seq; Type: SEQUENCE; Schema: holdfast; Owner: holdfast_owner
@@ -6427,6 +6672,7 @@ CREATE TABLE holdfast.chain_output (
     first_seen_at timestamp with time zone NOT NULL,
     is_attributed boolean DEFAULT false NOT NULL,
     counted_height bigint,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
     CONSTRAINT chain_output_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
     CONSTRAINT chain_output_amount_positive CHECK ((amount > (0)::numeric)),
     CONSTRAINT chain_output_counted_from CHECK ((counted_height >= block_height)),
@@ -6476,6 +6722,7 @@ CREATE TABLE holdfast.chain_report (
     refusals integer DEFAULT 0 NOT NULL,
     next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     refusal_reason text,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
     CONSTRAINT chain_report_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
     CONSTRAINT chain_report_height_not_negative CHECK ((block_height >= 0)),
     CONSTRAINT chain_report_refusals_not_negative CHECK ((refusals >= 0)),
@@ -6511,52 +6758,6 @@ ALTER TABLE holdfast.chain_report ALTER COLUMN report_no ADD GENERATED ALWAYS AS
 );
 
 --
--- Name: chain_status; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.chain_status (
-    network text NOT NULL,
-    start_height bigint NOT NULL,
-    scanned_height bigint NOT NULL,
-    settled_height bigint NOT NULL,
-    rewind_to bigint,
-    tip_height bigint NOT NULL,
-    tip_asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    caught_up_at timestamp with time zone,
-    compares_balances boolean DEFAULT false NOT NULL,
-    rewind_given_at bigint,
-    source text,
-    CONSTRAINT chain_status_height_order CHECK ((((start_height - 1) <= settled_height) AND (settled_height <= scanned_height))),
-    CONSTRAINT chain_status_rewind_given_range CHECK ((rewind_given_at >= '-1'::integer)),
-    CONSTRAINT chain_status_rewind_range CHECK ((rewind_to >= (start_height - 1))),
-    CONSTRAINT chain_status_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
-    CONSTRAINT chain_status_start_not_negative CHECK ((start_height >= 0)),
-    CONSTRAINT chain_status_time_order CHECK ((caught_up_at <= tip_asked_at)),
-    CONSTRAINT chain_status_tip_not_negative CHECK ((tip_height >= 0))
-)
-WITH (fillfactor='50');
-
-ALTER TABLE holdfast.chain_status OWNER TO holdfast_owner;
-
---
--- Name: TABLE chain_status; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.chain_status IS 'One row per network. caught_up_at: chain time, never later than the scanned tip''s own; what the chain held up to it is scanned and delivered.';
-
---
--- Name: COLUMN chain_status.compares_balances; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.chain_status.compares_balances IS 'Whether the watcher of the network compares balances, as it said with its last stamp.';
-
---
--- Name: COLUMN chain_status.rewind_given_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON COLUMN holdfast.chain_status.rewind_given_at IS 'scanned_height when rewind_to was given.';
-
---
 -- Name: chain_suspension; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -6567,11 +6768,13 @@ CREATE TABLE holdfast.chain_suspension (
     closed_at timestamp with time zone,
     reason text,
     cause text DEFAULT 'deep_reorg'::text NOT NULL,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
     CONSTRAINT chain_suspension_cause CHECK ((cause = ANY (ARRAY['deep_reorg'::text, 'nodes_differ'::text]))),
     CONSTRAINT chain_suspension_closed_finite CHECK (isfinite(closed_at)),
     CONSTRAINT chain_suspension_closed_whole CHECK (((closed_at IS NULL) = (reason IS NULL))),
     CONSTRAINT chain_suspension_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
-    CONSTRAINT chain_suspension_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200)))
+    CONSTRAINT chain_suspension_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
+    CONSTRAINT chain_suspension_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text))
 );
 
 ALTER TABLE holdfast.chain_suspension OWNER TO holdfast_owner;
@@ -6612,6 +6815,49 @@ ALTER TABLE holdfast.chain_suspension ALTER COLUMN suspension_no ADD GENERATED A
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: chain_sweep; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.chain_sweep (
+    network text NOT NULL,
+    source text NOT NULL,
+    tier text NOT NULL,
+    round bigint DEFAULT 1 NOT NULL,
+    began_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    place uuid,
+    is_over boolean DEFAULT false NOT NULL,
+    swept_at timestamp with time zone,
+    CONSTRAINT chain_sweep_began_finite CHECK (isfinite(began_at)),
+    CONSTRAINT chain_sweep_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT chain_sweep_round_positive CHECK ((round > 0)),
+    CONSTRAINT chain_sweep_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT chain_sweep_swept_finite CHECK (isfinite(swept_at)),
+    CONSTRAINT chain_sweep_swept_whole CHECK (((NOT is_over) OR (swept_at IS NOT NULL))),
+    CONSTRAINT chain_sweep_tier CHECK ((tier = ANY (ARRAY['recent'::text, 'retired'::text])))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE holdfast.chain_sweep OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE chain_sweep; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.chain_sweep IS 'How far a watcher has come with each tier of addresses. recent: orders of the last week; retired: older ones.';
+
+--
+-- Name: COLUMN chain_sweep.place; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_sweep.place IS 'The order whose address was compared last, in order of time; null: nothing of the round is compared yet.';
+
+--
+-- Name: COLUMN chain_sweep.swept_at; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.chain_sweep.swept_at IS 'When the last complete round began: all addresses of the tier were compared since; null: no round is over yet.';
 
 --
 -- Name: consistency_run; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -6963,21 +7209,55 @@ ALTER TABLE holdfast.source_doubt OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.source_doubt IS 'Outputs on which the sources do not agree now. lone: fewer call it final than must. differing: they contradict each other. A row goes once they agree.';
 
 --
+-- Name: source_fork; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.source_fork AS
+ SELECT a.network,
+    a.source,
+    b.source AS other_source,
+    h.height,
+    COALESCE(LEAST(x.chain_time, y.chain_time), statement_timestamp()) AS since
+   FROM ((((holdfast.active_source a
+     JOIN holdfast.active_source b ON (((b.network = a.network) AND (b.source > a.source))))
+     CROSS JOIN LATERAL ( SELECT LEAST(a.settled_height, b.settled_height) AS height) h)
+     JOIN holdfast.chain_block x ON (((x.network = a.network) AND (x.source = a.source) AND (x.height = h.height))))
+     JOIN holdfast.chain_block y ON (((y.network = b.network) AND (y.source = b.source) AND (y.height = h.height))))
+  WHERE (x.hash <> y.hash);
+
+ALTER VIEW holdfast.source_fork OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW source_fork; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.source_fork IS 'Pairs of active sources of a network that have another block at the highest height that is final for both: their nodes are on different branches, or one of them lies.';
+
+--
 -- Name: suspended_network; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
 --
 
 CREATE VIEW holdfast.suspended_network AS
  SELECT s.network,
     s.cause,
-    s.opened_at AS since
+    min(s.opened_at) AS since
    FROM holdfast.chain_suspension s
-  WHERE (s.closed_at IS NULL)
+  WHERE ((s.closed_at IS NULL) AND (NOT (EXISTS ( SELECT
+           FROM holdfast.retired_source x
+          WHERE (x.source = s.source)))))
+  GROUP BY s.network, s.cause
 UNION ALL
  SELECT d.network,
     'sources_differ'::text AS cause,
     min(d.since) AS since
-   FROM holdfast.source_doubt d
-  WHERE (d.kind = 'differing'::text)
+   FROM ( SELECT o.network,
+            o.since
+           FROM holdfast.source_doubt o
+          WHERE (o.kind = 'differing'::text)
+        UNION ALL
+         SELECT f.network,
+            f.since
+           FROM holdfast.source_fork f) d
   GROUP BY d.network;
 
 ALTER VIEW holdfast.suspended_network OWNER TO holdfast_owner;
@@ -7024,21 +7304,23 @@ CREATE VIEW holdfast.expirable AS
  SELECT o.order_id
    FROM (((holdfast.orders o
      JOIN holdfast.invoice i ON ((i.order_id = o.order_id)))
-     JOIN holdfast.chain_status c ON ((c.network = i.network)))
      CROSS JOIN LATERAL ( SELECT GREATEST((i.expires_at + i.grace), ( SELECT max(r.expires_at) AS max
                    FROM holdfast.reservation r
                   WHERE ((r.order_id = o.order_id) AND (r.state = 'held'::text)))) AS at) ends)
-  WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text])) AND (ends.at <= clock_timestamp()) AND (c.caught_up_at > ends.at) AND (NOT (EXISTS ( SELECT
+     CROSS JOIN LATERAL ( SELECT count(*) AS sources,
+            COALESCE(max(b.unexplained) FILTER (WHERE c.compares_balances), (0)::numeric) AS unexplained
+           FROM (holdfast.active_source c
+             LEFT JOIN holdfast.chain_balance b ON (((b.network = c.network) AND (b.source = c.source) AND (b.address = i.address))))
+          WHERE ((c.network = i.network) AND (c.caught_up_at > ends.at) AND ((NOT c.compares_balances) OR (b.checked_at > ends.at)))) vouched)
+  WHERE ((o.status = 'pending'::text) AND (o.payment_state = ANY (ARRAY['awaiting'::text, 'partial'::text, 'confirming'::text])) AND (ends.at <= clock_timestamp()) AND (vouched.sources >= holdfast.required_sources(o.order_id, (0)::numeric)) AND (NOT (EXISTS ( SELECT
            FROM holdfast.suspended_network n
           WHERE (n.network = i.network)))) AND (NOT (EXISTS ( SELECT
            FROM holdfast.suspended_order s
           WHERE (s.order_id = o.order_id)))) AND (NOT (EXISTS ( SELECT
            FROM holdfast.payment_report r
-          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND ((NOT c.compares_balances) OR (EXISTS ( SELECT
-           FROM holdfast.chain_balance b
-          WHERE ((b.network = i.network) AND (b.address = i.address) AND (b.checked_at > ends.at) AND ((b.unexplained = (0)::numeric) OR (NOT holdfast.is_enough((b.unexplained + COALESCE(( SELECT sum(p.amount) AS sum
-                   FROM holdfast.payment p
-                  WHERE ((p.order_id = o.order_id) AND p.is_in_time AND (p.state = ANY (ARRAY['seen'::text, 'reorged'::text, 'final'::text])))), (0)::numeric)), i.amount_due))))))));
+          WHERE ((r.order_id = o.order_id) AND (NOT r.is_assessed))))) AND ((vouched.unexplained = (0)::numeric) OR (NOT holdfast.is_enough((vouched.unexplained + COALESCE(( SELECT sum(p.amount) AS sum
+           FROM holdfast.payment p
+          WHERE ((p.order_id = o.order_id) AND p.is_in_time AND (p.state = ANY (ARRAY['seen'::text, 'reorged'::text, 'final'::text])))), (0)::numeric)), i.amount_due))));
 
 ALTER VIEW holdfast.expirable OWNER TO holdfast_owner;
 
@@ -7118,6 +7400,26 @@ ALTER TABLE holdfast.inconsistency OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.inconsistency IS 'What the last run found to be wrong, by check and by the order or product it is wrong about. A row goes when a run no longer finds it; nothing else is mended by it.';
+
+--
+-- Name: issued_address; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE VIEW holdfast.issued_address AS
+ SELECT i.network,
+    i.address,
+    o.created_at,
+    o.order_id
+   FROM (holdfast.orders o
+     JOIN holdfast.invoice i ON ((i.order_id = o.order_id)));
+
+ALTER VIEW holdfast.issued_address OWNER TO holdfast_owner;
+
+--
+-- Name: VIEW issued_address; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON VIEW holdfast.issued_address IS 'Every address that was ever shown to a customer, with its order and when that was made.';
 
 --
 -- Name: key_epoch; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -8356,26 +8658,6 @@ ALTER TABLE holdfast.refund_transition OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.refund_transition IS 'Legal moves of a refund; a test keeps it equal to REFUND_MOVES in src/domain/refund.ts.';
 
 --
--- Name: retired_source; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
---
-
-CREATE TABLE holdfast.retired_source (
-    source text NOT NULL,
-    reason text NOT NULL,
-    retired_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT retired_source_reason_length CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 200))),
-    CONSTRAINT retired_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text))
-);
-
-ALTER TABLE holdfast.retired_source OWNER TO holdfast_owner;
-
---
--- Name: TABLE retired_source; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
---
-
-COMMENT ON TABLE holdfast.retired_source IS 'Sources whose words count only for outputs that no other source has spoken of. Written by retire_source.';
-
---
 -- Name: returning_hold; Type: VIEW; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8498,6 +8780,25 @@ ALTER TABLE holdfast.security_event ALTER COLUMN event_no ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: source_login; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.source_login (
+    login text NOT NULL,
+    source text NOT NULL,
+    CONSTRAINT source_login_length CHECK (((char_length(login) >= 1) AND (char_length(login) <= 63))),
+    CONSTRAINT source_login_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text))
+);
+
+ALTER TABLE holdfast.source_login OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE source_login; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.source_login IS 'Database logins that may write one source''s rows only. Written by bind_source. A login without a row may write those of the source that its session names.';
 
 --
 -- Name: source_rule; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -8770,11 +9071,18 @@ ALTER TABLE ONLY holdfast.audit_tile
     ADD CONSTRAINT audit_tile_pk PRIMARY KEY (level, tile_no);
 
 --
+-- Name: chain_balance chain_balance_difference; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_balance
+    ADD CONSTRAINT chain_balance_difference CHECK ((unexplained = GREATEST((0)::numeric, ((balance - (told - withdrawn)) - set_aside)))) NOT VALID;
+
+--
 -- Name: chain_balance chain_balance_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.chain_balance
-    ADD CONSTRAINT chain_balance_pk PRIMARY KEY (network, address);
+    ADD CONSTRAINT chain_balance_pk PRIMARY KEY (network, address, source);
 
 --
 -- Name: chain_balance chain_balance_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8784,18 +9092,25 @@ ALTER TABLE holdfast.chain_balance
     ADD CONSTRAINT chain_balance_times_finite CHECK ((isfinite(attributed_at) AND isfinite(checked_at) AND isfinite(found_at))) NOT VALID;
 
 --
+-- Name: chain_balance chain_balance_withdrawn_range; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_balance
+    ADD CONSTRAINT chain_balance_withdrawn_range CHECK (((withdrawn >= (0)::numeric) AND (withdrawn <= told))) NOT VALID;
+
+--
 -- Name: chain_block chain_block_hash_once; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.chain_block
-    ADD CONSTRAINT chain_block_hash_once UNIQUE (network, hash);
+    ADD CONSTRAINT chain_block_hash_once UNIQUE (network, hash, source);
 
 --
 -- Name: chain_block chain_block_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.chain_block
-    ADD CONSTRAINT chain_block_pk PRIMARY KEY (network, height);
+    ADD CONSTRAINT chain_block_pk PRIMARY KEY (network, height, source);
 
 --
 -- Name: chain_block chain_block_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8816,7 +9131,7 @@ ALTER TABLE ONLY holdfast.chain_operation
 --
 
 ALTER TABLE ONLY holdfast.chain_output
-    ADD CONSTRAINT chain_output_pk PRIMARY KEY (network, tx_id, output_index);
+    ADD CONSTRAINT chain_output_pk PRIMARY KEY (network, tx_id, output_index, source);
 
 --
 -- Name: chain_output chain_output_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8830,7 +9145,7 @@ ALTER TABLE holdfast.chain_output
 --
 
 ALTER TABLE ONLY holdfast.chain_report
-    ADD CONSTRAINT chain_report_once UNIQUE (network, tx_id, output_index, seq);
+    ADD CONSTRAINT chain_report_once UNIQUE (network, tx_id, output_index, source, seq);
 
 --
 -- Name: chain_report chain_report_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8858,7 +9173,7 @@ ALTER TABLE holdfast.chain_report
 --
 
 ALTER TABLE ONLY holdfast.chain_status
-    ADD CONSTRAINT chain_status_pk PRIMARY KEY (network);
+    ADD CONSTRAINT chain_status_pk PRIMARY KEY (network, source);
 
 --
 -- Name: chain_status chain_status_times_finite; Type: CHECK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -8873,6 +9188,13 @@ ALTER TABLE holdfast.chain_status
 
 ALTER TABLE ONLY holdfast.chain_suspension
     ADD CONSTRAINT chain_suspension_pk PRIMARY KEY (suspension_no);
+
+--
+-- Name: chain_sweep chain_sweep_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.chain_sweep
+    ADD CONSTRAINT chain_sweep_pk PRIMARY KEY (network, source, tier);
 
 --
 -- Name: consistency_run consistency_run_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -9365,6 +9687,13 @@ ALTER TABLE ONLY holdfast.source_doubt
     ADD CONSTRAINT source_doubt_pk PRIMARY KEY (network, tx_id, output_index);
 
 --
+-- Name: source_login source_login_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.source_login
+    ADD CONSTRAINT source_login_pk PRIMARY KEY (login);
+
+--
 -- Name: source_rule source_rule_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9478,7 +9807,7 @@ CREATE INDEX chain_output_by_block ON holdfast.chain_output USING btree (network
 -- Name: chain_suspension_open; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
 --
 
-CREATE UNIQUE INDEX chain_suspension_open ON holdfast.chain_suspension USING btree (network) WHERE (closed_at IS NULL);
+CREATE UNIQUE INDEX chain_suspension_open ON holdfast.chain_suspension USING btree (network, source) WHERE (closed_at IS NULL);
 
 --
 -- Name: idempotency_by_age; Type: INDEX; Schema: holdfast; Owner: holdfast_owner
@@ -10729,6 +11058,30 @@ CREATE TRIGGER security_event_append_only BEFORE UPDATE ON holdfast.security_eve
 CREATE TRIGGER security_event_no_truncate BEFORE TRUNCATE ON holdfast.security_event FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_rewriting();
 
 --
+-- Name: source_login source_login_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_login_audit_delete AFTER DELETE ON holdfast.source_login REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_source_login();
+
+--
+-- Name: source_login source_login_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_login_audit_insert AFTER INSERT ON holdfast.source_login REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_source_login();
+
+--
+-- Name: source_login source_login_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_login_audit_truncate BEFORE TRUNCATE ON holdfast.source_login FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: source_login source_login_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER source_login_audit_update AFTER UPDATE ON holdfast.source_login REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_source_login();
+
+--
 -- Name: source_rule source_rule_append_only; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -10820,14 +11173,14 @@ ALTER TABLE ONLY holdfast.asset_rate
 --
 
 ALTER TABLE ONLY holdfast.chain_balance
-    ADD CONSTRAINT chain_balance_status_fk FOREIGN KEY (network) REFERENCES holdfast.chain_status(network) ON DELETE RESTRICT;
+    ADD CONSTRAINT chain_balance_status_fk FOREIGN KEY (network, source) REFERENCES holdfast.chain_status(network, source) ON DELETE RESTRICT;
 
 --
 -- Name: chain_block chain_block_status_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.chain_block
-    ADD CONSTRAINT chain_block_status_fk FOREIGN KEY (network) REFERENCES holdfast.chain_status(network) ON DELETE RESTRICT;
+    ADD CONSTRAINT chain_block_status_fk FOREIGN KEY (network, source) REFERENCES holdfast.chain_status(network, source) ON DELETE RESTRICT;
 
 --
 -- Name: chain_output chain_output_asset_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -10841,14 +11194,14 @@ ALTER TABLE ONLY holdfast.chain_output
 --
 
 ALTER TABLE ONLY holdfast.chain_output
-    ADD CONSTRAINT chain_output_status_fk FOREIGN KEY (network) REFERENCES holdfast.chain_status(network) ON DELETE RESTRICT;
+    ADD CONSTRAINT chain_output_status_fk FOREIGN KEY (network, source) REFERENCES holdfast.chain_status(network, source) ON DELETE RESTRICT;
 
 --
 -- Name: chain_report chain_report_output_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
 ALTER TABLE ONLY holdfast.chain_report
-    ADD CONSTRAINT chain_report_output_fk FOREIGN KEY (network, tx_id, output_index) REFERENCES holdfast.chain_output(network, tx_id, output_index) ON DELETE RESTRICT;
+    ADD CONSTRAINT chain_report_output_fk FOREIGN KEY (network, tx_id, output_index, source) REFERENCES holdfast.chain_output(network, tx_id, output_index, source) ON DELETE RESTRICT;
 
 --
 -- Name: customer_key customer_key_customer_fk; Type: FK CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -11201,6 +11554,174 @@ ALTER TABLE ONLY holdfast.workflow_start
     ADD CONSTRAINT workflow_start_order_fk FOREIGN KEY (order_id) REFERENCES holdfast.orders(order_id) ON DELETE RESTRICT;
 
 --
+-- Name: chain_balance; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_balance ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_balance chain_balance_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_balance_list ON holdfast.chain_balance FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_balance chain_balance_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_balance_own ON holdfast.chain_balance TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_balance chain_balance_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_balance_read ON holdfast.chain_balance FOR SELECT TO auditor USING (true);
+
+--
+-- Name: chain_block; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_block ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_block chain_block_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_block_list ON holdfast.chain_block FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_block chain_block_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_block_own ON holdfast.chain_block TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_block chain_block_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_block_read ON holdfast.chain_block FOR SELECT TO auditor USING (true);
+
+--
+-- Name: chain_output; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_output ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_output chain_output_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_output_list ON holdfast.chain_output FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_output chain_output_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_output_own ON holdfast.chain_output TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_output chain_output_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_output_read ON holdfast.chain_output FOR SELECT TO auditor USING (true);
+
+--
+-- Name: chain_report; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_report ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_report chain_report_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_report_list ON holdfast.chain_report FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_report chain_report_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_report_own ON holdfast.chain_report TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_report chain_report_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_report_read ON holdfast.chain_report FOR SELECT TO auditor USING (true);
+
+--
+-- Name: chain_status; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_status ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_status chain_status_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_status_list ON holdfast.chain_status FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_status chain_status_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_status_own ON holdfast.chain_status TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_status chain_status_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_status_read ON holdfast.chain_status FOR SELECT TO app_api, app_worker, auditor USING (true);
+
+--
+-- Name: chain_suspension; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_suspension ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_suspension chain_suspension_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_suspension_list ON holdfast.chain_suspension FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_suspension chain_suspension_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_suspension_own ON holdfast.chain_suspension TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_suspension chain_suspension_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_suspension_read ON holdfast.chain_suspension FOR SELECT TO app_api, app_worker, auditor USING (true);
+
+--
+-- Name: chain_sweep; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.chain_sweep ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: chain_sweep chain_sweep_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_sweep_list ON holdfast.chain_sweep FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: chain_sweep chain_sweep_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_sweep_own ON holdfast.chain_sweep TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: chain_sweep chain_sweep_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY chain_sweep_read ON holdfast.chain_sweep FOR SELECT TO auditor USING (true);
+
+--
 -- Name: SCHEMA holdfast; Type: ACL; Schema: -; Owner: holdfast_owner
 --
 
@@ -11510,6 +12031,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_retired_source() FROM PUBLIC;
 REVOKE ALL ON FUNCTION holdfast.audit_root(p_table text, p_kind text, p_id text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION audit_source_login(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_source_login() FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_source_rule(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -11540,6 +12067,12 @@ GRANT ALL ON FUNCTION holdfast.begin_assessment(p_order_id uuid, p_generation in
 
 REVOKE ALL ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.begin_payout(p_refund_id uuid, p_actor text) TO app_worker;
+
+--
+-- Name: FUNCTION bind_source(p_login text, p_source text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.bind_source(p_login text, p_source text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION catalogue_of(p_wanted jsonb); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -11924,6 +12457,13 @@ GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO app_worker;
 GRANT ALL ON FUNCTION holdfast.owed_refund(p_order_id uuid) TO auditor;
 
 --
+-- Name: FUNCTION own_source(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.own_source() FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.own_source() TO watcher;
+
+--
 -- Name: FUNCTION post_ledger(p_order_id uuid, p_cause text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -12052,6 +12592,15 @@ GRANT ALL ON FUNCTION holdfast.request_wake(p_order_ids uuid[]) TO app_worker;
 REVOKE ALL ON FUNCTION holdfast.require_sources(p_asset text, p_sources integer, p_above numeric, p_reason text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION required_sources(p_order_id uuid, p_amount numeric); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) TO app_api;
+GRANT ALL ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) TO app_worker;
+GRANT ALL ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) TO auditor;
+
+--
 -- Name: FUNCTION restart_orders(p_order_ids uuid[], p_reason text); Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -12162,6 +12711,91 @@ GRANT ALL ON FUNCTION holdfast.write_orders(p_orders jsonb, p_accepted integer[]
 
 GRANT SELECT ON TABLE holdfast.account TO app_api;
 GRANT SELECT ON TABLE holdfast.account TO auditor;
+
+--
+-- Name: TABLE chain_status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.chain_status TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_status TO app_api;
+GRANT SELECT ON TABLE holdfast.chain_status TO app_worker;
+GRANT SELECT ON TABLE holdfast.chain_status TO auditor;
+
+--
+-- Name: COLUMN chain_status.start_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(start_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.scanned_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(scanned_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.settled_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(settled_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.rewind_to; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(rewind_to) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.tip_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tip_height) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.tip_asked_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(tip_asked_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.caught_up_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(caught_up_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.compares_balances; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(compares_balances) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.rewind_given_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(rewind_given_at) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: COLUMN chain_status.confirmations; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(confirmations) ON TABLE holdfast.chain_status TO watcher;
+
+--
+-- Name: TABLE retired_source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.retired_source TO app_api;
+GRANT SELECT ON TABLE holdfast.retired_source TO app_worker;
+GRANT SELECT ON TABLE holdfast.retired_source TO auditor;
+
+--
+-- Name: TABLE active_source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.active_source TO app_api;
+GRANT SELECT ON TABLE holdfast.active_source TO app_worker;
+GRANT SELECT ON TABLE holdfast.active_source TO auditor;
 
 --
 -- Name: TABLE address_pool; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12324,6 +12958,12 @@ GRANT UPDATE(found_at) ON TABLE holdfast.chain_balance TO watcher;
 GRANT UPDATE(attributed_at) ON TABLE holdfast.chain_balance TO watcher;
 
 --
+-- Name: COLUMN chain_balance.withdrawn; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(withdrawn) ON TABLE holdfast.chain_balance TO watcher;
+
+--
 -- Name: TABLE chain_block; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -12453,75 +13093,6 @@ GRANT UPDATE(next_at) ON TABLE holdfast.chain_report TO watcher;
 GRANT UPDATE(refusal_reason) ON TABLE holdfast.chain_report TO watcher;
 
 --
--- Name: TABLE chain_status; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT,INSERT ON TABLE holdfast.chain_status TO watcher;
-GRANT SELECT ON TABLE holdfast.chain_status TO app_api;
-GRANT SELECT ON TABLE holdfast.chain_status TO app_worker;
-GRANT SELECT ON TABLE holdfast.chain_status TO auditor;
-
---
--- Name: COLUMN chain_status.start_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(start_height) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.scanned_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(scanned_height) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.settled_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(settled_height) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.rewind_to; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(rewind_to) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.tip_height; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(tip_height) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.tip_asked_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(tip_asked_at) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.caught_up_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(caught_up_at) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.compares_balances; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(compares_balances) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.rewind_given_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(rewind_given_at) ON TABLE holdfast.chain_status TO watcher;
-
---
--- Name: COLUMN chain_status.source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT UPDATE(source) ON TABLE holdfast.chain_status TO watcher;
-
---
 -- Name: TABLE chain_suspension; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -12553,6 +13124,43 @@ GRANT UPDATE(reason) ON TABLE holdfast.chain_suspension TO watcher;
 --
 
 GRANT INSERT(cause) ON TABLE holdfast.chain_suspension TO watcher;
+
+--
+-- Name: TABLE chain_sweep; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT ON TABLE holdfast.chain_sweep TO watcher;
+GRANT SELECT ON TABLE holdfast.chain_sweep TO auditor;
+
+--
+-- Name: COLUMN chain_sweep.round; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(round) ON TABLE holdfast.chain_sweep TO watcher;
+
+--
+-- Name: COLUMN chain_sweep.began_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(began_at) ON TABLE holdfast.chain_sweep TO watcher;
+
+--
+-- Name: COLUMN chain_sweep.place; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(place) ON TABLE holdfast.chain_sweep TO watcher;
+
+--
+-- Name: COLUMN chain_sweep.is_over; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(is_over) ON TABLE holdfast.chain_sweep TO watcher;
+
+--
+-- Name: COLUMN chain_sweep.swept_at; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT UPDATE(swept_at) ON TABLE holdfast.chain_sweep TO watcher;
 
 --
 -- Name: TABLE consistency_run; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12788,6 +13396,14 @@ GRANT UPDATE(kind) ON TABLE holdfast.source_doubt TO app_worker;
 GRANT UPDATE(since) ON TABLE holdfast.source_doubt TO app_worker;
 
 --
+-- Name: TABLE source_fork; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.source_fork TO app_api;
+GRANT SELECT ON TABLE holdfast.source_fork TO app_worker;
+GRANT SELECT ON TABLE holdfast.source_fork TO auditor;
+
+--
 -- Name: TABLE suspended_network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -12862,6 +13478,12 @@ GRANT UPDATE(response) ON TABLE holdfast.idempotency TO app_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE holdfast.inconsistency TO app_worker;
 GRANT SELECT ON TABLE holdfast.inconsistency TO auditor;
+
+--
+-- Name: TABLE issued_address; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.issued_address TO watcher;
 
 --
 -- Name: TABLE key_epoch; Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -13674,14 +14296,6 @@ GRANT SELECT ON TABLE holdfast.refund_transition TO app_worker;
 GRANT SELECT ON TABLE holdfast.refund_transition TO auditor;
 
 --
--- Name: TABLE retired_source; Type: ACL; Schema: holdfast; Owner: holdfast_owner
---
-
-GRANT SELECT ON TABLE holdfast.retired_source TO app_api;
-GRANT SELECT ON TABLE holdfast.retired_source TO app_worker;
-GRANT SELECT ON TABLE holdfast.retired_source TO auditor;
-
---
 -- Name: TABLE returning_hold; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -13752,6 +14366,13 @@ GRANT INSERT(request_id) ON TABLE holdfast.security_event TO app_api;
 --
 
 GRANT INSERT(events) ON TABLE holdfast.security_event TO app_api;
+
+--
+-- Name: TABLE source_login; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.source_login TO watcher;
+GRANT SELECT ON TABLE holdfast.source_login TO auditor;
 
 --
 -- Name: TABLE source_rule; Type: ACL; Schema: holdfast; Owner: holdfast_owner
