@@ -47,6 +47,8 @@ const WHY: Readonly<Record<string, string>> = {
   unsettled: 'Transfers below this height are not final yet: wait until the watcher has settled them.',
   above_tip: "This height is above the node's next block: the watcher would read nothing until then.",
   unread: 'No block between this height and that of the balance is stored: give the time with --seen-at instead.',
+  elsewhere:
+    'Another source has reported outputs to this address, which may be this money. Once they are final, what is left is unexplained: see holdfast chain list.',
   stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
 }
 
