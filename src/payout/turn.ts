@@ -113,12 +113,12 @@ async function advance(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): P
 function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transaction']): void {
   const most = bumpedPriceOf({ maxFee, priorityFee: maxFee }, { maxFee, priorityFee: maxFee })
   if (transaction.gasLimit > MAX_TRANSFER_GAS || transaction.maxFee > most.maxFee)
-    throw new SignatureRefused('it is not given to the signer: its fee is above the limit')
+    throw notGiven('its fee is above the limit')
 }
 
 /**
- * The row may be made without the payer's own preparation: what that checks is checked again before the first signature. A
- * filler sends nothing.
+ * A row may be written by others, also past the database's guards: what the payer's preparation checks is checked again
+ * before the first signature, and once more when the terms are not those that were checked. A filler sends nothing.
  */
 async function assertPayable(
   deps: PayoutDeps,
@@ -127,11 +127,19 @@ async function assertPayable(
   { kind, transaction }: PayoutAttempt,
 ) {
   const { payoutId, refundId, amount } = payout
-  if (kind === 'fill' || deps.checked.has(payoutId)) return
-  const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: transaction.to }, true)
-  if (refusal !== undefined) throw new SignatureRefused(`it is not given to the signer: ${refusal}`)
-  deps.checked.add(payoutId)
+  const { chainId, to, value } = transaction
+  // On another chain the account may have money too, and nothing here looks at what is sent there.
+  if (chainId !== deps.chainId) throw notGiven('it is for another chain')
+  if (kind === 'fill') return
+  if (value > amount) throw notGiven('it sends more than its refund')
+  const terms = `${refundId} ${amount} ${to}`
+  if (deps.checked.get(payoutId) === terms) return
+  const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: to }, true)
+  if (refusal !== undefined) throw notGiven(refusal)
+  deps.checked.set(payoutId, terms)
 }
+
+const notGiven = (why: string): SignatureRefused => new SignatureRefused(`it is not given to the signer: ${why}`)
 
 async function sign(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, newest: PayoutAttempt) {
   const { payoutId, refundId, network } = payout
