@@ -71,6 +71,23 @@ test('a start above a transfer that is not final is refused, since it never woul
   expect(await entriesOf(harness.network)).toEqual([])
 })
 
+test('a start above it drops a transfer whose blocks are gone, and its money shows as unexplained', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  await harness.step()
+  harness.chain.mine()
+  await harness.step()
+  await holdfast('start', harness.network, '3', '--drop-unsettled', ...BY)
+  harness.chain.mine()
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen', '2 dropped'])
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(1)
+  const [address = ''] = harness.addresses
+  await holdfast('attribute', harness.network, address, '--seen-at', new Date().toISOString(), ...BY)
+  await harness.step()
+  expect(harness.delivered.at(-1)).toMatchObject({ state: 'seen', address })
+})
+
 test('a chain that is read again from below tells what it meets again', async () => {
   const harness = await fixture.createHarness({ startHeight: 0 })
   minePayment(harness)
