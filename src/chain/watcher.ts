@@ -5,7 +5,7 @@ import { countUnexplained } from '../db/chain/balance.ts'
 import { readCursor, type Cursor } from '../db/chain/cursor.ts'
 import { countReports } from '../db/chain/outbox.ts'
 import { findOwnSource } from '../db/chain/source.ts'
-import { stampStatus } from '../db/chain/status.ts'
+import { stampStatus, type Stamp } from '../db/chain/status.ts'
 import { suspendChain } from '../db/chain/suspension.ts'
 import type { Header } from '../domain/chain.ts'
 import { backOffMs, repeat } from '../repeat.ts'
@@ -72,13 +72,22 @@ export function createWatcher(options: WatcherOptions): Watcher {
     isOwn = true
   }
 
+  function stamp(seen: Pick<Stamp, 'tip' | 'askedAt' | 'isVouched'>): Promise<Date | null> {
+    const comparesBalances = client.findBalances !== undefined
+    return stampStatus(database, network, { ...seen, confirmations: options.confirmations, comparesBalances })
+  }
+
   async function scan(): Promise<Scan> {
     await claim()
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
     const tip = await client.getTip()
     const from = stored ?? (await createFirstCursor(options, tip, askedAt))
-    const cursor = await followChain(options, from, tip).catch((error: unknown) => {
-      if (error instanceof BlockGoneError) history.noteMissing({ height: error.height, tip: tip.height })
+    const cursor = await followChain(options, from, tip).catch(async (error: unknown) => {
+      if (error instanceof BlockGoneError) {
+        history.noteMissing({ height: error.height, tip: tip.height })
+        // An operator may begin above the gap, but not above the tip.
+        await stamp({ tip, askedAt, isVouched: false })
+      }
       throw error
     })
     const lagBlocks = tip.height - cursor.scannedHeight
@@ -110,11 +119,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const isScanned = cursor.scannedHash === tip.hash
     if (isScanned && askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs) freshAt = startedAt
     const isVouched = isScanned && (await checkBalances(tip))
-    const comparesBalances = client.findBalances !== undefined
-    const { confirmations } = options
-    const caughtUpAt = await stampStatus(database, network, {
-      ...{ tip, askedAt, isVouched, confirmations, comparesBalances },
-    })
+    const caughtUpAt = await stamp({ tip, askedAt, isVouched })
     metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
     await noteQueue(options)
     // Last: a node that gives no balance of an old address delays nothing else.

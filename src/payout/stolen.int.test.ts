@@ -61,17 +61,18 @@ describe('the database refuses to a stolen credential of the payer', () => {
   test('a payout of a refund that is not being paid, a redirected one, and a second one', async () => {
     const { deps, signer } = await makePayer()
     const refund = await approve()
-    const make = (to: string | null = null, amount: string | null = null) =>
-      write(INSERT, [refund.refundId, signer.sender, to, amount])
+    const make = (to: string | null = null, amount: string | null = null, { refundId } = refund) =>
+      write(INSERT, [refundId, signer.sender, to, amount])
     await payoutTurn({ ...deps, maxFee: 1n })
     await expect(make()).rejects.toMatchObject({ code: 'HF054' })
     await write('select begin_payout($1, $2)', [refund.refundId, '{"actor":"system:payer","role":"system"}'])
     await expect(make(makeDestination())).rejects.toMatchObject({ code: 'HF054' })
     await expect(make(null, String(refund.amount * 2n))).rejects.toMatchObject({ code: 'HF054' })
+    const sent = await approve()
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
-    await write(`update payout set status = 'failed', failure = 'nonce_taken' where refund_id = $1`, [refund.refundId])
-    await expect(make()).rejects.toMatchObject({ code: 'HF054' })
+    expect(await payoutOf(sent)).toMatchObject({ status: 'broadcast' })
+    await write(`update payout set status = 'failed', failure = 'nonce_taken' where refund_id = $1`, [sent.refundId])
+    await expect(make(null, null, sent)).rejects.toMatchObject({ code: 'HF054' })
   })
 
   test('a signature of a fee that would empty the account', async () => {

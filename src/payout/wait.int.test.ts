@@ -11,6 +11,7 @@ import { findUnpaidRefunds } from '../db/backlog.ts'
 import { ledgerFaults } from '../db/ledger_invariant.ts'
 import { findOpenPayouts, replacePayout } from '../db/payout.ts'
 import { bumpedPriceOf } from '../domain/payout.ts'
+import { systemActor } from '../domain/audit.ts'
 import { createLogger } from '../telemetry.ts'
 import { startAnvil, type Anvil } from '../servers/anvil.ts'
 import { freePorts } from '../servers/port.ts'
@@ -100,6 +101,21 @@ describe('refunds that wait', () => {
     expect(await payoutOf(other)).toMatchObject({ status: 'broadcast' })
     await turnsUntilPaid(payer, [odd, other])
   })
+})
+
+test('a refund that an operator pays manually is not paid once more by the payer', async () => {
+  const payer = await makePayer()
+  const refund = await approve()
+  const by = systemActor('payer')
+  await shop.test.writeAs('app_worker', by, 'select begin_payout($1, $2)', [refund.refundId, JSON.stringify(by)])
+  await payoutTurn(payer.deps)
+  expect(await payoutOf(refund)).toBeUndefined()
+  const { values } = await payer.deps.metrics.waiting.get()
+  expect(values.find(({ labels }) => labels.reason === 'begun_manually')?.value).toBe(1)
+  const finish = 'select finish_payout($1, $2, 0, $3)'
+  await shop.test.writeAs('app_worker', by, finish, [refund.refundId, `0x${'a1'.repeat(32)}`, JSON.stringify(by)])
+  await payoutTurn(payer.deps)
+  expect(await payoutOf(refund)).toBeUndefined()
 })
 
 describe('the nonces of the account', () => {

@@ -58,14 +58,15 @@ export async function listChains(
 /**
  * Makes the watcher read a chain again from `height`. The shop's outputs from there on count as lost until they are seen
  * again: the scanned branch is deleted, so that no later step could notice that their block is gone. `unsettled`: some
- * outputs below that height are not final yet, and would never be. `above_tip`: the height is above the next block of
- * the watcher's node.
+ * outputs below that height are not final yet, and would never be. With `dropUnsettled` they are reported as dropped, for
+ * a node that no longer has their blocks: the balances tell whether the money is there. `above_tip`: the height is above
+ * the next block of the watcher's node.
  */
 export const setStart = (
   database: Database,
   network: string,
   height: number,
-  by: OperatorDecision,
+  by: OperatorDecision & { dropUnsettled?: boolean | undefined },
 ): Promise<'done' | 'unsettled' | 'above_tip'> =>
   operate(database, by, async (tx) => {
     // Before its first watcher, a chain's tip is unknown: this operation has stored the start in its place.
@@ -80,6 +81,13 @@ export const setStart = (
       values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
       on conflict (network, source) do update set start_height = excluded.start_height, scanned_height = excluded.scanned_height,
         settled_height = excluded.settled_height, rewind_to = null, rewind_given_at = null, caught_up_at = null`)
+    if (by.dropUnsettled === true)
+      await tx.query(sql.type(NOTHING)`
+        with changed as (
+          update chain_output set state = 'dropped', seq = seq + 1
+          where network = ${network} and block_height < ${height} and state in ('seen', 'reorged')
+          returning *
+        ) ${reportChanges}`)
     const { isUnsettled } = await tx.one(sql.type(z.object({ isUnsettled: z.boolean() }))`
       select exists (
         select from chain_output
