@@ -1,13 +1,14 @@
 // Access tokens, verified by jose with every policy explicit (requirement D-21): HS256 under our own secrets, or the one
 // algorithm of an asymmetric issuer, never both. jose alone would accept a short secret, another HMAC, and a token
-// without exp, iss or aud. Every rejection has the same text.
+// without exp, iss or aud. Every rejection has the same text; its cause names the check that failed, for the log.
 
 import { createSecretKey, hash, type KeyObject, type webcrypto } from 'node:crypto'
-import { jwtVerify, SignJWT, type JWTPayload } from 'jose'
+import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose'
 import { z } from 'zod'
 import { ROLES, type Principal, type Role } from '../domain/access.ts'
 import { DomainError } from '../domain/failure.ts'
 import { MACHINE_PATTERN } from '../domain/identifier.ts'
+import { credentialsInvalid, findTokenCheck, TokenCheckError, type TokenCheck } from '../domain/token_check.ts'
 import { createExpiringCache } from './cache.ts'
 import { assertStrict } from './compact.ts'
 import type { IssuerKeys } from './jwks.ts'
@@ -94,7 +95,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
   // The kid only selects one of the known keys; jku, x5u, x5c and jwk are ignored.
   const keyOf = async ({ kid }: { kid?: string }): Promise<webcrypto.CryptoKey> => {
     const key = typeof kid === 'string' ? await find(kid) : undefined
-    if (key === undefined) throw new Error('unknown kid')
+    if (key === undefined) throw new TokenCheckError('kid')
     return key
   }
 
@@ -114,27 +115,38 @@ export function createTokenVerifier(options: TokenVerifierOptions): (token: stri
     assertStrict(token)
     const { exp, iat, principal } = readClaims(payload)
     const maxAgeS = maxAgeOf(principal.roles)
-    if (nowMs > (iat + maxAgeS + CLOCK_TOLERANCE_S) * 1_000) throw new Error('too old')
-    if ((principal.authTimeS ?? 0) > nowMs / 1_000 + CLOCK_TOLERANCE_S) throw new Error('signed in later')
+    if (nowMs > (iat + maxAgeS + CLOCK_TOLERANCE_S) * 1_000) throw new TokenCheckError('age')
+    if ((principal.authTimeS ?? 0) > nowMs / 1_000 + CLOCK_TOLERANCE_S) throw new TokenCheckError('auth_time')
     return { principal, endsAtMs: Math.min(exp, iat + maxAgeS) * 1_000 }
   }
 
   return async (token) => {
-    if (token.length > MAX_TOKEN_BYTES || !TOKEN_SHAPE.test(token)) throw refusal()
+    if (token.length > MAX_TOKEN_BYTES || !TOKEN_SHAPE.test(token)) throw credentialsInvalid('shape')
     const digest = hash('sha256', token, 'base64')
     const known = cache.find(digest)
     if (known !== undefined && now() < known.endsAtMs) return known.principal
     // Some failures inside jose are not jose errors: every exception but our own is a rejection.
     const verified = await check(token).catch((cause: unknown) => {
-      throw cause instanceof DomainError ? cause : refusal(cause)
+      throw cause instanceof DomainError ? cause : credentialsInvalid(checkOf(cause))
     })
     cache.put(digest, verified, elapsed() + Math.min(CACHE_LIFE_MS, verified.endsAtMs - now()))
     return verified.principal
   }
 }
 
-const refusal = (cause?: unknown): DomainError =>
-  new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.', { cause })
+/** Which check failed. What is not one of a known name is wrong in how the token is written. */
+function checkOf(error: unknown): TokenCheck {
+  if (error instanceof TokenCheckError) return error.check
+  if (error instanceof errors.JOSEAlgNotAllowed) return 'alg'
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'signature'
+  // jose's only expiry by `iat` is the maximum age.
+  if (error instanceof errors.JWTExpired) return error.claim === 'iat' ? 'age' : 'exp'
+  const name =
+    error instanceof errors.JWTClaimValidationFailed
+      ? error.claim
+      : error instanceof z.ZodError && error.issues[0]?.path[0]
+  return findTokenCheck(name) ?? 'encoding'
+}
 
 const maxAgeOf = (roles: readonly Role[]): number => (roles.includes('admin') ? MAX_ADMIN_AGE_S : MAX_AGE_S)
 
@@ -142,11 +154,11 @@ const maxAgeOf = (roles: readonly Role[]): number => (roles.includes('admin') ? 
 function readClaims(payload: JWTPayload): { exp: number; iat: number; principal: Principal } {
   const { exp, iat, jti, sub, roles, amr, auth_time: authTimeS } = CLAIMS.parse(payload)
   const machineRoles = roles.filter((role) => MACHINE_ROLES.includes(role)).length
-  if (hasDuplicates(roles) || (machineRoles > 0 && machineRoles < roles.length)) throw new Error('roles')
+  if (hasDuplicates(roles) || (machineRoles > 0 && machineRoles < roles.length)) throw new TokenCheckError('roles')
   const isMachine = machineRoles > 0
-  if (!(isMachine ? MACHINE_PATTERN : USER_ID).test(sub)) throw new Error('subject')
+  if (!(isMachine ? MACHINE_PATTERN : USER_ID).test(sub)) throw new TokenCheckError('sub')
   const userId = isMachine ? undefined : BigInt(sub)
-  if (userId !== undefined && userId > MAX_USER_ID) throw new Error('subject')
+  if (userId !== undefined && userId > MAX_USER_ID) throw new TokenCheckError('sub')
   const principal: Principal = {
     ...{ subject: sub, userId, roles: Object.freeze(roles), tokenId: jti, issuedAtS: iat },
     ...(amr !== undefined && { amr: Object.freeze(amr) }),
