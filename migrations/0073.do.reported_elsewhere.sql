@@ -1,6 +1,6 @@
 -- Balances and several sources. A source compares its balances with its own outputs alone. So a source that is new or
--- renamed showed all money of earlier orders as unexplained, and a source whose node has no traces showed what contracts
--- had sent, though another source had reported it. An operator who attributed that credited it twice.
+-- renamed showed all money of earlier orders as unexplained, and a source whose node has no traces showed what
+-- contracts had sent, though another source had reported it. An operator who attributed that credited it twice.
 --
 -- Locks: none but those of a new function. Older processes do not call it.
 --
