@@ -108,7 +108,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
   expect(names.toSorted()).toEqual(
     [
       ...['adjust', 'cancel', 'create', 'deliver', 'get', 'get', 'get', 'list', 'list'],
-      ...['pay', 'put', 'ship', 'token', 'watch'],
+      ...['pay', 'put', 'ship', 'sign', 'watch'],
       ...['dead', 'replay'],
       ...['list', 'show'],
       ...['list', 'request', 'approve', 'reject', 'address'],
