@@ -12,8 +12,8 @@ const ROOT = 0
 
 /**
  * Reads a file that is its owner's alone: no rights for others on the file (0600 or 0400), or on the folder around it
- * (0700), as ops/make-secrets.mjs creates them. The owner is the caller or root. What is checked is the opened file, so
- * no other file can take its place meanwhile. Throws UsageError, which names the option and the path.
+ * (0700), as ops/make-secrets.mjs creates them. The owner is the caller or root. Rights are read from the open file, which
+ * no exchange of files can change. Throws UsageError, which names the option and the path.
  */
 export async function readPrivateFile(option: string, path: string): Promise<string> {
   const refuse = (why: string): UsageError => new UsageError(`${option}: ${path} ${why}`)

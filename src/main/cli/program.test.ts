@@ -115,7 +115,7 @@ test('every command explains itself, its caller and its exit codes', async () =>
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
-      ...['list', 'export', 'import', 'cancel', 'release'],
+      ...['list', 'export', 'import', 'cancel', 'release', 'settle'],
       ...['list', 'start', 'rewind', 'resume', 'retire', 'attribute', 'set-aside', 'report-again', 'discard'],
       'preflight',
       'settled',

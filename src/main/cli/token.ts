@@ -59,7 +59,7 @@ function addSignCommand(token: Command, shell: Shell): void {
     .option('--amr <method...>', 'how you have checked, now, who the person is (RFC 8176): pwd otp; none by default')
     .addHelpText(
       'after',
-      '\nThe secret can sign any token: a reader of its file can act as every user. The api audits each call of the token, with\nits jti. Nothing audits that it was signed.',
+      '\nThe secret can sign a token of any user: keep its file closed. The api audits each call of the token, with\nits jti. Nothing audits that it was signed.',
     )
     .action(async (_options: object, command: Command) => {
       if (['role', 'user'].some((name) => token.getOptionValueSource(name) === 'cli'))
