@@ -2,7 +2,7 @@
 // database accepts the change only after that record. The watcher may run meanwhile: it reads its cursor before each step.
 
 import { createHash } from 'node:crypto'
-import { sql, type DatabaseTransactionConnection } from 'slonik'
+import { sql, type CommonQueryMethods, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
 import type { Actor, OperatorDecision } from '../../domain/audit.ts'
 import { actorText } from '../audit/actor.ts'
@@ -132,9 +132,36 @@ const ATTRIBUTABLE = z.object({
   isSettled: z.boolean(),
 })
 
+const ATTRIBUTED = z.object({ txId: z.string(), amount: z.string(), isDropped: z.boolean() })
+/** An output that an operator attributed to an address, at one source. */
+export type AttributedOutput = z.output<typeof ATTRIBUTED>
+
+/** Those of an address; of all sources only where the sessions name no source of their own. */
+export const findAttributed = (
+  database: { sql: CommonQueryMethods },
+  network: string,
+  address: string,
+): Promise<readonly AttributedOutput[]> =>
+  database.sql.any(sql.type(ATTRIBUTED)`
+    select tx_id as "txId", amount::text as amount, state = 'dropped' as "isDropped" from chain_output
+    where network = ${network} and address = ${address} and is_attributed
+    order by first_seen_at, tx_id`)
+
+/**
+ * The id under which another source has this money already. Each source derives one from the block at which it read the
+ * balance: under another id, the same money would be credited twice, and two sources would never agree on it.
+ * `elsewhere`: another source has attributed another amount.
+ */
+function findSharedId(others: readonly AttributedOutput[], own: ReadonlySet<string>, amount: string) {
+  const open = others.filter(({ txId, isDropped }) => !isDropped && !own.has(txId))
+  if (open.length === 0) return undefined
+  return open.find((each) => each.amount === amount)?.txId ?? 'elsewhere'
+}
+
 /**
  * Reports the unexplained money of an address as an output: the watcher reports it like any other, and it is final once
- * it is deep enough. Its transaction id is derived from the block at which the balance was read. Its block is that one,
+ * it is deep enough. Its transaction id is that of another source that has the money already (`others`), else derived
+ * from the block at which the balance was read. Its block is that one,
  * or the one at `height`: then it came at the time of that block, and is lost only with that block.
  * `stale`: the balance is that of an older block; a running watcher reads it again within a few blocks. `unread`: there
  * is no block of that height up to the balance's, or it is no longer stored.
@@ -144,7 +171,8 @@ export const attributeBalance = (
   network: string,
   address: string,
   by: OperatorDecision & Arrival,
-): Promise<'done' | 'unknown' | 'stale' | 'unread'> =>
+  others: readonly AttributedOutput[] = [],
+): Promise<'done' | 'unknown' | 'stale' | 'unread' | 'elsewhere'> =>
   operate(database, by, async (tx) => {
     await lockNetwork(tx, network)
     const row = await findAttributable(tx, network, address, by.height)
@@ -152,7 +180,10 @@ export const attributeBalance = (
     if (!row.isFresh) throw new RolledBack('stale')
     if (row.height === null) throw new RolledBack('unread')
     const digest = createHash('sha256').update(`${row.balanceHash}\n${address}`).digest('hex')
-    const txId = row.asset === 'ETH' ? `0x${digest}` : digest
+    const own = new Set((await findAttributed({ sql: tx }, network, address)).map(({ txId }) => txId))
+    const shared = findSharedId(others, own, row.amount)
+    if (shared === 'elsewhere') throw new RolledBack('elsewhere')
+    const txId = shared ?? (row.asset === 'ETH' ? `0x${digest}` : digest)
     const [state, seq] = row.isSettled ? ['final', 2] : ['seen', 1]
     await recordOperation(tx, network, 'attribute', by, { address, amount: row.amount })
     const { rowCount } = await tx.query(sql.type(NOTHING)`

@@ -220,6 +220,35 @@ test('a network with two sources needs the name of one, and nothing changes the 
   expect(listed).toHaveLength(2)
 })
 
+test('money that another source has attributed is the same output here, and no second one', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  const [address = ''] = harness.addresses
+  const txId = `0x${'5c'.repeat(32)}`
+  harness.chain.mine()
+  harness.chain.sendInside(address, 7n)
+  await harness.step()
+  const columns = 'network, source, start_height, scanned_height, settled_height, tip_height'
+  await fixture.query(`insert into chain_status (${columns}) values ($1, 'watcher-2', 0, 5, 5, 5)`, [harness.network])
+  await fixture.query(
+    `insert into chain_output (network, source, tx_id, output_index, asset, address, amount, state, seq, block_height,
+       block_hash, is_attributed, counted_height, first_seen_at)
+     values ($1, 'watcher-2', $2, 0, 'ETH', $3, 8, 'seen', 1, 1, '0xab', true, 1, now())`,
+    [harness.network, txId, address],
+  )
+  const attribute = () => holdfast('attribute', harness.network, address, '--source', 'watcher-1', ...BY)
+  await expect(attribute()).rejects.toThrow('Another source has attributed another amount')
+  await fixture.query('update chain_output set amount = 7 where network = $1', [harness.network])
+  await attribute()
+  const outputs = await fixture.query(
+    'select source, tx_id as "txId" from chain_output where network = $1 order by source',
+    [harness.network],
+  )
+  expect(outputs).toEqual([
+    { source: 'watcher-1', txId },
+    { source: 'watcher-2', txId },
+  ])
+})
+
 describe('a source is retired', () => {
   const retire = (url: string) => holdfastAt(url, 'retire', 'abandoned', ...BY)
 

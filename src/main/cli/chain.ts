@@ -5,6 +5,7 @@ import { InvalidArgumentError, type Command } from 'commander'
 import {
   allowRewind,
   attributeBalance,
+  findAttributed,
   listChains,
   resumeChain,
   setAside,
@@ -47,6 +48,8 @@ const WHY: Readonly<Record<string, string>> = {
   unsettled: 'Transfers below this height are not final yet: wait until the watcher has settled them.',
   above_tip: "This height is above the node's next block: the watcher would read nothing until then.",
   unread: 'No block between this height and that of the balance is stored: give the time with --seen-at instead.',
+  elsewhere:
+    'Another source has attributed another amount of this address: wait until both see the same, or set it aside.',
   stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
 }
 
@@ -89,7 +92,12 @@ export function addChainCommands(program: Command, shell: Shell): void {
     .argument('<address>', 'as chain list shows it')
     .option('--seen-at <time>', 'when it arrived, ISO 8601 (default: when it was found)', parseTime)
     .option('--height <height>', 'the block it arrived in; its time is used', height)
-    .action(act(shell, (database, network, address: string, by) => attributeBalance(database, network, address, by)))
+    .action(
+      act(shell, async (database, network, address: string, by) => {
+        const others = await withDatabase(shell, by, undefined, (all) => findAttributed(all, network, address))
+        return attributeBalance(database, network, address, by, others)
+      }),
+    )
 
   operation('set-aside', 'decide that the unexplained money of an address is not a payment')
     .argument('<address>', 'as chain list shows it')
