@@ -52,9 +52,12 @@ type Scan = { askedAt: Date; tip: Header; cursor: Cursor; hasMore: boolean }
 export function createWatcher(options: WatcherOptions): Watcher {
   const { client, database, metrics, logger, source, now = () => performance.now() } = options
   const { network } = client
+  // A series that begins with its first reorganisation has no increase, so that one would raise no alarm.
+  metrics.reorgDepth.zero({ network })
   const deliver = createDelivery({ ...options, network, now })
   const checkBalances = createBalanceCheck(options)
   const sweep = createSweep(options)
+  const stamp = createStamp(options)
   let freshAt = Number.NEGATIVE_INFINITY
   const history = createHistoryWatch(network, metrics, logger)
   const noteProgress = createBackfillProgress({ network, metrics, logger, now })
@@ -70,11 +73,6 @@ export function createWatcher(options: WatcherOptions): Watcher {
         `the database login may not write for the source ${source}: set HOLDFAST_SOURCE, or see docs/operations.md`,
       )
     isOwn = true
-  }
-
-  function stamp(seen: Pick<Stamp, 'tip' | 'askedAt' | 'isVouched'>): Promise<Date | null> {
-    const comparesBalances = client.findBalances !== undefined
-    return stampStatus(database, network, { ...seen, confirmations: options.confirmations, comparesBalances })
   }
 
   async function scan(): Promise<Scan> {
@@ -132,6 +130,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     return step()
   }
   return { step, run: (pollMs, signal) => runSteps(takeTurn, options, pollMs, signal), ageMs: () => now() - freshAt }
+}
+
+function createStamp({ client, database, confirmations }: WatcherOptions) {
+  const comparesBalances = client.findBalances !== undefined
+  return (seen: Pick<Stamp, 'tip' | 'askedAt' | 'isVouched'>): Promise<Date | null> =>
+    stampStatus(database, client.network, { ...seen, confirmations, comparesBalances })
 }
 
 function notePlace(
