@@ -25,7 +25,8 @@ const SOURCE = 'watcher-1'
 const BLOCK_S = 12
 const TRANSFERS = 4_000
 const SMOKE_TRANSFERS = 200
-const BLOCKS = 8
+/** So few that a sweep over the few addresses is not over within a pass: at each block, both sweep as many. */
+const BLOCKS = 5
 const SMOKE_BLOCKS = 3
 /** Transfers of a block that pay an order of the shop. */
 const PAID_PER_BLOCK = 20

@@ -1,27 +1,16 @@
 // What a stolen credential of the payer's role cannot make the payer do: send twice, elsewhere, or more.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { z } from 'zod'
-import { startAnvil, type Anvil } from '../servers/anvil.ts'
-import { freePorts } from '../servers/port.ts'
-import {
-  arriveOn,
-  CONFIRMATIONS,
-  createTestPayer,
-  findPayout,
-  playUntilPaid,
-  type TestPayer,
-} from '../../test/support/payout.ts'
+import { arriveOn, CONFIRMATIONS, type TestPayer } from '../../test/support/payout.ts'
 import {
   approveFurther,
   approveRefund,
   makeDestination,
   type ApprovedRefund,
 } from '../../test/support/approved_refund.ts'
-import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import { openPayoutFixture, type PayoutFixture } from '../../test/support/payout_fixture.ts'
+import type { TestShop } from '../../test/support/shop.ts'
 import { preparePayout } from '../db/payout.ts'
 import type { PayoutTransaction } from '../domain/payout.ts'
 import { PAYER } from './deps.ts'
@@ -29,26 +18,15 @@ import { payoutTurn } from './turn.ts'
 
 jest.setTimeout(600_000)
 
+let fixture: PayoutFixture
 let shop: TestShop
-let anvil: Anvil
-let dataDir: string
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'holdfast-payout-'))
-  const [port = 0] = await freePorts(1)
-  anvil = await startAnvil({ port, dataDir, mining: 'manual' })
-  shop = await createTestShop()
+  fixture = await openPayoutFixture()
+  shop = fixture.shop
 })
-afterAll(async () => {
-  await shop.close()
-  await anvil.stop()
-  await rm(dataDir, { recursive: true })
-})
+afterAll(() => fixture.close())
 
-const makePayer = (): Promise<TestPayer> => createTestPayer(shop, anvil, {})
 type Wanted = Parameters<typeof approveRefund>[1]
-const approve = (wanted: Wanted = {}): Promise<ApprovedRefund> =>
-  approveRefund(shop, { arrive: arriveOn(anvil), ...wanted })
-const payoutOf = (refund: Pick<ApprovedRefund, 'refundId'>) => findPayout(shop, refund)
 
 describe('the database refuses to a stolen credential of the payer', () => {
   const write = (text: string, values: unknown[]) =>
@@ -59,8 +37,8 @@ describe('the database refuses to a stolen credential of the payer', () => {
     from refund where refund_id = $1`
 
   test('a payout of a refund that is not being paid, a redirected one, and a second one', async () => {
-    const { deps, signer } = await makePayer()
-    const refund = await approve()
+    const { deps, signer } = await fixture.makePayer()
+    const refund = await fixture.approve()
     const make = (to: string | null = null, amount: string | null = null, { refundId } = refund) =>
       write(INSERT, [refundId, signer.sender, to, amount])
     await payoutTurn({ ...deps, maxFee: 1n })
@@ -68,16 +46,16 @@ describe('the database refuses to a stolen credential of the payer', () => {
     await write('select begin_payout($1, $2)', [refund.refundId, '{"actor":"system:payer","role":"system"}'])
     await expect(make(makeDestination())).rejects.toMatchObject({ code: 'HF054' })
     await expect(make(null, String(refund.amount * 2n))).rejects.toMatchObject({ code: 'HF054' })
-    const sent = await approve()
+    const sent = await fixture.approve()
     await payoutTurn(deps)
-    expect(await payoutOf(sent)).toMatchObject({ status: 'broadcast' })
+    expect(await fixture.payoutOf(sent)).toMatchObject({ status: 'broadcast' })
     await write(`update payout set status = 'failed', failure = 'nonce_taken' where refund_id = $1`, [sent.refundId])
     await expect(make(null, null, sent)).rejects.toMatchObject({ code: 'HF054' })
   })
 
   test('a signature of a fee that would empty the account', async () => {
-    const { deps, chain, signer } = await makePayer()
-    const refund = await approve()
+    const { deps, chain, signer } = await fixture.makePayer()
+    const refund = await fixture.approve()
     await payoutTurn(deps)
     await write(
       `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
@@ -90,13 +68,13 @@ describe('the database refuses to a stolen credential of the payer', () => {
       await payoutTurn(deps)
       await chain.mine()
     }
-    expect(await payoutOf(refund)).toMatchObject({ status: 'confirmed' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'confirmed' })
     expect(before - (await chain.balanceOf(signer.sender))).toBeLessThan(refund.amount + 10n ** 16n)
   })
 
   test('a second payout while the first may be executed, and once it was', async () => {
-    const { deps, chain } = await makePayer()
-    const refund = await approve()
+    const { deps, chain } = await fixture.makePayer()
+    const refund = await fixture.approve()
     await payoutTurn(deps)
     await write(`update payout set status = 'failed', failure = 'cancelled', is_released = true where refund_id = $1`, [
       refund.refundId,
@@ -110,8 +88,8 @@ describe('the database refuses to a stolen credential of the payer', () => {
   })
 
   test('a second payout, and lets it once the chain proves that the first sent nothing', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     const unsigned = { ...payer.signer, sign: async () => undefined }
     await payoutTurn({ ...payer.deps, signer: unsigned })
     await payer.chain.rpc('anvil_impersonateAccount', [payer.signer.sender], z.unknown())
@@ -119,15 +97,15 @@ describe('the database refuses to a stolen credential of the payer', () => {
     await payer.chain.rpc('eth_sendTransaction', [other], z.string())
     await payer.chain.mine(2 * CONFIRMATIONS)
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toMatchObject({ failure: 'nonce_taken' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ failure: 'nonce_taken' })
     await write('update payout set is_released = true where refund_id = $1', [refund.refundId])
-    await playUntilPaid(shop, payer, [refund])
+    await fixture.turnsUntilPaid(payer, [refund])
     expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
   })
 
   test('a transaction that sends another amount, and a payment after the filler', async () => {
-    const { deps } = await makePayer()
-    const refund = await approve({ bearer: 'customer' })
+    const { deps } = await fixture.makePayer()
+    const refund = await fixture.approve({ bearer: 'customer' })
     await payoutTurn(deps)
     const add = (kind: string, value: string) =>
       write(
@@ -161,8 +139,8 @@ describe('the payer gives its signer nothing', () => {
     shop.test.writeAs('app_worker', { actor: 'system:payer', role: 'system' }, text, values)
 
   test('for another chain, where its account may have money too', async () => {
-    const payer = await makePayer()
-    const refund = await approve()
+    const payer = await fixture.makePayer()
+    const refund = await fixture.approve()
     await payoutTurn({ ...payer.deps, maxFee: 1n })
     await write('select begin_payout($1, $2)', [refund.refundId, '{"actor":"system:payer","role":"system"}'])
     await write(
@@ -176,7 +154,7 @@ describe('the payer gives its signer nothing', () => {
       [refund.refundId],
     )
     expect(await play(payer)).toEqual([])
-    expect(await payoutOf(refund)).toMatchObject({ status: 'prepared' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'prepared' })
   })
 
   test('that a superuser wrote past the guards: of a larger value, or to another address once its terms were checked', async () => {
@@ -190,15 +168,15 @@ describe('the payer gives its signer nothing', () => {
       [add('amount * 1000')],
       [`update payout set destination = '${thief}' where refund_id = $1`, add('amount')],
     ]) {
-      const payer = await makePayer()
-      const refund = await approve()
+      const payer = await fixture.makePayer()
+      const refund = await fixture.approve()
       await payoutTurn(payer.deps)
-      expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+      expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
       for (const change of changes) await shop.test.forge(change, [refund.refundId])
       expect(await play(payer)).toEqual([])
       expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
     }
-    expect(await (await makePayer()).chain.balanceOf(thief)).toBe(0n)
+    expect(await (await fixture.makePayer()).chain.balanceOf(thief)).toBe(0n)
   })
 })
 
@@ -206,20 +184,20 @@ describe('the payer pays nothing that people did not approve', () => {
   /** The seals of another refund, or of another version, as a thief could copy them. */
   const forge = (text: string, refund: ApprovedRefund) => shop.test.forge(text, [refund.refundId])
   const isPaid = async (refund: ApprovedRefund): Promise<boolean> => {
-    const { deps } = await makePayer()
+    const { deps } = await fixture.makePayer()
     await payoutTurn(deps)
-    return (await payoutOf(refund)) !== undefined
+    return (await fixture.payoutOf(refund)) !== undefined
   }
 
   test('with the database credential of the api alone: approvals in invented names', async () => {
-    const refund = await approve({ hasSeals: false })
+    const refund = await fixture.approve({ hasSeals: false })
     expect(await isPaid(refund)).toBe(false)
     const [row] = await shop.query('select reason from payout_wait where refund_id = $1', [refund.refundId])
     expect(row).toEqual({ reason: 'not_sealed' })
   })
 
   test('nor by the seals of another refund', async () => {
-    const [good, bad] = [await approve(), await approve({ hasSeals: false })]
+    const [good, bad] = [await fixture.approve(), await fixture.approve({ hasSeals: false })]
     await shop.test.forge(
       `update refund r set destination_seal = g.destination_seal from refund g where r.refund_id = $1 and g.refund_id = $2`,
       [bad.refundId, good.refundId],
@@ -246,7 +224,7 @@ describe('the payer pays nothing that people did not approve', () => {
       `update refund_approval set version = version - 1 where refund_id = $1 and approver = 'user:18'`,
     ]
     for (const change of changes) {
-      const refund = await approve()
+      const refund = await fixture.approve()
       await forge(change, refund)
       expect([change, await isPaid(refund)]).toEqual([change, false])
     }
@@ -260,16 +238,16 @@ describe('the payer pays nothing that its own node does not show', () => {
   const invent = (wanted: Wanted = {}) => approveRefund(shop, wanted)
 
   test('a refund of money that watchers reported and no block has', async () => {
-    const { deps, chain } = await makePayer()
+    const { deps, chain } = await fixture.makePayer()
     const refund = await invent()
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toBeUndefined()
+    expect(await fixture.payoutOf(refund)).toBeUndefined()
     expect(await reasonOf(refund)).toBe('money_unproven')
     expect(await chain.balanceOf(refund.destination)).toBe(0n)
   })
 
   test('nor one whose payout was written past its preparation', async () => {
-    const { deps, chain, signer } = await makePayer()
+    const { deps, chain, signer } = await fixture.makePayer()
     const refund = await invent()
     const price = { gasLimit: 21_000n, maxFee: 10n ** 10n, priorityFee: 1n, actor: PAYER }
     const sender = { network: deps.network, chainId: deps.chainId, sender: signer.sender, chainNonce: 0 }
@@ -278,62 +256,65 @@ describe('the payer pays nothing that its own node does not show', () => {
       await payoutTurn(deps)
       await chain.mine()
     }
-    expect(await payoutOf(refund)).toMatchObject({ status: 'prepared' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'prepared' })
     expect(await chain.balanceOf(refund.destination)).toBe(0n)
     // Once the money is there, it goes on by itself.
     const [order] = await shop.query<{ address: string }>('select address from invoice where order_id = $1', [
       refund.orderId,
     ])
-    await arriveOn(anvil)(order?.address ?? '', refund.amount)
-    await playUntilPaid(shop, { deps, signer, chain, node: deps.node }, [refund])
+    await arriveOn(fixture.anvil)(order?.address ?? '', refund.amount)
+    await fixture.turnsUntilPaid({ deps, signer, chain, node: deps.node }, [refund])
   })
 
   test('money that is not final yet', async () => {
-    const { deps, chain } = await makePayer()
+    const { deps, chain } = await fixture.makePayer()
     const refund = await invent({ arrive: (address, amount) => chain.fund(address, amount) })
     await chain.mine(CONFIRMATIONS - 2)
     await payoutTurn(deps)
     expect(await reasonOf(refund)).toBe('money_unproven')
     await chain.mine(CONFIRMATIONS)
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
   })
 
   test('money at an address that the keys process did not make', async () => {
-    const { deps } = await makePayer()
-    const refund = await approve()
+    const { deps } = await fixture.makePayer()
+    const refund = await fixture.approve()
     await shop.test.forge(`update invoice set address = '${makeDestination()}' where order_id = $1`, [refund.orderId])
     const [order] = await shop.query<{ address: string }>('select address from invoice where order_id = $1', [
       refund.orderId,
     ])
-    await arriveOn(anvil)(order?.address ?? '', refund.amount)
+    await arriveOn(fixture.anvil)(order?.address ?? '', refund.amount)
     await payoutTurn(deps)
     expect(await reasonOf(refund)).toBe('money_unproven')
   })
 
   test('a second refund of the same money, whatever the reports say', async () => {
-    const { deps, chain, signer } = await makePayer()
-    const refund = await approve()
-    await playUntilPaid(shop, { deps, signer, chain, node: deps.node }, [refund])
+    const { deps, chain, signer } = await fixture.makePayer()
+    const refund = await fixture.approve()
+    await fixture.turnsUntilPaid({ deps, signer, chain, node: deps.node }, [refund])
     const refundId = await approveFurther(shop, refund)
     await payoutTurn(deps)
     expect(await reasonOf({ refundId })).toBe('money_unproven')
   })
 
   test('more than its limits for one refund and for a day', async () => {
-    const { deps } = await makePayer()
-    const [small, large] = [await approve({ amount: 10n ** 17n }), await approve({ amount: 10n ** 18n })]
+    const { deps } = await fixture.makePayer()
+    const [small, large] = [
+      await fixture.approve({ amount: 10n ** 17n }),
+      await fixture.approve({ amount: 10n ** 18n }),
+    ]
     await payoutTurn({ ...deps, limits: { refund: 10n ** 18n - 1n, day: 10n ** 24n } })
-    expect(await payoutOf(small)).toMatchObject({ status: 'broadcast' })
+    expect(await fixture.payoutOf(small)).toMatchObject({ status: 'broadcast' })
     expect(await reasonOf(large)).toBe('above_limit')
     await payoutTurn({ ...deps, limits: { refund: 10n ** 24n, day: 10n ** 18n } })
     expect(await reasonOf(large)).toBe('above_day_limit')
     await payoutTurn(deps)
-    expect(await payoutOf(large)).toMatchObject({ status: 'broadcast' })
+    expect(await fixture.payoutOf(large)).toMatchObject({ status: 'broadcast' })
   })
 
   test('sends money of a transfer that was moved on since, for the transfer was final', async () => {
-    const { deps, chain } = await makePayer()
+    const { deps, chain } = await fixture.makePayer()
     const [funded = ''] = await chain.rpc('eth_accounts', [], z.array(z.string()))
     const amount = 10n ** 17n
     const refund = await invent({
@@ -348,6 +329,6 @@ describe('the payer pays nothing that its own node does not show', () => {
       },
     })
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
   })
 })

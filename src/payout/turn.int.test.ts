@@ -1,23 +1,12 @@
 // Payouts on a real chain: each approved refund is sent exactly once, whatever crashes, is sent again or is reorganised.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { z } from 'zod'
 import { PAYOUT_MOVES, PAYOUT_STATUSES, type PayoutStatus } from '../domain/payout.ts'
-import { startAnvil, type Anvil } from '../servers/anvil.ts'
-import { freePorts } from '../servers/port.ts'
-import {
-  arriveOn,
-  CONFIRMATIONS,
-  createTestPayer,
-  findPayout,
-  playUntilPaid,
-  type TestPayer,
-} from '../../test/support/payout.ts'
-import { approveRefund, makeDestination, type ApprovedRefund } from '../../test/support/approved_refund.ts'
-import { createTestShop, type TestShop } from '../../test/support/shop.ts'
+import { CONFIRMATIONS } from '../../test/support/payout.ts'
+import { makeDestination, type ApprovedRefund } from '../../test/support/approved_refund.ts'
+import { openPayoutFixture, type PayoutFixture } from '../../test/support/payout_fixture.ts'
+import type { TestShop } from '../../test/support/shop.ts'
 import type { SigningRequest } from './signer.ts'
 import type { PayoutDeps } from './deps.ts'
 import { payoutTurn } from './turn.ts'
@@ -26,28 +15,14 @@ jest.setTimeout(600_000)
 
 const MAX_TURNS = 2_000
 
+let fixture: PayoutFixture
 let shop: TestShop
-let anvil: Anvil
-let dataDir: string
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'holdfast-payout-'))
-  const [port = 0] = await freePorts(1)
-  anvil = await startAnvil({ port, dataDir, mining: 'manual' })
-  shop = await createTestShop()
+  fixture = await openPayoutFixture()
+  shop = fixture.shop
 })
-afterAll(async () => {
-  await shop.close()
-  await anvil.stop()
-  await rm(dataDir, { recursive: true })
-})
+afterAll(() => fixture.close())
 
-const makePayer = (overrides: Partial<PayoutDeps> = {}): Promise<TestPayer> => createTestPayer(shop, anvil, overrides)
-
-type Wanted = Parameters<typeof approveRefund>[1]
-const approve = (wanted: Wanted = {}): Promise<ApprovedRefund> =>
-  approveRefund(shop, { arrive: arriveOn(anvil), ...wanted })
-const payoutOf = (refund: Pick<ApprovedRefund, 'refundId'>) => findPayout(shop, refund)
-const turnsUntilPaid = (payer: TestPayer, refunds: readonly ApprovedRefund[]) => playUntilPaid(shop, payer, refunds)
 const txIdsOf = async ({ refundId }: ApprovedRefund): Promise<string[]> =>
   (
     await shop.query<{ id: string }>(
@@ -58,42 +33,42 @@ const txIdsOf = async ({ refundId }: ApprovedRefund): Promise<string[]> =>
 
 describe('a payout', () => {
   test('sends an approved refund, waits for its depth, and then the refund is paid', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast', refund: 'paying' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast', refund: 'paying' })
     for (let depth = 1; depth < CONFIRMATIONS; depth += 1) {
       await payer.chain.mine()
       await payoutTurn(payer.deps)
-      expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast', refund: 'paying' })
+      expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast', refund: 'paying' })
     }
     await payer.chain.mine()
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'confirmed', refund: 'paid' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'confirmed', refund: 'paid' })
     expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
     const [row] = await shop.query('select tx_id from refund where refund_id = $1', [refund.refundId])
     expect(await txIdsOf(refund)).toEqual([row?.['tx_id']])
   })
 
   test('takes the fee from the amount exactly where the customer bears it, and on top where the shop does', async () => {
-    const payer = await makePayer()
+    const payer = await fixture.makePayer()
     const before = await payer.chain.balanceOf(payer.signer.sender)
-    const own = await approve({ bearer: 'customer' })
-    await turnsUntilPaid(payer, [own])
+    const own = await fixture.approve({ bearer: 'customer' })
+    await fixture.turnsUntilPaid(payer, [own])
     const [paid] = await shop.query<{ fee: string }>('select network_fee as fee from refund where refund_id = $1', [
       own.refundId,
     ])
     expect(await payer.chain.balanceOf(own.destination)).toBe(own.amount - BigInt(paid?.fee ?? 0))
     expect(before - (await payer.chain.balanceOf(payer.signer.sender))).toBe(own.amount)
 
-    const shops = await approve()
-    await turnsUntilPaid(payer, [shops])
+    const shops = await fixture.approve()
+    await fixture.turnsUntilPaid(payer, [shops])
     expect(await payer.chain.balanceOf(shops.destination)).toBe(shops.amount)
   })
 
   test('that lost its block to a reorganisation is sent again as the same transaction', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     await payoutTurn(payer.deps)
     const first = await txIdsOf(refund)
     await payer.chain.mine()
@@ -102,26 +77,26 @@ describe('a payout', () => {
     await payer.chain.rollback(1)
     await payer.chain.drop()
     expect(await payer.chain.balanceOf(refund.destination)).toBe(0n)
-    await turnsUntilPaid(payer, [refund])
+    await fixture.turnsUntilPaid(payer, [refund])
     expect(await txIdsOf(refund)).toEqual(first)
     expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
   })
 
   test('that no block takes gets a higher fee with the same nonce, and is executed once', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     await payoutTurn(payer.deps)
     await payoutTurn({ ...payer.deps, stuckAfterMs: -1 })
-    expect(await payoutOf(refund)).toMatchObject({ status: 'stuck', attempts: 2n })
-    await turnsUntilPaid(payer, [refund])
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'stuck', attempts: 2n })
+    await fixture.turnsUntilPaid(payer, [refund])
     expect(await txIdsOf(refund)).toHaveLength(2)
     expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
     expect(await payer.chain.countOf(payer.signer.sender)).toBe(1)
   })
 
   test('that was signed late waits from its sending on before it gets a higher fee', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     let isSigning = false
     const late = {
       ...payer.signer,
@@ -138,22 +113,22 @@ describe('a payout', () => {
     await age('created_at')
     isSigning = true
     for (let turn = 0; turn < 3; turn += 1) await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast', attempts: 1n })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast', attempts: 1n })
     await age('broadcast_at')
     await payer.chain.drop()
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'stuck', attempts: 2n })
-    await turnsUntilPaid({ ...payer, deps }, [refund])
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'stuck', attempts: 2n })
+    await fixture.turnsUntilPaid({ ...payer, deps }, [refund])
   })
 
   test('is confirmed by its first transaction where that was executed before the replacement', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     await payoutTurn(payer.deps)
     const [first] = await txIdsOf(refund)
     await payoutTurn({ ...payer.deps, stuckAfterMs: -1 })
     await payer.chain.mine()
-    await turnsUntilPaid(payer, [refund])
+    await fixture.turnsUntilPaid(payer, [refund])
     const [row] = await shop.query('select tx_id from refund where refund_id = $1', [refund.refundId])
     expect(row?.['tx_id']).toBe(first)
     expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
@@ -161,8 +136,8 @@ describe('a payout', () => {
 
   test('that was executed without effect has failed, and is not sent again', async () => {
     const contract = makeDestination()
-    const refund = await approve({ destination: contract })
-    const payer = await makePayer()
+    const refund = await fixture.approve({ destination: contract })
+    const payer = await fixture.makePayer()
     await payoutTurn(payer.deps)
     // It refuses money from now on: PUSH0 PUSH0 REVERT.
     await payer.chain.rpc('anvil_setCode', [contract, '0x5f5ffd'], z.unknown())
@@ -171,13 +146,13 @@ describe('a payout', () => {
       await payoutTurn(payer.deps)
       await payer.chain.mine()
     }
-    expect(await payoutOf(refund)).toMatchObject({ status: 'failed', failure: 'reverted', refund: 'paying' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'failed', failure: 'reverted', refund: 'paying' })
     expect(await txIdsOf(refund)).toHaveLength(1)
   })
 
   test('whose nonce an unknown transaction has is failed, and the next nonce goes on behind it', async () => {
-    const refund = await approve()
-    const payer = await makePayer({
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer({
       signer: { sender: makeDestination(), sign: async () => undefined, forget: async () => undefined },
     })
     await payoutTurn(payer.deps)
@@ -186,27 +161,27 @@ describe('a payout', () => {
     await payer.chain.rpc('eth_sendTransaction', [other], z.string())
     await payer.chain.mine(2 * CONFIRMATIONS)
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'failed', failure: 'nonce_taken', nonce: 0n })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'failed', failure: 'nonce_taken', nonce: 0n })
   })
 
   test('is not given up when the node that is asked for receipts is behind the one that counts', async () => {
-    const refund = await approve()
-    const payer = await makePayer()
+    const refund = await fixture.approve()
+    const payer = await fixture.makePayer()
     await payoutTurn(payer.deps)
     await payer.chain.mine(2 * CONFIRMATIONS - 1)
     const behind = { ...payer.node, findInclusion: async () => undefined, hasTransaction: async () => false }
     await payoutTurn({ ...payer.deps, node: behind })
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'confirmed', refund: 'paid' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'confirmed', refund: 'paid' })
   })
 })
 
 describe('crashes', () => {
   test('between any two steps send each of 200 refunds exactly once, with two payers at work', async () => {
     const refunds: ApprovedRefund[] = []
-    for (let made = 0; made < 200; made += 1) refunds.push(await approve({ amount: BigInt(10 ** 15 + made) }))
-    const payer = await makePayer()
+    for (let made = 0; made < 200; made += 1) refunds.push(await fixture.approve({ amount: BigInt(10 ** 15 + made) }))
+    const payer = await fixture.makePayer()
     const before = await payer.chain.balanceOf(payer.signer.sender)
     const random = seeded(20_261_127)
     let crashes = 0
@@ -286,31 +261,31 @@ function seeded(seed: number): () => number {
 
 describe('what is not sent', () => {
   test('a refund whose customer bears a fee above it', async () => {
-    const payer = await makePayer()
+    const payer = await fixture.makePayer()
     payer.deps.node = { ...payer.node, getTip: async () => 10n ** 11n }
-    const refund = await approve({ amount: 10n ** 15n, bearer: 'customer' })
+    const refund = await fixture.approve({ amount: 10n ** 15n, bearer: 'customer' })
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toBeUndefined()
+    expect(await fixture.payoutOf(refund)).toBeUndefined()
     const [row] = await shop.query('select status from refund where refund_id = $1', [refund.refundId])
     expect(row?.['status']).toBe('approved')
   })
 
   test('a refund to an address that takes payments of the shop, as money that goes round', async () => {
-    const payer = await makePayer()
+    const payer = await fixture.makePayer()
     const { order } = await shop.orderIn('processing')
-    const refund = await approve({ destination: order.address })
+    const refund = await fixture.approve({ destination: order.address })
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toBeUndefined()
+    expect(await fixture.payoutOf(refund)).toBeUndefined()
   })
 
   test('anything while the account has too little, or the fee is above the limit', async () => {
-    const payer = await makePayer({ maxFee: 1n })
-    const refund = await approve()
+    const payer = await fixture.makePayer({ maxFee: 1n })
+    const refund = await fixture.approve()
     await payoutTurn(payer.deps)
-    expect(await payoutOf(refund)).toBeUndefined()
+    expect(await fixture.payoutOf(refund)).toBeUndefined()
     await payer.chain.fund(payer.signer.sender, 5n)
     await payoutTurn({ ...payer.deps, maxFee: 10n ** 12n })
-    expect(await payoutOf(refund)).toBeUndefined()
+    expect(await fixture.payoutOf(refund)).toBeUndefined()
   })
 })
 

@@ -1,20 +1,18 @@
 // holdfast payout: transactions go to a signer outside and come back, and an operator ends or releases a payout.
 
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { parseTransaction, type TransactionSerializedEIP1559 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 import { z } from 'zod'
-import { arriveOn, CONFIRMATIONS, createTestPayer, makeKey, type TestPayer } from '../../../test/support/payout.ts'
-import { approveRefund, type ApprovedRefund } from '../../../test/support/approved_refund.ts'
-import { createTestShop, type TestShop } from '../../../test/support/shop.ts'
+import { CONFIRMATIONS, makeKey, type TestPayer } from '../../../test/support/payout.ts'
+import type { ApprovedRefund } from '../../../test/support/approved_refund.ts'
+import { openPayoutFixture, type PayoutFixture } from '../../../test/support/payout_fixture.ts'
+import type { TestShop } from '../../../test/support/shop.ts'
 import { loadConfig } from '../../config.ts'
 import { SIGNED_FORMAT } from '../../payout/file_signer.ts'
 import { payoutTurn } from '../../payout/turn.ts'
-import { startAnvil, type Anvil } from '../../servers/anvil.ts'
-import { freePorts } from '../../servers/port.ts'
 import { RefusedError, UsageError } from './exit.ts'
 import { createProgram } from './program.ts'
 
@@ -34,20 +32,13 @@ const UNSIGNED = z.object({
   unsigned: z.custom<TransactionSerializedEIP1559>((text) => typeof text === 'string' && text.startsWith('0x02')),
 })
 
+let fixture: PayoutFixture
 let shop: TestShop
-let anvil: Anvil
-let dataDir: string
 beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'holdfast-payout-cli-'))
-  const [port = 0] = await freePorts(1)
-  anvil = await startAnvil({ port, dataDir, mining: 'manual' })
-  shop = await createTestShop()
+  fixture = await openPayoutFixture()
+  shop = fixture.shop
 })
-afterAll(async () => {
-  await shop.close()
-  await anvil.stop()
-  await rm(dataDir, { recursive: true })
-})
+afterAll(() => fixture.close())
 
 let key: string
 let payer: TestPayer
@@ -56,10 +47,10 @@ beforeEach(async () => {
   key = makeKey()
   const sender = privateKeyToAccount(key as `0x${string}`).address.toLowerCase()
   // It has no key and no folder: what is signed comes by the commands.
-  payer = await createTestPayer(shop, anvil, {
+  payer = await fixture.makePayer({
     signer: { sender, sign: async () => undefined, forget: async () => undefined },
   })
-  refund = await approveRefund(shop, { arrive: arriveOn(anvil) })
+  refund = await fixture.approve()
   await payoutTurn(payer.deps)
 })
 
@@ -77,7 +68,7 @@ const findPayout = async () =>
 
 /** A signer outside: it has the exported file and the key, and nothing of Holdfast. */
 async function signOutside(change: object = {}): Promise<{ file: string; payoutId: string }> {
-  const folder = await mkdtemp(join(dataDir, 'exported-'))
+  const folder = await mkdtemp(join(fixture.dataDir, 'exported-'))
   const { files } = FILES.parse(await holdfast('export', folder))
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')))
   const asked = texts
@@ -126,7 +117,7 @@ test('a signed file that was altered is refused, and nothing is stored', async (
     await expect(holdfast('import', file, ...BY)).rejects.toThrow(RefusedError)
   }
   expect(await findPayout()).toMatchObject({ status: 'prepared' })
-  await expect(holdfast('import', join(dataDir, 'nowhere'), ...BY)).rejects.toThrow(UsageError)
+  await expect(holdfast('import', join(fixture.dataDir, 'nowhere'), ...BY)).rejects.toThrow(UsageError)
 })
 
 test('a payout that is cancelled ends by an empty transaction, and its nonce is no gap', async () => {
@@ -170,7 +161,8 @@ describe('a refund that an unknown transaction paid', () => {
   }
   const settle = (txId: string, refundId = refund.refundId) =>
     holdfast(
-      ...['settle', refundId, '--transaction', txId, '--node', anvil.url, '--confirmations', String(CONFIRMATIONS)],
+      ...['settle', refundId, '--transaction', txId, '--node', fixture.anvil.url],
+      ...['--confirmations', String(CONFIRMATIONS)],
       ...BY,
     )
   const fail = async (): Promise<void> => {
@@ -219,7 +211,7 @@ describe('a refund that an unknown transaction paid', () => {
     const [paid] = await shop.query<{ id: string }>('select tx_id as id from refund where refund_id = $1', [
       refund.refundId,
     ])
-    const again = await approveRefund(shop, { arrive: arriveOn(anvil), destination: refund.destination })
+    const again = await fixture.approve({ destination: refund.destination })
     await payoutTurn(payer.deps)
     await expect(settle(paid?.id ?? '', again.refundId)).rejects.toThrow('may still be executed')
     await sendByHand(`0x${'2e'.repeat(20)}`, 1n)
