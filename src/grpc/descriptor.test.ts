@@ -62,16 +62,24 @@ const CASES: readonly { path: string; schema: z.ZodType; places: Place[]; full: 
   full: fullOf(message, sampleOf),
 }))
 
-/** The fields that break a rule. */
-function brokenBy(schema: z.ZodType, message: unknown): string[] {
+/** The failure of a message that breaks a rule. */
+function failureOf(schema: z.ZodType, message: unknown): DomainError | undefined {
   try {
     parseMessage(schema, message)
-    return []
+    return undefined
   } catch (error) {
     if (!(error instanceof DomainError)) throw error
-    return error.violations.map(({ field }) => field)
+    return error
   }
 }
+
+/** The fields that break a rule. */
+const brokenBy = (schema: z.ZodType, message: unknown): string[] =>
+  failureOf(schema, message)?.violations.map(({ field }) => field) ?? []
+
+/** A rule that a caller can follow has bounds, the allowed values or characters, or says what goes with what. */
+const RULE = /^must .*(?:\d|one of |: |given|\bnot\b|without|contain|above zero|form C|UUID|next_cursor|true)/
+const NO_RULE = /\b(?:invalid|wrong|known)\b/i
 
 describe.each(CASES)('$path', ({ schema, places, full }) => {
   test('has a rule for every field, and takes a message with all of them', () => {
@@ -88,6 +96,18 @@ describe.each(CASES)('$path', ({ schema, places, full }) => {
         .map((value) => `${place.path}: ${String(value).slice(0, 20)}`),
     )
     expect(accepted).toEqual([])
+  })
+
+  test('says at each refusal what the rule is, first of all in the message', () => {
+    const failures = places.flatMap((place) =>
+      HOSTILE[place.kind].map((value) => failureOf(schema, place.put(value))).filter((each) => each !== undefined),
+    )
+    const texts = failures.flatMap(({ violations }) => violations.map(({ description }) => description))
+    expect([...new Set(texts)].filter((text) => !RULE.test(text) || NO_RULE.test(text))).toEqual([])
+    for (const { message, violations } of failures) {
+      const [first] = violations
+      expect(message.startsWith(`${first?.field || 'message'}: ${first?.description}`)).toBe(true)
+    }
   })
 
   test('never throws but for a field, whatever several fields hold', () => {

@@ -14,6 +14,8 @@ export type Codec<Word extends string, Code extends number> = {
   codeOf: (word: Word) => Code
   /** Undefined for the unspecified value and for numbers of a newer proto version. */
   wordOf: (code: number) => Word | undefined
+  /** The values' names in the proto, for texts about them. */
+  names: readonly string[]
 }
 
 type Key<Prefix extends string, Word extends string> = `${Prefix}_${Uppercase<Word>}`
@@ -25,7 +27,8 @@ function codec<Prefix extends string, Word extends string, Numbers extends Reado
 ): Codec<Word, Numbers[Key<Prefix, Word>]> {
   const codeOf = (word: Word) => numbers[`${prefix}_${word.toUpperCase() as Uppercase<Word>}`]
   const wordsByCode = new Map<number, Word>(words.map((word) => [codeOf(word), word]))
-  return { codeOf, wordOf: (code) => wordsByCode.get(code) }
+  const names = words.map((word) => `${prefix}_${word.toUpperCase()}`)
+  return { codeOf, wordOf: (code) => wordsByCode.get(code), names }
 }
 
 export const orderStatus = codec('ORDER_STATUS', ORDER_STATUSES, common.OrderStatus)

@@ -111,7 +111,7 @@ test('the length of a list is checked before its entries', () => {
   const entry = z.string().refine(() => (looked += 1) > 0)
   const list = listOf(entry, 3)
   expect(list.safeParse(['a', 'b', 'c', 'd']).error?.issues.map(({ message }) => message)).toEqual([
-    'must have at most 3 entries',
+    'must have 1 to 3 entries',
   ])
   expect(list.safeParse([]).success).toBe(false)
   expect(looked).toBe(0)

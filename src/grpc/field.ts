@@ -29,7 +29,7 @@ export const productId = z
     'must be 1 to 64 letters, digits, dots, underscores or dashes, and begin with a letter or digit',
   )
 
-export const userId = z.bigint().refine((id) => id > 0n && id <= MAX_INT64, 'must be a positive number')
+export const userId = z.bigint().refine((id) => id > 0n && id <= MAX_INT64, `must be 1 to ${MAX_INT64}`)
 
 /**
  * A repeated field. Its length is checked before its entries are: the 64 KiB of a request hold 32,000 empty entries,
@@ -38,8 +38,10 @@ export const userId = z.bigint().refine((id) => id > 0n && id <= MAX_INT64, 'mus
 export const listOf = <Entry extends z.ZodType>(entry: Entry, max: number, { min = 1 }: { min?: number } = {}) =>
   z
     .array(z.unknown())
-    .refine((entries) => entries.length >= min, { error: 'must not be empty', abort: true })
-    .refine((entries) => entries.length <= max, { error: `must have at most ${max} entries`, abort: true })
+    .refine((entries) => entries.length >= min && entries.length <= max, {
+      error: `must have ${min} to ${max} entries`,
+      abort: true,
+    })
     .pipe(z.array(entry))
 
 export const lineQuantity = whole(1, MAX_QUANTITY_PER_LINE)
@@ -79,14 +81,16 @@ export function word<Word extends string>(codec: Codec<Word, number>) {
   return z.number().transform((code, context) => {
     const found = codec.wordOf(code)
     if (found !== undefined) return found
-    context.addIssue('is not a known value')
+    context.addIssue(`must be one of ${codec.names.join(', ')}`)
     return z.NEVER
   })
 }
 
 /** The same, where the unspecified value means "any". */
 export function wordOrAny<Word extends string>(codec: Codec<Word, number>) {
-  return z.union([z.literal(0).transform(() => undefined), word(codec)], { error: 'is not a known value' })
+  return z.union([z.literal(0).transform(() => undefined), word(codec)], {
+    error: `must be absent or one of ${codec.names.join(', ')}`,
+  })
 }
 
 /** The range of google.protobuf.Timestamp. Postgres knows no time before 4714 BC, and writes years of four digits. */
@@ -95,9 +99,9 @@ const LAST_INSTANT_MS = Date.parse('9999-12-31T23:59:59.999Z')
 
 /** A timestamp beyond JavaScript's range becomes an Invalid Date, which zod rejects too. */
 export const instant = z
-  .date('must be a valid time')
+  .date('must be a time in the years 1 to 9999')
   .refine((value) => value.getTime() >= FIRST_INSTANT_MS && value.getTime() <= LAST_INSTANT_MS, {
-    error: 'must be in the years 1 to 9999',
+    error: 'must be a time in the years 1 to 9999',
     abort: true,
   })
 

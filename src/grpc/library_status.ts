@@ -43,7 +43,7 @@ const CALLERS: readonly (readonly [status, RegExp, () => DomainError])[] = [
 ]
 
 export function malformedMessage(): DomainError {
-  return fieldInvalid([{ field: '', description: 'is not a message of this type' }])
+  return fieldInvalid([{ field: '', description: 'must be a message of the type that this method takes' }])
 }
 
 /** The failure behind a status that the library made. */

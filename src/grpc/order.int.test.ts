@@ -144,7 +144,7 @@ describe('CreateOrder', () => {
 
   test('in a coin the shop does not take, or has no price for, is refused', async () => {
     expect((await failureOf(create(106, { asset: 'BTC' }))).violations).toEqual([
-      { field: 'asset', description: 'is not accepted by this shop' },
+      { field: 'asset', description: 'must be one of ETH' },
     ])
     front.setRate(undefined)
     const error = await failureOf(create(106))

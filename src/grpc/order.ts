@@ -178,7 +178,8 @@ async function propose(deps: OrderDeps, request: CreateOrder, call: Call): Promi
   // The total is known before the database prices the order: an order whose price is not the expected one is refused.
   if (totalOf(lines) >= stepUpTotalMinor) assertSteppedUp(call.principal)
   const offer = offers.get(asset)
-  if (offer === undefined) throw fieldInvalid([{ field: 'asset', description: 'is not accepted by this shop' }])
+  if (offer === undefined)
+    throw fieldInvalid([{ field: 'asset', description: `must be one of ${[...offers.keys()].join(', ')}` }])
   const rate = rateOf(asset)
   if ('retryAfterMs' in rate)
     throw new DomainError('RATE_UNAVAILABLE', `There is no current price for ${asset}.`, {

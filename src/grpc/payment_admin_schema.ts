@@ -10,12 +10,12 @@ const lowered = (text: string): string => (/^0x[0-9a-fA-F]+$/.test(text) ? text.
 
 const address = z
   .string()
-  .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
+  .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address: 1 to 128 letters and digits')
   .transform(lowered)
 const HEX_64 = /^[0-9a-fA-F]{64}$/
 const txId = z
   .string()
-  .regex(/^[A-Za-z0-9]{64,88}$/, 'must be a transaction id')
+  .regex(/^[A-Za-z0-9]{64,88}$/, 'must be a transaction id: 64 to 88 letters and digits')
   .transform((text) => (HEX_64.test(text) ? text.toLowerCase() : lowered(text)))
 
 const filter = z.strictObject({

@@ -19,7 +19,7 @@ const fiatRefund = z
   .transform(({ amount: minor, basis, rate }, context) => {
     if (basis === 'stated' && rate !== undefined) return { kind: 'fiat' as const, minor, basis, rateMinor: rate }
     if (basis !== 'stated' && rate === undefined) return { kind: 'fiat' as const, minor, basis }
-    context.addIssue({ code: 'custom', message: 'must be given with a stated rate, and only then', path: ['rate'] })
+    context.addIssue({ code: 'custom', message: 'must be given with RATE_BASIS_STATED, and only then', path: ['rate'] })
     return z.NEVER
   })
 

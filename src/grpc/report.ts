@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import type { Observation, ReportedObservation } from '../domain/chain.ts'
-import type { Asset } from '../domain/payment.ts'
+import { ASSETS, type Asset } from '../domain/payment.ts'
 import { MACHINE_PATTERN, MACHINE_RULE, NETWORK_PATTERN, NETWORK_RULE } from '../domain/identifier.ts'
 import { transferState } from './enum.ts'
 import { asset, instant, listOf, units, whole, whole64, word } from './field.ts'
@@ -110,29 +110,30 @@ const PAYMENT_OBSERVATION = z
     reportId: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
     asset,
     // What is more, it has its asset's form: see below.
-    txId: z.string().regex(/^[0-9A-Za-z]{64,88}$/, 'must be a transaction id'),
+    txId: z.string().regex(/^[0-9A-Za-z]{64,88}$/, 'must be a transaction id: 64 to 88 letters and digits'),
     outputIndex: whole(0),
     seq: whole(1),
     state: word(transferState),
     address: z
       .string()
-      .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address')
+      .regex(/^[A-Za-z0-9]{1,128}$/, 'must be an address: 1 to 128 letters and digits')
       .transform(canonicalAddressOf),
     units,
     blockHeight: whole64(0n, BigInt(Number.MAX_SAFE_INTEGER)).transform(Number).optional(),
     blockHash: z
       .string()
-      .regex(/^[A-Za-z0-9]{1,128}$/, 'must be a block hash')
+      .regex(/^[A-Za-z0-9]{1,128}$/, 'must be a block hash: 1 to 128 letters and digits')
       .optional(),
     depth: whole(0),
     firstSeenAt: instant,
   })
   .refine((message) => TX_ID_SHAPES[message.asset].test(message.txId), {
-    error: "must be in the asset's canonical form",
+    error:
+      'must be 64 digits of lower-case hexadecimal (BTC, LTC), the same after 0x (ETH), or 64 to 88 of base58 (SOL)',
     path: ['txId'],
   })
   .refine((message) => message.units <= MAX_UNITS[message.asset], {
-    error: 'must not be more than there is of the asset',
+    error: `must be at most ${ASSETS.map((each) => `${MAX_UNITS[each]} (${each})`).join(', ')}`,
     path: ['units'],
   })
   .refine((message) => (message.blockHeight === undefined) === (message.blockHash === undefined), {
@@ -160,7 +161,10 @@ export function unpackReport(bytes: Uint8Array, source: string): ReportedObserva
     const observation = { ...rest, network: report.network, amount, block }
     if (![reportIdOf(observation), formerReportIdOf(observation)].includes(observation.reportId))
       throw fieldInvalid([
-        { field: `report.observations[${at}].report_id`, description: 'must be the hash of this fact' },
+        {
+          field: `report.observations[${at}].report_id`,
+          description: 'must be the SHA-256 of this fact, as the proto describes it',
+        },
       ])
     return observation
   })

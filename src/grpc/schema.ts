@@ -18,6 +18,7 @@ import {
   shippingAddress,
   userId,
   uuid,
+  whole,
   whole64,
   wordOrAny,
 } from './field.ts'
@@ -42,14 +43,18 @@ const command = z.strictObject({ idempotencyKey: uuid, orderId: uuid, expectedVe
 
 const newLine = z.strictObject({ productId, quantity: lineQuantity, expectedUnitPrice: fiat })
 
-const health = z.strictObject({ service: z.string().regex(SERVICE_SHAPE, 'must be the full name of a service') })
+const health = z.strictObject({
+  service: z
+    .string()
+    .regex(SERVICE_SHAPE, 'must be the full name of a service: letters, digits, dots and underscores, at most 128'),
+})
 
 /** Names of files and types; the library's clients send the host that they called. */
 const MAX_SYMBOL_CHARACTERS = 512
 const symbol = z
   .string()
   .max(MAX_SYMBOL_CHARACTERS, `must have at most ${MAX_SYMBOL_CHARACTERS} characters`)
-  .regex(/^[!-~]*$/, 'must be ASCII without spaces')
+  .regex(/^[!-~]*$/, 'must be ASCII characters without spaces')
 const MAX_FIELD_NUMBER = 2 ** 29 - 1
 const reflectionQuestion = z.strictObject({
   host: symbol,
@@ -62,16 +67,16 @@ const reflectionQuestion = z.strictObject({
         $case: z.literal('fileContainingExtension'),
         value: z.strictObject({
           containingType: symbol,
-          extensionNumber: z
-            .int('must be a field number')
-            .min(0, 'must be a field number')
-            .max(MAX_FIELD_NUMBER, 'must be a field number'),
+          extensionNumber: whole(0, MAX_FIELD_NUMBER),
         }),
       }),
       z.strictObject({ $case: z.literal('allExtensionNumbersOfType'), value: symbol }),
       z.strictObject({ $case: z.literal('listServices'), value: symbol }),
     ],
-    { error: 'must be given' },
+    {
+      error:
+        'must be given: file_by_filename, file_containing_symbol, file_containing_extension, all_extension_numbers_of_type or list_services',
+    },
   ),
 })
 
@@ -112,7 +117,10 @@ export const SCHEMAS = {
     id: uuid,
     timestampS: whole64(0n, MAX_INT64),
     report: z.instanceof(Uint8Array),
-    signatures: listOf(z.string().regex(SIGNATURE_SHAPE, 'must be a signature'), MAX_SIGNATURES),
+    signatures: listOf(
+      z.string().regex(SIGNATURE_SHAPE, 'must be `v1,` and a signature in base64, at most 128 characters'),
+      MAX_SIGNATURES,
+    ),
   }),
 
   '/holdfast.v1.StockService/GetAvailability': z.strictObject({
@@ -169,7 +177,7 @@ export const SCHEMAS = {
       all: z.boolean(),
     })
     .refine(({ notificationIds, all }) => all !== notificationIds.length > 0, {
-      error: 'must be given, or all, and not both',
+      error: 'must be given, or `all: true`, and not both',
       path: ['notificationIds'],
     }),
 

@@ -73,7 +73,7 @@ describe('a body that is not its message', () => {
     const answer = await callRaw(front.address, OrderServiceService.getOrder.path, body, [await bearer()])
     expect(answer).toMatchObject({
       code: 'INVALID_ARGUMENT',
-      message: 'Wrong: order_id.',
+      message: 'order_id: must be a UUID in lower case',
       detail: { violations: [{ field: 'order_id', description: 'must be a UUID in lower case' }] },
     })
   })

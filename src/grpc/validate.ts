@@ -13,8 +13,13 @@ export function parseMessage<Schema extends z.ZodType>(schema: Schema, message: 
   throw fieldInvalid(result.error.issues.map(violationOf))
 }
 
-export const fieldInvalid = (violations: readonly FieldViolation[]): DomainError =>
-  new DomainError('FIELD_INVALID', `Wrong: ${violations[0]?.field || 'the message'}.`, { violations })
+/** The message has the first rule in full: a caller who prints it alone knows what to correct. */
+export function fieldInvalid(violations: readonly FieldViolation[]): DomainError {
+  const [first] = violations
+  const rule = `${first?.field || 'message'}: ${first?.description ?? 'must be a message of this type'}`
+  const others = violations.length > 1 ? ` (and ${violations.length - 1} more)` : ''
+  return new DomainError('FIELD_INVALID', `${rule}${others}`, { violations })
+}
 
 const violationOf = (issue: Issue): FieldViolation => ({
   field: fieldOf(issue.path),
