@@ -112,8 +112,12 @@ export async function saveBalances(
         from jsonb_to_recordset(${sql.jsonb(rows)}) as r (address text, balance numeric)
         left join chain_balance b on b.network = ${network} and b.address = r.address
         left join lateral (
-          select sum(o.amount) as told from chain_output o
-          where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')) t on true
+          select sum(k.amount) as told from (
+            select o.amount from chain_output o
+            where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')
+            union all
+            select g.amount from ignored_transfer g
+            where g.network = ${network} and g.address = r.address and g.kind = 'own_transfer') k) t on true
         -- Money that is gone, with its block or by a withdrawal, explains no later money: neither what transfers brought,
         -- nor what was set aside.
         cross join lateral (
