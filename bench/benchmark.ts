@@ -2,7 +2,7 @@
 
 /** Results of one system in one round. */
 export type Measurement = {
-  /** Numbers by name, such as `orders/s` or `create ms p99`. */
+  /** Numbers by name, such as `orders/s` or `create ms p99`. The first sums up a system that has no headline. */
   figures: Readonly<Record<string, number>>
   errors: number
   /** Texts of the first errors. */
@@ -43,7 +43,7 @@ export type Opened = {
 export type Benchmark = {
   name: string
   question: string
-  /** The figure that the chart shows. */
+  /** The figure that the chart shows, of the systems that have it. */
   headline: string
   ratios: Readonly<Record<string, (round: Round) => number>>
   goals: Readonly<Record<string, Goal>>

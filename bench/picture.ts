@@ -18,11 +18,10 @@ export function drawRun(
   ratios: Readonly<Record<string, Spread>>,
   goals: Readonly<Record<string, GoalResult>>,
 ): string {
-  const systems = Object.keys(rounds[0] ?? {})
-  const rates = systems.map((system) => ({
-    label: system,
-    spread: spreadOf(rounds.map((round) => round[system]?.figures[benchmark.headline] ?? 0)),
-  }))
+  const rates = Object.keys(rounds[0] ?? {}).flatMap((system): Row[] => {
+    const values = rounds.flatMap((round) => round[system]?.figures[benchmark.headline] ?? [])
+    return values.length === 0 ? [] : [{ label: system, spread: spreadOf(values) }]
+  })
   const targets = new Map(
     Object.entries(benchmark.goals).map(([name, { ratio }]) => [ratio, goals[name]?.target] as const),
   )

@@ -15,6 +15,8 @@ import { POOLS, PROCESS_ROLES, WATCHER_SOURCE, type ProcessRole } from '../src/s
 /** For all systems together, including those that run one after another. */
 const APPLICATION_CONNECTIONS = 150
 const RETENTION_HOURS = 24
+/** Migrated once; each database of a run is a copy. */
+const TEMPLATE = 'bench_template'
 const POSTGRES_SETTINGS = ['server_version', 'fsync', 'synchronous_commit', 'shared_buffers', 'max_connections']
 
 export type BenchServers = {
@@ -60,6 +62,7 @@ export async function startBenchServers(dataDir: string, log: (line: string) => 
     const admin = await connect(postgres.urlOf('postgres'))
     stops.push(() => admin.end())
     await admin.query('create extension if not exists pg_stat_statements')
+    await migrate(await ensureDatabase(postgres.urlOf('postgres'), TEMPLATE))
     const passwords = passwordsOf(postgres.urlOf('postgres'), PROCESS_ROLES)
     log('Postgres and Temporal are ready')
     return {
@@ -71,7 +74,9 @@ export async function startBenchServers(dataDir: string, log: (line: string) => 
       admin,
       createDatabase: async (name) => {
         await dropDatabase(postgres.urlOf('postgres'), name).catch(() => undefined)
-        const url = await ensureDatabase(postgres.urlOf('postgres'), name)
+        await admin.query(`create database ${pg.escapeIdentifier(name)} template ${TEMPLATE}`)
+        const url = postgres.urlOf(name)
+        // Rights belong to a database and are not copied with it.
         await migrate(url)
         const logins = PROCESS_ROLES.map((role) => ({
           role,

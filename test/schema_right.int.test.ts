@@ -116,7 +116,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'update chain_status':
         'confirmations compares_balances start_height scanned_height settled_height rewind_to rewind_given_at tip_height tip_asked_at caught_up_at',
     },
-    execute: 'own_source settle_report',
+    execute: 'own_source reported_elsewhere settle_report',
   },
   audit_sealer: {
     select: 'audit_checkpoint audit_entry audit_scope audit_tile duty schema_version',

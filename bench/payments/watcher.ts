@@ -11,11 +11,12 @@ import { startAnvil } from '../../src/servers/anvil.ts'
 import { freePorts } from '../../src/servers/port.ts'
 import { createLogger, createRegistry } from '../../src/telemetry.ts'
 import { loadAddressesSql, loadedAddress } from '../../test/support/address_load.ts'
-import { figureOf, type Benchmark, type Measurement, type Options, type Round, type System } from '../benchmark.ts'
+import { figureOf, type Benchmark, type Options, type Round, type System } from '../benchmark.ts'
 import { startAsked } from '../child.ts'
 import { SERVER_CORE } from '../pin.ts'
 import type { BenchDatabase, BenchServers } from '../servers.ts'
 import { mineFullBlocks } from './full_block.ts'
+import { BLOCKS_PER_S, byTurns, type Follower } from './passes.ts'
 import type { RecordedNodeConfig, RecordedNodeReady } from './recorded_node.ts'
 
 const NETWORK = 'ethereum'
@@ -35,13 +36,10 @@ const FEW = 1_000
 const MANY = 100_000
 /** A smoke run divides the many by this. */
 const SMOKE_SHARE = 20
+const SMOKE_SECONDS = 0.5
 const OLDEST_DAYS = 365
 const POOL_SIZE = 4
-const MS_PER_S = 1_000
-const US_PER_MS = 1_000
-
-const BLOCKS_PER_S = 'blocks/s'
-const MS_PER_BLOCK = 'ms/block'
+const nothing = async (): Promise<void> => undefined
 
 const NAMES = {
   node: 'node alone',
@@ -73,7 +71,7 @@ export const WATCHER_GOALS: Benchmark['goals'] = {
   },
 }
 
-type Ground = { nodeUrl: string; chainId: number; first: number; blocks: number; seconds: number }
+type Ground = { nodeUrl: string; chainId: number; first: number; blocks: number }
 
 /** The systems of the watcher's part, and what ends their node. */
 export async function measureWatcher(
@@ -103,13 +101,16 @@ export async function measureWatcher(
     const node = startAsked('payments/recorded_node.ts', SERVER_CORE)
     stops.push(node.stop)
     const { url: nodeUrl } = await node.ask<RecordedNodeReady>({ nodeUrl: anvil.url } satisfies RecordedNodeConfig)
-    const ground = { nodeUrl, chainId: anvil.chainId, first, blocks, seconds }
-    const systems = [
-      createNodeAlone(ground),
+    const ground = { nodeUrl, chainId: anvil.chainId, first, blocks }
+    const atTip = [
       createFollower(ground, few, NAMES.few, 'one by one'),
       createFollower(ground, many, NAMES.many, 'one by one'),
-      createFollower(ground, many, NAMES.backfill, 'all at once'),
     ]
+    const systems = [
+      [createNodeAlone(ground)],
+      atTip,
+      [createFollower(ground, many, NAMES.backfill, 'all at once')],
+    ].flatMap((followers) => byTurns(followers, { seconds: isSmoke ? SMOKE_SECONDS : seconds, blocks }))
     return { systems, close }
   } catch (error) {
     await close()
@@ -118,18 +119,21 @@ export async function measureWatcher(
 }
 
 /** What the node itself needs: the same answers, read as text and thrown away. */
-const createNodeAlone = ({ nodeUrl, first, blocks, seconds }: Ground): System => ({
+const createNodeAlone = ({ nodeUrl, first, blocks }: Ground): Follower => ({
   name: NAMES.node,
   about: 'The three answers of each block are read from the node, and not even parsed.',
-  measure: () =>
-    measurePasses(seconds, blocks, async () => {
+  open: async () => ({
+    pass: async () => {
       for (let height = first; height < first + blocks; height += 1) {
         const block = await ask(nodeUrl, 'eth_getBlockByNumber', [`0x${height.toString(16)}`, true])
         const [, hash] = /"hash":"(0x[0-9a-f]{64})","parentHash"/.exec(block) ?? []
         await ask(nodeUrl, 'eth_getBlockReceipts', [{ blockHash: hash }])
         await ask(nodeUrl, 'debug_traceBlockByHash', [hash, { tracer: 'callTracer' }])
       }
-    }),
+    },
+    prepare: nothing,
+    close: nothing,
+  }),
 })
 
 async function ask(url: string, method: string, params: readonly unknown[]): Promise<string> {
@@ -139,11 +143,11 @@ async function ask(url: string, method: string, params: readonly unknown[]): Pro
 }
 
 function createFollower(
-  { nodeUrl, chainId, first, blocks, seconds }: Ground,
+  { nodeUrl, chainId, first, blocks }: Ground,
   database: BenchDatabase,
   name: string,
   pace: 'one by one' | 'all at once',
-): System {
+): Follower {
   const client = createEthereumClient({ url: nodeUrl, network: NETWORK, chainId })
   /** The newest block that the watcher may see. */
   let tip = first
@@ -161,64 +165,29 @@ function createFollower(
       pace === 'one by one'
         ? 'The watcher takes each block as it comes, with its reports, balances and sweeps.'
         : 'The watcher finds all blocks at once, as after days off.',
-    measure: async () => {
+    open: async () => {
       const pool = await openDatabase({
         url: database.urlOf('watcher'),
         poolSize: POOL_SIZE,
         applicationName: 'bench-watcher',
+        source: SOURCE,
       })
-      try {
-        return await measurePasses(
-          seconds,
-          blocks,
-          async () => {
-            const watcher = createWatcher({
-              ...{ client: limited, database: pool, confirmations: CONFIRMATIONS, startHeight: first, source: SOURCE },
-              maxBlockAgeMs: Infinity,
-              sendReport: async (observations) => observations.length,
-              metrics: createChainMetrics(createRegistry('bench')),
-              logger: createLogger({ process: 'bench', level: 'silent' }),
-            })
-            tip = pace === 'one by one' ? first : first + blocks - 1
-            for (; tip < first + blocks; tip += 1) await watcher.step()
-          },
-          () => forget(database, PAID_PER_BLOCK * blocks),
-        )
-      } finally {
-        await pool.close()
+      return {
+        pass: async () => {
+          const watcher = createWatcher({
+            ...{ client: limited, database: pool, confirmations: CONFIRMATIONS, startHeight: first, source: SOURCE },
+            maxBlockAgeMs: Infinity,
+            sendReport: async (observations) => observations.length,
+            metrics: createChainMetrics(createRegistry('bench')),
+            logger: createLogger({ process: 'bench', level: 'silent' }),
+          })
+          tip = pace === 'one by one' ? first : first + blocks - 1
+          for (; tip < first + blocks; tip += 1) await watcher.step()
+        },
+        prepare: () => forget(database, PAID_PER_BLOCK * blocks),
+        close: pool.close,
       }
     },
-  }
-}
-
-/** One pass to warm up, then passes for so many seconds. `between`: after each pass, and not measured. */
-async function measurePasses(
-  seconds: number,
-  blocks: number,
-  pass: () => Promise<void>,
-  between: () => Promise<void> = async () => undefined,
-): Promise<Measurement> {
-  await pass()
-  await between()
-  let [passes, spentMs, cpuUs] = [0, 0, 0]
-  while (spentMs < seconds * MS_PER_S) {
-    const [startedAt, cpu] = [performance.now(), process.cpuUsage()]
-    await pass()
-    spentMs += performance.now() - startedAt
-    const { user, system } = process.cpuUsage(cpu)
-    cpuUs += user + system
-    passes += 1
-    await between()
-  }
-  const read = passes * blocks
-  return {
-    figures: {
-      [BLOCKS_PER_S]: (read * MS_PER_S) / spentMs,
-      [MS_PER_BLOCK]: spentMs / read,
-      'own CPU ms/block': cpuUs / US_PER_MS / read,
-    },
-    errors: 0,
-    messages: [],
   }
 }
 

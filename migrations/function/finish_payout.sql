@@ -1,8 +1,9 @@
 -- Payout, second half: the transaction is final, and the refund is paid. p_network_fee: what the network took, in base
 -- units of its coin. p_actor: text of the audit context (actor_of).
--- Result: 'paid'; 'repeated' for the same transaction again; 'conflict' when another one is noted; 'refused' when the
--- payout has not begun; 'NOT_FOUND'.
--- Locks: the order row FOR UPDATE, then the refund. Error: HF004, by the guard of orders.
+-- Result: 'paid'; 'repeated' for the same transaction again; 'conflict' when another one is noted, or when the
+-- transaction paid another refund; 'refused' when the payout has not begun; 'NOT_FOUND'.
+-- Locks: the order row FOR UPDATE, then the refund, then an advisory lock on the transaction id, which closes the race
+-- of two refunds for one transaction. Error: HF004, by the guard of orders.
 create or replace function finish_payout(p_refund_id uuid, p_tx_id text, p_network_fee numeric, p_actor text)
 returns text language plpgsql as $$
 declare
@@ -18,6 +19,10 @@ begin
   if v_refund.status <> 'paying' then
     return case when v_refund.status <> 'paid' then 'refused' when v_refund.tx_id = p_tx_id then 'repeated'
       else 'conflict' end;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('refund paid by ' || p_tx_id, 0));
+  if exists (select from refund r where r.tx_id = p_tx_id and r.refund_id <> p_refund_id) then
+    return 'conflict';
   end if;
   update refund r set status = 'paid', tx_id = p_tx_id, network_fee = p_network_fee where r.refund_id = p_refund_id;
   perform settle_refund_state(v_refund.order_id);

@@ -5,8 +5,8 @@
 -- Result: 'prepared'; 'repeated' when a payout has it; 'failed_before' when one failed and no operator released it;
 -- 'fee_above_amount' when the customer bears a fee that leaves nothing; 'own_address' for an address of the shop;
 -- 'nonce_ahead' when the chain's count is above the own next nonce: somebody else sends from the account, this database
--- was restored, or the node is wrong, and payouts behind a gap would never be executed; any other result of
--- begin_payout.
+-- was restored, or the node is wrong, and payouts behind a gap would never be executed; 'begun_manually' when it was
+-- taken without a payout: an operator pays it; any other result of begin_payout.
 -- Locks: the order row, then the refund, then the sender's row. Errors: HF004, HF053 for a sender of another chain.
 -- Race closed: of two processes one gets 'prepared', and the other 'repeated'.
 create or replace function prepare_payout(
@@ -39,6 +39,8 @@ begin
     return 'repeated';
   elsif exists (select from payout p where p.refund_id = p_refund_id and not p.is_released) then
     return 'failed_before';
+  elsif v_begun = 'repeated' and not exists (select from payout p where p.refund_id = p_refund_id) then
+    return 'begun_manually';
   end if;
   insert into payout_sender (network, sender, chain_id, next_nonce)
   values (v_refund.network, p_sender, p_chain_id, p_chain_nonce)

@@ -12,6 +12,7 @@ import { reportIdOf } from '../grpc/report.ts'
 import { createLogger, createRegistry } from '../telemetry.ts'
 import { NodesDifferError } from './client.ts'
 import { createChainMetrics } from './metrics.ts'
+import { MAX_READ_AHEAD } from './read_ahead.ts'
 import { createWatcher } from './watcher.ts'
 
 jest.setTimeout(180_000)
@@ -34,7 +35,8 @@ beforeEach(async () => {
   await pair.first.mine(1)
   await pair.copy(pair.first, pair.second)
   shop = await createTestShop()
-  database = await openTestDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'watcher-test' })
+  const options = { url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'watcher-test' }
+  database = await openTestDatabase({ ...options, source: 'watcher-1' })
 })
 afterEach(async () => {
   await database.close()
@@ -131,8 +133,9 @@ test('a node that dies between two blocks of one step leaves nothing half read',
   await pair.first.mine(PAIR_CONFIRMATIONS + 1)
   await pair.copy(pair.first, pair.second)
   const findBlock = client.findBlock
+  // The block with the payment has been stored: the copy cannot be traced.
   client.findBlock = async (wanted) => {
-    if (wanted > height + 3) pair.first.proxy.cut()
+    if (wanted > height + 3 + MAX_READ_AHEAD) pair.first.proxy.cut()
     return findBlock(wanted)
   }
   await expect(step()).rejects.toThrow('did not answer')

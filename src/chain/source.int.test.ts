@@ -11,6 +11,7 @@ import { openTestDatabase } from '../../test/support/database.ts'
 import { createTestShop, runOf, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
+import { attributeBalance } from '../db/chain/operation.ts'
 import { findDoubts } from '../db/chain/suspension.ts'
 import { findPaymentFacts } from '../db/payment_page.ts'
 import { assessPayments, recordReport } from '../db/payment.ts'
@@ -20,6 +21,7 @@ import { startAnvil, type Anvil } from '../servers/anvil.ts'
 import { freePorts } from '../servers/port.ts'
 import { createLogger, createRegistry } from '../telemetry.ts'
 import { openDevelopmentChain, type DevelopmentChain } from './development.ts'
+import type { ChainClient } from './client.ts'
 import { createEthereumClient } from './ethereum.ts'
 import { createChainMetrics } from './metrics.ts'
 import { createWatcher } from './watcher.ts'
@@ -27,7 +29,7 @@ import { createWatcher } from './watcher.ts'
 jest.setTimeout(180_000)
 
 /** Two watchers may ask for different depths. */
-const DEPTHS = { 'watcher-1': 12, 'watcher-2': 14, 'watcher-3': 12 } as const
+const DEPTHS = { 'watcher-1': 12, 'watcher-2': 14, 'watcher-3': 12, 'watcher-4': 12 } as const
 type Source = keyof typeof DEPTHS
 /** What payments.md allows for a normal payment: seen, enough confirmed, and one more. */
 const MAX_REPORTS = 3
@@ -47,7 +49,11 @@ async function startNode(name: string): Promise<Anvil> {
 }
 
 /** A watcher of its own: `look` reads the node to its tip and reports; `reports` is what it ever said. */
-async function startWatcher(source: Source, { url, chainId }: Anvil) {
+async function startWatcher(
+  source: Source,
+  { url, chainId }: Anvil,
+  { startHeight = 0, without }: { startHeight?: number; without?: string } = {},
+) {
   const reports: Observation[] = []
   const options = { url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: source, source }
   const database = await openTestDatabase(options)
@@ -55,10 +61,10 @@ async function startWatcher(source: Source, { url, chainId }: Anvil) {
   let nowMs = 0
   const watcher = createWatcher({
     source,
-    client: createEthereumClient({ url, network: 'ethereum', chainId }),
+    client: blindFor(without, createEthereumClient({ url, network: 'ethereum', chainId })),
     database,
     confirmations: DEPTHS[source],
-    startHeight: 0,
+    startHeight,
     maxBlockAgeMs: Infinity,
     sendReport: async (observations) => {
       const facts = observations.map((each) => ({ ...each, reportId: reportIdOf(each) }))
@@ -74,8 +80,17 @@ async function startWatcher(source: Source, { url, chainId }: Anvil) {
     nowMs += 3_600_000
     while (await watcher.step()) nowMs += 3_600_000
   }
-  return { reports, look }
+  return { reports, look, database }
 }
+
+/** A node without traces: it does not show what contracts send to this address. */
+const blindFor = (address: string | undefined, client: ChainClient): ChainClient => ({
+  ...client,
+  findBlock: async (height) => {
+    const block = await client.findBlock(height)
+    return block && { ...block, outputs: block.outputs.filter((each) => each.address !== address) }
+  },
+})
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'holdfast-anvil-'))
@@ -182,6 +197,80 @@ describe('an order whose amount requires two sources', () => {
       short: 1,
       silent: [{ network: 'ethereum', source: 'watcher-2' }],
     })
+  })
+})
+
+describe('money that another source has reported', () => {
+  const unexplainedBy = async (source: Source): Promise<string[]> => {
+    const rows = await shop.query<{ address: string }>(
+      'select address from chain_balance where source = $1 and unexplained > 0',
+      [source],
+    )
+    return rows.map(({ address }) => address)
+  }
+  /** An order for which a node without traces shows a balance only, after so many blocks. */
+  async function paidInside(quantity: number, blocks: number) {
+    const order = await orderOf({ quantity })
+    await chain.pay(order.address, order.amountDue)
+    await chain.mine(blocks)
+    return order
+  }
+  const by = { operator: 'ann', reason: 'an explorer shows it' }
+
+  test('needs no explanation where a source began after it', async () => {
+    const one = await startWatcher('watcher-1', node)
+    await paidInside(1, 12)
+    await one.look()
+    const { height } = await createEthereumClient({ ...node, network: 'ethereum' }).getTip()
+    await (await startWatcher('watcher-4', node, { startHeight: height })).look()
+    expect(await unexplainedBy('watcher-4')).toEqual([])
+  })
+
+  test('is explained once it is final, where one source is enough', async () => {
+    const one = await startWatcher('watcher-1', node)
+    const { address } = await paidInside(1, 1)
+    const blind = await startWatcher('watcher-4', node, { without: address })
+    await one.look()
+    await blind.look()
+    expect(await unexplainedBy('watcher-4')).toEqual([address])
+    await chain.mine(11)
+    await one.look()
+    await blind.look()
+    expect(await unexplainedBy('watcher-4')).toEqual([])
+  })
+
+  test('is credited once where an operator attributes it at two sources, and confirms an order that needs both', async () => {
+    const order = await paidInside(2, 1)
+    const run = runOf(order)
+    const without = order.address
+    const [one, two] = [
+      await startWatcher('watcher-1', node, { without }),
+      await startWatcher('watcher-4', node, { without }),
+    ]
+    for (const { look, database } of [one, two]) {
+      await look()
+      expect(await attributeBalance(database, 'ethereum', order.address, by)).toBe('done')
+      await chain.mine(1)
+      await look()
+    }
+    await chain.mine(12)
+    await one.look()
+    expect(await assessPayments(shop.worker, run.next())).toMatchObject({ paymentState: 'confirming' })
+    await two.look()
+    expect(await assessPayments(shop.worker, run.next())).toMatchObject({ paymentState: 'paid' })
+    const credited = await shop.query('select amount from payment where order_id = $1', [order.orderId])
+    expect(credited).toEqual([{ amount: order.amountDue.toString() }])
+  })
+
+  test('is not attributed again where it may be other money', async () => {
+    const order = await paidInside(1, 1)
+    await chain.pay(order.address, 1n)
+    await chain.mine(1)
+    const one = await startWatcher('watcher-1', node)
+    const blind = await startWatcher('watcher-4', node, { without: order.address })
+    await one.look()
+    await blind.look()
+    expect(await attributeBalance(blind.database, 'ethereum', order.address, by)).toBe('elsewhere')
   })
 })
 

@@ -5,7 +5,7 @@ import { countUnexplained } from '../db/chain/balance.ts'
 import { readCursor, type Cursor } from '../db/chain/cursor.ts'
 import { countReports } from '../db/chain/outbox.ts'
 import { findOwnSource } from '../db/chain/source.ts'
-import { stampStatus } from '../db/chain/status.ts'
+import { stampStatus, type Stamp } from '../db/chain/status.ts'
 import { suspendChain } from '../db/chain/suspension.ts'
 import type { Header } from '../domain/chain.ts'
 import { backOffMs, repeat } from '../repeat.ts'
@@ -52,9 +52,12 @@ type Scan = { askedAt: Date; tip: Header; cursor: Cursor; hasMore: boolean }
 export function createWatcher(options: WatcherOptions): Watcher {
   const { client, database, metrics, logger, source, now = () => performance.now() } = options
   const { network } = client
+  // A series that begins with its first reorganisation has no increase, so that one would raise no alarm.
+  metrics.reorgDepth.zero({ network })
   const deliver = createDelivery({ ...options, network, now })
   const checkBalances = createBalanceCheck(options)
   const sweep = createSweep(options)
+  const stamp = createStamp(options)
   let freshAt = Number.NEGATIVE_INFINITY
   const history = createHistoryWatch(network, metrics, logger)
   const noteProgress = createBackfillProgress({ network, metrics, logger, now })
@@ -77,8 +80,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const { now: askedAt, cursor: stored } = await readCursor(database, network)
     const tip = await client.getTip()
     const from = stored ?? (await createFirstCursor(options, tip, askedAt))
-    const cursor = await followChain(options, from, tip).catch((error: unknown) => {
-      if (error instanceof BlockGoneError) history.noteMissing({ height: error.height, tip: tip.height })
+    const cursor = await followChain(options, from, tip).catch(async (error: unknown) => {
+      if (error instanceof BlockGoneError) {
+        history.noteMissing({ height: error.height, tip: tip.height })
+        // An operator may begin above the gap, but not above the tip.
+        await stamp({ tip, askedAt, isVouched: false })
+      }
       throw error
     })
     const lagBlocks = tip.height - cursor.scannedHeight
@@ -110,11 +117,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const isScanned = cursor.scannedHash === tip.hash
     if (isScanned && askedAt.getTime() - tip.minedAt.getTime() <= options.maxBlockAgeMs) freshAt = startedAt
     const isVouched = isScanned && (await checkBalances(tip))
-    const comparesBalances = client.findBalances !== undefined
-    const { confirmations } = options
-    const caughtUpAt = await stampStatus(database, network, {
-      ...{ tip, askedAt, isVouched, confirmations, comparesBalances },
-    })
+    const caughtUpAt = await stamp({ tip, askedAt, isVouched })
     metrics.caughtUpAt.set({ network }, (caughtUpAt?.getTime() ?? 0) / 1_000)
     await noteQueue(options)
     // Last: a node that gives no balance of an old address delays nothing else.
@@ -127,6 +130,12 @@ export function createWatcher(options: WatcherOptions): Watcher {
     return step()
   }
   return { step, run: (pollMs, signal) => runSteps(takeTurn, options, pollMs, signal), ageMs: () => now() - freshAt }
+}
+
+function createStamp({ client, database, confirmations }: WatcherOptions) {
+  const comparesBalances = client.findBalances !== undefined
+  return (seen: Pick<Stamp, 'tip' | 'askedAt' | 'isVouched'>): Promise<Date | null> =>
+    stampStatus(database, client.network, { ...seen, confirmations, comparesBalances })
 }
 
 function notePlace(

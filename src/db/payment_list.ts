@@ -44,7 +44,7 @@ export const TRANSFER = z.object({
   updatedAt: TIME,
   blockHeight: z.int().nullable(),
   blockHash: z.string().nullable(),
-  /** Null: in no block, or no watcher follows the chain. */
+  /** What as many sources as its money needs have read. Null: in no block, or no watcher follows the chain. */
   confirmations: z.int().nullable(),
   paymentState: z.enum(PAYMENT_STATES),
   paymentFlags: z.array(z.enum(PAYMENT_FLAGS)),
@@ -60,12 +60,16 @@ export const transferJson = sql.fragment`(
     'network', f.network, 'txId', f.tx_id, 'outputIndex', f.output_index, 'orderId', f.order_id, 'address', i.address,
     'asset', f.asset, 'amount', f.amount::text, 'state', f.state, 'isInTime', f.is_in_time,
     'firstSeenAt', f.first_seen_at, 'updatedAt', f.updated_at, 'blockHeight', b.block_height, 'blockHash', b.block_hash,
-    'confirmations', case when c.scanned_height >= b.block_height
-      then least(c.scanned_height - b.block_height + 1, ${MAX_CONFIRMATIONS}) end,
+    'confirmations', case when c.height >= b.block_height
+      then least(c.height - b.block_height + 1, ${MAX_CONFIRMATIONS}) end,
     'paymentState', o.payment_state, 'paymentFlags', o.payment_flags)
   from orders o
   join invoice i on i.order_id = o.order_id
-  left join chain_status c on c.network = f.network
+  cross join lateral (
+    select min(a.scanned_height) as height from (
+      select x.scanned_height from active_source x where x.network = f.network
+      order by x.scanned_height desc limit required_sources(f.order_id, f.amount)) a
+  ) c
   left join lateral (
     select r.block_height, r.block_hash from payment_report r
     where r.order_id = f.order_id and r.network = f.network and r.tx_id = f.tx_id and r.output_index = f.output_index

@@ -2,7 +2,6 @@
 
 import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
-import { ORDER_STATUSES } from '../domain/order.ts'
 import { ASSETS } from '../domain/payment.ts'
 import { FEE_BEARERS, RATE_BASES, REFUND_KINDS, REFUND_STATUSES, type RefundStatus } from '../domain/refund.ts'
 import type { Database } from './connection/pool.ts'
@@ -46,18 +45,19 @@ const refundColumns = sql.fragment`
 
 const MAX_LISTED = 100
 
-/** The newest refunds of an order; undefined if the order is not in scope. */
+/** The newest refunds of an order, and whose it is; undefined if the order is not in scope. */
 export async function listRefunds(
   database: Pick<Database, 'sql'>,
   orderId: string,
   scope: OrderScope,
-): Promise<readonly RefundView[] | undefined> {
-  const order = await database.sql.maybeOne(sql.type(z.object({ status: z.enum(ORDER_STATUSES) }))`
-    select o.status from orders o where o.order_id = ${orderId} and ${inOrderScope(scope)}`)
+): Promise<{ userId: bigint; refunds: readonly RefundView[] } | undefined> {
+  const order = await database.sql.maybeOne(sql.type(z.object({ userId: z.bigint() }))`
+    select o.user_id as "userId" from orders o where o.order_id = ${orderId} and ${inOrderScope(scope)}`)
   if (order === null) return undefined
-  return database.sql.any(sql.type(REFUND)`
+  const refunds = await database.sql.any(sql.type(REFUND)`
     select ${refundColumns} from refund r where r.order_id = ${orderId}
     order by r.created_at desc, r.refund_id desc limit ${MAX_LISTED}`)
+  return { ...order, refunds }
 }
 
 /** Refunds of all orders, the oldest first. */

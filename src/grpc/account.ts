@@ -6,6 +6,7 @@ import { findChangedAccounts, type AccountState } from '../db/account.ts'
 import type { Database } from '../db/connection/pool.ts'
 import type { Principal } from '../domain/access.ts'
 import { DomainError, RETRY_HINT_MS } from '../domain/failure.ts'
+import { credentialsInvalid } from '../domain/token_check.ts'
 
 /** Calls may rely on a read until it is this old. */
 const FRESH_MS = 1_000
@@ -36,7 +37,7 @@ export function createAccounts(
   let timer: NodeJS.Timeout | undefined
 
   const copy = createCopy(database, now, () => {
-    for (const { principal, end } of followers) if (!copy.isActive(principal)) end(accountRefused())
+    for (const { principal, end } of followers) if (!copy.isActive(principal)) end(credentialsInvalid('account'))
   })
   const look = (): void => {
     timer = undefined
@@ -63,14 +64,14 @@ export function createAccounts(
     assertActive: async (principal) => {
       if (copy.ageMs() >= FRESH_MS) await renew()
       else if (copy.ageMs() >= REFRESH_MS) copy.read().catch(() => undefined)
-      if (!copy.isActive(principal)) throw accountRefused()
+      if (!copy.isActive(principal)) throw credentialsInvalid('account')
     },
     follow: (principal, end) => {
       const follower = { principal, end }
       followers.add(follower)
       schedule()
       // Between the check of the call and this line, a read may have ended.
-      if (!copy.isActive(principal)) end(accountRefused())
+      if (!copy.isActive(principal)) end(credentialsInvalid('account'))
       return () => {
         followers.delete(follower)
         if (followers.size > 0) return
@@ -141,10 +142,6 @@ async function within(limitMs: number, work: Promise<void>): Promise<void> {
     clearTimeout(timer)
   }
 }
-
-/** The same text as for any other token that is not valid. */
-const accountRefused = (): DomainError =>
-  new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.')
 
 const stateUnknown = (cause?: unknown): DomainError =>
   new DomainError('DATABASE_UNAVAILABLE', 'The database cannot be reached; try again.', {

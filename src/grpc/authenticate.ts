@@ -4,7 +4,7 @@
 import type { PeerCertificate } from 'node:tls'
 import type { Metadata } from '@grpc/grpc-js'
 import type { Principal } from '../domain/access.ts'
-import { DomainError } from '../domain/failure.ts'
+import { credentialsInvalid } from '../domain/token_check.ts'
 import type { Accounts } from './account.ts'
 import { hasBoundSan, type ClientSans } from './client_san.ts'
 
@@ -30,7 +30,7 @@ export async function authenticate(
   certificate: PeerCertificate | undefined,
 ): Promise<Principal> {
   const principal = await verifyToken(tokenOf(metadata))
-  if (!hasBoundSan(clientSans, principal, certificate)) throw credentialsInvalid()
+  if (!hasBoundSan(clientSans, principal, certificate)) throw credentialsInvalid('certificate')
   await accounts.assertActive(principal)
   return principal
 }
@@ -42,9 +42,6 @@ function tokenOf(metadata: Metadata): string {
     others.length === 0 && typeof value === 'string' && value.length <= MAX_AUTHORIZATION_BYTES
       ? BEARER.exec(value)?.[1]
       : undefined
-  if (token === undefined) throw credentialsInvalid()
+  if (token === undefined) throw credentialsInvalid('authorization')
   return token
 }
-
-const credentialsInvalid = (): DomainError =>
-  new DomainError('CREDENTIALS_INVALID', 'The call carries no valid access token.')

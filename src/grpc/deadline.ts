@@ -4,9 +4,9 @@ import { DomainError } from '../domain/failure.ts'
 import type { CallRecord } from './call.ts'
 
 /** For callers that set no deadline. */
-const DEFAULT_MS = 10_000
+export const DEFAULT_DEADLINE_MS = 10_000
 /** Longer than any step takes; a call that waits longer only holds what others need. */
-const MAX_DEADLINE_MS = 60_000
+export const MAX_DEADLINE_MS = 60_000
 /** A watch ends before the server's maximum connection age would cut it off; its client opens the next one. */
 export const WATCH_MAX_MS = 120_000
 /** For a stream whose handler does not end it. */
@@ -18,7 +18,7 @@ export const READ_WITHIN_MS = 30_000
 export function deadlineOf(record: Pick<CallRecord, 'startedAt'>, given: number, isStream: boolean): number {
   const begunAt = Date.now() - (performance.now() - record.startedAt)
   if (isStream) return Math.min(given, begunAt + MAX_STREAM_MS)
-  return Number.isFinite(given) ? Math.min(given, begunAt + MAX_DEADLINE_MS) : begunAt + DEFAULT_MS
+  return Number.isFinite(given) ? Math.min(given, begunAt + MAX_DEADLINE_MS) : begunAt + DEFAULT_DEADLINE_MS
 }
 
 /** Reads have no key. */

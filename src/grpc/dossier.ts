@@ -2,10 +2,9 @@
 
 import type { PaymentDossier, RefundRecord } from '../db/payment_dossier.ts'
 import type { TransferView } from '../db/payment_list.ts'
-import { judgementOf, maskedAddressOf, type ReportJudgement } from '../domain/dossier.ts'
+import { judgementOf, type ReportJudgement } from '../domain/dossier.ts'
 import { explainOrderMoney, type OrderFacts } from '../domain/explanation.ts'
 import { minimumOf } from '../domain/payment.ts'
-import type { FeeBearer } from '../domain/refund.ts'
 import { formatAddress } from '../keyvault/address.ts'
 import { stateMessage } from './convert.ts'
 import { paymentFlag, paymentState, reportJudgement, transferState } from './enum.ts'
@@ -16,7 +15,7 @@ import type {
   LateDecision,
   Transfer,
 } from './gen/holdfast/v1/payment_admin.ts'
-import { refundMessage } from './refund.ts'
+import { refundMessage, type RefundShowing } from './refund.ts'
 
 export const transferMessage = (transfer: TransferView): Transfer => ({
   network: transfer.network,
@@ -38,10 +37,11 @@ export const transferMessage = (transfer: TransferView): Transfer => ({
 
 const heightOf = (height: number | null): bigint | undefined => (height === null ? undefined : BigInt(height))
 
-/** How refunds are shown: who bears the fee by default, and whether their whole destinations are. */
-type Showing = { feeBearer: FeeBearer; isWhole: boolean }
-
-export function dossierMessage(orderId: string, dossier: PaymentDossier, showing: Showing): GetPaymentDossierResponse {
+export function dossierMessage(
+  orderId: string,
+  dossier: PaymentDossier,
+  showing: RefundShowing,
+): GetPaymentDossierResponse {
   const { order, late } = dossier
   return {
     state: stateMessage({ orderId, ...order }),
@@ -140,11 +140,9 @@ const moneyMessage = ({ money }: PaymentDossier): NonNullable<GetPaymentDossierR
   owed: money.owed.toString(),
 })
 
-function refundRecordMessage(record: RefundRecord, { feeBearer, isWhole }: Showing): DossierRefund {
-  const refund = refundMessage(record, feeBearer, true)
+function refundRecordMessage(record: RefundRecord, showing: RefundShowing): DossierRefund {
   return {
-    refund:
-      isWhole || refund.destination === '' ? refund : { ...refund, destination: maskedAddressOf(refund.destination) },
+    refund: refundMessage(record, showing),
     approvals: record.approvedBy.map(({ approver, version, at }) => ({ approver, version, approvedAt: at })),
     payouts: record.payouts.map(({ blockHeight, failure, ...payout }) => ({
       ...payout,

@@ -82,6 +82,20 @@ describe('the token', () => {
   })
 })
 
+test.each([
+  ['authorization', depsOf(verifyNothing), metadataOf()],
+  [
+    'certificate',
+    {
+      ...depsOf(async () => ({ subject: 'eth-1', userId: undefined, roles: ['watcher'], tokenId: 't' })),
+      clientSans: new Map([['eth-1', 'spiffe://shop/eth-1']]),
+    } satisfies Authentication,
+    metadataOf('Bearer a.b.c'),
+  ],
+])('a refusal has the name of the check that failed: %s', async (check, deps, metadata) => {
+  await expect(admit(deps, CREATE, metadata)).rejects.toMatchObject({ cause: { check } })
+})
+
 describe('a caller', () => {
   const machine: Principal = { subject: 'eth-1', userId: undefined, roles: ['watcher'], tokenId: 't' }
   const REPORT = '/holdfast.v1.PaymentService/ReportPayments'

@@ -12,6 +12,7 @@ import {
 import { UUID_PATTERN } from '../domain/identifier.ts'
 import { actorOf } from '../domain/access.ts'
 import { FAILURES, type DomainError } from '../domain/failure.ts'
+import { TokenCheckError, type TokenCheck } from '../domain/token_check.ts'
 import type { RequestHash } from '../keyvault/request.ts'
 import { Counter, createLineLimit, Gauge, Histogram, type LineLimit, type Logger, type Registry } from '../telemetry.ts'
 import { keepRecord, ANONYMOUS, type CallRecord } from './call.ts'
@@ -174,10 +175,13 @@ function createFinish({ metrics, logger, limit, onFinish }: FinishDeps): (record
     metrics.inFlight.dec()
     metrics.handled.inc({ ...labelsOf(record), grpc_code: status[code] })
     metrics.seconds.observe(labelsOf(record), durationMs / MS_PER_S)
+    const check = checkOf(record)
+    if (check !== undefined) metrics.refusedTokens.inc({ check })
     onFinish?.(record, code)
     const level = levelOf(record, code)
     const write = (): void => logger[level](lineOf(record, code, durationMs), 'call')
-    if (mayFlood(record, level)) limit(`${status[code]} ${record.failure?.reason ?? ''}`.trim(), write)
+    if (mayFlood(record, level))
+      limit([status[code], record.failure?.reason, check].filter((word) => word !== undefined).join(' '), write)
     else write()
   }
 }
@@ -206,8 +210,19 @@ const lineOf = (record: Observed, code: status, durationMs: number) => ({
   ...(record.orderId !== undefined && { orderId: record.orderId }),
   ...(record.isReplay && { isReplay: true }),
   ...(record.failure !== undefined && { reason: record.failure.reason, incidentId: record.failure.incidentId }),
-  ...(record.failure?.cause !== undefined && { err: record.failure.cause }),
+  ...causeOf(record),
 })
+
+/** The check that a refused token failed. */
+const checkOf = ({ failure }: Observed): TokenCheck | undefined =>
+  failure?.cause instanceof TokenCheckError ? failure.cause.check : undefined
+
+/** Of a refused token the name of the check is all: where in the code it failed says no more. */
+function causeOf(record: Observed): { check: TokenCheck } | { err: unknown } | Record<string, never> {
+  const check = checkOf(record)
+  if (check !== undefined) return { check }
+  return record.failure?.cause === undefined ? {} : { err: record.failure.cause }
+}
 
 /** A stranger's own words are not logged, not even as a request id; one of our shape says nothing. */
 const isLoggedId = ({ principal, requestId }: Observed): boolean =>
@@ -235,6 +250,12 @@ function createMetrics(registry: Registry) {
       help: 'Seconds from headers to status.',
       labelNames,
       buckets: SECONDS_BUCKETS,
+      registers,
+    }),
+    refusedTokens: new Counter({
+      name: 'holdfast_auth_failures_total',
+      help: 'Calls whose access token was refused, by the check that failed.',
+      labelNames: ['check'],
       registers,
     }),
     inFlight: new Gauge({ name: 'holdfast_grpc_calls_in_flight', help: 'Calls in progress.', registers }),

@@ -39,7 +39,7 @@ export const createPaymentAdminHandlers = (deps: PaymentAdminDeps): Handlers<typ
     if (dossier === undefined) throw orderUnreachable(call)
     if (includeDestinations) await noteDestinations(deps, orderId, dossier, call)
     const { refundFeeBearer: feeBearer } = deps.shop
-    return dossierMessage(orderId, dossier, { feeBearer, isWhole: includeDestinations })
+    return dossierMessage(orderId, dossier, { feeBearer, isOfShop: true, isWhole: includeDestinations })
   },
 })
 

@@ -120,6 +120,40 @@ describe('a transfer', () => {
       },
     ])
   })
+
+  test('has the confirmations that as many sources have seen as its money needs', async () => {
+    const order = await shop.order()
+    await shop.test.forge("select require_sources('ETH', 2, $1, 'test')", [String(order.amountDue * 2n)])
+    const later = await shop.order()
+    await pay(later, { amount: 7n }, { amount: later.amountDue * 3n })
+    await shop.catchUp()
+    await shop.query('update chain_status set scanned_height = 30, tip_height = 30')
+    const second = `insert into chain_status (network, source, start_height, settled_height, scanned_height, tip_height)
+      values ('ethereum', $1, 1, 1, $2, $2)`
+    await shop.test.forge(second, ['slower', 21])
+    await shop.test.forge(second, ['retired', 40])
+    await shop.test.forge("insert into retired_source (source, reason) values ('retired', 'test')", [])
+    try {
+      const depths = (await found({ orderId: later.orderId })).map(
+        ({ amount, confirmations }): [boolean, number | undefined] => [amount?.units === '7', confirmations],
+      )
+      expect(new Map(depths)).toEqual(
+        new Map([
+          [true, 21],
+          [false, 12],
+        ]),
+      )
+      const client = createAdminClient({ address: front.adminAddress, token: () => front.tokenOf(auditor) })
+      const { transfers } = await client.payment.getPaymentDossier({
+        orderId: later.orderId,
+        includeDestinations: false,
+      })
+      client.close()
+      expect(new Set(transfers.map(({ confirmations }) => confirmations))).toEqual(new Set([12, 21]))
+    } finally {
+      await shop.test.forge("delete from chain_status where source in ('slower', 'retired')", [])
+    }
+  })
 })
 
 describe('a filter', () => {

@@ -16,7 +16,8 @@ export type PersonalDataDeps = {
   pii: { open: (userId: bigint, orderId: string, sealed: Buffer) => Promise<string> }
 }
 
-const isOwner = (order: Pick<OrderView, 'userId'>, { principal }: Pick<Call, 'principal'>): boolean =>
+/** Whether the caller is the customer of the order. */
+export const isOwner = (order: Pick<OrderView, 'userId'>, { principal }: Pick<Call, 'principal'>): boolean =>
   hasRole(principal, 'customer') && order.userId === principal.userId
 
 /** The roles of the audit that see addresses of orders they do not own, the one with more rights first. */

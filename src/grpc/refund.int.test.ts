@@ -4,7 +4,15 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { callEachConcurrently } from '../../test/support/concurrent.ts'
-import { admin, createTestFront, customer, failureOf, type Caller, type TestFront } from '../../test/support/front.ts'
+import {
+  admin,
+  auditor,
+  createTestFront,
+  customer,
+  failureOf,
+  type Caller,
+  type TestFront,
+} from '../../test/support/front.ts'
 import { count, COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import type { AcceptedOrder } from '../db/accept/accept.ts'
@@ -148,6 +156,28 @@ describe('the address of a refund', () => {
     const late = await failureOf(give(orderId, refund.refundId, randomAddress(), false))
     expect(late).toMatchObject({ reason: 'REFUND_STATUS', metadata: { status: 'approved' } })
   })
+})
+
+test('the ends of its address are shown in lists, and the whole of it to its customer alone', async () => {
+  const { order, refund } = await cancelled()
+  const { orderId } = order
+  const whole = randomAddress()
+  const ends = `${whole.slice(0, 6)}…${whole.slice(-4)}`
+  const inQueue = async (caller: Caller) => {
+    const { refunds } = await asOf(caller, (queue) =>
+      queue.listRefundQueue({ status: RefundStatus.REFUND_STATUS_AWAITING_APPROVAL, limit: 100 }),
+    )
+    return refunds.find(({ refundId }) => refundId === refund.refundId)?.destination
+  }
+  for (const caller of [admin, auditor]) expect(await refundsOf(orderId, caller)).toMatchObject([{ destination: '' }])
+  await giveAndConfirm(orderId, refund.refundId, whole)
+  expect(await refundsOf(orderId)).toMatchObject([{ destination: whole }])
+  for (const caller of [admin, auditor]) {
+    expect(await refundsOf(orderId, caller)).toMatchObject([{ destination: ends }])
+    expect(await inQueue(caller)).toBe(ends)
+  }
+  const own: Caller = { ...OWNER, role: 'admin' }
+  expect(await refundsOf(orderId, own)).toMatchObject([{ destination: ends }])
 })
 
 describe('an approval', () => {

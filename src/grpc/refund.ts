@@ -10,6 +10,7 @@ import {
   type AddressProblem,
   type RefundAnswer,
 } from '../db/refund_decision.ts'
+import { maskedAddressOf } from '../domain/dossier.ts'
 import type { Asset } from '../domain/payment.ts'
 import type { Rate, RateOutage } from '../domain/rate.ts'
 import type { FeeBearer } from '../domain/refund.ts'
@@ -25,6 +26,7 @@ import type { RefundAdminServiceService } from './gen/holdfast/v1/refund_admin.t
 import type { Handlers } from './handle.ts'
 import { cutPage, pageOf } from './page.ts'
 import { orderScopeOf, orderUnreachable, reachesAllOrders } from './permission.ts'
+import { isOwner } from './personal_data.ts'
 import { assertSteppedUp } from './step_up.ts'
 import { fieldInvalid } from './validate.ts'
 
@@ -49,10 +51,11 @@ export const createRefundHandlers = ({
   refundSealer,
 }: RefundDeps): Handlers<typeof RefundServiceService> => ({
   listRefunds: async ({ orderId }, call) => {
-    const refunds = await listRefunds(database, orderId, orderScopeOf(call))
-    if (refunds === undefined) throw orderUnreachable(call)
+    const found = await listRefunds(database, orderId, orderScopeOf(call))
+    if (found === undefined) throw orderUnreachable(call)
     const isOfShop = reachesAllOrders(call)
-    return { refunds: refunds.map((refund) => refundMessage(refund, shop.refundFeeBearer, isOfShop)) }
+    const showing = { feeBearer: shop.refundFeeBearer, isOfShop, isWhole: isOwner(found, call) }
+    return { refunds: found.refunds.map((refund) => refundMessage(refund, showing)) }
   },
 
   setRefundAddress: async ({ idempotencyKey, orderId, refundId, address, confirm }, call) => {
@@ -121,7 +124,8 @@ export const createRefundAdminHandlers = ({
     const listing = { cursors, call, filter: { status }, idPattern: UUID_PATTERN }
     const rows = await listRefundQueue(database, status, pageOf(listing, { limit, cursor }))
     const { page, nextCursor } = cutPage(listing, rows, { limit, idOf: ({ refundId }) => refundId })
-    return { refunds: page.map((refund) => refundMessage(refund, shop.refundFeeBearer, true)), nextCursor }
+    const showing = { feeBearer: shop.refundFeeBearer, isOfShop: true, isWhole: false }
+    return { refunds: page.map((refund) => refundMessage(refund, showing)), nextCursor }
   },
 })
 
@@ -145,8 +149,18 @@ const decisionMessage = ({ refundId, status, version }: RefundAnswer) => ({
   version: BigInt(version),
 })
 
-/** @param isOfShop whether the reader may see who in the shop did what, and why */
-export function refundMessage(refund: RefundView, byDefault: FeeBearer, isOfShop: boolean): Refund {
+/** How a refund is shown. */
+export type RefundShowing = {
+  /** Who bears the fee of one that does not say. */
+  feeBearer: FeeBearer
+  /** Whether the reader may see who in the shop did what, and why. */
+  isOfShop: boolean
+  /** Whether the reader may see the whole address; without, its ends. */
+  isWhole: boolean
+}
+
+export function refundMessage(refund: RefundView, showing: RefundShowing): Refund {
+  const { isOfShop } = showing
   const { refundId, orderId, network, asset, approvals, version, createdAt, updatedAt } = refund
   return {
     ...{ refundId, orderId, network, approvals, version, createdAt, updatedAt },
@@ -154,15 +168,21 @@ export function refundMessage(refund: RefundView, byDefault: FeeBearer, isOfShop
     kind: refundKind.codeOf(refund.kind),
     amount: { asset, units: refund.amount },
     token: refund.token ?? undefined,
-    feeBearer: feeBearer.codeOf(refund.feeBearer ?? byDefault),
+    feeBearer: feeBearer.codeOf(refund.feeBearer ?? showing.feeBearer),
     fiatAmount: refund.fiatAmount ?? undefined,
     rateBasis: refund.rateBasis === null ? RateBasis.RATE_BASIS_UNSPECIFIED : rateBasis.codeOf(refund.rateBasis),
     rate: refund.rate ?? undefined,
-    destination: refund.destination === null ? '' : formatAddress(asset, refund.destination),
+    destination: destinationOf(refund, showing),
     isDestinationConfirmed: refund.isConfirmed,
     txId: refund.txId ?? '',
     networkFee: refund.networkFee ?? undefined,
     requestedBy: isOfShop ? refund.requestedBy : '',
     reason: isOfShop ? (refund.reason ?? '') : '',
   }
+}
+
+function destinationOf({ asset, destination }: RefundView, { isWhole }: RefundShowing): string {
+  if (destination === null) return ''
+  const whole = formatAddress(asset, destination)
+  return isWhole ? whole : maskedAddressOf(whole)
 }

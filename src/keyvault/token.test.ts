@@ -9,6 +9,7 @@ import {
   type TokenFamily,
 } from '../../test/support/hostile_token.ts'
 import { DomainError } from '../domain/failure.ts'
+import { TOKEN_CHECKS, TokenCheckError } from '../domain/token_check.ts'
 import { createIssuerKeys } from './jwks.ts'
 import { SecretError } from './secret.ts'
 import { createTokenVerifier, loadTokenSecrets, signDevelopmentToken } from './token.ts'
@@ -168,6 +169,11 @@ describe.each(['HS256', 'EdDSA', 'RS256'] as const)(
         message: 'The call carries no valid access token.',
         metadata: {},
       })
+      const { cause } = error as DomainError
+      expect(cause).toBeInstanceOf(TokenCheckError)
+      // Neither the library's error nor a value of the token hangs on it.
+      expect(cause).not.toHaveProperty('cause')
+      expect(TOKEN_CHECKS.map((check) => new TokenCheckError(check).message)).toContain((cause as Error).message)
     })
 
     it('would be accepted if nothing were wrong with it', async () => {
@@ -198,6 +204,38 @@ it.each([
   ['that says RS256 over an HMAC of our secret', forge({ alg: 'RS256' }, {})],
 ])('a token %s is refused', async (_case, token) => {
   await expect(verifierAt()(token)).rejects.toMatchObject({ reason: 'CREDENTIALS_INVALID' })
+})
+
+it.each<[string, string]>([
+  ['shape', 'two.parts'],
+  ['shape', `${forge({}, {})}${'x'.repeat(4_096)}`],
+  ['alg', forge({ alg: 'HS512' }, {}, { digest: 'sha512' })],
+  ['alg', forge({ alg: 'none' }, {})],
+  ['kid', forge({ kid: 'newer' }, {})],
+  ['kid', forge({ kid: undefined }, {})],
+  ['signature', forge({ kid: 'old' }, {})],
+  ['encoding', forge({ crit: ['x'], x: 1 }, {})],
+  ['typ', forge({ typ: 'JWT' }, {})],
+  ['typ', forge({ typ: undefined }, {})],
+  ['iss', forge({}, { iss: 'other' })],
+  ['iss', forge({}, { iss: undefined })],
+  ['aud', forge({}, { aud: 'other' })],
+  ['exp', forge({}, { exp: NOW_S - 6 })],
+  ['exp', forge({}, { exp: undefined })],
+  ['nbf', forge({}, { nbf: NOW_S + 30 })],
+  ['iat', forge({}, { iat: NOW_S + 30 })],
+  ['age', forge({}, { iat: NOW_S - 15 * 60 - 6 })],
+  ['age', forge({}, { roles: ['admin'], iat: NOW_S - 5 * 60 - 6 })],
+  ['jti', forge({}, { jti: '' })],
+  ['sub', forge({}, { sub: 'eve' })],
+  ['sub', forge({}, { sub: undefined })],
+  ['roles', forge({}, { roles: ['root'] })],
+  ['roles', forge({}, { roles: ['customer', 'service'] })],
+  ['roles', forge({}, { roles: undefined })],
+  ['amr', forge({}, { amr: 'mfa' })],
+  ['auth_time', forge({}, { auth_time: NOW_S + 30 })],
+])('a refused token has the name of the check that failed: %s', async (check, token) => {
+  await expect(verifierAt()(token)).rejects.toMatchObject({ reason: 'CREDENTIALS_INVALID', cause: { check } })
 })
 
 it('a token says how and when its holder signed in', async () => {

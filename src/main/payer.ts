@@ -54,7 +54,7 @@ async function main(service: ServiceContext<'payer'>): Promise<void> {
       day: BigInt(config.HOLDFAST_PAYOUT_DAY_MAX_GWEI) * WEI_PER_GWEI,
     },
     retry: RETRY,
-    checked: new Set(),
+    checked: new Map(),
     seals: createRefundSealCheck(
       loadPublicKeys(
         'HOLDFAST_REFUND_PUBLIC_KEYS_FILE',

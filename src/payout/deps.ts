@@ -33,8 +33,8 @@ export type PayoutDeps = {
   retry: Retry
   /** What the api signed: a database credential alone makes none. */
   seals: RefundSealCheck
-  /** Payouts whose money and approvals were checked by this process: they are checked once. */
-  checked: Set<string>
+  /** Terms of the payouts whose money and approvals were checked by this process, by payout: they are checked once. */
+  checked: Map<string, string>
   holder: string
   metrics: PayoutMetrics
   logger: Logger

@@ -10,7 +10,10 @@ export function createPayoutMetrics(registry: Registry) {
     prepared: new Counter(named('prepared_total', 'Refunds that got their payout.')),
     confirmed: new Counter(named('confirmed_total', 'Payouts that are final on the chain.')),
     failed: new Counter({
-      ...named('failed_total', 'Steps of payouts that failed: sign, send, end.'),
+      ...named(
+        'failed_total',
+        'Steps of payouts that failed: sign, send, end; node: it refused a question; turn: a whole turn.',
+      ),
       labelNames: ['step'] as const,
     }),
     open: new Gauge({ ...named('open', 'Payouts that are not over, by status.'), labelNames: ['status'] as const }),

@@ -23,6 +23,7 @@ import {
 } from '../../test/support/approved_refund.ts'
 import { createTestShop, type TestShop } from '../../test/support/shop.ts'
 import { preparePayout } from '../db/payout.ts'
+import type { PayoutTransaction } from '../domain/payout.ts'
 import { PAYER } from './deps.ts'
 import { payoutTurn } from './turn.ts'
 
@@ -60,17 +61,18 @@ describe('the database refuses to a stolen credential of the payer', () => {
   test('a payout of a refund that is not being paid, a redirected one, and a second one', async () => {
     const { deps, signer } = await makePayer()
     const refund = await approve()
-    const make = (to: string | null = null, amount: string | null = null) =>
-      write(INSERT, [refund.refundId, signer.sender, to, amount])
+    const make = (to: string | null = null, amount: string | null = null, { refundId } = refund) =>
+      write(INSERT, [refundId, signer.sender, to, amount])
     await payoutTurn({ ...deps, maxFee: 1n })
     await expect(make()).rejects.toMatchObject({ code: 'HF054' })
     await write('select begin_payout($1, $2)', [refund.refundId, '{"actor":"system:payer","role":"system"}'])
     await expect(make(makeDestination())).rejects.toMatchObject({ code: 'HF054' })
     await expect(make(null, String(refund.amount * 2n))).rejects.toMatchObject({ code: 'HF054' })
+    const sent = await approve()
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
-    await write(`update payout set status = 'failed', failure = 'nonce_taken' where refund_id = $1`, [refund.refundId])
-    await expect(make()).rejects.toMatchObject({ code: 'HF054' })
+    expect(await payoutOf(sent)).toMatchObject({ status: 'broadcast' })
+    await write(`update payout set status = 'failed', failure = 'nonce_taken' where refund_id = $1`, [sent.refundId])
+    await expect(make(null, null, sent)).rejects.toMatchObject({ code: 'HF054' })
   })
 
   test('a signature of a fee that would empty the account', async () => {
@@ -138,6 +140,65 @@ describe('the database refuses to a stolen credential of the payer', () => {
     await add('pay', String(refund.amount - 210_000n))
     await add('fill', '0')
     await expect(add('pay', String(refund.amount - 210_000n))).rejects.toMatchObject({ code: 'HF054' })
+  })
+})
+
+describe('the payer gives its signer nothing', () => {
+  /** Turns and blocks, after which the signer was asked for `asked` transactions in all. */
+  async function play({ deps, chain, signer }: TestPayer): Promise<PayoutTransaction[]> {
+    const asked: PayoutTransaction[] = []
+    const sign: typeof signer.sign = async (request) => {
+      asked.push(request.transaction)
+      return signer.sign(request)
+    }
+    for (let block = 0; block <= CONFIRMATIONS; block += 1) {
+      await payoutTurn({ ...deps, signer: { ...signer, sign } })
+      await chain.mine()
+    }
+    return asked
+  }
+  const write = (text: string, values: unknown[]) =>
+    shop.test.writeAs('app_worker', { actor: 'system:payer', role: 'system' }, text, values)
+
+  test('for another chain, where its account may have money too', async () => {
+    const payer = await makePayer()
+    const refund = await approve()
+    await payoutTurn({ ...payer.deps, maxFee: 1n })
+    await write('select begin_payout($1, $2)', [refund.refundId, '{"actor":"system:payer","role":"system"}'])
+    await write(
+      `insert into payout (refund_id, order_id, network, sender, chain_id, nonce, destination, amount, fee_bearer)
+       select refund_id, order_id, network, $2, 1, 0, destination, amount, fee_bearer from refund where refund_id = $1`,
+      [refund.refundId, payer.signer.sender],
+    )
+    await write(
+      `insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+       select payout_id, 1, order_id, 'pay', amount, 21000, 10000000000, 1 from payout where refund_id = $1`,
+      [refund.refundId],
+    )
+    expect(await play(payer)).toEqual([])
+    expect(await payoutOf(refund)).toMatchObject({ status: 'prepared' })
+  })
+
+  test('that a superuser wrote past the guards: of a larger value, or to another address once its terms were checked', async () => {
+    const add = (value: string) =>
+      `with late as (update payout_attempt set broadcast_at = now() - interval '1 hour' where payout_id = (
+         select payout_id from payout where refund_id = $1))
+       insert into payout_attempt (payout_id, attempt, order_id, kind, value, gas_limit, max_fee, priority_fee)
+       select payout_id, 2, order_id, 'pay', ${value}, 21000, 100000000000, 100000000000 from payout where refund_id = $1`
+    const thief = makeDestination()
+    for (const changes of [
+      [add('amount * 1000')],
+      [`update payout set destination = '${thief}' where refund_id = $1`, add('amount')],
+    ]) {
+      const payer = await makePayer()
+      const refund = await approve()
+      await payoutTurn(payer.deps)
+      expect(await payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+      for (const change of changes) await shop.test.forge(change, [refund.refundId])
+      expect(await play(payer)).toEqual([])
+      expect(await payer.chain.balanceOf(refund.destination)).toBe(refund.amount)
+    }
+    expect(await (await makePayer()).chain.balanceOf(thief)).toBe(0n)
   })
 })
 

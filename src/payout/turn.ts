@@ -2,6 +2,7 @@
 // stored before the next one begins, and each may be repeated: signed bytes are stored before a node sees them, so that a
 // crash at any place sends the same transaction again, and the chain executes a nonce once.
 
+import { RpcRefusal } from '../chain/rpc.ts'
 import {
   endPayout,
   holdSender,
@@ -42,11 +43,21 @@ async function alone(deps: PayoutDeps, { payoutId, refundId }: OpenPayout, act: 
   try {
     await act()
   } catch (error) {
+    if (error instanceof RpcRefusal) return noteRefusal(deps, { payoutId, refundId }, error)
     if (!(error instanceof SignatureRefused)) throw error
     deps.metrics.failed.inc({ step: 'sign' })
     // Its text names fields, and no value of the refused transaction.
     deps.logger.error({ payoutId, refundId, refused: error.message }, 'a signed payout is refused')
   }
+}
+
+function noteRefusal(
+  { metrics, logger }: Pick<PayoutDeps, 'metrics' | 'logger'>,
+  ids: Pick<OpenPayout, 'payoutId' | 'refundId'>,
+  { message }: RpcRefusal,
+): void {
+  metrics.failed.inc({ step: 'node' })
+  logger.warn({ ...ids, cause: message }, 'the node refuses a question about a payout, which waits')
 }
 
 /** Looks for the payout's transactions on the chain; at the depth it is over. */
@@ -70,12 +81,21 @@ async function settle(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): Pr
   logger.warn({ payoutId, refundId }, 'a payout lost its block to a reorganisation, and is sent again')
 }
 
-const isUsedAt = async (
-  { node, signer }: PayoutDeps,
-  { chainNonce }: ChainHead,
-  { nonce }: OpenPayout,
-  height: number,
-) => chainNonce > nonce && height >= 0 && (await node.countTransactions(signer.sender, height)) > nonce
+/**
+ * Whether the account's transaction with the payout's nonce is executed at a height. Nodes that keep no archive lack the
+ * account's state there, also after a restart from a saved state: that proves nothing, and the payout waits.
+ */
+async function isUsedAt(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, height: number): Promise<boolean> {
+  const { nonce, payoutId, refundId } = payout
+  if (head.chainNonce <= nonce || height < 0) return false
+  try {
+    return (await deps.node.countTransactions(deps.signer.sender, height)) > nonce
+  } catch (error) {
+    if (!(error instanceof RpcRefusal)) throw error
+    noteRefusal(deps, { payoutId, refundId }, error)
+    return false
+  }
+}
 
 async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeof endPayout>[2]): Promise<void> {
   const { payoutId, refundId } = payout
@@ -113,12 +133,12 @@ async function advance(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): P
 function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transaction']): void {
   const most = bumpedPriceOf({ maxFee, priorityFee: maxFee }, { maxFee, priorityFee: maxFee })
   if (transaction.gasLimit > MAX_TRANSFER_GAS || transaction.maxFee > most.maxFee)
-    throw new SignatureRefused('it is not given to the signer: its fee is above the limit')
+    throw notGiven('its fee is above the limit')
 }
 
 /**
- * The row may be made without the payer's own preparation: what that checks is checked again before the first signature. A
- * filler sends nothing.
+ * A row may be written by others, also past the database's guards: what the payer's preparation checks is checked again
+ * before the first signature, and once more when the terms are not those that were checked. A filler sends nothing.
  */
 async function assertPayable(
   deps: PayoutDeps,
@@ -127,11 +147,19 @@ async function assertPayable(
   { kind, transaction }: PayoutAttempt,
 ) {
   const { payoutId, refundId, amount } = payout
-  if (kind === 'fill' || deps.checked.has(payoutId)) return
-  const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: transaction.to }, true)
-  if (refusal !== undefined) throw new SignatureRefused(`it is not given to the signer: ${refusal}`)
-  deps.checked.add(payoutId)
+  const { chainId, to, value } = transaction
+  // On another chain the account may have money too, and nothing here looks at what is sent there.
+  if (chainId !== deps.chainId) throw notGiven('it is for another chain')
+  if (kind === 'fill') return
+  if (value > amount) throw notGiven('it sends more than its refund')
+  const terms = `${refundId} ${amount} ${to}`
+  if (deps.checked.get(payoutId) === terms) return
+  const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: to }, true)
+  if (refusal !== undefined) throw notGiven(refusal)
+  deps.checked.set(payoutId, terms)
 }
+
+const notGiven = (why: string): SignatureRefused => new SignatureRefused(`it is not given to the signer: ${why}`)
 
 async function sign(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, newest: PayoutAttempt) {
   const { payoutId, refundId, network } = payout

@@ -11,6 +11,7 @@ import { findUnpaidRefunds } from '../db/backlog.ts'
 import { ledgerFaults } from '../db/ledger_invariant.ts'
 import { findOpenPayouts, replacePayout } from '../db/payout.ts'
 import { bumpedPriceOf } from '../domain/payout.ts'
+import { systemActor } from '../domain/audit.ts'
 import { createLogger } from '../telemetry.ts'
 import { startAnvil, type Anvil } from '../servers/anvil.ts'
 import { freePorts } from '../servers/port.ts'
@@ -100,6 +101,84 @@ describe('refunds that wait', () => {
     expect(await payoutOf(other)).toMatchObject({ status: 'broadcast' })
     await turnsUntilPaid(payer, [odd, other])
   })
+})
+
+test('a refund that an operator pays manually is not paid once more by the payer', async () => {
+  const payer = await makePayer()
+  const refund = await approve()
+  const by = systemActor('payer')
+  await shop.test.writeAs('app_worker', by, 'select begin_payout($1, $2)', [refund.refundId, JSON.stringify(by)])
+  await payoutTurn(payer.deps)
+  expect(await payoutOf(refund)).toBeUndefined()
+  const { values } = await payer.deps.metrics.waiting.get()
+  expect(values.find(({ labels }) => labels.reason === 'begun_manually')?.value).toBe(1)
+  const finish = 'select finish_payout($1, $2, 0, $3)'
+  await shop.test.writeAs('app_worker', by, finish, [refund.refundId, `0x${'a1'.repeat(32)}`, JSON.stringify(by)])
+  await payoutTurn(payer.deps)
+  expect(await payoutOf(refund)).toBeUndefined()
+})
+
+describe('a node without the account state of an earlier block', () => {
+  /** As anvil says it after a restart from a saved state, and Geth of a state that it has pruned. */
+  const lacking = (payer: TestPayer): PayoutDeps => ({
+    ...payer.deps,
+    node: {
+      ...payer.node,
+      countTransactions: async (address, height) => {
+        if (height === undefined) return payer.node.countTransactions(address)
+        throw new RpcRefusal('eth_getTransactionCount', -32_602, 'BlockOutOfRangeError')
+      },
+    },
+  })
+
+  test('ends a payout by its receipt, and lets the next one go out in the same turn', async () => {
+    const payer = await makePayer()
+    const [first, next] = [await approve(), await approve()]
+    await payoutTurn(payer.deps)
+    await payer.chain.mine(2 * CONFIRMATIONS)
+    const newer = await approve()
+    await payoutTurn(lacking(payer))
+    for (const each of [first, next]) expect(await payoutOf(each)).toMatchObject({ status: 'confirmed' })
+    expect(await payoutOf(newer)).toMatchObject({ status: 'broadcast' })
+    await turnsUntilPaid(payer, [newer])
+  })
+
+  test('gives no payout up whose nonce another transaction has: it waits for a node that has the state', async () => {
+    const refund = await approve()
+    const payer = await makePayer({
+      signer: { sender: makeDestination(), sign: async () => undefined, forget: async () => undefined },
+    })
+    await payoutTurn(payer.deps)
+    await payer.chain.rpc('anvil_impersonateAccount', [payer.signer.sender], z.unknown())
+    const other = { from: payer.signer.sender, to: makeDestination(), value: '0x1' }
+    await payer.chain.rpc('eth_sendTransaction', [other], z.string())
+    await payer.chain.mine(2 * CONFIRMATIONS)
+    await payoutTurn(lacking(payer))
+    expect((await payoutOf(refund))?.status).not.toBe('failed')
+    await payoutTurn(payer.deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'failed', failure: 'nonce_taken' })
+  })
+})
+
+test('a node that refuses a question about one payout under way holds up no other one', async () => {
+  const payer = await makePayer()
+  const [odd, other] = [await approve(), await approve()]
+  await payoutTurn(payer.deps)
+  await payer.chain.mine(2 * CONFIRMATIONS)
+  const [row] = await shop.query<{ id: string }>(
+    'select a.tx_id as id from payout_attempt a join payout p using (payout_id) where p.refund_id = $1',
+    [odd.refundId],
+  )
+  const findInclusion: PayoutDeps['node']['findInclusion'] = async (txId) => {
+    if (txId === row?.id) throw new RpcRefusal('eth_getTransactionReceipt', -32_000, 'indexing is in progress')
+    return payer.node.findInclusion(txId)
+  }
+  await payoutTurn({ ...payer.deps, node: { ...payer.node, findInclusion } })
+  expect(await payoutOf(odd)).toMatchObject({ status: 'broadcast' })
+  expect(await payoutOf(other)).toMatchObject({ status: 'confirmed', refund: 'paid' })
+  const { values } = await payer.deps.metrics.failed.get()
+  expect(values.find(({ labels }) => labels.step === 'node')?.value).toBe(1)
+  await turnsUntilPaid(payer, [odd])
 })
 
 describe('the nonces of the account', () => {

@@ -1,6 +1,7 @@
 // The SQL that docs/operations.md tells an operator to run, run as the page says. What fails at night is found here.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import { readSource } from '../support/source.ts'
@@ -35,6 +36,8 @@ async function errorOf(statement: string): Promise<string | undefined> {
   await client.connect()
   try {
     if (!isOfSealer) await client.query(AS_OWNER)
+    // An operator's session has no actor by itself, unlike that of a test.
+    await client.query(`set holdfast.actor = ''`)
     await client.query(WORDS.reduce((sql, [word, value]) => sql.replaceAll(word, value), statement))
     return undefined
   } catch (error) {
@@ -56,4 +59,23 @@ test('there are statements of every kind on the page', () => {
 
 test.each(STATEMENTS)('runs as the page says: %s', async (statement) => {
   expect(await errorOf(statement)).toBeUndefined()
+})
+
+test('a second watcher logs in as the page says, and writes for its source', async () => {
+  const [text = ''] = /create role watcher_two[^`]+/.exec(PAGE) ?? []
+  const name = `watcher_${randomBytes(6).toString('hex')}`
+  const made = text.replaceAll('watcher_two', name).replace('password …', `password '${name}'`)
+  await database.query(made.replaceAll('database holdfast', `database ${database.name}`))
+  const { host, pathname } = new URL(database.url)
+  const client = new pg.Client({ connectionString: `postgresql://${name}:${name}@${host}${pathname}` })
+  try {
+    await client.connect()
+    await client.query(`set holdfast.source = 'watcher-2'`)
+    const insert = `insert into chain_status (network, start_height, scanned_height, settled_height, tip_height)
+      values ('second', 1, 0, 0, 1) returning source`
+    expect((await client.query(insert)).rows).toEqual([{ source: 'watcher-2' }])
+  } finally {
+    await client.end()
+    await database.query(`drop owned by ${name}; drop role ${name}`)
+  }
 })

@@ -6,11 +6,11 @@ import { createFileRegistry, fromBinary, ScalarType, type DescField, type DescMe
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
 
 const PROTOSET = new URL('../../proto/holdfast.binpb', import.meta.url)
-const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(PROTOSET)))
+export const protoRegistry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(PROTOSET)))
 const TIMESTAMP = 'google.protobuf.Timestamp'
 
 export function findMessage(name: string): DescMessage {
-  const message = registry.getMessage(name)
+  const message = protoRegistry.getMessage(name)
   if (message === undefined) throw new Error(`no message ${name} in proto/`)
   return message
 }
@@ -18,7 +18,7 @@ export function findMessage(name: string): DescMessage {
 /** The request of a method, such as `/holdfast.v1.OrderService/GetOrder`. */
 export function requestOf(path: string): DescMessage {
   const [, service = '', name] = path.split('/')
-  const method = registry.getService(service)?.methods.find((each) => each.name === name)
+  const method = protoRegistry.getService(service)?.methods.find((each) => each.name === name)
   if (method === undefined) throw new Error(`no method ${path} in proto/`)
   return method.input
 }

@@ -29,7 +29,7 @@ const OBJECT_WORDS: Readonly<Record<PermissionObject, string>> = {
 const PART_WORDS: Readonly<Record<keyof typeof ORDER_PARTS, string>> = {
   shippingAddress: '`shipping_address`',
   payment: '`payment_request`, `received`, `payment_flags`',
-  refundDestinations: 'whole addresses of refunds in a dossier',
+  refundDestinations: 'whole addresses of refunds: a customer in `ListRefunds`, an admin in a dossier and on record',
 }
 
 const HEAD = `# Permissions

@@ -194,7 +194,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   'a payment is assessed': {
-    of: 'assessPayments begin_assessment credit_payments end_assessment',
+    of: 'assessPayments begin_assessment credit_payments end_assessment keep_owed_refund',
     prepare: async ({ shop }) => {
       const order = await orderOfTwo(shop)
       await recordReport(shop.api, 'w1', [

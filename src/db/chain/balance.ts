@@ -1,6 +1,6 @@
 // Balances of the shop's addresses, compared with the reported outputs. A row is written at the scanned tip and only
-// while the outbox is empty, so that `told` is what the api has stored. The difference is unexplained money: money that
-// no reported output explains. What has left an address again is added, because a shop moves the money of old orders.
+// while the outbox is empty, so that `told` is what the api has stored, by this source or by another one. The difference is
+// unexplained money: money that no reported output explains. What has left an address again is added, because a shop moves the money of old orders.
 
 import { sql } from 'slonik'
 import { z } from 'zod'
@@ -112,17 +112,21 @@ export async function saveBalances(
         from jsonb_to_recordset(${sql.jsonb(rows)}) as r (address text, balance numeric)
         left join chain_balance b on b.network = ${network} and b.address = r.address
         left join lateral (
-          select sum(k.amount) as told from (
+          select sum(k.amount) as own from (
             select o.amount from chain_output o
             where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')
             union all
             select g.amount from ignored_transfer g
             where g.network = ${network} and g.address = r.address and g.kind = 'own_transfer') k) t on true
+        left join (
+          select e.address, sum(e.amount) as others
+          from reported_elsewhere(${network}, ${sql.array([...balances.keys()], 'text')}) e where e.is_explained
+          group by e.address) e on e.address = r.address
+        cross join lateral (select coalesce(t.own, 0) + coalesce(e.others, 0) as told) s
         -- Money that is gone, with its block or by a withdrawal, explains no later money: neither what transfers brought,
         -- nor what was set aside.
         cross join lateral (
-          select coalesce(t.told, 0) as told,
-            least(coalesce(t.told, 0), greatest(coalesce(b.withdrawn, 0), coalesce(t.told, 0) - r.balance)) as withdrawn) w
+          select s.told, least(s.told, greatest(coalesce(b.withdrawn, 0), s.told - r.balance)) as withdrawn) w
         cross join lateral (
           select least(coalesce(b.set_aside, 0), greatest(0, r.balance - (w.told - w.withdrawn))) as set_aside) a
       ), saved as (

@@ -58,14 +58,15 @@ export async function listChains(
 /**
  * Makes the watcher read a chain again from `height`. The shop's outputs from there on count as lost until they are seen
  * again: the scanned branch is deleted, so that no later step could notice that their block is gone. `unsettled`: some
- * outputs below that height are not final yet, and would never be. `above_tip`: the height is above the next block of
- * the watcher's node.
+ * outputs below that height are not final yet, and would never be. With `dropUnsettled` they are reported as dropped, for
+ * a node that no longer has their blocks: the balances tell whether the money is there. `above_tip`: the height is above
+ * the next block of the watcher's node.
  */
 export const setStart = (
   database: Database,
   network: string,
   height: number,
-  by: OperatorDecision,
+  by: OperatorDecision & { dropUnsettled?: boolean | undefined },
 ): Promise<'done' | 'unsettled' | 'above_tip'> =>
   operate(database, by, async (tx) => {
     // Before its first watcher, a chain's tip is unknown: this operation has stored the start in its place.
@@ -80,6 +81,13 @@ export const setStart = (
       values (${network}, ${height}, ${height - 1}, ${height - 1}, ${height})
       on conflict (network, source) do update set start_height = excluded.start_height, scanned_height = excluded.scanned_height,
         settled_height = excluded.settled_height, rewind_to = null, rewind_given_at = null, caught_up_at = null`)
+    if (by.dropUnsettled === true)
+      await tx.query(sql.type(NOTHING)`
+        with changed as (
+          update chain_output set state = 'dropped', seq = seq + 1
+          where network = ${network} and block_height < ${height} and state in ('seen', 'reorged')
+          returning *
+        ) ${reportChanges}`)
     const { isUnsettled } = await tx.one(sql.type(z.object({ isUnsettled: z.boolean() }))`
       select exists (
         select from chain_output
@@ -138,28 +146,29 @@ const ATTRIBUTABLE = z.object({
  * or the one at `height`: then it came at the time of that block, and is lost only with that block.
  * `stale`: the balance is that of an older block; a running watcher reads it again within a few blocks. `unread`: there
  * is no block of that height up to the balance's, or it is no longer stored.
+ * Where another source has reported the very amount as one output, it is that output: the money is credited once, and the
+ * sources agree. `elsewhere`: other sources have reported other outputs to the address, which may be this money.
  */
 export const attributeBalance = (
   database: Database,
   network: string,
   address: string,
   by: OperatorDecision & Arrival,
-): Promise<'done' | 'unknown' | 'stale' | 'unread'> =>
+): Promise<'done' | 'unknown' | 'stale' | 'unread' | 'elsewhere'> =>
   operate(database, by, async (tx) => {
     await lockNetwork(tx, network)
     const row = await findAttributable(tx, network, address, by.height)
     if (row === null) throw new RolledBack('unknown')
     if (!row.isFresh) throw new RolledBack('stale')
     if (row.height === null) throw new RolledBack('unread')
-    const digest = createHash('sha256').update(`${row.balanceHash}\n${address}`).digest('hex')
-    const txId = row.asset === 'ETH' ? `0x${digest}` : digest
+    const { txId, outputIndex } = await nameOutput(tx, network, address, row)
     const [state, seq] = row.isSettled ? ['final', 2] : ['seen', 1]
     await recordOperation(tx, network, 'attribute', by, { address, amount: row.amount })
     const { rowCount } = await tx.query(sql.type(NOTHING)`
       with made as (
         insert into chain_output
           (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, is_attributed, counted_height, first_seen_at)
-        select b.network, ${txId}, 0, ${row.asset}, b.address, b.unexplained, ${state}, ${seq}, k.height, k.hash, true, b.height,
+        select b.network, ${txId}, ${outputIndex}, ${row.asset}, b.address, b.unexplained, ${state}, ${seq}, k.height, k.hash, true, b.height,
           least(b.found_at, ${by.seenAt === undefined ? null : sql.timestamp(by.seenAt)}, case when ${by.height !== undefined} then k.chain_time end)
         from chain_balance b join chain_block k on k.network = b.network and k.height = ${row.height}
         where b.network = ${network} and b.address = ${address}
@@ -174,6 +183,26 @@ export const attributeBalance = (
     await dropLost(tx, network, address)
     return 'done'
   })
+
+/** The output of another source that is this money, or a new name. */
+async function nameOutput(
+  tx: DatabaseTransactionConnection,
+  network: string,
+  address: string,
+  { amount, asset, balanceHash }: Pick<z.output<typeof ATTRIBUTABLE>, 'amount' | 'asset' | 'balanceHash'>,
+): Promise<OutputName> {
+  const [told, ...others] = await tx.any(sql.type(
+    z.object({ txId: z.string(), outputIndex: z.number(), amount: z.string() }),
+  )`
+    select tx_id as "txId", output_index as "outputIndex", amount
+    from reported_elsewhere(${network}, ${sql.array([address], 'text')}) where not is_explained`)
+  if (told === undefined) {
+    const digest = createHash('sha256').update(`${balanceHash}\n${address}`).digest('hex')
+    return { txId: asset === 'ETH' ? `0x${digest}` : digest, outputIndex: 0 }
+  }
+  if (others.length > 0 || told.amount !== amount) throw new RolledBack('elsewhere')
+  return told
+}
 
 /** Drops the address's lost outputs. If their money is there, the attributed balance includes it: it is reported once. */
 async function dropLost(tx: DatabaseTransactionConnection, network: string, address: string): Promise<void> {

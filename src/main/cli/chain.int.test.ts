@@ -6,6 +6,7 @@ import {
   statesOf,
   type WatcherFixture,
 } from '../../../test/support/watcher_fixture.ts'
+import { BlockGoneError } from '../../chain/client.ts'
 import { loadConfig } from '../../config.ts'
 import { RefusedError, UsageError } from './exit.ts'
 import { createProgram } from './program.ts'
@@ -69,6 +70,40 @@ test('a start above a transfer that is not final is refused, since it never woul
   await expect(holdfast('start', harness.network, '9', ...BY)).rejects.toThrow(RefusedError)
   expect(await harness.status()).toMatchObject({ start: 0n })
   expect(await entriesOf(harness.network)).toEqual([])
+})
+
+test('a start above it drops a transfer whose blocks are gone, and its money shows as unexplained', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  minePayment(harness)
+  await harness.step()
+  harness.chain.mine()
+  await harness.step()
+  await holdfast('start', harness.network, '3', '--drop-unsettled', ...BY)
+  harness.chain.mine()
+  await harness.step()
+  expect(statesOf(harness)).toEqual(['1 seen', '2 dropped'])
+  expect(await harness.count('holdfast_chain_unexplained')).toBe(1)
+  const [address = ''] = harness.addresses
+  await holdfast('attribute', harness.network, address, '--seen-at', new Date().toISOString(), ...BY)
+  await harness.step()
+  expect(harness.delivered.at(-1)).toMatchObject({ state: 'seen', address })
+})
+
+test('a start behind blocks that the node has pruned is taken, though none of them was ever read', async () => {
+  const harness = await fixture.createHarness({ startHeight: 0 })
+  harness.chain.mine()
+  await harness.step()
+  for (let block = 0; block < 9; block += 1) harness.chain.mine()
+  const { client } = harness
+  const { findBlock } = client
+  client.findBlock = async (height) => {
+    if (height < 8) throw new BlockGoneError(height, 'pruned history unavailable')
+    return findBlock(height)
+  }
+  await expect(harness.step()).rejects.toThrow(BlockGoneError)
+  expect(await holdfast('start', harness.network, '8', ...BY)).toBe('done\n')
+  await harness.step()
+  expect(await harness.count('holdfast_chain_scanned_height')).toBe(10)
 })
 
 test('a chain that is read again from below tells what it meets again', async () => {

@@ -37,6 +37,7 @@ type ChainOptions = {
   source?: string
   operator: string
   reason: string
+  dropUnsettled?: boolean
   seenAt?: Date
   height?: number
 }
@@ -44,9 +45,12 @@ type ChainOptions = {
 const WHY: Readonly<Record<string, string>> = {
   retired: 'This source is retired already.',
   unknown: 'There is nothing to decide on: see holdfast chain list. Attributed money is reported first.',
-  unsettled: 'Transfers below this height are not final yet: wait until the watcher has settled them.',
+  unsettled:
+    'Transfers below this height are not final yet: wait until the watcher has settled them. Where its node no longer has their blocks: --drop-unsettled.',
   above_tip: "This height is above the node's next block: the watcher would read nothing until then.",
   unread: 'No block between this height and that of the balance is stored: give the time with --seen-at instead.',
+  elsewhere:
+    'Another source has reported outputs to this address, which may be this money. Once they are final, what is left is unexplained: see holdfast chain list.',
   stale: 'The balance was read at an older block. A running watcher reads it again: try again in a few blocks.',
 }
 
@@ -69,6 +73,7 @@ export function addChainCommands(program: Command, shell: Shell): void {
 
   operation('start', 'read a chain from this height on, as if for the first time')
     .argument('<height>', 'first block to read', height)
+    .option('--drop-unsettled', 'report transfers of earlier blocks that are not final as dropped')
     .action(act(shell, (database, network, at: number, by) => setStart(database, network, at, by)))
 
   operation('rewind', 'allow one reorganisation to go back to a height below blocks that were reported as final')

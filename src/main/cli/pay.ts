@@ -1,4 +1,4 @@
-// holdfast pay, holdfast token: commands for development stacks only.
+// holdfast pay: for development stacks only.
 
 import type { Command } from 'commander'
 import { openDevelopmentChain } from '../../chain/development.ts'
@@ -53,16 +53,4 @@ async function billOf({ client, quoteKeys }: Session, target: string, amount: bi
   if (asset !== 'ETH')
     throw new UsageError(`the order must be paid in ${asset}, but the development chain has only ETH`)
   return { address: request.address, amount: amount ?? given(parseUnits(units)) }
-}
-
-export function addTokenCommand(program: Command, shell: Shell): void {
-  const token = program
-    .command('token')
-    .description('print an access token of the development stack, valid for minutes')
-  callerOptions(token, 'customer').action(async (_options: object, command: Command) =>
-    withSession(shell, command, async ({ output, role, subject, token: sign }) => {
-      const signed = await sign()
-      print(output, { role, subject, token: signed }, () => signed)
-    }),
-  )
 }

@@ -49,6 +49,7 @@ type PayoutOptions = {
 const SETTLE_REFUSALS: Readonly<Record<string, string>> = {
   live: 'A payout of the refund may still be executed: see holdfast payout list.',
   taken: 'The transaction is another payout’s, or paid another refund.',
+  conflict: 'The refund is paid by another transaction, or the transaction paid another refund.',
   refused: 'The refund has moved meanwhile.',
 }
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { REFUND_PUBLIC_KEY } from '../../../test/support/refund_seal.ts'
 import { testServers } from '../../../test/support/servers.ts'
 import { loadConfig } from '../../config.ts'
 import { FoundError, UsageError } from './exit.ts'
@@ -126,6 +127,7 @@ test.each([
 
 const SENDER = `0x${'5a'.repeat(20)}`
 const payerEnv = (dir: string): NodeJS.ProcessEnv => ({
+  HOLDFAST_REFUND_PUBLIC_KEYS_FILE: join(folder, 'refund-keys'),
   ...{ DATABASE_URL: database.urlOf('app_worker'), HOLDFAST_ETH_RPC_URL: `http://${NOWHERE}` },
   ...{ HOLDFAST_PAYOUT_DIR: dir, HOLDFAST_PAYOUT_SENDER: SENDER },
 })
@@ -137,6 +139,7 @@ test.each([
   ['that is there passes', () => folder, undefined],
 ])('a folder for payouts %s', async (_what, dirOf, expected) => {
   await keysEnv()
+  await writeFile(join(folder, 'refund-keys'), REFUND_PUBLIC_KEY)
   const { findings, said } = await preflight(payerEnv(dirOf()), 'payer')
   const found = findings.find(({ check }) => check.startsWith('HOLDFAST_PAYOUT_DIR'))
   expect(found?.result).toMatch(expected ?? /^ok$/)

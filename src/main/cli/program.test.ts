@@ -108,15 +108,15 @@ test('every command explains itself, its caller and its exit codes', async () =>
   expect(names.toSorted()).toEqual(
     [
       ...['adjust', 'cancel', 'create', 'deliver', 'get', 'get', 'get', 'list', 'list'],
-      ...['pay', 'put', 'ship', 'token', 'watch'],
+      ...['pay', 'put', 'ship', 'sign', 'watch'],
       ...['dead', 'replay'],
       ...['list', 'show'],
       ...['list', 'request', 'approve', 'reject', 'address'],
       ...['rehydrate', 'restart'],
       ...['check', 'proof', 'verify'],
       'verify',
-      ...['list', 'export', 'import', 'cancel', 'release'],
-      ...['list', 'start', 'rewind', 'resume', 'attribute', 'set-aside', 'report-again', 'discard'],
+      ...['list', 'export', 'import', 'cancel', 'release', 'settle'],
+      ...['list', 'start', 'rewind', 'resume', 'retire', 'attribute', 'set-aside', 'report-again', 'discard'],
       'preflight',
       'settled',
     ].toSorted(),

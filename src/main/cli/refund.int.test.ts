@@ -53,7 +53,12 @@ test('a refund is asked for, addressed, approved by two people and shown with it
   const approve = ['refund', 'approve', orderId, refundId, '3']
   expect(await holdfast(admin('2'), ...approve)).toContain('awaiting_approval')
   expect(await holdfast(admin('3'), ...approve)).toContain('approved')
-  expect(await holdfast(admin('1'), 'refund', 'list', '--status', 'approved')).toContain(refundId)
+  const listed = await holdfast(admin('1'), 'refund', 'list', '--status', 'approved')
+  expect(listed).toContain(refundId)
+  expect(listed).not.toContain(ADDRESS)
+  const dossier = ['payment', 'show', orderId]
+  expect(await holdfast(admin('1'), ...dossier)).not.toContain(ADDRESS)
+  expect(await holdfast(admin('1'), ...dossier, '--destinations')).toContain(ADDRESS)
   expect(await holdfast(customer(7), 'order', 'get', orderId)).toContain(ADDRESS)
   expect(await holdfast(admin('1'), 'refund', 'reject', orderId, refundId, '--reason', 'a mistake')).toContain(
     'rejected',

@@ -24,7 +24,9 @@ function addList(refund: Command, shell: Shell): void {
   type Options = { order?: string; status?: RefundStatus; limit: number; cursor: string }
   const list = refund
     .command('list')
-    .description('list the refunds of an order, newest first, or of all orders, oldest first (role admin)')
+    .description(
+      'list the refunds of an order, newest first, or of all orders, oldest first; `payment show` has whole addresses (role admin)',
+    )
     .option('--order <order>', 'only the refunds of this order', parseUuid)
     .addOption(
       new Option('--status <status>', 'of all orders, only those in this status')

@@ -310,7 +310,10 @@ export interface Refund {
   rate?:
     | string
     | undefined;
-  /** destination is the address that it goes to, with its checksum; empty: not given yet. */
+  /**
+   * destination is the address that it goes to, with its checksum; empty: not given yet. Only its customer is shown all
+   * of it, and others its ends: before an admin approves it, GetPaymentDossier shows the whole address, on record.
+   */
   destination: string;
   /** is_destination_confirmed says whether the customer has confirmed it. */
   isDestinationConfirmed: boolean;
@@ -1277,7 +1280,7 @@ export type RefundServiceService = typeof RefundServiceService;
 export const RefundServiceService = {
   /**
    * ListRefunds returns the refunds of an order, the newest first. A customer sees those of the own orders, without the
-   * shop's reason and without names; admins and auditors see all. Safe to repeat.
+   * shop's reason and without names; admins and auditors see those of all, with the ends of addresses. Safe to repeat.
    */
   listRefunds: {
     path: "/holdfast.v1.RefundService/ListRefunds" as const,
@@ -1311,7 +1314,7 @@ export const RefundServiceService = {
 export interface RefundServiceServer extends UntypedServiceImplementation {
   /**
    * ListRefunds returns the refunds of an order, the newest first. A customer sees those of the own orders, without the
-   * shop's reason and without names; admins and auditors see all. Safe to repeat.
+   * shop's reason and without names; admins and auditors see those of all, with the ends of addresses. Safe to repeat.
    */
   listRefunds: handleUnaryCall<ListRefundsRequest, ListRefundsResponse>;
   /**
@@ -1327,7 +1330,7 @@ export interface RefundServiceServer extends UntypedServiceImplementation {
 export interface RefundServiceClient extends Client {
   /**
    * ListRefunds returns the refunds of an order, the newest first. A customer sees those of the own orders, without the
-   * shop's reason and without names; admins and auditors see all. Safe to repeat.
+   * shop's reason and without names; admins and auditors see those of all, with the ends of addresses. Safe to repeat.
    */
   listRefunds(
     request: ListRefundsRequest,
