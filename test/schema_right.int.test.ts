@@ -18,7 +18,7 @@ type Rights = {
 const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   app_api: {
     select: `account active_source address_pool asset_rate audit_checkpoint audit_entry audit_tile chain_status chain_suspension currency customer customer_key duty
-      expirable idempotency invoice late_decision ledger_entry ledger_posting notification
+      expirable idempotency ignored_transfer invoice late_decision ledger_entry ledger_posting notification
       order_line order_transition order_wake orders payment payment_report payout product quoted_rate reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source returning_hold
       schema_version source_doubt source_fork source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `asset_rate customer_key idempotency invoice order_line order_wake payment_report quoted_rate reservation stock stock_movement
@@ -50,7 +50,7 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
       'keep_owed_refund order_state owed_refund present_output promised_refunds quote_due received_money record_report refused_orders restart_orders revive_relays set_hold_aside store_rates take_quota take_wanted request_wake required_sources write_orders',
   },
   app_worker: {
-    select: `active_source asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_posting
+    select: `active_source asset_rate audit_entry audit_head chain_status chain_suspension consistency_run currency customer duty expirable hold_aside idempotency ignored_transfer inconsistency invoice key_retire late_decision ledger_posting
       notification notification_channel order_line order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait product quoted_rate
       reclaimable_hold refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_fork source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     insert: `consistency_run idempotency inconsistency key_retire order_wake payment payout_sender payout_wait refund_due reservation
@@ -98,12 +98,13 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
     },
   },
   watcher: {
-    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension chain_sweep currency issued_address open_invoice pending_invoice schema_version source_login`,
-    insert: 'chain_balance chain_block chain_output chain_report chain_status chain_sweep',
-    delete: 'chain_block chain_report',
+    select: `chain_balance chain_block chain_operation chain_output chain_report chain_status chain_suspension chain_sweep currency ignored_transfer issued_address open_invoice own_account pending_invoice schema_version source_login`,
+    insert: 'chain_balance chain_block chain_output chain_report chain_status chain_sweep ignored_transfer',
+    delete: 'chain_block chain_report ignored_transfer',
     columns: {
       'select address_pool': 'network address',
       'select invoice': 'network address asset',
+      'select payout_sender': 'network sender',
       'insert chain_operation': 'network operation height address amount tx_id output_index reason',
       'insert chain_suspension': 'cause network',
       'update chain_suspension': 'closed_at reason',
@@ -126,8 +127,8 @@ const RIGHTS: Readonly<Record<DatabaseRole, Rights>> = {
   },
   auditor: {
     select: `account active_source address_pool asset_rate audit_checkpoint audit_entry audit_head audit_scope audit_tile chain_balance chain_operation chain_output chain_report chain_status chain_suspension chain_sweep consistency_run
-      currency customer duty expirable hold_aside idempotency inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
-      notification_channel order_line order_restart order_transition order_wake orders payment payment_report payment_transition payout payout_attempt payout_sender payout_wait
+      currency customer duty expirable hold_aside idempotency ignored_transfer inconsistency invoice key_retire late_decision ledger_entry ledger_posting notification
+      notification_channel order_line order_restart order_transition order_wake orders own_account payment payment_report payment_transition payout payout_attempt payout_sender payout_wait
       product quoted_rate refund refund_approval refund_due refund_transition reservation retired_source schema_version security_event source_doubt source_fork source_login source_rule stock stock_movement suspended_network suspended_order unattributed_output workflow_start`,
     columns: { 'select payment_key': 'key_id' },
     execute:

@@ -109,6 +109,7 @@ customer_key (user_id)
 duty (duty)
 hold_aside (order_id)
 idempotency (actor, method, key)
+ignored_transfer (network, address, tx_id, output_index, kind, source)
 inconsistency (check_name, subject)
 invoice (network, address)
 invoice (order_id)
@@ -128,6 +129,7 @@ order_restart (order_id, restart_no)
 order_transition (from_status, to_status, role)
 order_wake (order_id)
 orders (order_id)
+own_account (network, address)
 payment (network, tx_id, output_index)
 payment_key (key_id)
 payment_key (key_id, network, asset, address)
@@ -206,6 +208,9 @@ beforeAll(async () => {
     insert into quota_window (key, second) values ('\\x${'ab'.repeat(32)}', 1);
     insert into chain_block (network, height, hash) values ('ethereum', 1, '0xab');
     insert into chain_sweep (network, source, tier) values ('ethereum', 'w1', 'recent');
+    insert into own_account (network, address, note) values ('ethereum', '0x${'ab'.repeat(20)}', 'gas');
+    insert into ignored_transfer (network, address, tx_id, output_index, kind, sender, amount, block_height, block_hash, first_seen_at)
+      values ('ethereum', '0xcd', '0x${'ab'.repeat(32)}', 1, 'own_transfer', '0xef', 1, 1, '0xab', now());
     insert into chain_output (network, tx_id, output_index, asset, address, amount, state, seq, block_height, block_hash, first_seen_at)
       values ('ethereum', '0x${'ab'.repeat(32)}', 0, 'ETH', '0xcd', 1, 'seen', 1, 1, '0xab', now());
     insert into chain_report (network, tx_id, output_index, seq, state, block_height, block_hash, first_seen_at)

@@ -34,6 +34,15 @@ begin
     v_is_own := (select is_terminal(o.status) from orders o where o.order_id = p_order_id) = (p_step is null);
     if v_is_own and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
       select * into v_credit from credit_payments(p_order_id, 500);
+      -- A foreign token is no report: it is news until the order has the flag.
+      if exists (
+        select from invoice i join ignored_transfer t on (t.network, t.address) = (i.network, i.address)
+        join orders o on o.order_id = i.order_id
+        where i.order_id = p_order_id and t.kind = 'wrong_asset' and not 'wrong_asset' = any (o.payment_flags))
+      then
+        v_credit.outputs := greatest(v_credit.outputs, 1);
+        v_credit.has_wrong_asset := true;
+      end if;
       -- Asked to look, and there is nothing new.
       if v_credit.outputs = 0 then
         delete from order_wake where order_id = p_order_id;

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import type { Block, Header } from '../domain/chain.ts'
 import { BlockGoneError, ChainError, type ChainClient } from './client.ts'
-import { BLOCK, hash256, hexQuantity, readBlock, RECEIPTS } from './ethereum_block.ts'
+import { BLOCK, hash256, hexQuantity, readBlock, RECEIPTS, senderOf } from './ethereum_block.ts'
 import { readTraces, TRACES } from './ethereum_trace.ts'
 import { createBatchRpc, createRpc, RpcError, RpcRefusal, type OnMessage, type Rpc } from './rpc.ts'
 
@@ -70,7 +70,8 @@ export function createEthereumClient(options: EthereumOptions): ChainClient {
       if (block === undefined || block.txIds.length === 0) return block?.found
       const inside = await withHeight(height, readInside(block.found, block.txIds))
       if (inside === undefined) return { ...block.found, untracedTxIds: block.txIds }
-      return { ...block.found, outputs: [...block.found.outputs, ...inside] }
+      const sent = inside.map((output) => ({ ...output, sender: block.senders.get(output.txId) }))
+      return { ...block.found, outputs: [...block.found.outputs, ...sent] }
     },
     findBalances: async (addresses, blockHash) => {
       const params = addresses.map((address) => [address, { blockHash }])
@@ -111,7 +112,10 @@ const createHistoryRpc =
     })
 
 /** Receipts are requested by the block's hash: by its number, they could be those of another fork. */
-async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txIds: readonly string[] } | undefined> {
+async function findBlock(
+  rpc: Rpc,
+  height: number,
+): Promise<{ found: Block; txIds: readonly string[]; senders: ReadonlyMap<string, string | undefined> } | undefined> {
   const block = await rpc('eth_getBlockByNumber', [hexOfHeight(height), true], HEADER.extend(BLOCK.shape).nullable())
   if (block === null) return undefined
   assertHeight(block, height)
@@ -122,9 +126,9 @@ async function findBlock(rpc: Rpc, height: number): Promise<{ found: Block; txId
       height,
       'eth_getBlockReceipts: none for this block, which was pruned or has left the branch',
     )
-  const { outputs, unreadable } = readBlock(block, receipts)
-  const found = { ...headerOf(block), parentHash: block.parentHash, outputs, unreadable }
-  return { found, txIds: block.transactions.map(({ hash }) => hash) }
+  const found = { ...headerOf(block), parentHash: block.parentHash, ...readBlock(block, receipts) }
+  const senders = new Map(block.transactions.map(({ hash, from }) => [hash, senderOf(from)]))
+  return { found, txIds: block.transactions.map(({ hash }) => hash), senders }
 }
 
 /**

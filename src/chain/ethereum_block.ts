@@ -3,7 +3,8 @@
 // watcher: an output that breaks the encoding rules is returned as unreadable.
 
 import { z } from 'zod'
-import type { ChainOutput, UnreadableOutput } from '../domain/chain.ts'
+import type { ChainOutput, TokenTransfer, UnreadableOutput } from '../domain/chain.ts'
+import { readTokenTransfers } from './ethereum_token.ts'
 import { RpcError } from './rpc.ts'
 
 /** Root of an empty trie: Keccak-256 of the RLP of an empty string. */
@@ -32,6 +33,7 @@ export const hash256 = hexOf(32)
 const TRANSACTION = z.object({
   hash: lower,
   transactionIndex: lenientQuantity,
+  from: z.unknown().optional(),
   to: lower.nullish(),
   value: z.unknown().optional(),
 })
@@ -50,6 +52,7 @@ const RECEIPT = z.object({
   status: z.unknown().optional(),
   cumulativeGasUsed: lenientQuantity,
   logsBloom: hexOf(BLOOM_BYTES),
+  logs: z.unknown().optional(),
 })
 export const RECEIPTS = z.array(RECEIPT).nullable()
 
@@ -60,7 +63,7 @@ type Receipt = z.output<typeof RECEIPT>
 export function readBlock(
   block: RawBlock,
   receipts: readonly Receipt[],
-): { outputs: ChainOutput[]; unreadable: UnreadableOutput[] } {
+): { outputs: ChainOutput[]; unreadable: UnreadableOutput[]; tokenTransfers: TokenTransfer[] } {
   assertWhole(block, receipts)
   const outputs: ChainOutput[] = []
   const unreadable: UnreadableOutput[] = []
@@ -70,7 +73,7 @@ export function readBlock(
     if ('flaw' in found) unreadable.push(found)
     else outputs.push(found)
   }
-  return { outputs, unreadable }
+  return { outputs, unreadable, tokenTransfers: readTokenTransfers(receipts) }
 }
 
 /** A node may serve a block without some of its transactions, or receipts of another block. */
@@ -100,7 +103,7 @@ function assertWhole(block: RawBlock, receipts: readonly Receipt[]): void {
 }
 
 function readOutput(
-  { hash, to, value }: z.output<typeof TRANSACTION>,
+  { hash, from, to, value }: z.output<typeof TRANSACTION>,
   status: unknown,
 ): ChainOutput | UnreadableOutput | undefined {
   // The transaction creates a contract: there is no recipient.
@@ -117,7 +120,13 @@ function readOutput(
   if (amount === undefined || !QUANTITY.test(String(value)))
     return flawed(`the value of transaction ${hash} is no quantity`)
   if (outcome !== SUCCEEDED) return flawed(`the receipt of transaction ${hash} does not say whether it succeeded`)
-  return { asset: 'ETH', txId: hash, outputIndex: 0, address, amount }
+  return { asset: 'ETH', txId: hash, outputIndex: 0, address, amount, sender: senderOf(from) }
+}
+
+/** Undefined where it is no address. */
+export function senderOf(from: unknown): string | undefined {
+  const sender = typeof from === 'string' ? from.toLowerCase() : ''
+  return ADDRESS.test(sender) ? sender : undefined
 }
 
 function addressWithin(text: string): string | undefined {

@@ -109,12 +109,16 @@ async function rewindToCommonBlock(options: FollowOptions, cursor: Cursor, tip: 
  * @throws {ChainError} where an output to an address of the shop cannot be read
  */
 async function keepShopOutputs({ client, database }: FollowOptions, block: Block): Promise<Block> {
-  const { height, outputs, unreadable = [] } = block
-  const addresses = new Set([...outputs, ...unreadable].map(({ address }) => address))
+  const { height, outputs, unreadable = [], tokenTransfers = [] } = block
+  const addresses = new Set([...outputs, ...unreadable, ...tokenTransfers].map(({ address }) => address))
   if (addresses.size === 0) return block
   const ours = await findShopAddresses(database, client.network, [...addresses])
   const flawed = unreadable.find(({ address }) => ours.has(address))
   if (flawed !== undefined)
     throw new ChainError(`block ${height}: ${flawed.flaw}, in a transfer to an address of the shop`)
-  return { ...block, outputs: outputs.filter(({ address }) => ours.has(address)) }
+  return {
+    ...block,
+    outputs: outputs.filter(({ address }) => ours.has(address)),
+    tokenTransfers: tokenTransfers.filter(({ address }) => ours.has(address)),
+  }
 }

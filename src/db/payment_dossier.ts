@@ -17,6 +17,7 @@ const MAX = {
   transfers: 100,
   reports: 100,
   doubts: 20,
+  ignored: 20,
   refunds: 20,
   approvals: 10,
   payouts: 5,
@@ -127,6 +128,15 @@ const LATE = z.object({
   dueNow: z.string().nullable(),
   decidedAt: TIME,
 })
+const IGNORED = z.object({
+  txId: z.string(),
+  outputIndex: z.int(),
+  token: z.string().nullable(),
+  sender: z.string(),
+  units: z.string(),
+  blockHeight: COUNT,
+  firstSeenAt: TIME,
+})
 const DOSSIER = z.object({
   readAt: z.date(),
   order: ORDER,
@@ -145,6 +155,8 @@ const DOSSIER = z.object({
   replacesOrderId: z.string().nullable(),
   suspensions: z.array(z.object({ cause: z.string(), since: TIME })),
   suspendedSince: z.date().nullable(),
+  ignored: z.array(IGNORED),
+  ignoredCount: z.bigint(),
   auditEntries: z.array(z.object({ seq: COUNT, entryId: COUNT, at: TIME, actor: z.string() })),
 })
 export type PaymentDossier = z.output<typeof DOSSIER>
@@ -200,6 +212,19 @@ const doubts = sql.fragment`(
     'txId', d.tx_id, 'outputIndex', d.output_index, 'kind', d.kind, 'since', d.since) order by d.since), '[]')
   from (
     select x.* from source_doubt x where x.order_id = o.order_id order by x.since limit ${MAX.doubts}) d)`
+
+// Several sources may have recorded the same transfer.
+const ignored = sql.fragment`(
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'txId', t.tx_id, 'outputIndex', t.output_index, 'token', t.token, 'sender', t.sender, 'units', t.amount::text,
+    'blockHeight', t.block_height, 'firstSeenAt', t.first_seen_at)
+    order by t.block_height desc, t.output_index desc), '[]')
+  from (
+    select d.* from (
+      select distinct on (g.tx_id, g.output_index, g.kind) g.* from ignored_transfer g
+      where g.network = i.network and g.address = i.address
+      order by g.tx_id, g.output_index, g.kind, g.source) d
+    order by d.block_height desc, d.output_index desc limit ${MAX.ignored}) t)`
 
 const payouts = sql.fragment`(
   select coalesce(jsonb_agg(jsonb_build_object(
@@ -280,6 +305,9 @@ export async function findPaymentDossier(
       (select d.order_id from late_decision d where d.replacement_id = o.order_id) as "replacesOrderId",
       ${suspensions} as suspensions,
       (select s.since from suspended_order s where s.order_id = o.order_id and s.woken_at is null) as "suspendedSince",
+      ${ignored} as ignored,
+      (select count(distinct (g.tx_id, g.output_index, g.kind)) from ignored_transfer g
+        where g.network = i.network and g.address = i.address) as "ignoredCount",
       ${auditEntries} as "auditEntries"
     from orders o join invoice i using (order_id)
     where o.order_id = ${orderId} and ${inOrderScope(scope)}`)

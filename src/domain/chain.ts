@@ -14,6 +14,22 @@ export type ChainOutput = {
   address: string
   /** Base units of the asset, more than zero. */
   amount: bigint
+  /** The account that signed the transaction; undefined: not known, or the chain's transactions have many. */
+  sender?: string | undefined
+}
+
+/** A transfer of a token, which is no coin of the chain. Whatever its contract claims: it is never money of an order. */
+export type TokenTransfer = {
+  txId: string
+  /** The number of its log in the block. */
+  logIndex: number
+  /** The token's contract. */
+  token: string
+  /** As the contract claims. */
+  sender: string
+  address: string
+  /** In the token's own units, more than zero; 1 for a token that is one of a kind. */
+  amount: bigint
 }
 
 export type BlockRef = { height: number; hash: string }
@@ -36,6 +52,8 @@ export type Block = Header & {
   /** Ids of the block's transactions, where calls inside contracts could not be read: `outputs` lacks what they sent. */
   untracedTxIds?: readonly string[]
   unreadable?: readonly UnreadableOutput[]
+  /** Transfers of tokens to any address; absent: the chain has none. */
+  tokenTransfers?: readonly TokenTransfer[]
 }
 
 /** An output with data that breaks the chain's rules: an error where the address is the shop's, else ignored. */

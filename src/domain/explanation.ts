@@ -174,7 +174,7 @@ function lateOf({ late, replacesOrderId }: OrderFacts): string[] {
 
 const oddMoneyOf = ({ hasWrongAsset, hasEarly, asset }: OrderFacts): string[] => [
   hasWrongAsset
-    ? `Money in another asset than ${asset} came to its address, and pays nothing: look at the reports.`
+    ? `Money in another asset than ${asset} came to its address, and pays nothing: look at the reports and the ignored transfers.`
     : '',
   hasEarly ? 'Money was at its address before the order was made, and pays nothing: look at the reports.' : '',
 ]

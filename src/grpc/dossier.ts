@@ -65,6 +65,8 @@ export function dossierMessage(
     suspensions: dossier.suspensions,
     suspendedSince: dossier.suspendedSince ?? undefined,
     auditEntries: dossier.auditEntries,
+    ignoredTransfers: dossier.ignored.map((each) => ({ ...each, token: each.token ?? undefined })),
+    ignoredTransferCount: dossier.ignoredCount,
   }
 }
 

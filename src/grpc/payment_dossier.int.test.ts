@@ -5,15 +5,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { putAddresses } from '../../test/support/address.ts'
 import { bodyOf, entriesOf } from '../../test/support/audit.ts'
-import {
-  admin,
-  auditor,
-  createTestFront,
-  customer,
-  failureOf,
-  type Caller,
-  type TestFront,
-} from '../../test/support/front.ts'
+import { admin, auditor, createTestFront, customer, failureOf } from '../../test/support/front.ts'
+import type { Caller, TestFront } from '../../test/support/front.ts'
 import { COUNT_WITHIN_MS } from '../../test/support/scale.ts'
 import { buildObservation, createTestShop, nextOf, runOf, type Run, type TestShop } from '../../test/support/shop.ts'
 import { until } from '../../test/support/until.ts'
@@ -140,6 +133,7 @@ describe('the dossier of an order', () => {
       money: { final: '0', seen: '0', lateFinal: '0', lateSeen: '0', accepted: '0', owed: '0' },
       ...{ transfers: [], transferCount: 0n, reports: [], reportCount: 0n, refunds: [], refundCount: 0n, ledger: [] },
       ...{ lateDecision: undefined, replacesOrderId: undefined, suspensions: [], suspendedSince: undefined },
+      ...{ ignoredTransfers: [], ignoredTransferCount: 0n },
     })
     expect(dossier.auditEntries.length).toBeGreaterThan(0)
     expect(dossier.auditEntries.at(-1)?.seq).toBe(1n)
@@ -309,6 +303,25 @@ describe('the dossier of an order', () => {
     ])
     expect(explanation).toContain('in another asset than ETH')
     expect(explanation).toContain('before the order was made')
+  })
+
+  test('shows the newest of what is no income, tokens and coins of our own, each once however many saw it', async () => {
+    const { order } = await newOrder()
+    const token = `0x${'a7'.repeat(20)}`
+    const put = (kind: string, source: string, numbers: number, contract: string | null) =>
+      shop.test.forge(
+        `insert into ignored_transfer
+           (network, source, address, tx_id, output_index, kind, token, sender, amount, block_height, block_hash, first_seen_at)
+         select $1, $2, $3, $4, n, $5, $6, '0xef', n + 1, n, '0xab', now() from generate_series(0, $7::int - 1) n`,
+        [order.network, source, order.address, `0x${'cd'.repeat(32)}`, kind, contract, numbers],
+      )
+    await put('wrong_asset', 'w1', 30, token)
+    await put('wrong_asset', 'w2', 30, token)
+    await put('own_transfer', 'w1', 1, null)
+    const { ignoredTransfers, ignoredTransferCount } = await dossierOf(order)
+    expect(ignoredTransferCount).toBe(31n)
+    expect(ignoredTransfers.map(({ outputIndex }) => outputIndex)).toEqual(Array.from(Array(20), (_, at) => 29 - at))
+    expect(ignoredTransfers[0]).toMatchObject({ token, sender: '0xef', units: '30', blockHeight: 29n })
   })
 })
 

@@ -39,7 +39,8 @@ beforeAll(async () => {
   await shop.query(
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
-  await shop.query(`select bind_source('watcher', 'watcher-1'), retire_source('w9', 'renamed')`)
+  await shop.query(`insert into own_account (network, address, note) values ('ethereum', '0xab', 'gas');
+    select bind_source('watcher', 'watcher-1'), retire_source('w9', 'renamed')`)
   await shop.query(`select change_account(7, 'disable')`)
   await shop.order({ rateOrigin: buildRateOrigin() })
   await putAddresses(shop.test, 1)
@@ -287,11 +288,11 @@ describe('the scope', () => {
     expect(rows.map(({ name }) => name).join(' ')).toBe(
       [
         'address_pool asset_rate audit_checkpoint audit_entry audit_entry_default audit_head audit_pending audit_scope audit_tile',
-        'chain_balance chain_block chain_output chain_report chain_status chain_sweep consistency_run duty hold_aside idempotency inconsistency key_retire ledger_posting',
+        'chain_balance chain_block chain_output chain_report chain_status chain_sweep consistency_run duty hold_aside idempotency ignored_transfer inconsistency key_retire ledger_posting',
         'notification notification_channel order_wake payout_sender payout_wait quota_window security_event source_doubt stock_movement suspended_order workflow_start',
       ].join(' '),
     )
-    expect(await auditedTables()).toHaveLength(31)
+    expect(await auditedTables()).toHaveLength(32)
   })
 })
 

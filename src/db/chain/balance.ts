@@ -112,8 +112,12 @@ export async function saveBalances(
         from jsonb_to_recordset(${sql.jsonb(rows)}) as r (address text, balance numeric)
         left join chain_balance b on b.network = ${network} and b.address = r.address
         left join lateral (
-          select sum(o.amount) as own from chain_output o
-          where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')) t on true
+          select sum(k.amount) as own from (
+            select o.amount from chain_output o
+            where o.network = ${network} and o.address = r.address and o.state in ('seen', 'final')
+            union all
+            select g.amount from ignored_transfer g
+            where g.network = ${network} and g.address = r.address and g.kind = 'own_transfer') k) t on true
         left join (
           select e.address, sum(e.amount) as others
           from reported_elsewhere(${network}, ${sql.array([...balances.keys()], 'text')}) e where e.is_explained

@@ -9,6 +9,7 @@ import { sql, type DatabaseTransactionConnection } from 'slonik'
 import { z } from 'zod'
 import type { Block } from '../../domain/chain.ts'
 import type { Database } from '../connection/pool.ts'
+import { forgetIgnored, recordOwnTransfers, recordTokenTransfers } from './ignored.ts'
 import { loseOutputs, recordOutputs, restoreOutputs, settleOutputs } from './output.ts'
 
 /** A reorganisation beyond this cannot be followed; Ethereum makes as many in 3 h 20 min. */
@@ -113,7 +114,10 @@ export async function appendBlock(
     if (added === null) throw new CursorMovedError(`block ${height} does not follow the last one`)
     await tx.query(sql.type(NOTHING)`
       delete from chain_block where network = ${network} and height <= ${height - KEPT_BLOCKS}`)
-    if (block.outputs.length > 0) await recordOutputs(tx, network, block)
+    const paying = await recordOwnTransfers(tx, network, block)
+    if (paying.outputs.length > 0) await recordOutputs(tx, network, paying)
+    if (block.tokenTransfers !== undefined && block.tokenTransfers.length > 0)
+      await recordTokenTransfers(tx, network, block)
     await restoreOutputs(tx, network, block)
     await settleOutputs(tx, network, block, { above: settledFrom, upTo: cursor.settledHeight })
     return cursor
@@ -144,6 +148,7 @@ export async function rewind(database: Database, network: string, cursor: Cursor
     await tx.query(sql.type(NOTHING)`
       update chain_balance set checked_at = null where network = ${network} and height > ${height}`)
     await loseOutputs(tx, network, height)
+    await forgetIgnored(tx, network, height)
     return moved
   })
 }

@@ -98,6 +98,10 @@ export const dossierView = (dossier: GetPaymentDossierResponse) => ({
   replacesOrderId: dossier.replacesOrderId ?? null,
   suspensions: dossier.suspensions.map(({ cause, since }) => ({ cause, since: isoOf(since) })),
   suspendedSince: isoOf(dossier.suspendedSince),
+  ignoredTransfers: dossier.ignoredTransfers.map(({ blockHeight, firstSeenAt, ...each }) => ({
+    ...{ ...each, token: each.token ?? null, blockHeight: Number(blockHeight), firstSeenAt: isoOf(firstSeenAt) },
+  })),
+  ignoredTransferCount: Number(dossier.ignoredTransferCount),
   auditEntries: dossier.auditEntries.map(({ seq, entryId, at, actor }) => ({
     ...{ seq: Number(seq), entryId: Number(entryId), at: isoOf(at), actor },
   })),

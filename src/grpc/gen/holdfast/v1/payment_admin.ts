@@ -309,6 +309,10 @@ export interface GetPaymentDossierResponse {
     | undefined;
   /** audit_entries are the newest 20 of the order's history. GetOrderHistory has their content and proofs. */
   auditEntries: DossierAuditEntry[];
+  /** ignored_transfers are the newest 20 transfers to its address that are no income, whatever they claim. */
+  ignoredTransfers: DossierIgnoredTransfer[];
+  /** ignored_transfer_count is how many are recorded: of tokens, 100 at most. */
+  ignoredTransferCount: bigint;
 }
 
 /** DossierQuote is the payment request of an order, and where its rate came from. */
@@ -418,6 +422,29 @@ export interface DossierReport {
   judgement: ReportJudgement;
   /** credited_order_id is the order that has the output; with REPORT_JUDGEMENT_OF_ANOTHER_ORDER only. */
   creditedOrderId?: string | undefined;
+}
+
+/** DossierIgnoredTransfer is a transfer to the order's address that is no income. It is credited to no order. */
+export interface DossierIgnoredTransfer {
+  /** tx_id is the transaction. */
+  txId: string;
+  /** output_index is the number of the output; of a token, that of its log in the block. */
+  outputIndex: number;
+  /**
+   * token is the contract of a token, which may be worthless; absent: the coin of the network, from an account of the
+   * shop's own.
+   */
+  token?:
+    | string
+    | undefined;
+  /** sender is the account that it came from; of a token, as its contract claims. */
+  sender: string;
+  /** units is the amount in base units; of a token, in its own units, as its contract claims. */
+  units: string;
+  /** block_height is the height of its block. */
+  blockHeight: bigint;
+  /** first_seen_at is when a watcher first observed it. */
+  firstSeenAt: Date | undefined;
 }
 
 /** DossierDoubt is an output that the sources do not agree on. */
@@ -1499,6 +1526,8 @@ function createBaseGetPaymentDossierResponse(): GetPaymentDossierResponse {
     suspensions: [],
     suspendedSince: undefined,
     auditEntries: [],
+    ignoredTransfers: [],
+    ignoredTransferCount: 0n,
   };
 }
 
@@ -1582,6 +1611,15 @@ export const GetPaymentDossierResponse: MessageFns<GetPaymentDossierResponse> = 
     }
     for (const v of message.auditEntries) {
       DossierAuditEntry.encode(v!, writer.uint32(170).fork()).join();
+    }
+    for (const v of message.ignoredTransfers) {
+      DossierIgnoredTransfer.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.ignoredTransferCount !== 0n) {
+      if (BigInt.asIntN(64, message.ignoredTransferCount) !== message.ignoredTransferCount) {
+        throw new globalThis.Error("value provided for field message.ignoredTransferCount of type int64 too large");
+      }
+      writer.uint32(184).int64(message.ignoredTransferCount);
     }
     return writer;
   },
@@ -1777,6 +1815,22 @@ export const GetPaymentDossierResponse: MessageFns<GetPaymentDossierResponse> = 
             message.auditEntries.push(DossierAuditEntry.decode(reader, reader.uint32()));
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.ignoredTransfers.push(DossierIgnoredTransfer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.ignoredTransferCount = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1864,6 +1918,16 @@ export const GetPaymentDossierResponse: MessageFns<GetPaymentDossierResponse> = 
         : globalThis.Array.isArray(object?.audit_entries)
         ? object.audit_entries.map((e: any) => DossierAuditEntry.fromJSON(e))
         : [],
+      ignoredTransfers: globalThis.Array.isArray(object?.ignoredTransfers)
+        ? object.ignoredTransfers.map((e: any) => DossierIgnoredTransfer.fromJSON(e))
+        : globalThis.Array.isArray(object?.ignored_transfers)
+        ? object.ignored_transfers.map((e: any) => DossierIgnoredTransfer.fromJSON(e))
+        : [],
+      ignoredTransferCount: isSet(object.ignoredTransferCount)
+        ? BigInt(object.ignoredTransferCount)
+        : isSet(object.ignored_transfer_count)
+        ? BigInt(object.ignored_transfer_count)
+        : 0n,
     };
   },
 
@@ -1932,6 +1996,12 @@ export const GetPaymentDossierResponse: MessageFns<GetPaymentDossierResponse> = 
     if (message.auditEntries?.length) {
       obj.auditEntries = message.auditEntries.map((e) => DossierAuditEntry.toJSON(e));
     }
+    if (message.ignoredTransfers?.length) {
+      obj.ignoredTransfers = message.ignoredTransfers.map((e) => DossierIgnoredTransfer.toJSON(e));
+    }
+    if (message.ignoredTransferCount !== 0n) {
+      obj.ignoredTransferCount = message.ignoredTransferCount.toString();
+    }
     return obj;
   },
 
@@ -1975,6 +2045,10 @@ export const GetPaymentDossierResponse: MessageFns<GetPaymentDossierResponse> = 
     message.suspensions = object.suspensions?.map((e) => NetworkSuspension.fromPartial(e)) || [];
     message.suspendedSince = object.suspendedSince ?? undefined;
     message.auditEntries = object.auditEntries?.map((e) => DossierAuditEntry.fromPartial(e)) || [];
+    message.ignoredTransfers = object.ignoredTransfers?.map((e) => DossierIgnoredTransfer.fromPartial(e)) || [];
+    message.ignoredTransferCount = (object.ignoredTransferCount !== undefined && object.ignoredTransferCount !== null)
+      ? BigInt(object.ignoredTransferCount)
+      : 0n;
     return message;
   },
 };
@@ -2848,6 +2922,192 @@ export const DossierReport: MessageFns<DossierReport> = {
     message.receivedAt = object.receivedAt ?? undefined;
     message.judgement = object.judgement ?? 0;
     message.creditedOrderId = object.creditedOrderId ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDossierIgnoredTransfer(): DossierIgnoredTransfer {
+  return { txId: "", outputIndex: 0, token: undefined, sender: "", units: "", blockHeight: 0n, firstSeenAt: undefined };
+}
+
+export const DossierIgnoredTransfer: MessageFns<DossierIgnoredTransfer> = {
+  encode(message: DossierIgnoredTransfer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.txId !== "") {
+      writer.uint32(10).string(message.txId);
+    }
+    if (message.outputIndex !== 0) {
+      writer.uint32(16).int32(message.outputIndex);
+    }
+    if (message.token !== undefined) {
+      writer.uint32(26).string(message.token);
+    }
+    if (message.sender !== "") {
+      writer.uint32(34).string(message.sender);
+    }
+    if (message.units !== "") {
+      writer.uint32(42).string(message.units);
+    }
+    if (message.blockHeight !== 0n) {
+      if (BigInt.asIntN(64, message.blockHeight) !== message.blockHeight) {
+        throw new globalThis.Error("value provided for field message.blockHeight of type int64 too large");
+      }
+      writer.uint32(48).int64(message.blockHeight);
+    }
+    if (message.firstSeenAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.firstSeenAt), writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DossierIgnoredTransfer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDossierIgnoredTransfer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.txId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.outputIndex = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sender = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.units = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.blockHeight = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.firstSeenAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DossierIgnoredTransfer {
+    return {
+      txId: isSet(object.txId)
+        ? globalThis.String(object.txId)
+        : isSet(object.tx_id)
+        ? globalThis.String(object.tx_id)
+        : "",
+      outputIndex: isSet(object.outputIndex)
+        ? globalThis.Number(object.outputIndex)
+        : isSet(object.output_index)
+        ? globalThis.Number(object.output_index)
+        : 0,
+      token: isSet(object.token) ? globalThis.String(object.token) : undefined,
+      sender: isSet(object.sender) ? globalThis.String(object.sender) : "",
+      units: isSet(object.units) ? globalThis.String(object.units) : "",
+      blockHeight: isSet(object.blockHeight)
+        ? BigInt(object.blockHeight)
+        : isSet(object.block_height)
+        ? BigInt(object.block_height)
+        : 0n,
+      firstSeenAt: isSet(object.firstSeenAt)
+        ? fromJsonTimestamp(object.firstSeenAt)
+        : isSet(object.first_seen_at)
+        ? fromJsonTimestamp(object.first_seen_at)
+        : undefined,
+    };
+  },
+
+  toJSON(message: DossierIgnoredTransfer): unknown {
+    const obj: any = {};
+    if (message.txId !== "") {
+      obj.txId = message.txId;
+    }
+    if (message.outputIndex !== 0) {
+      obj.outputIndex = Math.round(message.outputIndex);
+    }
+    if (message.token !== undefined) {
+      obj.token = message.token;
+    }
+    if (message.sender !== "") {
+      obj.sender = message.sender;
+    }
+    if (message.units !== "") {
+      obj.units = message.units;
+    }
+    if (message.blockHeight !== 0n) {
+      obj.blockHeight = message.blockHeight.toString();
+    }
+    if (message.firstSeenAt !== undefined) {
+      obj.firstSeenAt = message.firstSeenAt.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DossierIgnoredTransfer>, I>>(base?: I): DossierIgnoredTransfer {
+    return DossierIgnoredTransfer.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DossierIgnoredTransfer>, I>>(object: I): DossierIgnoredTransfer {
+    const message = createBaseDossierIgnoredTransfer();
+    message.txId = object.txId ?? "";
+    message.outputIndex = object.outputIndex ?? 0;
+    message.token = object.token ?? undefined;
+    message.sender = object.sender ?? "";
+    message.units = object.units ?? "";
+    message.blockHeight = (object.blockHeight !== undefined && object.blockHeight !== null)
+      ? BigInt(object.blockHeight)
+      : 0n;
+    message.firstSeenAt = object.firstSeenAt ?? undefined;
     return message;
   },
 };
