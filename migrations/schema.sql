@@ -1653,6 +1653,70 @@ ALTER FUNCTION holdfast.audit_orders() OWNER TO holdfast_owner;
 COMMENT ON FUNCTION holdfast.audit_orders() IS 'Notes every change to orders for the audit.';
 
 --
+-- Name: audit_own_account(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.audit_own_account() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+    declare
+      v_actors jsonb := nullif(current_setting('holdfast.actors', true), '');
+      v_actor jsonb := nullif(current_setting('holdfast.actor', true), '');
+      v_is_first boolean := not exists (select from audit_pending where txid = pg_current_xact_id());
+    begin
+      if tg_op = 'INSERT' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'own_account' else 'own_account' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"own_account","op":"INSERT","key":' || row_to_json(k) || ',"new":' || row_to_json(r) || '}', ','
+          ) as changes
+          from new_rows n cross join lateral (select n.network as network, n.address as address) k cross join lateral (select n.note as note, n.added_at as added_at) r group by 1
+        ) c where c.changes is not null;
+      elsif tg_op = 'UPDATE' then 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'own_account' else 'own_account' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select d.id, string_agg('{"table":"own_account","op":"UPDATE","key":' || d.key
+            || ',"old":{' || d.before || '},"new":{' || d.after || '}}', ',') as changes
+          from (
+            select coalesce(null::text, null::text) as id, row_to_json(k)::text as key,
+              concat_ws(',', case when n.note is distinct from o.note then '"note":' || coalesce(to_json(o.note)::text, 'null') end, case when n.added_at is distinct from o.added_at then '"added_at":' || coalesce(to_json(o.added_at)::text, 'null') end) as before, concat_ws(',', case when n.note is distinct from o.note then '"note":' || coalesce(to_json(n.note)::text, 'null') end, case when n.added_at is distinct from o.added_at then '"added_at":' || coalesce(to_json(n.added_at)::text, 'null') end) as after
+            from old_rows o full join new_rows n on n.network = o.network and n.address = o.address cross join lateral (select coalesce(n.network, o.network) as network, coalesce(n.address, o.address) as address) k
+            where n.network is distinct from o.network or n.address is distinct from o.address or n.note is distinct from o.note or n.added_at is distinct from o.added_at
+          ) d group by d.id
+        ) c where c.changes is not null;
+      else 
+        insert into audit_pending (kind, aggregate_id, is_birth, is_first, context, changes)
+        select case when c.id is null then 'own_account' else 'own_account' end, c.id, false, v_is_first and row_number() over () = 1,
+          coalesce(
+            case when v_actors is null or c.id is null then v_actor else v_actors -> c.id end, no_actor()), c.changes
+        from  (
+          select null::text as id, string_agg(
+            '{"table":"own_account","op":"DELETE","key":' || row_to_json(k) || ',"old":' || row_to_json(r) || '}', ','
+          ) as changes
+          from old_rows o cross join lateral (select o.network as network, o.address as address) k cross join lateral (select o.note as note, o.added_at as added_at) r group by 1
+        ) c where c.changes is not null;
+      end if;
+      return null;
+    end
+    $$;
+
+ALTER FUNCTION holdfast.audit_own_account() OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION audit_own_account(); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.audit_own_account() IS 'Notes every change to own_account for the audit.';
+
+--
 -- Name: audit_payment(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -2925,6 +2989,15 @@ begin
     v_is_own := (select is_terminal(o.status) from orders o where o.order_id = p_order_id) = (p_step is null);
     if v_is_own and (p_step is null or exists (select from reservation r where r.order_id = p_order_id)) then
       select * into v_credit from credit_payments(p_order_id, 500);
+      -- A foreign token is no report: it is news until the order has the flag.
+      if exists (
+        select from invoice i join ignored_transfer t on (t.network, t.address) = (i.network, i.address)
+        join orders o on o.order_id = i.order_id
+        where i.order_id = p_order_id and t.kind = 'wrong_asset' and not 'wrong_asset' = any (o.payment_flags))
+      then
+        v_credit.outputs := greatest(v_credit.outputs, 1);
+        v_credit.has_wrong_asset := true;
+      end if;
       -- Asked to look, and there is nothing new.
       if v_credit.outputs = 0 then
         delete from order_wake where order_id = p_order_id;
@@ -3749,6 +3822,10 @@ begin
     return case when v_refund.status <> 'paid' then 'refused' when v_refund.tx_id = p_tx_id then 'repeated'
       else 'conflict' end;
   end if;
+  perform pg_advisory_xact_lock(hashtextextended('refund paid by ' || p_tx_id, 0));
+  if exists (select from refund r where r.tx_id = p_tx_id and r.refund_id <> p_refund_id) then
+    return 'conflict';
+  end if;
   update refund r set status = 'paid', tx_id = p_tx_id, network_fee = p_network_fee where r.refund_id = p_refund_id;
   perform settle_refund_state(v_refund.order_id);
   return 'paid';
@@ -3785,6 +3862,27 @@ ALTER FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) OWNER TO ho
 --
 
 COMMENT ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) IS 'Whether there is enough stock of every product for all orders that are not refused; any serial order decides the same then.';
+
+--
+-- Name: flag_wrong_asset(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.flag_wrong_asset() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+begin
+  perform request_wake(array(
+    select distinct o.order_id
+    from new_rows n
+    join invoice i on (i.network, i.address) = (n.network, n.address)
+    join orders o on o.order_id = i.order_id
+    where n.kind = 'wrong_asset' and not 'wrong_asset' = any (o.payment_flags)));
+  return null;
+end
+$$;
+
+ALTER FUNCTION holdfast.flag_wrong_asset() OWNER TO holdfast_owner;
 
 --
 -- Name: follow_money(); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -4998,6 +5096,8 @@ begin
     return 'repeated';
   elsif exists (select from payout p where p.refund_id = p_refund_id and not p.is_released) then
     return 'failed_before';
+  elsif v_begun = 'repeated' and not exists (select from payout p where p.refund_id = p_refund_id) then
+    return 'begun_manually';
   end if;
   insert into payout_sender (network, sender, chain_id, next_nonce)
   values (v_refund.network, p_sender, p_chain_id, p_chain_nonce)
@@ -5448,6 +5548,43 @@ ALTER FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind
 --
 
 COMMENT ON FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) IS 'Replacement by fee: adds a transaction with the same nonce and a higher fee to a payout, to be signed and sent.';
+
+--
+-- Name: reported_elsewhere(text, text[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE FUNCTION holdfast.reported_elsewhere(p_network text, p_addresses text[]) RETURNS TABLE(address text, tx_id text, output_index integer, amount numeric, is_explained boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'holdfast', 'pg_catalog'
+    AS $$
+  with word as (
+    select distinct on (i.address, r.tx_id, r.output_index, r.source)
+      i.address, i.order_id, r.tx_id, r.output_index, r.source, r.amount, r.state, r.block_height
+    from invoice i
+    join payment_report r on r.order_id = i.order_id and (r.network, r.asset) = (i.network, i.asset)
+    where i.network = p_network and i.address = any (p_addresses)
+    order by i.address, r.tx_id, r.output_index, r.source, r.seq desc
+  )
+  select w.address, w.tx_id, w.output_index, min(w.amount),
+    coalesce(bool_or(w.state = 'final' and w.block_height <= c.settled_height
+      and (w.block_height < c.start_height or required_sources(w.order_id, w.amount) = 1)), false)
+  from word w
+  join chain_status c on (c.network, c.source) = (p_network, own_source())
+  where w.source <> c.source and w.state in ('seen', 'final')
+    and not exists (
+      select from chain_output o
+      where (o.network, o.tx_id, o.output_index, o.source) = (p_network, w.tx_id, w.output_index, c.source)
+        and o.state <> 'dropped')
+  group by w.address, w.tx_id, w.output_index
+$$;
+
+ALTER FUNCTION holdfast.reported_elsewhere(p_network text, p_addresses text[]) OWNER TO holdfast_owner;
+
+--
+-- Name: FUNCTION reported_elsewhere(p_network text, p_addresses text[]); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON FUNCTION holdfast.reported_elsewhere(p_network text, p_addresses text[]) IS 'Outputs to addresses of the shop that other sources have reported as seen or final, and the session''s source (own_source) has not: it began after them, or its node does not show what contracts send.';
 
 --
 -- Name: request_wake(uuid[]); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner
@@ -7379,6 +7516,70 @@ ALTER TABLE holdfast.idempotency OWNER TO holdfast_owner;
 COMMENT ON TABLE holdfast.idempotency IS 'The caller''s name for one attempt, what it asked (hash) and what it was told.';
 
 --
+-- Name: ignored_transfer; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.ignored_transfer (
+    network text NOT NULL,
+    source text DEFAULT COALESCE(holdfast.own_source(), 'watcher-1'::text) NOT NULL,
+    address text NOT NULL,
+    tx_id text NOT NULL,
+    output_index integer NOT NULL,
+    kind text NOT NULL,
+    token text,
+    sender text NOT NULL,
+    amount numeric(78,0) NOT NULL,
+    block_height bigint NOT NULL,
+    block_hash text NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT ignored_transfer_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT ignored_transfer_amount_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT ignored_transfer_hash_length CHECK (((char_length(block_hash) >= 1) AND (char_length(block_hash) <= 128))),
+    CONSTRAINT ignored_transfer_height_not_negative CHECK ((block_height >= 0)),
+    CONSTRAINT ignored_transfer_index_not_negative CHECK ((output_index >= 0)),
+    CONSTRAINT ignored_transfer_kind CHECK ((kind = ANY (ARRAY['wrong_asset'::text, 'own_transfer'::text]))),
+    CONSTRAINT ignored_transfer_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT ignored_transfer_seen_finite CHECK (isfinite(first_seen_at)),
+    CONSTRAINT ignored_transfer_sender_length CHECK (((char_length(sender) >= 1) AND (char_length(sender) <= 128))),
+    CONSTRAINT ignored_transfer_source_shape CHECK ((source ~ '^[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT ignored_transfer_token_length CHECK (((char_length(token) >= 1) AND (char_length(token) <= 128))),
+    CONSTRAINT ignored_transfer_token_of_kind CHECK (((kind = 'wrong_asset'::text) = (token IS NOT NULL))),
+    CONSTRAINT ignored_transfer_tx_length CHECK (((char_length(tx_id) >= 64) AND (char_length(tx_id) <= 88)))
+);
+
+ALTER TABLE holdfast.ignored_transfer OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE ignored_transfer; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.ignored_transfer IS 'Transfers to addresses of orders that are no income, on the branch that the source has scanned. Never credited.';
+
+--
+-- Name: COLUMN ignored_transfer.output_index; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ignored_transfer.output_index IS 'Of a token, the number of its log in the block.';
+
+--
+-- Name: COLUMN ignored_transfer.kind; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ignored_transfer.kind IS 'wrong_asset: a token; own_transfer: coins from an account of our own.';
+
+--
+-- Name: COLUMN ignored_transfer.token; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ignored_transfer.token IS 'The contract, which may be worthless and may claim any amount and sender; null: the network''s coin.';
+
+--
+-- Name: COLUMN ignored_transfer.amount; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.ignored_transfer.amount IS 'In the token''s own units, as its contract claims, or in base units.';
+
+--
 -- Name: inconsistency; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -8238,6 +8439,36 @@ ALTER TABLE holdfast.order_wake OWNER TO holdfast_owner;
 --
 
 COMMENT ON TABLE holdfast.order_wake IS 'Workflows that must look again. The row goes when an assessment has seen its wanted_seq; until then the signal is sent again.';
+
+--
+-- Name: own_account; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TABLE holdfast.own_account (
+    network text NOT NULL,
+    address text NOT NULL,
+    note text NOT NULL,
+    added_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT own_account_added_finite CHECK (isfinite(added_at)),
+    CONSTRAINT own_account_address_length CHECK (((char_length(address) >= 1) AND (char_length(address) <= 128))),
+    CONSTRAINT own_account_address_lower CHECK (((address !~* '^0x'::text) OR (address = lower(address)))),
+    CONSTRAINT own_account_network_shape CHECK ((network ~ '^[a-z0-9][a-z0-9_-]{0,31}$'::text)),
+    CONSTRAINT own_account_note_length CHECK (((char_length(note) >= 1) AND (char_length(note) <= 200)))
+);
+
+ALTER TABLE holdfast.own_account OWNER TO holdfast_owner;
+
+--
+-- Name: TABLE own_account; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON TABLE holdfast.own_account IS 'Accounts whose key is the shop''s alone, beside those of payouts: what they send to an order pays nothing.';
+
+--
+-- Name: COLUMN own_account.note; Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
+--
+
+COMMENT ON COLUMN holdfast.own_account.note IS 'What the account is for.';
 
 --
 -- Name: payment_key; Type: TABLE; Schema: holdfast; Owner: holdfast_owner
@@ -9274,6 +9505,13 @@ ALTER TABLE holdfast.idempotency
     ADD CONSTRAINT idempotency_times_finite CHECK (isfinite(created_at)) NOT VALID;
 
 --
+-- Name: ignored_transfer ignored_transfer_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.ignored_transfer
+    ADD CONSTRAINT ignored_transfer_pk PRIMARY KEY (network, address, tx_id, output_index, kind, source);
+
+--
 -- Name: inconsistency inconsistency_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -9454,6 +9692,13 @@ ALTER TABLE holdfast.order_wake
 
 ALTER TABLE ONLY holdfast.orders
     ADD CONSTRAINT orders_pk PRIMARY KEY (order_id);
+
+--
+-- Name: own_account own_account_pk; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE ONLY holdfast.own_account
+    ADD CONSTRAINT own_account_pk PRIMARY KEY (network, address);
 
 --
 -- Name: payment_key payment_key_identity; Type: CONSTRAINT; Schema: holdfast; Owner: holdfast_owner
@@ -10308,6 +10553,12 @@ CREATE TRIGGER customer_key_audit_truncate BEFORE TRUNCATE ON holdfast.customer_
 CREATE TRIGGER customer_key_audit_update AFTER UPDATE ON holdfast.customer_key REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_customer_key();
 
 --
+-- Name: ignored_transfer ignored_transfer_flag; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER ignored_transfer_flag AFTER INSERT ON holdfast.ignored_transfer REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.flag_wrong_asset();
+
+--
 -- Name: invoice invoice_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -10576,6 +10827,30 @@ CREATE TRIGGER orders_note_update AFTER UPDATE ON holdfast.orders FOR EACH ROW W
 --
 
 CREATE TRIGGER orders_post AFTER UPDATE ON holdfast.orders FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status <> 'delivered'::text))) EXECUTE FUNCTION holdfast.follow_money('status');
+
+--
+-- Name: own_account own_account_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER own_account_audit_delete AFTER DELETE ON holdfast.own_account REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_own_account();
+
+--
+-- Name: own_account own_account_audit_insert; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER own_account_audit_insert AFTER INSERT ON holdfast.own_account REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_own_account();
+
+--
+-- Name: own_account own_account_audit_truncate; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER own_account_audit_truncate BEFORE TRUNCATE ON holdfast.own_account FOR EACH STATEMENT EXECUTE FUNCTION holdfast.refuse_truncate();
+
+--
+-- Name: own_account own_account_audit_update; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE TRIGGER own_account_audit_update AFTER UPDATE ON holdfast.own_account REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION holdfast.audit_own_account();
 
 --
 -- Name: payment payment_audit_delete; Type: TRIGGER; Schema: holdfast; Owner: holdfast_owner
@@ -11722,6 +11997,30 @@ CREATE POLICY chain_sweep_own ON holdfast.chain_sweep TO watcher USING ((source 
 CREATE POLICY chain_sweep_read ON holdfast.chain_sweep FOR SELECT TO auditor USING (true);
 
 --
+-- Name: ignored_transfer; Type: ROW SECURITY; Schema: holdfast; Owner: holdfast_owner
+--
+
+ALTER TABLE holdfast.ignored_transfer ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: ignored_transfer ignored_transfer_list; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY ignored_transfer_list ON holdfast.ignored_transfer FOR SELECT TO watcher USING ((( SELECT holdfast.own_source() AS own_source) IS NULL));
+
+--
+-- Name: ignored_transfer ignored_transfer_own; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY ignored_transfer_own ON holdfast.ignored_transfer TO watcher USING ((source = ( SELECT holdfast.own_source() AS own_source)));
+
+--
+-- Name: ignored_transfer ignored_transfer_read; Type: POLICY; Schema: holdfast; Owner: holdfast_owner
+--
+
+CREATE POLICY ignored_transfer_read ON holdfast.ignored_transfer FOR SELECT TO app_api, app_worker, auditor USING (true);
+
+--
 -- Name: SCHEMA holdfast; Type: ACL; Schema: -; Owner: holdfast_owner
 --
 
@@ -11932,6 +12231,12 @@ REVOKE ALL ON FUNCTION holdfast.audit_order_transition() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION holdfast.audit_orders() FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_own_account(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.audit_own_account() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_payment(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12203,6 +12508,12 @@ GRANT ALL ON FUNCTION holdfast.finish_payout(p_refund_id uuid, p_tx_id text, p_n
 
 REVOKE ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.fits_in_sum(p_wanted jsonb, p_refused jsonb) TO app_api;
+
+--
+-- Name: FUNCTION flag_wrong_asset(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.flag_wrong_asset() FROM PUBLIC;
 
 --
 -- Name: FUNCTION follow_money(); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -12576,6 +12887,13 @@ GRANT ALL ON FUNCTION holdfast.refused_orders(p_orders jsonb, p_fresh integer[])
 
 REVOKE ALL ON FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) FROM PUBLIC;
 GRANT ALL ON FUNCTION holdfast.replace_payout(p_payout_id uuid, p_after integer, p_kind text, p_max_fee numeric, p_priority_fee numeric) TO app_worker;
+
+--
+-- Name: FUNCTION reported_elsewhere(p_network text, p_addresses text[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+REVOKE ALL ON FUNCTION holdfast.reported_elsewhere(p_network text, p_addresses text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION holdfast.reported_elsewhere(p_network text, p_addresses text[]) TO watcher;
 
 --
 -- Name: FUNCTION request_wake(p_order_ids uuid[]); Type: ACL; Schema: holdfast; Owner: holdfast_owner
@@ -13473,6 +13791,15 @@ GRANT UPDATE(order_id) ON TABLE holdfast.idempotency TO app_api;
 GRANT UPDATE(response) ON TABLE holdfast.idempotency TO app_api;
 
 --
+-- Name: TABLE ignored_transfer; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT,INSERT,DELETE ON TABLE holdfast.ignored_transfer TO watcher;
+GRANT SELECT ON TABLE holdfast.ignored_transfer TO app_api;
+GRANT SELECT ON TABLE holdfast.ignored_transfer TO app_worker;
+GRANT SELECT ON TABLE holdfast.ignored_transfer TO auditor;
+
+--
 -- Name: TABLE inconsistency; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -13958,6 +14285,13 @@ GRANT UPDATE(next_at) ON TABLE holdfast.order_wake TO app_api;
 GRANT UPDATE(dead_reason) ON TABLE holdfast.order_wake TO app_api;
 
 --
+-- Name: TABLE own_account; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT ON TABLE holdfast.own_account TO watcher;
+GRANT SELECT ON TABLE holdfast.own_account TO auditor;
+
+--
 -- Name: TABLE payment_key; Type: ACL; Schema: holdfast; Owner: holdfast_owner
 --
 
@@ -14164,6 +14498,18 @@ GRANT SELECT(broadcast_at) ON TABLE holdfast.payout_attempt TO app_api;
 
 GRANT SELECT,INSERT ON TABLE holdfast.payout_sender TO app_worker;
 GRANT SELECT ON TABLE holdfast.payout_sender TO auditor;
+
+--
+-- Name: COLUMN payout_sender.network; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(network) ON TABLE holdfast.payout_sender TO watcher;
+
+--
+-- Name: COLUMN payout_sender.sender; Type: ACL; Schema: holdfast; Owner: holdfast_owner
+--
+
+GRANT SELECT(sender) ON TABLE holdfast.payout_sender TO watcher;
 
 --
 -- Name: COLUMN payout_sender.next_nonce; Type: ACL; Schema: holdfast; Owner: holdfast_owner

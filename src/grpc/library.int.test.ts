@@ -277,7 +277,9 @@ describe('what a stranger sends', () => {
     const counts = () =>
       front
         .logLines()
-        .flatMap((line) => /"UNAUTHENTICATED CREDENTIALS_INVALID authorization","suppressed":(\d+)/.exec(line)?.[1] ?? [])
+        .flatMap(
+          (line) => /"UNAUTHENTICATED CREDENTIALS_INVALID authorization","suppressed":(\d+)/.exec(line)?.[1] ?? [],
+        )
     await until(() => counts().length > 0)
     expect(Math.max(...counts().map(Number))).toBeGreaterThan(10)
   })
