@@ -1,10 +1,12 @@
 -- Balances and several sources. A source compares its balances with its own outputs alone. So a source that is new or
--- renamed showed all money of earlier orders as unexplained, and a source whose node has no traces showed what
--- contracts had sent, though another source had reported it. An operator who attributed that credited it twice.
+-- renamed showed all money of earlier orders as unexplained, and a source whose node has no traces showed what a
+-- contract had sent, though another source had reported it. An operator who attributed that credited it twice.
 --
--- Locks: none but those of a new function. Older processes do not call it.
+-- An order that was paid by more at once than one source may confirm waits for a second one. It expired by one alone.
 --
--- Functions as migrations/function has them: reported_elsewhere.
+-- Locks: none but those of functions. Older processes call required_sources with the new result.
+--
+-- Functions as migrations/function has them: reported_elsewhere, required_sources.
 
 -- Outputs to addresses of the shop that other sources have reported as seen or final, and the session's source
 -- (own_source) has not: it began after them, or its node does not show what contracts send.
@@ -39,3 +41,23 @@ grant execute on function reported_elsewhere to watcher;
 comment on function reported_elsewhere is
   'Outputs to addresses of the shop that other sources have reported as seen or final, and the session''s source'
   ' (own_source) has not: it began after them, or its node does not show what contracts send.';
+
+-- Quorum: how many sources must agree before an output of p_amount base units is final money of an order, and must have
+-- read its network before it expires (p_amount 0: its largest payment in time), by the rule that the order was made
+-- under (source_rule).
+-- Locks: none. Changes nothing.
+create or replace function required_sources(p_order_id uuid, p_amount numeric) returns int language sql stable as $$
+  select coalesce((
+    select case when greatest(i.amount_due, p_amount, case when p_amount = 0 then (
+        select max(p.amount) from payment p
+        where p.order_id = i.order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')) end) > r.above
+      then r.sources end
+    from invoice i join source_rule r on r.asset = i.asset and r.since <= i.created_at
+    where i.order_id = p_order_id order by r.since desc limit 1), 1)::int
+$$;
+revoke execute on function required_sources from public;
+grant execute on function required_sources to app_api, app_worker, auditor;
+comment on function required_sources is
+  'Quorum: how many sources must agree before an output of p_amount base units is final money of an order, and'
+  ' must have read its network before it expires (p_amount 0: its largest payment in time), by the rule that the'
+  ' order was made under (source_rule).';

@@ -61,6 +61,8 @@ export type OpenPayout = {
   amount: bigint
   feeBearer: FeeBearer
   blockHash: string | null
+  /** Its network is: whether the refunded money is there is in doubt. */
+  isSuspended: boolean
   /** At least one; the oldest first. */
   attempts: readonly PayoutAttempt[]
 }
@@ -87,7 +89,7 @@ const OPEN = statement(
   `select p.payout_id as "payoutId", p.refund_id as "refundId", p.order_id as "orderId", p.network, p.nonce, p.status, p.amount,
      p.fee_bearer as "feeBearer", p.block_hash as "blockHash", p.chain_id as "chainId", p.sender, p.destination, a.attempt,
      a.kind, a.value, a.gas_limit as "gasLimit", a.max_fee as "maxFee", a.priority_fee as "priorityFee", a.raw,
-     a.tx_id as "txId",
+     a.tx_id as "txId", exists (select from suspended_network n where n.network = p.network) as "isSuspended",
      (extract(epoch from clock_timestamp() - coalesce(a.broadcast_at, a.created_at)) * 1000)::float8 as "ageMs"
    from (
      select * from payout x
@@ -105,9 +107,20 @@ export async function findOpenPayouts(
   return [...Map.groupBy(rows, ({ payoutId }) => payoutId).values()].flatMap((attempts) => {
     const [first] = attempts
     if (first === undefined) return []
-    const { payoutId, refundId, orderId, network: on, status, feeBearer, blockHash } = first
+    const { payoutId, refundId, orderId, network: on, status, feeBearer, blockHash, isSuspended } = first
     const [nonce, amount] = [Number(first.nonce), BigInt(first.amount)]
-    const payout = { payoutId, refundId, orderId, network: on, nonce, status, amount, feeBearer, blockHash }
+    const payout = {
+      payoutId,
+      refundId,
+      orderId,
+      network: on,
+      nonce,
+      status,
+      amount,
+      feeBearer,
+      blockHash,
+      isSuspended,
+    }
     return [{ ...payout, attempts: attempts.map(attemptOf) }]
   })
 }

@@ -121,6 +121,25 @@ describe('a payout', () => {
     await fixture.turnsUntilPaid({ ...payer, deps }, [refund])
   })
 
+  test('is not sent while its network is suspended, although it was prepared before', async () => {
+    const [refund, other] = [await approve(), await approve()]
+    const payer = await makePayer()
+    let isSigning = false
+    const signer = {
+      ...payer.signer,
+      sign: async (asked: SigningRequest) => (isSigning ? payer.signer.sign(asked) : undefined),
+    }
+    const deps = { ...payer.deps, signer }
+    await payoutTurn(deps)
+    const { network } = deps
+    await shop.query(`insert into chain_suspension (network) values ($1)`, [network])
+    isSigning = true
+    await payoutTurn(deps)
+    expect(await payoutOf(refund)).toMatchObject({ status: 'prepared' })
+    await shop.query(`update chain_suspension set closed_at = now(), reason = 'right' where network = $1`, [network])
+    await turnsUntilPaid({ ...payer, deps }, [refund, other])
+  })
+
   test('is confirmed by its first transaction where that was executed before the replacement', async () => {
     const refund = await fixture.approve()
     const payer = await fixture.makePayer()

@@ -117,6 +117,8 @@ async function end(deps: PayoutDeps, payout: OpenPayout, final: Parameters<typeo
 async function advance(deps: PayoutDeps, head: ChainHead, payout: OpenPayout): Promise<void> {
   const newest = payout.attempts.at(-1)
   if (newest === undefined || payout.blockHash !== null) return
+  // What no node has yet can still be stopped. A filler sends nothing, and what was sent is anyone's to send again.
+  if (payout.isSuspended && newest.kind === 'pay' && payout.status !== 'broadcast') return
   const signed = newest.signed ?? (await sign(deps, head, payout, newest))
   // While a replacement waits for its signature, the transaction before it stays sent.
   const sent = signed ?? payout.attempts.findLast((each) => each.signed !== undefined)?.signed

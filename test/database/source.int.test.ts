@@ -95,6 +95,12 @@ describe('where two sources are required', () => {
     const large = await shop.order()
     await say(shop, 'w1', buildObservation(large, { amount: large.amountDue + 1n }))
     expect((await assessPayments(shop.worker, runOf(large).next())).paymentState).toBe('confirming')
+    // As many must have read past its end before it expires.
+    for (const [each, sources] of [
+      [small, 1],
+      [large, 2],
+    ] as const)
+      expect(await shop.query('select required_sources($1, 0) as sources', [each.orderId])).toEqual([{ sources }])
     await requireSources(shop, 2)
   })
 
