@@ -50,7 +50,12 @@ beforeAll(async () => {
   chain = await openDevelopmentChain(anvil.url)
   node = await startCountingNode(anvil.url)
   shop = await createTestDatabase()
-  database = await openTestDatabase({ url: shop.urlOf('watcher'), poolSize: 4, applicationName: 'backfill-test' })
+  database = await openTestDatabase({
+    url: shop.urlOf('watcher'),
+    poolSize: 4,
+    applicationName: 'backfill-test',
+    source: 'watcher-1',
+  })
   productId = (await putProduct(shop, { onHand: 1_000n })).productId
 })
 afterEach(async () => {

@@ -34,7 +34,12 @@ beforeEach(async () => {
   await pair.first.mine(1)
   await pair.copy(pair.first, pair.second)
   shop = await createTestShop()
-  database = await openTestDatabase({ url: shop.test.urlOf('watcher'), poolSize: 2, applicationName: 'watcher-test' })
+  database = await openTestDatabase({
+    url: shop.test.urlOf('watcher'),
+    poolSize: 2,
+    applicationName: 'watcher-test',
+    source: SOURCE,
+  })
 })
 afterEach(async () => {
   await database.close()
