@@ -122,8 +122,8 @@ describe('a payout', () => {
   })
 
   test('is not sent while its network is suspended, although it was prepared before', async () => {
-    const [refund, other] = [await approve(), await approve()]
-    const payer = await makePayer()
+    const [refund, other] = [await fixture.approve(), await fixture.approve()]
+    const payer = await fixture.makePayer()
     let isSigning = false
     const signer = {
       ...payer.signer,
@@ -135,9 +135,9 @@ describe('a payout', () => {
     await shop.query(`insert into chain_suspension (network) values ($1)`, [network])
     isSigning = true
     await payoutTurn(deps)
-    expect(await payoutOf(refund)).toMatchObject({ status: 'prepared' })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'prepared' })
     await shop.query(`update chain_suspension set closed_at = now(), reason = 'right' where network = $1`, [network])
-    await turnsUntilPaid({ ...payer, deps }, [refund, other])
+    await fixture.turnsUntilPaid({ ...payer, deps }, [refund, other])
   })
 
   test('is confirmed by its first transaction where that was executed before the replacement', async () => {
