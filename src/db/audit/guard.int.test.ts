@@ -39,9 +39,8 @@ beforeAll(async () => {
   await shop.query(
     `insert into chain_operation (network, operation, height, reason) values ('ethereum', 'rewind', 1, 'lost')`,
   )
-  await shop.query(`insert into own_account (network, address, note) values ('ethereum', '0xab', 'gas');
-    select bind_source('watcher', 'watcher-1'), retire_source('w9', 'renamed')`)
-  await shop.query(`select change_account(7, 'disable')`)
+  await shop.query(`select bind_source('watcher', 'watcher-1'), retire_source('w9', 'renamed')`)
+  await shop.query(`insert into own_account values ('ethereum', '0xab', 'gas'); select change_account(7, 'disable')`)
   await shop.order({ rateOrigin: buildRateOrigin() })
   await putAddresses(shop.test, 1)
   await shop.test.forge(
