@@ -5252,6 +5252,9 @@ declare
   v_conflict text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
+  if exists (select from retired_source x where x.source = p_source) then
+    raise exception 'payment_report: the source % is retired', p_source using errcode = 'HF076';
+  end if;
   perform 1 from orders o
   where o.order_id in (
     select i.order_id from invoice i
@@ -5634,7 +5637,10 @@ CREATE FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) RET
     LANGUAGE sql STABLE
     AS $$
   select coalesce((
-    select case when greatest(i.amount_due, p_amount) > r.above then r.sources end
+    select case when greatest(i.amount_due, p_amount, case when p_amount = 0 then (
+        select max(p.amount) from payment p
+        where p.order_id = i.order_id and p.is_in_time and p.state in ('seen', 'reorged', 'final')) end) > r.above
+      then r.sources end
     from invoice i join source_rule r on r.asset = i.asset and r.since <= i.created_at
     where i.order_id = p_order_id order by r.since desc limit 1), 1)::int
 $$;
@@ -5645,7 +5651,7 @@ ALTER FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) OWNE
 -- Name: FUNCTION required_sources(p_order_id uuid, p_amount numeric); Type: COMMENT; Schema: holdfast; Owner: holdfast_owner
 --
 
-COMMENT ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) IS 'Quorum: how many sources must agree before an output of p_amount base units is final money of an order, and must have read its network before it expires (p_amount 0), by the rule that the order was made under (source_rule).';
+COMMENT ON FUNCTION holdfast.required_sources(p_order_id uuid, p_amount numeric) IS 'Quorum: how many sources must agree before an output of p_amount base units is final money of an order, and must have read its network before it expires (p_amount 0: its largest payment in time), by the rule that the order was made under (source_rule).';
 
 --
 -- Name: restart_orders(uuid[], text); Type: FUNCTION; Schema: holdfast; Owner: holdfast_owner

@@ -7,6 +7,7 @@
 -- The confirm deadline is set once, when enough is first seen: later reports do not move it.
 -- Error: HF036 when another fact is stored under the source, output and seq of a fact; detail is its place in p_facts,
 -- from 0. Nothing of the report is then stored. The first sighting is no part of the comparison: the stored one counts.
+-- HF076 when the source is retired: its words of before stay, and it adds none.
 -- Repeating it is harmless: a fact that is stored is skipped.
 create or replace function record_report(p_source text, p_facts jsonb, p_actor text) returns int language plpgsql as $$
 declare
@@ -16,6 +17,9 @@ declare
   v_conflict text;
 begin
   perform set_config('holdfast.actor', p_actor, true);
+  if exists (select from retired_source x where x.source = p_source) then
+    raise exception 'payment_report: the source % is retired', p_source using errcode = 'HF076';
+  end if;
   perform 1 from orders o
   where o.order_id in (
     select i.order_id from invoice i

@@ -13,7 +13,7 @@ import { actorText } from './audit/actor.ts'
 import { assessedOrderOf, assessReplacement, decideLateMoney, endAssessment, type AssessedRow } from './late.ts'
 import { assertEntered, getOrderState, stateOf, withStepReached, type StepOutcome } from './order.ts'
 import { retrying, sqlStateOf, statement, type Database } from './connection/pool.ts'
-import { errorDetailOf, REPORT_CONFLICT_STATE } from './connection/sqlstate.ts'
+import { errorDetailOf, REPORT_CONFLICT_STATE, SOURCE_RETIRED_STATE } from './connection/sqlstate.ts'
 
 const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $3) as fresh')
 
@@ -21,7 +21,8 @@ const RECORD = statement('report_record', 'select record_report($1, $2::jsonb, $
  * Stores the observations of a verified report in the inbox, extends holds that were paid in time and wakes the orders'
  * workflows: one transaction. An observation that is stored already changes nothing.
  * @returns how many observations were new
- * @throws {DomainError} REPORT_CONFLICT when another fact is stored under the seq of an observation: nothing is stored
+ * @throws {DomainError} REPORT_CONFLICT when another fact is stored under the seq of an observation: nothing is stored;
+ *   PERMISSION_DENIED when the source is retired
  */
 export async function recordReport(
   database: Pick<Database, 'run'>,
@@ -36,7 +37,10 @@ export async function recordReport(
     const [row] = await retrying(() => database.run<{ fresh: number }>(RECORD, values), call.deadline)
     return row?.fresh ?? 0
   } catch (error) {
-    if (sqlStateOf(error) !== REPORT_CONFLICT_STATE) throw error
+    const state = sqlStateOf(error)
+    if (state === SOURCE_RETIRED_STATE)
+      throw new DomainError('PERMISSION_DENIED', 'This source is retired: it reports no more.', { cause: error })
+    if (state !== REPORT_CONFLICT_STATE) throw error
     throw conflictOf(observations[Number(errorDetailOf(error))], error)
   }
 }

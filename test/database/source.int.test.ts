@@ -243,6 +243,14 @@ describe('a suspended network', () => {
     expect(await sight()).toBeUndefined()
   })
 
+  test('takes no word of a source any more once that is retired', async () => {
+    const order = await shop.order()
+    const source = `w-${randomUUID().slice(0, 8)}`
+    await shop.query(`select retire_source($1, 'lies')`, [source])
+    await expect(say(shop, source, buildObservation(order))).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' })
+    expect((await assessPayments(shop.worker, runOf(order).next())).paymentState).toBe('awaiting')
+  })
+
   test('is closed by an operator, not by its watcher alone', async () => {
     await suspendChain(watcher, 'ethereum', 'w1')
     await expect(resumeChain(watcher, 'ethereum', { operator: '', reason: 'nobody' })).rejects.toThrow()

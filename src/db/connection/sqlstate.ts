@@ -23,6 +23,8 @@ export const STATEMENT_TIMEOUT = '57014'
 export const TRANSACTION_TIMEOUT = '25P04'
 /** Raised by record_report. */
 export const REPORT_CONFLICT_STATE = 'HF036'
+/** Raised by record_report. */
+export const SOURCE_RETIRED_STATE = 'HF076'
 /** Raised by guard_refund for refunds above the money of their order. */
 export const REFUND_CEILING_STATE = 'HF042'
 

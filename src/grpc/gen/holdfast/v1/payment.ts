@@ -777,6 +777,7 @@ export const PaymentServiceService = {
    * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
    * Safe to repeat: an observation that is stored already, whichever request carried it, changes nothing.
    * REPORT_CONFLICT: another fact is stored under the same source, output and seq. Nothing of the report is stored.
+   * PERMISSION_DENIED also where the source is retired.
    * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, REPORT_CONFLICT, DATABASE_UNAVAILABLE.
    */
   reportPayments: {
@@ -797,6 +798,7 @@ export interface PaymentServiceServer extends UntypedServiceImplementation {
    * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
    * Safe to repeat: an observation that is stored already, whichever request carried it, changes nothing.
    * REPORT_CONFLICT: another fact is stored under the same source, output and seq. Nothing of the report is stored.
+   * PERMISSION_DENIED also where the source is retired.
    * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, REPORT_CONFLICT, DATABASE_UNAVAILABLE.
    */
   reportPayments: handleUnaryCall<ReportPaymentsRequest, ReportPaymentsResponse>;
@@ -807,6 +809,7 @@ export interface PaymentServiceClient extends Client {
    * ReportPayments stores all observations of a report in one transaction; an answer means they are committed.
    * Safe to repeat: an observation that is stored already, whichever request carried it, changes nothing.
    * REPORT_CONFLICT: another fact is stored under the same source, output and seq. Nothing of the report is stored.
+   * PERMISSION_DENIED also where the source is retired.
    * Errors: SIGNATURE_INVALID, MESSAGE_TOO_LARGE, REPORT_CONFLICT, DATABASE_UNAVAILABLE.
    */
   reportPayments(
