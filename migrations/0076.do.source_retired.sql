@@ -1,8 +1,8 @@
 -- Reports of a retired source still counted where no active source had spoken of the output: a watcher that was retired
 -- because its node lies, or because it was taken over, and that still ran, had orders paid. Now they are refused.
 --
--- Locks: none beyond the function's row in the catalogue. Older processes: an older api answers INTERNAL to the report of
--- a retired source, and stores nothing of it.
+-- Locks: none beyond the function's row in the catalogue. Older processes: an older api answers INTERNAL to the report
+-- of a retired source, and stores nothing of it.
 --
 -- Functions as migrations/function has them: record_report.
 

@@ -71,11 +71,11 @@ export const forgetPostponed = async (database: Runner, refundId: string): Promi
 
 const WAITING = statement(
   'payout_waiting',
-  `select w.reason, count(*)::int as refunds from payout_wait w join refund r on r.refund_id = w.refund_id
+  `select w.reason, count(*)::int as waiting from payout_wait w join refund r on r.refund_id = w.refund_id
    where r.network = $1 and (r.status = 'approved' or r.status = 'paying')
      and not exists (select from payout p where p.refund_id = r.refund_id and not p.is_released)
    group by w.reason`,
 )
 /** How many refunds wait, by reason. */
-export const countPostponed = (database: Runner, network: string): Promise<{ reason: string; refunds: number }[]> =>
+export const countPostponed = (database: Runner, network: string): Promise<{ reason: string; waiting: number }[]> =>
   database.run(WAITING, [network])

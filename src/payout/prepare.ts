@@ -40,8 +40,8 @@ export async function prepareAll(deps: PayoutDeps, head: ChainHead): Promise<voi
     }
   }
   deps.metrics.waiting.reset()
-  for (const { reason, refunds } of await countPostponed(database, network))
-    deps.metrics.waiting.set({ reason }, refunds)
+  for (const { reason, waiting } of await countPostponed(database, network))
+    deps.metrics.waiting.set({ reason }, waiting)
 }
 
 async function postpone({ database, retry, logger }: PayoutDeps, refundId: string, reason: string): Promise<void> {

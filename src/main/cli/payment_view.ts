@@ -9,6 +9,7 @@ import { refundView, stateView } from './view.ts'
 const NEWER = 'unknown'
 const isoOf = (time: Date | undefined): string | null => time?.toISOString() ?? null
 const flagsOf = (flags: Transfer['paymentFlags']): string[] => flags.map((flag) => paymentFlag.wordOf(flag) ?? NEWER)
+const countOf = (count: bigint): number => Number(count)
 const heightOf = (height: bigint | undefined): number | null => (height === undefined ? null : Number(height))
 
 export const transferView = (transfer: Transfer) => ({
@@ -84,12 +85,12 @@ export const dossierView = (dossier: GetPaymentDossierResponse) => ({
   quote: dossier.quote === undefined ? null : quoteView(dossier.quote),
   money: dossier.money ?? null,
   transfers: dossier.transfers.map(transferView),
-  transferCount: Number(dossier.transferCount),
+  transferCount: countOf(dossier.transferCount),
   reports: dossier.reports.map(reportView),
-  reportCount: Number(dossier.reportCount),
+  reportCount: countOf(dossier.reportCount),
   doubts: dossier.doubts.map(({ since, ...doubt }) => ({ ...doubt, since: isoOf(since) })),
   refunds: dossier.refunds.map(refundRecordView),
-  refundCount: Number(dossier.refundCount),
+  refundCount: countOf(dossier.refundCount),
   ledger: dossier.ledger.map((row) => ({ ...row, token: row.token ?? null, postings: Number(row.postings) })),
   lateDecision:
     dossier.lateDecision === undefined
@@ -101,7 +102,7 @@ export const dossierView = (dossier: GetPaymentDossierResponse) => ({
   ignoredTransfers: dossier.ignoredTransfers.map(({ blockHeight, firstSeenAt, ...each }) => ({
     ...{ ...each, token: each.token ?? null, blockHeight: Number(blockHeight), firstSeenAt: isoOf(firstSeenAt) },
   })),
-  ignoredTransferCount: Number(dossier.ignoredTransferCount),
+  ignoredTransferCount: countOf(dossier.ignoredTransferCount),
   auditEntries: dossier.auditEntries.map(({ seq, entryId, at, actor }) => ({
     ...{ seq: Number(seq), entryId: Number(entryId), at: isoOf(at), actor },
   })),
