@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => world.close())
 
 describe('payments of generated lives', () => {
-  test.each(Object.entries(RARE_LIVES))('%s', async (_, sequence) => {
+  test.each(Object.entries(RARE_LIVES))('a rare life, in which %s', async (_, sequence) => {
     expect(await world.play(new Map([[0, sequence]]), { acceptsLate: false, sources: 1, requiredSources: 1 })).toEqual(
       [],
     )
