@@ -1,6 +1,7 @@
 // Whether a refund may be paid, by the payer's own knowledge: its own node, its own limits. The database says what to pay,
 // and others write to it: a stolen credential of theirs must not be enough to send money.
 
+import { RpcRefusal } from '../chain/rpc.ts'
 import { findEvidence, sumOfDay, type PayoutEvidence } from '../db/payout_evidence.ts'
 import { REFUND_APPROVALS } from '../domain/refund.ts'
 import { settledHeightOf, type ChainHead, type PayoutDeps } from './deps.ts'
@@ -47,24 +48,38 @@ function isSealed({ seals }: PayoutDeps, evidence: PayoutEvidence, destination: 
 }
 
 /**
- * Whether the money came in: the order's own addresses got at least what its refunds send, this one included. Transfers
- * that are found count while they are final; where they do not suffice, the balance of the addresses does, which shows
- * money that no transaction shows. Both are less than what came in or equal to it.
+ * Whether the money came in: the order's own addresses got at least what its refunds send, this one included. An address
+ * got at least what it holds, which shows also money that no transaction shows, and at least the transfers to it that are
+ * final, which show also money that was moved on. The larger of both counts.
  */
 async function hasArrived(deps: PayoutDeps, head: ChainHead, evidence: PayoutEvidence): Promise<boolean> {
   const settled = settledHeightOf(deps, head)
-  const wanted = evidence.amount + evidence.spent
   if (settled < 0) return false
-  let found = 0n
+  const wanted = evidence.amount + evidence.spent
+  const held = new Map<string, bigint>()
+  for (const address of evidence.addresses) held.set(address, await balanceOf(deps, address, settled))
+  const proven = new Map<string, bigint>()
+  const total = (): bigint =>
+    evidence.addresses.reduce((sum, address) => sum + larger(held.get(address), proven.get(address)), 0n)
+  // The balances first: they cost one call each, however many transfers there were.
   for (const { txId, outputIndex } of evidence.claims) {
-    if (found >= wanted) return true
+    if (total() >= wanted) return true
     if (!TX_ID.test(txId)) continue
     const transfer = await deps.node.findTransfer(txId, outputIndex)
     if (transfer === undefined || transfer.inclusion.height > settled) continue
-    if (evidence.addresses.includes(transfer.to)) found += transfer.value
+    proven.set(transfer.to, (proven.get(transfer.to) ?? 0n) + transfer.value)
   }
-  if (found >= wanted) return true
-  let held = 0n
-  for (const address of evidence.addresses) held += await deps.node.getBalance(address, settled)
-  return held >= wanted
+  return total() >= wanted
+}
+
+const larger = (one = 0n, other = 0n): bigint => (one > other ? one : other)
+
+/** A node without the account's state at the height shows nothing there: then the transfers must suffice. */
+async function balanceOf({ node }: PayoutDeps, address: string, height: number): Promise<bigint> {
+  try {
+    return await node.getBalance(address, height)
+  } catch (error) {
+    if (error instanceof RpcRefusal) return 0n
+    throw error
+  }
 }

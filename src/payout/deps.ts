@@ -33,8 +33,8 @@ export type PayoutDeps = {
   retry: Retry
   /** What the api signed: a database credential alone makes none. */
   seals: RefundSealCheck
-  /** Terms of the payouts whose money and approvals were checked by this process, by payout: they are checked once. */
-  checked: Map<string, string>
+  /** By payout, the terms whose money and approvals this process has checked, and at which height it did so last. */
+  checked: Map<string, { terms: string; height: number }>
   holder: string
   metrics: PayoutMetrics
   logger: Logger

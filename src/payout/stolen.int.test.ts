@@ -277,6 +277,31 @@ describe('the payer pays nothing that its own node does not show', () => {
     expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
   })
 
+  test('money that is gone when its signature comes, as by a file after a reorganisation', async () => {
+    const { deps, chain, signer } = await fixture.makePayer()
+    const refund = await fixture.approve()
+    await payoutTurn({ ...deps, signer: { ...signer, sign: async () => undefined } })
+    await chain.mine()
+    const getBalance: typeof deps.node.getBalance = async (address, height) =>
+      address === signer.sender ? deps.node.getBalance(address, height) : 0n
+    await payoutTurn({ ...deps, node: { ...deps.node, getBalance, findTransfer: async () => undefined } })
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'prepared' })
+    await payoutTurn(deps)
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+  })
+
+  test('and asks for no transfer while the money is still there', async () => {
+    const { deps } = await fixture.makePayer()
+    const refund = await fixture.approve()
+    let asked = 0
+    const findTransfer: typeof deps.node.findTransfer = async (...of) => {
+      asked += 1
+      return deps.node.findTransfer(...of)
+    }
+    await payoutTurn({ ...deps, node: { ...deps.node, findTransfer } })
+    expect([await fixture.payoutOf(refund), asked]).toMatchObject([{ status: 'broadcast' }, 0])
+  })
+
   test('money at an address that the keys process did not make', async () => {
     const { deps } = await fixture.makePayer()
     const refund = await fixture.approve()

@@ -140,13 +140,15 @@ function assertPrice({ maxFee }: PayoutDeps, transaction: PayoutAttempt['transac
 
 /**
  * A row may be written by others, also past the database's guards: what the payer's preparation checks is checked again
- * before the first signature, and once more when the terms are not those that were checked. A filler sends nothing.
+ * before the first signature, and once more when the terms are not those that were checked, or at another height:
+ * `atHead`. A filler sends nothing.
  */
 async function assertPayable(
   deps: PayoutDeps,
   head: ChainHead,
   payout: OpenPayout,
   { kind, transaction }: PayoutAttempt,
+  { atHead }: { atHead: boolean },
 ) {
   const { payoutId, refundId, amount } = payout
   const { chainId, to, value } = transaction
@@ -155,10 +157,11 @@ async function assertPayable(
   if (kind === 'fill') return
   if (value > amount) throw notGiven('it sends more than its refund')
   const terms = `${refundId} ${amount} ${to}`
-  if (deps.checked.get(payoutId) === terms) return
+  const before = deps.checked.get(payoutId)
+  if (before?.terms === terms && (!atHead || before.height === head.height)) return
   const refusal = await findPayoutRefusal(deps, head, { refundId, amount, destination: to }, true)
   if (refusal !== undefined) throw notGiven(refusal)
-  deps.checked.set(payoutId, terms)
+  deps.checked.set(payoutId, { terms, height: head.height })
 }
 
 const notGiven = (why: string): SignatureRefused => new SignatureRefused(`it is not given to the signer: ${why}`)
@@ -167,10 +170,12 @@ async function sign(deps: PayoutDeps, head: ChainHead, payout: OpenPayout, newes
   const { payoutId, refundId, network } = payout
   const { attempt, transaction } = newest
   assertPrice(deps, transaction)
-  await assertPayable(deps, head, payout, newest)
+  await assertPayable(deps, head, payout, newest, { atHead: false })
   const request: SigningRequest = { payoutId, attempt, refundId, network, transaction }
   const answer = await deps.signer.sign(request)
   if (answer === undefined) return undefined
+  // A signature by files comes hours later: meanwhile the chain may have taken the money back.
+  await assertPayable(deps, head, payout, newest, { atHead: true })
   const signed = await readSigned(answer, transaction)
   await storeSignature(deps.database, payoutId, attempt, signed)
   await deps.signer.forget(request)

@@ -66,7 +66,7 @@ export async function createTestPayer(
   const deps: PayoutDeps = {
     ...{ database: shop.worker, node, signer, network: 'ethereum', chainId, confirmations: CONFIRMATIONS },
     ...{ limits: { refund: FUNDS, day: FUNDS }, retry: { firstMs: 0, mostMs: 0 } },
-    ...{ seals: refundSealCheck, checked: new Map<string, string>() },
+    ...{ seals: refundSealCheck, checked: new Map<string, { terms: string; height: number }>() },
     ...{ stuckAfterMs: 3_600_000, maxFee: 10n ** 12n, holder: `payer-${randomUUID().slice(0, 8)}` },
     metrics: createPayoutMetrics(createRegistry('payer')),
     logger: createLogger({ process: 'payer', level: 'silent' }),
