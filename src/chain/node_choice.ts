@@ -33,6 +33,8 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
   let step: { index: number; hasFailed: boolean } | undefined
   /** The node of the last step. */
   let inUse: number | undefined
+  /** Whether the next step begins with the first node that can be used, and not with that of the last step. */
+  let prefersFirst = false
 
   function noteChange(index: number, reason: AsideReason | undefined): void {
     metrics.noteAside(index, reason)
@@ -70,7 +72,9 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
       if (step?.hasFailed === false) health.restore(step.index)
       step = undefined
       let failure: unknown = new ChainError('each node has asked to wait')
-      for (const index of health.candidates(inUse)) {
+      const candidates = health.candidates(prefersFirst ? undefined : inUse)
+      prefersFirst = false
+      for (const index of candidates) {
         try {
           const started = await askNode(index, start)
           if (!(await isBehind(index, started))) {
@@ -99,6 +103,8 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
         throw error
       }
     },
+    /** The next step begins with the first node in the order of preference that can be used. */
+    preferFirst: (): void => void (prefersFirst = true),
     /** At the end of a step: the next one begins with another node, where there is one. */
     giveUp: (reason: AsideReason): void => {
       if (step === undefined || step.hasFailed || nodes.length === 1) return

@@ -89,6 +89,28 @@ describe('a step', () => {
     expect(await inUse()).toBe(2)
   })
 
+  test('leaves a node without traces for the one before it in the list, once that is well again', async () => {
+    const untraced = (node: ChainClient): ChainClient => ({
+      ...node,
+      findBlock: async (height) => {
+        const block = await node.findBlock(height)
+        return block && { ...block, untracedTxIds: [] }
+      },
+    })
+    const { client, inUse, pass } = openTestPool(pair.first, { url: pair.second.url, change: untraced })
+    pair.first.proxy.cut()
+    const { height } = await client.getTip()
+    await client.findBlock(height)
+    expect(await inUse()).toBe(2)
+    pair.first.proxy.restore()
+    await until(async () => {
+      pass(LONG_MS)
+      await client.getTip()
+      await client.findBlock(height)
+      return (await inUse()) === 1
+    })
+  })
+
   test('costs one call while there is no new block, and four for a new one with two nodes', async () => {
     const { client, messages } = openPair()
     await client.getTip()
@@ -151,6 +173,23 @@ describe('a node is set aside', () => {
       await step()
       return (await aside()).length === 0
     })
+  })
+
+  test('while it names a tip far above, and has no block there', async () => {
+    const boasting = (node: ChainClient): ChainClient => ({
+      ...node,
+      getTip: async () => {
+        const tip = await node.getTip()
+        return { ...tip, height: tip.height + 1_000 }
+      },
+    })
+    const { client, inUse, aside, pass } = openTestPool(pair.first, { url: pair.second.url, change: boasting })
+    for (let look = 0; look < 3; look += 1) {
+      await client.getTip()
+      expect([await inUse(), await aside()]).toEqual([1, ['2 gap']])
+      pass(LONG_MS)
+      await pair.first.mine(1)
+    }
   })
 
   test('while it answers for another chain', async () => {

@@ -39,6 +39,8 @@ export function createNodePool(options: NodePoolOptions): ChainClient {
     findHeader: (height) => choice.ask((node) => node.findHeader(height)),
     findBlock: async (height) => {
       const block = await choice.ask((node) => node.findBlock(height))
+      // A node without traces is used while a better one is away, and no longer.
+      if (block?.untracedTxIds !== undefined) choice.preferFirst()
       if (block === undefined && tip !== undefined && height <= tip.height) hasGap = true
       return block
     },

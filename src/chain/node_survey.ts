@@ -58,7 +58,8 @@ export function createNodeSurvey(deps: SurveyDeps): (index: number, tip: Header)
     rechecking.add(index)
     const found = await look(index, finalHeight)
     rechecking.delete(index)
-    if (found !== undefined) rechecked.set(index, found)
+    if (found === undefined) rechecked.delete(index)
+    else rechecked.set(index, found)
   }
 
   /** @throws {NodesDifferError} */
@@ -76,6 +77,22 @@ export function createNodeSurvey(deps: SurveyDeps): (index: number, tip: Header)
     }
   }
 
+  /** Without nodes that name a tip far above this one, and have no block in between. */
+  async function keepCredible({ height }: Header, looks: readonly Look[]): Promise<Look[]> {
+    const isCredible = async ({ index, tip }: Look): Promise<boolean> => {
+      if (tip.height <= height + maxLagBlocks) return true
+      try {
+        if ((await askNode(index, (node) => node.findHeader(height + maxLagBlocks + 1))) !== undefined) return true
+        health.setAside(index, 'gap')
+      } catch (error) {
+        deps.noteFailure(index, error)
+      }
+      return false
+    }
+    const kept = await Promise.all(looks.map(async (found) => ((await isCredible(found)) ? [found] : [])))
+    return kept.flat()
+  }
+
   return async (index, tip) => {
     const isSame = index === last.index && tip.hash === last.hash
     if (isSame && now() - last.atMs < SURVEY_EVERY_MS) return false
@@ -85,11 +102,16 @@ export function createNodeSurvey(deps: SurveyDeps): (index: number, tip: Header)
     const answers = await Promise.all(others.filter(health.isUsable).map((other) => look(other, finalHeight)))
     const looks = answers.filter((found) => found !== undefined)
     const returned = [...rechecked.values()].filter((found) => found.index !== index)
-    rechecked.clear()
     await assertSame(index, tip, [...looks, ...returned])
-    const newest = Math.max(tip.height, ...looks.map((found) => found.tip.height))
+    // Only then: what contradicts in the background stops every step until it does no more.
+    rechecked.clear()
+    const credible = await keepCredible(tip, [...looks, ...returned])
+    const newest = Math.max(
+      tip.height,
+      ...credible.filter((found) => health.isUsable(found.index)).map((found) => found.tip.height),
+    )
     metrics.noteLag(index, newest - tip.height)
-    for (const { index: other, tip: theirs } of [...looks, ...returned]) {
+    for (const { index: other, tip: theirs } of credible) {
       const lagBlocks = newest - theirs.height
       metrics.noteLag(other, lagBlocks)
       if (lagBlocks > maxLagBlocks) health.setAside(other, 'lag')
