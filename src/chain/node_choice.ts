@@ -31,10 +31,8 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
   const { network, nodes, metrics, logger, now = () => performance.now() } = options
   const health = createNodeHealth({ count: nodes.length, onChange: noteChange, now })
   let step: { index: number; hasFailed: boolean } | undefined
-  /** The node of the last step. */
+  /** The node of the last step, which the next one prefers. Undefined: no preference. */
   let inUse: number | undefined
-  /** Whether the next step begins with the first node that can be used, and not with that of the last step. */
-  let prefersFirst = false
 
   function noteChange(index: number, reason: AsideReason | undefined): void {
     metrics.noteAside(index, reason)
@@ -72,9 +70,7 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
       if (step?.hasFailed === false) health.restore(step.index)
       step = undefined
       let failure: unknown = new ChainError('each node has asked to wait')
-      const candidates = health.candidates(prefersFirst ? undefined : inUse)
-      prefersFirst = false
-      for (const index of candidates) {
+      for (const index of health.candidates(inUse)) {
         try {
           const started = await askNode(index, start)
           if (!(await isBehind(index, started))) {
@@ -104,7 +100,7 @@ export function createNodeChoice<Node>(options: NodeChoiceOptions<Node>) {
       }
     },
     /** The next step begins with the first node in the order of preference that can be used. */
-    preferFirst: (): void => void (prefersFirst = true),
+    preferFirst: (): void => void (inUse = undefined),
     /** At the end of a step: the next one begins with another node, where there is one. */
     giveUp: (reason: AsideReason): void => {
       if (step === undefined || step.hasFailed || nodes.length === 1) return

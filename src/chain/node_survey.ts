@@ -77,22 +77,6 @@ export function createNodeSurvey(deps: SurveyDeps): (index: number, tip: Header)
     }
   }
 
-  /** Without nodes that name a tip far above this one, and have no block in between. */
-  async function keepCredible({ height }: Header, looks: readonly Look[]): Promise<Look[]> {
-    const isCredible = async ({ index, tip }: Look): Promise<boolean> => {
-      if (tip.height <= height + maxLagBlocks) return true
-      try {
-        if ((await askNode(index, (node) => node.findHeader(height + maxLagBlocks + 1))) !== undefined) return true
-        health.setAside(index, 'gap')
-      } catch (error) {
-        deps.noteFailure(index, error)
-      }
-      return false
-    }
-    const kept = await Promise.all(looks.map(async (found) => ((await isCredible(found)) ? [found] : [])))
-    return kept.flat()
-  }
-
   return async (index, tip) => {
     const isSame = index === last.index && tip.hash === last.hash
     if (isSame && now() - last.atMs < SURVEY_EVERY_MS) return false
@@ -105,7 +89,7 @@ export function createNodeSurvey(deps: SurveyDeps): (index: number, tip: Header)
     await assertSame(index, tip, [...looks, ...returned])
     // Only then: what contradicts in the background stops every step until it does no more.
     rechecked.clear()
-    const credible = await keepCredible(tip, [...looks, ...returned])
+    const credible = await keepCredible(deps, tip, [...looks, ...returned])
     const newest = Math.max(
       tip.height,
       ...credible.filter((found) => health.isUsable(found.index)).map((found) => found.tip.height),
@@ -120,4 +104,21 @@ export function createNodeSurvey(deps: SurveyDeps): (index: number, tip: Header)
     last = { index, hash: tip.hash, atMs: now() }
     return newest - tip.height > maxLagBlocks
   }
+}
+
+/** Without nodes that name a tip far above this one, and have no block in between. */
+async function keepCredible(deps: SurveyDeps, { height }: Header, looks: readonly Look[]): Promise<Look[]> {
+  const { maxLagBlocks, askNode, health, noteFailure } = deps
+  const isCredible = async ({ index, tip }: Look): Promise<boolean> => {
+    if (tip.height <= height + maxLagBlocks) return true
+    try {
+      if ((await askNode(index, (node) => node.findHeader(height + maxLagBlocks + 1))) !== undefined) return true
+      health.setAside(index, 'gap')
+    } catch (error) {
+      noteFailure(index, error)
+    }
+    return false
+  }
+  const kept = await Promise.all(looks.map(async (found) => ((await isCredible(found)) ? [found] : [])))
+  return kept.flat()
 }

@@ -40,8 +40,8 @@ export async function prepareAll(deps: PayoutDeps, head: ChainHead): Promise<voi
     }
   }
   deps.metrics.waiting.reset()
-  for (const { reason, waiting } of await countPostponed(database, network))
-    deps.metrics.waiting.set({ reason }, waiting)
+  for (const each of await countPostponed(database, network))
+    deps.metrics.waiting.set({ reason: each.reason }, each.waiting)
 }
 
 async function postpone({ database, retry, logger }: PayoutDeps, refundId: string, reason: string): Promise<void> {
