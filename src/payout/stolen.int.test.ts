@@ -293,13 +293,18 @@ describe('the payer pays nothing that its own node does not show', () => {
   test('and asks for no transfer while the money is still there', async () => {
     const { deps } = await fixture.makePayer()
     const refund = await fixture.approve()
-    let asked = 0
-    const findTransfer: typeof deps.node.findTransfer = async (...of) => {
-      asked += 1
-      return deps.node.findTransfer(...of)
+    const [output] = await shop.query<{ txId: string }>('select tx_id as "txId" from payment where order_id = $1', [
+      refund.orderId,
+    ])
+    const asked: string[] = []
+    const findTransfer: typeof deps.node.findTransfer = async (txId, outputIndex) => {
+      asked.push(txId)
+      return deps.node.findTransfer(txId, outputIndex)
     }
     await payoutTurn({ ...deps, node: { ...deps.node, findTransfer } })
-    expect([await fixture.payoutOf(refund), asked]).toMatchObject([{ status: 'broadcast' }, 0])
+    expect(await fixture.payoutOf(refund)).toMatchObject({ status: 'broadcast' })
+    expect(output?.txId).toMatch(/^0x/)
+    expect(asked).not.toContain(output?.txId)
   })
 
   test('money at an address that the keys process did not make', async () => {
