@@ -1,5 +1,6 @@
 // Write scenarios of refunds: a part of scenario.ts.
 
+import { randomBytes } from 'node:crypto'
 import type { AcceptedOrder } from '../../src/db/accept/accept.ts'
 import { statement } from '../../src/db/connection/pool.ts'
 import { approveRefund, rejectRefund, requestRefund, setRefundAddress } from '../../src/db/refund_decision.ts'
@@ -18,7 +19,6 @@ const attemptOf = (method: string, actor = 'user:8') => buildAttempt({ method, a
 const BEGIN = statement('scenario_begin_payout', 'select begin_payout($1, $2)')
 const FINISH = statement('scenario_finish_payout', 'select finish_payout($1, $2, $3, $4)')
 const WORKER = JSON.stringify(systemActor('worker'))
-const TX_ID = `0x${'ab'.repeat(32)}`
 const refused = (): DomainError => new DomainError('FIELD_INVALID', 'The address is not taken.')
 
 async function newRefund({ shop }: ScenarioContext, isWithAddress: boolean) {
@@ -111,7 +111,9 @@ export const REFUND_SCENARIOS: Readonly<Record<string, Scenario>> = {
     of: 'finish_payout',
     prepare: async (context) => {
       const { refundId } = await newPaying(context)
-      return ({ worker }) => worker.run(FINISH, [refundId, TX_ID, '21000', WORKER])
+      // A transaction pays one refund.
+      const txId = `0x${randomBytes(32).toString('hex')}`
+      return ({ worker }) => worker.run(FINISH, [refundId, txId, '21000', WORKER])
     },
   },
 }
