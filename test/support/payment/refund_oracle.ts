@@ -36,6 +36,8 @@ const lesser = (a: bigint, b: bigint): bigint => (a < b ? a : b)
 
 export class RefundOracle {
   private readonly refunds: Refund[] = []
+  /** Payouts that were executed without effect: the shop bears their fees too. */
+  private failures = 0
   private readonly money: () => RefundedMoney
   private readonly dust: bigint
 
@@ -57,12 +59,12 @@ export class RefundOracle {
     return this.refunds.map(({ kind, amount, status }) => [kind, amount.toString(), status])
   }
 
-  /** What the ledger has of refunds: paid with their fees, and owed but not paid (decision 41). */
+  /** What the ledger has of refunds: paid, with the fees of all payouts, and owed but not paid (decisions 41 and 47). */
   ledger(fee: bigint): { refunded: string; refund_due: string } {
     const { due, received } = this.money()
     const isPaid = ({ status }: Refund): boolean => status === 'paid'
     const paid = this.sum(isPaid)
-    const fees = fee * BigInt(this.refunds.filter(isPaid).length)
+    const fees = fee * BigInt(this.refunds.filter(isPaid).length + this.failures)
     const unpaid = lesser(due - this.sum((each) => isPaid(each) && each.kind === 'owed'), received - paid)
     return {
       refunded: (-(paid + fees)).toString(),
@@ -175,8 +177,10 @@ export class RefundOracle {
   end(isReverted: boolean): string | undefined {
     const refund = this.refunds.find(({ status, isFailed }) => status === 'paying' && !isFailed)
     if (refund === undefined) return undefined
-    if (isReverted) refund.isFailed = true
-    else refund.status = 'paid'
+    if (isReverted) {
+      refund.isFailed = true
+      this.failures += 1
+    } else refund.status = 'paid'
     return isReverted ? 'failed' : 'confirmed'
   }
 
