@@ -66,8 +66,9 @@ test(
     const connection = await NativeConnection.connect({ address: proxy.address })
     const client = new Client({ connection, namespace: engine.namespace })
     const meter = createMeter()
-    for (let made = 0; made < 20; made += 1) await shop.order({ lines })
-    proxy.cut()
+    // More than are begun at once within the time of a batch.
+    for (let made = 0; made < 40; made += 1) await shop.order({ lines })
+    proxy.hang()
     const starter = startOrderStarter({ ...probe, database: meter.observe(shop.worker), client, holder: HOLDER })
     try {
       await until(() => Promise.resolve(meter.count('relay_release_starts') > 0), { withinMs: AWAY_WITHIN_MS })

@@ -45,7 +45,7 @@ export type TestShop = {
   /** Stock of the first product of an order. */
   stock: (order: Pick<AcceptedOrder, 'lines'>) => Promise<{ onHand: bigint; reserved: bigint }>
   /** Records that the watcher has read the chain past every quote's end, or up to `at`. */
-  catchUp: (at?: Date) => Promise<void>
+  catchUp: (at?: Date, source?: string) => Promise<void>
   close: () => Promise<void>
 }
 
@@ -127,12 +127,12 @@ export async function createTestShop({
       ),
     }),
     stock,
-    catchUp: async (at = new Date(Date.now() + 30 * 86_400_000)) =>
+    catchUp: async (at = new Date(Date.now() + 30 * 86_400_000), source = 'watcher-1') =>
       void (await test.query(
-        `insert into chain_status (network, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
-         values ('ethereum', 1, 1, 1, 1, $1, $1)
+        `insert into chain_status (network, source, start_height, settled_height, scanned_height, tip_height, tip_asked_at, caught_up_at)
+         values ('ethereum', $2, 1, 1, 1, 1, $1, $1)
          on conflict (network, source) do update set tip_asked_at = excluded.tip_asked_at, caught_up_at = excluded.caught_up_at`,
-        [at],
+        [at, source],
       )),
     close: async () => {
       await api.close()

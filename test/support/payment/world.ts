@@ -51,7 +51,8 @@ type Played = { seed: number; steps: readonly SequenceStep[]; orders: Map<string
 
 export async function openPaymentWorld(): Promise<PaymentWorld> {
   const shop = await createTestShop()
-  await shop.catchUp()
+  // As many as an order may need to expire.
+  for (const source of ['w1', 'w2']) await shop.catchUp(undefined, source)
   const { productId } = await shop.product({ onHand: 100_000_000n })
   return { shop, close: () => shop.close(), play: (sequences, rules) => playWorld(shop, productId, sequences, rules) }
 }
