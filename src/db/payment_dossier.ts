@@ -6,10 +6,9 @@ import { z } from 'zod'
 import { CANCEL_REASONS, HOLDS, ORDER_STATUSES } from '../domain/order.ts'
 import { ASSETS, PAYMENT_FLAGS, PAYMENT_STATES, TRANSFER_STATES } from '../domain/payment.ts'
 import { PAYOUT_STATUSES } from '../domain/payout.ts'
-import { FEE_BEARERS, RATE_BASES, REFUND_KINDS, REFUND_STATUSES } from '../domain/refund.ts'
 import type { Database } from './connection/pool.ts'
 import { TIME, TRANSFER, transferJson, UNITS } from './payment_list.ts'
-import { inOrderScope } from './refund.ts'
+import { inOrderScope, REFUND_VIEW } from './refund.ts'
 import type { OrderScope } from './read.ts'
 
 /** Rows of each list in a dossier. */
@@ -83,29 +82,11 @@ const PAYOUT = z.object({
   updatedAt: TIME,
   txIds: z.array(z.string()),
 })
-const REFUND = z.object({
-  refundId: z.string(),
-  orderId: z.string(),
-  status: z.enum(REFUND_STATUSES),
-  kind: z.enum(REFUND_KINDS),
-  network: z.string(),
-  asset: z.enum(ASSETS),
-  token: z.string().nullable(),
-  amount: z.string(),
-  feeBearer: z.enum(FEE_BEARERS).nullable(),
-  fiatAmount: z.string().nullable(),
-  rateBasis: z.enum(RATE_BASES).nullable(),
-  rate: z.string().nullable(),
-  destination: z.string().nullable(),
-  isConfirmed: z.boolean(),
-  approvals: z.int(),
+const REFUND = REFUND_VIEW.extend({
+  // In JSON.
   version: COUNT,
   createdAt: TIME,
   updatedAt: TIME,
-  txId: z.string().nullable(),
-  networkFee: z.string().nullable(),
-  requestedBy: z.string(),
-  reason: z.string().nullable(),
   approvedBy: z.array(z.object({ approver: z.string(), version: COUNT, at: TIME })),
   payouts: z.array(PAYOUT),
 })

@@ -7,7 +7,7 @@ import { FEE_BEARERS, RATE_BASES, REFUND_KINDS, REFUND_STATUSES, type RefundStat
 import type { Database } from './connection/pool.ts'
 import type { OrderScope } from './read.ts'
 
-const REFUND = z.object({
+export const REFUND_VIEW = z.object({
   refundId: z.string(),
   orderId: z.string(),
   status: z.enum(REFUND_STATUSES),
@@ -31,7 +31,7 @@ const REFUND = z.object({
   requestedBy: z.string(),
   reason: z.string().nullable(),
 })
-export type RefundView = z.output<typeof REFUND>
+export type RefundView = z.output<typeof REFUND_VIEW>
 
 const refundColumns = sql.fragment`
   r.refund_id as "refundId", r.order_id as "orderId", r.status, r.kind, r.network, r.asset, r.token,
@@ -54,7 +54,7 @@ export async function listRefunds(
   const order = await database.sql.maybeOne(sql.type(z.object({ userId: z.bigint() }))`
     select o.user_id as "userId" from orders o where o.order_id = ${orderId} and ${inOrderScope(scope)}`)
   if (order === null) return undefined
-  const refunds = await database.sql.any(sql.type(REFUND)`
+  const refunds = await database.sql.any(sql.type(REFUND_VIEW)`
     select ${refundColumns} from refund r where r.order_id = ${orderId}
     order by r.created_at desc, r.refund_id desc limit ${MAX_LISTED}`)
   return { ...order, refunds }
@@ -66,7 +66,7 @@ export const listRefundQueue = (
   status: RefundStatus | undefined,
   { after, limit }: { after: string | undefined; limit: number },
 ): Promise<readonly RefundView[]> =>
-  database.sql.any(sql.type(REFUND)`
+  database.sql.any(sql.type(REFUND_VIEW)`
     select ${refundColumns} from refund r
     where ${status === undefined ? sql.fragment`true` : sql.fragment`r.status = ${status}`}
       and ${
@@ -82,4 +82,4 @@ export const inOrderScope = ({ ownerId, statuses }: OrderScope) =>
 
 /** One refund, in the caller's transaction. */
 export const getRefund = (tx: DatabaseTransactionConnection, refundId: string): Promise<RefundView> =>
-  tx.one(sql.type(REFUND)`select ${refundColumns} from refund r where r.refund_id = ${refundId}`)
+  tx.one(sql.type(REFUND_VIEW)`select ${refundColumns} from refund r where r.refund_id = ${refundId}`)
