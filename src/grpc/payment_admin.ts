@@ -2,19 +2,18 @@
 // the explanation is domain/explanation.ts.
 
 import type { Database } from '../db/connection/pool.ts'
-import { noteReads } from '../db/audit/read.ts'
 import { findPaymentDossier, type PaymentDossier } from '../db/payment_dossier.ts'
 import { listTransfers, type TransferPlace } from '../db/payment_list.ts'
-import { actorOf, hasRole } from '../domain/access.ts'
 import type { FeeBearer } from '../domain/refund.ts'
 import type { CursorSeal } from '../keyvault/cursor.ts'
 import type { Logger } from '../telemetry.ts'
-import { auditActorOf, type Call } from './call.ts'
+import type { Call } from './call.ts'
 import { dossierMessage, transferMessage } from './dossier.ts'
 import type { PaymentAdminServiceService } from './gen/holdfast/v1/payment_admin.ts'
 import type { Handlers } from './handle.ts'
 import { cutPage, pageOf } from './page.ts'
 import { orderScopeOf, orderUnreachable, permissionDenied, seesPart } from './permission.ts'
+import { logRead, noteReadByOther } from './personal_data.ts'
 
 export type PaymentAdminDeps = {
   database: Database
@@ -57,20 +56,14 @@ function readPlace(place: string): TransferPlace {
  * @throws {DomainError} PERMISSION_DENIED; and what the entry fails with
  */
 async function noteDestinations(
-  { database, logger }: PaymentAdminDeps,
+  deps: PaymentAdminDeps,
   orderId: string,
   { order }: PaymentDossier,
   call: Call,
 ): Promise<void> {
-  const isReader = seesPart(call.principal, 'refundDestinations', order) && hasRole(call.principal, 'admin')
-  if (!isReader) throw permissionDenied()
-  const by = { ...auditActorOf(call, 'admin'), reason: call.record.path }
-  await noteReads(database, { orderIds: [orderId], fields: ['refund_destination'], by }, call.deadline)
-  logger.info(
-    {
-      ...{ event: 'pii_access', requestId: call.record.requestId, actor: actorOf(call.principal) },
-      ...{ roles: call.principal.roles, orderId, customer: order.userId.toString(), field: 'refund_destination' },
-    },
-    'refund addresses shown',
-  )
+  const field = 'refund_destination'
+  if (!seesPart(call.principal, 'refundDestinations', order)) throw permissionDenied()
+  const read = { orderId, userId: order.userId }
+  await noteReadByOther(deps, read, call, { field, readers: ['admin'] })
+  logRead(deps, read, call, { field, said: 'refund addresses shown' })
 }
